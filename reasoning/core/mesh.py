@@ -1,0 +1,142 @@
+"""Device meshes and the one table that says which mesh axis shards which logical axis of an array."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from reasoning.core.errors import InputError
+from reasoning.core.ranges import Range
+
+AxisSize = Annotated[int, Range(minimum=-1)]
+
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "time": ("context",),
+    "embed": ("fsdp",),
+    "vocabulary": ("tensor",),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "mlp": ("tensor",),
+    "experts": ("expert",),
+    "layers": (),
+    "head_dim": (),
+    "none": (),
+}
+"""Logical axis -> mesh axes. Models and stages name logical axes only; this table is the one place that maps them."""
+
+
+@dataclass(frozen=True)
+class MeshShape:
+    """Sizes of the mesh axes; exactly one may be -1 and then takes the devices that are left."""
+
+    data: AxisSize = -1
+    fsdp: AxisSize = 1
+    context: AxisSize = 1
+    tensor: AxisSize = 1
+    expert: AxisSize = 1
+
+    def names(self) -> tuple[str, ...]:
+        """Mesh axes from the slowest to the fastest varying, so that tensor neighbours are close on the wires."""
+        return tuple(field.name for field in fields(self))
+
+    def resolve(self, devices: int) -> tuple[int, ...]:
+        """Sizes with -1 replaced, for ``devices`` devices; InputError where they can't be divided so."""
+        sizes = [getattr(self, name) for name in self.names()]
+        shown = ", ".join(f"{name} {size}" for name, size in zip(self.names(), sizes, strict=True))
+        if sizes.count(-1) > 1 or 0 in sizes:
+            raise InputError(f"mesh ({shown}): at most one axis may be -1 and none 0; set the sizes of the others")
+        known = int(np.prod([size for size in sizes if size != -1]))
+        if -1 not in sizes and known != devices:
+            raise InputError(f"mesh ({shown}) needs {known} devices but there are {devices}; change an axis or use -1")
+        if devices % known:
+            raise InputError(f"mesh ({shown}): {known} does not divide the {devices} devices; change an axis")
+        return tuple(devices // known if size == -1 else size for size in sizes)
+
+
+def build_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh whose neighbours on the fast axes are neighbours on the interconnect.
+
+    ``devices`` are jax devices (default: all of them, on all processes) or those of an ahead-of-time topology. Over
+    several TPU slices the ``data`` axis crosses slices and the others stay within one.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = shape.resolve(len(devices))
+    slices = {getattr(device, "slice_index", 0) for device in devices}
+    if len(slices) > 1 and devices[0].platform == "tpu":
+        if sizes[0] % len(slices):
+            raise InputError(f"mesh axis data {sizes[0]} is not a multiple of the {len(slices)} slices; make it one")
+        inner = (sizes[0] // len(slices), *sizes[1:])
+        outer = (len(slices), *(1 for _ in sizes[1:]))
+        grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices)
+    elif devices[0].platform == "cpu":
+        grid = np.array(devices).reshape(sizes)
+    else:
+        grid = mesh_utils.create_device_mesh(sizes, devices)
+    return Mesh(grid, shape.names(), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def partition(axes: Sequence[str | None]) -> PartitionSpec:
+    """The PartitionSpec of an array whose dimensions have these logical axes (None: not sharded)."""
+    spec = []
+    for axis in axes:
+        names = RULES[axis] if axis is not None else ()
+        spec.append(names[0] if len(names) == 1 else (names or None))
+    return PartitionSpec(*spec)
+
+
+def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int] | None = None, what: str = "array"):
+    """NamedSharding for logical ``axes``; with ``shape`` given, a dimension that doesn't divide is an InputError."""
+    spec = partition(axes)
+    for dimension, (axis, names) in enumerate(zip(axes, spec, strict=True)):
+        names = (names,) if isinstance(names, str) else (names or ())
+        parts = int(np.prod([mesh.shape[name] for name in names]))
+        if shape is not None and shape[dimension] % parts:
+            raise InputError(
+                f"{what}: its {axis} axis has size {shape[dimension]}, which mesh axes {' x '.join(names)} = {parts} "
+                f"do not divide; change the size or the mesh"
+            )
+    return NamedSharding(mesh, spec)
+
+
+def constrain(mesh: Mesh | None, array: jax.Array, axes: Sequence[str | None]) -> jax.Array:
+    """Pins an intermediate array to its logical sharding inside jit; without a mesh the array is returned as it is."""
+    if mesh is None or mesh.size == 1:
+        return array
+    return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, partition(axes)))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of scalars and of everything that each device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def rows(mesh: Mesh) -> NamedSharding:
+    """The sharding of a batch: its first axis is split over the data-parallel devices."""
+    return NamedSharding(mesh, partition(("batch",)))
+
+
+def data_parallel_size(mesh: Mesh) -> int:
+    """In how many parts the first axis of a batch is split."""
+    return int(np.prod([mesh.shape[name] for name in RULES["batch"]]))
+
+
+def to_global(mesh: Mesh, tree: Any) -> Any:
+    """Global arrays, split by rows, from each process's own rows (a pytree of numpy arrays, all with a row axis)."""
+    split = rows(mesh)
+    return jax.tree.map(lambda local: jax.make_array_from_process_local_data(split, np.asarray(local)), tree)
+
+
+def local_rows(array: jax.Array) -> np.ndarray:
+    """This process's rows of a global array that is split by rows at most, in order, as numpy."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    parts: dict[int, np.ndarray] = {}
+    for shard in array.addressable_shards:
+        start = shard.index[0].start or 0
+        parts.setdefault(start, np.asarray(shard.data))
+    return np.concatenate([parts[start] for start in sorted(parts)])

@@ -1,0 +1,26 @@
+"""What a stage gets from whoever runs it: devices, seed, and where progress and warnings go."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jax.sharding import Mesh
+
+from reasoning.core.progress import Progress
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of a run, the same for all of its stages; nothing here changes a result but seed and mesh.
+
+    ``stop(step)`` is asked after each step and gives the number of the signal that asks to stop, or None. The
+    checkpoint settings say how often a stage saves, how many of the newest it keeps, and which are kept for good.
+    """
+
+    mesh: Mesh
+    seed: int
+    report: Callable[[Progress], None]
+    warn: Callable[[str], None]
+    stop: Callable[[int], int | None]
+    checkpoint_every: int
+    keep: int
+    keep_every: int
