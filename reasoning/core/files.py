@@ -1,0 +1,185 @@
+"""Files that are whole or absent: every durable write of the package goes through these few functions."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from reasoning.core.errors import InputError
+
+PARTIAL_SUFFIX = ".partial"
+"""Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
+
+LOCK_NAME = ".lock"
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace a file in one move, so that a reader or a power cut finds the old content or the new, never a mixture.
+
+    Text is written as UTF-8. The data, then the folder entry, are on disk when this returns. Raises OSError, and then
+    the old content stands.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, keys sorted, so that equal values give equal bytes.
+
+    Raises ValueError for NaN and infinities, which JSON does not have, and OSError as ``write_atomic`` does.
+    """
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Bring a file's content, or a folder's list of names, to disk, so that it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Bring a folder and everything under it to disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(place, name))
+        sync(Path(place))
+
+
+def publish_folder(temporary: Path, final: Path) -> None:
+    """Give a finished folder its final name, so that whoever sees that name sees all of the content.
+
+    Both must lie on one file system. Raises InputError where ``final`` exists already, and OSError as ``os.rename``
+    does; in both cases ``temporary`` stays.
+    """
+    if final.exists():
+        raise InputError(f"{final} exists already; move it away, or write to another folder")
+    sync_tree(temporary)
+    os.rename(temporary, final)
+    sync(final.parent)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a folder that this one writes to; two writers would ruin each other's work.
+
+    The kernel holds the lock (``flock`` on ``folder/.lock``) and drops it when the process ends, however it ends, so
+    nobody has to clean up after a kill. Creates the folder. Raises InputError that names the holder's process id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Append mode opens without truncating: a refused second process must not erase the holder's id.
+    with open(folder / LOCK_NAME, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise InputError(
+                f"{folder} is in use by process {holder}; wait until it ends, stop it, or choose another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file strictly. Raises InputError with file and line where it is missing or is not plain JSON."""
+    return parse_json(_read_text(path), str(path))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON objects, one a line, strictly.
+
+    Lines end at ``\\n`` alone (other line separators are legal inside JSON strings). Raises InputError with file and
+    line for anything that is not an object, an unfinished last line included.
+    """
+    lines = _read_text(path).split("\n")
+    if lines.pop():
+        raise InputError(f"{path}:{len(lines) + 1}: the last line is not finished, the file was cut off; remove it")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        record = parse_json(line, str(path), number)
+        if not isinstance(record, dict):
+            raise InputError(f"{path}:{number}: expected a JSON object, found {line[:40]!r}")
+        records.append(record)
+    return records
+
+
+def parse_json(text: str, source: str, first_line: int = 1) -> Any:
+    """Parse JSON that others may have written, and refuse what parsers disagree about.
+
+    Refused, with InputError ``source:line``: syntax errors, NaN and infinities (spelled, or as 1e999), a key given
+    twice, a NUL character, half a surrogate pair.
+    """
+
+    def refuse(reason: str) -> NoReturn:
+        raise ValueError(reason)
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(items)
+        if len(record) < len(items):
+            refuse("a key occurs twice")
+        return record
+
+    def finite(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(f"{digits} is too large")
+
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=pairs,
+            parse_float=finite,
+            parse_constant=lambda name: refuse(f"{name} is not JSON"),
+        )
+        _check_characters(value)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source}:{first_line + error.lineno - 1}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}:{first_line}: not plain JSON: {error}") from None
+    return value
+
+
+def _check_characters(value: Any) -> None:
+    if isinstance(value, str):
+        if "\0" in value or SURROGATE.search(value):
+            raise ValueError("a text holds a NUL character or half a surrogate pair")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_characters(key)
+            _check_characters(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_characters(item)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None

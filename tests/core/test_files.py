@@ -1,0 +1,183 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from reasoning.core import files
+from reasoning.core.errors import InputError
+
+HOLD_THE_LOCK = """
+import pathlib, sys, time
+from reasoning.core.files import lock
+with lock(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+FILL_THE_DISK = """
+import pathlib, resource, signal, sys
+from reasoning.core.files import write_atomic
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(pathlib.Path(sys.argv[1]), b"x" * 5000)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def run_python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    files.write_atomic(path, "a longer first text: ü")
+    assert path.read_bytes() == "a longer first text: ü".encode()
+    files.write_atomic(path, b"\x00")
+    assert path.read_bytes() == b"\x00"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_when_the_disk_is_full_the_old_content_stands_and_no_partial_file_stays(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    assert run_python(FILL_THE_DISK, path) == ["OSError"]
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_data_is_synced_before_the_move_and_the_folder_after_it(tmp_path, monkeypatch):
+    events = []
+    for name in ("fsync", "replace", "rename"):
+        real = getattr(os, name)
+
+        def record(*arguments, name=name, real=real):
+            described = os.readlink(f"/proc/self/fd/{arguments[0]}") if name == "fsync" else str(arguments[1])
+            events.append((name, os.path.relpath(described, tmp_path)))
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, record)
+
+    files.write_atomic(tmp_path / "file", "text")
+    assert [event for event in events if ".partial" not in event[1]] == [("replace", "file"), ("fsync", ".")]
+    assert events[0][0] == "fsync"
+
+    events.clear()
+    temporary = tmp_path / "out.partial"
+    (temporary / "inner").mkdir(parents=True)
+    (temporary / "inner" / "data").write_text("1")
+    files.publish_folder(temporary, tmp_path / "out")
+    *before, moved, after = events
+    assert {path for _, path in before} == {"out.partial/inner/data", "out.partial/inner", "out.partial"}
+    assert (moved, after) == (("rename", "out"), ("fsync", "."))
+
+
+def test_publishing_moves_the_folder(tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "data").write_text("1")
+    files.publish_folder(tmp_path / "out.partial", tmp_path / "out")
+    assert (tmp_path / "out" / "data").read_text() == "1"
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_publishing_never_replaces_what_is_there(tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="out exists already"):
+        files.publish_folder(tmp_path / "out.partial", tmp_path / "out")
+    assert (tmp_path / "out.partial").exists()
+
+
+def test_a_second_holder_is_refused_with_the_first_ones_process_id(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD_THE_LOCK, tmp_path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        for _ in range(2):  # being refused must not disturb what the next one reads
+            with pytest.raises(InputError, match=f"in use by process {holder.pid};"), files.lock(tmp_path):
+                pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert holder.returncode == -signal.SIGKILL
+    with files.lock(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_the_lock_is_free_after_its_block_even_if_that_failed(tmp_path):
+    folder = tmp_path / "made" / "on demand"
+    with pytest.raises(RuntimeError), files.lock(folder):
+        raise RuntimeError
+    with files.lock(folder), pytest.raises(InputError, match=f"process {os.getpid()};"), files.lock(folder):
+        pass
+
+
+def test_json_written_is_json_read_and_equal_values_give_equal_bytes(tmp_path):
+    value = {"b": [1, 2.5, None, True], "a": {"é\u2028": "x"}}
+    files.write_json(tmp_path / "one", value)
+    files.write_json(tmp_path / "two", dict(reversed(value.items())))
+    assert files.read_json(tmp_path / "one") == value
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_nan_is_not_written_as_json(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "one", float("nan"))
+    assert list(tmp_path.iterdir()) == []
+
+
+RUBBISH = {
+    "not a number": ('{"a": NaN}', "NaN is not JSON"),
+    "infinity in disguise": ('{"a": 1e999}', "1e999 is too large"),
+    "a key twice": ('{"a": 1, "a": 2}', "a key occurs twice"),
+    "half a surrogate pair": (r'{"a": "\ud800"}', "surrogate"),
+    "a NUL": (r'{"a": ["\u0000"]}', "NUL"),
+    "a NUL in a key": (r'{"\u0000": 1}', "NUL"),
+    "cut off": ('{"a": ', "not JSON"),
+    "two values": ('{"a": 1} {}', "Extra data"),
+    "too deep": ("[" * 100_000, "recursion"),
+    "an endless integer": ("9" * 5000, "limit"),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), RUBBISH.values(), ids=RUBBISH)
+def test_rubbish_is_refused_with_file_and_line(tmp_path, text, reason):
+    (tmp_path / "one.json").write_text(text)
+    with pytest.raises(InputError, match=f"one.json:1: .*{reason}"):
+        files.read_json(tmp_path / "one.json")
+    (tmp_path / "many.jsonl").write_text('{"fine": 1}\n' + text + "\n")
+    with pytest.raises(InputError, match=f"many.jsonl:2: .*{reason}"):
+        files.read_jsonl(tmp_path / "many.jsonl")
+
+
+def test_the_line_of_a_syntax_error_inside_a_json_file_is_named(tmp_path):
+    (tmp_path / "file").write_text('{\n"a": 1,\n"b" 2}')
+    with pytest.raises(InputError, match="file:3: not JSON"):
+        files.read_json(tmp_path / "file")
+
+
+def test_a_line_that_is_no_object_or_has_no_end_is_refused(tmp_path):
+    path = tmp_path / "file"
+    path.write_text('{"a": 1}\n[1]\n')
+    with pytest.raises(InputError, match="file:2: expected a JSON object"):
+        files.read_jsonl(path)
+    path.write_text('{"a": 1}\n{"a": 2}')
+    with pytest.raises(InputError, match="file:2: the last line is not finished"):
+        files.read_jsonl(path)
+
+
+def test_only_newlines_end_a_line(tmp_path):
+    (tmp_path / "file").write_text('{"a": "x\u2028y\u0085z"}\n{"a": "é"}\n', encoding="utf-8")
+    assert files.read_jsonl(tmp_path / "file") == [{"a": "x\u2028y\u0085z"}, {"a": "é"}]
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="nothing.json does not exist"):
+        files.read_json(tmp_path / "nothing.json")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="binary: not UTF-8"):
+        files.read_json(tmp_path / "binary")
