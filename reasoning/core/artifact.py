@@ -1,0 +1,148 @@
+"""What a stage leaves behind: a folder that is whole or absent, and says where it came from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
+
+from reasoning.core.errors import InputError
+
+Kind = Literal["checkpoint", "records", "results"]
+
+RECORD = "artifact.json"
+"""The file that describes an artifact; written by the pipeline, last, so no stage may write one itself."""
+
+NOT_HASHED: Mapping[str, bool] = {"hashed": False}
+"""Metadata of a settings field that can't change a stage's result: ``field(default=10, metadata=NOT_HASHED)``.
+
+Intervals of logging and checkpoints are such fields: another value must neither rerun nor rename a stage.
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``Stage.run`` returns when its folder is complete.
+
+    ``results`` is a small table of final numbers by name. ``array_hash`` is the ``hash_tree`` of the parameters that a
+    ``checkpoint`` holds: Orbax's bytes differ between equal saves, this hash doesn't.
+    """
+
+    kind: Kind
+    results: Mapping[str, float] = field(default_factory=dict)
+    array_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage's folder ``OUT/artifacts/<stage>-<hash>/``, as later stages and readers know it.
+
+    ``kind`` says what it holds: ``checkpoint/`` (parameters), ``records/`` (an ArrayRecord data set) or results
+    (``results.json``, ``samples.jsonl``). ``results`` is the small table of final numbers.
+    """
+
+    path: Path
+    kind: Kind
+    stage: str
+    hash: str
+    results: Mapping[str, float]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the saved parameters; there only if ``kind`` is ``checkpoint``."""
+        return self.path / "checkpoint"
+
+    @property
+    def records(self) -> Path:
+        """The folder of the data set; there only if ``kind`` is ``records``."""
+        return self.path / "records"
+
+    def record(self) -> dict[str, Any]:
+        """All of ``artifact.json``: parents, resolved settings, seed, mesh, device, code and library versions.
+
+        Raises InputError where the file is missing or damaged.
+        """
+        return _read_record(self.path)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl`` in order; empty if the stage wrote none. InputError names a damaged line."""
+        return read_rows(self.path / "metrics.jsonl")
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The rows of ``samples.jsonl`` in order; empty if the stage wrote none. InputError names a damaged line."""
+        return read_rows(self.path / "samples.jsonl")
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """The one shape of a stage: a frozen dataclass of settings with a name and ``run``.
+
+    Fields whose value is another stage, or a tuple of stages, are its parents; ``inputs`` gives their artifacts under
+    the same field names. ``out`` is a folder that survives restarts: a stage that finds its own unfinished work there
+    goes on from it. ``context`` is a ``stages.context.Context``.
+    """
+
+    @property
+    def name(self) -> str:
+        """The part's name in the experiment file; unique in a run, and what its randomness is derived from."""
+        ...
+
+    def run(self, inputs: Mapping[str, Any], out: Path, context: Any) -> Outcome:
+        """Does the work into ``out`` and says what came of it."""
+        ...
+
+
+def read(path: Path) -> Artifact:
+    """Opens a finished artifact, because later stages must refuse one that is missing, unfinished or damaged.
+
+    Raises InputError that names the file and the fault.
+    """
+    record = _read_record(path)
+    kind, stage, digest, results = (record.get(name) for name in ("kind", "stage", "hash", "results"))
+    if kind is None:
+        raise InputError(f"{path} is unfinished; run its experiment again to complete it")
+    whole = isinstance(stage, str) and isinstance(digest, str) and isinstance(results, dict)
+    if kind not in get_args(Kind) or not whole:
+        raise InputError(
+            f"{path / RECORD} is not an artifact's record: 'kind' is {kind!r}, and it needs 'stage', 'hash' and "
+            "'results'; move the folder away and run its stage again"
+        )
+    content = {"checkpoint": "checkpoint", "records": "records", "results": RECORD}[kind]
+    if not (path / content).exists():
+        raise InputError(f"{path} has lost its {content}; move the folder away and run stage {stage!r} again")
+    return Artifact(path, cast(Kind, kind), cast(str, stage), cast(str, digest), cast(dict[str, float], results))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a jsonl file of ours, in order; empty if there is no file.
+
+    Raises InputError with file:line for a line that isn't a JSON object (split on ``\\n`` alone, so that other line
+    separators inside texts are harmless).
+    """
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}:{number} is not JSON ({error}); the file is damaged") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number} is not a JSON object; the file is damaged")
+        rows.append(row)
+    return rows
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    file = path / RECORD
+    try:
+        record = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"there is no artifact at {path} (no {RECORD}); run the stage that makes it") from None
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON ({error}); move the folder away and run its stage again") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{file} is not a JSON object; move the folder away and run its stage again")
+    return record
