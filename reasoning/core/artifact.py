@@ -1,12 +1,12 @@
 """What a stage leaves behind: a folder that is whole or absent, and says where it came from."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 from reasoning.core.errors import InputError
+from reasoning.core.files import read_json, read_jsonl
 
 Kind = Literal["checkpoint", "records", "results"]
 
@@ -66,11 +66,11 @@ class Artifact:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl`` in order; empty if the stage wrote none. InputError names a damaged line."""
-        return read_rows(self.path / "metrics.jsonl")
+        return _read_rows(self.path / "metrics.jsonl")
 
     def samples(self) -> list[dict[str, Any]]:
         """The rows of ``samples.jsonl`` in order; empty if the stage wrote none. InputError names a damaged line."""
-        return read_rows(self.path / "samples.jsonl")
+        return _read_rows(self.path / "samples.jsonl")
 
 
 @runtime_checkable
@@ -113,36 +113,15 @@ def read(path: Path) -> Artifact:
     return Artifact(path, cast(Kind, kind), cast(str, stage), cast(str, digest), cast(dict[str, float], results))
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a jsonl file of ours, in order; empty if there is no file.
-
-    Raises InputError with file:line for a line that isn't a JSON object (split on ``\\n`` alone, so that other line
-    separators inside texts are harmless).
-    """
-    if not path.exists():
-        return []
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}:{number} is not JSON ({error}); the file is damaged") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{number} is not a JSON object; the file is damaged")
-        rows.append(row)
-    return rows
-
-
 def _read_record(path: Path) -> dict[str, Any]:
     file = path / RECORD
-    try:
-        record = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"there is no artifact at {path} (no {RECORD}); run the stage that makes it") from None
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON ({error}); move the folder away and run its stage again") from None
+    if not file.exists():
+        raise InputError(f"there is no artifact at {path} (no {RECORD}); run the stage that makes it")
+    record = read_json(file)
     if not isinstance(record, dict):
         raise InputError(f"{file} is not a JSON object; move the folder away and run its stage again")
     return record
+
+
+def _read_rows(file: Path) -> list[dict[str, Any]]:
+    return read_jsonl(file) if file.exists() else []
