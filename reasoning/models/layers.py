@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from reasoning.models.config import BlockKind, ModelConfig
 
 Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
+KeysValues = tuple[jax.Array, jax.Array]
 
 
 def parameter(rngs: nnx.Rngs, shape: tuple[int, ...], std: float, axes: tuple[str, ...]) -> nnx.Param:
@@ -68,6 +69,12 @@ def attend(
     weights = jax.nn.softmax(scores, axis=-1).astype(value_BKSC.dtype)
     mixed = jnp.einsum("bkgts,bksc->btkgc", weights, value_BKSC)
     return mixed.reshape(batch, time, heads, channels)
+
+
+def write(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array) -> jax.Array:
+    """Puts T new entries into each row of a cache at that row's own index."""
+    place = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (0, start, 0)))
+    return place(cache_BKSC, new_BKTC.astype(cache_BKSC.dtype), start_B)
 
 
 class Attention(nnx.Module):
@@ -131,23 +138,19 @@ class Block(nnx.Module):
         self.mlp_norm = RMSNorm(config)
         self.mlp = MLP(config, kind, rngs)
 
-    def __call__(
-        self, x_BTD: jax.Array, angles: jax.Array, allowed_BTS: jax.Array, constrain: Constrain
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """The block over whole sequences; also gives the keys and values [B, K, T, C], for a cache."""
+    def __call__(self, x_BTD: jax.Array, angles: jax.Array, allowed_BTS: jax.Array, constrain: Constrain) -> jax.Array:
+        """The block over whole sequences."""
         query, key, value = self.attention.project(self.attention_norm(x_BTD), angles)
         x_BTD = x_BTD + self.attention.merge(attend(query, key, value, allowed_BTS))
         x_BTD = constrain(x_BTD, ("batch", "time", None))
         x_BTD = x_BTD + self.mlp(self.mlp_norm(x_BTD))
-        return constrain(x_BTD, ("batch", "time", None)), (key, value)
+        return constrain(x_BTD, ("batch", "time", None))
 
     def extend(
-        self, x_BTD: jax.Array, angles: jax.Array, cache: tuple[jax.Array, jax.Array], start: jax.Array, allowed: jax.Array
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """The block over T new tokens that are written into the cache at index ``start`` and read from it."""
+        self, x_BTD: jax.Array, angles: jax.Array, cache: KeysValues, start_B: jax.Array, allowed_BTS: jax.Array
+    ) -> tuple[jax.Array, KeysValues]:
+        """The block over T new tokens, which enter the cache at each row's own index ``start_B`` and are read there."""
         query, key, value = self.attention.project(self.attention_norm(x_BTD), angles)
-        place = (jnp.int32(0), jnp.int32(0), start, jnp.int32(0))
-        keys = jax.lax.dynamic_update_slice(cache[0], key.astype(cache[0].dtype), place)
-        values = jax.lax.dynamic_update_slice(cache[1], value.astype(cache[1].dtype), place)
-        x_BTD = x_BTD + self.attention.merge(attend(query, keys, values, allowed))
+        keys, values = write(cache[0], key, start_B), write(cache[1], value, start_B)
+        x_BTD = x_BTD + self.attention.merge(attend(query, keys, values, allowed_BTS))
         return x_BTD + self.mlp(self.mlp_norm(x_BTD)), (keys, values)

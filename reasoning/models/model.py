@@ -1,0 +1,98 @@
+"""A model as everybody else sees it: a record of pure functions closed over a config and a mesh.
+
+Shapes: B batch or slots, T time, S cache length, D model width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from reasoning.core import mesh as meshes
+from reasoning.models import cache as caches
+from reasoning.models import decoder as decoders
+from reasoning.models.cache import Cache, Weights
+from reasoning.models.config import ModelConfig
+from reasoning.models.decoder import Decoder, Params, Structure
+
+
+@dataclass(frozen=True)
+class Model:
+    """Pure functions of one architecture on one mesh; ``params`` is a nested dict of float32 arrays.
+
+    - ``init(key) -> params``; ``shapes`` and ``axes`` are the parameters' shapes and logical axes.
+    - ``hidden_states(params, tokens_BT, positions_BT, segments_BT) -> (hidden_BTD, aux)`` for packed rows.
+    - ``unembedding(params) -> [D, V]``, in the dtype of the computation.
+    - ``publish(params) -> weights``: cast and unstacked, as decoding wants them.
+    - ``cache_shapes(slots, length)``; ``prefill(weights, tokens_BT, lengths_B, cache)`` and
+      ``decode(weights, tokens_B, cache)`` give the last token's hidden state [B, D] and the new cache;
+      ``extend(weights, tokens_BT, cache)`` gives the hidden states of all T.
+    """
+
+    config: ModelConfig
+    mesh: Mesh | None
+    shapes: Params
+    axes: Params
+    init: Callable[[jax.Array], Params]
+    hidden_states: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
+    unembedding: Callable[[Params], jax.Array]
+    publish: Callable[[Params], Weights]
+    cache_shapes: Callable[[int, int], Cache]
+    prefill: Callable[..., tuple[jax.Array, Cache]]
+    decode: Callable[..., tuple[jax.Array, Cache]]
+    extend: Callable[..., tuple[jax.Array, Cache]]
+
+
+def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
+    """The functions of ``config`` on ``mesh`` (None: no sharding constraints). Allocates nothing."""
+
+    def construct(key: jax.Array) -> Decoder:
+        return Decoder(config, nnx.Rngs(params=key))
+
+    def init(key: jax.Array) -> Params:
+        with nnx.use_eager_sharding(False):
+            return nnx.to_pure_dict(nnx.split(construct(key))[1])
+
+    with nnx.use_eager_sharding(False):
+        graph, state = nnx.split(nnx.eval_shape(lambda: construct(jax.random.key(0))))
+    axes: Any = nnx.to_pure_dict(nnx.get_partition_spec(state))
+    structure = Structure(config, graph, axes, partial(meshes.constrain, mesh))
+    return Model(
+        config=config,
+        mesh=mesh,
+        shapes=nnx.to_pure_dict(state),
+        axes=axes,
+        init=init,
+        hidden_states=partial(decoders.hidden_states, structure),
+        unembedding=partial(decoders.unembedding, structure),
+        publish=partial(caches.publish, structure),
+        cache_shapes=partial(caches.cache_shapes, structure),
+        prefill=partial(caches.prefill, structure),
+        decode=partial(caches.decode, structure),
+        extend=partial(caches.extend, structure),
+    )
+
+
+def parameter_count(model: Model) -> int:
+    """How many parameters the model has, counted from shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(model.shapes))
+
+
+def parameter_shardings(model: Model, mesh: Mesh) -> Params:
+    """The NamedSharding of each parameter on ``mesh``; InputError, with the numbers, where one doesn't divide."""
+    return jax.tree.map_with_path(
+        lambda path, leaf, axes: meshes.sharding(
+            mesh, tuple(axes), leaf.shape, f"parameter {jax.tree_util.keystr(path)}"
+        ),
+        model.shapes,
+        model.axes,
+    )
+
+
+def init_sharded(model: Model, mesh: Mesh, key: jax.Array) -> Params:
+    """Fresh parameters, made on the devices that will hold them; equal for any mesh."""
+    return jax.jit(model.init, out_shardings=parameter_shardings(model, mesh))(key)
