@@ -1,0 +1,39 @@
+"""Model text made safe to print: what a model writes may hold codes that move, recolour or reorder a terminal."""
+
+import re
+import unicodedata
+
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor moves
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # strings: window titles, links
+    r"|\x1b[ -/]*[0-~]"  # two-character escapes: resets, character sets
+)
+
+NEWLINES = re.compile("\r\n|[\r\u2028\u2029\x85]")
+
+KEPT = "\n\t"
+
+REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks by which a text is shown in another order than it is stored in (Unicode's bidirectional controls)."""
+
+
+def printable(text: str) -> str:
+    """The text without terminal escapes, control characters and marks that reorder it; line breaks and tabs stay.
+
+    Whatever is left holds no character that a terminal acts on. Half surrogate pairs become U+FFFD.
+    """
+    lines = NEWLINES.sub("\n", ESCAPES.sub("", text))
+    return "".join(_shown(character) for character in lines)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, or its first ``limit`` characters and how many more there are."""
+    return text if len(text) <= limit else f"{text[:limit]}… (+{len(text) - limit} characters)"
+
+
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cs":
+        return "\ufffd"
+    hidden = character in REORDERING or (category == "Cc" and character not in KEPT)
+    return "" if hidden else character
