@@ -1,0 +1,48 @@
+"""Rewards for a right answer; in the batched form of TRL, so functions written for either work in the other."""
+
+from collections.abc import Sequence
+
+from reasoning.data.chat import ChatFormat
+from reasoning.rewards.text import cut_off, parse, says
+
+
+def strict(
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    answer: Sequence[str],
+    truncated: Sequence[bool] | None = None,
+    chat: ChatFormat | None = None,
+    **columns: object,
+) -> list[float]:
+    """1.0 for a reply in the tagged form (``rewards.text.parse``) whose answer equals ``answer`` exactly, else 0.0.
+
+    This is R1-Zero's accuracy reward where the form is part of being right (DeepSeek-R1, arXiv 2501.12948, section
+    2.2.2). Equal means the same characters, white space around them aside: ``6.0`` isn't ``6``, nor is another
+    script's six. A completion cut off by the length limit is never right. ``chat`` gives the tags, by default R1's.
+    """
+    tags = chat or ChatFormat()
+    rewards: list[float] = []
+    for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True):
+        reply = None if cut else parse(completion, tags)
+        rewards.append(float(reply is not None and reply.answer == expected.strip()))
+    return rewards
+
+
+def lenient(
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    answer: Sequence[str],
+    truncated: Sequence[bool] | None = None,
+    chat: ChatFormat | None = None,
+    **columns: object,
+) -> list[float]:
+    """1.0 for a reply that ends on ``answer`` (``rewards.text.says``), whatever its form, else 0.0.
+
+    The measure of what a base model knows before it knows the form. A completion cut off by the length limit has not
+    come to an end and scores 0.0.
+    """
+    tags = chat or ChatFormat()
+    return [
+        float(not cut and says(completion, expected, tags))
+        for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
+    ]

@@ -1,0 +1,79 @@
+"""What a reply says: its thinking and answer in the strict form, and the answer that it ends on in a lenient one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reasoning.data.chat import ChatFormat
+
+# ASCII digits only: int() and str.isdigit() also take those of other scripts.
+NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?[0-9]+(?:\.[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The two parts of a reply in the strict form, without the white space around them."""
+
+    thinking: str
+    answer: str
+
+
+def parse(completion: str, chat: ChatFormat) -> Reply | None:
+    """The parts of a reply that keeps to the form, or None.
+
+    The form: the whole text is a block of thinking and then a block with the answer. Each tag stands once, in this
+    order, with nothing but white space between the blocks and nothing before or after; no other special symbol occurs;
+    the thinking holds a letter or digit, the answer is not empty.
+    """
+    symbols = (symbol for symbol in chat.symbols() if symbol)
+    if any(completion.count(symbol) != (symbol in chat.tags()) for symbol in symbols):
+        return None
+    head, between, tail = completion.partition(chat.think_close)
+    middle, opened, rest = tail.partition(chat.answer_open)
+    if not between or not opened or middle.strip():
+        return None
+    if not head.startswith(chat.think_open) or not rest.endswith(chat.answer_close):
+        return None
+    thinking = head.removeprefix(chat.think_open).strip()
+    answer = rest.removesuffix(chat.answer_close).strip()
+    if not answer or not any(character.isalnum() for character in thinking):
+        return None
+    return Reply(thinking, answer)
+
+
+def last_number(text: str) -> str | None:
+    """The last number of ``text`` as it is written (``-3``, ``0.5``), or None; a comma separates numbers.
+
+    A minus sign right after a digit, letter or closing bracket is a subtraction: the last number of ``9-5`` is 5.
+    """
+    last = None
+    for match in NUMBER.finditer(text):
+        last = match.group()
+    return last
+
+
+def last_words(completion: str, chat: ChatFormat) -> str:
+    """The part of a reply that holds its answer: what follows the last opening answer tag, or all where there is none.
+
+    A space stands in the place of every other tag, so that numbers beside a tag stay apart.
+    """
+    text = completion.rpartition(chat.answer_open)[2]
+    for tag in chat.tags():
+        text = text.replace(tag, " ")
+    return text.strip()
+
+
+def says(completion: str, answer: str, chat: ChatFormat) -> bool:
+    """Whether a reply ends on ``answer``, whatever its form.
+
+    For an answer that is a number, the last number of the reply's ``last_words`` counts; for any other their last line.
+    """
+    text, answer = last_words(completion, chat), answer.strip()
+    if NUMBER.fullmatch(answer):
+        return last_number(text) == answer
+    return answer != "" and text.rpartition("\n")[2].strip() == answer
+
+
+def cut_off(completions: Sequence[str], truncated: Sequence[bool] | None) -> Sequence[bool]:
+    """Which completions the length limit cut off; none where the rollout doesn't say (no column ``truncated``)."""
+    return [False] * len(completions) if truncated is None else truncated

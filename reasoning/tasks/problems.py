@@ -1,0 +1,106 @@
+"""Questions with one right answer each, and sets of them drawn from several tasks."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from reasoning.core.errors import InputError
+from reasoning.core.ranges import Count, Index, NonNegative
+from reasoning.tasks.splits import Split
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question, its only right answer (compared exactly, see ``rewards.accuracy``) and the task's name."""
+
+    question: str
+    answer: str
+    kind: str
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A source of problems; a frozen dataclass of settings."""
+
+    def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
+        """``count`` problems of distinct questions from ``split``, the same for the same settings and arguments.
+
+        A larger count begins with the same problems. Raises InputError, naming the number that there is, where the
+        task has fewer.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """The problems of one training or evaluation run: distinct questions, shared out among tasks, shuffled."""
+
+    tasks: tuple[Task, ...]
+    split: Split
+    count: Count
+    seed: Index = 0
+    # One weight a task; empty means equal parts. Only their ratios count.
+    weights: tuple[NonNegative, ...] = ()
+
+    def problems(self) -> tuple[Problem, ...]:
+        """``count`` problems whose questions all differ, also between tasks.
+
+        Raises InputError where a task can't give its share or the weights don't fit the tasks.
+        """
+        seen: set[str] = set()
+        chosen: list[Problem] = []
+        for task, share in zip(self.tasks, self._shares(), strict=True):
+            fresh = _fresh(task, self.split, share, self.seed, seen)
+            seen.update(problem.question for problem in fresh)
+            chosen.extend(fresh)
+        random.Random(f"problem set/{self.seed}").shuffle(chosen)
+        return tuple(chosen)
+
+    def _shares(self) -> list[int]:
+        weights = self.weights or (1.0,) * len(self.tasks)
+        if not self.tasks:
+            raise InputError("a problem set has no tasks; name at least one")
+        if len(weights) != len(self.tasks) or sum(weights) <= 0:
+            raise InputError(
+                f"a problem set of {len(self.tasks)} tasks has the weights {weights}; "
+                "give one weight a task, not all zero, or none for equal parts"
+            )
+        return apportion(self.count, weights)
+
+
+def apportion(count: int, weights: Sequence[float]) -> list[int]:
+    """Whole parts of ``count`` in the ratio of ``weights`` (largest remainders, earlier parts first on a tie)."""
+    exact = [count * weight / sum(weights) for weight in weights]
+    parts = [int(part) for part in exact]
+    by_remainder = sorted(range(len(parts)), key=lambda index: parts[index] - exact[index])
+    for index in by_remainder[: count - sum(parts)]:
+        parts[index] += 1
+    return parts
+
+
+def _fresh(task: Task, split: Split, share: int, seed: int, seen: set[str]) -> list[Problem]:
+    """``share`` problems of ``task`` whose questions no earlier task has asked."""
+    wanted = share
+    while share:
+        drawn = task.problems(split, wanted, seed)
+        fresh = [problem for problem in drawn if problem.question not in seen]
+        if len(fresh) >= share:
+            return fresh[:share]
+        wanted += share - len(fresh)
+    return []
+
+
+def take_distinct(stream: Iterable[Problem], split: Split, count: int, source: str) -> tuple[Problem, ...]:
+    """The first ``count`` of ``stream``; InputError, naming ``source`` and the number found, where it ends before."""
+    chosen: list[Problem] = []
+    for problem in stream:
+        if len(chosen) == count:
+            break
+        chosen.append(problem)
+    if len(chosen) < count:
+        raise InputError(
+            f"{source} has only {len(chosen)} distinct {split} questions, {count} are asked for; "
+            "ask for fewer or widen its settings"
+        )
+    return tuple(chosen)

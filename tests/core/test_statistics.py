@@ -1,0 +1,176 @@
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from reasoning.core.errors import InputError
+from reasoning.core.statistics import (
+    Interval,
+    difference_over_problems,
+    difference_over_seeds,
+    mean_over_problems,
+    mean_with_interval,
+    pass_at_k,
+)
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_paper_s_formula_in_exact_fractions(case):
+    samples, correct, k = case
+    exact = 1 - Fraction(comb(samples - correct, k), comb(samples, k))
+    assert pass_at_k(np.array([correct]), samples, k)[0] == pytest.approx(float(exact), rel=1e-12, abs=0)
+
+
+def test_pass_at_k_keeps_its_digits_where_the_chance_is_tiny():
+    # One right sample of n: the chance is k / n exactly, far below the rounding of 1 - (1 - 1e-9).
+    assert pass_at_k(np.array([1]), 10**9, 1)[0] == pytest.approx(1e-9, rel=1e-12, abs=0)
+
+
+def test_pass_at_k_is_unbiased_and_the_plug_in_is_not():
+    samples, k, chance = 16, 8, 0.1
+    probability = stats.binom.pmf(np.arange(samples + 1), samples, chance)
+    expected = (probability * pass_at_k(np.arange(samples + 1), samples, k)).sum()
+    plug_in = (probability * (1 - (1 - np.arange(samples + 1) / samples) ** k)).sum()
+    assert expected == pytest.approx(1 - (1 - chance) ** k, rel=1e-12)
+    assert abs(plug_in - expected) > 0.01
+
+
+@pytest.mark.parametrize(("correct", "samples", "k"), [([3], 16, 17), ([3], 16, 0), ([17], 16, 1), ([-1], 16, 1)])
+def test_pass_at_k_refuses_counts_that_cannot_be(correct, samples, k):
+    with pytest.raises(InputError):
+        pass_at_k(np.array(correct), samples, k)
+
+
+def draw(generator, mean, problems, samples, concentration):
+    """Right or wrong samples of problems whose difficulties follow a beta distribution around ``mean``."""
+    chance = generator.beta(mean * concentration, (1 - mean) * concentration, problems)
+    return (generator.random((problems, samples)) < chance[:, None]).astype(float)
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.5, 0.97])
+@pytest.mark.parametrize("concentration", [1.0, 4.0, 1e6], ids=["very unequal", "unequal", "equal"])
+def test_the_interval_over_problems_covers_the_truth(mean, concentration):
+    generator = np.random.default_rng(1)
+    intervals = [mean_over_problems(draw(generator, mean, 128, 16, concentration)) for _ in range(400)]
+    assert np.mean([not interval.excludes(mean) for interval in intervals]) >= 0.9
+
+
+def test_samples_taken_as_independent_would_not_cover():
+    generator = np.random.default_rng(2)
+    covered = []
+    for _ in range(400):
+        values = draw(generator, 0.5, 128, 16, 1.0)
+        flat = mean_over_problems(values.reshape(-1))
+        covered.append(not flat.excludes(0.5))
+    assert np.mean(covered) < 0.6
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_the_interval_has_width_at_the_extremes_and_stays_within_bounds(value):
+    interval = mean_over_problems(np.full((128, 16), value))
+    assert interval.mean == value
+    assert interval.low <= value <= interval.high
+    # The rule of three: none of n leaves up to about 3 / n open.
+    assert 2 / 128 < interval.high - interval.low < 5 / 128
+    assert 0 <= interval.low <= interval.high <= 1
+
+
+def test_one_sample_a_problem_gives_wilson_s_interval():
+    values = np.array([1.0] * 30 + [0.0] * 970)
+    theirs = stats.binomtest(30, 1000).proportion_ci(method="wilson")
+    ours = mean_over_problems(values)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
+    assert ours.count == 1000
+
+
+def test_equal_means_of_all_problems_do_not_claim_more_than_all_samples_know():
+    values = np.tile([1.0, 0.0], (50, 8))
+    theirs = stats.binomtest(400, 800).proportion_ci(method="wilson")
+    ours = mean_over_problems(values)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=20))
+def test_every_interval_of_shares_holds_its_mean_and_lies_within_zero_and_one(values):
+    interval = mean_over_problems(np.array(values))
+    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+
+
+def test_one_problem_tells_nothing():
+    assert mean_over_problems(np.ones((1, 16))) == Interval(1.0, 0.0, 1.0, 1)
+    assert difference_over_problems(np.ones((1, 16)), np.zeros((1, 16))) == Interval(1.0, -1.0, 1.0, 1)
+
+
+def test_the_interval_over_seeds_is_scipy_s_t_interval():
+    values = np.array([0.91, 0.94, 0.97, 0.90, 0.95])
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    interval = mean_with_interval(values)
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((values.mean(), low, high))
+    assert interval.count == 5
+
+
+def test_the_interval_over_five_seeds_covers_the_truth_in_95_of_100():
+    generator = np.random.default_rng(3)
+    intervals = [mean_with_interval(generator.normal(0.8, 0.05, 5)) for _ in range(2000)]
+    assert abs(np.mean([not interval.excludes(0.8) for interval in intervals]) - 0.95) < 0.02
+
+
+def test_one_seed_leaves_everything_open():
+    interval = mean_with_interval(np.array([0.9]))
+    assert (interval.mean, interval.low, interval.high, interval.count) == (0.9, -np.inf, np.inf, 1)
+    assert not interval.excludes(0.0)
+
+
+def test_the_difference_over_seeds_is_scipy_s_paired_t_interval():
+    generator = np.random.default_rng(4)
+    seed_effect = generator.normal(0, 1, 6)
+    first, second = seed_effect + generator.normal(0.1, 0.01, 6), seed_effect + generator.normal(0, 0.01, 6)
+    low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
+    interval = difference_over_seeds(first, second)
+    assert (interval.low, interval.high, interval.count) == (pytest.approx(low), pytest.approx(high), 6)
+    assert interval.excludes(0.0)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.05])
+def test_the_difference_over_problems_covers_the_truth(gain):
+    generator = np.random.default_rng(5)
+    covered = []
+    for _ in range(400):
+        chance = generator.beta(2, 1, 128) * (1 - gain)
+        first = generator.random((128, 16)) < (chance + gain)[:, None]
+        second = generator.random((128, 16)) < chance[:, None]
+        covered.append(not difference_over_problems(first, second).excludes(gain))
+    assert np.mean(covered) >= 0.92
+
+
+def test_two_models_that_are_always_right_cannot_be_told_apart_exactly():
+    interval = difference_over_problems(np.ones((128, 16)), np.ones((128, 16)))
+    assert interval.mean == 0
+    assert interval.low == -interval.high
+    assert 2 / 128 < interval.high < 5 / 128
+
+
+def test_arms_may_have_different_numbers_of_samples_but_not_of_problems():
+    assert difference_over_problems(np.ones((8, 4)), np.zeros(8)).mean == 1.0
+    with pytest.raises(InputError, match="one by one"):
+        difference_over_problems(np.ones((8, 4)), np.ones((7, 4)))
+    with pytest.raises(InputError, match="one by one"):
+        difference_over_seeds(np.ones(5), np.ones(4))
+
+
+@pytest.mark.parametrize("values", [[], [np.nan, 1.0], [np.inf, 1.0]])
+@pytest.mark.parametrize("function", [mean_over_problems, mean_with_interval])
+def test_values_that_are_no_data_are_refused(function, values):
+    with pytest.raises(InputError, match="finite"):
+        function(np.array(values))
+
+
+def test_values_of_the_wrong_kind_are_refused():
+    with pytest.raises(InputError, match=r"0\.\.1"):
+        mean_over_problems(np.array([0.5, 1.5]))
+    with pytest.raises(InputError, match=r"\(N,\)"):
+        mean_with_interval(np.ones((4, 2)))

@@ -1,0 +1,59 @@
+import pytest
+
+from reasoning.data.chat import ChatFormat
+from reasoning.rewards.accuracy import lenient, strict
+
+TAGGED = "<think>3+8=1,1-5=6</think><answer>{}</answer>"
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "strictly", "leniently"),
+    [
+        (TAGGED.format("6"), "6", 1.0, 1.0),
+        (TAGGED.format(" 6\n"), "6 ", 1.0, 1.0),
+        (TAGGED.format("7"), "6", 0.0, 0.0),
+        (TAGGED.format("G"), "6", 0.0, 0.0),
+        (TAGGED.format("\uff16"), "6", 0.0, 0.0),
+        (TAGGED.format("\u0666"), "6", 0.0, 0.0),
+        (TAGGED.format("6.0"), "6", 0.0, 0.0),
+        (TAGGED.format("+6"), "6", 0.0, 1.0),
+        (TAGGED.format("5 6"), "6", 0.0, 1.0),
+        (TAGGED.format("0123456789"), "6", 0.0, 0.0),
+        (TAGGED.format("yes"), "yes", 1.0, 1.0),
+        (TAGGED.format("YES"), "yes", 0.0, 0.0),
+        (TAGGED.format("6") + "<answer>6</answer>", "6", 0.0, 1.0),
+        ("<think></think><answer>6</answer>", "6", 0.0, 1.0),
+        ("=6", "6", 0.0, 1.0),
+        ("=7", "6", 0.0, 0.0),
+        ("", "6", 0.0, 0.0),
+        ("<think>1</think><answer></answer>", "", 0.0, 0.0),
+    ],
+)
+def test_strict_wants_form_and_answer_and_lenient_the_last_answer_only(completion, answer, strictly, leniently):
+    assert strict(["p"], [completion], [answer]) == [strictly]
+    assert lenient(["p"], [completion], [answer]) == [leniently]
+
+
+@pytest.mark.parametrize("reward", [strict, lenient])
+def test_a_completion_cut_off_scores_nothing_even_if_it_looks_complete(reward):
+    completions = [TAGGED.format("6")] * 2
+    assert reward(["p"] * 2, completions, ["6"] * 2, truncated=[True, False]) == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("reward", [strict, lenient])
+def test_every_completion_is_compared_with_its_own_answer(reward):
+    completions = [TAGGED.format(digit) for digit in "123"]
+    assert reward(["p"] * 3, completions, ["1", "3", "3"], kind=["chains"] * 3) == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("reward", [strict, lenient])
+def test_a_missing_answer_is_an_error_and_not_a_free_pass(reward):
+    with pytest.raises(ValueError, match="zip"):
+        reward(["p"] * 2, [TAGGED.format("6")] * 2, ["6"])
+
+
+def test_the_tags_are_those_of_the_chat_format():
+    brackets = ChatFormat(think_open="[", think_close="]", answer_open="(", answer_close=")")
+    assert strict(["p"], ["[1+1=2](2)"], ["2"], chat=brackets) == [1.0]
+    assert strict(["p"], [TAGGED.format("6")], ["6"], chat=brackets) == [0.0]
+    assert lenient(["p"], ["(2)"], ["2"], chat=brackets) == [1.0]

@@ -1,0 +1,86 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoning.core.errors import InputError
+from reasoning.tasks.chains import Chains
+from reasoning.tasks.problems import Problem, ProblemSet, Task, apportion, take_distinct
+from reasoning.tasks.splits import split_of
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A task with the questions ``first``, ``first + 1``, … up to 99."""
+
+    first: int
+    kind: str
+
+    def problems(self, split, count, seed):
+        stream = (Problem(str(number), str(number), self.kind) for number in range(self.first, 100))
+        return take_distinct(stream, split, count, self.kind)
+
+
+def test_a_task_is_recognised_by_its_method_alone():
+    assert isinstance(Chains(), Task)
+    assert isinstance(Echo(0, "echo"), Task)
+    assert not isinstance("chains", Task)
+
+
+def test_equal_parts_of_each_task_by_default():
+    problems = ProblemSet((Echo(0, "low"), Echo(50, "high")), "train", 10).problems()
+    assert sorted(problem.kind for problem in problems) == ["high"] * 5 + ["low"] * 5
+
+
+def test_weights_set_the_shares():
+    problems = ProblemSet((Echo(0, "low"), Echo(50, "high")), "train", 8, weights=(1, 3)).problems()
+    assert sorted(problem.kind for problem in problems) == ["high"] * 6 + ["low"] * 2
+
+
+def test_tasks_that_overlap_still_give_distinct_questions():
+    problems = ProblemSet((Echo(0, "first"), Echo(5, "second"), Echo(5, "third")), "train", 60).problems()
+    assert len({problem.question for problem in problems}) == 60
+    assert {kind: sum(problem.kind == kind for problem in problems) for kind in ("first", "second", "third")} == {
+        "first": 20,
+        "second": 20,
+        "third": 20,
+    }
+
+
+def test_tasks_that_run_out_because_of_an_overlap_say_so():
+    with pytest.raises(InputError, match="second has only 50 distinct test questions, .* are asked for"):
+        ProblemSet((Echo(50, "first"), Echo(50, "second")), "test", 60).problems()
+
+
+def test_problems_of_different_tasks_are_mixed_the_same_way_every_time():
+    problems = ProblemSet((Echo(0, "low"), Echo(50, "high")), "train", 40, seed=3)
+    kinds = [problem.kind for problem in problems.problems()]
+    assert kinds == [problem.kind for problem in problems.problems()]
+    assert 5 < kinds[:20].count("low") < 15
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0), (0.0, 0.0)])
+def test_weights_that_fit_no_tasks_are_refused(weights):
+    with pytest.raises(InputError, match="2 tasks has the weights"):
+        ProblemSet((Echo(0, "low"), Echo(50, "high")), "train", 10, weights=weights).problems()
+
+
+def test_a_set_without_tasks_is_refused():
+    with pytest.raises(InputError, match="no tasks"):
+        ProblemSet((), "train", 10).problems()
+
+
+@given(st.integers(0, 1000), st.lists(st.floats(0.01, 100), min_size=1, max_size=6))
+def test_parts_add_up_and_are_within_one_of_the_exact_share(count, weights):
+    parts = apportion(count, weights)
+    assert sum(parts) == count
+    assert all(abs(part - count * weight / sum(weights)) < 1 for part, weight in zip(parts, weights, strict=True))
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(2, 4), st.integers(2, 4))
+def test_no_train_question_is_a_test_question_whatever_seeds_and_settings(train_seed, test_seed, shortest, other):
+    train = ProblemSet((Chains(shortest, 5), Chains(2, 3)), "train", 30, train_seed).problems()
+    test = ProblemSet((Chains(2, other),), "test", 8, test_seed).problems()
+    assert not {problem.question for problem in train} & {problem.question for problem in test}
+    assert all(split_of(problem.question) == "test" for problem in test)
