@@ -1,0 +1,83 @@
+# Everything a developer types. `make r1` is the product; `make lint test` is what a change must pass.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+UV ?= uv
+WORKERS ?= 2
+# One file of requirements/: run (the package alone), dev, cuda12, cuda13, tpu.
+ENVIRONMENT ?= dev
+
+INSTALLED := $(VENV)/.installed-$(ENVIRONMENT)
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input
+PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS)
+
+# Tests and the toy experiment run on the CPU, unless the caller names another platform.
+test test-fast test-kill r1 r1-miniature: export JAX_PLATFORMS ?= cpu
+# Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
+test test-fast: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
+test test-fast r1 r1-miniature: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+test test-fast r1 r1-miniature: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+
+.PHONY: help environment tpu-aot r1 r1-miniature test test-fast test-kill lint lock clean
+
+help:  ## List the targets.
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(INSTALLED): requirements/build.txt requirements/$(ENVIRONMENT).txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements/build.txt
+	$(PIP) --require-hashes --no-build-isolation -r requirements/$(ENVIRONMENT).txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+environment: $(INSTALLED)  ## Build .venv from the hashed requirements (ENVIRONMENT=run, dev, cuda12, cuda13 or tpu).
+
+tpu-aot: $(INSTALLED)  ## Add libtpu, so that programs can be compiled for TPUs on this machine.
+	$(PIP) --require-hashes -r requirements/tpu-aot.txt
+
+r1: $(INSTALLED)  ## Teach a tiny model to reason on this machine, from nothing.
+	$(VENV)/bin/python -m reasoning run experiments/r1_zero_tiny.gin --out runs/r1_zero_tiny
+
+# Overrides that shrink the main job to seconds; the miniature shows that it runs, not that the model learns.
+MINIATURE :=
+
+r1-miniature: $(INSTALLED)  ## The main job with few steps, as CI runs it.
+	rm -rf runs/r1_miniature
+	$(VENV)/bin/python -m reasoning run experiments/r1_zero_tiny.gin --out runs/r1_miniature $(MINIATURE)
+
+test: $(INSTALLED)  ## All tests but the long kill test.
+	$(PYTEST) -m "not kill"
+
+test-fast: $(INSTALLED)  ## The tests that take seconds.
+	$(PYTEST) -m "not kill and not slow"
+
+test-kill: $(INSTALLED)  ## The long test that kills a run again and again and compares the bits.
+	$(VENV)/bin/python -m pytest -m kill
+
+lint: $(INSTALLED)  ## ruff (rules and format) and pyright, without a single suppression.
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+# Dependencies are stated once, in pyproject.toml. LOCK=--upgrade takes newer releases.
+COMPILE = $(UV) pip compile $(LOCK) --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+lock:  ## Write requirements/*.txt anew from pyproject.toml (needs uv).
+	@command -v $(UV) >/dev/null || { echo "error: make lock needs uv (pip install uv), or UV=/path/to/uv" >&2; exit 1; }
+	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(COMPILE) - -o requirements/build.txt
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	for extra in dev cuda12 cuda13 tpu; do \
+	  $(COMPILE) pyproject.toml --extra $$extra -c requirements/run.txt -o requirements/$$extra.txt; done
+	echo libtpu | $(COMPILE) - -c requirements/tpu.txt -o requirements/tpu-aot.txt
+
+clean:  ## Remove the environment, caches and build output; runs/ stays.
+	rm -rf .venv .venv312 .jax_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

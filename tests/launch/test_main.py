@@ -1,0 +1,30 @@
+import pytest
+
+from launch import __main__ as entry
+
+
+def test_everything_after_the_experiment_is_passed_on_untouched(monkeypatch):
+    calls = []
+    monkeypatch.setattr(entry.multiprocess, "launch", lambda *call: calls.append(call) or 4)
+    arguments = [
+        "multiprocess",
+        "--processes",
+        "3",
+        "--devices",
+        "5",
+        "a.gin",
+        "--out",
+        "x",
+        "zero.lr=1",
+        "--processes",
+    ]
+    assert entry.main(arguments) == 4
+    assert calls == [([*entry.RUN, "a.gin", "--out", "x", "zero.lr=1", "--processes"], 3, 5, 15.0)]
+
+
+@pytest.mark.parametrize("arguments", [["local"], [], ["multiprocess", "--devices", "0", "a.gin"]])
+def test_wrong_arguments_exit_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit:
+        entry.main(arguments)
+    assert exit.value.code == 2
+    assert "usage: python -m launch" in capsys.readouterr().err
