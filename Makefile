@@ -19,8 +19,8 @@ PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS)
 test test-fast test-kill r1 r1-miniature: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
 test test-fast: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
-test test-fast r1 r1-miniature: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-test test-fast r1 r1-miniature: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+test test-fast: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+test test-fast: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
 .PHONY: help environment tpu-aot r1 r1-miniature test test-fast test-kill lint lock clean
 
