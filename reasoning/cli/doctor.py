@@ -1,0 +1,211 @@
+"""`reasoning doctor`: what this machine has, what is missing and what for, and whether runs work here at all."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reasoning.pipeline.devices import use_compile_cache
+
+DISTRIBUTION = "reasoning-jax"
+STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
+GIB = 2**30
+ENOUGH_DISK = 5 * GIB
+ENOUGH_MEMORY = 2 * GIB
+
+PURPOSES = {
+    "cuda12": "runs on NVIDIA GPUs with CUDA 12",
+    "cuda13": "runs on NVIDIA GPUs with CUDA 13",
+    "tpu": "runs on TPUs; libtpu alone compiles for TPUs ahead of time",
+    "hf": "Hugging Face checkpoints and tokenizers, in and out",
+    "tasks": "the procedural tasks of reasoning-gym",
+    "wandb": "metrics to Weights & Biases",
+    "tensorboard": "metrics to TensorBoard",
+    "notebooks": "the notebooks",
+    "dev": "tests and lint",
+}
+
+PLUGINS = {"cuda12": "jax-cuda12-plugin", "cuda13": "jax-cuda13-plugin", "tpu": "libtpu"}
+
+# The smallest program for a topology that needs a collective: libtpu must load, fit this jaxlib, and compile.
+AHEAD_OF_TIME = """
+import jax, numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
+whole = NamedSharding(Mesh(np.array(chips), ("data",)), P("data"))
+jax.jit(lambda x: x.sum()).lower(jax.ShapeDtypeStruct((8,), "float32", sharding=whole)).compile()
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; ``state`` is ok, note (works without) or bad (runs can't work)."""
+
+    name: str
+    state: str
+    text: str
+
+
+def doctor() -> int:
+    """Print what was found and return 0 where runs work here, 1 where something bad was found.
+
+    Starts JAX on the platform that a run would take, and compiles one tiny program for it.
+    """
+    findings = [*versions(), *devices(), *storage(), *extras(), ahead_of_time()]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for finding in findings:
+        table.add_row(Text(finding.state, style=STYLES[finding.state]), finding.name, Text(finding.text))
+    bad = [finding.name for finding in findings if finding.state == "bad"]
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(Text(f"Runs can't work here: see {', '.join(bad)}." if bad else "Runs work here."))
+    return 1 if bad else 0
+
+
+def requirements(extra: str | None = None) -> list[tuple[str, str]]:
+    """(distribution, lowest version or "") for what the package needs, or for what one of its extras adds."""
+    found = []
+    for line in metadata.requires(DISTRIBUTION) or ():
+        marked = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
+        stated = re.match(r"([\w.-]+)(?:\[([\w-]+)\])?(?:\s*>=\s*([\d.]+))?", line)
+        if stated and (marked and marked[1]) == extra:
+            name, option, lowest = stated.groups()
+            # An option of JAX stands for one plugin that it adds; the number is JAX's own.
+            found.append((PLUGINS[option], "") if option in PLUGINS else (name, lowest or ""))
+    return found
+
+
+def version(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def older(installed: str, lowest: str) -> bool:
+    """Whether a release is older than another, by the numbers in front of any suffix."""
+    return numbers(installed) < numbers(lowest)
+
+
+def numbers(release: str) -> list[int]:
+    """The leading numbers of a version, trailing zeros dropped: 1.10.0rc1 gives [1, 10]."""
+    leading = re.match(r"\d+(\.\d+)*", release)
+    parts = [int(part) for part in leading[0].split(".")] if leading else []
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return parts
+
+
+def versions() -> list[Finding]:
+    """Python, the package, and everything that it needs, against the lowest releases that it accepts."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    found = [Finding("python", "ok" if sys.version_info >= (3, 11) else "bad", f"{python} at {sys.executable}")]
+    own = version(DISTRIBUTION)
+    if own is None:
+        return [*found, Finding(DISTRIBUTION, "bad", "not installed; make environment, or pip install -e .")]
+    for name, lowest in [(DISTRIBUTION, ""), ("jaxlib", ""), *requirements()]:
+        installed = version(name)
+        if installed is None:
+            found.append(Finding(name, "bad", "missing; make environment"))
+        elif lowest and older(installed, lowest):
+            found.append(Finding(name, "bad", f"{installed}, but {lowest} or newer is needed; make environment"))
+        else:
+            found.append(Finding(name, "ok", installed))
+    return found
+
+
+def extras() -> list[Finding]:
+    """Which optional parts are here, and what the missing ones are for."""
+    if version(DISTRIBUTION) is None:
+        return []
+    found = []
+    for extra in metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or ():
+        missing = [name for name, _ in requirements(extra) if version(name) is None]
+        purpose = PURPOSES.get(extra, "")
+        text = f"{purpose} (missing: {', '.join(missing)})" if missing else purpose
+        found.append(Finding(f"extra {extra}", "note" if missing else "ok", text))
+    return found
+
+
+def devices() -> list[Finding]:
+    """The devices that a run would take, and a sum that crosses all of them."""
+    try:
+        here = jax.devices()
+        kinds = ", ".join(sorted({device.device_kind for device in here}))
+        described = Finding("devices", "ok", f"{len(here)} × {kinds} ({here[0].platform})")
+        return [described, mesh_sum(here)]
+    except RuntimeError as error:
+        return [Finding("devices", "bad", f"JAX can't start: {error}; JAX_PLATFORMS=cpu runs without an accelerator")]
+
+
+def mesh_sum(here: Sequence[Any]) -> Finding:
+    """Sum one number a device over a mesh of all of them: compiling, sharding and a collective work, or don't."""
+    begun = time.monotonic()
+    sharding = NamedSharding(Mesh(np.array(here), ("data",)), PartitionSpec("data"))
+    numbers = jax.device_put(jnp.arange(1.0, len(here) + 1), sharding)
+    total, expected = float(jax.jit(jnp.sum)(numbers)), len(here) * (len(here) + 1) / 2
+    if total != expected:
+        return Finding("mesh", "bad", f"the sum of 1 to {len(here)} over all devices is {total}, not {expected}")
+    return Finding("mesh", "ok", f"a sum over all devices is right, {time.monotonic() - begun:.1f} s with compilation")
+
+
+def storage(folder: Path | None = None) -> list[Finding]:
+    """Disk under ``folder`` (by default where runs are written, here), memory, and the cache of compiled programs."""
+    free = shutil.disk_usage(folder or Path.cwd()).free
+    use_compile_cache()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return [
+        Finding("disk", "ok" if free >= ENOUGH_DISK else "note", f"{free / GIB:.0f} GiB free here"),
+        Finding(
+            "memory",
+            "ok" if memory >= ENOUGH_MEMORY else "note",
+            f"{memory / GIB:.0f} GiB; {os.cpu_count()} processors",
+        ),
+        compile_cache(jax.config.values["jax_compilation_cache_dir"]),
+    ]
+
+
+def compile_cache(folder: str | None) -> Finding:
+    """Where a run keeps compiled programs for the next one, if anywhere."""
+    if not folder:
+        return Finding("compile cache", "note", "none: every start compiles anew; unset JAX_COMPILATION_CACHE_DIR")
+    if not Path(folder).is_dir():
+        return Finding("compile cache", "ok", f"{folder}, made on first use")
+    if not os.access(folder, os.W_OK):
+        return Finding("compile cache", "note", f"{folder} is not writable: every start compiles anew")
+    size = sum(file.stat().st_size for file in Path(folder).iterdir())
+    return Finding("compile cache", "ok", f"{folder}, {size / GIB:.1f} GiB")
+
+
+def ahead_of_time() -> Finding:
+    """Whether programs can be compiled for TPUs without one; tried in a process of its own, as libtpu can abort."""
+    number = version("libtpu")
+    if number is None:
+        return Finding("compile for TPU", "note", "no libtpu; make tpu-aot installs the release that fits")
+    begun = time.monotonic()
+    variables = os.environ | {"JAX_PLATFORMS": "cpu", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+    try:
+        tried = subprocess.run([sys.executable, "-c", AHEAD_OF_TIME], env=variables, capture_output=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return Finding("compile for TPU", "note", f"libtpu {number} took more than 120 s for a sum")
+    if tried.returncode:
+        last = tried.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return Finding("compile for TPU", "note", f"libtpu {number} does not fit this jaxlib: {''.join(last)[:200]}")
+    return Finding("compile for TPU", "ok", f"libtpu {number} compiled a sum in {time.monotonic() - begun:.1f} s")
