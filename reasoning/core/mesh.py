@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from reasoning.core.errors import InputError
@@ -140,3 +140,33 @@ def local_rows(array: jax.Array) -> np.ndarray:
         start = shard.index[0].start or 0
         parts.setdefault(start, np.asarray(shard.data))
     return np.concatenate([parts[start] for start in sorted(parts)])
+
+
+def without(place: NamedSharding, axis: str) -> NamedSharding:
+    """The same sharding, but whole along one mesh axis."""
+
+    def strip(names: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(names, tuple):
+            return tuple(name for name in names if name != axis) or None
+        return None if names == axis else names
+
+    return NamedSharding(place.mesh, PartitionSpec(*(strip(names) for names in place.spec)))
+
+
+def drop_first(place: NamedSharding) -> NamedSharding:
+    """The sharding of one element along the first dimension (one layer of a stack)."""
+    return NamedSharding(place.mesh, PartitionSpec(*place.spec[1:]))
+
+
+def largest(value: int) -> int:
+    """The largest of all processes' values, for shapes that every process must agree on."""
+    if jax.process_count() == 1:
+        return value
+    return int(np.max(multihost_utils.process_allgather(np.array(value))))
+
+
+def everyone(local: np.ndarray) -> np.ndarray:
+    """All processes' rows, in process order, on each of them."""
+    if jax.process_count() == 1:
+        return local
+    return multihost_utils.process_allgather(local, tiled=True)

@@ -1,7 +1,8 @@
 """The settings of a decoder; families differ by these fields, never by a class of their own."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, Positive
@@ -72,3 +73,19 @@ class ModelConfig:
     def layers(self) -> int:
         """Blocks in all stacks together."""
         return sum(stack.count * len(stack.pattern) for stack in self.stacks)
+
+
+def to_json(config: ModelConfig) -> dict[str, Any]:
+    """The config as plain values, for the file that lies beside a checkpoint."""
+    return asdict(config)
+
+
+def from_json(values: Mapping[str, Any]) -> ModelConfig:
+    """The config that ``to_json`` wrote; InputError where a value doesn't fit."""
+    try:
+        stacks = tuple(
+            Stack(stack["count"], tuple(BlockKind(**kind) for kind in stack["pattern"])) for stack in values["stacks"]
+        )
+        return ModelConfig(**{**values, "stacks": stacks})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"this is not the description of a model: {error}; write the checkpoint anew") from error

@@ -1,0 +1,122 @@
+"""The rollout engine: owns its weights, takes prompts of any length, and gives completions as numpy rows.
+
+Shapes: P prompts of this process, G samples a prompt, T prompt time, N new tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from reasoning.core import mesh as meshes
+from reasoning.core.errors import InputError
+from reasoning.generation.sampler import Completions, SamplerSettings, sample
+from reasoning.models.cache import Weights
+from reasoning.models.decoder import Params
+from reasoning.models.model import Model, parameter_shardings
+
+PROMPT_BUCKET = 16
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Completions of this process's prompts, [P, G, …]; tokens beyond a completion's length are 0."""
+
+    tokens: np.ndarray
+    log_probs: np.ndarray
+    lengths: np.ndarray
+    truncated: np.ndarray
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The arrays' names, in order."""
+        return tuple(field.name for field in fields(Rollouts))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Generation on one mesh.
+
+    ``publish(params)`` casts and reshards the trainer's weights once, by the engine's own rules: gathered over fsdp,
+    split over tensor. ``generate(weights, prompts, ids, key, temperature)`` samples each prompt of this process; what
+    a request gets depends on (key, its id, its number in the group) only.
+    """
+
+    publish: Callable[[Params], Weights]
+    generate: Callable[[Weights, Sequence[Sequence[int]], Sequence[int], jax.Array, float], Rollouts]
+
+
+def decode_shardings(model: Model, mesh: Mesh) -> Weights:
+    """Where decoding weights live: as the parameters do, but whole along fsdp, so that no token gathers them."""
+
+    def whole(place: NamedSharding) -> NamedSharding:
+        return meshes.without(place, "fsdp")
+
+    shapes, places = jax.eval_shape(model.publish, model.shapes), parameter_shardings(model, mesh)
+    weights: Weights = {}
+    for name, value in shapes.items():
+        if isinstance(value, tuple):
+            unstacked = jax.tree.map(lambda place: meshes.drop_first(whole(place)), places[name])
+            weights[name] = tuple(unstacked for _ in value)
+        else:
+            weights[name] = jax.tree.map(whole, places[name])
+    return weights
+
+
+def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts [P, T] padded on the right to a bucket of lengths, and to a number of rows the devices divide.
+
+    InputError where a prompt is empty or leaves no room in the model's context.
+    """
+    longest = meshes.largest(max((len(prompt) for prompt in prompts), default=0))
+    if any(not prompt for prompt in prompts):
+        raise InputError("a prompt is empty; every prompt needs at least one token")
+    if longest + room > context:
+        raise InputError(
+            f"a prompt of {longest} tokens and {room} new ones exceed the model's context of {context}; shorten the "
+            f"prompts, lower max_new_tokens, or raise the model's context"
+        )
+    time = min(-(-longest // PROMPT_BUCKET) * PROMPT_BUCKET, context - room)
+    rows = -(-len(prompts) // multiple) * multiple
+    tokens, lengths = np.zeros((rows, time), np.int32), np.ones((rows,), np.int32)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
+    return tokens, lengths
+
+
+def build_engine(model: Model, mesh: Mesh, settings: SamplerSettings) -> Engine:
+    """The engine of ``model`` on ``mesh``; one program is compiled a bucket of prompt lengths and number of rows."""
+    # Prompts come split by rows over the data-parallel devices, and completions leave so; the key is whole everywhere.
+    split, whole, weights_place = meshes.rows(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
+    run: Callable[..., Completions] = jax.jit(
+        partial(sample, model, settings),
+        in_shardings=(weights_place, split, split, split, whole, whole),
+        out_shardings=split,
+    )
+    multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
+
+    def generate(
+        weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
+    ) -> Rollouts:
+        tokens, lengths = padded(prompts, multiple, model.config.context, settings.max_new_tokens)
+        numbers = np.zeros(len(lengths), np.int32)
+        numbers[: len(ids)] = ids
+        arguments = meshes.to_global(mesh, (tokens, lengths, numbers))
+        completions = run(weights, *arguments, key, jnp.float32(temperature))
+        kept = len(prompts) * settings.samples
+
+        def local(array: jax.Array) -> np.ndarray:
+            rows = meshes.local_rows(array)[:kept]
+            return rows.reshape(len(prompts), settings.samples, *rows.shape[1:])
+
+        return Rollouts(*(local(getattr(completions, name)) for name in Rollouts.names()))
+
+    def publish(params: Params) -> Weights:
+        # Copies, since jit would hand back the very buffers of leaves it doesn't change, and a step may donate those.
+        return jax.tree.map(jnp.copy, model.publish(params))
+
+    return Engine(jax.jit(publish, out_shardings=weights_place), generate)

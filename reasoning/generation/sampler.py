@@ -1,0 +1,141 @@
+"""Sampling completions with a key/value cache, in one jitted program a prompt length.
+
+Shapes: P prompts, G samples a prompt, B = P * G requests, T prompt time, N new tokens, D model width, V vocabulary.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from reasoning.core.mesh import constrain
+from reasoning.models.cache import Cache, Weights
+from reasoning.models.model import Model
+
+
+@struct.dataclass
+class Completions:
+    """What was sampled: ``tokens`` up to and including the end symbol, then padding (0).
+
+    ``log_probs`` are those of the distribution that was sampled from; ``lengths`` count the end symbol; ``truncated``
+    completions hit the limit before an end symbol.
+    """
+
+    tokens: Int[Array, "B N"]
+    log_probs: Float[Array, "B N"]
+    lengths: Int[Array, " B"]
+    truncated: Bool[Array, " B"]
+
+
+@struct.dataclass
+class Progressing:
+    """The state of the decoding loop."""
+
+    index: jax.Array
+    hidden: Float[Array, "B D"]
+    done: Bool[Array, " B"]
+    cache: Cache
+    tokens: Int[Array, "B N"]
+    log_probs: Float[Array, "B N"]
+    lengths: Int[Array, " B"]
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """What is static about a sampler: group size, limits, end symbol, and how its cache grows."""
+
+    samples: int
+    max_new_tokens: int
+    end_id: int
+    cache_step: int = 16
+
+
+def pick(
+    hidden_BD: jax.Array, head_DV: jax.Array, keys_B: jax.Array, index: jax.Array, temperature: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The next token of each request and its log-probability; temperature 0 takes the likeliest.
+
+    The key folds in (request, token), never the slot, so that scheduling can't change what is sampled.
+    """
+    logits_BV = jnp.dot(hidden_BD, head_DV, preferred_element_type=jnp.float32)
+    scaled_BV = logits_BV / jnp.where(temperature > 0, temperature, 1.0)
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, index)
+    noise_BV = jax.vmap(lambda key: jax.random.gumbel(key, logits_BV.shape[1:]))(keys)
+    chosen_B = jnp.argmax(jnp.where(temperature > 0, scaled_BV + noise_BV, logits_BV), axis=-1)
+    picked_B = jnp.take_along_axis(scaled_BV, chosen_B[:, None], axis=-1)[:, 0]
+    return chosen_B.astype(jnp.int32), picked_B - jax.nn.logsumexp(scaled_BV, axis=-1)
+
+
+def request_keys(key: jax.Array, ids_P: jax.Array, samples: int) -> jax.Array:
+    """One key a request, from the identity of its prompt and its number in the group."""
+    prompt_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, ids_P)
+    each = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(prompt_keys, jnp.arange(samples))
+    return each.reshape(-1)
+
+
+def grown(cache: Cache, length: int) -> Cache:
+    """The cache with room for ``length`` tokens a slot."""
+
+    def pad(leaf: jax.Array) -> jax.Array:
+        return jnp.pad(leaf, ((0, 0), (0, 0), (0, length - leaf.shape[2]), (0, 0)))
+
+    return {**cache, "layers": jax.tree.map(pad, cache["layers"])}
+
+
+def sample(
+    model: Model,
+    settings: SamplerSettings,
+    weights: Weights,
+    prompts_PT: jax.Array,
+    lengths_P: jax.Array,
+    ids_P: jax.Array,
+    key: jax.Array,
+    temperature: jax.Array,
+) -> Completions:
+    """Prefills each prompt once, repeats its cache for its samples, and decodes until all have ended.
+
+    The loop runs in chunks between which the cache grows, so that short completions never pay for the longest.
+    """
+    time, limit = prompts_PT.shape[1], settings.max_new_tokens
+    pin = partial(constrain, model.mesh)
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts_PT.shape[0], time))
+    hidden_PD, cache = model.prefill(weights, prompts_PT, lengths_P, empty)
+    repeat = partial(jnp.repeat, repeats=settings.samples, axis=0)
+    cache, hidden_BD = jax.tree.map(
+        lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
+    )
+    requests = hidden_BD.shape[0]
+    keys_B = request_keys(key, ids_P, settings.samples)
+    head_DV = model.unembedding(weights)
+    state = Progressing(
+        index=jnp.zeros((), jnp.int32),
+        hidden=hidden_BD,
+        done=jnp.zeros((requests,), bool),
+        cache=cache,
+        tokens=jnp.zeros((requests, limit), jnp.int32),
+        log_probs=jnp.zeros((requests, limit), jnp.float32),
+        lengths=jnp.zeros((requests,), jnp.int32),
+    )
+
+    def body(now: Progressing) -> Progressing:
+        chosen_B, log_prob_B = pick(now.hidden, head_DV, keys_B, now.index, temperature)
+        chosen_B = jnp.where(now.done, 0, chosen_B)
+        hidden, cache = model.decode(weights, chosen_B, now.cache)
+        return Progressing(
+            index=now.index + 1,
+            hidden=hidden,
+            done=now.done | (chosen_B == settings.end_id),
+            cache=cache,
+            tokens=now.tokens.at[:, now.index].set(chosen_B),
+            log_probs=now.log_probs.at[:, now.index].set(jnp.where(now.done, 0.0, log_prob_B)),
+            lengths=now.lengths + ~now.done,
+        )
+
+    for bound in range(settings.cache_step, limit + settings.cache_step, settings.cache_step):
+        bound = min(bound, limit)
+        state = replace(state, cache=grown(state.cache, time + bound))
+        state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & ~jnp.all(now.done), body, state)
+    return Completions(state.tokens, state.log_probs, state.lengths, ~state.done)

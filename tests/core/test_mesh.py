@@ -1,0 +1,63 @@
+"""Mesh shapes, the rule table, and moving rows to and from devices."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from reasoning.core import mesh as meshes
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        (MeshShape(), (8, 1, 1, 1, 1)),
+        (MeshShape(data=1, fsdp=-1), (1, 8, 1, 1, 1)),
+        (MeshShape(data=-1, fsdp=2, tensor=2), (2, 2, 1, 2, 1)),
+        (MeshShape(data=8), (8, 1, 1, 1, 1)),
+    ],
+)
+def test_minus_one_takes_the_devices_that_are_left(shape: MeshShape, sizes: tuple[int, ...]):
+    assert tuple(build_mesh(shape).shape.values()) == sizes
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (MeshShape(data=-1, fsdp=3), r"3 does not divide the 8 devices"),
+        (MeshShape(data=4), r"needs 4 devices but there are 8"),
+        (MeshShape(data=-1, fsdp=-1), r"at most one axis may be -1"),
+        (MeshShape(data=0), r"none 0"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_the_devices_is_refused_with_the_numbers(shape: MeshShape, message: str):
+    with pytest.raises(InputError, match=message):
+        build_mesh(shape)
+
+
+def test_logical_axes_map_to_mesh_axes_by_the_one_table():
+    assert meshes.partition(("batch", "time", None)) == PartitionSpec(("data", "fsdp"), "context", None)
+    assert meshes.partition(("layers", "embed", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
+
+
+def test_a_dimension_that_does_not_divide_is_refused_with_name_and_numbers():
+    mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=2))
+    with pytest.raises(InputError, match=r"kernel: its embed axis has size 6, which mesh axes fsdp = 4"):
+        meshes.sharding(mesh, ("embed", "mlp"), (6, 8), "kernel")
+
+
+def test_rows_come_back_from_the_devices_as_they_went():
+    mesh = build_mesh(MeshShape(data=2, fsdp=4))
+    local = {"tokens": np.arange(32).reshape(16, 2), "lengths": np.arange(16)}
+    spread = meshes.to_global(mesh, local)
+    assert spread["tokens"].sharding.spec[0] == ("data", "fsdp")
+    jax.tree.map(lambda array, rows: np.testing.assert_array_equal(meshes.local_rows(array), rows), spread, local)
+
+
+def test_a_place_without_an_axis_is_whole_along_it():
+    mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=2))
+    place = meshes.sharding(mesh, ("layers", "embed", "mlp"))
+    assert meshes.drop_first(meshes.without(place, "fsdp")).spec == PartitionSpec(None, "tensor")
+    assert meshes.without(meshes.rows(mesh), "fsdp").spec == PartitionSpec(("data",))

@@ -1,0 +1,112 @@
+"""Sampling: what is drawn, from which distribution, and what it must not depend on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.generation.engine import Engine, build_engine
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.config import ModelConfig, Stack
+from reasoning.models.model import Model, build_model, init_sharded
+
+CONFIG = ModelConfig(
+    vocabulary=24, width=16, heads=2, mlp=32, stacks=(Stack(2),), context=64, embedding_std=0.5, head_scale=6.0
+)
+END = 3
+PROMPTS = [[5, 6, 7], [8, 9], [5, 6, 7, 10, 11], [12]]
+
+
+def engine_on(shape: MeshShape, samples: int, limit: int = 20) -> tuple[Model, dict, Engine]:
+    mesh = build_mesh(shape)
+    model = build_model(CONFIG, mesh)
+    return (
+        model,
+        init_sharded(model, mesh, jax.random.key(7)),
+        build_engine(model, mesh, SamplerSettings(samples, limit, END)),
+    )
+
+
+def full_log_probs(model: Model, params: dict, tokens: list[int]) -> np.ndarray:
+    """Log-probabilities [T, V] of the next token at each place, by one plain forward pass."""
+    row = jnp.asarray([tokens + [0] * (64 - len(tokens))])
+    hidden, _ = jax.jit(model.hidden_states)(params, row, jnp.arange(64)[None], jnp.ones_like(row))
+    return np.asarray(jax.nn.log_softmax(hidden[0, : len(tokens)] @ model.unembedding(params)))
+
+
+def test_sampled_log_probs_equal_those_of_a_full_forward_pass():
+    model, params, engine = engine_on(MeshShape(), samples=4)
+    rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(0), 1.0)
+    alone = build_model(CONFIG)
+    plain = jax.device_get(params)
+    for prompt, group, log_probs, lengths in zip(
+        PROMPTS, rollouts.tokens, rollouts.log_probs, rollouts.lengths, strict=True
+    ):
+        for tokens, values, length in zip(group, log_probs, lengths, strict=True):
+            text = prompt + tokens[:length].tolist()
+            expected = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :]
+            np.testing.assert_allclose(values[:length], expected[np.arange(length), tokens[:length]], atol=1e-5)
+
+
+def test_completions_stop_at_the_end_symbol_and_say_when_they_were_cut():
+    _, params, engine = engine_on(MeshShape(), samples=16)
+    rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(1), 1.0)
+    ends = rollouts.tokens == END
+    assert 0 < rollouts.truncated.sum() < rollouts.truncated.size  # both kinds occur, or this test shows nothing
+    first_end = np.where(ends.any(-1), ends.argmax(-1) + 1, 20)
+    np.testing.assert_array_equal(rollouts.lengths, first_end)
+    np.testing.assert_array_equal(rollouts.truncated, ~ends.any(-1))
+    beyond = np.arange(20) >= rollouts.lengths[..., None]
+    assert not rollouts.tokens[beyond].any() and not rollouts.log_probs[beyond].any()
+
+
+def test_temperature_zero_takes_the_likeliest_token():
+    _, params, engine = engine_on(MeshShape(), samples=1)
+    rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(2), 0.0)
+    alone, plain = build_model(CONFIG), jax.device_get(params)
+    for prompt, tokens, length in zip(PROMPTS, rollouts.tokens[:, 0], rollouts.lengths[:, 0], strict=True):
+        text = prompt + tokens[:length].tolist()
+        expected = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :].argmax(-1)
+        np.testing.assert_array_equal(tokens[:length], expected)
+
+
+def test_what_a_request_gets_depends_on_its_id_only_not_on_its_neighbours_or_devices():
+    _, params, engine = engine_on(MeshShape(), samples=2)
+    key = jax.random.key(3)
+    together = engine.generate(engine.publish(params), PROMPTS, [4, 5, 6, 7], key, 1.0)
+    reordered = engine.generate(engine.publish(params), PROMPTS[::-1], [7, 6, 5, 4], key, 1.0)
+    np.testing.assert_array_equal(together.tokens, reordered.tokens[::-1])
+    _, other, tensor = engine_on(MeshShape(data=2, fsdp=2, tensor=2), samples=2)
+    np.testing.assert_array_equal(
+        together.tokens, tensor.generate(tensor.publish(other), PROMPTS, [4, 5, 6, 7], key, 1.0).tokens
+    )
+
+
+def test_samples_follow_the_distribution_of_the_first_token():
+    _, params, engine = engine_on(MeshShape(), samples=4096, limit=1)
+    rollouts = engine.generate(engine.publish(params), [PROMPTS[0]], [0], jax.random.key(4), 2.0)
+    logits = full_log_probs(build_model(CONFIG), jax.device_get(params), PROMPTS[0])[-1]
+    expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    counts = np.bincount(rollouts.tokens.reshape(-1), minlength=24) / 4096
+    assert np.abs(counts - expected).max() < 4.5 * np.sqrt(0.25 / 4096)
+    assert np.abs(counts - expected).sum() < 0.1
+
+
+def test_published_weights_survive_the_donation_of_the_parameters():
+    _, params, engine = engine_on(MeshShape(), samples=1)
+    weights = engine.publish(params)
+    before = engine.generate(weights, PROMPTS, range(4), jax.random.key(5), 1.0)
+    jax.block_until_ready(jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 0, tree), donate_argnums=0)(params))
+    after = engine.generate(weights, PROMPTS, range(4), jax.random.key(5), 1.0)
+    np.testing.assert_array_equal(before.tokens, after.tokens)
+
+
+def test_prompts_that_are_empty_or_too_long_are_refused_with_the_numbers():
+    _, params, engine = engine_on(MeshShape(), samples=1)
+    weights = engine.publish(params)
+    with pytest.raises(InputError, match="a prompt of 50 tokens and 20 new ones exceed the model's context of 64"):
+        engine.generate(weights, [[1] * 50], [0], jax.random.key(0), 1.0)
+    with pytest.raises(InputError, match="a prompt is empty"):
+        engine.generate(weights, [[]], [0], jax.random.key(0), 1.0)
