@@ -39,12 +39,20 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     sync(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as readable JSON, keys sorted, so that equal values give equal bytes.
+def json_text(value: Any) -> str:
+    """A value as readable JSON, keys sorted, so that equal values give equal bytes.
 
-    Raises ValueError for NaN and infinities, which JSON does not have, and OSError as ``write_atomic`` does.
+    Raises ValueError for NaN and infinities, which JSON does not have, and InputError for a text that ``read_json``
+    would refuse to read back.
     """
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    parse_json(text, "a value to be written")
+    return text
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as ``json_text``. Raises what that does, and OSError as ``write_atomic`` does."""
+    write_atomic(path, json_text(value))
 
 
 def sync(path: Path) -> None:

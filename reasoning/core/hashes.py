@@ -68,7 +68,7 @@ def _on_host(leaf: Any) -> np.ndarray:
         return np.asarray(leaf)
     if not leaf.is_fully_addressable:
         return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
-    # np.asarray(leaf) would be kept inside the array, and on the CPU block a later donation of its buffer.
+    # np.asarray(leaf) of a sharded array would leave a second copy of it in host memory as long as it lives.
     values = np.empty(leaf.shape, leaf.dtype)
     for shard in leaf.addressable_shards:
         if shard.replica_id == 0:

@@ -124,9 +124,11 @@ def test_json_written_is_json_read_and_equal_values_give_equal_bytes(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_nan_is_not_written_as_json(tmp_path):
+def test_what_could_not_be_read_back_is_not_written_as_json(tmp_path):
     with pytest.raises(ValueError):
         files.write_json(tmp_path / "one", float("nan"))
+    with pytest.raises(InputError, match="a value to be written:1: .*NUL"):
+        files.write_json(tmp_path / "one", {"a": "\0"})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -84,13 +84,6 @@ def test_a_dataclass_and_a_dict_with_the_same_leaves_hash_alike():
     assert hashes.hash_tree(Pair(right=1.0, left=2.0)) == hashes.hash_tree({"left": 2.0, "right": 1.0})
 
 
-def test_hashing_does_not_block_donation_afterwards():
-    array = jnp.ones((64, 64)) + 1
-    address = array.unsafe_buffer_pointer()
-    hashes.hash_tree(array)
-    assert jax.jit(lambda x: x + 1, donate_argnums=0)(array).unsafe_buffer_pointer() == address
-
-
 def test_a_leaf_that_is_no_array_is_refused_by_name():
     with pytest.raises(TypeError, match="options/name is a Mesh"):
         hashes.hash_tree({"options": {"name": Mesh(np.array(jax.devices()[:1]), ("a",), axis_types=(AxisType.Auto,))}})

@@ -1,0 +1,322 @@
+"""Checkpoints that are whole or absent, and that are never believed without a check: every Orbax call is in this file.
+
+A checkpoint is a folder: what Orbax writes (so that ``ocp.load(folder)`` reads it too), ``cursor.json`` for training
+state, and ``manifest.json`` with size and SHA-256 of every file and path, dtype and shape of every leaf. Orbax itself
+gives back flipped bits without a word. The folder has the suffix ``.partial`` until the manifest, written last, is on
+disk. In a run of several processes all of them call every function here; the folder is on storage that all can see.
+"""
+
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from orbax.checkpoint import v1 as ocp
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, sync_tree, write_atomic, write_json
+from reasoning.core.hashes import hash_file, hash_json
+
+MANIFEST = "manifest.json"
+CURSOR = "cursor.json"
+STEP_NAME = re.compile(r"step_(\d{8,})")
+OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
+COMPLAINTS_SHOWN = 5
+NO_STEP = -1
+
+
+def to_stderr(message: str) -> None:
+    """Show a warning to whoever watches the process."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Checkpointer:
+    """The checkpoints of one stage in training, ``folder/step_00000100/`` and so on.
+
+    The newest ``keep`` are kept, and for good every one whose step is a multiple of ``keep_every`` (0: none is).
+    ``warn`` gets one line for each damaged checkpoint that was passed over.
+    """
+
+    folder: Path
+    keep: int = 2
+    keep_every: int = 0
+    warn: Callable[[str], None] = to_stderr
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise InputError(f"{self.keep} checkpoints are to be kept in {self.folder}; keep at least 1")
+
+    def save(self, step: int, state: Any, cursor: Any) -> None:
+        """Save everything that a resumed run needs, and return when it is safely on disk.
+
+        ``state`` is a pytree of arrays, typed PRNG keys included; ``cursor`` is JSON-able (where the data stands), and
+        process 0's is kept. Raises InputError where it can't be written; what was saved before is then still there.
+        """
+        where = json_text(cursor)
+        intact = self.latest_step()
+        try:
+            _on_first_process(lambda: _remove_partials(self.folder, "step_"))
+            _write(self._path(step), state, {CURSOR: where})
+            _on_first_process(lambda: self._remove_surplus(step))
+        except OSError as error:
+            kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
+            raise InputError(
+                f"could not save step {step} to {self.folder}: {error}; {kept}; "
+                "free space and run the same command again"
+            ) from error
+
+    def restore(self, abstract_state: Any) -> tuple[int, Any, Any] | None:
+        """Give back step, state and cursor of the newest checkpoint whose every file is as it was written.
+
+        ``abstract_state`` has the structure of ``state`` with a ShapeDtypeStruct and a sharding for each leaf; the
+        arrays come back on those devices, which need not be those they were saved from. None where there is no valid
+        checkpoint. Raises InputError where the checkpoint holds other leaves, shapes or dtypes than asked for.
+        """
+        step = _on_first_process(self._newest_valid)
+        if step == NO_STEP:
+            return None
+        return step, _load(self._path(step), abstract_state), read_json(self._path(step) / CURSOR)
+
+    def steps(self) -> list[int]:
+        """The saved steps in rising order, damaged ones included, unfinished ones not."""
+        if not self.folder.is_dir():
+            return []
+        matches = (STEP_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def latest_step(self) -> int | None:
+        """The newest step that has a manifest; only ``restore`` checks whether its files agree with it."""
+        return max((step for step in self.steps() if (self._path(step) / MANIFEST).is_file()), default=None)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}"
+
+    def _newest_valid(self) -> int:
+        damaged: list[str] = []
+        valid = NO_STEP
+        for step in reversed(self.steps()):
+            damage = _damage(self._path(step))
+            if damage is None:
+                valid = step
+                break
+            damaged.append(damage)
+        used = "no valid one is left, starting over" if valid == NO_STEP else f"using step {valid} instead"
+        for damage in damaged:
+            self.warn(f"damaged checkpoint: {damage}; {used}")
+        return valid
+
+    def _remove_surplus(self, saved: int) -> None:
+        for step in self.steps():
+            if step > saved:
+                self.warn(f"removing {self._path(step)}: it belongs to an abandoned course of this run, now at {saved}")
+                shutil.rmtree(_set_aside(self._path(step)))
+        newest = self.steps()[-self.keep :]
+        for step in self.steps():
+            if step not in newest and not (self.keep_every and step % self.keep_every == 0):
+                shutil.rmtree(_set_aside(self._path(step)))
+
+
+def save_params(folder: Path, params: Any) -> None:
+    """Save the parameters of a finished model as ``folder``, replacing what is there once the new one is whole.
+
+    ``params`` is a nested dict of arrays. Raises InputError where it can't be written.
+    """
+    try:
+        _on_first_process(lambda: _remove_partials(folder.parent, folder.name))
+        _write(folder, params, {})
+    except OSError as error:
+        raise InputError(
+            f"could not save parameters to {folder}: {error}; free space and run the same command again"
+        ) from error
+
+
+def load_params(folder: Path, abstract_params: Any) -> Any:
+    """Read back what ``save_params`` wrote, onto the devices that the leaves of ``abstract_params`` name.
+
+    Raises InputError that names the file where anything is missing or damaged, and the leaves where paths, shapes or
+    dtypes are not those asked for (``params_shapes`` tells what is there).
+    """
+
+    def check() -> None:
+        damage = _damage(folder)
+        if damage is not None:
+            raise InputError(f"damaged checkpoint: {damage}; make it again, or copy it again from where it came")
+
+    _on_first_process(check)
+    return _load(folder, abstract_params)
+
+
+def params_shapes(folder: Path) -> dict[str, Any]:
+    """The nested dict of ShapeDtypeStructs (no shardings) of saved parameters, from the manifest alone."""
+    shapes: dict[str, Any] = {}
+    for leaf in _read_manifest(folder)["leaves"]:
+        *outer, name = leaf["path"]
+        place = shapes
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[name] = jax.ShapeDtypeStruct(tuple(leaf["shape"]), jnp.dtype(leaf["dtype"]))
+    return shapes
+
+
+def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
+    """All processes write the arrays; process 0 adds records and manifest, and gives the folder its name."""
+    leaves = _leaves(tree)
+    partial = final.with_name(final.name + PARTIAL_SUFFIX)
+    with _plain_errors():
+        _orbax_save(partial, tree)
+
+    def finish() -> None:
+        for name, text in records.items():
+            write_atomic(partial / name, text)
+        manifest = {"files": _fingerprints(partial), "leaves": leaves}
+        sync_tree(partial)
+        write_json(partial / MANIFEST, manifest | {"hash": hash_json(manifest)})
+        replaced = _set_aside(final) if final.exists() else None
+        os.rename(partial, final)
+        sync(final.parent)
+        if replaced is not None:
+            shutil.rmtree(replaced)
+
+    _on_first_process(finish)
+
+
+def _orbax_save(folder: Path, tree: Any) -> None:
+    context = ocp.Context()
+    # Made in the background, a folder that can't be made shows up as a time-out of whoever waits for it.
+    context.async_options.create_directories_asynchronously = False
+    with context:
+        ocp.save(str(folder.absolute()), tree)
+
+
+def _load(folder: Path, abstract_tree: Any) -> Any:
+    saved = {_name(leaf): _describe(leaf) for leaf in _read_manifest(folder)["leaves"]}
+    wanted = {_name(leaf): _describe(leaf) for leaf in _leaves(abstract_tree)}
+    differences = [
+        f"{name}: saved {saved.get(name, 'nothing')}, asked for {wanted.get(name, 'nothing')}"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    if differences:
+        more = len(differences) - COMPLAINTS_SHOWN
+        shown = "; ".join(differences[:COMPLAINTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        raise InputError(
+            f"{folder} does not fit this model: {shown}; use the settings that it was made with, or another folder"
+        )
+    return ocp.load(str(folder.absolute()), abstract_tree)
+
+
+def _leaves(tree: Any) -> list[dict[str, Any]]:
+    leaves = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        keys = [getattr(key, "key", getattr(key, "idx", getattr(key, "name", str(key)))) for key in path]
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(f"{jax.tree_util.keystr(path)} is a {type(leaf).__name__}; checkpoints hold arrays only")
+        leaves.append({"path": keys, "dtype": str(leaf.dtype), "shape": list(leaf.shape)})
+    return leaves
+
+
+def _name(leaf: dict[str, Any]) -> str:
+    return "/".join(map(str, leaf["path"]))
+
+
+def _describe(leaf: dict[str, Any]) -> str:
+    return f"{leaf['dtype']}{leaf['shape']}"
+
+
+def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
+        hashes = list(pool.map(hash_file, paths))
+    return {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
+        for path, digest in zip(paths, hashes, strict=True)
+    }
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.pop("hash", None) != hash_json(manifest):
+        raise InputError(f"{folder / MANIFEST} is not as it was written")
+    return manifest
+
+
+def _damage(folder: Path) -> str | None:
+    """The first file that is not as it was written, in words, or None where all are."""
+    try:
+        expected = _read_manifest(folder)["files"]
+        found = _fingerprints(folder)
+    except (InputError, OSError) as error:
+        return str(error)
+    for name, fingerprint in expected.items():
+        if name not in found:
+            return f"{folder / name} is missing"
+        if found[name]["bytes"] != fingerprint["bytes"]:
+            return f"{folder / name} has {found[name]['bytes']} bytes, {fingerprint['bytes']} were written"
+        if found[name] != fingerprint:
+            return f"{folder / name} has other content than was written (SHA-256 differs)"
+    return None
+
+
+def _remove_partials(folder: Path, start: str) -> None:
+    """Make the folder, and clear what killed saves left: Orbax adds a suffix of its own while it writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name.startswith(start) and PARTIAL_SUFFIX in path.name:
+            shutil.rmtree(path)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Take a checkpoint's name away, so that a kill while it is deleted leaves nothing that looks damaged."""
+    doomed = folder.with_name(f"{folder.name}.old{PARTIAL_SUFFIX}")
+    os.rename(folder, doomed)
+    return doomed
+
+
+def _on_first_process(action: Callable[[], int | None]) -> int:
+    """Let process 0 act and tell everybody its number; where it fails, all processes fail, and none waits forever."""
+    if jax.process_count() == 1:
+        return action() or 0
+    number, failure = 0, None
+    if jax.process_index() == 0:
+        try:
+            number = action() or 0
+        except (InputError, OSError) as error:
+            failure = error
+    number, failed = multihost_utils.broadcast_one_to_all(np.array([number, failure is not None], np.int32))
+    if failure is not None:
+        raise failure
+    if failed:
+        raise InputError("process 0 could not read or write a checkpoint; its own message says why")
+    return int(number)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn the storage library's errors into OSError, and hold back the tracebacks that its threads log."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR or "orbax" not in record.pathname
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(keep)
+    try:
+        yield
+    except ValueError as error:
+        code = OS_ERROR_CODE.search(str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+    finally:
+        logger.removeFilter(keep)

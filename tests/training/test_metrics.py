@@ -1,0 +1,125 @@
+import json
+import math
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_jsonl
+from reasoning.training.metrics import MetricsLog
+
+
+def test_records_are_sorted_exact_and_the_same_bytes_whatever_the_type_of_number(tmp_path):
+    log = MetricsLog(tmp_path / "made on demand")
+    log.record(1, {"loss": 0.1, "kl": 2.0, "count": 3})
+    log.record(np.int64(1), {"count": np.int32(3), "loss": np.float64(0.1), "kl": jnp.float32(2)})
+    expected = b'{"count": 3, "kl": 2.0, "loss": 0.1, "step": 1}\n'
+    assert (tmp_path / "made on demand" / "metrics.jsonl").read_bytes() == expected * 2
+
+
+def test_a_float32_is_read_back_to_the_last_bit(tmp_path):
+    value = np.float32(1) / np.float32(3)
+    MetricsLog(tmp_path).record(1, {"loss": jnp.asarray(value)})
+    (record,) = read_jsonl(tmp_path / "metrics.jsonl")
+    assert np.float32(record["loss"]) == value
+    assert record["loss"] == float(value)
+
+
+def test_what_is_not_finite_is_valid_json_and_reads_back_by_float(tmp_path):
+    MetricsLog(tmp_path).record(1, {"a": math.nan, "b": jnp.inf, "c": np.float32(-np.inf)})
+    (record,) = read_jsonl(tmp_path / "metrics.jsonl")
+    assert record == {"step": 1, "a": "nan", "b": "inf", "c": "-inf"}
+    assert math.isnan(float(record["a"])) and float(record["c"]) == -math.inf
+
+
+def test_timings_go_to_a_file_of_their_own(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.timing(1, {"seconds": 0.5})
+    log.record(1, {"loss": 1.0})
+    log.flush()
+    assert read_jsonl(tmp_path / "timings.jsonl") == [{"step": 1, "seconds": 0.5}]
+    assert read_jsonl(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
+
+
+def test_truncating_and_running_on_gives_the_bytes_of_an_uninterrupted_run(tmp_path):
+    def run(log, steps):
+        for step in steps:
+            log.record(step, {"loss": 1 / step})
+            log.timing(step, {"seconds": 1.0})
+
+    whole, cut = MetricsLog(tmp_path / "whole"), MetricsLog(tmp_path / "cut")
+    run(whole, range(1, 11))
+    run(cut, range(1, 8))
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        with open(tmp_path / "cut" / name, "ab") as file:
+            file.write(b'{"loss": 0.1\xc3')  # a line that a kill cut off inside a character
+    cut.truncate(4)
+    run(cut, range(5, 11))
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_truncating_at_the_last_step_still_drops_the_half_written_line(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.record(1, {"loss": 1.0})
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
+    (tmp_path / "metrics.jsonl").write_bytes(whole + whole[:-1])  # complete but for its end
+    log.truncate(1)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+
+
+def test_truncating_where_nothing_was_written_does_nothing(tmp_path):
+    MetricsLog(tmp_path).truncate(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [b"rubbish", b"[1]", b'{"loss": 1}', b'{"step": "1"}', b'{"step": 1, "loss": NaN}'])
+def test_truncating_refuses_rubbish_with_file_and_line_and_leaves_it(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    content = b'{"step": 1}\n' + line + b'\n{"step": 3}\n'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="metrics.jsonl:2: "):
+        MetricsLog(tmp_path).truncate(1)
+    assert path.read_bytes() == content
+
+
+def test_a_process_that_does_not_write_touches_nothing(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 9}\n')
+    log = MetricsLog(tmp_path, write=False)
+    log.record(1, {"loss": 1.0})
+    log.timing(1, {"seconds": 1.0})
+    log.truncate(1)
+    log.flush()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 9}\n'
+
+
+def test_a_metric_can_not_take_the_name_of_the_step(tmp_path):
+    with pytest.raises(ValueError, match="step"):
+        MetricsLog(tmp_path).record(1, {"step": 2.0})
+
+
+def test_a_full_disk_is_reported_by_file_and_the_next_run_goes_on(tmp_path):
+    code = """
+import pathlib, resource, signal, sys
+from reasoning.core.errors import InputError
+from reasoning.training.metrics import MetricsLog
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))
+try:
+    for step in range(9):
+        MetricsLog(pathlib.Path(sys.argv[1])).record(step, {"loss": 0.5})
+except InputError as error:
+    print(error)
+"""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert out.startswith(f"could not write {tmp_path / 'metrics.jsonl'}: [Errno 27]")
+    MetricsLog(tmp_path).truncate(8)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": step, "loss": 0.5} for step in (0, 1)]

@@ -1,0 +1,126 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from reasoning.training.preemption import Interrupted, Preemption
+
+
+@pytest.fixture
+def handlers():
+    """Handlers that stand for those of the surrounding program, and must come back."""
+    mine = {signal.SIGTERM: lambda *_: None, signal.SIGINT: lambda *_: None}
+    before = {number: signal.signal(number, handler) for number, handler in mine.items()}
+    yield mine
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_asks_to_stop_and_keeps_asking(handlers, number, code):
+    with Preemption() as preemption:
+        assert preemption.stop(1) is None
+        os.kill(os.getpid(), number)
+        assert [preemption.stop(2), preemption.stop(3)] == [number, number]
+    interrupted = Interrupted(number)
+    assert (interrupted.signal, interrupted.exit_code) == (number, code)
+    assert str(interrupted).startswith(f"stopped by {number.name}")
+
+
+def test_the_handlers_of_before_come_back_even_after_an_error(handlers):
+    with pytest.raises(RuntimeError), Preemption():
+        assert signal.getsignal(signal.SIGTERM) != handlers[signal.SIGTERM]
+        raise RuntimeError
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+def test_a_second_ctrl_c_stops_at_once(handlers):
+    with Preemption() as preemption:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert preemption.stop(1) == signal.SIGINT
+
+
+def test_of_several_signals_the_first_counts_and_none_but_a_second_ctrl_c_raises(handlers):
+    with Preemption() as preemption:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert preemption.stop(1) == signal.SIGTERM
+    with Preemption() as preemption:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert preemption.stop(1) == signal.SIGINT
+
+
+def test_a_signal_that_was_ignored_stays_ignored(handlers):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Preemption() as preemption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert preemption.stop(1) is None
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_outside_the_main_thread_handlers_are_left_alone(handlers):
+    answers = []
+
+    def work():
+        with Preemption() as preemption:
+            answers.append((preemption.stop(1), signal.getsignal(signal.SIGTERM) == handlers[signal.SIGTERM]))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [(None, True)]
+
+
+# Two stages, each counting its steps from 0; the second process gets SIGTERM in the second one, whose steps are fewer
+# than the first stage had.
+TWO_PROCESSES = """
+import os, signal, sys, time
+import jax
+me = int(sys.argv[2])
+jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, me)
+from jax.experimental import multihost_utils
+from reasoning.training.preemption import Preemption
+with Preemption() as preemption:
+    for step in range(20):
+        assert preemption.stop(step) is None
+    for step in range(2000):
+        if step == 3 and me == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        number = preemption.stop(step)
+        if number is not None:
+            print(step, number, preemption.stop(step + 1))
+            break
+        time.sleep(0.002)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_the_same_step_when_one_gets_sigterm():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", TWO_PROCESSES, str(port)]
+    children = [
+        subprocess.Popen(
+            [*command, str(me)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for me in (0, 1)
+    ]
+    try:
+        answers = [child.communicate(timeout=120) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [0, 0], answers
+    lines = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in answers]
+    assert lines[0] == lines[1]
+    step, *numbers = lines[0][0].split()
+    assert 3 <= int(step) < 1999 and numbers == ["15", "15"]
