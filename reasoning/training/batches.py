@@ -1,0 +1,69 @@
+"""The records that go into a train step, and how token rows become them.
+
+Shapes: B rows, T time.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+Aggregation = Callable[[jax.Array, int], jax.Array]
+"""From a mask [B, T] of the global batch, and the longest possible row, to weights that carry their denominator."""
+
+
+@struct.dataclass
+class TokenBatch:
+    """Rows of packed tokens with the token to be predicted at each place, and what that prediction weighs.
+
+    ``mask`` is 1 where a prediction counts; ``weights`` is an aggregation of the *global* batch's mask, so that sums
+    over microbatches or devices of ``weights * loss`` add up to the loss itself.
+    """
+
+    tokens: Int[Array, "B T"]
+    positions: Int[Array, "B T"]
+    segments: Int[Array, "B T"]
+    targets: Int[Array, "B T"]
+    mask: Float[Array, "B T"]
+    weights: Float[Array, "B T"]
+
+
+@struct.dataclass
+class PolicyBatch:
+    """Token rows of sampled completions with what the policy-gradient losses need beside them.
+
+    ``old_log_probs`` are the trainer's under the parameters that sampled; None means strictly on-policy, one update
+    a batch, where they equal the new ones. ``reference_log_probs`` are the frozen reference's; None means no KL term.
+    """
+
+    rows: TokenBatch
+    advantages: Float[Array, "B T"]
+    old_log_probs: Float[Array, "B T"] | None
+    reference_log_probs: Float[Array, "B T"] | None
+
+
+def next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Targets and mask [B, T] of packed rows: each place predicts the next token of its own segment.
+
+    ``rows`` has ``tokens``, ``segments`` (0: padding) and ``loss_mask`` (1 where a token is to be predicted).
+    """
+    tokens, segments = rows["tokens"], rows["segments"]
+    targets = jnp.roll(tokens, -1, axis=1)
+    same = (segments == jnp.roll(segments, -1, axis=1)) & (segments > 0)
+    mask = jnp.roll(rows["loss_mask"], -1, axis=1) * same
+    return targets, mask.at[:, -1].set(0).astype(jnp.float32)
+
+
+def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: int) -> TokenBatch:
+    """A batch from packed rows of the whole global batch; run it inside jit, before any split into microbatches."""
+    targets, mask = next_tokens(rows)
+    return TokenBatch(
+        tokens=rows["tokens"],
+        positions=rows["positions"],
+        segments=rows["segments"],
+        targets=targets,
+        mask=mask,
+        weights=aggregate(mask, length),
+    )

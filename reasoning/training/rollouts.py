@@ -1,0 +1,81 @@
+"""From sampled completions and their rewards to the batch of a policy-gradient step.
+
+Shapes: P prompts, G samples a prompt, B = P * G rows, N new tokens, T row time.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning.core.mesh import largest
+from reasoning.training.batches import Aggregation, PolicyBatch, token_batch
+
+ROW_BUCKET = 16
+
+Advantage = Callable[[jax.Array], jax.Array]
+"""From rewards [P, G] to advantages [P, G]."""
+
+Selection = Callable[[jax.Array], jax.Array]
+"""From rewards [P, G] to the groups [P] that are learnt from."""
+
+
+def policy_rows(
+    prompts: Sequence[Sequence[int]], tokens_PGN: np.ndarray, lengths_PG: np.ndarray, context: int
+) -> dict[str, np.ndarray]:
+    """Rows [B, T] of prompt and completion, one a row, padded on the right to a bucket of lengths.
+
+    Every process gets the same T, so that one program serves all. Loss falls on the completion, end symbol included.
+    """
+    samples = tokens_PGN.shape[1]
+    starts_P = np.array([len(prompt) for prompt in prompts])
+    longest = largest(int((starts_P[:, None] + lengths_PG).max()))
+    time = min(-(-longest // ROW_BUCKET) * ROW_BUCKET, context)
+    rows = np.zeros((len(prompts), samples, time), np.int32)
+    for prompt, row_GT, new_GN in zip(prompts, rows, tokens_PGN, strict=True):
+        row_GT[:, : len(prompt)] = prompt
+        room = min(new_GN.shape[1], time - len(prompt))
+        row_GT[:, len(prompt) : len(prompt) + room] = new_GN[:, :room]
+    places_T = np.arange(time)
+    ends_PG1 = (starts_P[:, None] + lengths_PG)[..., None]
+    inside = places_T < ends_PG1
+    completion = inside & (places_T >= starts_P[:, None, None])
+    flat = (len(prompts) * samples, time)
+    return {
+        "tokens": (rows * inside).reshape(flat),
+        "positions": np.broadcast_to(places_T, flat).astype(np.int32),
+        "segments": inside.reshape(flat).astype(np.int32),
+        "loss_mask": completion.reshape(flat).astype(np.int32),
+    }
+
+
+def every_group(rewards_PG: jax.Array) -> jax.Array:
+    """Learns from every group, also from those whose rewards are all equal; the GRPO of arXiv 2402.03300."""
+    return jnp.ones(rewards_PG.shape[0], bool)
+
+
+def assemble(
+    rows: dict[str, jax.Array],
+    rewards_B: jax.Array,
+    *,
+    samples: int,
+    advantage: Advantage,
+    select: Selection,
+    aggregate: Aggregation,
+    length: int,
+) -> PolicyBatch:
+    """The batch of the whole, global set of rows; run it inside jit, before any split into microbatches.
+
+    Groups that ``select`` leaves out lose their mask, so they don't count in the denominators either.
+    """
+    rewards_PG = rewards_B.reshape(-1, samples)
+    selected_B = jnp.repeat(select(rewards_PG), samples, total_repeat_length=rewards_B.shape[0])
+    batch = token_batch({**rows, "loss_mask": rows["loss_mask"] * selected_B[:, None]}, aggregate, length)
+    advantages_B = advantage(rewards_PG).reshape(-1)
+    return PolicyBatch(
+        rows=batch,
+        advantages=jnp.broadcast_to(advantages_B[:, None], batch.tokens.shape),
+        old_log_probs=None,
+        reference_log_probs=None,
+    )

@@ -1,0 +1,125 @@
+"""The one train step: gradients over microbatches, an optimizer update, and a guard against non-finite ones."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from reasoning.core.errors import InputError
+from reasoning.core.prng import step_key
+from reasoning.training.state import Params, TrainState
+
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+
+
+class LossFunction(Protocol):
+    """A composed loss: ``(loss, sums, updates)``; all three add up over microbatches.
+
+    ``sums`` are metrics as ``{name: (sum, count)}``, ``updates`` a pytree that ``after_update`` puts into the extra
+    state.
+    """
+
+    def __call__(
+        self, params: Params, extra: Any, frozen: Any, batch: Any, key: jax.Array
+    ) -> tuple[jax.Array, Sums, Any]: ...
+
+
+@struct.dataclass
+class StepShardings:
+    """Where the three arguments of a step live: pytrees of shardings, or one sharding for a whole argument."""
+
+    state: Any = struct.field(pytree_node=False)
+    frozen: Any = struct.field(pytree_node=False)
+    batch: Any = struct.field(pytree_node=False)
+
+
+def keep(extra: Any, updates: Any) -> Any:
+    """The ``after_update`` of losses without extra state."""
+    return extra
+
+
+def split_rows(batch: Any, parts: int) -> Any:
+    """Microbatches on a new first axis. Rows are dealt out in turn, so each device keeps a share of every part."""
+
+    def split(leaf: jax.Array) -> jax.Array:
+        if leaf.shape[0] % parts:
+            raise InputError(f"{parts} microbatches do not divide a batch of {leaf.shape[0]} rows; change one of them")
+        return leaf.reshape(leaf.shape[0] // parts, parts, *leaf.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)
+
+
+def gradients(
+    loss_fn: LossFunction, state: TrainState, frozen: Any, batch: Any, microbatches: int
+) -> tuple[Params, jax.Array, Sums, Any]:
+    """Gradient, loss, sums and updates of a batch, added over microbatches.
+
+    Exact whatever the padding, since the weights in the batch carry the global denominator already.
+    """
+    key = step_key(state.key, state.step)
+
+    def one(part: Any, key: jax.Array) -> tuple[Params, jax.Array, Sums, Any]:
+        def value(params: Params) -> tuple[jax.Array, tuple[Sums, Any]]:
+            loss, sums, updates = loss_fn(params, state.extra, frozen, part, key)
+            return loss, (sums, updates)
+
+        (loss, (sums, updates)), gradient = jax.value_and_grad(value, has_aux=True)(state.params)
+        return gradient, loss, sums, updates
+
+    if microbatches == 1:
+        return one(batch, key)
+    parts, keys = split_rows(batch, microbatches), jax.random.split(key, microbatches)
+    shapes = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts), keys[0])
+    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def add(total: Any, part_and_key: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one(*part_and_key)), None
+
+    return jax.lax.scan(add, start, (parts, keys))[0]
+
+
+def make_step(
+    loss_fn: LossFunction,
+    optimizer: optax.GradientTransformation,
+    shardings: StepShardings,
+    *,
+    after_update: Callable[[Any, Any], Any] = keep,
+    microbatches: int = 1,
+) -> jax.stages.Wrapped:
+    """The jitted ``step(state, frozen, batch) -> (state, metrics)`` that every learning stage uses.
+
+    ``frozen`` (reference, teacher, a LoRA's base) is an argument, since arrays closed over become constants of the
+    program. The state is donated. A loss or gradient that isn't finite changes nothing but the counters. ``metrics``
+    are ``{name: (sum, count)}``; the loss is a sum over the whole batch by its weights, so its count is 1.
+    """
+
+    def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+        gradient, loss, sums, updates = gradients(loss_fn, state, frozen, batch, microbatches)
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        change, moments = optimizer.update(gradient, state.optimizer, state.params)
+        new = (optax.apply_updates(state.params, change), moments, after_update(state.extra, updates))
+        old = (state.params, state.optimizer, state.extra)
+        params, moments, extra = jax.tree.map(lambda fresh, kept: jnp.where(finite, fresh, kept), new, old)
+        state = TrainState(
+            step=state.step + 1,
+            params=params,
+            optimizer=moments,
+            extra=extra,
+            key=state.key,
+            skipped=jnp.where(finite, 0, state.skipped + 1),
+        )
+        one = jnp.ones(())
+        return state, sums | {"loss": (loss, one), "grad_norm": (norm, one), "skipped": (state.skipped, one)}
+
+    # The state stays where it lives from step to step; frozen trees and batches come as their makers placed them.
+    # Metrics are scalars, whole on every device.
+    return jax.jit(
+        step,
+        in_shardings=(shardings.state, shardings.frozen, shardings.batch),
+        out_shardings=(shardings.state, None),
+        donate_argnums=0,
+    )

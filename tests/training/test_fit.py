@@ -1,0 +1,145 @@
+"""The one loop: it resumes to the same bits, saves when asked to stop, and gives up on updates that aren't finite."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.core.hashes import hash_tree
+from reasoning.core.mesh import MeshShape, build_mesh, replicated, rows
+from reasoning.core.progress import Progress
+from reasoning.training.checkpoints import Checkpointer
+from reasoning.training.fit import Loop, fit
+from reasoning.training.metrics import MetricsLog
+from reasoning.training.optimizers import AdamW
+from reasoning.training.preemption import Interrupted
+from reasoning.training.state import TrainState, abstract_state, new_state
+from reasoning.training.step import StepShardings, make_step
+
+MESH = build_mesh(MeshShape())
+OPTIMIZER = AdamW(0.05, warmup=2).build(10)
+
+
+@dataclass
+class Counter:
+    """A source whose batch depends on how many it has given."""
+
+    given: int = 0
+    poison_from: int = 1000
+    calls: list[int] = field(default_factory=list)
+
+    def __call__(self, state: TrainState, step: int) -> tuple[Any, Mapping[str, float]]:
+        self.given += 1
+        self.calls.append(step)
+        value = np.random.default_rng(self.given).normal(size=8)
+        if step >= self.poison_from:
+            value[0] = np.nan
+        return jax.device_put(value.astype(np.float32), rows(MESH)), {"given": float(self.given)}
+
+    def get_state(self) -> dict[str, Any]:
+        return {"given": self.given}
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        self.given = cursor["given"]
+
+
+def loss(params: Any, extra: Any, frozen: Any, batch: jax.Array, key: jax.Array) -> Any:
+    """A noisy quadratic, so that key and batch both matter."""
+    return jnp.sum((params["w"] - batch + 0.1 * jax.random.normal(key)) ** 2), {}, {}
+
+
+def initial() -> TrainState:
+    build = jax.jit(
+        lambda: new_state({"w": jnp.zeros(8)}, OPTIMIZER, jax.random.key(1), {}), out_shardings=replicated(MESH)
+    )
+    return build()
+
+
+def loop_in(folder: Path, **changes: Any) -> tuple[Loop, list[Progress]]:
+    seen: list[Progress] = []
+    loop = Loop(
+        name="toy",
+        steps=10,
+        checkpointer=Checkpointer(folder / "checkpoints", 2, 0),
+        checkpoint_every=4,
+        log=MetricsLog(folder),
+        report=seen.append,
+        stop=lambda step: None,
+        skips_allowed=3,
+        probe=lambda state: {"probe/w": float(state.params["w"][0])},
+        probe_every=5,
+        shown=("loss",),
+        tokens_per_step=8,
+    )
+    return replace(loop, **changes), seen
+
+
+def train(folder: Path, source: Counter, **changes: Any) -> TrainState:
+    folder.mkdir(exist_ok=True)
+    step = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), rows(MESH)))
+    shapes = jax.eval_shape(initial)
+    abstract = abstract_state(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
+    return fit(initial, abstract, step, {}, source, loop_in(folder, **changes)[0])
+
+
+def test_an_interrupted_run_saves_and_goes_on_to_the_same_bits(tmp_path: Path):
+    whole = train(tmp_path / "whole", Counter())
+    with pytest.raises(Interrupted) as interruption:
+        train(tmp_path / "cut", Counter(), stop=lambda step: 15 if step == 6 else None)
+    assert interruption.value.signal == 15
+    source = Counter()
+    resumed = train(tmp_path / "cut", source)
+    assert source.calls == [6, 7, 8, 9]
+    assert hash_tree(resumed) == hash_tree(whole)
+    assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_run_that_died_between_checkpoints_goes_back_to_the_last_and_drops_later_metrics(tmp_path: Path):
+    whole = train(tmp_path / "whole", Counter())
+
+    def die(step: int) -> int | None:
+        if step == 7:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", Counter(), stop=die)
+    source = Counter()
+    resumed = train(tmp_path / "cut", source)
+    assert source.calls[0] == 4
+    assert hash_tree(resumed) == hash_tree(whole)
+    assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_finished_run_trains_no_more(tmp_path: Path):
+    first = train(tmp_path / "run", Counter())
+    source = Counter()
+    assert hash_tree(train(tmp_path / "run", source)) == hash_tree(first) and source.calls == []
+
+
+def test_probes_run_when_due_and_after_the_last_step(tmp_path: Path):
+    train(tmp_path / "run", Counter(), steps=7)
+    rows_ = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows_] == list(range(1, 8))
+    assert [row["step"] for row in rows_ if "probe/w" in row] == [5, 7]
+    assert all(row["given"] == row["step"] for row in rows_)
+
+
+def test_too_many_skipped_updates_in_a_row_stop_the_run_and_say_where(tmp_path: Path):
+    with pytest.raises(
+        InputError, match=r"stage toy: the last 3 updates up to step 8 were not finite .* step 4 are intact"
+    ):
+        train(tmp_path / "run", Counter(poison_from=5))
+
+
+def test_metrics_hold_no_clock_and_timings_do(tmp_path: Path):
+    train(tmp_path / "run", Counter())
+    assert "seconds" not in (tmp_path / "run/metrics.jsonl").read_text()
+    assert "seconds" in (tmp_path / "run/timings.jsonl").read_text()

@@ -1,0 +1,113 @@
+"""The one train step: exact under microbatching, guarded against non-finite updates, and closed over nothing."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh, replicated, rows
+from reasoning.training.state import TrainState, new_state
+from reasoning.training.step import StepShardings, make_step, split_rows
+
+MESH = build_mesh(MeshShape())
+
+
+def weighted_squares(params: Any, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> Any:
+    """A weighted least-squares loss with a frozen offset, sums, and an update that counts rows."""
+    error = batch["x"] @ params["w"] + frozen["offset"] - batch["y"]
+    loss = jnp.sum(batch["weight"] * error**2)
+    sums = {"error": (jnp.sum(jnp.abs(error)), jnp.float32(error.size))}
+    return loss, sums, {"rows": jnp.float32(error.size)}
+
+
+def problem(rows_: int = 16) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]]:
+    generator = np.random.default_rng(0)
+    batch = {
+        "x": jnp.asarray(generator.normal(size=(rows_, 3)), jnp.float32),
+        "y": jnp.asarray(generator.normal(size=rows_), jnp.float32),
+        "weight": jnp.asarray(generator.random(rows_) / rows_, jnp.float32),
+    }
+    return {"w": jnp.asarray([0.5, -1.0, 2.0])}, {"offset": jnp.float32(0.25)}, batch
+
+
+def run(steps: int, microbatches: int = 1, **changes: Any) -> tuple[TrainState, list[dict[str, float]]]:
+    params, frozen, batch = problem()
+    optimizer = optax.adam(0.1)
+    places = StepShardings(replicated(MESH), replicated(MESH), rows(MESH))
+    step = make_step(
+        weighted_squares,
+        optimizer,
+        places,
+        microbatches=microbatches,
+        after_update=lambda extra, updates: {"seen": extra["seen"] + updates["rows"]},
+    )
+    state = new_state(params, optimizer, jax.random.key(0), {"seen": jnp.float32(0)})
+    metrics = []
+    for number in range(steps):
+        spoilt = {name: change(value, number) for name, value in batch.items() for change in [changes.get(name, first)]}
+        state, sums = step(state, frozen, spoilt)
+        metrics.append({name: float(total) / float(count) for name, (total, count) in sums.items()})
+    return state, metrics
+
+
+def first(value: jax.Array, number: int) -> jax.Array:
+    return value
+
+
+def test_the_loss_and_its_gradient_are_those_of_the_formula():
+    params, frozen, batch = (jax.device_get(part) for part in problem())
+    error = batch["x"] @ params["w"] + frozen["offset"] - batch["y"]
+    gradient = 2 * (batch["weight"] * error) @ batch["x"]
+    _, metrics = run(1)
+    np.testing.assert_allclose(metrics[0]["loss"], (batch["weight"] * error**2).sum(), rtol=1e-6)
+    np.testing.assert_allclose(metrics[0]["grad_norm"], np.linalg.norm(gradient), rtol=1e-6)
+    np.testing.assert_allclose(metrics[0]["error"], np.abs(error).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("microbatches", [2, 4, 8])
+def test_microbatches_change_neither_losses_nor_parameters_nor_extra_state(microbatches: int):
+    whole, metrics = run(3)
+    parts, metrics_of_parts = run(3, microbatches)
+    np.testing.assert_allclose(parts.params["w"], whole.params["w"], atol=1e-6)
+    np.testing.assert_allclose([m["loss"] for m in metrics_of_parts], [m["loss"] for m in metrics], atol=1e-6)
+    assert float(parts.extra["seen"]) == float(whole.extra["seen"]) == 48
+
+
+def test_microbatches_that_do_not_divide_the_batch_are_refused_with_the_numbers():
+    with pytest.raises(InputError, match="3 microbatches do not divide a batch of 16 rows"):
+        run(1, 3)
+
+
+def test_every_microbatch_keeps_rows_of_every_device():
+    parts = split_rows(jnp.arange(16), 2)
+    np.testing.assert_array_equal(parts, [np.arange(0, 16, 2), np.arange(1, 16, 2)])
+
+
+@pytest.mark.parametrize("poison", [jnp.nan, jnp.inf])
+def test_a_non_finite_update_changes_nothing_but_the_counters(poison: float):
+    def spoil(value: jax.Array, number: int) -> jax.Array:
+        return value.at[3].set(poison) if number in (1, 2) else value
+
+    before, _ = run(1)
+    spoilt, metrics = run(3, y=spoil)
+    np.testing.assert_array_equal(spoilt.params["w"], before.params["w"])
+    jax.tree.map(np.testing.assert_array_equal, spoilt.optimizer, before.optimizer)
+    assert [m["skipped"] for m in metrics] == [0, 1, 2] and int(spoilt.step) == 3
+    recovered, metrics = run(4, y=spoil)
+    assert metrics[-1]["skipped"] == 0 and not np.array_equal(recovered.params["w"], before.params["w"])
+
+
+def test_frozen_trees_are_arguments_of_the_program_and_the_state_is_donated():
+    params, frozen, batch = problem()
+    optimizer = optax.adam(0.1)
+    places = StepShardings(replicated(MESH), replicated(MESH), rows(MESH))
+    step = make_step(weighted_squares, optimizer, places, after_update=lambda extra, updates: extra)
+    state = new_state(params, optimizer, jax.random.key(0), {})
+    text = jax.jit(step).lower(state, frozen, batch).as_text()
+    assert "0.25" not in text
+    new, _ = step(state, frozen, batch)
+    assert state.params["w"].is_deleted() and not new.params["w"].is_deleted()
