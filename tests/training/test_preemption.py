@@ -78,36 +78,39 @@ def test_outside_the_main_thread_handlers_are_left_alone(handlers):
     assert answers == [(None, True)]
 
 
-# Two stages, each counting its steps from 0; the second process gets SIGTERM in the second one, whose steps are fewer
-# than the first stage had.
+# Two stages that count their steps from 0. The second process runs ahead into the second stage and gets SIGTERM there;
+# the first is held in the first stage while the hosts agree on where to stop (JAX looks for the signal once a second).
 TWO_PROCESSES = """
-import os, signal, sys, time
+import os, pathlib, signal, sys, time
 import jax
-me = int(sys.argv[2])
-jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, me)
-from jax.experimental import multihost_utils
+port, folder, me = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
+jax.distributed.initialize(f"localhost:{port}", 2, me)
 from reasoning.training.preemption import Preemption
+agreed = folder / "agreed"
 with Preemption() as preemption:
-    for step in range(20):
-        assert preemption.stop(step) is None
-    for step in range(2000):
-        if step == 3 and me == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        number = preemption.stop(step)
-        if number is not None:
-            print(step, number, preemption.stop(step + 1))
-            break
-        time.sleep(0.002)
+    for stage, steps in (("first", 20), ("second", 2000)):
+        for step in range(steps):
+            if (me, stage, step) == (0, "first", 15):
+                while not agreed.exists():
+                    time.sleep(0.01)
+            if (me, stage, step) == (1, "second", 3):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(2.5)
+                agreed.touch()
+            number = preemption.stop(step)
+            if number is not None:
+                print(stage, step, number, preemption.stop(step + 1))
+                sys.exit(0)
 """
 
 
 @pytest.mark.slow
-def test_two_processes_stop_at_the_same_step_when_one_gets_sigterm():
+def test_two_processes_stop_at_the_same_step_when_one_gets_sigterm(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", TWO_PROCESSES, str(port)]
+    command = [sys.executable, "-c", TWO_PROCESSES, str(port), str(tmp_path)]
     children = [
         subprocess.Popen(
             [*command, str(me)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -122,5 +125,5 @@ def test_two_processes_stop_at_the_same_step_when_one_gets_sigterm():
     assert [child.returncode for child in children] == [0, 0], answers
     lines = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in answers]
     assert lines[0] == lines[1]
-    step, *numbers = lines[0][0].split()
-    assert 3 <= int(step) < 1999 and numbers == ["15", "15"]
+    stage, step, *numbers = lines[0][0].split()
+    assert (stage, numbers) == ("second", ["15", "15"]) and 3 <= int(step) < 1999
