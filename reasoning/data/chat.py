@@ -27,7 +27,11 @@ class ChatFormat:
 
     def symbols(self) -> tuple[str, ...]:
         """Every special symbol, in a fixed order; a tokenizer must hold each as one id."""
-        return (self.begin, self.system, self.user, self.assistant, self.end, *self.tags())
+        return (*self.structure(), *self.tags())
+
+    def structure(self) -> tuple[str, ...]:
+        """The symbols that say where a text, a turn and a reply begin and end; no content may hold them."""
+        return (self.begin, self.system, self.user, self.assistant, self.end)
 
     def tags(self) -> tuple[str, ...]:
         """The four tags of a reply that reasons."""
@@ -48,8 +52,10 @@ class ChatFormat:
     def document(self, messages: Sequence[Mapping[str, str]]) -> Document:
         """A conversation in the ``[{'role': …, 'content': …}]`` form; only the assistant's turns are learnt.
 
-        Raises InputError for an unknown role or a message without text.
+        Raises InputError for an unknown role, a message without text, or a conversation without a reply to learn.
         """
+        if not any(message.get("role") == "assistant" for message in messages):
+            raise InputError(f"a conversation of {len(messages)} messages has no assistant's turn, so nothing to learn")
         pieces: list[Piece] = []
         openers = {"system": self.system, "user": self.user, "assistant": self.assistant}
         for number, message in enumerate(messages):

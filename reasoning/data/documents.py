@@ -1,5 +1,6 @@
 """What a training text is before it becomes tokens: pieces, each of which is learnt or only read."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -20,3 +21,25 @@ class Document:
     def text(self) -> str:
         """The whole text, for people and for training tokenizers."""
         return "".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Documents by number, each made when it is asked for, so that a corpus need not fit into memory.
+
+    Suits ``grain.MapDataset.source``; ``make`` must give the same document for the same number, from 0 to count - 1.
+    """
+
+    count: int
+    make: Callable[[int], Document]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Document:
+        if not 0 <= index < self.count:
+            raise IndexError(f"document {index} of {self.count}")
+        return self.make(index)
+
+    def __iter__(self) -> Iterator[Document]:
+        return map(self.make, range(self.count))

@@ -1,0 +1,75 @@
+"""What a row of somebody's dataset becomes: running text, a conversation, or a prompt with its completion."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.data.chat import ChatFormat
+from reasoning.data.documents import Document
+
+LAYOUTS = (("text",), ("messages",), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"))
+"""Column names that are understood unasked: one column is a text or a conversation, two a prompt and its completion."""
+
+
+def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tuple[str, ...]:
+    """The one or two columns to read: those chosen by the user, or else the one known layout that is there.
+
+    Raises InputError that lists the columns, where a chosen one is missing, and where no layout or several fit.
+    """
+    found = sorted(columns)
+    listed = ", ".join(found) or "none"
+    if chosen:
+        missing = [name for name in chosen if name not in found]
+        if missing or len(chosen) > 2:
+            raise InputError(f"{where}: columns = {tuple(chosen)} must name one or two of the columns found: {listed}")
+        return tuple(chosen)
+    fitting = [layout for layout in LAYOUTS if set(layout) <= set(found)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = "; ".join(" + ".join(layout) for layout in fitting or LAYOUTS)
+    problem = f"several layouts fit ({known})" if fitting else f"none of the known layouts fits ({known})"
+    raise InputError(f"{where}: columns found: {listed}; {problem}; set columns to one or two of them")
+
+
+def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, where: str) -> Document:
+    """Make a document of one row. Raises InputError naming place and column where a value can't be used."""
+    if len(layout) == 2:
+        prompt, completion = (_text(row[name], chat, f"{where}, {name}") for name in layout)
+        return chat.exchange(prompt, completion)
+    value, place = row[layout[0]], f"{where}, {layout[0]}"
+    if isinstance(value, str | bytes) or value is None:
+        return chat.plain(_text(value, chat, place))
+    messages = [
+        {key: _text(part, chat, f"{place}, message {number}") for key, part in message.items()}
+        for number, message in enumerate(_messages(value, place))
+    ]
+    try:
+        return chat.document(messages)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _messages(value: Any, place: str) -> list[Mapping[str, Any]]:
+    """Messages as a list of records; TFDS stores a sequence of records as a record of sequences."""
+    if isinstance(value, Mapping):
+        return [dict(zip(value, parts, strict=True)) for parts in zip(*value.values(), strict=True)]
+    if isinstance(value, Sequence) and all(isinstance(message, Mapping) for message in value):
+        return list(value)
+    raise InputError(f"{place}: expected a text or a list of messages with role and content, got {str(value)[:60]!r}")
+
+
+def _text(value: Any, chat: ChatFormat, place: str) -> str:
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{place}: not UTF-8 text (byte {error.start})") from None
+    if not isinstance(value, str):
+        raise InputError(f"{place}: expected a text, got {value!r:.60}")
+    held = [symbol for symbol in chat.structure() if symbol in value]
+    if held:
+        raise InputError(
+            f"{place}: the text holds {', '.join(held)}, which only the chat format may write; "
+            "take it out of the data, or give the chat format other symbols"
+        )
+    return value

@@ -1,0 +1,177 @@
+"""Datasets on disk as TFDS with ArrayRecord files, written and read without TensorFlow; any TFDS user can open them."""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import PARTIAL_SUFFIX, publish_folder
+
+SPLIT = "train"
+"""The one split that a dataset of ours has."""
+
+NAME = "records"
+VERSION = "1.0.0"
+ROWS_A_SHARD = 1 << 20
+ROWS_A_BLOCK = 1024
+"""Rows read or written by one call: few enough to hold, many enough that the call's own cost vanishes."""
+
+Row = dict[str, Any]
+
+
+class RowSource(Protocol):
+    """Rows by number, as lists and grain's sources give them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Row: ...
+
+
+@dataclass(frozen=True)
+class Records:
+    """One split of a dataset on disk: rows by number, read and decoded when they are asked for; text comes as bytes.
+
+    Suits ``grain.MapDataset.source``. Reading raises InputError where files are damaged: ArrayRecord has checksums.
+    """
+
+    folder: Path
+    source: Any
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Row]:
+        try:
+            rows = self.source.__getitems__(list(indices))
+        except RuntimeError as error:
+            raise InputError(f"{self.folder} is damaged, rows can't be read ({error}); write it again") from None
+        # ArrayRecord takes a file cut at a multiple of 64 KiB for an empty one, and TFDS makes rows of None of it.
+        if any(all(value is None for value in row.values()) for row in rows):
+            raise InputError(f"{self.folder} is damaged, rows are missing from its files; write it again")
+        return rows
+
+
+def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Mapping[str, Any]) -> int:
+    """Write rows as one TFDS dataset and give their number; the folder appears whole, or not at all.
+
+    ``features`` maps each column to its TFDS feature (``tfds.features.Tensor``, ``Text``, …). Rows keep their order,
+    and equal rows give equal bytes. Raises InputError where the folder exists, where there are no rows, or where a row
+    doesn't fit the features (with its number, from 0).
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    partial = folder.with_name(f".{folder.name}{PARTIAL_SUFFIX}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    columns = tfds.features.FeaturesDict(dict(features))
+    writer = _writer(partial, columns)
+    count = 0
+    remaining = iter(rows)
+    # A block at a time, because every write also rewrites the dataset's description.
+    while block := list(islice(remaining, ROWS_A_BLOCK)):
+        _write_block(writer, block, columns, count)
+        count += len(block)
+    writer.close_all()
+    if not count:
+        shutil.rmtree(partial)
+        raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
+    publish_folder(partial, folder)
+    return count
+
+
+def _writer(folder: Path, columns: tfds.features.FeaturesDict) -> tfds.core.SequentialWriter:
+    identity = tfds.core.DatasetIdentity(
+        name=NAME, version=tfds.core.Version(VERSION), data_dir=str(folder), module_name=""
+    )
+    info = tfds.core.DatasetInfo(builder=identity, features=columns)
+    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=ROWS_A_SHARD, file_format="array_record")
+    writer.initialize_splits([SPLIT])
+    return writer
+
+
+def _write_block(
+    writer: tfds.core.SequentialWriter,
+    block: list[Mapping[str, Any]],
+    columns: tfds.features.FeaturesDict,
+    start: int,
+) -> None:
+    for number, row in enumerate(block, start):
+        if row.keys() != columns.keys():
+            raise InputError(f"row {number} has columns {sorted(row)}; the features are {sorted(columns.keys())}")
+    try:
+        writer.add_examples({SPLIT: block})
+    except (ValueError, TypeError) as error:
+        for number, row in enumerate(block, start):
+            _check_row(row, columns, number)
+        raise InputError(f"rows {start} to {start + len(block) - 1} can't be written: {error}") from error
+
+
+def _check_row(row: Mapping[str, Any], columns: tfds.features.FeaturesDict, number: int) -> None:
+    try:
+        columns.encode_example(row)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).splitlines()[:2])
+        raise InputError(f"row {number} does not fit its features: {reason}") from None
+
+
+def read_records(folder: Path) -> Records:
+    """Open a dataset that ``write_records`` has written.
+
+    Raises InputError where the folder is missing or is no such dataset, or where files are missing or cut short.
+    """
+    return open_folder(folder, SPLIT)
+
+
+def open_folder(folder: Path, split: str) -> Records:
+    """Open one split (or a slice, ``train[:10%]``) of a folder that any TFDS builder has prepared as ArrayRecord.
+
+    Raises InputError as ``read_records`` does, and where there is no such split.
+    """
+    try:
+        builder = tfds.builder_from_directory(folder)
+    except (OSError, ParseError) as error:
+        raise InputError(f"{folder} holds no readable TFDS dataset ({error}); give a prepared one") from None
+    return open_split(builder, split)
+
+
+def open_split(builder: tfds.core.DatasetBuilder, split: str) -> Records:
+    """Open one split of a builder whose data is prepared. Raises InputError as ``open_folder`` does."""
+    folder = Path(builder.data_dir)
+    # TFDS wraps this method in a way that hides its parameters from type checkers.
+    as_data_source = cast(Callable[..., Any], builder.as_data_source)
+    try:
+        records = Records(folder, as_data_source(split=split))
+    except (ValueError, NotImplementedError, AttributeError) as error:
+        known = ", ".join(sorted(builder.info.splits)) or "none"
+        raise InputError(f"{folder}: can't open split {split!r} (there are: {known}): {error}") from None
+    if len(records):
+        records[len(records) - 1]  # files that are missing or cut short show now, not hours later
+    return records
+
+
+def keep_rows(source: RowSource, limit: int) -> RowSource:
+    """Decode a small dataset once, because decoding a row costs ten times more than finding it in memory.
+
+    A source of numeric rows whose arrays take ``limit`` bytes or fewer comes back as a list of the same rows; a larger
+    one comes back unchanged.
+    """
+    if not len(source) or len(source) * sum(np.asarray(value).nbytes for value in source[0].values()) > limit:
+        return source
+    starts = range(0, len(source), ROWS_A_BLOCK)
+    return [row for start in starts for row in take_rows(source, range(len(source))[start : start + ROWS_A_BLOCK])]
+
+
+def take_rows(source: RowSource, indices: Sequence[int]) -> list[Row]:
+    """The rows with these numbers, read in one call where the source offers it (``__getitems__``)."""
+    many = getattr(source, "__getitems__", None)
+    return many(indices) if many else [source[index] for index in indices]

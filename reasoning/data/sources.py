@@ -1,0 +1,251 @@
+"""Where documents come from: generators, files, TFDS datasets; and how several sources become one stream.
+
+A source is a record of settings with ``weight`` and ``documents(chat, seed) -> Documents``. Every error names the file
+and the line or row. ``mix`` says what weights mean.
+"""
+
+import glob
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import grain
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow_datasets as tfds
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import parse_json
+from reasoning.core.ranges import Count, Positive
+from reasoning.data.chat import ChatFormat
+from reasoning.data.columns import find_layout, read_row
+from reasoning.data.documents import Document, Documents
+from reasoning.data.lines import Lines, open_lines
+from reasoning.data.records import Records, open_folder, open_split
+
+
+class Source(Protocol):
+    """Anything that gives documents; ``weight`` is how often each of them is seen in one pass over a mix."""
+
+    @property
+    def weight(self) -> float: ...
+
+    def documents(self, chat: ChatFormat, seed: int) -> Documents:
+        """All documents, in a fixed order. Raises InputError where there are none or the data can't be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Documents that a function writes: ``write(seed, index, chat)``, which depends on its arguments alone."""
+
+    write: Callable[[int, int, ChatFormat], Document]
+    count: Count
+    weight: Positive = 1.0
+
+    def documents(self, chat: ChatFormat, seed: int) -> Documents:
+        """``count`` documents, written when they are asked for."""
+        return Documents(self.count, lambda index: self.write(seed, index, chat))
+
+
+@dataclass(frozen=True)
+class Jsonl:
+    """JSON objects, one a line, in one file or in all that a glob pattern names (in sorted order).
+
+    ``columns`` names one column (a text or a list of messages) or two (prompt, completion); left empty, they are found
+    by name: ``text``, ``messages``, ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Refused, with
+    file:line: NaN, numbers too large for a float, repeated keys, NUL, half surrogate pairs, anything but objects.
+    """
+
+    path: str
+    columns: tuple[str, ...] = ()
+    weight: Positive = 1.0
+
+    def documents(self, chat: ChatFormat, seed: int) -> Documents:
+        """One document a line, parsed when it is asked for."""
+        del seed  # nothing is drawn
+        files = [open_lines(path) for path in find_files(self.path)]
+        ends = np.cumsum([len(lines) for lines in files])
+        _check_some(int(ends[-1]), self.path)
+
+        def make(index: int) -> Document:
+            number = int(np.searchsorted(ends, index, side="right"))
+            lines = files[number]
+            return self._parse(lines, index - int(ends[number]) + len(lines), chat)
+
+        return Documents(int(ends[-1]), make)
+
+    def _parse(self, lines: Lines, line: int, chat: ChatFormat) -> Document:
+        where = f"{lines.path}:{line + 1}"
+        row = parse_json(lines[line], str(lines.path), line + 1)
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        return read_row(row, find_layout(row, self.columns, where), chat, where)
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """Rows of one Parquet file, or of all that a glob pattern names (in sorted order); columns as for ``Jsonl``.
+
+    One row group is held in memory at a time, so reading in order is fast.
+    """
+
+    path: str
+    columns: tuple[str, ...] = ()
+    weight: Positive = 1.0
+
+    def documents(self, chat: ChatFormat, seed: int) -> Documents:
+        """One document a row, read by row groups."""
+        del seed  # nothing is drawn
+        files = [(path, _open_parquet(path)) for path in find_files(self.path)]
+        layouts = [find_layout(file.schema_arrow.names, self.columns, str(path)) for path, file in files]
+        groups = [
+            (number, group, file.metadata.row_group(group).num_rows)
+            for number, (_, file) in enumerate(files)
+            for group in range(file.num_row_groups)
+        ]
+        starts = [0, *np.cumsum([rows for _, _, rows in groups]).tolist()]
+        _check_some(starts[-1], self.path)
+
+        @lru_cache(maxsize=1)
+        def read_group(position: int) -> list[dict[str, Any]]:
+            number, group, _ = groups[position]
+            return files[number][1].read_row_group(group, columns=list(layouts[number])).to_pylist()
+
+        def make(index: int) -> Document:
+            position = bisect_right(starts, index) - 1
+            row, number = read_group(position)[index - starts[position]], groups[position][0]
+            return read_row(row, layouts[number], chat, f"{files[number][0]}, row {index} of the source")
+
+        return Documents(starts[-1], make)
+
+
+@dataclass(frozen=True)
+class TextFolder:
+    """The ``*.txt`` files of a folder, one document each, sorted by name."""
+
+    path: str
+    weight: Positive = 1.0
+
+    def documents(self, chat: ChatFormat, seed: int) -> Documents:
+        """One document a file, read when it is asked for."""
+        del seed  # nothing is drawn
+        if not Path(self.path).is_dir():
+            raise InputError(f"there is no folder {self.path}")
+        paths = sorted(Path(self.path).glob("*.txt"))
+        _check_some(len(paths), f"{self.path}/*.txt")
+
+        def make(index: int) -> Document:
+            return read_row({"text": paths[index].read_bytes()}, ("text",), chat, str(paths[index]))
+
+        return Documents(len(paths), make)
+
+
+@dataclass(frozen=True)
+class Tfds:
+    """A TFDS dataset, without TensorFlow: ``builder`` is a prepared folder, or a name that TFDS knows.
+
+    A named dataset is looked up in ``data_dir`` (TFDS's own default when empty) and downloaded if need be; its data
+    must be, or becomes, ArrayRecord. ``split`` may be a slice, ``train[:10%]``; ``columns`` as for ``Jsonl``.
+    """
+
+    builder: str
+    split: str = "train"
+    data_dir: str = ""
+    columns: tuple[str, ...] = ()
+    weight: Positive = 1.0
+
+    def documents(self, chat: ChatFormat, seed: int) -> Documents:
+        """One document an example, read when it is asked for."""
+        del seed  # nothing is drawn
+        where = f"{self.builder} ({self.split})"
+        records = self._open(where)
+        _check_some(len(records), where)
+        layout = find_layout(records[0], self.columns, where)
+
+        def make(index: int) -> Document:
+            return read_row(records[index], layout, chat, f"{where}, example {index}")
+
+        return Documents(len(records), make)
+
+    def _open(self, where: str) -> Records:
+        if Path(self.builder).is_dir():
+            return open_folder(Path(self.builder), self.split)
+        try:
+            builder = tfds.builder(self.builder, data_dir=self.data_dir or None, file_format="array_record")
+            builder.download_and_prepare()
+        except (ValueError, OSError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise InputError(f"{where}: {reason}; give a folder with a prepared dataset, or a name of TFDS") from None
+        except ImportError as error:
+            raise InputError(f"{where}: to prepare it, TFDS needs the package {error.name}; install that") from None
+        return open_split(builder, self.split)
+
+
+def find_files(pattern: str) -> list[Path]:
+    """The files that a path or a glob pattern (``**`` too) names, sorted. Raises InputError where there is none."""
+    if Path(pattern).is_file():
+        return [Path(pattern)]
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if Path(name).is_file()]
+    if not paths:
+        raise InputError(f"no file matches {pattern}; give the path of a file, or a pattern such as data/*.jsonl")
+    return paths
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is no readable Parquet file: {error}") from None
+
+
+def _check_some(count: int, where: str) -> None:
+    if not count:
+        raise InputError(f"{where} has no documents; take the source out, or fill it")
+
+
+class Interleaved(grain.transforms.DatasetSelectionMap):
+    """Which source, and which of its documents, stands at each place of a mix."""
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float]):
+        """Plan a mix of sources with these sizes; see ``mix`` for what weights mean."""
+        counts = [max(1, round(size * weight)) for size, weight in zip(sizes, weights, strict=True)]
+        # Even spacing: the k-th of n documents of a source stands at (k + 1/2) / n of the way; ties by source.
+        places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+        order = np.argsort(places, kind="stable")
+        self.sources = np.repeat(np.arange(len(sizes)), counts)[order]
+        self.documents = np.concatenate([_picks(*pair) for pair in zip(sizes, counts, strict=True)])[order]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return int(self.sources[index]), int(self.documents[index])
+
+
+def _picks(size: int, count: int) -> np.ndarray:
+    """Numbers of the documents that a source of ``size`` gives for ``count`` places: whole passes, or evenly spread."""
+    return np.arange(count) % size if count >= size else np.arange(count) * size // count
+
+
+def mix(sources: Sequence[Source], chat: ChatFormat, seed: int) -> Documents:
+    """Make one stream of several sources, spread evenly, so that any stretch of it has the shares of the whole.
+
+    A source's weight is how often each of its documents occurs: 1 once, 2 twice, 0.5 every second document only. The
+    share of a source is therefore its weight × its size over the sum of these products, exact to one document; nothing
+    is drawn at random and nothing is left out at weight 1. Raises InputError for no sources or bad weights, and
+    as the sources do.
+    """
+    if not sources:
+        raise InputError("there are no sources to mix; give at least one")
+    for source in sources:
+        if not 0 < source.weight < np.inf:
+            raise InputError(f"a weight must be above 0 and finite, got {source.weight} for {source!r:.100}")
+    parts = [source.documents(chat, seed) for source in sources]
+    plan = Interleaved([len(part) for part in parts], [source.weight for source in sources])
+    mixed = grain.MapDataset.select_from_datasets([grain.MapDataset.source(part) for part in parts], plan)
+    return Documents(len(plan), lambda index: cast(Document, mixed[index]))

@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoning.core.errors import InputError
+from reasoning.data import lines
+from reasoning.data.lines import open_lines
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("lines") / "file.txt"
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=6), max_size=8),
+    st.booleans(),
+    st.integers(1, 9),
+)
+@settings(max_examples=150, deadline=None)
+def test_lines_are_what_splitting_at_newlines_gives_whatever_the_block_size(path, texts, finished, block):
+    path.write_bytes(("\n".join(texts) + "\n" * finished).encode())
+    expected = path.read_bytes().decode().split("\n")
+    if expected[-1] == "":
+        expected.pop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "BLOCK", block)
+        found = open_lines(path)
+    assert [found[n] for n in range(len(found))] == expected
+
+
+def test_other_line_separators_do_not_end_a_line(tmp_path):
+    (tmp_path / "f").write_bytes("a\u2028b\rc\x0bd\x85e\nf".encode())
+    found = open_lines(tmp_path / "f")
+    assert [found[0], found[1]] == ["a\u2028b\rc\x0bd\x85e", "f"]
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "f").write_bytes(b"fine\nbad \xff\n")
+    found = open_lines(tmp_path / "f")
+    assert found[0] == "fine"
+    with pytest.raises(InputError, match=r"f:2: not UTF-8 text \(byte 4"):
+        found[1]
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no file"):
+        open_lines(tmp_path / "none")

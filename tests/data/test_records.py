@@ -1,0 +1,131 @@
+import sys
+
+import grain
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from reasoning.core.errors import InputError
+from reasoning.data.records import ROWS_A_BLOCK, keep_rows, read_records, take_rows, write_records
+
+FEATURES = {
+    "tokens": tfds.features.Tensor(shape=(5,), dtype=np.int32),
+    "reward": tfds.features.Scalar(np.float32),
+    "prompt": tfds.features.Text(),
+}
+
+
+def rows(count):
+    drawn = np.random.default_rng(0)
+    return [
+        {"tokens": drawn.integers(-9, 2**31, 5).astype(np.int32), "reward": np.float32(n / 3), "prompt": f"é\n{n}"}
+        for n in range(count)
+    ]
+
+
+def assert_equal_rows(found, expected):
+    assert len(found) == len(expected)
+    for left, right in zip(found, expected, strict=True):
+        assert left["tokens"].dtype == np.int32
+        np.testing.assert_array_equal(left["tokens"], right["tokens"])
+        assert left["reward"] == right["reward"] and left["prompt"].decode() == right["prompt"]
+
+
+def test_rows_come_back_in_order_and_value_for_value_across_blocks(tmp_path):
+    written = rows(ROWS_A_BLOCK + 3)
+    assert write_records(tmp_path / "set", iter(written), FEATURES) == len(written)
+    assert_equal_rows(take_rows(read_records(tmp_path / "set"), range(len(written))), written)
+
+
+def test_tfds_itself_reads_the_folder_without_tensorflow(tmp_path):
+    write_records(tmp_path / "set", rows(4), FEATURES)
+    builder = tfds.builder_from_directory(tmp_path / "set")
+    assert builder.info.splits["train"].num_examples == 4
+    assert_equal_rows(list(builder.as_data_source(split="train")), rows(4))
+    assert "tensorflow" not in sys.modules
+
+
+def test_grain_takes_the_records_as_a_source(tmp_path):
+    write_records(tmp_path / "set", rows(7), FEATURES)
+    assert_equal_rows(list(grain.MapDataset.source(read_records(tmp_path / "set"))), rows(7))
+
+
+def test_equal_rows_give_equal_bytes(tmp_path):
+    for name in ("one", "two"):
+        write_records(tmp_path / name, rows(50), FEATURES)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert len(names) == 3
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("limit", [0, 10**6])
+def test_keeping_rows_in_memory_changes_nothing_but_the_container(tmp_path, limit):
+    features = {"tokens": FEATURES["tokens"]}
+    written = [{"tokens": np.full(5, n, np.int32)} for n in range(ROWS_A_BLOCK + 1)]
+    write_records(tmp_path / "set", written, features)
+    kept = keep_rows(read_records(tmp_path / "set"), limit)
+    assert isinstance(kept, list) == (limit > 0)
+    assert [row["tokens"][0] for row in take_rows(kept, [0, ROWS_A_BLOCK, 3])] == [0, ROWS_A_BLOCK, 3]
+    assert len(kept) == len(written)
+
+
+def test_no_rows_are_refused_and_leave_nothing_behind(tmp_path):
+    with pytest.raises(InputError, match="no rows to write"):
+        write_records(tmp_path / "set", [], FEATURES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_never_overwritten(tmp_path):
+    write_records(tmp_path / "set", rows(2), FEATURES)
+    with pytest.raises(InputError, match="exists already"):
+        write_records(tmp_path / "set", rows(3), FEATURES)
+    assert len(read_records(tmp_path / "set")) == 2
+
+
+def test_rows_that_stop_half_way_leave_no_dataset_and_the_next_write_starts_afresh(tmp_path):
+    def broken():
+        yield from rows(ROWS_A_BLOCK)
+        raise KeyError("source died")
+
+    with pytest.raises(KeyError):
+        write_records(tmp_path / "set", broken(), FEATURES)
+    with pytest.raises(InputError, match="no readable TFDS dataset"):
+        read_records(tmp_path / "set")
+    assert write_records(tmp_path / "set", rows(2), FEATURES) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"tokens": np.zeros(4, np.int32)}, r"row 1 does not fit .*Shape \(4,\)"),
+        ({"tokens": np.zeros(5, np.float32)}, "row 1 does not fit .*float32"),
+        ({"extra": 1}, "row 1 has columns .*extra"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named(tmp_path, change, match):
+    first, second = rows(2)
+    with pytest.raises(InputError, match=match):
+        write_records(tmp_path / "set", [first, second | change], FEATURES)
+
+
+def test_damaged_files_are_refused(tmp_path):
+    write_records(tmp_path / "set", rows(300), FEATURES)
+    (path,) = (tmp_path / "set").glob("*array_record*")
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(InputError, match="damaged"):
+        keep_rows(read_records(tmp_path / "set"), 10**9)
+    for length in (1000, 1 << 16, 100_000):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="damaged"):
+            read_records(tmp_path / "set")
+    path.unlink()
+    with pytest.raises(InputError, match="damaged"):
+        read_records(tmp_path / "set")
+    (tmp_path / "set" / "dataset_info.json").write_text("{")
+    with pytest.raises(InputError, match="no readable TFDS dataset"):
+        read_records(tmp_path / "set")
