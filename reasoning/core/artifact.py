@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, cast, get_args, runtime_checkable
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, read_jsonl
@@ -82,6 +82,8 @@ class Stage(Protocol):
     goes on from it. ``context`` is a ``stages.context.Context``.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @property
     def name(self) -> str:
         """The part's name in the experiment file; unique in a run, and what its randomness is derived from."""
@@ -90,6 +92,11 @@ class Stage(Protocol):
     def run(self, inputs: Mapping[str, Any], out: Path, context: Any) -> Outcome:
         """Does the work into ``out`` and says what came of it."""
         ...
+
+
+def is_stage(value: Any) -> TypeGuard[Stage]:
+    """Whether a value is a stage; a stage's class, which has the same attributes, is none."""
+    return isinstance(value, Stage) and not isinstance(value, type)
 
 
 def read(path: Path) -> Artifact:

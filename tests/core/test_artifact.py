@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from reasoning.core import artifact
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 
 RECORD = {"kind": "results", "stage": "exam", "hash": "ab12", "results": {"accuracy": 0.5}, "seed": 3}
@@ -80,5 +80,6 @@ def test_a_frozen_dataclass_with_name_and_run_is_a_stage():
         def run(self, inputs, out, context):
             return Outcome("results")
 
-    assert isinstance(replace(Fake(), name="exam"), Stage)
-    assert not isinstance(Outcome("results"), Stage)
+    assert artifact.is_stage(replace(Fake(), name="exam"))
+    assert not artifact.is_stage(Outcome("results"))
+    assert not artifact.is_stage(Fake)

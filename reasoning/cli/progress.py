@@ -1,0 +1,142 @@
+"""Live progress: a bar a stage on a terminal, now and then a plain line anywhere else, silence on other processes."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from reasoning.core.progress import Progress
+from reasoning.pipeline.run import Watcher
+
+LINE_SECONDS = 2.0
+SHOWN_VALUES = 4
+PLAIN_WIDTH = 120
+
+
+@dataclass
+class Pace:
+    """How fast a stage goes, from the first report of this process on; a resumed stage's earlier steps don't count."""
+
+    time: float
+    step: int
+    tokens: int
+
+    def seconds_left(self, progress: Progress, now: float) -> float | None:
+        """Seconds until the last step at the pace so far, or None before the second report."""
+        done = progress.step - self.step
+        return (now - self.time) / done * (progress.steps - progress.step) if done > 0 and now > self.time else None
+
+    def tokens_per_second(self, progress: Progress, now: float) -> float | None:
+        """Tokens a second so far, or None where the stage counts none."""
+        done = progress.tokens - self.tokens
+        return done / (now - self.time) if done > 0 and now > self.time else None
+
+
+@dataclass
+class Lines:
+    """Progress as plain lines, at most one in two seconds for each stage, and always a stage's last."""
+
+    write: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    paces: dict[str, Pace] = field(default_factory=dict)
+    printed: dict[str, float] = field(default_factory=dict)
+
+    def report(self, progress: Progress) -> None:
+        """Prints a line if one is due."""
+        now = self.clock()
+        pace = self.paces.setdefault(progress.stage, Pace(now, progress.step, progress.tokens))
+        last = self.printed.get(progress.stage)
+        if last is None or now - last >= LINE_SECONDS or progress.step >= progress.steps:
+            self.printed[progress.stage] = now
+            numbers = (f"{progress.step}/{progress.steps}", values(progress), speed(progress, pace, now))
+            self.write("  ".join([progress.stage, *filter(None, numbers)]))
+
+
+@dataclass
+class Live:
+    """Progress as bars of rich, one a stage."""
+
+    bars: Bars
+    clock: Callable[[], float] = time.monotonic
+    paces: dict[str, Pace] = field(default_factory=dict)
+    tasks: dict[str, TaskID] = field(default_factory=dict)
+
+    def report(self, progress: Progress) -> None:
+        """Moves the stage's bar."""
+        now = self.clock()
+        pace = self.paces.setdefault(progress.stage, Pace(now, progress.step, progress.tokens))
+        if progress.stage not in self.tasks:
+            self.tasks[progress.stage] = self.bars.add_task(progress.stage, values="", speed="")
+        self.bars.update(
+            self.tasks[progress.stage],
+            completed=progress.step,
+            total=progress.steps,
+            values=values(progress),
+            speed=speed(progress, pace, now),
+        )
+
+
+def values(progress: Progress) -> str:
+    """The first few numbers of a report, by the last piece of their names."""
+    shown = list(progress.values.items())[:SHOWN_VALUES]
+    return "  ".join(f"{name.rpartition('/')[2]} {value:.4g}" for name, value in shown)
+
+
+def speed(progress: Progress, pace: Pace, now: float) -> str:
+    """Tokens a second and the time left, as far as they are known."""
+    rate, left = pace.tokens_per_second(progress, now), pace.seconds_left(progress, now)
+    parts = [f"{_short(rate)} tokens/s"] if rate else []
+    if left and progress.step < progress.steps:
+        minutes, seconds = divmod(round(left), 60)
+        hours, minutes = divmod(minutes, 60)
+        parts.append(f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds:02} left")
+    return "  ".join(parts)
+
+
+def output() -> Console:
+    """The console for results: as wide as the terminal, and wide enough for tables where there is none."""
+    narrow = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=PLAIN_WIDTH if narrow else None)
+
+
+@contextmanager
+def display(silent: bool = False) -> Iterator[Watcher]:
+    """A watcher that shows a run on stdout while the block runs; ``silent`` for all processes of a job but one."""
+    console = output()
+    if silent:
+        yield Watcher(lambda progress: None, lambda text: None, lambda text: None)
+    elif console.is_terminal and not console.is_jupyter:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}", markup=False),
+            TextColumn("{task.fields[speed]}", style="dim", markup=False),
+        )
+        with Bars(*columns, console=console) as bars:
+
+            def warn(text: str) -> None:
+                console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+
+            yield Watcher(Live(bars).report, lambda text: console.print(Text(text), soft_wrap=True), warn)
+    else:
+
+        def warn(text: str) -> None:
+            print(f"warning: {text}", file=sys.stderr, flush=True)
+
+        lines = Lines(lambda text: print(text, flush=True))
+        yield Watcher(lines.report, lambda text: print(text, flush=True), warn)
+
+
+def _short(number: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"

@@ -1,0 +1,66 @@
+"""JAX set up for a run, before it starts: the CPU's device count, and a cache of compiled programs."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+from reasoning.core.errors import InputError
+
+CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+COMPILE_SECONDS = 0.1
+"""Programs that compile faster than this are not worth a file."""
+
+
+def use_cpu_devices(total: int, processes: int = 1) -> None:
+    """Gives each of the processes its share of ``total`` CPU devices; accelerators are left as they are.
+
+    Call it before anything is computed. Raises InputError where the processes can't share them evenly, where somebody
+    (a launcher, ``JAX_NUM_CPU_DEVICES``) has asked for another number, and where JAX has already started with one.
+    """
+    if total % processes:
+        raise InputError(
+            f"run.cpu_devices = {total} can't be shared by {processes} processes; set it to a multiple of {processes}"
+        )
+    share = total // processes
+    asked = jax.config.values["jax_num_cpu_devices"]
+    try:
+        if asked in (-1, share):
+            jax.config.update("jax_num_cpu_devices", share)
+            return
+    except RuntimeError:  # JAX has started; what counts is with what.
+        asked = jax.local_device_count()
+    if jax.default_backend() == "cpu" and jax.local_device_count() != share:
+        raise InputError(
+            f"JAX runs with {asked} CPU devices a process, but run.cpu_devices = {total} over {processes} process(es) "
+            f"asks for {share}, and results depend on it; set run.cpu_devices = {asked * processes}, or start a new "
+            "process without JAX_NUM_CPU_DEVICES or REASONING_CPU_DEVICES"
+        )
+
+
+def use_compile_cache() -> Path | None:
+    """Keeps compiled programs for the next run, where ``JAX_COMPILATION_CACHE_DIR`` doesn't say otherwise.
+
+    One folder a processor model, since machine code of one may not run on another. A program that a killed run left
+    half written is compiled again (JAX warns). Set the variable to an empty text for no cache. Returns the folder.
+    """
+    if CACHE_VARIABLE in os.environ:
+        return None
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "reasoning" / f"compiled-{_processor()}"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILE_SECONDS)
+    return folder
+
+
+def _processor() -> str:
+    """A short name for the processor's model and instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [f"flags: {platform.processor()}"]
+    wanted = ("model name", "flags", "Features")
+    told = sorted({line for line in lines if line.startswith(wanted)})
+    return hashlib.sha256("\n".join([platform.machine(), *told]).encode()).hexdigest()[:8]

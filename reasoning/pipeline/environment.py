@@ -1,0 +1,100 @@
+"""Under which code, libraries and devices a result was made: recorded with it, and compared when work goes on."""
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+LIBRARIES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "tensorflow-datasets",
+    "sentencepiece", "numpy", "libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin",
+)  # fmt: skip
+"""Libraries whose version can change a result; those that aren't installed are left out."""
+
+FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+"""Environment variables that change what XLA compiles."""
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def environment() -> dict[str, Any]:
+    """Everything beside settings and seed that bits can depend on, JAX's devices included, as a JSON-able record."""
+    device = jax.devices()[0]
+    return {
+        "code": dict(code_version()),
+        "libraries": dict(library_versions()),
+        "python": platform.python_version(),
+        "device": {"kind": device.device_kind, "count": jax.device_count(), "processes": jax.process_count()},
+        "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs between two environments, each as ``jax 0.10.2 -> 0.11.0``; code counts by its source's hash."""
+    old, new = _flat(before), _flat(now)
+    found = [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]
+    if before.get("code", {}).get("source") != now["code"]["source"]:
+        found.insert(0, f"code {_code_name(before.get('code', {}))} -> {_code_name(now['code'])}")
+    return tuple(found)
+
+
+@functools.cache
+def code_version() -> Mapping[str, Any]:
+    """The package's version, the hash of its source files, and where it is a git checkout: commit, and if changed."""
+    version: dict[str, Any] = {"version": _version("reasoning-jax"), "source": _source_hash(PACKAGE)}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        version |= {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE)))}
+    return version
+
+
+@functools.cache
+def library_versions() -> Mapping[str, str]:
+    """Versions of the installed libraries that can change a result, by distribution name."""
+    versions = {name: _version(name) for name in LIBRARIES}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _version(distribution: str) -> str | None:
+    """The installed version, or None; a checkout on the path has none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    device = {f"device {name}": value for name, value in record.get("device", {}).items()}
+    return {"python": record.get("python"), **record.get("libraries", {}), **device, **record.get("flags", {})}
+
+
+def _code_name(code: Mapping[str, Any]) -> str:
+    commit = code.get("commit")
+    if not commit:
+        return f"{code.get('version')} ({str(code.get('source'))[:8]})"
+    return commit[:10] + (f" with changes ({str(code.get('source'))[:8]})" if code.get("changed") else "")
+
+
+def _source_hash(package: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _git(*arguments: str) -> str:
+    """What git prints about the package's own checkout; empty where it has none or git is missing."""
+    if not (PACKAGE.parent / ".git").exists():
+        return ""
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

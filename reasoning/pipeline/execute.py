@@ -1,0 +1,126 @@
+"""Runs the stages of a run, each once: what is finished is skipped, what was cut off goes on, the rest starts."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from reasoning.core import artifact
+from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.errors import InputError
+from reasoning.core.files import lock
+from reasoning.core.mesh import build_mesh
+from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.graph import Graph, Node
+from reasoning.pipeline.identity import Identity, Origin, identities
+from reasoning.pipeline.processes import agree, is_main
+from reasoning.pipeline.run import Choice, Run, Watcher
+from reasoning.pipeline.workplace import Workplace
+from reasoning.stages.context import Context
+from reasoning.training.preemption import Interrupted, Preemption
+
+
+def execute(
+    run: Run, out: Path, watcher: Watcher, choice: Choice, origin: Origin, resolved: str = ""
+) -> dict[str, Artifact]:
+    """Completes a run in the folder ``out`` and returns the finished artifacts by stage, parents first.
+
+    ``resolved`` is the text of the configuration, kept beside the results. Every process of a job calls this alike.
+    Raises InputError before any work for a graph, a choice, a mesh or a folder that can't be used; Interrupted when a
+    signal asked to stop, after saving. Whatever a stage raises passes through, and its folder stays to be resumed.
+    """
+    graph = graphs.build(run.stages)
+    _check_choice(graph, choice)
+    mesh = build_mesh(run.mesh)
+    known = identities(graph, run.seed, dict(mesh.shape), origin)
+    _check_agreement(known)
+    with ExitStack() as held:
+        agree(lambda: held.enter_context(lock(out)))
+        preemption = held.enter_context(Preemption())
+        place = Workplace(out, graph, known)
+        agree(lambda: place.open(choice, watcher, resolved))
+        context = Context(
+            mesh=mesh,
+            seed=run.seed,
+            report=watcher.report,
+            warn=watcher.warn,
+            stop=preemption.stop,
+            checkpoint_every=run.checkpoint_every,
+            keep=run.keep,
+            keep_every=run.keep_every,
+        )
+        return _run_stages(place, context, choice.only, watcher.note)
+
+
+def _run_stages(
+    place: Workplace, context: Context, only: tuple[str, ...], note: Callable[[str], None]
+) -> dict[str, Artifact]:
+    done: dict[str, Artifact] = {}
+    for name, node in place.graph.items():
+        state = agree(lambda name=name: place.state(name))
+        if state == "finished":
+            done[name] = _agreed_artifact(place, name)
+            note(f"{name}: already finished")
+        elif not only or name in only:
+            signal = context.stop(0)
+            if signal is not None:
+                raise Interrupted(signal)
+            done[name] = _run_stage(place, node, done, context, note)
+    return done
+
+
+def _run_stage(
+    place: Workplace, node: Node, done: Mapping[str, Artifact], context: Context, note: Callable[[str], None]
+) -> Artifact:
+    resumed = agree(lambda: place.start(node.name))
+    note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
+    started = time.monotonic()
+    try:
+        outcome = node.stage.run(_inputs(node, done), place.partial(node.name), context)
+    except Exception as error:
+        error.add_note(
+            f"stage {node.name} stopped; its folder {place.partial(node.name)} stays, and the same command goes on"
+        )
+        raise
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"{type(node.stage).__name__}.run must return an Outcome, not {outcome!r}")
+    agree(lambda: place.finish(node.name, outcome))
+    note(f"{node.name}: finished in {time.monotonic() - started:.1f} s")
+    return _agreed_artifact(place, node.name)
+
+
+def _agreed_artifact(place: Workplace, name: str) -> Artifact:
+    """A finished artifact as process 0 reads it: on another host the file may not have arrived yet."""
+
+    def describe() -> dict[str, Any]:
+        found = artifact.read(place.finished(name))
+        return {"kind": found.kind, "results": dict(found.results)}
+
+    return Artifact(path=place.finished(name), stage=name, hash=place.known[name].hash, **agree(describe))
+
+
+def _inputs(node: Node, done: Mapping[str, Artifact]) -> dict[str, Artifact | tuple[Artifact, ...]]:
+    return {
+        field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
+        for field, names in node.parents.items()
+    }
+
+
+def _check_choice(graph: Graph, choice: Choice) -> None:
+    if choice.only and choice.again:
+        raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
+    graphs.check_names(graph, choice.only, "--only")
+    graphs.check_names(graph, (choice.again,) if choice.again else (), "--from")
+
+
+def _check_agreement(known: Mapping[str, Identity]) -> None:
+    """Refuses processes that were given different settings, before they wait for each other for ever."""
+    mine = {name: identity.hash for name, identity in known.items()}
+    first = agree(lambda: mine)
+    if not is_main() and first != mine:
+        different = [name for name in {**first, **mine} if first.get(name) != mine.get(name)]
+        raise InputError(
+            f"this process has other settings than process 0 for {', '.join(different)}; start all processes with "
+            "the same file, overrides and code"
+        )

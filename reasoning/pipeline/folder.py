@@ -1,0 +1,124 @@
+"""A run's folder on disk: which artifact each stage of its present configuration has, and the names of everything.
+
+OUT/run.json            the stages of the present configuration, each with its folder, hash and whether it's finished
+OUT/resolved.gin        the present configuration, every default spelled out; earlier ones stay as resolved.1.gin, …
+OUT/artifacts/<stage>-<hash>/          a finished stage
+OUT/artifacts/.<stage>-<hash>.partial/ an unfinished one, from which the same configuration goes on
+OUT/artifacts/earlier/                 what ``--from`` has set aside
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+
+from reasoning.core import artifact
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync, write_atomic, write_json
+
+RUN = "run.json"
+RESOLVED = "resolved.gin"
+HASH_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run as readers and notebooks see it: a mapping from stage names to finished artifacts, in the run's order."""
+
+    path: Path
+    stages: Mapping[str, str]
+
+    def __getitem__(self, stage: str) -> Artifact:
+        """The stage's artifact; InputError for a stage that hasn't finished, and for a damaged one."""
+        if stage not in self.stages:
+            raise InputError(
+                f"{self.path} has no finished stage {stage!r}; finished are {', '.join(self.stages) or 'none'}"
+            )
+        return artifact.read(self.path / self.stages[stage])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stages)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __contains__(self, stage: object) -> bool:
+        return stage in self.stages
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All finished artifacts, parents first."""
+        return tuple(self[stage] for stage in self.stages)
+
+
+def open_run(path: str | os.PathLike[str]) -> RunFolder:
+    """Opens a run's folder. Raises InputError where there is none or its ``run.json`` is damaged."""
+    folder = Path(path)
+    if not (folder / RUN).exists():
+        raise InputError(f"{folder} is not a run's folder (it has no {RUN}); give the --out of a run")
+    return RunFolder(folder, {entry.stage: entry.folder for entry in read_run(folder) if entry.finished})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stage in ``run.json``: its folder once finished, relative to OUT, the whole hash, and whether it is."""
+
+    stage: str
+    folder: str
+    hash: str
+    finished: bool
+
+
+def read_run(path: Path) -> tuple[Entry, ...]:
+    """The stages of the configuration that a folder holds, parents first; empty for a folder without a run.
+
+    Raises InputError where ``run.json`` is damaged.
+    """
+    file = path / RUN
+    if not file.exists():
+        return ()
+    try:
+        return tuple(Entry(**item) for item in read_json(file)["stages"])
+    except (TypeError, KeyError):
+        raise InputError(
+            f"{file} doesn't list stages; remove it and run the experiment again, what is done stays"
+        ) from None
+
+
+def write_run(path: Path, entries: Iterable[Entry]) -> None:
+    """Replaces ``run.json`` in one move; the entries' order, parents first, is kept."""
+    write_json(path / RUN, {"stages": [asdict(entry) for entry in entries]})
+
+
+def keep_resolved(path: Path, text: str) -> None:
+    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
+    current = path / RESOLVED
+    if current.exists():
+        if current.read_text() == text:
+            return
+        current.rename(next(place for n in count(1) if not (place := path / f"resolved.{n}.gin").exists()))
+    write_atomic(current, text)
+
+
+def finished_place(artifacts: Path, stage: str, digest: str) -> Path:
+    """Where a finished stage lies."""
+    return artifacts / f"{stage}-{digest[:HASH_DIGITS]}"
+
+
+def partial_place(artifacts: Path, stage: str, digest: str) -> Path:
+    """Where an unfinished stage lies."""
+    return artifacts / f".{stage}-{digest[:HASH_DIGITS]}{PARTIAL_SUFFIX}"
+
+
+def set_aside(place: Path) -> Path | None:
+    """Moves a stage's folder to ``earlier/``, where nothing is looked for; returns its new place, or None if absent."""
+    if not place.exists():
+        return None
+    earlier = place.parent / "earlier"
+    earlier.mkdir(exist_ok=True)
+    target = next(free for n in count(1) if not (free := earlier / f"{place.name.lstrip('.')}.{n}").exists())
+    place.rename(target)
+    sync(earlier)
+    sync(place.parent)
+    return target

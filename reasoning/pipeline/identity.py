@@ -1,0 +1,133 @@
+"""What makes a stage this stage and no other: its settings, its parents, the seed, the mesh, the user's own code."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from reasoning.core import experiment
+from reasoning.core.artifact import is_stage
+from reasoning.core.hashes import hash_json
+from reasoning.pipeline.graph import Graph, Node
+
+Describe = Callable[[object, Callable[[object], object | None]], Any]
+
+FORMAT = 1
+"""Part of every hash; raise it when artifacts of an older layout can no longer be read, so that they run anew."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a description of settings becomes complete: ``Experiment.describe`` and ``Experiment.user_sources``.
+
+    A run that was built in Python has none of its own, and the defaults serve.
+    """
+
+    describe: Describe = experiment.describe
+    sources: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that a stage's hash covers, in words, and the hash.
+
+    ``settings`` is recorded whole, with parents by name; the hash leaves out fields marked ``NOT_HASHED``. ``parents``
+    are the parents' hashes by field, ``sources`` the SHA-256 of the user's modules that the stage uses.
+    """
+
+    settings: dict[str, Any]
+    parents: dict[str, list[str]]
+    seed: int
+    mesh: dict[str, int]
+    sources: dict[str, str]
+    hash: str
+
+
+def identities(graph: Graph, seed: int, mesh: Mapping[str, int], origin: Origin) -> dict[str, Identity]:
+    """The identity of every stage, parents first. Raises InputError for a setting that can't be found again by name."""
+    found: dict[str, Identity] = {}
+    for node in graph.values():
+        parents = {field: [found[name].hash for name in _names(value)] for field, value in node.parents.items()}
+        settings = origin.describe(node.stage, _parent_name)
+        sources = _sources(node, settings, origin)
+        covered = {
+            "format": FORMAT,
+            "settings": _hashed(node.stage, settings),
+            "parents": parents,
+            "seed": seed,
+            "mesh": dict(mesh),
+            "sources": sources,
+        }
+        found[node.name] = Identity(settings, parents, seed, dict(mesh), sources, hash_json(covered))
+    return found
+
+
+def changes(before: Mapping[str, Any], now: Identity) -> tuple[str, ...]:
+    """What differs between an artifact's record and an identity, as ``clip_high 0.2 -> 0.28``, parents left out."""
+    old, new = dict(_leaves(before.get("settings", {}), "")), dict(_leaves(now.settings, ""))
+    for name in ("seed", "mesh"):
+        old |= dict(_leaves(before.get(name), name))
+        new |= dict(_leaves(getattr(now, name), name))
+    absent = "nothing"
+    found = [
+        f"{name} {old.get(name, absent)} -> {new.get(name, absent)}"
+        for name in {**old, **new}
+        if old.get(name, absent) != new.get(name, absent)
+    ]
+    sources = before.get("sources", {})
+    edited = [module for module, digest in now.sources.items() if sources.get(module, digest) != digest]
+    return (*found, *(f"the source of {module} was edited" for module in edited))
+
+
+def _names(parents: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (parents,) if isinstance(parents, str) else parents
+
+
+def _parent_name(value: object) -> str | None:
+    return value.name if is_stage(value) else None
+
+
+def _hashed(value: Any, described: Any) -> Any:
+    """A description without the fields that can't change a result, those of inner dataclasses too."""
+    if isinstance(described, dict) and is_dataclass(value) and not isinstance(value, type):
+        unhashed = {field.name for field in fields(value) if not field.metadata.get("hashed", True)}
+        return {
+            name: _hashed(getattr(value, name, None), inner)
+            for name, inner in described.items()
+            if name not in unhashed
+        }
+    if isinstance(described, dict) and isinstance(value, Mapping):
+        return {name: _hashed(value.get(name), inner) for name, inner in described.items()}
+    if isinstance(described, list) and isinstance(value, tuple | list):
+        return [_hashed(item, inner) for item, inner in zip(value, described, strict=True)]
+    return described
+
+
+def _sources(node: Node, settings: Any, origin: Origin) -> dict[str, str]:
+    """The user's modules that this stage uses: those of its classes and functions, and those it names by ``@``."""
+    found = experiment.user_sources(node.stage, _parent_name)
+    named = tuple(_references(settings))
+    for module, digest in (origin.sources or {}).items():
+        if any(name.startswith(f"@{module}.") for name in named):
+            found[module] = digest
+    return dict(sorted(found.items()))
+
+
+def _references(description: Any) -> Iterator[str]:
+    """The texts ``@module.name`` in a description."""
+    if isinstance(description, dict | list):
+        for inner in description.values() if isinstance(description, dict) else description:
+            yield from _references(inner)
+    elif isinstance(description, str) and description.startswith("@"):
+        yield description
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The plain values inside a description, each with its dotted name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, f"{name}[{index}]")
+    else:
+        yield name, tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,71 @@
+"""What a run would do, without doing any of it: stages in order, what they are made from, sizes, what is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from reasoning.core.errors import InputError
+from reasoning.core.experiment_types import type_name
+from reasoning.core.mesh import build_mesh
+from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.identity import Origin, identities
+from reasoning.pipeline.run import Run
+from reasoning.pipeline.workplace import State, Workplace
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A stage that knows its sizes beforehand."""
+
+    def plan(self) -> Mapping[str, object]:
+        """What the stage will work with: ``parameters``, ``tokens``, ``steps``, … by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class StagePreview:
+    """One stage of a run: its class, its parents, its sizes, and how far it has come (None: can't be told here)."""
+
+    name: str
+    kind: str
+    parents: tuple[str, ...]
+    sizes: Mapping[str, object]
+    state: State | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The stages, parents first; the mesh's sizes by axis, or ``obstacle``: why this machine can't run it."""
+
+    stages: tuple[StagePreview, ...]
+    mesh: Mapping[str, int]
+    obstacle: str
+
+
+def preview(run: Run, out: Path, origin: Origin) -> Preview:
+    """Resolves everything as a run would, and writes nothing. Raises InputError as a run would before its first stage.
+
+    A mesh that doesn't fit the devices at hand is no error but an ``obstacle``: files for large machines are checked
+    on small ones.
+    """
+    graph = graphs.build(run.stages)
+    mesh: dict[str, int] = {}
+    obstacle = ""
+    try:
+        mesh = dict(build_mesh(run.mesh).shape)
+    except InputError as error:
+        obstacle = str(error)
+    known = identities(graph, run.seed, mesh, origin)
+    place = Workplace(out, graph, known)
+    stages = tuple(
+        StagePreview(
+            name=node.name,
+            kind=type_name(type(node.stage)),
+            parents=node.parent_names(),
+            sizes=node.stage.plan() if isinstance(node.stage, Planned) else {},
+            state=None if obstacle else place.state(node.name),
+        )
+        for node in graph.values()
+    )
+    return Preview(stages, mesh, obstacle)

@@ -1,0 +1,48 @@
+"""Several processes, one decision: process 0 looks at files and decides, the others are told.
+
+Files may show up late on the other hosts, and processes that decide differently would wait for each other for ever.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from reasoning.core.errors import InputError
+
+
+def is_main() -> bool:
+    """Whether this is process 0, the only one that writes reports."""
+    return jax.process_index() == 0
+
+
+def agree(decide: Callable[[], Any]) -> Any:
+    """Calls ``decide`` on process 0 and returns its JSON-able result on every process; also a barrier.
+
+    An InputError on process 0 is raised on all, so that nobody is left waiting. With a single process this is a
+    plain call.
+    """
+    if jax.process_count() == 1:
+        return decide()
+    message: dict[str, Any] = {}
+    if is_main():
+        try:
+            message = {"value": decide()}
+        except InputError as error:
+            message = {"error": str(error)}
+    message = _broadcast(message)
+    if "error" in message:
+        raise InputError(message["error"])
+    return message["value"]
+
+
+def _broadcast(message: dict[str, Any]) -> dict[str, Any]:
+    data = np.frombuffer(json.dumps(message).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(data.size)))
+    padded = np.zeros(length, np.uint8)
+    if is_main():
+        padded[:] = data
+    return json.loads(multihost_utils.broadcast_one_to_all(padded).tobytes())

@@ -1,0 +1,53 @@
+"""What an experiment file calls ``@pipeline.Run``, and how it is to be run: which stages, and who watches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from reasoning.core.artifact import Stage
+from reasoning.core.mesh import MeshShape
+from reasoning.core.prng import SEEDS
+from reasoning.core.progress import Progress
+from reasoning.core.ranges import Count, Index, Range
+
+
+@dataclass(frozen=True)
+class Run:
+    """Stages in any order (parents that aren't listed are pulled in), with one seed, one mesh, one checkpoint plan.
+
+    ``cpu_devices`` is how many XLA devices a run on the CPU has, over all processes: one a core is fastest. The file
+    fixes it because results depend on it to the last bit; accelerators ignore it. A stage saves every
+    ``checkpoint_every`` steps and keeps the ``keep`` newest, and for good those at multiples of ``keep_every`` (0:
+    none). Checkpoint settings never change a result, so they are not part of any hash.
+    """
+
+    stages: tuple[Stage, ...]
+    seed: Annotated[int, Range(minimum=0, maximum=SEEDS - 1)] = 0
+    mesh: MeshShape = MeshShape()
+    cpu_devices: Count = 1
+    checkpoint_every: Count = 100
+    keep: Count = 2
+    keep_every: Index = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which stages to run, and how strictly.
+
+    ``only``: these and nothing else (empty: all). ``again``: this stage and everything made from it is done anew, what
+    they had left moves to ``artifacts/earlier``. ``strict_code``: refuse, not only warn, where results of other code,
+    libraries or devices would be used or continued.
+    """
+
+    only: tuple[str, ...] = ()
+    again: str = ""
+    strict_code: bool = False
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whoever watches a run: ``report`` gets live progress, ``note`` a line of news, ``warn`` a line of warning."""
+
+    report: Callable[[Progress], None]
+    note: Callable[[str], None]
+    warn: Callable[[str], None]

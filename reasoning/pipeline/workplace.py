@@ -1,0 +1,177 @@
+"""The files of a run in progress: what is finished, what is begun, what came from elsewhere. Process 0 only."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from reasoning.core.artifact import RECORD, Outcome
+from reasoning.core.errors import InputError
+from reasoning.core.files import publish_folder, read_json, write_json
+from reasoning.pipeline import folder
+from reasoning.pipeline.environment import differences, environment
+from reasoning.pipeline.folder import Entry
+from reasoning.pipeline.graph import Graph, downstream
+from reasoning.pipeline.identity import Identity, changes
+from reasoning.pipeline.run import Choice, Watcher
+
+State = Literal["finished", "begun", "new"]
+
+SHOWN_CHANGES = 6
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A run's folder with the graph and the identities of the configuration that is run in it."""
+
+    out: Path
+    graph: Graph
+    known: dict[str, Identity]
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of all artifacts."""
+        return self.out / "artifacts"
+
+    def finished(self, name: str) -> Path:
+        """Where a stage lies, or will lie, when finished."""
+        return folder.finished_place(self.artifacts, name, self.known[name].hash)
+
+    def partial(self, name: str) -> Path:
+        """Where a stage does its work."""
+        return folder.partial_place(self.artifacts, name, self.known[name].hash)
+
+    def state(self, name: str) -> State:
+        """How far a stage has come."""
+        if self.finished(name).exists():
+            return "finished"
+        return "begun" if (self.partial(name) / RECORD).exists() else "new"
+
+    def open(self, choice: Choice, watcher: Watcher, resolved: str) -> None:
+        """Makes the folder ready for this configuration, whose text is ``resolved``.
+
+        All checks come first: after an InputError whatever lay there is as it was.
+        """
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        redone = downstream(self.graph, choice.again) if choice.again else ()
+        self._check_parents(choice.only)
+        self._check_environment(choice.strict_code, watcher.warn, redone)
+        self._announce_changes(folder.read_run(self.out), watcher.warn)
+        for name in redone:
+            for place in (self.finished(name), self.partial(name)):
+                aside = folder.set_aside(place)
+                if aside is not None:
+                    watcher.note(f"{name}: done anew; what it had left is in {aside}")
+        if resolved:
+            folder.keep_resolved(self.out, resolved)
+        self._write_run()
+
+    def start(self, name: str) -> bool:
+        """Opens a stage's folder for work and says whether there is earlier work in it."""
+        place = self.partial(name)
+        begun = self.state(name) == "begun"
+        now = environment()
+        places = _environments(place) if begun else []
+        if not places or differences(places[-1], now):
+            place.mkdir(exist_ok=True)
+            write_json(place / RECORD, self._record(name, [*places, now]))
+        return begun
+
+    def finish(self, name: str, outcome: Outcome) -> None:
+        """Completes a stage's record and gives its folder the final name."""
+        place = self.partial(name)
+        record = self._record(name, _environments(place))
+        bad = {name: value for name, value in outcome.results.items() if not math.isfinite(value)}
+        if bad:
+            raise ValueError(f"stage {name} ended with results that aren't finite: {bad}")
+        record |= {"kind": outcome.kind, "results": dict(outcome.results), "array_hash": outcome.array_hash or None}
+        write_json(place / RECORD, record)
+        publish_folder(place, self.finished(name))
+        self._write_run()
+
+    def _record(self, name: str, environments: list[dict[str, Any]]) -> dict[str, Any]:
+        identity = self.known[name]
+        return {
+            "stage": name,
+            "hash": identity.hash,
+            "settings": identity.settings,
+            "parents": identity.parents,
+            "seed": identity.seed,
+            "mesh": identity.mesh,
+            "sources": identity.sources,
+            "environments": environments,
+        }
+
+    def _write_run(self) -> None:
+        folder.write_run(
+            self.out,
+            (
+                Entry(
+                    name, str(self.finished(name).relative_to(self.out)), identity.hash, self.state(name) == "finished"
+                )
+                for name, identity in self.known.items()
+            ),
+        )
+
+    def _check_parents(self, only: Iterable[str]) -> None:
+        """Refuses to run a stage alone whose parents aren't there."""
+        for name in only:
+            missing = [
+                parent
+                for parent in self.graph[name].parent_names()
+                if parent not in only and self.state(parent) != "finished"
+            ]
+            if missing:
+                raise InputError(
+                    f"--only {name}: it is made from {', '.join(missing)}, not finished in {self.out}; add "
+                    f"{'them' if len(missing) > 1 else 'it'} to --only, or run without --only"
+                )
+
+    def _check_environment(self, strict: bool, warn: Callable[[str], None], redone: tuple[str, ...]) -> None:
+        """Warns of results made under other code, libraries or devices, or refuses them."""
+        now = environment()
+        affected: dict[tuple[str, ...], list[str]] = {}
+        for name in self.graph:
+            state = self.state(name)
+            if state != "new" and name not in redone:
+                place = self.finished(name) if state == "finished" else self.partial(name)
+                found = differences(_environments(place)[-1], now)
+                affected.setdefault(found, []).append(name)
+        affected.pop((), None)
+        for found, names in affected.items():
+            message = f"{', '.join(names)} made under other versions: {'; '.join(found)}"
+            first = next(name for name in self.graph if name in names)
+            if strict:
+                raise InputError(f"{message}; --strict-code refuses that: run them anew with --from {first}")
+            warn(f"{message}; used all the same (--from {first} does them anew, --strict-code refuses)")
+
+    def _announce_changes(self, previous: tuple[Entry, ...], warn: Callable[[str], None]) -> None:
+        """Says which stages run anew, and why, where the folder holds another configuration's results."""
+        before = {entry.stage: entry for entry in previous}
+        lines: list[str] = []
+        for name, identity in self.known.items():
+            entry = before.get(name)
+            if entry is not None and entry.hash != identity.hash and self.state(name) != "finished":
+                lines.append(f"  {name}: {self._reason(name, entry)}")
+        lines += [f"  {name}: no longer in the run" for name in before if name not in self.known]
+        if lines:
+            title = f"{self.out} holds results of another configuration; they stay, and this is done anew:"
+            warn("\n".join([title, *lines]))
+
+    def _reason(self, name: str, entry: Entry) -> str:
+        places = (self.out / entry.folder, folder.partial_place(self.artifacts, name, entry.hash))
+        record = next((read_json(place / RECORD) for place in places if (place / RECORD).exists()), None)
+        found = changes(record, self.known[name]) if record is not None else ()
+        if not found:
+            return f"made from {', '.join(self.graph[name].parent_names())}" if record else "not run before"
+        more = len(found) - SHOWN_CHANGES
+        return "; ".join(found[:SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _environments(place: Path) -> list[dict[str, Any]]:
+    """Under what an artifact's work was done: one environment, and one more for each resume under another."""
+    try:
+        return list(read_json(place / RECORD)["environments"])
+    except (KeyError, TypeError):
+        raise InputError(f"{place / RECORD} is damaged (no 'environments'); move the folder away") from None

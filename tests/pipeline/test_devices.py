@@ -1,0 +1,56 @@
+import os
+import subprocess
+import sys
+
+import jax
+
+from reasoning.pipeline.devices import use_compile_cache
+
+SCRIPT = """
+import jax
+from reasoning.core.errors import InputError
+from reasoning.pipeline.devices import use_compile_cache, use_cpu_devices
+
+def attempt(total, processes=1):
+    try:
+        use_cpu_devices(total, processes)
+    except InputError as error:
+        print(error)
+    else:
+        print(len(jax.devices()))
+
+"""
+
+
+def printed(script, **variables):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT + script],
+        env={**environment, "JAX_PLATFORMS": "cpu", **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()
+
+
+def test_the_file_decides_how_many_cpu_devices_there_are_and_every_process_gets_its_share():
+    uneven, shared, again, late = printed("attempt(3, 2); attempt(4, 2); attempt(2); attempt(4)")
+    assert uneven.startswith("run.cpu_devices = 3 can't be shared by 2 processes")
+    assert (shared, again) == ("2", "2")
+    assert late.startswith("JAX runs with 2 CPU devices a process, but run.cpu_devices = 4")
+
+
+def test_another_number_in_the_environment_is_refused_and_programs_are_cached(tmp_path):
+    script = "use_compile_cache(); attempt(2); print(jax.config.values['jax_compilation_cache_dir'])"
+    refused, cache = printed(script, JAX_NUM_CPU_DEVICES="4", XDG_CACHE_HOME=str(tmp_path))
+    assert refused.startswith("JAX runs with 4 CPU devices a process, but run.cpu_devices = 2")
+    assert cache.startswith(str(tmp_path / "reasoning" / "compiled-"))
+
+
+def test_the_compile_cache_that_jax_was_given_stays(monkeypatch):
+    for folder in ("", "/elsewhere"):
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", folder)
+        before = jax.config.values["jax_compilation_cache_dir"]
+        assert use_compile_cache() is None
+        assert jax.config.values["jax_compilation_cache_dir"] == before

@@ -1,0 +1,40 @@
+import copy
+import json
+import subprocess
+
+import jax
+
+from reasoning.pipeline.environment import PACKAGE, code_version, differences, environment
+
+
+def test_the_record_is_json_and_differs_from_itself_in_nothing():
+    now = environment()
+    assert differences(json.loads(json.dumps(now)), now) == ()
+    assert now["libraries"]["jax"] == jax.__version__
+    assert now["device"]["count"] == jax.device_count()
+
+
+def test_each_difference_is_told_with_both_values():
+    now = environment()
+    before = copy.deepcopy(now)
+    before["libraries"]["jax"] = "0.1"
+    before["device"]["count"] = 99
+    before["flags"] = {"XLA_FLAGS": "--old"}
+    found = differences(before, {**now, "flags": {}})
+    assert f"jax 0.1 -> {jax.__version__}" in found
+    assert f"device count 99 -> {jax.device_count()}" in found
+    assert "XLA_FLAGS --old -> None" in found
+    assert len(found) == 3
+
+
+def test_a_commit_that_leaves_the_source_alone_is_no_difference():
+    now = environment()
+    before = {**now, "code": {**now["code"], "commit": "0" * 40, "changed": True}}
+    assert differences(before, now) == ()
+    (line,) = differences({**now, "code": {**now["code"], "source": "1" * 64}}, now)
+    assert line.startswith("code ")
+
+
+def test_the_commit_is_gits():
+    head = subprocess.run(["git", "-C", str(PACKAGE), "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert code_version().get("commit", "") == head.stdout.strip()

@@ -1,0 +1,28 @@
+from reasoning.core.mesh import MeshShape
+from reasoning.pipeline.identity import Origin
+from reasoning.pipeline.preview import preview
+
+
+def look(kit, **changes):
+    return preview(kit.chain(**changes), kit.out, Origin())
+
+
+def test_a_preview_tells_order_parents_and_sizes_and_writes_nothing(kit):
+    found = look(kit, zero={"number": 7})
+    assert [(stage.name, stage.parents, stage.state) for stage in found.stages] == [
+        ("base", (), "new"),
+        ("zero", ("base",), "new"),
+        ("exam", ("base", "zero"), "new"),
+    ]
+    assert found.stages[1].sizes == {"additions": 7}
+    assert not kit.out.exists()
+
+
+def test_a_preview_tells_what_is_done(kit):
+    kit.run(kit.chain(), only=("base",))
+    assert [stage.state for stage in look(kit).stages] == ["finished", "new", "new"]
+
+
+def test_a_file_for_a_larger_machine_can_be_looked_at(kit):
+    found = look(kit, mesh=MeshShape(data=64))
+    assert "64 devices" in found.obstacle and {stage.state for stage in found.stages} == {None}
