@@ -68,7 +68,7 @@ def user_sources(value: object, replace: Replace = keep, text: Text = name_of) -
     ``replace`` and ``text`` as in describe: what is replaced is not looked into.
     """
     found: dict[str, str] = {}
-    for used in _used(value, replace, outermost=True):
+    for used in {id(used): used for used in _used(value, replace, outermost=True)}.values():
         named = text(used)
         for module in {getattr(used, "__module__", None), named and module_of(named)} - {None}:
             if module == "__main__":
@@ -109,7 +109,9 @@ def _unnamed(value: Any) -> str:
             "a functools.partial of one, or a frozen dataclass with __call__"
         )
     defaults = [list(value.__defaults__ or ()), dict(value.__kwdefaults__ or {})]
-    digest = _digest(_source(value) + json.dumps(describe(defaults), sort_keys=True))
+    # The source of a lambda is its whole line, on which another may stand: the columns tell them apart.
+    columns = [position[2:] for position in value.__code__.co_positions()]
+    digest = _digest(_source(value) + json.dumps([describe(defaults), columns], sort_keys=True))
     return f"@{value.__module__}.{value.__qualname__}#{digest[:16]}"
 
 

@@ -47,13 +47,14 @@ class Drafts:
         """Binds a field of a part that exists; raises InputError where the part has no such field."""
         draft = self.parts[binding.part]
         known = {found.name: found for found in fields(draft.target)}
-        subject = f"'{binding.part}' ({type_name(draft.target)})"
         if binding.field not in known:
             settable = [found.name for found in known.values() if found.init]
+            subject = f"'{binding.part}' ({type_name(draft.target)})"
             raise located(
                 f"{subject} has no field '{binding.field}'{suggestion(binding.field, settable)}", binding.field_place
             )
         if not known[binding.field].init:
+            subject = f"'{binding.part}' ({type_name(draft.target)})"
             raise located(f"{subject} works out '{binding.field}' itself; it can't be set", binding.field_place)
         draft.bindings[binding.field] = binding
 

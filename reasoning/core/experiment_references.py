@@ -47,10 +47,7 @@ def find(text: str) -> object:
     there is no such module or attribute and where the import fails.
     """
     misses: list[tuple[ModuleType, str]] = []
-    for full in (f"{_ROOT}.{text}", text):
-        module, rest = _longest_module(full)
-        if module is None:
-            continue
+    for module, rest in _owners(text):
         found, missing = _attribute(module, rest)
         if missing is None and isinstance(found, ModuleType):
             raise InputError(f"@{text} is a module; name something in it")
@@ -73,24 +70,20 @@ def name_of(value: object) -> str | None:
     if not isinstance(module, str) or not isinstance(name, str) or "<" in name or module not in sys.modules:
         return None
     pieces = module.split(".")
-    prefixes = [".".join(pieces[1:end]) for end in range(2, len(pieces) + 1)] if pieces[0] == _ROOT else [module]
-    for prefix in prefixes:
-        text = f"{prefix}.{name}"
-        with contextlib.suppress(InputError):
-            found = find(text)
-            # A bound method is made anew at every access.
-            if found is value or (ismethod(value) and found == value):
-                return text
+    ours = pieces[0] == _ROOT
+    holders = [".".join(pieces[:end]) for end in range(2, len(pieces) + 1)] if ours else [module]
+    for holder in (known for known in holders if known in sys.modules):
+        found, missing = _attribute(sys.modules[holder], name.split("."))
+        # A bound method is made anew at every access.
+        if missing is None and (found is value or (ismethod(value) and found == value)):
+            text = f"{holder}.{name}".removeprefix(f"{_ROOT}.")
+            return text if ours or not _exists(f"{_ROOT}.{pieces[0]}") or find(text) is found else None
     return None
 
 
 def module_of(text: str) -> str | None:
     """The name of the module in which ``find(text)`` found something."""
-    for full in (f"{_ROOT}.{text}", text):
-        module, rest = _longest_module(full)
-        if module is not None and _attribute(module, rest)[1] is None:
-            return module.__name__
-    return None
+    return next((module.__name__ for module, rest in _owners(text) if _attribute(module, rest)[1] is None), None)
 
 
 def is_user_module(name: str) -> bool:
@@ -126,13 +119,26 @@ class References:
         return name_of(value) or (None if known is None else known[1])
 
 
+def _owners(text: str) -> Iterator[tuple[ModuleType, list[str]]]:
+    """The modules in which ``text`` is looked for, ours first, with the names that are left to find there."""
+    for full in (f"{_ROOT}.{text}", text):
+        module, rest = _longest_module(full)
+        # What the package itself offers, such as its ``open``, is for Python and not for files.
+        if module is not None and module.__name__ != _ROOT:
+            yield module, rest
+
+
+def _exists(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
 def _longest_module(full: str) -> tuple[ModuleType | None, list[str]]:
     names = full.split(".")
     module: ModuleType | None = None
     for count in range(1, len(names) + 1):
         name = ".".join(names[:count])
         is_package = module is None or hasattr(module, "__path__")
-        if not is_package or (name not in sys.modules and importlib.util.find_spec(name) is None):
+        if not is_package or not _exists(name):
             return module, names[count - 1 :]
         module = _imported(name)
     return module, []
@@ -157,9 +163,8 @@ def _attribute(module: ModuleType, names: list[str]) -> tuple[object, str | None
 
 
 def _not_found(text: str, misses: list[tuple[ModuleType, str]]) -> str:
-    named = [(module, name) for module, name in misses if module.__name__ != _ROOT]
-    if named:
-        module, name = named[0]
+    if misses:
+        module, name = misses[0]
         public = [known for known in dir(module) if not known.startswith("_")]
         public += [info.name for info in pkgutil.iter_modules(getattr(module, "__path__", ()))]
         return f"@{text}: {module.__name__} has no '{name}'{suggestion(name, public)}"

@@ -47,7 +47,7 @@ class Size(enum.IntEnum):
     BIG = 3
 
 
-class Kind(str, enum.Enum):
+class Kind(enum.StrEnum):
     FAST = "fast"
 
 
