@@ -67,7 +67,7 @@ class Checkpointer:
         where = json_text(cursor)
         intact = self.latest_step()
         try:
-            _on_first_process(lambda: _remove_partials(self.folder, "step_"))
+            _on_first_process(lambda: _remove_partials(self.folder, STEP_NAME.pattern))
             _write(self._path(step), state, {CURSOR: where})
             _on_first_process(lambda: self._remove_surplus(step))
         except OSError as error:
@@ -134,7 +134,7 @@ def save_params(folder: Path, params: Any) -> None:
     ``params`` is a nested dict of arrays. Raises InputError where it can't be written.
     """
     try:
-        _on_first_process(lambda: _remove_partials(folder.parent, folder.name))
+        _on_first_process(lambda: _remove_partials(folder.parent, re.escape(folder.name)))
         _write(folder, params, {})
     except OSError as error:
         raise InputError(
@@ -269,11 +269,12 @@ def _damage(folder: Path) -> str | None:
     return None
 
 
-def _remove_partials(folder: Path, start: str) -> None:
-    """Make the folder, and clear what killed saves left: Orbax adds a suffix of its own while it writes."""
+def _remove_partials(folder: Path, name: str) -> None:
+    """Make the folder, and clear what killed saves of these names left: Orbax adds a suffix of its own on top."""
     folder.mkdir(parents=True, exist_ok=True)
+    left = re.compile(rf"{name}(\.old)?{re.escape(PARTIAL_SUFFIX)}(\..*)?")
     for path in folder.iterdir():
-        if path.name.startswith(start) and PARTIAL_SUFFIX in path.name:
+        if left.fullmatch(path.name):
             shutil.rmtree(path)
 
 

@@ -152,11 +152,17 @@ def test_what_killed_saves_left_is_never_read_and_goes_with_the_next_save(two_st
     shutil.copytree(two_steps, tmp_path, dirs_exist_ok=True)
     shutil.copytree(tmp_path / "step_00000002", tmp_path / "step_00000003.partial")
     (tmp_path / "step_00000004.partial.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+    (tmp_path / "step_00000001.old.partial").mkdir()
+    (tmp_path / "somebody else's.partial").mkdir()
     store, warnings = checkpointer(tmp_path)
     assert store.latest_step() == 2
     assert store.restore(abstract(state_of(2)))[0] == 2
     store.save(3, state_of(3), {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000002", "step_00000003"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "somebody else's.partial",
+        "step_00000002",
+        "step_00000003",
+    ]
     assert warnings == []
 
 
@@ -239,11 +245,13 @@ def test_what_can_not_be_saved_is_refused_before_anything_is_written(tmp_path):
 
 def test_parameters_come_back_to_the_last_bit_and_a_second_save_replaces_them(tmp_path):
     folder = tmp_path / "artifact" / "checkpoint"
+    (folder.parent / "checkpoints.partial").mkdir(parents=True)  # not ours, for all its name
+    (folder.parent / "checkpoint.partial.orbax-checkpoint-tmp").mkdir()
     for value in (1, 2):
         params = {"layers": {"w": jnp.full((2, 3), value, jnp.bfloat16)}, "head": jnp.full((3,), value / 3)}
         save_params(folder, params)
     assert bits(load_params(folder, abstract(params))) == bits(params)
-    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["checkpoint", "checkpoints.partial"]
 
 
 def test_shapes_are_read_without_reading_arrays(tmp_path):
