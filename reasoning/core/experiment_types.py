@@ -271,7 +271,8 @@ def _instance(value: object, hint: Any) -> object:
         fits = isinstance(value, target)
     except TypeError as error:
         raise Mismatch(
-            f"is declared as {hint}, which can't be checked; a Protocol must be marked runtime_checkable"
+            f"is declared as {type_name(target) if isinstance(target, type) else hint}, which can't be checked; "
+            "a Protocol must be marked runtime_checkable"
         ) from error
     # A class has the methods that a Protocol asks of its instances.
     if not fits or (isinstance(value, type) and getattr(target, "_is_protocol", False)):

@@ -142,7 +142,7 @@ def test_a_value_of_the_type_is_held_as_the_type_says(value, hint, held):
         ((1, -1), tuple[Count, ...], "[1] must be at least 1, not -1"),
         ([1], list[int], "is declared as list[int], which settings can't hold; declare it as a tuple"),
         ((1,), Sequence[int], "which settings can't hold; declare it as a tuple"),
-        (Sums(), Unchecked, "a Protocol must be marked runtime_checkable"),
+        (Sums(), Unchecked, "Unchecked, which can't be checked; a Protocol must be marked runtime_checkable"),
         (Sums, Task, "Task, not the class "),
         (3, Task, "Task, not 3"),
         ("x", Optimizer | None, "or None, not 'x'"),
