@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from reasoning.core.ranges import Fraction, Index, NonNegative, Positive
 
@@ -48,17 +49,17 @@ class AdamW:
 
 
 def rate(
-    count: jax.Array,
-    peak: jax.Array,
-    warmup: jax.Array,
-    decay_start: jax.Array,
-    decay_steps: jax.Array,
-    final: jax.Array,
+    count: ArrayLike,
+    peak: ArrayLike,
+    warmup: ArrayLike,
+    decay_start: ArrayLike,
+    decay_steps: ArrayLike,
+    final: ArrayLike,
 ) -> jax.Array:
     """The learning rate of update number ``count`` (from zero): warm-up, then flat, then linear to ``final * peak``."""
-    rising = jnp.minimum((count + 1) / jnp.maximum(warmup, 1.0), 1.0)
-    gone = jnp.clip((count - decay_start) / decay_steps, 0.0, 1.0)
-    return peak * rising * (1.0 - gone * (1.0 - final))
+    rising = jnp.minimum(jnp.add(count, 1) / jnp.maximum(warmup, 1.0), 1.0)
+    gone = jnp.clip(jnp.subtract(count, decay_start) / decay_steps, 0.0, 1.0)
+    return jnp.multiply(peak, rising * (1.0 - gone * jnp.subtract(1.0, final)))
 
 
 def decayed(params: optax.Params) -> optax.Params:

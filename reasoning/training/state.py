@@ -1,5 +1,6 @@
 """What training carries from step to step, and where its arrays live on a mesh."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -54,14 +55,7 @@ def state_shardings(model: Model, mesh: Mesh, optimizer: optax.GradientTransform
         params,
         transform_non_params=lambda _: whole,
     )
-    return TrainState(
-        step=whole,
-        params=params,
-        optimizer=moments,
-        extra=jax.tree.map(lambda _: whole, shapes.extra),
-        key=whole,
-        skipped=whole,
-    )
+    return replace(jax.tree.map(lambda _: whole, shapes), params=params, optimizer=moments)
 
 
 def abstract_state(shapes: TrainState, shardings: TrainState) -> TrainState:

@@ -1,0 +1,211 @@
+"""Reinforcement learning from verifiable rewards: group-relative policy optimization (arXiv 2402.03300).
+
+Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from reasoning.core import mesh as meshes
+from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.errors import InputError
+from reasoning.core.prng import stage_key, step_key
+from reasoning.core.ranges import Count, Index, NonNegative, Positive
+from reasoning.data.chat import ChatFormat
+from reasoning.data.pipeline import PromptBatches
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.generation.engine import Engine, Rollouts, build_engine
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.model import Model
+from reasoning.objectives.advantages import group_normalized, groups_with_signal
+from reasoning.objectives.aggregation import token_mean
+from reasoning.stages.context import Context
+from reasoning.stages.exam import Exam, Reward, rate, replies
+from reasoning.stages.learning import Learner, learn
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.tasks.problems import Problem, ProblemSet
+from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch
+from reasoning.training.losses import policy, score
+from reasoning.training.optimizers import AdamW
+from reasoning.training.rollouts import Advantage, Selection, assemble, policy_rows
+from reasoning.training.state import Params, TrainState
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPO:
+    """Trains ``start`` on problems by sampling a group of replies to each and rewarding them against each other.
+
+    A step samples ``prompts`` x ``group`` replies, rewards them, and updates ``updates`` times. The total reward is
+    the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``advantage``, ``select`` (which groups
+    are learnt from), ``aggregate`` (how tokens weigh).
+    """
+
+    name: str = ""
+    start: Stage
+    problems: ProblemSet
+    rewards: tuple[Reward, ...]
+    reward_weights: tuple[float, ...]
+    optimizer: AdamW
+    steps: Count
+    max_new_tokens: Count
+    prompts: Count = 32  # questions a step
+    group: Count = 16
+    temperature: Positive = 1.0
+    updates: Count = 1  # optimizer steps on the same rollouts; 1 is strictly on-policy
+    clip_low: NonNegative = 0.2
+    clip_high: NonNegative = 0.2
+    kl_coefficient: NonNegative = 0.0  # above 0: KL to the frozen start
+    advantage: Advantage = group_normalized
+    select: Selection = groups_with_signal
+    aggregate: Aggregation = token_mean
+    microbatches: Count = 1
+    skips_allowed: Count = 10  # non-finite updates in a row
+    probe: Exam | None = None  # held-out problems asked during training …
+    probe_every: Index = 0  # … every so many steps (0: never)
+    chat: ChatFormat = ChatFormat()
+
+    def __post_init__(self) -> None:
+        if len(self.rewards) != len(self.reward_weights) or not self.rewards:
+            raise InputError(
+                f"{len(self.rewards)} rewards have {len(self.reward_weights)} reward_weights; give one weight a reward"
+            )
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+        """Trains and leaves a checkpoint."""
+        tokenizer, mesh = tokenizer_of(inputs["start"]), context.mesh
+        tokenizer.check_symbols(self.chat)
+        model = model_of(inputs["start"], mesh)
+        start = partial(params_of, inputs["start"], model, mesh)
+        settings = SamplerSettings(self.group, self.max_new_tokens, tokenizer.symbol_id(self.chat.end))
+        source = RolloutSource(
+            stage=self,
+            mesh=mesh,
+            engine=build_engine(model, mesh, settings),
+            tokenizer=tokenizer,
+            problems=self.problems.problems(),
+            order=PromptBatches(self.problems.count, self.prompts, seed=context.seed),
+            key=stage_key(context.seed, self.name),
+            score=self.scoring(model, mesh),
+            assemble=self.assembling(mesh),
+            reference=start() if self.kl_coefficient > 0 else None,
+            context_length=model.config.context,
+        )
+        loss_fn = policy(
+            model,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            kl_coefficient=self.kl_coefficient,
+            temperature=self.temperature,
+        )
+        learner = Learner(
+            name=self.name,
+            model=model,
+            tokenizer=tokenizer,
+            optimizer=self.optimizer.build(self.steps * self.updates),
+            steps=self.steps,
+            updates=self.updates,
+            microbatches=self.microbatches,
+            loss_fn=loss_fn,
+            skips_allowed=self.skips_allowed,
+            start=start,
+            probe=self.probe,
+            probe_every=self.probe_every,
+            shown=("reward", "completions/mean_length", "probe/strict"),
+            tokens_per_step=self.prompts * self.group * self.max_new_tokens,
+        )
+        return learn(learner, source, out, context)
+
+    def scoring(self, model: Model, mesh: meshes.Mesh) -> Callable[[Params, TokenBatch], jax.Array]:
+        """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
+        return jax.jit(
+            lambda params, rows: score(model, params, rows, self.temperature).log_prob_BT,
+            out_shardings=meshes.rows(mesh),
+        )
+
+    def assembling(self, mesh: meshes.Mesh) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
+        """The jitted function from global rows and rewards to a batch, split by rows like its inputs."""
+        build = partial(
+            assemble,
+            samples=self.group,
+            advantage=self.advantage,
+            select=self.select,
+            aggregate=self.aggregate,
+            length=self.max_new_tokens,
+        )
+        return jax.jit(build, out_shardings=meshes.rows(mesh))
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        return {
+            "steps": self.steps,
+            "completions": self.steps * self.prompts * self.group,
+            "sampled tokens at most": self.steps * self.prompts * self.group * self.max_new_tokens,
+        }
+
+
+@dataclass(frozen=True)
+class RolloutSource:
+    """Batches for ``fit`` that are sampled from the very parameters that they then update."""
+
+    stage: GRPO
+    mesh: meshes.Mesh
+    engine: Engine
+    tokenizer: Tokenizer
+    problems: tuple[Problem, ...]
+    order: PromptBatches
+    key: jax.Array
+    score: Callable[[Params, TokenBatch], jax.Array]
+    assemble: Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]
+    reference: Params | None
+    context_length: int
+
+    def get_state(self) -> dict[str, Any]:
+        """Which prompts come next."""
+        return self.order.get_state()
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        """Goes on with the prompts that come next in ``cursor``."""
+        self.order.set_state(cursor)
+
+    def __call__(self, state: TrainState, step: int) -> tuple[PolicyBatch, Mapping[str, float]]:
+        """Samples, rewards, scores: one batch and its metrics under the names of TRL."""
+        stage, numbers = self.stage, next(self.order)
+        chosen = [self.problems[number] for number in numbers]
+        prompts = [self.tokenizer.encode(stage.chat.prompt(problem.question)) for problem in chosen]
+        weights = self.engine.publish(state.params)
+        rollouts = self.engine.generate(weights, prompts, numbers, step_key(self.key, step), stage.temperature)
+        texts = replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(stage.chat.end))
+        values = rate(stage.rewards, chosen, texts, rollouts.truncated, stage.chat)
+        rewards_PG = sum(
+            weight * values_PG for weight, values_PG in zip(stage.reward_weights, values.values(), strict=True)
+        )
+        rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
+        batch = self.assemble(*meshes.to_global(self.mesh, (rows, np.float32(rewards_PG).reshape(-1))))
+        return self.scored(batch, state), rollout_metrics(rollouts, values, np.asarray(rewards_PG))
+
+    def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
+        """The batch with old and reference log-probabilities where the loss needs them."""
+        if self.stage.updates > 1:
+            batch = replace(batch, old_log_probs=self.score(state.params, batch.rows))
+        if self.reference is not None:
+            batch = replace(batch, reference_log_probs=self.score(self.reference, batch.rows))
+        return batch
+
+
+def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], rewards_PG: np.ndarray) -> dict[str, float]:
+    """What a step sampled, over all processes, under the names that TRL's users know."""
+    per_prompt = {
+        "reward": rewards_PG.mean(axis=1),
+        "reward_std": rewards_PG.std(axis=1),
+        "frac_reward_zero_std": (rewards_PG.std(axis=1) == 0).astype(np.float64),
+        "completions/mean_length": rollouts.lengths.mean(axis=1),
+        "completions/clipped_ratio": rollouts.truncated.mean(axis=1),
+    }
+    per_prompt |= {f"rewards/{name}/mean": value_PG.mean(axis=1) for name, value_PG in values.items()}
+    return {name: float(meshes.everyone(values_P).mean()) for name, values_P in per_prompt.items()}

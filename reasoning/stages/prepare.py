@@ -1,0 +1,103 @@
+"""Documents become packed rows of tokens, once, in an artifact that any number of hosts and stages then read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.mesh import wait_for_all
+from reasoning.core.progress import Progress
+from reasoning.core.ranges import Count, Index
+from reasoning.data.chat import ChatFormat
+from reasoning.data.documents import Documents
+from reasoning.data.packing import Packer, Tally, first_fit, pack_into
+from reasoning.data.sources import Source, mix
+from reasoning.data.tokenizer import Kind, Tokenizer, train_tokenizer
+from reasoning.stages.context import Context
+from reasoning.stages.saved import RECORDS, TOKENIZER, tokenizer_of
+
+
+def no_symbols() -> tuple[str, ...]:
+    """The symbols of a tokenizer that needs none beside its chat format's."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerTraining:
+    """How a vocabulary is learnt from the first ``documents`` of a corpus.
+
+    The chat format's symbols, and those that ``symbols()`` names, become single ids.
+    """
+
+    kind: Kind = "bpe"
+    size: Count  # at most so many ids
+    symbols: Callable[[], tuple[str, ...]] = no_symbols
+    byte_fallback: bool = False
+    documents: Count = 20_000
+
+    def train(self, documents: Documents, chat: ChatFormat) -> Tokenizer:
+        """The tokenizer of a corpus, the same for the same texts."""
+        texts = (documents[index].text() for index in range(min(self.documents, len(documents))))
+        model = train_tokenizer(
+            texts,
+            vocabulary_size=self.size,
+            symbols=chat.symbols(),
+            extra_symbols=self.symbols(),
+            kind=self.kind,
+            byte_fallback=self.byte_fallback,
+        )
+        return Tokenizer(model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Mixes the documents of ``sources`` by their weights, tokenizes and packs them into rows of ``length`` tokens.
+
+    ``tokenizer`` is either how to train one on these documents, or a stage that has one already. ``packer`` decides
+    whether documents stay whole (``first_fit``) or rows get full (``concat_then_split``).
+    """
+
+    name: str = ""
+    sources: tuple[Source, ...]
+    tokenizer: TokenizerTraining | Stage
+    length: Count
+    packer: Packer = first_fit
+    chat: ChatFormat = ChatFormat()
+    seed: Index = 0  # of generated documents; fixed, so that runs of several seeds share one corpus
+
+    def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
+        """Writes the rows and the tokenizer; process 0 does the work, since it is done once and in one order."""
+        documents = mix(self.sources, self.chat, self.seed)
+        tally = Tally()
+        if jax.process_index() == 0:
+            tokenizer = self.choose(inputs.get("tokenizer"), documents)
+            tokenizer.save(out / TOKENIZER)
+            context.report(Progress(self.name, 0, 1, {"documents": len(documents)}))
+            tally = pack_into(out / RECORDS, documents, tokenizer, self.length, self.packer)
+            shown = {"documents": tally.documents, "rows": tally.rows, "fill": tally.fill(self.length)}
+            context.report(Progress(self.name, 1, 1, shown, tally.tokens))
+            if tally.dropped:
+                context.warn(
+                    f"stage {self.name}: {tally.dropped} of {tally.documents} conversations are longer than a row of "
+                    f"{self.length} tokens and were left out"
+                )
+        wait_for_all(self.name)
+        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally)})
+
+    def choose(self, artifact: Artifact | None, documents: Documents) -> Tokenizer:
+        """The tokenizer of the given artifact, or a new one."""
+        if artifact is not None:
+            tokenizer = tokenizer_of(artifact)
+        elif isinstance(self.tokenizer, TokenizerTraining):
+            tokenizer = self.tokenizer.train(documents, self.chat)
+        else:
+            raise TypeError(f"stage {self.name} was run without the artifact of its tokenizer")
+        tokenizer.check_symbols(self.chat)
+        return tokenizer
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``; reads how many documents there are, and nothing else."""
+        return {"documents": len(mix(self.sources, self.chat, self.seed)), "row length": self.length}

@@ -1,0 +1,51 @@
+"""Pretraining: a fresh model learns to predict the next token of packed documents."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.prng import stage_key
+from reasoning.core.ranges import Count, Index
+from reasoning.models.config import ModelConfig
+from reasoning.models.model import build_model, init_sharded, parameter_count
+from reasoning.objectives.aggregation import token_mean
+from reasoning.stages.context import Context
+from reasoning.stages.exam import Exam
+from reasoning.stages.saved import check_vocabulary, tokenizer_of
+from reasoning.stages.supervised import train_on_rows
+from reasoning.training.batches import Aggregation
+from reasoning.training.optimizers import AdamW
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Trains ``model`` from random parameters on the packed rows of ``data``."""
+
+    name: str = ""
+    model: ModelConfig
+    data: Stage
+    optimizer: AdamW
+    steps: Count
+    batch: Count  # rows a step
+    aggregate: Aggregation = token_mean
+    microbatches: Count = 1
+    skips_allowed: Count = 10  # non-finite updates in a row
+    probe: Exam | None = None  # held-out problems asked during training …
+    probe_every: Index = 0  # … every so many steps (0: never)
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+        """Trains and leaves a checkpoint."""
+        tokenizer = tokenizer_of(inputs["data"])
+        check_vocabulary(self.model, tokenizer, self.name)
+        model = build_model(self.model, context.mesh)
+        key = stage_key(context.seed, f"{self.name}/init")
+        start = partial(init_sharded, model, context.mesh, key)
+        return train_on_rows(self, inputs["data"], model, tokenizer, start, out, context)
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        parameters = parameter_count(build_model(self.model))
+        tokens = self.steps * self.batch * self.model.context
+        return {"parameters": parameters, "steps": self.steps, "tokens at most": tokens}

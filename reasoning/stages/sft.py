@@ -1,0 +1,50 @@
+"""Supervised fine-tuning: a trained model learns the replies of packed conversations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.errors import InputError
+from reasoning.core.ranges import Count, Index
+from reasoning.objectives.aggregation import token_mean
+from reasoning.stages.context import Context
+from reasoning.stages.exam import Exam
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.supervised import train_on_rows
+from reasoning.training.batches import Aggregation
+from reasoning.training.optimizers import AdamW
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    """Trains ``start`` on the packed rows of ``data``; only the replies carry loss."""
+
+    name: str = ""
+    start: Stage
+    data: Stage
+    optimizer: AdamW
+    steps: Count
+    batch: Count  # rows a step
+    aggregate: Aggregation = token_mean
+    microbatches: Count = 1
+    skips_allowed: Count = 10  # non-finite updates in a row
+    probe: Exam | None = None  # held-out problems asked during training …
+    probe_every: Index = 0  # … every so many steps (0: never)
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+        """Trains and leaves a checkpoint; InputError where the data was made with another tokenizer."""
+        tokenizer = tokenizer_of(inputs["start"])
+        if tokenizer_of(inputs["data"]).model != tokenizer.model:
+            raise InputError(
+                f"stage {self.name}: its data {inputs['data'].stage} was tokenized otherwise than its start "
+                f"{inputs['start'].stage} was trained; prepare the data with the tokenizer of that stage"
+            )
+        model = model_of(inputs["start"], context.mesh)
+        start = partial(params_of, inputs["start"], model, context.mesh)
+        return train_on_rows(self, inputs["data"], model, tokenizer, start, out, context)
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        return {"steps": self.steps, "rows": self.steps * self.batch}

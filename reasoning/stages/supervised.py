@@ -1,0 +1,111 @@
+"""Supervised training on packed rows, which is all that pretraining and fine-tuning are; they differ in the start."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+
+from reasoning.core import mesh as meshes
+from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.errors import InputError
+from reasoning.data.pipeline import TokenBatches
+from reasoning.data.records import read_records
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.models.decoder import Params
+from reasoning.models.model import Model
+from reasoning.stages.context import Context
+from reasoning.stages.exam import Exam
+from reasoning.stages.learning import Learner, learn
+from reasoning.training.batches import Aggregation, TokenBatch, token_batch
+from reasoning.training.losses import supervised
+from reasoning.training.optimizers import AdamW
+from reasoning.training.state import TrainState
+
+
+class SupervisedSettings(Protocol):
+    """The settings that pretraining and fine-tuning share."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def optimizer(self) -> AdamW: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def aggregate(self) -> Aggregation: ...
+    @property
+    def microbatches(self) -> int: ...
+    @property
+    def skips_allowed(self) -> int: ...
+    @property
+    def probe(self) -> Exam | None: ...
+    @property
+    def probe_every(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Batches for ``fit`` from a packed data set: global shuffle, then this process's slice of each batch."""
+
+    mesh: meshes.Mesh
+    batches: TokenBatches
+    build: Callable[[dict[str, jax.Array]], TokenBatch]
+
+    def get_state(self) -> dict[str, Any]:
+        """Where in the data set the next batch lies."""
+        return self.batches.get_state()
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        """Goes on with the batch at ``cursor``."""
+        self.batches.set_state(cursor)
+
+    def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
+        """The next batch."""
+        return self.build(meshes.to_global(self.mesh, next(self.batches))), {}
+
+
+def train_on_rows(
+    stage: SupervisedSettings,
+    data: Artifact,
+    model: Model,
+    tokenizer: Tokenizer,
+    start: Callable[[], Params],
+    out: Path,
+    context: Context,
+) -> Outcome:
+    """Trains ``model`` from ``start`` on the rows of ``data``."""
+    rows = read_records(data.records)
+    length = int(rows[0]["tokens"].shape[0])
+    if length > model.config.context:
+        raise InputError(
+            f"stage {stage.name}: rows of {length} tokens exceed the model's context of {model.config.context}; "
+            f"prepare the data with a context of at most that"
+        )
+    build = partial(token_batch, aggregate=stage.aggregate, length=length)
+    source = RowSource(
+        mesh=context.mesh,
+        batches=TokenBatches(rows, stage.batch, seed=context.seed),
+        build=jax.jit(build, out_shardings=meshes.rows(context.mesh)),
+    )
+    learner = Learner(
+        name=stage.name,
+        model=model,
+        tokenizer=tokenizer,
+        optimizer=stage.optimizer.build(stage.steps),
+        steps=stage.steps,
+        updates=1,
+        microbatches=stage.microbatches,
+        loss_fn=supervised(model),
+        skips_allowed=stage.skips_allowed,
+        start=start,
+        probe=stage.probe,
+        probe_every=stage.probe_every,
+        shown=("loss", "probe/strict"),
+        tokens_per_step=stage.batch * length,
+    )
+    return learn(learner, source, out, context)
