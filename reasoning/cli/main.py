@@ -20,7 +20,7 @@ class Command:
 COMMANDS = {
     "run": Command("reasoning.cli.run", "run an experiment file, or go on where it was cut off"),
     "report": Command("reasoning.cli.report_command", "show what a run has found so far"),
-    "doctor": Command("reasoning.cli.doctor", "check this machine and its libraries"),
+    "doctor": Command("reasoning.cli.doctor_command", "check this machine and its libraries"),
 }
 
 USAGE = """\

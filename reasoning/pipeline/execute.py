@@ -14,7 +14,7 @@ from reasoning.core.mesh import build_mesh
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.graph import Graph, Node
 from reasoning.pipeline.identity import Identity, Origin, identities
-from reasoning.pipeline.processes import agree, is_main
+from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Choice, Run, Watcher
 from reasoning.pipeline.workplace import Workplace
 from reasoning.stages.context import Context
@@ -116,11 +116,9 @@ def _check_choice(graph: Graph, choice: Choice) -> None:
 
 def _check_agreement(known: Mapping[str, Identity]) -> None:
     """Refuses processes that were given different settings, before they wait for each other for ever."""
-    mine = {name: identity.hash for name, identity in known.items()}
-    first = agree(lambda: mine)
-    if not is_main() and first != mine:
-        different = [name for name in {**first, **mine} if first.get(name) != mine.get(name)]
+    others = disagreeing({name: identity.hash for name, identity in known.items()})
+    if others:
         raise InputError(
-            f"this process has other settings than process 0 for {', '.join(different)}; start all processes with "
-            "the same file, overrides and code"
+            f"processes {', '.join(map(str, others))} have other settings than process 0; start all processes with the "
+            "same file, overrides and code"
         )

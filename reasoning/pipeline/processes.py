@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from reasoning.core.errors import InputError
+from reasoning.core.hashes import hash_json
 
 
 def is_main() -> bool:
@@ -37,6 +38,15 @@ def agree(decide: Callable[[], Any]) -> Any:
     if "error" in message:
         raise InputError(message["error"])
     return message["value"]
+
+
+def disagreeing(value: Any) -> list[int]:
+    """The processes whose JSON-able ``value`` differs from process 0's; every process gets the same answer."""
+    if jax.process_count() == 1:
+        return []
+    digest = np.frombuffer(bytes.fromhex(hash_json(value)), np.uint8)
+    gathered = np.asarray(multihost_utils.process_allgather(digest))
+    return [rank for rank, other in enumerate(gathered) if not np.array_equal(other, gathered[0])]
 
 
 def _broadcast(message: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning.core.artifact import Artifact
-from reasoning.report.table import Comparison, Evaluation, Reply, Score, compare, default_pair, evaluations
+from reasoning.report.table import (
+    RESULTS,
+    Comparison,
+    Evaluation,
+    Reply,
+    Score,
+    compare,
+    default_pair,
+    evaluations,
+)
 from reasoning.report.text import printable, shortened
 
 SHOWN_PROBLEMS = 3
@@ -34,6 +43,8 @@ def stage_table(artifacts: Sequence[Artifact]) -> Table:
     table = _table("Stages", "stage", "kind", "artifact", "results")
     for artifact in artifacts:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in artifact.results.items())
+        if (artifact.path / RESULTS).exists():
+            numbers = "in the table below"
         table.add_row(*(_cell(text) for text in (artifact.stage, artifact.kind, artifact.path.name, numbers)))
     return table
 

@@ -1,0 +1,125 @@
+"""A user's own small experiment: a module with stages, and a file that names them."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+MODULE = '''
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reasoning.core.artifact import NOT_HASHED, Outcome, Stage
+from reasoning.core.progress import Progress
+from reasoning.training.preemption import Interrupted
+
+
+@dataclass(frozen=True)
+class Count:
+    """Counts to ``steps``; at step ``at`` it does what the file ``trap`` says, if there is one."""
+
+    name: str = ""
+    steps: int = 4
+    start: Stage | None = None
+    at: int = field(default=2, metadata=NOT_HASHED)
+    trap: str = field(default="", metadata=NOT_HASHED)
+
+    def run(self, inputs, out, context):
+        place = out / "place"
+        done = int(place.read_text()) if place.exists() else 0
+        print("begins at", done, flush=True)
+        while done < self.steps:
+            done += 1
+            place.write_text(str(done))
+            context.report(Progress(self.name, done, self.steps, {"loss": 1 / done}))
+            if self.trap and Path(self.trap).exists() and done == self.at:
+                self.fall(Path(self.trap).read_text())
+            stopped = context.stop(done)
+            if stopped is not None:
+                raise Interrupted(stopped)
+        return Outcome("checkpoint" if (out / "checkpoint").exists() else "results", {"steps": done})
+
+    def fall(self, how):
+        if how == "raise":
+            raise RuntimeError("fell into the trap")
+        if how == "wait":
+            Path(self.trap + ".waiting").touch()
+            while Path(self.trap).exists():
+                time.sleep(0.02)
+        else:
+            os.kill(os.getpid(), getattr(signal, how))
+
+    def plan(self):
+        return {"steps": self.steps, "parameters": 118000}
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Writes results as the evaluating stage does."""
+
+    name: str = ""
+    models: tuple[Stage, ...] = ()
+
+    def run(self, inputs, out, context):
+        score = {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+        names = [artifact.stage for artifact in inputs["models"]]
+        (out / "results.json").write_text(json.dumps({"checkpoints": {name: {"strict": score} for name in names}}))
+        rows = [
+            {"checkpoint": name, "problem": 0, "question": "1+1?", "answer": "2", "kind": "sum",
+             "greedy": name + " says 2", "samples": [], "scores": {"strict": 1.0}}
+            for name in names
+        ]
+        (out / "samples.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
+        return Outcome("results", {"strict": 0.5})
+'''
+
+FILE = """
+run = @pipeline.Run
+run.stages = (base, zero, exam)
+run.cpu_devices = {devices}
+base = @{module}.Count
+zero = base
+zero.start = base
+zero.steps = 6
+zero.trap = {trap!r}
+exam = @{module}.Exam
+exam.models = (base, zero)
+"""
+
+
+class Project:
+    """A folder with an experiment, and ways to run it; ``trap`` is the file that makes stage zero misbehave."""
+
+    def __init__(self, folder):
+        module = f"counting_{abs(hash(str(folder)))}"
+        self.out, self.trap, self.file = folder / "out", folder / "trap", folder / "count.gin"
+        (folder / f"{module}.py").write_text(MODULE)
+        self.file.write_text(FILE.format(module=module, trap=str(self.trap), devices=jax.device_count()))
+        self.arguments = ["run", str(self.file), "--out", str(self.out)]
+
+    def start(self, *more):
+        """The real command in a process of its own."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "reasoning", *self.arguments, *more],
+            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def artifacts(self):
+        """Finished stages and unfinished ones, by the names of their folders without the hash."""
+        return sorted(path.name.rsplit("-", 1)[0] for path in (self.out / "artifacts").iterdir())
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(jax.config.values["jax_compilation_cache_dir"]))
+    return Project(tmp_path)

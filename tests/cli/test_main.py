@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+import pytest
+
+from reasoning.cli.main import COMMANDS, main
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_without_a_command_it_teaches_the_commands(capsys, arguments):
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS) and "reasoning run" in printed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys, command):
+    with pytest.raises(SystemExit) as exit_status:
+        main([command, "--help"])
+    assert exit_status.value.code == 0
+    assert f"usage: reasoning {command}" in capsys.readouterr().out
+
+
+def test_a_mistyped_command_gets_a_suggestion_and_status_2(capsys):
+    assert main(["rnu"]) == 2
+    assert capsys.readouterr().err == "error: there is no command 'rnu'; did you mean 'run'?\n"
+
+
+def test_help_comes_without_loading_jax():
+    script = "import sys; from reasoning.cli.main import main; main([]); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

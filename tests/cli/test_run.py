@@ -1,0 +1,124 @@
+import signal
+import time
+
+import pytest
+
+from reasoning.cli.main import main
+from reasoning.pipeline.folder import open_run
+
+
+def test_a_run_ends_with_its_report_and_the_next_one_skips_everything(project, capsys):
+    assert main(project.arguments) == 0
+    printed = capsys.readouterr()
+    assert "0.25" in printed.out and "base says 2" in printed.out and "zero says 2" in printed.out
+    assert f"results are in {project.out}" in printed.out
+    assert list(open_run(project.out)) == ["base", "zero", "exam"]
+    assert main(project.arguments) == 0
+    printed = capsys.readouterr()
+    assert "begins at" not in printed.out and printed.out.count("already finished") == 3 and printed.err == ""
+
+
+def test_the_resolved_file_next_to_the_results_repeats_the_run(project, capsys):
+    assert main([*project.arguments, "zero.steps=3"]) == 0
+    capsys.readouterr()
+    again = ["run", str(project.out / "resolved.gin"), "--out", str(project.out)]
+    assert main(again) == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("already finished") == 3 and printed.err == ""
+
+
+def test_overrides_may_stand_on_either_side_of_options(project, capsys):
+    assert main(["run", str(project.file), "base.steps=1", "--out", str(project.out), "zero.steps=2"]) == 0
+    run = open_run(project.out)
+    assert (run["base"].results, run["zero"].results) == ({"steps": 1}, {"steps": 2})
+
+
+def test_a_changed_setting_is_announced_on_stderr_with_the_stages_that_run_anew(project, capsys):
+    assert main(project.arguments) == 0
+    capsys.readouterr()
+    assert main([*project.arguments, "zero.steps=3"]) == 0
+    printed = capsys.readouterr()
+    assert "zero: steps 6 -> 3" in printed.err and "exam: made from base, zero" in printed.err
+    assert "base: already finished" in printed.out
+
+
+def test_check_shows_stages_and_sizes_and_runs_nothing(project, capsys):
+    assert main([*project.arguments, "--check", "run.seed=3"]) == 0
+    printed = capsys.readouterr().out
+    assert "118,000" in printed and "to do" in printed and "begins at" not in printed
+    assert not project.out.exists()
+
+
+def test_only_and_from_choose_stages(project, capsys):
+    assert main([*project.arguments, "--only", "base"]) == 0
+    assert project.artifacts() == ["base"]
+    assert main([*project.arguments, "--only", "exam"]) == 2
+    assert "made from zero" in capsys.readouterr().err
+    assert main(project.arguments) == 0
+    capsys.readouterr()
+    assert main([*project.arguments, "--from", "zero"]) == 0
+    assert capsys.readouterr().out.count("begins at 0") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["zero.stpes=3"], "steps"),
+        (["run.seed=x"], "seed"),
+        (["--only", "zer"], "did you mean 'zero'"),
+        (["run.mesh.data=3"], "run.mesh.data"),
+        (["run.cpu_devices=3"], "run.cpu_devices = 3"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(project, capsys, more, complaint):
+    assert main([*project.arguments, *more]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and complaint in printed.err and "Traceback" not in printed.err
+    assert not project.out.exists()
+
+
+def test_a_run_that_is_not_a_run_is_refused_with_its_line(project, capsys):
+    project.file.write_text(
+        project.file.read_text().replace("@pipeline.Run", "@core.mesh.MeshShape").split("run.stages")[0]
+    )
+    assert main(project.arguments) == 2
+    assert "count.gin:2" in capsys.readouterr().err
+
+
+def test_kill_9_between_and_within_stages_loses_nothing_that_was_saved(project):
+    project.trap.write_text("SIGKILL")
+    process = project.start()
+    out, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL and "base: finished" in out
+    assert project.artifacts() == [".zero", "base"]
+    project.trap.unlink()
+    process = project.start()
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    assert "base: already finished" in out and "begins at 2" in out and "begins at 0" not in out
+    assert project.artifacts() == ["base", "exam", "zero"]
+
+
+def test_a_termination_saves_and_exits_with_143_while_a_second_process_is_kept_out(project):
+    project.trap.write_text("wait")
+    first = project.start()
+    waiting = project.trap.with_name("trap.waiting")
+    while not waiting.exists():
+        assert first.poll() is None
+        time.sleep(0.02)
+    second = project.start()
+    _, error = second.communicate()
+    assert second.returncode == 2 and error.startswith("error: ") and f"in use by process {first.pid}" in error
+    first.terminate()
+    project.trap.unlink()
+    _, error = first.communicate()
+    assert first.returncode == 143 and "SIGTERM" in error and "Traceback" not in error
+    assert project.artifacts() == [".zero", "base"]
+
+
+def test_an_error_in_a_stage_shows_its_traceback_and_where_the_work_stays(project):
+    project.trap.write_text("raise")
+    process = project.start()
+    _, error = process.communicate()
+    assert process.returncode == 1
+    assert "fell into the trap" in error and "stage zero stopped; its folder" in error

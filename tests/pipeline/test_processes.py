@@ -1,0 +1,121 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.pipeline.processes import agree
+
+SCRIPT = """
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from reasoning.core.artifact import Outcome, Stage
+from reasoning.core.errors import InputError
+from reasoning.pipeline.execute import execute
+from reasoning.pipeline.identity import Origin
+from reasoning.pipeline.processes import agree
+from reasoning.pipeline.run import Choice, Run, Watcher
+
+
+@dataclass(frozen=True)
+class Add:
+    name: str = ""
+    number: int = 1
+    start: Stage | None = None
+
+    def run(self, inputs, out, context):
+        total = self.number + (inputs["start"].results["sum"] if self.start else 0)
+        if jax.process_index() == 0:
+            (out / "sum").write_text(str(total))
+        return Outcome("results", {"sum": total})
+
+
+port, rank, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"localhost:{port}", 2, rank)
+told = {"value": agree(lambda: ["from", jax.process_index(), "ü"])}
+
+def refuse():
+    raise InputError("only process 0 knows")
+
+def message(function):
+    try:
+        function()
+    except InputError as error:
+        return str(error)
+
+news, warnings = [], []
+watcher = Watcher(lambda progress: None, news.append, warnings.append)
+
+def attempt(number, folder, only=()):
+    base = Add("base", number)
+    run = Run(stages=(Add("zero", 1, base),))
+    return execute(run, folder, watcher, Choice(only=only), Origin())
+
+told["error"] = message(lambda: agree(refuse))
+told["missing"] = message(lambda: attempt(1, out, ("zero",)))
+told["sums"] = [found.results["sum"] for found in attempt(1, out).values()]
+told["again"] = [found.results["sum"] for found in attempt(1, out).values()]
+told["different"] = message(lambda: attempt(rank, out / "b"))
+print(json.dumps(told))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def two_processes(tmp_path):
+    """What each of two processes of one job has to tell."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
+    script = tmp_path / "job.py"
+    script.write_text(SCRIPT)
+    port = str(free_port())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), port, str(rank), str(tmp_path / "out")],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        results = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], [error[-2000:] for _, error in results]
+    return [json.loads(output.splitlines()[-1]) for output, _ in results]
+
+
+def test_two_processes_decide_as_process_0_does_and_one_writes(two_processes, tmp_path):
+    first, second = two_processes
+    assert first == second
+    assert first["value"] == ["from", 0, "ü"] and first["error"] == "only process 0 knows"
+    assert "--only zero: it is made from base" in first["missing"]
+    assert first["sums"] == first["again"] == [1, 2]
+    assert len(list((tmp_path / "out" / "artifacts").iterdir())) == 2
+    assert first["different"].startswith("processes 1 have other settings than process 0")
+
+
+def test_a_single_process_just_calls():
+    where = Path("x")
+    assert agree(lambda: where) is where
+
+    def refuse():
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        agree(refuse)

@@ -1,0 +1,48 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import jax
+import pytest
+
+import reasoning as r
+from reasoning.core.artifact import Outcome
+from reasoning.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Constant:
+    name: str = ""
+    value: float = 1.0
+
+    def run(self, inputs, out, context):
+        (out / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n')
+        return Outcome("results", {"value": self.value})
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    script = "import sys, reasoning; sys.exit(any(name in sys.modules for name in ('jax', 'numpy', 'rich')))"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_subpackages_load_at_their_first_use_and_unknown_names_are_attribute_errors():
+    assert r.pipeline.Run.__name__ == "Run"
+    assert {"open", "read", "run", "stages", "core"} <= set(dir(r))
+    with pytest.raises(AttributeError, match="no attribute 'stagse'"):
+        _ = r.stagse
+
+
+def test_stages_built_in_python_run_and_open_as_a_mapping(tmp_path, capsys):
+    plan = r.pipeline.Run(stages=(Constant("first"), Constant("second", 2.0)), cpu_devices=jax.device_count())
+    made = r.run(plan, tmp_path / "out")
+    assert list(made) == ["first", "second"] and made["second"].results == {"value": 2.0}
+    assert r.open(tmp_path / "out")["first"].metrics() == [{"step": 1, "loss": 2.5}]
+    assert "second: finished" in capsys.readouterr().out
+
+
+def test_reading_takes_overrides_as_python_values(tmp_path):
+    file = tmp_path / "a.gin"
+    file.write_text("run = @pipeline.Run\nrun.stages = ()\n")
+    assert r.read(file, {"run.seed": 7}).part("run").seed == 7
+    with pytest.raises(InputError, match="seed"):
+        r.read(file, {"run.seed": "7"})
