@@ -35,8 +35,6 @@ PURPOSES = {
     "hf": "Hugging Face checkpoints and tokenizers, in and out",
     "tasks": "the procedural tasks of reasoning-gym",
     "wandb": "metrics to Weights & Biases",
-    "tensorboard": "metrics to TensorBoard",
-    "notebooks": "the notebooks",
     "dev": "tests and lint",
 }
 
