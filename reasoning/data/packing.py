@@ -1,0 +1,198 @@
+"""Documents become rows of equal length, once, before training: tokenised, packed by grain, and written as records.
+
+Shapes: T tokens of a row, N tokens of a document.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int
+
+from reasoning.core.errors import InputError
+from reasoning.data.documents import Document
+from reasoning.data.records import write_records
+from reasoning.data.tokenizer import Tokenizer
+
+DOCUMENTS_A_BATCH = 1024
+"""Documents tokenised by one call of sentencepiece."""
+
+OPEN_CELLS = 1 << 20
+OPEN_ROWS = (16, 256)
+"""First fit keeps this many rows open at a time, as many as ``OPEN_CELLS`` tokens allow: more rows waste less."""
+
+LEARN = 1
+MAY_BEGIN = 2
+"""Flags of a token that travel with its id through the packer; MAY_BEGIN: a segment may begin with it."""
+
+COLUMNS = ("tokens", "positions", "segments", "loss_mask")
+
+PackedRow = dict[str, Int[np.ndarray, " T"]]
+Packer = Callable[[grain.IterDataset, int], grain.IterDataset]
+
+
+@dataclass
+class Tally:
+    """What became of the documents, counted while they are packed: nothing is lost without being counted here."""
+
+    documents: int = 0  # read from the source
+    split: int = 0  # plain documents longer than a row, cut into several
+    dropped: int = 0  # prompts with completions longer than a row, left out
+    rows: int = 0
+    tokens: int = 0  # in rows, padding left out
+    learnt: int = 0  # of these, the ones that carry loss
+
+    def fill(self, length: int) -> float:
+        """The share of all places that hold a token, 0 to 1."""
+        return self.tokens / max(1, self.rows * length)
+
+
+def first_fit(documents: grain.IterDataset, length: int) -> grain.IterDataset:
+    """Put each document whole into the first open row with room for it (grain's packer); rows end in padding.
+
+    The right packer where a document must be seen whole: prompts with completions, and short texts. Only documents
+    longer than a row are cut, into row-long parts.
+    """
+    rows = int(np.clip(OPEN_CELLS // length, *OPEN_ROWS))
+    parts = grain.experimental.FlatMapIterDataset(documents, _Cut(length))
+    return grain.experimental.FirstFitPackIterDataset(
+        parts, length_struct={"tokens": length}, num_packing_bins=rows, shuffle_bins=False
+    )
+
+
+def concat_then_split(documents: grain.IterDataset, length: int) -> grain.IterDataset:
+    """Put documents end to end and cut at every row's end (grain's packer): no padding, but cut documents.
+
+    For pretraining on plain text alone: what follows a cut is read without what came before it.
+    """
+    return grain.experimental.ConcatThenSplitIterDataset(documents, length_struct={"tokens": length})
+
+
+def row_features(length: int) -> dict[str, tfds.features.Tensor]:
+    """The TFDS features of packed rows: each column int32[T]."""
+    return {name: tfds.features.Tensor(shape=(length,), dtype=np.int32) for name in COLUMNS}
+
+
+def pack_into(folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer) -> Tally:
+    """Pack documents and write the rows as a dataset, which ``records.read_records`` opens. Errors as ``pack``."""
+    tally = Tally()
+    write_records(folder, pack(documents, tokenizer, length, packer, tally), row_features(length))
+    return tally
+
+
+def pack(
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer, tally: Tally
+) -> Iterator[PackedRow]:
+    """Make rows of ``length`` tokens, and count into ``tally``; the same documents give the same rows.
+
+    A row has ``tokens``; ``positions``, from 0 in each document; ``segments``, from 1 in each row and 0 on padding;
+    ``loss_mask``, 1 where this token is to be predicted: tokens of pieces with ``learn``, but never the first one of a
+    segment, which has nothing before it. Each is int32[T].
+
+    Plain documents (all of it learnt) longer than a row are cut by the packer. A longer one with a prompt is dropped
+    and counted, because a cut reply teaches never to end, or to answer an unseen question. Raises InputError for a
+    document without tokens, where the packer cuts a document with a prompt (``concat_then_split`` does), and where no
+    token is left to learn.
+    """
+    for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, tally)), length):
+        row = _row(packed, tally)
+        tally.rows += 1
+        tally.tokens += int(np.count_nonzero(row["segments"]))
+        tally.learnt += int(row["loss_mask"].sum())
+        yield row
+    if not tally.learnt:
+        raise InputError(
+            f"of {tally.documents} documents ({tally.dropped} longer than {length} tokens and dropped) no token is "
+            "left to learn; give more documents, or longer rows"
+        )
+
+
+def _row(packed: dict[str, np.ndarray], tally: Tally) -> PackedRow:
+    tokens_T, flags_T = packed["tokens"].T
+    positions_T, segments_T = packed["tokens_positions"], packed["tokens_segment_ids"]
+    if np.any((positions_T == 0) & (segments_T > 0) & (flags_T & MAY_BEGIN == 0)):
+        raise InputError(
+            f"the packer cut a document with a prompt (one of the {tally.documents} read so far), so its completion "
+            "would be learnt without it; pack such documents with first_fit"
+        )
+    columns = (tokens_T, positions_T, segments_T, (flags_T & LEARN) * (positions_T > 0))
+    return {name: np.ascontiguousarray(column, np.int32) for name, column in zip(COLUMNS, columns, strict=True)}
+
+
+def _tokenise(
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, tally: Tally
+) -> Iterator[Int[np.ndarray, "N 2"]]:
+    """Each document's token ids and flags; documents with a prompt that are longer than a row are left out."""
+    remaining = iter(documents)
+    while batch := list(islice(remaining, DOCUMENTS_A_BATCH)):
+        encoded = iter(tokenizer.encode_batch([piece.text for document in batch for piece in document.pieces]))
+        for document in batch:
+            plain = all(piece.learn for piece in document.pieces)
+            tokens_N2 = _join(document, plain, encoded)
+            if not len(tokens_N2):
+                raise InputError(f"document {tally.documents} has no tokens; every document needs some text")
+            tally.documents += 1
+            too_long = len(tokens_N2) > length
+            tally.split += plain and too_long
+            tally.dropped += too_long and not plain
+            if plain or not too_long:
+                yield tokens_N2
+
+
+def _join(document: Document, plain: bool, encoded: Iterator[list[int]]) -> Int[np.ndarray, "N 2"]:
+    ids: list[int] = []
+    flags: list[int] = []
+    for piece in document.pieces:
+        piece_ids = next(encoded)
+        ids += piece_ids
+        flags += [LEARN * piece.learn + MAY_BEGIN * plain] * len(piece_ids)
+    tokens_N2 = np.array((ids, flags), np.int32).T
+    tokens_N2[:1, 1] |= MAY_BEGIN
+    return tokens_N2
+
+
+class _Cut(grain.experimental.FlatMapTransform):
+    """Cuts a document into parts no longer than a row."""
+
+    def __init__(self, length: int):
+        self._length = length
+
+    def flat_map(self, element: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+        tokens_N2 = element["tokens"]
+        return [{"tokens": tokens_N2[start : start + self._length]} for start in range(0, len(tokens_N2), self._length)]
+
+
+class _Stream(grain.IterDataset):
+    """The stream of tokenised documents as grain's packers want it."""
+
+    def __init__(self, read: Callable[[], Iterator[np.ndarray]]):
+        super().__init__()
+        self._read = read
+
+    def __iter__(self) -> "_StreamIterator":
+        return _StreamIterator(self._read())
+
+
+class _StreamIterator(grain.DatasetIterator):
+    """Counts its position, since packers ask for it; packing runs once from end to end and is never resumed."""
+
+    def __init__(self, documents: Iterator[np.ndarray]):
+        super().__init__()
+        self._documents = documents
+        self._count = 0
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        tokens_N2 = next(self._documents)
+        self._count += 1
+        return {"tokens": tokens_N2}
+
+    def get_state(self) -> dict[str, Any]:
+        return {"count": self._count}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError("packing starts anew; its result is what is kept")
