@@ -6,6 +6,7 @@ gives back flipped bits without a word. The folder has the suffix ``.partial`` u
 disk. In a run of several processes all of them call every function here; the folder is on storage that all can see.
 """
 
+import errno
 import logging
 import os
 import re
@@ -174,6 +175,7 @@ def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
     """All processes write the arrays; process 0 adds records and manifest, and gives the folder its name."""
     leaves = _leaves(tree)
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
+    _on_first_process(lambda: _check_room(final.parent, tree))
     with _plain_errors():
         _orbax_save(partial, tree)
 
@@ -278,6 +280,14 @@ def _remove_partials(folder: Path, name: str) -> None:
             shutil.rmtree(path)
 
 
+def _check_room(folder: Path, tree: Any) -> None:
+    """Refuse in time, and leave the last of a disk to others. Some network storage has no size to tell (0)."""
+    needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    room = shutil.disk_usage(folder)
+    if room.total and room.free < needed:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {needed:,} bytes needed, {room.free:,} free")
+
+
 def _set_aside(folder: Path) -> Path:
     """Take a checkpoint's name away, so that a kill while it is deleted leaves nothing that looks damaged."""
     doomed = folder.with_name(f"{folder.name}.old{PARTIAL_SUFFIX}")
@@ -305,13 +315,12 @@ def _on_first_process(action: Callable[[], int | None]) -> int:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turn the storage library's errors into OSError, and hold back the tracebacks that its threads log."""
+    """Turn the storage library's errors into OSError, and hold back the tracebacks that its threads log.
 
-    def keep(record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR or "orbax" not in record.pathname
-
+    After a failure they stay held back: threads that are still at work fail later, with nothing new to say.
+    """
     logger = logging.getLogger("absl")
-    logger.addFilter(keep)
+    logger.addFilter(_is_news)
     try:
         yield
     except ValueError as error:
@@ -319,5 +328,8 @@ def _plain_errors() -> Iterator[None]:
         if code is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
-    finally:
-        logger.removeFilter(keep)
+    logger.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR or "orbax" not in record.pathname

@@ -243,6 +243,21 @@ def test_what_can_not_be_saved_is_refused_before_anything_is_written(tmp_path):
     assert store.steps() == []
 
 
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_fills_it(tmp_path, monkeypatch):
+    store = Checkpointer(tmp_path)
+    store.save(1, state_of(1), {})
+    room = shutil.disk_usage(tmp_path)._replace(free=state_of(1)["w"].nbytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: room)
+    with pytest.raises(
+        InputError, match=r"step 2 to .*No space left on device: 540 bytes needed, 512 free; .*step 1 is"
+    ):
+        store.save(2, state_of(2), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: room._replace(total=0, free=0))  # says nothing
+    store.save(2, state_of(2), {})
+    assert store.latest_step() == 2
+
+
 def test_parameters_come_back_to_the_last_bit_and_a_second_save_replaces_them(tmp_path):
     folder = tmp_path / "artifact" / "checkpoint"
     (folder.parent / "checkpoints.partial").mkdir(parents=True)  # not ours, for all its name
