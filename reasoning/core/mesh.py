@@ -170,3 +170,9 @@ def everyone(local: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return local
     return multihost_utils.process_allgather(local, tiled=True)
+
+
+def wait_for_all(what: str) -> None:
+    """Waits until every process has come to the point named ``what``."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

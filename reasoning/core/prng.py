@@ -24,3 +24,8 @@ def stage_key(seed: int, name: str) -> Key[Array, ""]:
 def step_key(key: Key[Array, ""], step: int | Int[Array, ""]) -> Key[Array, ""]:
     """The key of one step of a stage; ``step`` may be traced. A resumed step draws what it drew the first time."""
     return jax.random.fold_in(key, step)
+
+
+def data_seed(seed: int, name: str) -> int:
+    """The seed of a stage's data order, a plain number; other for each run and for each stage of a run."""
+    return zlib.crc32(f"{seed}/{name}".encode())

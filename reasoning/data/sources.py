@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import grain
 import numpy as np
@@ -28,6 +28,7 @@ from reasoning.data.lines import Lines, open_lines
 from reasoning.data.records import Records, open_folder, open_split
 
 
+@runtime_checkable
 class Source(Protocol):
     """Anything that gives documents; ``weight`` is how often each of them is seen in one pass over a mix."""
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count
+from reasoning.core.ranges import Range
 from reasoning.core.statistics import Interval, mean_over_problems, mean_with_interval, pass_at_k
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Answers, Exam, ask, exam_engine
@@ -26,13 +26,13 @@ from reasoning.training.preemption import Interrupted
 class Evaluate:
     """Asks each checkpoint the exam's problems; the same problems, so that checkpoints compare pair by pair.
 
-    Each score is given greedily, as the mean over samples (``mean@S``), and as unbiased pass@k for each of ``ks``.
+    Each score is given for greedy replies, as pass@1 (the mean over all samples), and as unbiased pass@k for ``ks``.
     """
 
     name: str = ""
     checkpoints: tuple[Stage, ...]
     exam: Exam
-    ks: tuple[Count, ...] = ()
+    ks: tuple[Annotated[int, Range(minimum=2)], ...] = ()
 
     def __post_init__(self) -> None:
         too_large = [k for k in self.ks if k > self.exam.samples]
@@ -75,14 +75,16 @@ class Evaluate:
 
     def tabulate(self, greedy: Answers, sampled: Answers) -> dict[str, dict[str, float]]:
         """Every score of one checkpoint, with its interval."""
-        samples = self.exam.samples
-        table: dict[str, Interval] = {}
-        for name, values_PS in sampled.scores.items():
+        samples, table = self.exam.samples, dict[str, Interval]()
+        for name in (score.__name__ for score in self.exam.scores):
+            values_PS = sampled.scores[name]
             table[f"{name}/greedy"] = mean_over_problems(greedy.scores[name])
-            table[f"{name}/mean@{samples}"] = mean_over_problems(values_PS)
+            table[f"{name}/pass@1"] = mean_over_problems(values_PS)
             for k in self.ks:
                 right_P = np.round(values_PS).astype(int).sum(axis=1)
                 table[f"{name}/pass@{k}"] = mean_over_problems(pass_at_k(right_P, samples, k))
+        for name in (rate.__name__ for rate in self.exam.rates):
+            table[name] = mean_over_problems(sampled.scores[name])
         table["length"] = mean_with_interval(sampled.lengths.mean(axis=1))
         return {
             name: {"mean": value.mean, "low": value.low, "high": value.high, "n": value.count}

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from reasoning.core.mesh import everyone
 from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizer import UNKNOWN_ID, Tokenizer
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.cache import Weights
@@ -29,7 +29,8 @@ class Exam:
     """A set of problems and how they are asked; the same for the final evaluation and for probes during training."""
 
     problems: ProblemSet
-    scores: tuple[Reward, ...]
+    scores: tuple[Reward, ...]  # right or wrong, 1 or 0: these also get pass@k
+    rates: tuple[Reward, ...] = ()  # other shares, of which only the mean is of interest
     max_new_tokens: Count
     samples: Count = 16
     temperature: NonNegative = 1.0
@@ -39,7 +40,7 @@ class Exam:
 
 @dataclass(frozen=True)
 class Answers:
-    """Replies [P][S] as text, their lengths in tokens, and each score's values [P, S] by the score's name."""
+    """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name."""
 
     texts: list[list[str]]
     lengths: np.ndarray
@@ -47,10 +48,14 @@ class Answers:
 
 
 def replies(tokenizer: Tokenizer, rollouts: Rollouts, end_id: int) -> list[list[str]]:
-    """Completions [P][S] as text, tags kept, without the end symbol."""
+    """Completions [P][S] as text, tags kept, without the end symbol.
+
+    A model may have more ids than its tokenizer; one that stands for no text reads as the unknown character.
+    """
 
     def ids(tokens: np.ndarray, length: int) -> list[int]:
-        kept = tokens[:length].tolist()
+        known = np.where(tokens < tokenizer.vocabulary_size, tokens, UNKNOWN_ID)
+        kept = known[:length].tolist()
         return kept[:-1] if kept and kept[-1] == end_id else kept
 
     return [
@@ -97,7 +102,7 @@ def ask(
         parts.append(_ask_batch(exam, engine, weights, tokenizer, key, temperature, problems, start))
     rollouts = Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
     texts = replies(tokenizer, rollouts, tokenizer.symbol_id(exam.chat.end))
-    scores = rate(exam.scores, problems, texts, rollouts.truncated, exam.chat)
+    scores = rate((*exam.scores, *exam.rates), problems, texts, rollouts.truncated, exam.chat)
     return Answers(texts, rollouts.lengths, scores)
 
 

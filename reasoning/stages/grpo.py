@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grain
 import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
-from reasoning.core.prng import stage_key, step_key
+from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
 from reasoning.data.chat import ChatFormat
-from reasoning.data.pipeline import PromptBatches
+from reasoning.data.pipeline import item_batches
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
@@ -83,13 +84,21 @@ class GRPO:
         model = model_of(inputs["start"], mesh)
         start = partial(params_of, inputs["start"], model, mesh)
         settings = SamplerSettings(self.group, self.max_new_tokens, tokenizer.symbol_id(self.chat.end))
+        order = item_batches(
+            range(self.problems.count),
+            batch_size=self.prompts,
+            seed=data_seed(context.seed, self.name),
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            prefetch=0,
+        )
         source = RolloutSource(
             stage=self,
             mesh=mesh,
             engine=build_engine(model, mesh, settings),
             tokenizer=tokenizer,
             problems=self.problems.problems(),
-            order=PromptBatches(self.problems.count, self.prompts, seed=context.seed),
+            order=iter(order),
             key=stage_key(context.seed, self.name),
             score=self.scoring(model, mesh),
             assemble=self.assembling(mesh),
@@ -158,7 +167,7 @@ class RolloutSource:
     engine: Engine
     tokenizer: Tokenizer
     problems: tuple[Problem, ...]
-    order: PromptBatches
+    order: grain.DatasetIterator[list[int]]
     key: jax.Array
     score: Callable[[Params, TokenBatch], jax.Array]
     assemble: Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]

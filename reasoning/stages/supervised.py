@@ -6,13 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import grain
 import jax
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.data.pipeline import TokenBatches
-from reasoning.data.records import read_records
+from reasoning.core.prng import data_seed
+from reasoning.data.pipeline import token_batches
+from reasoning.data.records import Row, keep_rows, read_records
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.models.decoder import Params
 from reasoning.models.model import Model
@@ -23,6 +25,11 @@ from reasoning.training.batches import Aggregation, TokenBatch, token_batch
 from reasoning.training.losses import supervised
 from reasoning.training.optimizers import AdamW
 from reasoning.training.state import TrainState
+
+MEMORY = 1 << 28
+"""Bytes up to which a data set's rows are decoded once and kept."""
+
+PREFETCH = 2
 
 
 class SupervisedSettings(Protocol):
@@ -53,7 +60,7 @@ class RowSource:
     """Batches for ``fit`` from a packed data set: global shuffle, then this process's slice of each batch."""
 
     mesh: meshes.Mesh
-    batches: TokenBatches
+    batches: grain.DatasetIterator[Row]
     build: Callable[[dict[str, jax.Array]], TokenBatch]
 
     def get_state(self) -> dict[str, Any]:
@@ -79,17 +86,25 @@ def train_on_rows(
     context: Context,
 ) -> Outcome:
     """Trains ``model`` from ``start`` on the rows of ``data``."""
-    rows = read_records(data.records)
+    rows = keep_rows(read_records(data.records), MEMORY)
     length = int(rows[0]["tokens"].shape[0])
     if length > model.config.context:
         raise InputError(
             f"stage {stage.name}: rows of {length} tokens exceed the model's context of {model.config.context}; "
             f"prepare the data with a context of at most that"
         )
+    batches = token_batches(
+        rows,
+        batch_size=stage.batch,
+        seed=data_seed(context.seed, stage.name),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        prefetch=PREFETCH,
+    )
     build = partial(token_batch, aggregate=stage.aggregate, length=length)
     source = RowSource(
         mesh=context.mesh,
-        batches=TokenBatches(rows, stage.batch, seed=context.seed),
+        batches=iter(batches),
         build=jax.jit(build, out_shardings=meshes.rows(context.mesh)),
     )
     learner = Learner(

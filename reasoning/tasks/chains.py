@@ -32,7 +32,12 @@ def operand_symbols(numerals: str = DIGITS) -> tuple[str, ...]:
 
 def symbols() -> tuple[str, ...]:
     """Every unit of the chains' texts, in both languages; each has to be one token."""
-    return (*DIGITS, *operand_symbols(DIGITS), *LETTERS, *operand_symbols(LETTERS), *"=,?")
+    return (*DIGITS, *LETTERS, *term_symbols(), *"=,?")
+
+
+def term_symbols() -> tuple[str, ...]:
+    """The terms of both languages; all that a tokenizer of single characters has to be told."""
+    return (*operand_symbols(DIGITS), *operand_symbols(LETTERS))
 
 
 def question(operands: Operands) -> str:

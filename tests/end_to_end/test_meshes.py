@@ -1,0 +1,61 @@
+"""The same losses on every layout: one device, meshes of eight, several processes, any number of microbatches."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import three_steps
+
+from reasoning.cli.distributed import process_environment
+from reasoning.core.mesh import MeshShape
+
+SCRIPT = Path(three_steps.__file__)
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def of_one_device() -> dict[str, list[float]]:
+    found = three_steps.losses(MeshShape(), 1, jax.devices()[:1])
+    assert all(len(set(values)) == 3 for values in found.values())  # the steps change something
+    return found
+
+
+def check(found: dict[str, list[float]], expected: dict[str, list[float]]) -> None:
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=TOLERANCE, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [MeshShape(data=8), MeshShape(data=1, fsdp=8), MeshShape(data=1, fsdp=4, tensor=2)],
+    ids=["data 8", "fsdp 8", "fsdp 4 tensor 2"],
+)
+def test_eight_devices_with_two_microbatches_give_the_losses_of_one(shape: MeshShape, of_one_device: dict):
+    check(three_steps.losses(shape, 2), of_one_device)
+
+
+@pytest.mark.parametrize("microbatches", [2, 4])
+def test_microbatches_do_not_change_the_losses(microbatches: int, of_one_device: dict):
+    check(three_steps.losses(MeshShape(), microbatches, jax.devices()[:4]), of_one_device)
+
+
+def test_two_processes_of_four_devices_give_the_losses_of_one_device(of_one_device: dict):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, str(SCRIPT), json.dumps({"data": 2, "fsdp": 2, "tensor": 2}), "2"]
+    running = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, env={**os.environ, **process_environment(coordinator, 2, number, 4)}
+        )
+        for number in range(2)
+    ]
+    outputs = [process.communicate(timeout=570)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    check(json.loads(outputs[0].splitlines()[-1]), of_one_device)
