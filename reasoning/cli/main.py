@@ -2,10 +2,13 @@
 
 import difflib
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import InputError
 
 
@@ -47,10 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return importlib.import_module(_command(words[0]).module).main(words[1:])
     except InputError as error:
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        abandon(2)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        abandon(130)
         return 130
+    except Exception:
+        if COORDINATOR in os.environ:
+            traceback.print_exc()
+            abandon(1)
+        raise
 
 
 def _command(name: str) -> Command:

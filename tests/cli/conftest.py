@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jax
+
 from reasoning.core.artifact import NOT_HASHED, Outcome, Stage
 from reasoning.core.progress import Progress
 from reasoning.training.preemption import Interrupted
@@ -31,7 +33,7 @@ class Count:
     trap: str = field(default="", metadata=NOT_HASHED)
 
     def run(self, inputs, out, context):
-        place = out / "place"
+        place = out / f"place{jax.process_index()}"
         done = int(place.read_text()) if place.exists() else 0
         print("begins at", done, flush=True)
         while done < self.steps:
@@ -67,6 +69,8 @@ class Exam:
     models: tuple[Stage, ...] = ()
 
     def run(self, inputs, out, context):
+        if jax.process_index() > 0:
+            return Outcome("results", {"strict": 0.5})
         score = {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 8}
         names = [artifact.stage for artifact in inputs["models"]]
         (out / "results.json").write_text(json.dumps({"checkpoints": {name: {"strict": score} for name in names}}))
@@ -103,12 +107,12 @@ class Project:
         self.file.write_text(FILE.format(module=module, trap=str(self.trap), devices=jax.device_count()))
         self.arguments = ["run", str(self.file), "--out", str(self.out)]
 
-    def start(self, *more):
-        """The real command in a process of its own."""
+    def start(self, *more, **variables):
+        """The real command in a process of its own, with these environment variables beside the usual ones."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
         return subprocess.Popen(
             [sys.executable, "-m", "reasoning", *self.arguments, *more],
-            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": ""},
+            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": "", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,9 +1,12 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from reasoning.cli.main import COMMANDS, main
+from reasoning.cli import main as command_line
+from reasoning.cli.main import COMMANDS, Command, main
+from reasoning.core.errors import InputError
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -29,3 +32,22 @@ def test_a_mistyped_command_gets_a_suggestion_and_status_2(capsys):
 def test_help_comes_without_loading_jax():
     script = "import sys; from reasoning.cli.main import main; main([]); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(InputError("bad"), 2), (KeyboardInterrupt(), 130), (OSError("gone"), 1)]
+)
+def test_a_process_of_a_job_leaves_at_once_when_it_fails(monkeypatch, capsys, error, status):
+    def fail(arguments):
+        raise error
+
+    left = []
+    monkeypatch.setattr(command_line, "abandon", left.append)
+    monkeypatch.setenv("REASONING_COORDINATOR", "localhost:1")
+    monkeypatch.setitem(COMMANDS, "fail", Command("tests_failing_command", ""))
+    monkeypatch.setitem(sys.modules, "tests_failing_command", SimpleNamespace(main=fail))
+    try:
+        assert main(["fail"]) == status
+    except OSError:
+        assert "Traceback" in capsys.readouterr().err
+    assert left == [status]

@@ -1,8 +1,11 @@
 import signal
+import socket
 import time
 
+import jax
 import pytest
 
+from reasoning.cli.distributed import process_environment
 from reasoning.cli.main import main
 from reasoning.pipeline.folder import open_run
 
@@ -122,3 +125,17 @@ def test_an_error_in_a_stage_shows_its_traceback_and_where_the_work_stays(projec
     _, error = process.communicate()
     assert process.returncode == 1
     assert "fell into the trap" in error and "stage zero stopped; its folder" in error
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_cpu_devices_and_only_the_first_speaks(project):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        coordinator = f"localhost:{probe.getsockname()[1]}"
+    processes = [project.start(**process_environment(coordinator, 2, rank)) for rank in range(2)]
+    outputs, errors = zip(*(process.communicate() for process in processes), strict=True)
+    assert [process.returncode for process in processes] == [0, 0], "\n====\n".join(errors)
+    assert "exam: finished" in outputs[0] and "results are in" in outputs[0]
+    assert {line.split()[0] for line in outputs[1].splitlines()} <= {"begins", "[Gloo]"}
+    device = open_run(project.out)["exam"].record()["environments"][-1]["device"]
+    assert (device["count"], device["processes"]) == (jax.device_count(), 2)
