@@ -13,11 +13,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="reasoning report",
         description="Shows a run's stages, its evaluations with 95 % intervals, and three held-out problems with the "
-        "replies of two checkpoints side by side.",
+        "replies of several checkpoints side by side.",
     )
     parser.add_argument("folder", help="the --out of a run")
     parser.add_argument(
-        "--compare", metavar="A,B", default="", help="whose replies are shown (default: first and last checkpoint)"
+        "--compare", metavar="A,B", default="", help="whose replies are shown (default: the first two and the last)"
     )
     chosen = parser.parse_args(arguments)
     names = tuple(name.strip() for name in chosen.compare.split(",") if name.strip())

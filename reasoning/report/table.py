@@ -83,10 +83,10 @@ def compare(evaluation: Evaluation, checkpoints: tuple[str, ...], count: int) ->
     return tuple(_comparison(number, by_problem[number], checkpoints) for number in chosen)
 
 
-def default_pair(evaluation: Evaluation) -> tuple[str, ...]:
-    """The first and the last checkpoint of an evaluation: where the run started and where it ended."""
+def default_choice(evaluation: Evaluation) -> tuple[str, ...]:
+    """Three checkpoints at most: the first two and the last: start, first result and end of a run."""
     names = tuple(evaluation.checkpoints)
-    return names if len(names) < 2 else (names[0], names[-1])
+    return names if len(names) <= 3 else (*names[:2], names[-1])
 
 
 def _read(artifact: Artifact) -> Evaluation:

@@ -15,25 +15,28 @@ from reasoning.report.table import (
     Reply,
     Score,
     compare,
-    default_pair,
+    default_choice,
     evaluations,
 )
 from reasoning.report.text import printable, shortened
 
 SHOWN_PROBLEMS = 3
 SHOWN_CHARACTERS = 600
+SCORE_WIDTH, PADDING = 12, 3
+"""Characters that a score's column takes, and those between two columns."""
 
 
 def show(console: Console, artifacts: Sequence[Artifact], checkpoints: tuple[str, ...] = ()) -> None:
-    """Prints the stages, every evaluation's table and three held-out problems with two checkpoints' replies.
+    """Prints the stages, every evaluation's table and three held-out problems with replies side by side.
 
-    ``checkpoints`` chooses whose replies are shown; by default the first and the last of each evaluation. Raises
+    ``checkpoints`` chooses whose replies are shown; by default the first two and the last of each evaluation. Raises
     InputError for damaged results or an unknown checkpoint.
     """
     console.print(stage_table(artifacts))
     for evaluation in evaluations(artifacts):
-        console.print(score_table(evaluation))
-        chosen = checkpoints or default_pair(evaluation)
+        for names in score_groups(evaluation, console.width):
+            console.print(score_table(evaluation, names))
+        chosen = checkpoints or default_choice(evaluation)
         for comparison in compare(evaluation, chosen, SHOWN_PROBLEMS) if chosen else ():
             console.print(comparison_table(comparison))
 
@@ -49,10 +52,20 @@ def stage_table(artifacts: Sequence[Artifact]) -> Table:
     return table
 
 
-def score_table(evaluation: Evaluation) -> Table:
-    """One row a checkpoint, one column a score; a cell is the mean above its 95 % interval."""
+def score_groups(evaluation: Evaluation, width: int) -> tuple[tuple[str, ...], ...]:
+    """The names of the scores, in as few groups of about equal size as fit into ``width`` characters."""
     names = evaluation.scores()
-    table = _table(f"{evaluation.stage}: {_size(evaluation)}, means with 95 % intervals", "checkpoint", *names)
+    longest = max(map(len, ("checkpoint", *evaluation.checkpoints)))
+    fit = max(1, (width - longest - PADDING) // (SCORE_WIDTH + PADDING))
+    groups = -(-len(names) // fit)
+    size = -(-len(names) // groups) if groups else 1
+    return tuple(names[start : start + size] for start in range(0, len(names), size))
+
+
+def score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
+    """One row a checkpoint, one column for each score of ``names``; a cell is the mean above its 95 % interval."""
+    headings = [name.replace("/", "/\n") for name in names]
+    table = _table(f"{evaluation.stage}: {_size(evaluation)}, means with 95 % intervals", "checkpoint", *headings)
     for checkpoint, scores in evaluation.checkpoints.items():
         cells = (_score_cell(scores.get(name), evaluation.problems() is None) for name in names)
         table.add_row(_cell(checkpoint), *cells)
@@ -88,8 +101,11 @@ def _size(evaluation: Evaluation) -> str:
 def _score_cell(score: Score | None, show_n: bool) -> Text:
     if score is None:
         return Text("–")
-    interval = "no interval" if score.low is None or score.high is None else f"{score.low:.3f}–{score.high:.3f}"
-    return Text(f"{score.mean:.3f}\n{interval}" + (f"\nn {score.n}" if show_n else ""))
+    digits = 3 if abs(score.mean) < 10 else 1
+    interval = "no interval"
+    if score.low is not None and score.high is not None:
+        interval = f"{score.low:.{digits}f}–{score.high:.{digits}f}"
+    return Text(f"{score.mean:.{digits}f}\n{interval}" + (f"\nn {score.n}" if show_n else ""))
 
 
 def _verdict(reply: Reply) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.report.table import Score, compare, default_pair, evaluations
+from reasoning.report.table import Score, compare, default_choice, evaluations
 
 
 def score(mean, n=8):
@@ -31,7 +31,13 @@ def test_scores_keep_their_order_and_numbers(tmp_path):
     assert evaluation.scores() == ("strict", "lenient")
     assert evaluation.checkpoints["zero"]["lenient"] == Score(0.9, 0.8, 1.0, 8)
     assert evaluation.problems() == 8
-    assert default_pair(evaluation) == ("base", "zero")
+
+
+def test_at_most_three_checkpoints_are_compared_unasked(tmp_path):
+    names = ("base", "zero", "cold", "r1")
+    for count, expected in ((0, ()), (2, names[:2]), (3, names[:3]), (4, ("base", "zero", "r1"))):
+        (evaluation,) = evaluations([write(tmp_path, {name: {"a": score(0.1)} for name in names[:count]})])
+        assert default_choice(evaluation) == expected
 
 
 def test_an_artifact_without_results_is_no_evaluation(tmp_path):

@@ -61,3 +61,13 @@ def test_a_run_without_evaluation_still_lists_its_stages(tmp_path):
 def test_a_narrow_terminal_loses_no_number(exam):
     text = shown([exam], width=40)
     assert "0.125" in text and "0.062–0.250" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_many_scores_are_split_into_tables_that_fit_without_breaking_a_number(tmp_path, width):
+    names = [f"score{number}/mean@16" for number in range(9)]
+    scores = {name: {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 64} for name in names}
+    scores["length"] = {"mean": 122.4, "low": 116.5, "high": 128.25, "n": 64}
+    (tmp_path / "results.json").write_text(json.dumps({"checkpoints": {"base": scores}}))
+    text = shown([Artifact(tmp_path, "results", "exam", "00", {})], width=width)
+    assert text.count("0.250–0.750") == 9 and "116.5–128.2" in text and text.count("mean@16") == 9
