@@ -21,6 +21,9 @@ LIBRARIES = (
 FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 """Environment variables that change what XLA compiles."""
 
+SHOWING_ONLY = ("planning", "report", "cli")
+"""Subpackages that no stage imports: a change there can't change a result, and isn't told as other code."""
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -48,7 +51,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str,
 @functools.cache
 def code_version() -> Mapping[str, Any]:
     """The package's version, the hash of its source files, and where it is a git checkout: commit, and if changed."""
-    version: dict[str, Any] = {"version": _version("reasoning-jax"), "source": _source_hash(PACKAGE)}
+    version: dict[str, Any] = {"version": _version("reasoning-jax"), "source": source_hash(PACKAGE)}
     commit = _git("rev-parse", "HEAD")
     if commit:
         version |= {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE)))}
@@ -82,9 +85,12 @@ def _code_name(code: Mapping[str, Any]) -> str:
     return commit[:10] + (f" with changes ({str(code.get('source'))[:8]})" if code.get("changed") else "")
 
 
-def _source_hash(package: Path) -> str:
+def source_hash(package: Path) -> str:
+    """SHA-256 over the names and contents of a package's source files, those that only show results left out."""
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
+        if file.relative_to(package).parts[0] in SHOWING_ONLY:
+            continue
         digest.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 

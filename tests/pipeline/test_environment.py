@@ -4,7 +4,7 @@ import subprocess
 
 import jax
 
-from reasoning.pipeline.environment import PACKAGE, code_version, differences, environment
+from reasoning.pipeline.environment import PACKAGE, code_version, differences, environment, source_hash
 
 
 def test_the_record_is_json_and_differs_from_itself_in_nothing():
@@ -38,3 +38,14 @@ def test_a_commit_that_leaves_the_source_alone_is_no_difference():
 def test_the_commit_is_gits():
     head = subprocess.run(["git", "-C", str(PACKAGE), "rev-parse", "HEAD"], capture_output=True, text=True)
     assert code_version().get("commit", "") == head.stdout.strip()
+
+
+def test_code_that_only_shows_results_is_not_part_of_the_source_that_made_them(tmp_path):
+    for folder in ("core", "report"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.py").write_text("x = 1")
+    before = source_hash(tmp_path)
+    (tmp_path / "report" / "a.py").write_text("x = 2")
+    assert source_hash(tmp_path) == before
+    (tmp_path / "core" / "a.py").write_text("x = 2")
+    assert source_hash(tmp_path) != before
