@@ -1,14 +1,15 @@
 """Datasets on disk as TFDS with ArrayRecord files, written and read without TensorFlow; any TFDS user can open them."""
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
 from google.protobuf.json_format import ParseError
 
 from reasoning.core.errors import InputError
@@ -21,7 +22,7 @@ NAME = "records"
 VERSION = "1.0.0"
 ROWS_A_SHARD = 1 << 20
 ROWS_A_BLOCK = 1024
-"""Rows read or written by one call: few enough to hold, many enough that the call's own cost vanishes."""
+"""Rows read by one call: few enough to hold, many enough that the call's own cost vanishes."""
 
 Row = dict[str, Any]
 
@@ -74,54 +75,77 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     columns = tfds.features.FeaturesDict(dict(features))
-    writer = _writer(partial, columns)
-    count = 0
-    remaining = iter(rows)
-    # A block at a time, because every write also rewrites the dataset's description.
-    while block := list(islice(remaining, ROWS_A_BLOCK)):
-        _write_block(writer, block, columns, count)
-        count += len(block)
-    writer.close_all()
-    if not count:
+    remaining = _serialize(rows, columns)
+    template = tfds.core.ShardedFileTemplate(
+        dataset_name=NAME,
+        data_dir=tfds.core.as_path(partial),
+        split=SPLIT,
+        filetype_suffix="array_record",
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+    )
+    shards: list[tuple[int, int]] = []  # rows and bytes of each file
+    for first in remaining:
+        file = template.sharded_filepath(shard_index=len(shards), num_shards=None)
+        shards.append(_write_shard(str(file), chain((first,), islice(remaining, ROWS_A_SHARD - 1))))
+    if not shards:
         shutil.rmtree(partial)
         raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
+    _describe(partial, columns, shards, template)
     publish_folder(partial, folder)
-    return count
+    return sum(count for count, _ in shards)
 
 
-def _writer(folder: Path, columns: tfds.features.FeaturesDict) -> tfds.core.SequentialWriter:
+def _serialize(rows: Iterable[Mapping[str, Any]], columns: tfds.features.FeaturesDict) -> Iterator[bytes]:
+    """Each row as the bytes of a ``tf.train.Example``.
+
+    By default protobuf writes the columns in an order that differs from one process to the next, and so does every
+    writer of TFDS; hence the bytes are made here.
+    """
+    serializer = tfds.core.ExampleSerializer(cast(Any, columns.get_serialized_info()))
+    for number, row in enumerate(rows):
+        if row.keys() != columns.keys():
+            raise InputError(f"row {number} has columns {sorted(row)}; the features are {sorted(columns.keys())}")
+        try:
+            example = serializer.get_tf_example(columns.encode_example(row))
+        except (ValueError, TypeError) as error:
+            reason = " ".join(str(error).splitlines()[:2])
+            raise InputError(f"row {number} does not fit its features: {reason}") from None
+        yield example.SerializeToString(deterministic=True)
+
+
+def _write_shard(file: str, serialized: Iterable[bytes]) -> tuple[int, int]:
+    """Writes one file and gives its number of rows and their bytes."""
+    count, size = 0, 0
+    writer = ArrayRecordWriter(file, "group_size:1")  # As TFDS writes: any row can be read without its neighbours.
+    try:
+        for row in serialized:
+            writer.write(row)
+            count, size = count + 1, size + len(row)
+    finally:
+        writer.close()
+    return count, size
+
+
+def _describe(
+    folder: Path,
+    columns: tfds.features.FeaturesDict,
+    shards: list[tuple[int, int]],
+    template: tfds.core.ShardedFileTemplate,
+) -> None:
+    """Writes the files by which TFDS knows a dataset: its features, its split and the rows of each shard."""
     identity = tfds.core.DatasetIdentity(
         name=NAME, version=tfds.core.Version(VERSION), data_dir=str(folder), module_name=""
     )
     info = tfds.core.DatasetInfo(builder=identity, features=columns)
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=ROWS_A_SHARD, file_format="array_record")
-    writer.initialize_splits([SPLIT])
-    return writer
-
-
-def _write_block(
-    writer: tfds.core.SequentialWriter,
-    block: list[Mapping[str, Any]],
-    columns: tfds.features.FeaturesDict,
-    start: int,
-) -> None:
-    for number, row in enumerate(block, start):
-        if row.keys() != columns.keys():
-            raise InputError(f"row {number} has columns {sorted(row)}; the features are {sorted(columns.keys())}")
-    try:
-        writer.add_examples({SPLIT: block})
-    except (ValueError, TypeError) as error:
-        for number, row in enumerate(block, start):
-            _check_row(row, columns, number)
-        raise InputError(f"rows {start} to {start + len(block) - 1} can't be written: {error}") from error
-
-
-def _check_row(row: Mapping[str, Any], columns: tfds.features.FeaturesDict, number: int) -> None:
-    try:
-        columns.encode_example(row)
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).splitlines()[:2])
-        raise InputError(f"row {number} does not fit its features: {reason}") from None
+    info.set_file_format("array_record")
+    split = tfds.core.SplitInfo(
+        name=SPLIT,
+        shard_lengths=[count for count, _ in shards],
+        num_bytes=sum(size for _, size in shards),
+        filename_template=template,
+    )
+    info.set_splits(tfds.core.SplitDict([split]))
+    info.write_to_directory(folder)
 
 
 def read_records(folder: Path) -> Records:

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import grain
@@ -6,6 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError
+from reasoning.data import records
 from reasoning.data.records import ROWS_A_BLOCK, keep_rows, read_records, take_rows, write_records
 
 FEATURES = {
@@ -50,13 +52,33 @@ def test_grain_takes_the_records_as_a_source(tmp_path):
     assert_equal_rows(list(grain.MapDataset.source(read_records(tmp_path / "set"))), rows(7))
 
 
-def test_equal_rows_give_equal_bytes(tmp_path):
-    for name in ("one", "two"):
-        write_records(tmp_path / name, rows(50), FEATURES)
-    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+WRITE = """
+import sys
+from pathlib import Path
+import numpy as np
+import tensorflow_datasets as tfds
+from reasoning.data.records import write_records
+columns = ("tokens", "positions", "segments", "loss_mask", "reward", "prompt")
+features = {name: tfds.features.Tensor(shape=(3,), dtype=np.int32) for name in columns}
+row = {name: np.arange(3, dtype=np.int32) for name in columns}
+write_records(Path(sys.argv[1]), [row] * 9, features)
+"""
+
+
+def test_equal_rows_give_equal_bytes_in_every_process(tmp_path):
+    processes = [subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path / name)]) for name in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(names) == 3
     for name in names:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        assert len({(tmp_path / process / name).read_bytes() for process in "ab"}) == 1, name
+
+
+def test_many_rows_go_to_several_files_and_come_back_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "ROWS_A_SHARD", 4)
+    assert write_records(tmp_path / "set", rows(8), FEATURES) == 8
+    assert len(list((tmp_path / "set").glob("*array_record*"))) == 2
+    assert_equal_rows(take_rows(read_records(tmp_path / "set"), range(8)), rows(8))
 
 
 @pytest.mark.parametrize("limit", [0, 10**6])
