@@ -10,6 +10,7 @@ import optax
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Outcome
+from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.models.decoder import Params
@@ -20,8 +21,9 @@ from reasoning.stages.saved import save
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
-from reasoning.training.state import TrainState, abstract_state, new_state, state_shapes, state_shardings
-from reasoning.training.step import LossFunction, StepShardings, make_step
+from reasoning.training.program import build_step
+from reasoning.training.state import TrainState, new_state
+from reasoning.training.step import LossFunction
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,28 @@ class Learner:
     tokens_per_step: int
 
 
+def check_rows(stage: str, rows: int, microbatches: int, mesh: meshes.Mesh, what: str) -> None:
+    """Raises InputError where the data-parallel devices can't share each microbatch of a step's ``rows`` evenly.
+
+    ``what`` says in words how many rows there are and why.
+    """
+    devices = meshes.data_parallel_size(mesh)
+    if rows % (microbatches * devices):
+        parts = f"{microbatches} microbatches on " if microbatches > 1 else ""
+        raise InputError(
+            f"stage {stage}: {what} can't be shared evenly by {parts}{devices} data-parallel devices; make them a "
+            f"multiple of {microbatches * devices}, or change microbatches or the mesh"
+        )
+
+
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
     model, mesh, optimizer = learner.model, context.mesh, learner.optimizer
-    shardings = state_shardings(model, mesh, optimizer, {})
-    places = StepShardings(shardings, meshes.replicated(mesh), meshes.rows(mesh))
-    step = make_step(learner.loss_fn, optimizer, places, microbatches=learner.microbatches)
+    program = build_step(model, mesh, learner.loss_fn, optimizer, learner.microbatches)
 
     def initial() -> TrainState:
         key = stage_key(context.seed, learner.name)
-        build = jax.jit(lambda params, key: new_state(params, optimizer, key, {}), out_shardings=shardings)
+        build = jax.jit(lambda params, key: new_state(params, optimizer, key, {}), out_shardings=program.shardings)
         return build(learner.start(), key)
 
     first = jax.process_index() == 0
@@ -72,19 +86,25 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
     )
-    abstract = abstract_state(state_shapes(model, optimizer, {}), shardings)
-    state = fit(initial, abstract, repeated(step, learner.updates), {}, source, loop)
+    state = fit(initial, program.abstract, repeated(program.step, learner.updates), {}, source, loop)
     return save(out, model, state.params, learner.tokenizer, {})
 
 
 def repeated(step: Step, times: int) -> Step:
-    """A step that updates several times on one batch, and gives the last update's metrics."""
+    """A step that updates several times on one batch; its metrics are means over the updates, as in TRL.
+
+    Only ``skipped``, which counts on from update to update, is the last one's.
+    """
+    if times == 1:
+        return step
 
     def several(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        metrics: dict[str, Any] = {}
+        every: list[dict[str, Any]] = []
         for _ in range(times):
-            state, metrics = step(state, frozen, batch)
-        return state, metrics
+            state, sums = step(state, frozen, batch)
+            every.append(jax.device_get(sums))  # waits, as ``fit`` does after each step
+        added = jax.tree.map(lambda *values: sum(values), *every)
+        return state, added | {"skipped": every[-1]["skipped"]}
 
     return several
 
