@@ -1,0 +1,138 @@
+"""How tokens and the unembedding lie on a mesh, and the few collectives that a sharded vocabulary needs.
+
+Each collective runs once per pass, outside the loop over chunks: the matrix is gathered over ``embed_axis`` before it
+and its gradient scattered after it; only [tokens] scalars (and the hidden states' gradient) cross ``vocabulary_axis``.
+
+Legend: B rows, T time, D model width, V vocabulary; d and v are one device's parts of D and V.
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from reasoning.core.errors import InputError
+from reasoning.kernels.chunked import Statistics
+
+Axes = str | tuple[str, ...] | None
+
+
+def names(axes: Axes) -> tuple[str, ...]:
+    """The mesh axes of one array axis, as a tuple."""
+    if axes is None:
+        return ()
+    return (axes,) if isinstance(axes, str) else tuple(axes)
+
+
+@dataclass(frozen=True)
+class VocabularySharding:
+    """Where hidden states [B, T, D] and the unembedding [D, V] live, so that no device sees more logits than its own.
+
+    ``token_axes`` are the mesh axes of B and of T. V is cut over ``vocabulary_axis`` (padded where it doesn't divide)
+    and D of the matrix over ``embed_axis``, which must be one of the token axes. None leaves an axis whole; mesh axes
+    that aren't named hold copies. Raises InputError for axes that the mesh lacks or that are used twice.
+    """
+
+    mesh: Mesh
+    token_axes: tuple[Axes, Axes] = (("data", "fsdp"), "context")
+    vocabulary_axis: str | None = "tensor"
+    embed_axis: str | None = "fsdp"
+
+    def __post_init__(self) -> None:
+        used = (*self.tokens, *names(self.vocabulary_axis))
+        for name in (*used, *names(self.embed_axis)):
+            if name not in self.mesh.axis_names:
+                raise InputError(f"the mesh has no axis {name!r}; it has {self.mesh.axis_names}; name one of those")
+        if len(set(used)) < len(used):
+            raise InputError(f"a mesh axis shards two things: tokens and vocabulary lie over {used}; name each once")
+        if self.embed_axis is not None and self.embed_axis not in self.tokens:
+            raise InputError(f"embed_axis {self.embed_axis!r} must be one of the token axes, {self.tokens}")
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The mesh axes that share out the tokens."""
+        return (*names(self.token_axes[0]), *names(self.token_axes[1]))
+
+    @property
+    def token_spec(self) -> P:
+        """Of [B, T] arrays, and of [B, T, D]."""
+        return P(*self.token_axes)
+
+    @property
+    def unembed_spec(self) -> P:
+        """Of [D, V]."""
+        return P(self.embed_axis, self.vocabulary_axis)
+
+    @property
+    def bias_spec(self) -> P:
+        """Of [V]."""
+        return P(self.vocabulary_axis)
+
+    def size(self, axes: Axes) -> int:
+        """How many parts these mesh axes make."""
+        return math.prod(self.mesh.shape[name] for name in names(axes))
+
+
+def pad_to(values: Array, axis: int, parts: int) -> Array:
+    """``values`` with zeros at the end of ``axis``, so that it divides into ``parts``."""
+    widths = [(0, 0)] * values.ndim
+    widths[axis] = (0, -values.shape[axis] % parts)
+    return jnp.pad(values, widths) if widths[axis][1] else values
+
+
+# The functions below run on one device's parts; without a sharding each is the identity.
+
+
+def first_column(columns: int, sharding: VocabularySharding | None) -> Array | int:
+    """The vocabulary id of this device's first column, where each device holds ``columns``."""
+    if sharding is None or sharding.vocabulary_axis is None:
+        return 0
+    return lax.axis_index(sharding.vocabulary_axis) * columns
+
+
+def gather_unembed(unembed_dv: Array, width: int, sharding: VocabularySharding | None) -> Array:
+    """This device's columns of the matrix in full width, [D, v]."""
+    if sharding is None or sharding.embed_axis is None:
+        return unembed_dv
+    return lax.all_gather(unembed_dv, sharding.embed_axis, axis=0, tiled=True)[:width]
+
+
+def merge(own: Statistics, sharding: VocabularySharding | None) -> Statistics:
+    """Statistics of the whole vocabulary from those of each device's columns."""
+    if sharding is None or sharding.vocabulary_axis is None:
+        return own
+    shift = lax.pmax(own.shift, sharding.vocabulary_axis)
+    moved = own.shift - shift
+    scale = jnp.exp(moved)
+    sums = (scale * own.total, scale * (own.moment + moved * own.total), own.target)
+    return Statistics(shift, *lax.psum(sums, sharding.vocabulary_axis))
+
+
+def sum_over_columns(gradient_BTD: Array, sharding: VocabularySharding | None) -> Array:
+    """The hidden states' gradient over the whole vocabulary."""
+    if sharding is None or sharding.vocabulary_axis is None:
+        return gradient_BTD
+    return lax.psum(gradient_BTD, sharding.vocabulary_axis)
+
+
+def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, scatter: bool) -> Array:
+    """A parameter's gradient over all devices' tokens; ``scatter`` leaves each device its own part of axis 0."""
+    if sharding is None:
+        return gradient
+    rest = sharding.tokens
+    if scatter and sharding.embed_axis is not None:
+        rest = tuple(name for name in rest if name != sharding.embed_axis)
+        gradient = pad_to(gradient, 0, sharding.size(sharding.embed_axis))
+        gradient = lax.psum_scatter(gradient, sharding.embed_axis, scatter_dimension=0, tiled=True)
+    return lax.psum(gradient, rest) if rest else gradient
+
+
+def zeros(shape: tuple[int, ...], dtype: jnp.dtype, sharding: VocabularySharding | None) -> Array:
+    """The start of a sum that differs from device to device."""
+    start = jnp.zeros(shape, dtype)
+    if sharding is None:
+        return start
+    return lax.pcast(start, (*sharding.tokens, *names(sharding.vocabulary_axis)), to="varying")

@@ -1,0 +1,159 @@
+"""A head sharded over eight devices computes what one device computes, and no more than its share.
+
+Legend: B rows, T time, D model width, V vocabulary.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+
+from reasoning.core.errors import InputError
+from reasoning.kernels.token_log_probs import token_log_probs
+from reasoning.kernels.vocabulary_sharding import VocabularySharding
+from reasoning.planning.shapes import arrays_pairing
+
+AXES = ("data", "fsdp", "context", "tensor", "expert")
+MESHES = [
+    {"data": 8},
+    {"fsdp": 8},
+    {"fsdp": 4, "tensor": 2},
+    {"fsdp": 2, "tensor": 2, "context": 2},
+    {"data": 2, "tensor": 2, "expert": 2},
+    {"tensor": 8},
+    {},
+]
+B, T, D, V = 8, 18, 11, 37
+
+
+def mesh_of(sizes: dict[str, int]) -> Mesh:
+    shape = tuple(sizes.get(axis, 1) for axis in AXES)
+    return Mesh(np.array(jax.devices()[: np.prod(shape)]).reshape(shape), AXES, axis_types=(AxisType.Auto,) * 5)
+
+
+def problem(width=D, vocabulary=V, length=T, bias_mean=0.0):
+    random = np.random.default_rng(1)
+    hidden, matrix = random.normal(size=(B, length, width)), random.normal(size=(width, vocabulary))
+    bias, upstream = random.normal(size=vocabulary) + bias_mean, random.normal(size=(3, B, length))
+    targets = jnp.asarray(random.integers(-3, vocabulary, size=(B, length)))
+    return *(jnp.asarray(x, jnp.float32) for x in (hidden, matrix, bias)), targets, upstream
+
+
+def loss_of(targets, upstream, sharding):
+    def loss(hidden, matrix, bias):
+        results = token_log_probs(
+            hidden, matrix, targets, temperature=0.8, soft_cap=80.0, bias_V=bias, sharding=sharding
+        )
+        return sum(jnp.sum(weight * result) for weight, result in zip(upstream, results, strict=True)), results
+
+    return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+
+
+def assert_sharded_equals_unsharded(sharding, **sizes):
+    *arrays, targets, upstream = problem(**sizes)
+    (_, expected), expected_gradients = jax.jit(loss_of(targets, upstream, None))(*arrays)
+    (_, results), gradients = jax.jit(loss_of(targets, upstream, sharding))(*arrays)
+    for one, other in zip((*results, *gradients), (*expected, *expected_gradients), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    return results
+
+
+@pytest.mark.parametrize("sizes", MESHES, ids=str)
+def test_sharded_equals_unsharded_where_neither_vocabulary_nor_width_divides(sizes):
+    assert_sharded_equals_unsharded(VocabularySharding(mesh_of(sizes)))
+
+
+@pytest.mark.parametrize("bias_mean", [-20.0, -500.0])
+@pytest.mark.parametrize("sizes", [{"tensor": 2}, {"tensor": 8}], ids=str)
+def test_padded_columns_do_not_leak_into_very_negative_logits(sizes, bias_mean):
+    """A padded column with logit 0 would take all of the probability, or overflow in the backward pass."""
+    results = assert_sharded_equals_unsharded(VocabularySharding(mesh_of(sizes)), vocabulary=9, bias_mean=bias_mean)
+    assert np.all(np.asarray(results.logsumexp_BT) < -4)
+
+
+def test_a_wrong_target_is_nan_on_a_sharded_vocabulary_too():
+    hidden, matrix, _, targets, _ = problem()
+    sharding = VocabularySharding(mesh_of({"tensor": 8}))
+    log_prob = token_log_probs(hidden, matrix, targets.at[0, 0].set(V), sharding=sharding).log_prob_BT
+    np.testing.assert_array_equal(np.argwhere(np.isnan(log_prob)), [[0, 0]])
+
+
+def test_gradients_keep_the_inputs_shardings_and_types():
+    mesh = mesh_of({"fsdp": 2, "context": 2, "tensor": 2})
+    sharding = VocabularySharding(mesh)
+    hidden, matrix, bias, targets, upstream = problem(width=12, vocabulary=38)
+    specs = sharding.token_spec, sharding.unembed_spec, sharding.bias_spec
+    arrays = [
+        jax.device_put(x.astype(jnp.bfloat16), NamedSharding(mesh, spec))
+        for x, spec in zip((hidden, matrix, bias), specs, strict=True)
+    ]
+    _, gradients = jax.jit(loss_of(targets, upstream, sharding))(*arrays)
+    for gradient, array in zip(gradients, arrays, strict=True):
+        assert gradient.dtype == jnp.bfloat16
+        assert gradient.sharding.is_equivalent_to(array.sharding, array.ndim)
+
+
+def compiled_text(sizes, width, vocabulary, length) -> str:
+    sharding = VocabularySharding(mesh_of(sizes))
+    *arrays, targets, upstream = problem(width, vocabulary, length)
+    specs = sharding.token_spec, sharding.unembed_spec, sharding.bias_spec
+    described = [
+        jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(sharding.mesh, spec))
+        for x, spec in zip(arrays, specs, strict=True)
+    ]
+    return str(jax.jit(loss_of(targets, upstream, sharding)).lower(*described).compile().as_text())
+
+
+@pytest.mark.parametrize("sizes", [{"fsdp": 8}, {"fsdp": 2, "tensor": 2, "context": 2}], ids=str)
+def test_no_device_pairs_its_vocabulary_with_more_than_a_quarter_of_its_tokens(sizes):
+    width, vocabulary, length = 24, 2018, 256
+    text = compiled_text(sizes, width, vocabulary, length)
+    local = vocabulary // sizes.get("tensor", 1)
+    tokens = B * length // (sizes["fsdp"] * sizes.get("context", 1))
+    assert arrays_pairing(text, local, tokens, weights=[(width, local)]) == []
+    assert arrays_pairing(text, local, tokens, share=1 / 10) != []
+
+
+def test_collectives_run_before_and_after_the_loop_over_chunks_and_never_inside():
+    text = compiled_text({"fsdp": 2, "tensor": 2, "context": 2}, 24, 2018, 64)
+    collective = re.compile(r" (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(-start)?\(")
+    bodies = set(re.findall(r"body=%?([\w.\-]+)", text))
+    assert bodies
+    inside = False
+    outside = []
+    for line in text.splitlines():
+        if header := re.match(r"(?:ENTRY )?%?([\w.\-]+) \(", line):
+            inside = header[1] in bodies
+        if found := collective.search(line):
+            assert not inside, line
+            outside.append(found[1])
+    assert outside.count("all-gather") <= 2, "the matrix, at most once forward and once backward"
+    assert outside.count("reduce-scatter") == 1, "the matrix's gradient"
+
+
+def test_bad_axes_are_refused_by_name():
+    mesh = mesh_of({})
+    with pytest.raises(InputError, match="no axis 'model'"):
+        VocabularySharding(mesh, vocabulary_axis="model")
+    with pytest.raises(InputError, match="shards two things"):
+        VocabularySharding(mesh, vocabulary_axis="context")
+    with pytest.raises(InputError, match="must be one of the token axes"):
+        VocabularySharding(mesh, embed_axis="expert")
+
+
+@pytest.mark.parametrize(("sizes", "message"), [({"data": 8}, "6 rows"), ({"context": 8}, "18 time steps")])
+def test_tokens_that_do_not_divide_over_the_mesh_are_refused(sizes, message):
+    hidden, matrix, _, targets, _ = problem()
+    rows = 6 if "data" in sizes else 8
+    with pytest.raises(InputError, match=message):
+        token_log_probs(hidden[:rows], matrix, targets[:rows], sharding=VocabularySharding(mesh_of(sizes)))
+
+
+@pytest.mark.parametrize(
+    "axes", [{"embed_axis": None}, {"vocabulary_axis": None}, {"token_axes": ("fsdp", None)}], ids=str
+)
+def test_axes_may_be_left_whole(axes):
+    assert_sharded_equals_unsharded(VocabularySharding(mesh_of({"fsdp": 2, "tensor": 2, "data": 2}), **axes))
