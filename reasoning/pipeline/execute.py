@@ -33,6 +33,7 @@ def execute(
     graph = graphs.build(run.stages)
     _check_choice(graph, choice)
     mesh = build_mesh(run.mesh)
+    graphs.check_fit(graph, mesh)
     known = identities(graph, run.seed, dict(mesh.shape), origin)
     _check_agreement(known)
     with ExitStack() as held:

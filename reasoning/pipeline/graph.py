@@ -4,7 +4,9 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from jax.sharding import Mesh
 
 from reasoning.core.artifact import Stage, is_stage
 from reasoning.core.errors import InputError
@@ -31,6 +33,15 @@ class Node:
         for value in self.parents.values():
             names.update(dict.fromkeys((value,) if isinstance(value, str) else value))
         return tuple(names)
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A stage that can tell, before any stage has begun, whether its settings fit the devices."""
+
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError, with the numbers, where the settings don't fit ``mesh``."""
+        ...
 
 
 Graph = Mapping[str, Node]
@@ -60,6 +71,13 @@ def downstream(graph: Graph, name: str) -> tuple[str, ...]:
         if reached & set(node.parent_names()):
             reached.add(node.name)
     return tuple(node for node in graph if node in reached)
+
+
+def check_fit(graph: Graph, mesh: Mesh) -> None:
+    """Raises InputError for a stage whose settings don't fit the mesh: now, not when the stages before it are done."""
+    for node in graph.values():
+        if isinstance(node.stage, Checked):
+            node.stage.check(mesh)
 
 
 def check_names(graph: Graph, names: Iterable[str], option: str) -> None:

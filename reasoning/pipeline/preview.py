@@ -46,14 +46,16 @@ class Preview:
 def preview(run: Run, out: Path, origin: Origin) -> Preview:
     """Resolves everything as a run would, and writes nothing. Raises InputError as a run would before its first stage.
 
-    A mesh that doesn't fit the devices at hand is no error but an ``obstacle``: files for large machines are checked
-    on small ones.
+    A mesh that doesn't fit the devices at hand, or a stage that doesn't fit the mesh, is no error but an ``obstacle``:
+    files for large machines are checked on small ones.
     """
     graph = graphs.build(run.stages)
     mesh: dict[str, int] = {}
     obstacle = ""
     try:
-        mesh = dict(build_mesh(run.mesh).shape)
+        found = build_mesh(run.mesh)
+        mesh = dict(found.shape)
+        graphs.check_fit(graph, found)
     except InputError as error:
         obstacle = str(error)
     known = identities(graph, run.seed, mesh, origin)

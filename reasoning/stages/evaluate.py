@@ -18,6 +18,7 @@ from reasoning.core.ranges import Range
 from reasoning.core.statistics import Interval, mean_over_problems, mean_with_interval, pass_at_k
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Answers, Exam, ask, exam_engine
+from reasoning.stages.rating import reward_name
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.training.preemption import Interrupted
 
@@ -41,6 +42,8 @@ class Evaluate:
                 f"pass@{too_large[0]} can't be estimated from {self.exam.samples} samples a problem; "
                 f"raise the exam's samples or drop it from ks"
             )
+        if self.exam.problems.count < 2:
+            raise InputError("an exam of 1 problem has no interval; ask at least 2")
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Examines every checkpoint that an earlier, interrupted run hasn't examined yet."""
@@ -62,7 +65,6 @@ class Evaluate:
     def examine(self, artifact: Artifact, context: Context) -> dict[str, Any]:
         """One checkpoint's scores and replies."""
         exam, mesh, tokenizer = self.exam, context.mesh, tokenizer_of(artifact)
-        tokenizer.check_symbols(exam.chat)
         model = model_of(artifact, mesh)
         params = params_of(artifact, model, mesh)
         key = stage_key(context.seed, f"{self.name}/{artifact.stage}")
@@ -76,14 +78,14 @@ class Evaluate:
     def tabulate(self, greedy: Answers, sampled: Answers) -> dict[str, dict[str, float]]:
         """Every score of one checkpoint, with its interval."""
         samples, table = self.exam.samples, dict[str, Interval]()
-        for name in (score.__name__ for score in self.exam.scores):
+        for name in (reward_name(score) for score in self.exam.scores):
             values_PS = sampled.scores[name]
             table[f"{name}/greedy"] = mean_over_problems(greedy.scores[name])
             table[f"{name}/pass@1"] = mean_over_problems(values_PS)
             for k in self.ks:
                 right_P = np.round(values_PS).astype(int).sum(axis=1)
                 table[f"{name}/pass@{k}"] = mean_over_problems(pass_at_k(right_P, samples, k))
-        for name in (rate.__name__ for rate in self.exam.rates):
+        for name in (reward_name(rate) for rate in self.exam.rates):
             table[name] = mean_over_problems(sampled.scores[name])
         table["length"] = mean_with_interval(sampled.lengths.mean(axis=1))
         return {
@@ -92,7 +94,7 @@ class Evaluate:
         }
 
     def rows(self, checkpoint: str, greedy: Answers, sampled: Answers) -> list[dict[str, Any]]:
-        """One line a problem for ``samples.jsonl``."""
+        """One line a problem for ``samples.jsonl``; from these lines every number of ``results.json`` can be found."""
         return [
             {
                 "checkpoint": checkpoint,
@@ -103,6 +105,8 @@ class Evaluate:
                 "greedy": greedy.texts[number][0],
                 "samples": sampled.texts[number],
                 "scores": {name: float(values[number, 0]) for name, values in greedy.scores.items()},
+                "sample_scores": {name: values[number].tolist() for name, values in sampled.scores.items()},
+                "sample_lengths": sampled.lengths[number].tolist(),
             }
             for number, problem in enumerate(self.exam.problems.problems())
         ]

@@ -3,13 +3,14 @@
 Shapes: P problems, S samples a problem.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from reasoning.core.errors import InputError
 from reasoning.core.mesh import everyone
 from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.chat import ChatFormat
@@ -18,10 +19,8 @@ from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
+from reasoning.stages.rating import Reward, check_names, rate
 from reasoning.tasks.problems import Problem, ProblemSet
-
-Reward = Callable[..., list[float]]
-"""Rewards in TRL's batched form: ``reward(prompts, completions, answer=…, **columns) -> list of numbers``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,9 @@ class Exam:
     temperature: NonNegative = 1.0
     batch: Count = 64  # problems asked at once
     chat: ChatFormat = ChatFormat()
+
+    def __post_init__(self) -> None:
+        check_names((*self.scores, *self.rates), "an exam")
 
 
 @dataclass(frozen=True)
@@ -64,31 +66,30 @@ def replies(tokenizer: Tokenizer, rollouts: Rollouts, end_id: int) -> list[list[
     ]
 
 
-def rate(
-    rewards: Sequence[Reward],
-    problems: Sequence[Problem],
-    texts: list[list[str]],
-    truncated_PS: np.ndarray,
-    chat: ChatFormat,
-) -> dict[str, np.ndarray]:
-    """Each reward function's values [P, S], by its name; every function gets the problem's columns."""
-    samples = truncated_PS.shape[1]
-    repeated = [problem for problem in problems for _ in range(samples)]
-    columns = {
-        "answer": [problem.answer for problem in repeated],
-        "kind": [problem.kind for problem in repeated],
-        "truncated": [bool(cut) for cut in truncated_PS.reshape(-1)],
-    }
-    prompts = [chat.prompt(problem.question) for problem in repeated]
-    completions = [text for group in texts for text in group]
-    return {
-        reward.__name__: np.asarray(reward(prompts, completions, chat=chat, **columns), np.float64).reshape(-1, samples)
-        for reward in rewards
-    }
+def encode_prompts(
+    problems: Sequence[Problem], chat: ChatFormat, tokenizer: Tokenizer, room: int, context: int
+) -> list[list[int]]:
+    """The prompts as token ids; made before any work, so that what doesn't fit shows at once and not hours later.
+
+    Raises InputError where the tokenizer lacks a symbol or a character, and where a prompt and ``room`` new tokens
+    exceed the model's ``context``.
+    """
+    tokenizer.check_symbols(chat)
+    prompts = tokenizer.encode_batch([chat.prompt(problem.question) for problem in problems])
+    longest = max(range(len(prompts)), key=lambda number: len(prompts[number]))
+    needed = len(prompts[longest]) + room
+    if needed > context:
+        raise InputError(
+            f"the prompt {problems[longest].question!r:.80} of {len(prompts[longest])} tokens and {room} new ones make "
+            f"{needed}, more than the model's context of {context}; lower max_new_tokens, shorten the questions, or "
+            "train a model with a longer context"
+        )
+    return prompts
 
 
 def exam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
-    """The engine that samples an exam's replies."""
+    """The engine that samples an exam's replies. Raises InputError where the exam doesn't fit model and tokenizer."""
+    encode_prompts(exam.problems.problems(), exam.chat, tokenizer, exam.max_new_tokens, model.config.context)
     end_id = tokenizer.symbol_id(exam.chat.end)
     return build_engine(model, mesh, SamplerSettings(samples, exam.max_new_tokens, end_id))
 
@@ -96,13 +97,19 @@ def exam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samp
 def ask(
     exam: Exam, engine: Engine, weights: Weights, tokenizer: Tokenizer, key: jax.Array, temperature: float
 ) -> Answers:
-    """All replies to an exam, on every process; each process samples its share of every batch."""
+    """All replies to an exam, on every process; each process samples its share of every batch.
+
+    Raises InputError for a score that doesn't apply to some problem, since every problem counts.
+    """
     problems, parts = exam.problems.problems(), []
     for start in range(0, len(problems), exam.batch):
         parts.append(_ask_batch(exam, engine, weights, tokenizer, key, temperature, problems, start))
     rollouts = Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
     texts = replies(tokenizer, rollouts, tokenizer.symbol_id(exam.chat.end))
     scores = rate((*exam.scores, *exam.rates), problems, texts, rollouts.truncated, exam.chat)
+    for name, values in scores.items():
+        if np.isnan(values).any():
+            raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
     return Answers(texts, rollouts.lengths, scores)
 
 

@@ -3,8 +3,8 @@
 Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
 from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
@@ -27,8 +27,9 @@ from reasoning.models.model import Model
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, Reward, rate, replies
-from reasoning.stages.learning import Learner, learn
+from reasoning.stages.exam import Exam, encode_prompts, replies
+from reasoning.stages.learning import Learner, check_rows, learn
+from reasoning.stages.rating import Reward, check_names, rate
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch
@@ -66,9 +67,9 @@ class GRPO:
     select: Selection = groups_with_signal
     aggregate: Aggregation = token_mean
     microbatches: Count = 1
-    skips_allowed: Count = 10  # non-finite updates in a row
-    probe: Exam | None = None  # held-out problems asked during training …
-    probe_every: Index = 0  # … every so many steps (0: never)
+    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
+    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
     chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
@@ -76,35 +77,21 @@ class GRPO:
             raise InputError(
                 f"{len(self.rewards)} rewards have {len(self.reward_weights)} reward_weights; give one weight a reward"
             )
+        check_names(self.rewards, "rewards")
+
+    def check(self, mesh: meshes.Mesh) -> None:
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        rows = f"{self.prompts} prompts x group {self.group} = {self.prompts * self.group} rows"
+        check_rows(self.name, self.prompts * self.group, self.microbatches, mesh, rows)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
         tokenizer, mesh = tokenizer_of(inputs["start"]), context.mesh
-        tokenizer.check_symbols(self.chat)
+        self.check(mesh)
         model = model_of(inputs["start"], mesh)
         start = partial(params_of, inputs["start"], model, mesh)
-        settings = SamplerSettings(self.group, self.max_new_tokens, tokenizer.symbol_id(self.chat.end))
-        order = item_batches(
-            range(self.problems.count),
-            batch_size=self.prompts,
-            seed=data_seed(context.seed, self.name),
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            prefetch=0,
-        )
-        source = RolloutSource(
-            stage=self,
-            mesh=mesh,
-            engine=build_engine(model, mesh, settings),
-            tokenizer=tokenizer,
-            problems=self.problems.problems(),
-            order=iter(order),
-            key=stage_key(context.seed, self.name),
-            score=self.scoring(model, mesh),
-            assemble=self.assembling(mesh),
-            reference=start() if self.kl_coefficient > 0 else None,
-            context_length=model.config.context,
-        )
+        reference = start() if self.kl_coefficient > 0 else None
+        source = self.source(model, tokenizer, reference, context)
         loss_fn = policy(
             model,
             clip_low=self.clip_low,
@@ -129,6 +116,33 @@ class GRPO:
             tokens_per_step=self.prompts * self.group * self.max_new_tokens,
         )
         return learn(learner, source, out, context)
+
+    def source(self, model: Model, tokenizer: Tokenizer, reference: Params | None, context: Context) -> "RolloutSource":
+        """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
+        problems, settled = self.problems.problems(), model.config.context
+        order = item_batches(
+            range(len(problems)),
+            batch_size=self.prompts,
+            seed=data_seed(context.seed, self.name),
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            prefetch=0,
+        )
+        end_id = tokenizer.symbol_id(self.chat.end)
+        return RolloutSource(
+            stage=self,
+            mesh=context.mesh,
+            engine=build_engine(model, context.mesh, SamplerSettings(self.group, self.max_new_tokens, end_id)),
+            tokenizer=tokenizer,
+            problems=problems,
+            prompts=encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, settled),
+            order=iter(order),
+            key=stage_key(context.seed, self.name),
+            score=self.scoring(model, context.mesh),
+            assemble=self.assembling(context.mesh),
+            reference=reference,
+            context_length=settled,
+        )
 
     def scoring(self, model: Model, mesh: meshes.Mesh) -> Callable[[Params, TokenBatch], jax.Array]:
         """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
@@ -167,6 +181,7 @@ class RolloutSource:
     engine: Engine
     tokenizer: Tokenizer
     problems: tuple[Problem, ...]
+    prompts: list[list[int]]
     order: grain.DatasetIterator[list[int]]
     key: jax.Array
     score: Callable[[Params, TokenBatch], jax.Array]
@@ -186,17 +201,15 @@ class RolloutSource:
         """Samples, rewards, scores: one batch and its metrics under the names of TRL."""
         stage, numbers = self.stage, next(self.order)
         chosen = [self.problems[number] for number in numbers]
-        prompts = [self.tokenizer.encode(stage.chat.prompt(problem.question)) for problem in chosen]
-        weights = self.engine.publish(state.params)
-        rollouts = self.engine.generate(weights, prompts, numbers, step_key(self.key, step), stage.temperature)
+        prompts = [self.prompts[number] for number in numbers]
+        weights, key = self.engine.publish(state.params), step_key(self.key, step)
+        rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, stage.temperature)
         texts = replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(stage.chat.end))
         values = rate(stage.rewards, chosen, texts, rollouts.truncated, stage.chat)
-        rewards_PG = sum(
-            weight * values_PG for weight, values_PG in zip(stage.reward_weights, values.values(), strict=True)
-        )
+        rewards_PG = total_rewards(stage.reward_weights, values)
         rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
         batch = self.assemble(*meshes.to_global(self.mesh, (rows, np.float32(rewards_PG).reshape(-1))))
-        return self.scored(batch, state), rollout_metrics(rollouts, values, np.asarray(rewards_PG))
+        return self.scored(batch, state), rollout_metrics(rollouts, values, rewards_PG)
 
     def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
@@ -207,14 +220,40 @@ class RolloutSource:
         return batch
 
 
+def batch_places(count: int) -> list[int]:
+    """This process's places in the global batch, as identities of its requests.
+
+    Not the problems' numbers: a problem may come twice in a batch, where an epoch ends, and shall be answered anew.
+    """
+    return [jax.process_index() + jax.process_count() * place for place in range(count)]
+
+
+def total_rewards(reward_weights: Sequence[float], values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The weighted sum [P, G] of all rewards; one that doesn't apply to a completion (NaN) adds nothing, as in TRL."""
+    return sum(
+        (weight * np.nan_to_num(values_PG) for weight, values_PG in zip(reward_weights, values.values(), strict=True)),
+        start=np.zeros(()),
+    )
+
+
 def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], rewards_PG: np.ndarray) -> dict[str, float]:
-    """What a step sampled, over all processes, under the names that TRL's users know."""
+    """What a step sampled, over all processes, under the names that TRL's users know.
+
+    As there, ``reward_std`` is the mean of the groups' sample deviations (divisor G - 1), and a reward's own mean is
+    over the completions that it applies to (NaN where there are none).
+    """
+    others = max(rewards_PG.shape[1] - 1, 1)
+    centred_PG = rewards_PG - rewards_PG.mean(axis=1, keepdims=True)
     per_prompt = {
         "reward": rewards_PG.mean(axis=1),
-        "reward_std": rewards_PG.std(axis=1),
-        "frac_reward_zero_std": (rewards_PG.std(axis=1) == 0).astype(np.float64),
+        "reward_std": np.sqrt((centred_PG**2).sum(axis=1) / others),
+        "frac_reward_zero_std": (rewards_PG.max(axis=1) == rewards_PG.min(axis=1)).astype(np.float64),
         "completions/mean_length": rollouts.lengths.mean(axis=1),
         "completions/clipped_ratio": rollouts.truncated.mean(axis=1),
     }
-    per_prompt |= {f"rewards/{name}/mean": value_PG.mean(axis=1) for name, value_PG in values.items()}
-    return {name: float(meshes.everyone(values_P).mean()) for name, values_P in per_prompt.items()}
+    metrics = {name: float(meshes.everyone(values_P).mean()) for name, values_P in per_prompt.items()}
+    for name, values_PG in values.items():
+        everyone_PG = meshes.everyone(values_PG)
+        applies_PG = ~np.isnan(everyone_PG)
+        metrics[f"rewards/{name}/mean"] = float(everyone_PG[applies_PG].mean()) if applies_PG.any() else float("nan")
+    return metrics

@@ -1,5 +1,6 @@
 """Documents become packed rows of tokens, once, in an artifact that any number of hosts and stages then read."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ class Prepare:
             tokenizer = self.choose(inputs.get("tokenizer"), documents)
             tokenizer.save(out / TOKENIZER)
             context.report(Progress(self.name, 0, 1, {"documents": len(documents)}))
+            # Rows that a run wrote which was killed just then: there is no tally of them.
+            shutil.rmtree(out / RECORDS, ignore_errors=True)
             tally = pack_into(out / RECORDS, documents, tokenizer, self.length, self.packer)
             shown = {"documents": tally.documents, "rows": tally.rows, "fill": tally.fill(self.length)}
             context.report(Progress(self.name, 1, 1, shown, tally.tokens))

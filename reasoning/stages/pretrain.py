@@ -1,18 +1,21 @@
 """Pretraining: a fresh model learns to predict the next token of packed documents."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from jax.sharding import Mesh
+
+from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
 from reasoning.core.prng import stage_key
 from reasoning.core.ranges import Count, Index
 from reasoning.models.config import ModelConfig
-from reasoning.models.model import build_model, init_sharded, parameter_count
+from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
+from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import check_vocabulary, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.training.batches import Aggregation
@@ -31,12 +34,18 @@ class Pretrain:
     batch: Count  # rows a step
     aggregate: Aggregation = token_mean
     microbatches: Count = 1
-    skips_allowed: Count = 10  # non-finite updates in a row
-    probe: Exam | None = None  # held-out problems asked during training …
-    probe_every: Index = 0  # … every so many steps (0: never)
+    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
+    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError where the rows of a step, or the model, can't be shared out on ``mesh``."""
+        check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
+        parameter_shardings(build_model(self.model), mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
+        self.check(context.mesh)
         tokenizer = tokenizer_of(inputs["data"])
         check_vocabulary(self.model, tokenizer, self.name)
         model = build_model(self.model, context.mesh)

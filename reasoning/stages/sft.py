@@ -1,16 +1,19 @@
 """Supervised fine-tuning: a trained model learns the replies of packed conversations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from jax.sharding import Mesh
+
+from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
+from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.training.batches import Aggregation
@@ -29,12 +32,17 @@ class SFT:
     batch: Count  # rows a step
     aggregate: Aggregation = token_mean
     microbatches: Count = 1
-    skips_allowed: Count = 10  # non-finite updates in a row
-    probe: Exam | None = None  # held-out problems asked during training …
-    probe_every: Index = 0  # … every so many steps (0: never)
+    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
+    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where the data was made with another tokenizer."""
+        self.check(context.mesh)
         tokenizer = tokenizer_of(inputs["start"])
         if tokenizer_of(inputs["data"]).model != tokenizer.model:
             raise InputError(

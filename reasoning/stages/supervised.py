@@ -85,13 +85,17 @@ def train_on_rows(
     out: Path,
     context: Context,
 ) -> Outcome:
-    """Trains ``model`` from ``start`` on the rows of ``data``."""
+    """Trains ``model`` from ``start`` on the rows of ``data``. Raises InputError for rows that don't fit it."""
+    if data.kind != "records":
+        raise InputError(
+            f"stage {stage.name}: its data {data.stage} left {data.kind}, no rows; name a stage that prepares data"
+        )
     rows = keep_rows(read_records(data.records), MEMORY)
     length = int(rows[0]["tokens"].shape[0])
     if length > model.config.context:
         raise InputError(
             f"stage {stage.name}: rows of {length} tokens exceed the model's context of {model.config.context}; "
-            f"prepare the data with a context of at most that"
+            f"prepare the data with a length of at most that"
         )
     batches = token_batches(
         rows,

@@ -91,16 +91,14 @@ def fit(initial: Callable[[], TrainState], abstract: TrainState, step: Step, fro
 def advance(
     state: TrainState, step: Step, frozen: Any, source: Source, done: int
 ) -> tuple[TrainState, dict[str, float]]:
-    """One batch and one step; waits for the step, since several in flight can deadlock on virtual CPU devices."""
+    """One batch and one step; waits for the step, since several in flight can deadlock on virtual CPU devices.
+
+    A mean over nothing is left out: an entropy or KL of 0 where no token counted would tell of a collapse.
+    """
     batch, values = source(state, done)
     state, sums = step(state, frozen, batch)
-    means = {name: mean(float(total), float(count)) for name, (total, count) in jax.device_get(sums).items()}
+    means = {name: float(total) / float(count) for name, (total, count) in jax.device_get(sums).items() if count}
     return state, {**values, **means}
-
-
-def mean(total: float, count: float) -> float:
-    """The mean of a metric, which over nothing is zero."""
-    return total / count if count else 0.0
 
 
 def check_skips(loop: Loop, done: int, values: Mapping[str, float]) -> None:

@@ -1,0 +1,108 @@
+"""Preparing: rows and a tokenizer that later stages can read, the same every time, and nothing lost silently."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_stages
+from tiny_stages import CORPUS, DEMONSTRATIONS, LENGTH, Surroundings, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.data.chat import ChatFormat
+from reasoning.data.records import read_records, take_rows
+from reasoning.data.sources import Generated
+from reasoning.stages.saved import tokenizer_of
+
+
+def rows_of(artifact: Artifact) -> list[dict[str, np.ndarray]]:
+    records = read_records(artifact.records)
+    return take_rows(records, range(len(records)))
+
+
+def test_every_document_can_be_read_back_from_the_rows(corpus: Artifact):
+    tokenizer = tokenizer_of(corpus)
+    found = []
+    for row in rows_of(corpus):
+        for segment in range(1, row["segments"].max() + 1):
+            found.append(tokenizer.decode(row["tokens"][row["segments"] == segment]))
+    chat = ChatFormat()
+    written = [document.text() for document in CORPUS.sources[0].documents(chat, CORPUS.seed)]
+    assert sorted(found) == sorted(written) and len(found) == 300
+
+
+def test_the_tally_counts_what_the_rows_hold(corpus: Artifact):
+    rows = rows_of(corpus)
+    assert corpus.kind == "records"
+    assert corpus.results["documents"] == 300 and corpus.results["dropped"] == 0
+    assert corpus.results["rows"] == len(rows)
+    assert corpus.results["tokens"] == sum((row["segments"] > 0).sum() for row in rows)
+    assert corpus.results["learnt"] == sum(row["loss_mask"].sum() for row in rows)
+    assert corpus.results["fill"] == corpus.results["tokens"] / (len(rows) * LENGTH)
+
+
+def test_every_symbol_of_the_chat_and_every_asked_one_is_a_single_id(corpus: Artifact):
+    tokenizer = tokenizer_of(corpus)
+    for symbol in (*ChatFormat().symbols(), "+8", "-0"):
+        assert tokenizer.encode(symbol) == [tokenizer.symbol_id(symbol)]
+
+
+def test_the_same_settings_give_the_same_bytes_whatever_the_seed_of_the_run(corpus: Artifact, tmp_path: Path):
+    again = work(CORPUS, tmp_path, surroundings=Surroundings(seed=7))
+    files = sorted(path.relative_to(corpus.path) for path in corpus.path.rglob("*") if path.is_file())
+    assert len(files) > 3
+    for file in files:
+        assert (again.path / file).read_bytes() == (corpus.path / file).read_bytes(), file
+    other = work(replace(CORPUS, seed=1), tmp_path / "other")
+    assert not np.array_equal(rows_of(other)[0]["tokens"], rows_of(corpus)[0]["tokens"])
+
+
+def test_a_stage_given_anothers_tokenizer_uses_it(corpus: Artifact, examples: Artifact):
+    assert tokenizer_of(examples).model == tokenizer_of(corpus).model
+    ids = {symbol: tokenizer_of(corpus).symbol_id(symbol) for symbol in ("<|user|>", "<|assistant|>", "<|end|>")}
+    row = rows_of(examples)[0]
+    first = row["segments"] == 1
+    tokens, learnt = row["tokens"][first], row["loss_mask"][first]
+    assert tokens[0] == ids["<|user|>"] and tokens[-1] == ids["<|end|>"]
+    reply = np.flatnonzero(tokens == ids["<|assistant|>"])[0] + 1
+    assert not learnt[:reply].any() and learnt[reply:].all()
+
+
+def test_a_tokenizer_without_the_chats_tags_is_refused(corpus: Artifact, tmp_path: Path):
+    stage = replace(DEMONSTRATIONS, chat=ChatFormat(think_open="<reason>"))
+    with pytest.raises(InputError, match="no single id for '<reason>'"):
+        work(stage, tmp_path, {"tokenizer": corpus})
+
+
+def test_conversations_longer_than_a_row_are_left_out_with_a_warning(corpus: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    short = work(replace(DEMONSTRATIONS, length=16), tmp_path, {"tokenizer": corpus}, surroundings)
+    dropped = short.results["dropped"]
+    assert 0 < dropped < 60
+    [warning] = surroundings.warnings
+    assert f"stage examples: {dropped} of 60 conversations are longer than a row of 16 tokens" in warning
+
+
+def test_the_report_ends_with_the_numbers_of_documents_and_rows(tmp_path: Path):
+    surroundings = Surroundings()
+    made = work(CORPUS, tmp_path, surroundings=surroundings)
+    last = surroundings.reports[-1]
+    assert (last.stage, last.step, last.steps, last.tokens) == ("corpus", 1, 1, made.results["tokens"])
+    assert last.values == {name: made.results[name] for name in ("documents", "rows", "fill")}
+
+
+def test_rows_of_a_run_that_was_killed_just_after_writing_them_are_written_anew(corpus: Artifact, tmp_path: Path):
+    work(CORPUS, tmp_path)
+    again = work(CORPUS, tmp_path)
+    assert again.results == corpus.results
+    np.testing.assert_equal(rows_of(again), rows_of(corpus))
+
+
+def test_plain_documents_of_an_own_writer_make_a_corpus_of_their_own(tmp_path: Path):
+    training = replace(tiny_stages.CORPUS.tokenizer, symbols=tuple)
+    stage = replace(CORPUS, sources=(Generated(tiny_stages.plain, count=9),), tokenizer=training)
+    made = work(stage, tmp_path)
+    tokenizer = tokenizer_of(made)
+    assert tokenizer.vocabulary_size == 2 + 9 + 3  # padding, unknown, the chat's symbols, a b c
+    assert made.results["tokens"] == sum(2 + 3 * (1 + index % 3) for index in range(9))

@@ -1,0 +1,82 @@
+"""Supervised training on rows: what a step learns from, and that an interruption changes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_stages import Surroundings, tune, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.prng import data_seed
+from reasoning.data.pipeline import token_batches
+from reasoning.data.records import read_records
+from reasoning.objectives.aggregation import constant_length
+from reasoning.stages.saved import model_of, params_of
+from reasoning.training.preemption import Interrupted
+
+
+def first_loss(base: Artifact, examples: Artifact, length: int | None) -> float:
+    """The cross-entropy of the replies in the first batch under the base, in float64 from whole logits.
+
+    ``length`` None: mean over the tokens that are learnt; otherwise their sum over rows x length.
+    """
+    batches = token_batches(
+        read_records(examples.records),
+        batch_size=8,
+        seed=data_seed(0, "sft"),
+        process_index=0,
+        process_count=1,
+        prefetch=0,
+    )
+    rows = batches[0]
+    mesh = Surroundings().context().mesh
+    model = model_of(base, mesh)
+    params = params_of(base, model, mesh)
+    hidden, _ = model.hidden_states(params, rows["tokens"], rows["positions"], rows["segments"])
+    logits = np.asarray(hidden, np.float64) @ np.asarray(model.unembedding(params), np.float64)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    learnt = [
+        -log_probs[row, place - 1, rows["tokens"][row, place]] for row, place in np.argwhere(rows["loss_mask"] == 1)
+    ]
+    return sum(learnt) / (len(learnt) if length is None else 8 * length)
+
+
+def test_a_step_learns_the_replies_of_the_batch_that_seed_and_step_name(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    made = work(tune(steps=1), tmp_path, {"start": base, "data": examples})
+    np.testing.assert_allclose(made.metrics()[0]["loss"], first_loss(base, examples, None), rtol=1e-5)
+
+
+def test_the_aggregation_of_the_settings_is_the_one_that_weighs(base: Artifact, examples: Artifact, tmp_path: Path):
+    made = work(tune(steps=1, aggregate=constant_length), tmp_path, {"start": base, "data": examples})
+    [row] = made.metrics()
+    np.testing.assert_allclose(row["loss"], first_loss(base, examples, 32), rtol=1e-5)
+    np.testing.assert_allclose(row["cross_entropy"], first_loss(base, examples, None), rtol=1e-5)
+
+
+def test_microbatches_change_no_loss(base: Artifact, examples: Artifact, tmp_path: Path):
+    inputs = {"start": base, "data": examples}
+    whole = work(tune(), tmp_path / "whole", inputs)
+    parts = work(tune(microbatches=4), tmp_path / "parts", inputs)
+    losses = [[row["loss"] for row in made.metrics()] for made in (whole, parts)]
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+
+
+def test_an_interrupted_stage_goes_on_to_the_same_bits(base: Artifact, examples: Artifact, tmp_path: Path):
+    inputs = {"start": base, "data": examples}
+    whole = work(tune(), tmp_path / "whole", inputs)
+    with pytest.raises(Interrupted):
+        work(tune(), tmp_path / "cut", inputs, Surroundings(stop_at=3))
+    surroundings = Surroundings()
+    resumed = work(tune(), tmp_path / "cut", inputs, surroundings)
+    assert [report.step for report in surroundings.reports] == [4, 5, 6]
+    assert resumed.hash == whole.hash
+    assert (resumed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
+
+
+def test_the_report_shows_loss_and_counts_tokens(base: Artifact, examples: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    made = work(tune(steps=2), tmp_path, {"start": base, "data": examples}, surroundings)
+    assert [report.values for report in surroundings.reports] == [{"loss": row["loss"]} for row in made.metrics()]
+    assert [report.tokens for report in surroundings.reports] == [8 * 32, 2 * 8 * 32]

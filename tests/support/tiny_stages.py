@@ -1,0 +1,119 @@
+"""Stages so small that each takes seconds, a context to run them in, and the artifacts that they leave."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.progress import Progress
+from reasoning.data.chat import ChatFormat
+from reasoning.data.documents import Document
+from reasoning.data.sources import Generated
+from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.rewards.accuracy import lenient, strict
+from reasoning.rewards.format import tagged
+from reasoning.stages import GRPO, SFT, Evaluate, Exam, Prepare, Pretrain, TokenizerTraining
+from reasoning.stages.context import Context
+from reasoning.tasks.chains import Chains, term_symbols
+from reasoning.tasks.chains_corpus import ChainsCorpus, ChainsDemonstrations
+from reasoning.tasks.problems import ProblemSet
+from reasoning.training.optimizers import AdamW
+
+LENGTH = 32
+NEW_TOKENS = 8
+SHORT = {"minimum_operands": 2, "maximum_operands": 3}
+
+MODEL = ModelConfig(
+    vocabulary=80,
+    width=16,
+    heads=2,
+    mlp=32,
+    stacks=(Stack(1, (BlockKind("relu2"),)),),
+    context=LENGTH,
+    learned_positions=True,
+    embedding_std=0.1,
+)
+OPTIMIZER = AdamW(1e-2, warmup=2)
+CORPUS = Prepare(
+    name="corpus",
+    sources=(Generated(ChainsCorpus(**SHORT), count=300),),
+    tokenizer=TokenizerTraining(kind="char", size=80, symbols=term_symbols),
+    length=LENGTH,
+)
+DEMONSTRATIONS = replace(
+    CORPUS, name="examples", sources=(Generated(ChainsDemonstrations(**SHORT), count=60),), tokenizer=CORPUS
+)
+BASE = Pretrain(name="base", model=MODEL, data=CORPUS, optimizer=OPTIMIZER, steps=24, batch=8)
+TRAIN = ProblemSet(tasks=(Chains(**SHORT),), split="train", count=8)
+TEST = replace(TRAIN, split="test", count=4)
+
+
+def quiz(**changes: Any) -> Exam:
+    """Four held-out problems."""
+    settings = {"problems": TEST, "scores": (strict, lenient), "rates": (tagged,), "max_new_tokens": NEW_TOKENS}
+    return Exam(**{**settings, "samples": 3, "batch": 4, **changes})
+
+
+def tune(**changes: Any) -> SFT:
+    """A few steps of fine-tuning on demonstrations."""
+    settings = {"start": BASE, "data": DEMONSTRATIONS, "optimizer": OPTIMIZER, "steps": 6, "batch": 8}
+    return SFT(**{"name": "sft", **settings, **changes})
+
+
+def reinforce(**changes: Any) -> GRPO:
+    """A few steps of reinforcement learning."""
+    settings = {"start": BASE, "problems": TRAIN, "optimizer": OPTIMIZER, "max_new_tokens": NEW_TOKENS}
+    sizes = {"steps": 2, "prompts": 4, "group": 4, "rewards": (early_end,), "reward_weights": (1.0,)}
+    return GRPO(**{"name": "zero", **settings, **sizes, **changes})
+
+
+def examine(*checkpoints: Any, **changes: Any) -> Evaluate:
+    """The final exam of these stages."""
+    return Evaluate(**{"name": "exam", "checkpoints": checkpoints, "exam": quiz(), "ks": (2, 3), **changes})
+
+
+def early_end(completions: list[str], truncated: list[bool], **columns: Any) -> list[float]:
+    """1 for a completion that ends before the limit: a token that a model can learn to choose in a few steps."""
+    return [float(not cut) for cut in truncated]
+
+
+def plain(seed: int, index: int, chat: ChatFormat) -> Document:
+    """Documents of another alphabet than the chains'."""
+    return chat.plain("abc" * (1 + index % 3))
+
+
+@dataclass
+class Surroundings:
+    """A context that remembers what it is told; ``stop_at`` asks to stop after that step."""
+
+    stop_at: int = 0
+    seed: int = 0
+    devices: int = 1
+    reports: list[Progress] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def context(self) -> Context:
+        return Context(
+            mesh=build_mesh(MeshShape(), jax.devices()[: self.devices]),
+            seed=self.seed,
+            report=self.reports.append,
+            warn=self.warnings.append,
+            stop=lambda step: 15 if step == self.stop_at else None,
+            checkpoint_every=100,
+            keep=2,
+            keep_every=0,
+        )
+
+
+def work(
+    stage: Any, folder: Path, inputs: Mapping[str, Any] | None = None, surroundings: Surroundings | None = None
+) -> Artifact:
+    """Runs one stage in a folder of its name, as a pipeline would, and gives its artifact."""
+    out = folder / stage.name
+    out.mkdir(parents=True, exist_ok=True)
+    outcome = stage.run(inputs or {}, out, (surroundings or Surroundings()).context())
+    return Artifact(out, outcome.kind, stage.name, outcome.array_hash, outcome.results)
