@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.models.config import BlockKind, ModelConfig
+from reasoning.models.linear import linear
 
 Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
 KeysValues = tuple[jax.Array, jax.Array]
@@ -54,19 +55,42 @@ class RMSNorm(nnx.Module):
         return (wide * inverse * self.scale[...].astype(jnp.float32)).astype(x.dtype)
 
 
+@jax.custom_vjp
+def softmax(scores: jax.Array) -> jax.Array:
+    """Softmax over the last axis, whose backward pass reads the weights and nothing else: w * (g - sum(w * g))."""
+    return jax.nn.softmax(scores, axis=-1)
+
+
+def _softmax_forward(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    weights = softmax(scores)
+    return weights, weights
+
+
+def _softmax_backward(weights: jax.Array, upstream: jax.Array) -> tuple[jax.Array]:
+    scaled = weights * upstream
+    return (scaled - weights * jnp.sum(scaled, axis=-1, keepdims=True),)
+
+
+softmax.defvjp(_softmax_forward, _softmax_backward)
+
+
 def attend(
     query_BTHC: Float[Array, "B T H C"],
     key_BKSC: Float[Array, "B K S C"],
     value_BKSC: Float[Array, "B K S C"],
     allowed_BTS: Bool[Array, "B T S"],
 ) -> Float[Array, "B T H C"]:
-    """Softmax attention with grouped queries: head h reads key head h // (H / K). Softmax in float32."""
+    """Softmax attention with grouped queries: head h reads key head h // (H / K). Softmax in float32.
+
+    Each place must be allowed to see at least one. The scale is taken into the queries, and the mask is added, since
+    that is cheaper than working on every score.
+    """
     batch, time, heads, channels = query_BTHC.shape
     key_heads = key_BKSC.shape[1]
-    grouped = query_BTHC.reshape(batch, time, key_heads, heads // key_heads, channels)
+    grouped = (query_BTHC * channels**-0.5).reshape(batch, time, key_heads, heads // key_heads, channels)
     scores = jnp.einsum("btkgc,bksc->bkgts", grouped, key_BKSC, preferred_element_type=jnp.float32)
-    scores = jnp.where(allowed_BTS[:, None, None], scores * channels**-0.5, -1e30)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value_BKSC.dtype)
+    mask_BTS = jnp.where(allowed_BTS, 0.0, -1e30)
+    weights = softmax(scores + mask_BTS[:, None, None]).astype(value_BKSC.dtype)
     mixed = jnp.einsum("bkgts,bksc->btkgc", weights, value_BKSC)
     return mixed.reshape(batch, time, heads, channels)
 
@@ -95,9 +119,9 @@ class Attention(nnx.Module):
 
     def project(self, x_BTD: jax.Array, angles: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Rotated queries [B, T, H, C], and rotated keys and values [B, K, T, C] as the cache holds them."""
-        query = jnp.einsum("btd,dhc->bthc", x_BTD, self.query[...])
-        key = jnp.einsum("btd,dkc->btkc", x_BTD, self.key[...])
-        value = jnp.einsum("btd,dkc->btkc", x_BTD, self.value[...])
+        query = linear(x_BTD, self.query[...])
+        key = linear(x_BTD, self.key[...])
+        value = linear(x_BTD, self.value[...])
         if self.biased:
             query, key = query + self.query_bias[...], key + self.key_bias[...]
             value = value + self.value_bias[...]
@@ -105,7 +129,7 @@ class Attention(nnx.Module):
 
     def merge(self, mixed_BTHC: jax.Array) -> jax.Array:
         """The output projection [B, T, D] of the heads' results."""
-        return jnp.einsum("bthc,hcd->btd", mixed_BTHC, self.output[...])
+        return linear(mixed_BTHC, self.output[...], 2)
 
 
 class MLP(nnx.Module):
@@ -121,12 +145,12 @@ class MLP(nnx.Module):
         self.down = parameter(rngs, (hidden, width), out_std, ("mlp", "embed"))
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        hidden = x_BTD @ self.up[...]
+        hidden = linear(x_BTD, self.up[...])
         if self.gated:
-            hidden = jax.nn.silu(x_BTD @ self.gate[...]) * hidden
+            hidden = jax.nn.silu(linear(x_BTD, self.gate[...])) * hidden
         else:
             hidden = jnp.square(jax.nn.relu(hidden))
-        return hidden @ self.down[...]
+        return linear(hidden, self.down[...])
 
 
 class Block(nnx.Module):
