@@ -3,6 +3,7 @@
 Legend: B rows, T time, D model width, V vocabulary.
 """
 
+import functools
 import itertools
 from typing import Any
 
@@ -20,7 +21,7 @@ PLAIN = {"temperature": 1.0, "soft_cap": None, "biased": False}
 VARIANTS = {
     "plain": PLAIN,
     "temperature": PLAIN | {"temperature": 0.6},
-    "temperature per row": PLAIN | {"temperature": [[0.6], [1.7]]},
+    "temperature per row": PLAIN | {"temperature": ((0.6,), (1.7,))},
     "soft cap": PLAIN | {"soft_cap": 2.0},
     "bias": PLAIN | {"biased": True},
     "all": {"temperature": 1.3, "soft_cap": 3.0, "biased": True},
@@ -45,13 +46,22 @@ def definition(hidden, matrix, bias, targets, temperature: Any = 1.0, soft_cap: 
     return np.stack([log_prob, entr(softmax(logits, axis=-1)).sum(-1), logsumexp(logits, axis=-1)])
 
 
-def fused(hidden, matrix, bias, targets, temperature: Any = 1.0, soft_cap: Any = None, biased: Any = True, **options):
+def fused(hidden, matrix, bias, targets, temperature: Any = 1.0, soft_cap=None, biased=True, **options):
     temperature = temperature if isinstance(temperature, float) else jnp.asarray(temperature)
     return token_log_probs(
         hidden, matrix, targets, temperature=temperature, soft_cap=soft_cap, bias_V=bias if biased else None, **options
     )
 
 
+OPTIONS = ("temperature", "soft_cap", "biased", "logits_bytes")
+
+
+@functools.partial(jax.jit, static_argnames=OPTIONS)
+def results_of(hidden, matrix, bias, targets, **options):
+    return fused(hidden, matrix, bias, targets, **options)
+
+
+@functools.partial(jax.jit, static_argnames=OPTIONS)
 def gradients(arrays, upstream, **options):
     """The gradients of all three results at once, each token's weighted by its own upstream gradient."""
 
@@ -59,7 +69,7 @@ def gradients(arrays, upstream, **options):
         results = fused(hidden, matrix, bias, arrays[3], **options)
         return sum(jnp.sum(weight * result) for weight, result in zip(upstream, results, strict=True))
 
-    return jax.jit(jax.grad(weighted, argnums=(0, 1, 2)))(*arrays[:3])
+    return jax.grad(weighted, argnums=(0, 1, 2))(*arrays[:3])
 
 
 def as_float32(arrays):
@@ -75,7 +85,7 @@ RAGGED = [(2, 1, 1, 1), (2, 3, 4, 11), (2, 17, 8, 33)]
 )
 def test_results_are_those_of_the_definition_at_ragged_sizes(shape, variant):
     *arrays, _ = problem(*shape)
-    results = jax.jit(lambda *a: fused(*a, **variant))(*as_float32(arrays))
+    results = results_of(*as_float32(arrays), **variant)
     assert all(result.dtype == jnp.float32 for result in results)
     np.testing.assert_allclose(jnp.stack(results), definition(*arrays, **variant), rtol=2e-5, atol=2e-5)
 
@@ -122,7 +132,7 @@ def test_logits_of_ten_thousand_keep_full_precision():
     columns = np.array([[1e4, 1e4 - 1, 1e4 - 3, -1e4, 0.0]])
     hidden, targets = np.array([[[1.0]] * 5, [[-1.0]] * 5]), np.array([[0, 1, 2, 3, 4]] * 2)
     arrays = hidden, columns, np.zeros(5), targets
-    results = fused(*as_float32(arrays))
+    results = results_of(*as_float32(arrays))
     np.testing.assert_allclose(jnp.stack(results), definition(*arrays), rtol=1e-6, atol=1e-6)
 
 
@@ -144,7 +154,7 @@ def test_bfloat16_inputs_lose_nothing_in_the_forward_pass():
     *arrays, _ = problem(2, 33, 64, 500)
     narrow = [jnp.asarray(x, jnp.bfloat16) if x.dtype == np.float64 else jnp.asarray(x) for x in arrays]
     rounded = [np.asarray(x, np.float64) if x.dtype == jnp.bfloat16 else np.asarray(x) for x in narrow]
-    results = fused(*narrow)
+    results = results_of(*narrow)
     assert all(result.dtype == jnp.float32 for result in results)
     np.testing.assert_allclose(jnp.stack(results), definition(*rounded), rtol=1e-5, atol=1e-4)
 
@@ -153,7 +163,9 @@ def test_bfloat16_gradients_are_within_its_rounding_and_have_its_type():
     *arrays, upstream = problem(2, 33, 64, 100)
     narrow = [jnp.asarray(x, jnp.bfloat16) if x.dtype == np.float64 else jnp.asarray(x) for x in arrays]
     computed = gradients(narrow, upstream)
-    exact = gradients([x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x for x in narrow], upstream)
+    exact = gradients(
+        as_float32([np.asarray(x, np.float64) if x.dtype == jnp.bfloat16 else x for x in narrow]), upstream
+    )
     for one, other in zip(computed, exact, strict=True):
         assert one.dtype == jnp.bfloat16
         error = np.linalg.norm(np.asarray(one, np.float64) - np.asarray(other, np.float64))
@@ -164,7 +176,7 @@ def test_every_product_of_bfloat16_matrices_is_accumulated_in_float32():
     """Seen in the program, since the CPU keeps more precision than it is asked for."""
     *arrays, upstream = problem(2, 9, 5, 7)
     narrow = [jnp.asarray(x, jnp.bfloat16) if x.dtype == np.float64 else jnp.asarray(x) for x in arrays]
-    program = jax.jit(lambda *a: gradients(a, upstream)).lower(*narrow).as_text()
+    program = gradients.lower(narrow, upstream).as_text()
     products = [line for line in program.splitlines() if "dot_general" in line]
     assert len(products) == 4, "logits twice, and one for each gradient"
     assert all("xbf16>, tensor" in line and line.endswith("xf32>") for line in products)
@@ -174,7 +186,8 @@ def test_the_matrix_gradient_of_bfloat16_inputs_is_summed_in_float32():
     """4096 equal terms: a bfloat16 sum would stop growing at 256 of them."""
     hidden, matrix = jnp.ones((1, 4096, 1), jnp.bfloat16), jnp.zeros((1, 2), jnp.bfloat16)
     targets = jnp.zeros((1, 4096), jnp.int32)
-    of_matrix = jax.grad(lambda w: token_log_probs(hidden, w, targets).log_prob_BT.sum())(matrix)
+    upstream = jnp.zeros((3, 1, 4096)).at[0].set(1)
+    of_matrix = gradients((hidden, matrix, jnp.zeros(2), targets), upstream)[1]
     np.testing.assert_array_equal(np.asarray(of_matrix, np.float32), [[2048.0, -2048.0]])
 
 
@@ -184,7 +197,7 @@ def test_an_ignored_target_has_log_prob_zero_and_passes_no_gradient_whatever_com
     ignored = np.zeros((2, 9), bool)
     ignored[0, :4] = ignored[1, 8] = True
     masked = jnp.where(ignored, -100, targets)
-    results, kept = fused(hidden, matrix, bias, masked), fused(hidden, matrix, bias, targets)
+    results, kept = results_of(hidden, matrix, bias, masked), results_of(hidden, matrix, bias, targets)
     np.testing.assert_array_equal(results.log_prob_BT, np.where(ignored, 0, kept.log_prob_BT))
     np.testing.assert_array_equal(results.entropy_BT, kept.entropy_BT)
     np.testing.assert_array_equal(results.logsumexp_BT, kept.logsumexp_BT)
@@ -207,7 +220,7 @@ def test_a_target_beyond_the_vocabulary_gives_nan_at_its_token_only():
     *arrays, upstream = problem(1, 9, 5, 7)
     hidden, matrix, bias, targets = as_float32(arrays)
     wrong = targets.at[0, 3].set(7)
-    log_prob = fused(hidden, matrix, bias, wrong).log_prob_BT
+    log_prob = results_of(hidden, matrix, bias, wrong).log_prob_BT
     np.testing.assert_array_equal(np.isnan(log_prob), np.arange(9)[None, :] == 3)
     of_hidden, of_matrix, _ = gradients((hidden, matrix, bias, wrong), upstream)
     np.testing.assert_array_equal(np.isnan(of_hidden).any(-1), np.arange(9)[None, :] == 3)
@@ -246,19 +259,15 @@ def test_temperature_is_a_constant_to_gradients():
     *arrays, _ = problem(1, 9, 5, 7)
     hidden, matrix, _, targets = as_float32(arrays)
     total = jax.grad(lambda t: token_log_probs(hidden, matrix, targets, temperature=t).log_prob_BT.sum())
-    assert total(jnp.float32(0.7)) == 0
+    assert jax.jit(total)(jnp.float32(0.7)) == 0
 
 
 @pytest.mark.parametrize("flat_rows", [1, 4])
 def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(flat_rows):
     vocabulary, width, length = 1009, 24, 480
     *arrays, upstream = problem(flat_rows, length, width, vocabulary)
-    arrays, tokens = as_float32(arrays), flat_rows * length
-
-    def program(hidden, matrix, bias):
-        return gradients((hidden, matrix, bias, arrays[3]), upstream)
-
-    traced = jax.jit(program).trace(*arrays[:3])
+    tokens = flat_rows * length
+    traced = gradients.trace(as_float32(arrays), upstream)
     assert arrays_pairing(traced.jaxpr, vocabulary, tokens) == []
     assert arrays_pairing(traced.lower().compile().as_text(), vocabulary, tokens) == []
     assert arrays_pairing(traced.jaxpr, vocabulary, tokens, share=1 / 10) != []

@@ -3,6 +3,7 @@
 Legend: B rows, T time, D model width, V vocabulary.
 """
 
+import functools
 import re
 
 import jax
@@ -42,28 +43,36 @@ def problem(width=D, vocabulary=V, length=T, bias_mean=0.0):
     return *(jnp.asarray(x, jnp.float32) for x in (hidden, matrix, bias)), targets, upstream
 
 
-def loss_of(targets, upstream, sharding):
+@functools.partial(jax.jit, static_argnames="sharding")
+def results_and_gradients(hidden, matrix, bias, targets, upstream, sharding):
     def loss(hidden, matrix, bias):
         results = token_log_probs(
             hidden, matrix, targets, temperature=0.8, soft_cap=80.0, bias_V=bias, sharding=sharding
         )
         return sum(jnp.sum(weight * result) for weight, result in zip(upstream, results, strict=True)), results
 
-    return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+    gradients, results = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(hidden, matrix, bias)
+    return results, gradients
 
 
-def assert_sharded_equals_unsharded(sharding, **sizes):
-    *arrays, targets, upstream = problem(**sizes)
-    (_, expected), expected_gradients = jax.jit(loss_of(targets, upstream, None))(*arrays)
-    (_, results), gradients = jax.jit(loss_of(targets, upstream, sharding))(*arrays)
-    for one, other in zip((*results, *gradients), (*expected, *expected_gradients), strict=True):
+def assert_sharded_equals_unsharded(sharding, biased=True, **sizes):
+    hidden, matrix, bias, *rest = problem(**sizes)
+    arrays = hidden, matrix, bias if biased else None, *rest
+    expected = results_and_gradients(*arrays, sharding=None)
+    results = results_and_gradients(*arrays, sharding=sharding)
+    for one, other in zip(jax.tree.leaves(results), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
-    return results
+    return results[0]
 
 
 @pytest.mark.parametrize("sizes", MESHES, ids=str)
 def test_sharded_equals_unsharded_where_neither_vocabulary_nor_width_divides(sizes):
     assert_sharded_equals_unsharded(VocabularySharding(mesh_of(sizes)))
+
+
+def test_a_head_without_bias_is_sharded_too():
+    sharding = VocabularySharding(mesh_of({"fsdp": 2, "tensor": 2, "context": 2}))
+    assert_sharded_equals_unsharded(sharding, biased=False)
 
 
 @pytest.mark.parametrize("bias_mean", [-20.0, -500.0])
@@ -75,9 +84,11 @@ def test_padded_columns_do_not_leak_into_very_negative_logits(sizes, bias_mean):
 
 
 def test_a_wrong_target_is_nan_on_a_sharded_vocabulary_too():
-    hidden, matrix, _, targets, _ = problem()
+    hidden, matrix, bias, targets, upstream = problem()
     sharding = VocabularySharding(mesh_of({"tensor": 8}))
-    log_prob = token_log_probs(hidden, matrix, targets.at[0, 0].set(V), sharding=sharding).log_prob_BT
+    (log_prob, _, _), _ = results_and_gradients(
+        hidden, matrix, bias, targets.at[0, 0].set(V), upstream, sharding=sharding
+    )
     np.testing.assert_array_equal(np.argwhere(np.isnan(log_prob)), [[0, 0]])
 
 
@@ -90,7 +101,7 @@ def test_gradients_keep_the_inputs_shardings_and_types():
         jax.device_put(x.astype(jnp.bfloat16), NamedSharding(mesh, spec))
         for x, spec in zip((hidden, matrix, bias), specs, strict=True)
     ]
-    _, gradients = jax.jit(loss_of(targets, upstream, sharding))(*arrays)
+    _, gradients = results_and_gradients(*arrays, targets, upstream, sharding=sharding)
     for gradient, array in zip(gradients, arrays, strict=True):
         assert gradient.dtype == jnp.bfloat16
         assert gradient.sharding.is_equivalent_to(array.sharding, array.ndim)
@@ -104,7 +115,7 @@ def compiled_text(sizes, width, vocabulary, length) -> str:
         jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(sharding.mesh, spec))
         for x, spec in zip(arrays, specs, strict=True)
     ]
-    return str(jax.jit(loss_of(targets, upstream, sharding)).lower(*described).compile().as_text())
+    return str(results_and_gradients.lower(*described, targets, upstream, sharding=sharding).compile().as_text())
 
 
 @pytest.mark.parametrize("sizes", [{"fsdp": 8}, {"fsdp": 2, "tensor": 2, "context": 2}], ids=str)
