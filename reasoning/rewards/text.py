@@ -34,11 +34,8 @@ def parse(completion: str, chat: ChatFormat) -> Reply | None:
         return None
     if not head.startswith(chat.think_open) or not rest.endswith(chat.answer_close):
         return None
-    thinking = head.removeprefix(chat.think_open).strip()
-    answer = rest.removesuffix(chat.answer_close).strip()
-    if not answer or not any(character.isalnum() for character in thinking):
-        return None
-    return Reply(thinking, answer)
+    reply = Reply(head.removeprefix(chat.think_open).strip(), rest.removesuffix(chat.answer_close).strip())
+    return reply if reply.answer and any(character.isalnum() for character in reply.thinking) else None
 
 
 def last_number(text: str) -> str | None:
