@@ -1,9 +1,13 @@
-"""Eight virtual CPU devices and a persistent compilation cache for every test, set before JAX starts."""
+"""Eight virtual CPU devices, a persistent compilation cache and checked array types for every test."""
 
 import os
 from pathlib import Path
 
 import jax
+import jaxtyping
+
+# Array annotations are checked, shapes included, wherever a test calls one of these packages.
+jaxtyping.install_import_hook(["reasoning.kernels", "reasoning.objectives", "reasoning.models"], "beartype.beartype")
 
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 
