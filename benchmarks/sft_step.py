@@ -1,0 +1,175 @@
+"""A supervised step on the CPU, side by side: this project's, on one and on two XLA devices, and PyTorch's.
+
+A Llama-type model of 10.5 M parameters (8 layers, width 256, MLP 1024, 4 heads, vocabulary 4096, float32), 8 rows of
+256 tokens, AdamW with a clip of the global norm. Contestants run in turn, each in a process of its own, several rounds;
+medians are printed, with the ratio to PyTorch round by round, since machines drift. PyTorch is optional:
+
+    pip install torch==2.13.0        # a CPU build
+    python benchmarks/sft_step.py --rounds 5
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+BATCH, LENGTH, VOCABULARY, WIDTH, MLP, HEADS, LAYERS = 8, 256, 4096, 256, 1024, 4, 8
+CONTESTANTS = ("jax-1", "jax-2", "torch")
+
+
+def timed(step: Callable[[], float], steps: int) -> dict[str, float]:
+    """Median wall and CPU seconds of a step, the last loss, and the process's peak memory."""
+    for _ in range(3):
+        loss = step()
+    walls, begun = [], time.process_time()
+    for _ in range(steps):
+        started = time.perf_counter()
+        loss = step()
+        walls.append(time.perf_counter() - started)
+    return {
+        "wall": statistics.median(walls),
+        "cpu": (time.process_time() - begun) / steps,
+        "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "loss": loss,
+    }
+
+
+def ours(devices: int, steps: int) -> dict[str, float]:
+    """The step that ``make_step`` builds, on ``devices`` CPU devices, batch placed beforehand."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", devices)
+    import numpy as np
+
+    from reasoning.core import mesh as meshes
+    from reasoning.models.config import ModelConfig, Stack
+    from reasoning.models.model import build_model, init_sharded
+    from reasoning.objectives.aggregation import token_mean
+    from reasoning.training.batches import token_batch
+    from reasoning.training.losses import supervised
+    from reasoning.training.optimizers import AdamW
+    from reasoning.training.state import new_state
+    from reasoning.training.program import build_step
+
+    mesh = meshes.build_mesh(meshes.MeshShape())
+    config = ModelConfig(
+        vocabulary=VOCABULARY, width=WIDTH, heads=HEADS, mlp=MLP, stacks=(Stack(LAYERS),), context=LENGTH
+    )
+    model, optimizer = build_model(config, mesh), AdamW(1e-3, weight_decay=0.1).build(1000)
+    built = build_step(model, mesh, supervised(model), optimizer, microbatches=1)
+    params = init_sharded(model, mesh, jax.random.key(0))
+    state = jax.jit(lambda p: new_state(p, optimizer, jax.random.key(1), {}), out_shardings=built.shardings)(params)
+    tokens = np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, LENGTH)).astype(np.int32)
+    rows = {
+        "tokens": tokens,
+        "positions": np.broadcast_to(np.arange(LENGTH, dtype=np.int32), tokens.shape),
+        "segments": np.ones_like(tokens),
+        "loss_mask": np.ones_like(tokens),
+    }
+    batch = jax.jit(lambda r: token_batch(r, token_mean, LENGTH), out_shardings=meshes.rows(mesh))(
+        meshes.to_global(mesh, rows)
+    )
+    holder = [state]
+
+    def step() -> float:
+        holder[0], metrics = built.step(holder[0], {}, batch)
+        return float(metrics["loss"][0])
+
+    return timed(step, steps)
+
+
+def torch_step(steps: int) -> dict[str, float]:
+    """The same step in PyTorch, as its users write it: scaled_dot_product_attention, fused AdamW."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    torch.manual_seed(0)
+    torch.set_num_threads(os.cpu_count() or 1)
+    size = WIDTH // HEADS
+    angles = torch.outer(torch.arange(LENGTH), 10_000.0 ** (-torch.arange(0, size, 2) / size))
+    cos, sin = angles.cos(), angles.sin()
+
+    def rotate(x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.RMSNorm(WIDTH, eps=1e-6), nn.RMSNorm(WIDTH, eps=1e-6)
+            self.query, self.key, self.value, self.output = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
+            self.gate, self.up = nn.Linear(WIDTH, MLP, bias=False), nn.Linear(WIDTH, MLP, bias=False)
+            self.down = nn.Linear(MLP, WIDTH, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.first(x)
+            query, key, value = (
+                part(y).view(BATCH, LENGTH, HEADS, size).transpose(1, 2) for part in (self.query, self.key, self.value)
+            )
+            mixed = F.scaled_dot_product_attention(rotate(query), rotate(key), value, is_causal=True)
+            x = x + self.output(mixed.transpose(1, 2).reshape(BATCH, LENGTH, WIDTH))
+            y = self.second(x)
+            return x + self.down(F.silu(self.gate(y)) * self.up(y))
+
+    model = nn.Sequential(
+        nn.Embedding(VOCABULARY, WIDTH),
+        *(Block() for _ in range(LAYERS)),
+        nn.RMSNorm(WIDTH, eps=1e-6),
+        nn.Linear(WIDTH, VOCABULARY, bias=False),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    tokens = torch.randint(0, VOCABULARY, (BATCH, LENGTH))
+
+    def step() -> float:
+        logits = model(tokens)[:, :-1]
+        loss = F.cross_entropy(logits.reshape(-1, VOCABULARY), tokens[:, 1:].reshape(-1))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return timed(step, steps)
+
+
+def measure(contestant: str, steps: int) -> dict[str, float]:
+    """One contestant in a fresh process."""
+    command = [sys.executable, __file__, "--one", contestant, "--steps", str(steps)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def main() -> None:
+    """Runs the contestants in turn and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one is not None:
+        found = torch_step(chosen.steps) if chosen.one == "torch" else ours(int(chosen.one[-1]), chosen.steps)
+        print(json.dumps(found))
+        return
+    rounds = [{name: measure(name, chosen.steps) for name in chosen.contestants} for _ in range(chosen.rounds)]
+    print(f"{'':8} {'wall s':>8} {'tokens/s':>9} {'cpu s':>7} {'peak MiB':>9} {'last loss':>9}  tokens/s of torch's")
+    for name in chosen.contestants:
+        middle = {key: statistics.median(one[name][key] for one in rounds) for key in ("wall", "cpu", "rss", "loss")}
+        ratios = [one["torch"]["wall"] / one[name]["wall"] for one in rounds if "torch" in one]
+        shown = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+        speed = BATCH * LENGTH / middle["wall"]
+        print(
+            f"{name:8} {middle['wall']:8.3f} {speed:9.0f} {middle['cpu']:7.2f} {middle['rss']:9.0f} "
+            f"{middle['loss']:9.4f}  {shown}"
+        )
+
+
+if __name__ == "__main__":
+    main()
