@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import jaxtyping
 
-# Array annotations are checked, shapes included, wherever a test calls one of these packages.
-jaxtyping.install_import_hook(["reasoning.kernels", "reasoning.objectives", "reasoning.models"], "beartype.beartype")
+# Array annotations are checked, shapes included, wherever a test calls one of these packages; kernels check their own.
+jaxtyping.install_import_hook(["reasoning.objectives", "reasoning.models"], "beartype.beartype")
 
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 

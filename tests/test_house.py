@@ -12,7 +12,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax.numpy as jnp
+import jaxtyping
 import pytest
+
+from reasoning.objectives.divergence import k3
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
@@ -268,3 +272,8 @@ def test_every_dependency_of_pyproject_is_pinned(name, extra):
     wanted = PROJECT["project"]["dependencies"] + (PROJECT["project"]["optional-dependencies"][extra] if extra else [])
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in wanted}
     check_none(sorted(names - {pin.split("==")[0] for pin in pins(name)}))
+
+
+def test_array_annotations_are_checked_while_tests_run():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        k3(jnp.zeros((2, 3)), jnp.zeros((2, 4)))
