@@ -54,8 +54,8 @@ def ours(devices: int, steps: int) -> dict[str, float]:
     from reasoning.training.batches import token_batch
     from reasoning.training.losses import supervised
     from reasoning.training.optimizers import AdamW
-    from reasoning.training.state import new_state
     from reasoning.training.program import build_step
+    from reasoning.training.state import new_state
 
     mesh = meshes.build_mesh(meshes.MeshShape())
     config = ModelConfig(

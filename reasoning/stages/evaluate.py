@@ -12,6 +12,7 @@ import numpy as np
 from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
+from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Range
@@ -56,6 +57,7 @@ class Evaluate:
                 part = self.examine(artifact, context)
                 if jax.process_index() == 0:
                     write_atomic(file, json.dumps(part))
+                wait_for_all(str(file))
             context.report(Progress(self.name, number + 1, len(artifacts), {}))
             signal = context.stop(number + 1)
             if signal is not None and number + 1 < len(artifacts):
