@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_stages import Surroundings, tune, work
@@ -32,7 +33,7 @@ def first_loss(base: Artifact, examples: Artifact, length: int | None) -> float:
     mesh = Surroundings().context().mesh
     model = model_of(base, mesh)
     params = params_of(base, model, mesh)
-    hidden, _ = model.hidden_states(params, rows["tokens"], rows["positions"], rows["segments"])
+    hidden, _ = model.hidden_states(params, *(jnp.asarray(rows[name]) for name in ("tokens", "positions", "segments")))
     logits = np.asarray(hidden, np.float64) @ np.asarray(model.unembedding(params), np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     learnt = [

@@ -1,0 +1,228 @@
+"""GRPO: it learns what is rewarded, its numbers are those of its rollouts, and its variations do what they say."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import full_softmax
+import jax
+import numpy as np
+import pytest
+from tiny_stages import NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, quiz, reinforce, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.data.tokenizer import UNKNOWN_ID
+from reasoning.generation.engine import Rollouts
+from reasoning.objectives.advantages import group_mean, group_normalized
+from reasoning.stages.grpo import GRPO, RolloutSource, batch_places, rollout_metrics, total_rewards
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.training.rollouts import every_group
+from reasoning.training.state import TrainState, new_state
+
+TRL_NAMES = {
+    "reward", "reward_std", "frac_reward_zero_std", "completions/mean_length", "completions/clipped_ratio",
+    "clip_ratio/low_mean", "clip_ratio/high_mean", "entropy",
+}  # fmt: skip
+
+
+def length(completions: list[str], **columns: Any) -> list[float]:
+    """A reward that tells completions apart almost always."""
+    return [float(len(text)) for text in completions]
+
+
+def constant(completions: list[str], **columns: Any) -> list[float]:
+    return [0.3] * len(completions)
+
+
+def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainState]:
+    context = Surroundings().context()
+    model = model_of(base, context.mesh)
+    params = params_of(base, model, context.mesh)
+    state = new_state(params, OPTIMIZER.build(4), jax.random.key(0), {})
+    return stage.source(model, tokenizer_of(base), params if stage.kl_coefficient else None, context), state
+
+
+def test_it_learns_what_is_rewarded(base: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    made = work(reinforce(steps=8), tmp_path, {"start": base}, surroundings)
+    rewards = [row["reward"] for row in made.metrics()]
+    assert rewards[0] < 0.6 and np.mean(rewards[-3:]) > 0.9
+    assert made.kind == "checkpoint" and made.hash != base.hash
+    assert [report.values["reward"] for report in surroundings.reports] == rewards
+    assert surroundings.reports[-1].tokens == 8 * 4 * 4 * NEW_TOKENS
+
+
+def test_metrics_have_the_names_of_trl(base: Artifact, tmp_path: Path):
+    rewards = {"rewards": (early_end, length), "reward_weights": (2.0, 0.5)}
+    made = work(reinforce(kl_coefficient=0.1, **rewards), tmp_path, {"start": base})
+    row = made.metrics()[0]
+    assert row.keys() >= TRL_NAMES | {"rewards/early_end/mean", "rewards/length/mean", "kl"}
+    expected = 2 * row["rewards/early_end/mean"] + 0.5 * row["rewards/length/mean"]
+    np.testing.assert_allclose(row["reward"], expected, rtol=1e-6)
+
+
+def test_kl_to_the_start_is_zero_before_the_first_update_and_grows(base: Artifact, tmp_path: Path):
+    loose = work(reinforce(steps=4, kl_coefficient=1e-6), tmp_path / "loose", {"start": base}).metrics()
+    tight = work(reinforce(steps=4, kl_coefficient=20.0), tmp_path / "tight", {"start": base}).metrics()
+    assert abs(loose[0]["kl"]) < 1e-6 and abs(tight[0]["kl"]) < 1e-6
+    assert loose[3]["kl"] > 0.05
+    assert 0 < tight[3]["kl"] < loose[3]["kl"] / 2
+
+
+def test_without_a_coefficient_there_is_no_kl_and_no_reference(base: Artifact, tmp_path: Path):
+    assert all("kl" not in row for row in work(reinforce(), tmp_path, {"start": base}).metrics())
+    source, state = source_and_state(reinforce(), base)
+    batch, _ = source(state, 0)
+    assert batch.reference_log_probs is None and batch.old_log_probs is None
+
+
+def test_several_updates_compare_with_the_policy_that_sampled(base: Artifact, tmp_path: Path):
+    source, state = source_and_state(reinforce(updates=2, temperature=0.7, kl_coefficient=0.1), base)
+    batch, _ = source(state, 0)
+    model = model_of(base, source.mesh)
+    expected = full_softmax.picked_BT(full_softmax.log_probs_BTV(model, state.params, batch.rows, 0.7), batch.rows)
+    mask = np.asarray(batch.rows.mask)
+    assert mask.sum() > 16
+    np.testing.assert_allclose(batch.old_log_probs * mask, expected * mask, atol=1e-4)
+    np.testing.assert_allclose(batch.reference_log_probs * mask, expected * mask, atol=1e-4)
+
+
+def test_only_a_second_update_can_be_clipped(base: Artifact, tmp_path: Path):
+    clips = {"clip_low": 0.0, "clip_high": 0.0}
+    once = work(reinforce(**clips), tmp_path / "once", {"start": base}).metrics()
+    twice = work(reinforce(updates=2, **clips), tmp_path / "twice", {"start": base}).metrics()
+
+    def clipped(row: dict[str, float]) -> float:
+        return row["clip_ratio/low_mean"] + row["clip_ratio/high_mean"]
+
+    assert [clipped(row) for row in once] == [0, 0]
+    assert 0.1 < clipped(twice[0]) <= 0.5  # the mean of a first update without and a second one with clips
+    assert once[0]["reward"] == twice[0]["reward"]  # the same rollouts
+
+
+def test_groups_without_signal_teach_nothing(base: Artifact, tmp_path: Path):
+    idle = work(reinforce(rewards=(constant,)), tmp_path / "idle", {"start": base})
+    assert idle.hash == base.hash
+    row = idle.metrics()[0]
+    assert (row["reward"], row["reward_std"], row["frac_reward_zero_std"], row["grad_norm"]) == (0.3, 0, 1, 0)
+    assert "entropy" not in row  # no token counts, and the entropy of none is not 0
+
+
+def test_selecting_every_group_counts_the_tokens_of_those_without_signal_too(base: Artifact, tmp_path: Path):
+    def half(completions: list[str], **columns: Any) -> list[float]:
+        return [1.0] * 8 + [float(len(text)) for text in completions[8:]]
+
+    everything = work(reinforce(rewards=(constant,), select=every_group), tmp_path, {"start": base})
+    assert everything.metrics()[0]["entropy"] > 1
+    batches = [source_and_state(reinforce(rewards=(half,), **more), base) for more in ({}, {"select": every_group})]
+    (some, _), (every, _) = (source(state, 0) for source, state in batches)
+    masks = [np.asarray(batch.rows.mask).reshape(4, 4, -1) for batch in (some, every)]
+    assert masks[1].any(axis=2).all()
+    np.testing.assert_array_equal(masks[0], masks[1] * np.array([0, 0, 1, 1])[:, None, None])
+    np.testing.assert_allclose([batch.rows.weights.sum() for batch in (some, every)], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("advantage", [group_mean, group_normalized])
+def test_a_batch_carries_the_advantages_of_its_own_completions(base: Artifact, advantage: Any):
+    source, state = source_and_state(reinforce(rewards=(length,), advantage=advantage, select=every_group), base)
+    batch, metrics = source(state, 0)
+    tokenizer = tokenizer_of(base)
+    end, mask = tokenizer.symbol_id("<|end|>"), np.asarray(batch.rows.mask)
+    texts = []
+    for targets, counts in zip(np.asarray(batch.rows.targets), mask, strict=True):
+        completion = np.minimum(targets[counts == 1], tokenizer.vocabulary_size)
+        known = np.where(completion == tokenizer.vocabulary_size, UNKNOWN_ID, completion)
+        texts.append(tokenizer.decode(known[known != end]))
+    rewards = np.array([len(text) for text in texts], np.float64).reshape(4, 4)
+    assert metrics["reward"] == rewards.mean()
+    np.testing.assert_allclose(metrics["completions/mean_length"], mask.sum() / 16)
+    centred = rewards - rewards.mean(1, keepdims=True)
+    scale = 1 if advantage is group_mean else rewards.std(1, ddof=1, keepdims=True) + 1e-4
+    np.testing.assert_allclose(batch.advantages[:, 0], (centred / scale).reshape(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_users_own_reward_works_and_may_not_apply(base: Artifact, tmp_path: Path):
+    def sometimes(prompts: list[str], completions: list[str], kind: list[str], **kwargs: Any) -> list[float | None]:
+        return [None if number % 2 else 1.0 for number, _ in enumerate(kind)]
+
+    rewards = {"rewards": (early_end, sometimes), "reward_weights": (1.0, 4.0)}
+    row = work(reinforce(steps=1, **rewards), tmp_path, {"start": base}).metrics()[0]
+    assert row["rewards/sometimes/mean"] == 1
+    np.testing.assert_allclose(row["reward"], row["rewards/early_end/mean"] + 4 / 2)
+
+
+def test_a_reward_that_returns_too_few_values_stops_the_stage_by_its_name(base: Artifact, tmp_path: Path):
+    def short(completions: list[str], **columns: Any) -> list[float]:
+        return [1.0]
+
+    with pytest.raises(InputError, match="test_grpo.short returned 1 values for 16 completions"):
+        work(reinforce(rewards=(short,)), tmp_path, {"start": base})
+
+
+def test_a_prompt_without_room_is_refused_before_anything_is_sampled(base: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    with pytest.raises(InputError, match="28 new ones make 34, more than the model's context of 32"):
+        work(reinforce(max_new_tokens=28), tmp_path, {"start": base}, surroundings)
+    assert surroundings.reports == []
+
+
+def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
+    mesh = build_mesh(MeshShape(data=4, tensor=2))
+    reinforce(prompts=2, group=6, microbatches=3).check(mesh)
+    with pytest.raises(InputError, match="zero: 3 prompts x group 6 = 18 rows can't be shared evenly by 4 data-par"):
+        reinforce(prompts=3, group=6).check(mesh)
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(InputError, match="1 rewards have 2 reward_weights; give one weight a reward"):
+        reinforce(reward_weights=(1.0, 2.0))
+    with pytest.raises(InputError, match="0 rewards have 0 reward_weights"):
+        reinforce(rewards=(), reward_weights=())
+    with pytest.raises(InputError, match="rewards has two functions named early_end"):
+        reinforce(rewards=(early_end, early_end), reward_weights=(1.0, 1.0))
+
+
+def test_a_problem_that_comes_twice_in_a_batch_is_answered_anew(base: Artifact):
+    source, state = source_and_state(reinforce(problems=replace(TRAIN, count=2)), base)
+    batch, _ = source(state, 0)
+    tokens = np.asarray(batch.rows.tokens).reshape(4, 4, -1)
+    prompts = [group[0, :6].tolist() for group in tokens]
+    pairs = [(a, b) for a in range(4) for b in range(a) if prompts[a] == prompts[b]]
+    assert pairs and not any(np.array_equal(tokens[a], tokens[b]) for a, b in pairs)
+    assert batch_places(3) == [0, 1, 2]
+
+
+def test_microbatches_change_no_loss(base: Artifact, tmp_path: Path):
+    whole = work(reinforce(), tmp_path / "whole", {"start": base}).metrics()
+    parts = work(reinforce(microbatches=2), tmp_path / "parts", {"start": base}).metrics()
+    np.testing.assert_allclose([row["loss"] for row in whole], [row["loss"] for row in parts], atol=1e-5)
+
+
+def test_probes_are_asked_when_due(base: Artifact, tmp_path: Path):
+    made = work(reinforce(steps=3, probe=quiz(), probe_every=2), tmp_path, {"start": base})
+    assert [row["step"] for row in made.metrics() if "probe/strict" in row] == [2, 3]
+
+
+def test_group_metrics_are_means_over_groups_with_the_sample_deviation():
+    rewards = np.array([[0.1, 0.1, 0.1], [0.0, 1.0, 0.0]])
+    empty = np.zeros((2, 3, 1))
+    rollouts = Rollouts(empty, empty, np.array([[1, 2, 3], [4, 5, 6]]), np.eye(2, 3, dtype=bool))
+    metrics = rollout_metrics(rollouts, {"own": np.array([[np.nan, 2, 4], [np.nan] * 3])}, rewards)
+    assert metrics["reward_std"] == pytest.approx(np.std([0, 1, 0], ddof=1) / 2)
+    assert metrics["frac_reward_zero_std"] == 0.5  # three times 0.1 is equal, though their mean is not 0.1
+    assert metrics["rewards/own/mean"] == 3 and metrics["completions/mean_length"] == 3.5
+    assert metrics["completions/clipped_ratio"] == pytest.approx(1 / 3)
+    never = rollout_metrics(rollouts, {"own": np.full((2, 3), np.nan)}, rewards)
+    assert np.isnan(never["rewards/own/mean"])
+
+
+def test_the_total_reward_is_the_weighted_sum_of_those_that_apply():
+    values = {"a": np.array([[1.0, np.nan]]), "b": np.array([[0.5, 2.0]])}
+    np.testing.assert_array_equal(total_rewards((2.0, 10.0), values), [[7, 20]])
+
+
+def test_the_plan_counts_completions():
+    plan = reinforce().plan()
+    assert plan == {"steps": 2, "completions": 32, "sampled tokens at most": 32 * NEW_TOKENS}

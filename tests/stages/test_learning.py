@@ -1,0 +1,106 @@
+"""What all learning stages share: several updates a batch, probes, checks of rows, and what a hash leaves out."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+from tiny_stages import BASE, Surroundings, quiz, reinforce, tune, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.prng import stage_key
+from reasoning.pipeline.graph import build
+from reasoning.pipeline.identity import Origin, identities
+from reasoning.stages.exam import ask, exam_engine
+from reasoning.stages.learning import check_rows, repeated
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
+
+
+def hash_of(stage: Any) -> str:
+    return identities(build((stage,)), 0, {}, Origin())[stage.name].hash
+
+
+@pytest.mark.parametrize("stage", [BASE, tune(), reinforce()], ids=lambda stage: stage.name)
+def test_probes_and_patience_change_no_hash_and_what_trains_does(stage: Any):
+    watched = replace(stage, probe=quiz(), probe_every=2, skips_allowed=3)
+    assert hash_of(watched) == hash_of(stage)
+    slower = replace(stage.optimizer, learning_rate=1e-4)
+    changed = [replace(stage, steps=7), replace(stage, microbatches=2), replace(stage, optimizer=slower)]
+    assert len({hash_of(other) for other in (stage, *changed)}) == 4
+
+
+def test_a_probe_changes_no_parameter_and_its_values_land_in_the_steps_that_are_due(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    inputs = {"start": base, "data": examples}
+    surroundings = Surroundings()
+    watched = work(tune(probe=quiz(), probe_every=4), tmp_path / "watched", inputs, surroundings)
+    rows = watched.metrics()
+    names = {"probe/strict", "probe/lenient", "probe/tagged", "probe/mean_length"}
+    assert [row["step"] for row in rows if names <= row.keys()] == [4, 6]
+    assert not any(names & row.keys() for row in rows if row["step"] not in (4, 6))
+    assert [report.step for report in surroundings.reports if "probe/strict" in report.values] == [4, 6]
+    assert watched.hash == work(tune(), tmp_path / "alone", inputs).hash
+
+
+def test_a_probe_tells_the_scores_of_the_parameters_that_it_was_asked_at(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    made = work(tune(probe=quiz(), probe_every=6), tmp_path, {"start": base, "data": examples})
+    mesh = Surroundings().context().mesh
+    model, tokenizer = model_of(made, mesh), tokenizer_of(made)
+    engine = exam_engine(quiz(), model, mesh, tokenizer, 3)
+    weights = engine.publish(params_of(made, model, mesh))
+    answers = ask(quiz(), engine, weights, tokenizer, stage_key(0, "sft/probe"), 1.0)
+    last = made.metrics()[-1]
+    assert last["probe/mean_length"] == answers.lengths.mean()
+    assert last["probe/lenient"] == answers.scores["lenient"].mean()
+
+
+def test_a_probe_that_is_never_due_is_never_asked(base: Artifact, examples: Artifact, tmp_path: Path):
+    made = work(tune(steps=1, probe=quiz()), tmp_path, {"start": base, "data": examples})
+    assert not any(name.startswith("probe/") for row in made.metrics() for name in row)
+
+
+def test_a_probe_that_does_not_fit_is_refused_before_training(base: Artifact, examples: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    stage = tune(probe=quiz(max_new_tokens=29), probe_every=6)
+    with pytest.raises(InputError, match="more than the model's context of 32"):
+        work(stage, tmp_path, {"start": base, "data": examples}, surroundings)
+    assert surroundings.reports == []
+
+
+def test_several_updates_give_the_means_of_their_metrics_and_the_last_count_of_skips():
+    def step(state: Any, frozen: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        state = state + 1
+        one = jnp.ones(())
+        return state, {"entropy": (batch * state, 4 * one), "loss": (state, one), "skipped": (state, one)}
+
+    state, sums = repeated(step, 3)(jnp.float32(0), {}, jnp.float32(8))
+    means = {name: float(total / count) for name, (total, count) in sums.items()}
+    assert float(state) == 3 and means == {"entropy": 8 * 2 / 4, "loss": 2, "skipped": 3}
+    assert repeated(step, 1) is step
+
+
+def test_rows_that_the_devices_can_not_share_are_refused_with_all_numbers():
+    mesh = build_mesh(MeshShape(data=2, fsdp=2, tensor=2))
+    check_rows("zero", 24, 3, mesh, "24 rows")
+    with pytest.raises(InputError) as complaint:
+        check_rows("zero", 20, 2, mesh, "5 prompts x group 4 = 20 rows")
+    assert str(complaint.value) == (
+        "stage zero: 5 prompts x group 4 = 20 rows can't be shared evenly by 2 microbatches on 4 data-parallel "
+        "devices; make them a multiple of 8, or change microbatches or the mesh"
+    )
+
+
+def test_a_damaged_parent_is_refused_and_not_trained_on(base: Artifact, examples: Artifact, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(base.path, copy)
+    (copy / "checkpoint" / "manifest.json").unlink()
+    with pytest.raises(InputError, match="manifest.json does not exist"):
+        work(tune(), tmp_path, {"start": replace(base, path=copy), "data": examples})
+    assert not (tmp_path / "sft" / "metrics.jsonl").exists()
