@@ -78,7 +78,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     remaining = _serialize(rows, columns)
     template = tfds.core.ShardedFileTemplate(
         dataset_name=NAME,
-        data_dir=tfds.core.as_path(partial),
+        data_dir=tfds.core.Path(partial),
         split=SPLIT,
         filetype_suffix="array_record",
         template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
