@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -125,7 +126,8 @@ def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, sca
     rest = sharding.tokens
     if scatter and sharding.embed_axis is not None:
         rest = tuple(name for name in rest if name != sharding.embed_axis)
-        gradient = pad_to(gradient, 0, sharding.size(sharding.embed_axis))
+        # Row-major, or XLA transposes the whole float32 sum, and the optimizer's moments, for a tied embedding's sake.
+        gradient = with_layout_constraint(pad_to(gradient, 0, sharding.size(sharding.embed_axis)), Layout((0, 1)))
         gradient = lax.psum_scatter(gradient, sharding.embed_axis, scatter_dimension=0, tiled=True)
     return lax.psum(gradient, rest) if rest else gradient
 
