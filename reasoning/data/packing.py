@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, without_notes
 from reasoning.data.documents import Document
 from reasoning.data.records import write_records
 from reasoning.data.tokenizer import Tokenizer
@@ -99,12 +99,13 @@ def pack(
     document without tokens, where the packer cuts a document with a prompt (``concat_then_split`` does), and where no
     token is left to learn.
     """
-    for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, tally)), length):
-        row = _row(packed, tally)
-        tally.rows += 1
-        tally.tokens += int(np.count_nonzero(row["segments"]))
-        tally.learnt += int(row["loss_mask"].sum())
-        yield row
+    with without_notes():
+        for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, tally)), length):
+            row = _row(packed, tally)
+            tally.rows += 1
+            tally.tokens += int(np.count_nonzero(row["segments"]))
+            tally.learnt += int(row["loss_mask"].sum())
+            yield row
     if not tally.learnt:
         raise InputError(
             f"of {tally.documents} documents ({tally.dropped} longer than {length} tokens and dropped) no token is "

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, without_notes
 from reasoning.core.files import parse_json
 from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat import ChatFormat
@@ -249,4 +249,9 @@ def mix(sources: Sequence[Source], chat: ChatFormat, seed: int) -> Documents:
     parts = [source.documents(chat, seed) for source in sources]
     plan = Interleaved([len(part) for part in parts], [source.weight for source in sources])
     mixed = grain.MapDataset.select_from_datasets([grain.MapDataset.source(part) for part in parts], plan)
-    return Documents(len(plan), lambda index: cast(Document, mixed[index]))
+
+    def make(index: int) -> Document:
+        with without_notes():
+            return cast(Document, mixed[index])
+
+    return Documents(len(plan), make)

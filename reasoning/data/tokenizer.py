@@ -153,15 +153,17 @@ def train_tokenizer(
     a small corpus may not have that many pieces (``Tokenizer.vocabulary_size`` tells).
 
     Raises InputError for no texts, for a limit too small (with the least possible one), for repeated, empty or spaced
-    symbols. Source: SentencePiece, arXiv 1808.06226; BPE, arXiv 1508.07909; unigram, arXiv 1804.10959.
+    symbols, and whatever InputError the texts raise. Source: SentencePiece, arXiv 1808.06226; BPE, arXiv 1508.07909;
+    unigram, arXiv 1804.10959.
     """
     wanted = [*symbols, *extra_symbols]
     _check_symbols(wanted)
     characters: set[str] = {SPACE_MARK} if byte_fallback else set()
+    failures: list[InputError] = []
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_watch(texts, wanted, characters),
+            sentence_iterator=_watch(texts, wanted, characters, failures),
             model_writer=model,
             model_type=kind,
             vocab_size=vocabulary_size,
@@ -184,6 +186,8 @@ def train_tokenizer(
             minloglevel=2,
         )
     except RuntimeError as error:
+        if failures:
+            raise failures[0] from None
         _check_size(vocabulary_size, wanted, characters, byte_fallback)
         raise InputError(f"sentencepiece can't train a {kind} vocabulary of {vocabulary_size}: {error}") from None
     _check_size(vocabulary_size, wanted, characters, byte_fallback)
@@ -199,13 +203,22 @@ def _check_symbols(symbols: Sequence[str]) -> None:
         raise InputError(f"symbols are listed twice: {', '.join(map(repr, repeated))}; list each once")
 
 
-def _watch(texts: Iterable[str], symbols: Sequence[str], characters: set[str]) -> Iterator[str]:
-    """Pass texts on and note every character outside the symbols: these are what the vocabulary must hold."""
+def _watch(
+    texts: Iterable[str], symbols: Sequence[str], characters: set[str], failures: list[InputError]
+) -> Iterator[str]:
+    """Pass texts on and note every character outside the symbols: these are what the vocabulary must hold.
+
+    An InputError of the texts is noted too: sentencepiece makes an internal error of it, with a traceback for a text.
+    """
     longest_first = sorted(symbols, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-    for text in texts:
-        characters.update(pattern.sub("", text).replace(" ", SPACE_MARK))
-        yield text
+    try:
+        for text in texts:
+            characters.update(pattern.sub("", text).replace(" ", SPACE_MARK))
+            yield text
+    except InputError as error:
+        failures.append(error)
+        raise
 
 
 def _check_size(size: int, symbols: Sequence[str], characters: set[str], byte_fallback: bool) -> None:

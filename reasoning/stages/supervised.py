@@ -11,7 +11,7 @@ import jax
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, without_notes
 from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import Row, keep_rows, read_records
@@ -73,7 +73,9 @@ class RowSource:
 
     def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
         """The next batch."""
-        return self.build(meshes.to_global(self.mesh, next(self.batches))), {}
+        with without_notes():
+            rows = next(self.batches)
+        return self.build(meshes.to_global(self.mesh, rows)), {}
 
 
 def train_on_rows(

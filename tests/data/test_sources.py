@@ -216,6 +216,14 @@ def test_a_mix_can_be_read_by_number_and_by_grain():
     assert mixed[4] == list(mixed)[4]
 
 
+def test_bad_input_in_a_mix_is_told_without_words_about_its_machinery(tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"text": \n')
+    mixed = mix([Named("a", 2, 1.0), Jsonl(str(tmp_path / "bad.jsonl"))], CHAT, 0)
+    with pytest.raises(InputError, match="bad.jsonl:2: not JSON") as complaint:
+        list(mixed)
+    assert not hasattr(complaint.value, "__notes__")
+
+
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
 def test_a_mix_refuses_no_sources_and_weights_that_are_not_positive(weight):
     with pytest.raises(InputError, match="no sources"):

@@ -179,6 +179,15 @@ def test_no_text_to_train_on_is_refused(texts):
         train(texts)
 
 
+def test_bad_input_among_the_texts_is_passed_on_as_it_is():
+    def texts():
+        yield "abc"
+        raise InputError("corpus.jsonl:2: not JSON")
+
+    with pytest.raises(InputError, match=r"^corpus.jsonl:2: not JSON$"):
+        train(texts())
+
+
 @pytest.mark.parametrize(
     ("extra", "match"),
     [(("<think>",), "twice: '<think>'"), (("a b",), "white space; change 'a b'"), (("",), "change ''")],

@@ -1,13 +1,15 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.core.artifact import Stage
 from reasoning.core.errors import InputError
-from reasoning.pipeline.graph import build, check_names, downstream
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.pipeline.graph import build, check_fit, check_names, downstream
 
 
 @dataclass(frozen=True)
@@ -106,3 +108,22 @@ def test_downstream_is_what_is_made_from_a_stage_and_nothing_else():
 def test_a_mistyped_stage_gets_a_suggestion():
     with pytest.raises(InputError, match="--only zeroo: .*did you mean 'zero'"):
         check_names(build((Part("zero"),)), ("zeroo",), "--only")
+
+
+@dataclass(frozen=True)
+class Choosy(Part):
+    """A stage that wants a mesh of its own size."""
+
+    size: int = 1
+
+    def check(self, mesh: Any) -> None:
+        if mesh.size != self.size:
+            raise InputError(f"{self.name} wants {self.size} devices, not {mesh.size}")
+
+
+def test_stages_that_can_tell_are_asked_whether_they_fit_the_mesh():
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    base = Part("base")
+    check_fit(build((base, Choosy("zero", start=base))), mesh)
+    with pytest.raises(InputError, match="zero wants 2 devices, not 1"):
+        check_fit(build((base, Choosy("zero", start=base, size=2))), mesh)

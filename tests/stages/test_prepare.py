@@ -11,8 +11,9 @@ from tiny_stages import CORPUS, DEMONSTRATIONS, LENGTH, Surroundings, work
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat import ChatFormat
+from reasoning.data.packing import Packer, concat_then_split, first_fit
 from reasoning.data.records import read_records, take_rows
-from reasoning.data.sources import Generated
+from reasoning.data.sources import Generated, Jsonl
 from reasoning.stages.saved import tokenizer_of
 
 
@@ -106,3 +107,13 @@ def test_plain_documents_of_an_own_writer_make_a_corpus_of_their_own(tmp_path: P
     tokenizer = tokenizer_of(made)
     assert tokenizer.vocabulary_size == 2 + 9 + 3  # padding, unknown, the chat's symbols, a b c
     assert made.results["tokens"] == sum(2 + 3 * (1 + index % 3) for index in range(9))
+
+
+@pytest.mark.parametrize("packer", [first_fit, concat_then_split])
+def test_a_bad_line_is_told_by_file_and_line_and_nothing_else(corpus: Artifact, tmp_path: Path, packer: Packer):
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"text": "1+1=2"}\n{"text": 3}\n')
+    stage = replace(DEMONSTRATIONS, sources=(Jsonl(str(file)),), packer=packer)
+    with pytest.raises(InputError, match="lines.jsonl:2, text: expected .* got '3'$") as complaint:
+        work(stage, tmp_path, {"tokenizer": corpus})
+    assert not hasattr(complaint.value, "__notes__")

@@ -5,12 +5,13 @@ Shapes: B rows, T time, V vocabulary.
 
 from typing import Any
 
+import jax
 import numpy as np
 
 
 def log_probs_BTV(model: Any, params: Any, rows: Any, temperature: float = 1.0) -> np.ndarray:
     """The log-softmax [B, T, V] of the model's logits, divided by the temperature, at every place of ``rows``."""
-    hidden_BTD, _ = model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
+    hidden_BTD, _ = jax.jit(model.hidden_states)(params, rows.tokens, rows.positions, rows.segments)
     head_DV = np.asarray(model.unembedding(params), np.float64)
     logits_BTV = np.asarray(hidden_BTD, np.float64) @ head_DV / temperature
     logits_BTV -= logits_BTV.max(-1, keepdims=True)

@@ -1,0 +1,19 @@
+import pytest
+
+from reasoning.core.errors import InputError, without_notes
+
+
+def test_bad_input_passes_without_what_others_have_added_to_it():
+    error = InputError("a.jsonl:3: not JSON; mend the line")
+    error.add_note("For simplicity, a library has removed its frames.")
+    with pytest.raises(InputError) as passed, without_notes():
+        raise error
+    assert str(passed.value) == str(error) and not hasattr(passed.value, "__notes__")
+
+
+def test_other_errors_pass_as_they_are():
+    error = ValueError("a bug")
+    error.add_note("with a note")
+    with pytest.raises(ValueError, match="a bug") as passed, without_notes():
+        raise error
+    assert passed.value is error

@@ -1,0 +1,211 @@
+"""The composed losses against the papers' formulas in float64 numpy, over a real model's whole logits.
+
+Shapes: B rows, T time, V vocabulary.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import full_softmax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import three_steps
+
+from reasoning.kernels.token_log_probs import TokenLogProbs
+from reasoning.models.model import build_model
+from reasoning.objectives.advantages import group_mean
+from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
+from reasoning.training.batches import PolicyBatch, token_batch
+from reasoning.training.losses import policy, score, supervised
+from reasoning.training.rollouts import assemble, every_group
+
+MODEL = build_model(three_steps.CONFIG)
+GROUP, NEW = three_steps.GROUP, three_steps.NEW
+KEY = jax.random.key(0)
+CLIP_LOW, CLIP_HIGH, BETA = 0.15, 0.3, 0.04
+
+
+@pytest.fixture(scope="module")
+def params() -> Any:
+    return jax.jit(MODEL.init)(jax.random.key(0))
+
+
+def on_device(rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(value) for name, value in rows.items()}
+
+
+def weights_by_formula(name: str, mask: np.ndarray) -> np.ndarray:
+    """The weights of the papers' sums, one row and one token at a time."""
+    weights = np.zeros(mask.shape)
+    rows, tokens = sum(bool(row.any()) for row in mask), mask.sum()
+    for row, place in np.argwhere(mask == 1):
+        weights[row, place] = {
+            "token_mean": 1 / tokens,  # DAPO, eq. 12
+            "sequence_mean": 1 / (rows * mask[row].sum()),  # GRPO, eq. 3
+            "constant_length": 1 / (len(mask) * NEW),  # Dr. GRPO, section 3.2
+        }[name]
+    return weights
+
+
+AGGREGATIONS = [token_mean, sequence_mean, constant_length]
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATIONS)
+def test_the_supervised_loss_is_the_weighted_cross_entropy_of_whole_logits(params: Any, aggregate: Any):
+    batch = token_batch(on_device(three_steps.token_rows()), aggregate, NEW)
+    loss, sums, _ = jax.jit(supervised(MODEL))(params, {}, {}, batch, KEY)
+    log_probs = full_softmax.log_probs_BTV(MODEL, params, batch)
+    picked, entropy, mask = full_softmax.picked_BT(log_probs, batch), full_softmax.entropy_BT(log_probs), batch.mask
+    expected = -(weights_by_formula(aggregate.__name__, np.asarray(mask)) * picked).sum()
+    np.testing.assert_allclose(loss, expected, rtol=2e-6)
+    check_sums(sums, {"cross_entropy": -picked, "entropy": entropy}, np.asarray(mask))
+
+
+def check_sums(sums: dict[str, Any], expected: dict[str, np.ndarray], mask: np.ndarray) -> None:
+    """Sums and counts over the tokens that count."""
+    assert sums.keys() == expected.keys()
+    for name, values in expected.items():
+        total, count = sums[name]
+        np.testing.assert_allclose(total, (values * mask).sum(), rtol=1e-5, atol=1e-5, err_msg=name)
+        assert count == mask.sum()
+
+
+def rollouts(aggregate: Any, advantage: Any = group_mean) -> PolicyBatch:
+    """Sixteen completions of four prompts, of all lengths from 1 to 24; one group's rewards are all equal."""
+    rows, rewards = three_steps.rollout_rows()
+    return assemble(
+        on_device(rows),
+        jnp.asarray(rewards),
+        samples=GROUP,
+        advantage=advantage,
+        select=every_group,
+        aggregate=aggregate,
+        length=NEW,
+    )
+
+
+def off_policy(params: Any, aggregate: Any, temperature: float) -> tuple[PolicyBatch, np.ndarray]:
+    """Rollouts of another policy than ``params``, with advantages of both signs, and the log-probabilities now."""
+    batch = rollouts(aggregate)
+    log_probs = full_softmax.log_probs_BTV(MODEL, params, batch.rows, temperature)
+    picked = full_softmax.picked_BT(log_probs, batch.rows)
+    generator = np.random.default_rng(5)
+    old = picked + generator.normal(0, 0.4, picked.shape)
+    reference = picked + generator.normal(0, 0.5, picked.shape)
+    advantages = generator.normal(0, 1, picked.shape)
+    batch = replace(
+        batch,
+        advantages=jnp.asarray(advantages, jnp.float32),
+        old_log_probs=jnp.asarray(old, jnp.float32),
+        reference_log_probs=jnp.asarray(reference, jnp.float32),
+    )
+    return batch, log_probs
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("aggregate", AGGREGATIONS)
+def test_the_policy_loss_is_the_clipped_surrogate_with_kl_of_the_papers(
+    params: Any, aggregate: Any, temperature: float
+):
+    batch, log_probs = off_policy(params, aggregate, temperature)
+    loss_fn = policy(MODEL, clip_low=CLIP_LOW, clip_high=CLIP_HIGH, kl_coefficient=BETA, temperature=temperature)
+    loss, sums, _ = jax.jit(loss_fn)(params, {}, {}, batch, KEY)
+
+    mask = np.asarray(batch.rows.mask)
+    new = full_softmax.picked_BT(log_probs, batch.rows)
+    old, reference, advantages = (
+        np.asarray(leaf, np.float64) for leaf in (batch.old_log_probs, batch.reference_log_probs, batch.advantages)
+    )
+    ratio = np.exp(new - old)
+    clipped = np.clip(ratio, 1 - CLIP_LOW, 1 + CLIP_HIGH)
+    objective = np.minimum(ratio * advantages, clipped * advantages)  # PPO, eq. 7; GRPO, eq. 3; DAPO, eq. 10
+    divergence = np.exp(reference - new) - (reference - new) - 1  # GRPO, eq. 4
+    expected = -(weights_by_formula(aggregate.__name__, mask) * (objective - BETA * divergence)).sum()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+    low, high = (ratio < 1 - CLIP_LOW) & (advantages < 0), (ratio > 1 + CLIP_HIGH) & (advantages > 0)
+    assert (low * mask).sum() > 5 and (high * mask).sum() > 5
+    entropy = full_softmax.entropy_BT(log_probs)
+    named = {"entropy": entropy, "kl": divergence, "clip_ratio/low_mean": low, "clip_ratio/high_mean": high}
+    check_sums(sums, named, mask)
+
+
+def test_no_reference_means_no_kl_term(params: Any):
+    batch, log_probs = off_policy(params, token_mean, 1.0)
+    batch = replace(batch, reference_log_probs=None)
+    loss_fn = policy(MODEL, clip_low=CLIP_LOW, clip_high=CLIP_HIGH, kl_coefficient=BETA, temperature=1.0)
+    loss, sums, _ = jax.jit(loss_fn)(params, {}, {}, batch, KEY)
+    ratio = np.exp(full_softmax.picked_BT(log_probs, batch.rows) - np.asarray(batch.old_log_probs, np.float64))
+    advantages = np.asarray(batch.advantages, np.float64)
+    objective = np.minimum(ratio * advantages, np.clip(ratio, 1 - CLIP_LOW, 1 + CLIP_HIGH) * advantages)
+    weights = weights_by_formula("token_mean", np.asarray(batch.rows.mask))
+    np.testing.assert_allclose(loss, -(weights * objective).sum(), rtol=1e-5)
+    assert "kl" not in sums
+
+
+def scores_of(params: Any, batch: PolicyBatch, temperature: float) -> TokenLogProbs:
+    return jax.jit(lambda params, rows: score(MODEL, params, rows, temperature))(params, batch.rows)
+
+
+def reinforce_gradient(params: Any, batch: PolicyBatch, rewards: np.ndarray, temperature: float) -> Any:
+    """Minus the policy gradient of Williams 1992 with the group's mean as baseline, over rows x longest completion.
+
+    Written over plain logits and JAX's own log-softmax, one row at a time.
+    """
+    baseline = rewards.reshape(-1, GROUP).mean(axis=1).repeat(GROUP)
+
+    def log_likelihoods(params: Any) -> jax.Array:
+        rows = batch.rows
+        hidden, _ = MODEL.hidden_states(params, rows.tokens, rows.positions, rows.segments)
+        log_probs = jax.nn.log_softmax(hidden @ MODEL.unembedding(params) / temperature, axis=-1)
+        picked = jnp.take_along_axis(log_probs, rows.targets[..., None], axis=-1)[..., 0]
+        return jnp.sum(picked * rows.mask, axis=1)
+
+    def objective(params: Any) -> jax.Array:
+        return jnp.sum((rewards - baseline) * log_likelihoods(params)) / (len(rewards) * NEW)
+
+    return jax.tree.map(jnp.negative, jax.jit(jax.grad(objective))(params))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_on_policy_its_gradient_is_reinforce_with_the_group_as_baseline(params: Any, temperature: float):
+    batch = rollouts(constant_length)
+    _, rewards = three_steps.rollout_rows()
+    expected = reinforce_gradient(params, batch, rewards, temperature)
+    loss_fn = policy(MODEL, clip_low=0.2, clip_high=0.2, kl_coefficient=0.0, temperature=temperature)
+    on_policy = jax.jit(jax.grad(lambda params, batch: loss_fn(params, {}, {}, batch, KEY)[0]))
+    ours = on_policy(params, batch)
+    norm = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(expected)))
+    assert norm > 0.01
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * norm), ours, expected)
+    scored = replace(batch, old_log_probs=scores_of(params, batch, temperature).log_prob_BT)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * norm), on_policy(params, scored), expected)
+
+
+def test_the_scoring_pass_gives_log_probabilities_at_the_temperature_that_sampled(params: Any):
+    batch = rollouts(token_mean)
+    scores = scores_of(params, batch, 0.5)
+    log_probs = full_softmax.log_probs_BTV(MODEL, params, batch.rows, 0.5)
+    mask = np.asarray(batch.rows.mask)
+    np.testing.assert_allclose(
+        scores.log_prob_BT * mask, full_softmax.picked_BT(log_probs, batch.rows) * mask, atol=2e-5
+    )
+    np.testing.assert_allclose(scores.entropy_BT * mask, full_softmax.entropy_BT(log_probs) * mask, atol=2e-5)
+
+
+def test_tokens_outside_the_mask_change_nothing(params: Any):
+    batch, _ = off_policy(params, token_mean, 1.0)
+    loss_fn = policy(MODEL, clip_low=CLIP_LOW, clip_high=CLIP_HIGH, kl_coefficient=BETA, temperature=1.0)
+    outside = 1 - batch.rows.mask
+    spoilt = replace(
+        batch,
+        advantages=batch.advantages + 7 * outside,
+        old_log_probs=batch.old_log_probs - 3 * outside,
+        reference_log_probs=batch.reference_log_probs + 2 * outside,
+    )
+    value = jax.jit(jax.value_and_grad(lambda params, batch: loss_fn(params, {}, {}, batch, KEY)[0]))
+    (loss, gradient), (other, other_gradient) = value(params, batch), value(params, spoilt)
+    np.testing.assert_allclose(loss, other, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), gradient, other_gradient)
