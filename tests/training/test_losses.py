@@ -14,6 +14,7 @@ import pytest
 import three_steps
 
 from reasoning.kernels.token_log_probs import TokenLogProbs
+from reasoning.models.config import Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.advantages import group_mean
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
@@ -21,7 +22,7 @@ from reasoning.training.batches import PolicyBatch, token_batch
 from reasoning.training.losses import policy, score, supervised
 from reasoning.training.rollouts import assemble, every_group
 
-MODEL = build_model(three_steps.CONFIG)
+MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
 GROUP, NEW = three_steps.GROUP, three_steps.NEW
 KEY = jax.random.key(0)
 CLIP_LOW, CLIP_HIGH, BETA = 0.15, 0.3, 0.04
@@ -169,9 +170,8 @@ def reinforce_gradient(params: Any, batch: PolicyBatch, rewards: np.ndarray, tem
     return jax.tree.map(jnp.negative, jax.jit(jax.grad(objective))(params))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_on_policy_its_gradient_is_reinforce_with_the_group_as_baseline(params: Any, temperature: float):
-    batch = rollouts(constant_length)
+def test_on_policy_its_gradient_is_reinforce_with_the_group_as_baseline(params: Any):
+    batch, temperature = rollouts(constant_length), 0.7
     _, rewards = three_steps.rollout_rows()
     expected = reinforce_gradient(params, batch, rewards, temperature)
     loss_fn = policy(MODEL, clip_low=0.2, clip_high=0.2, kl_coefficient=0.0, temperature=temperature)
@@ -205,7 +205,6 @@ def test_tokens_outside_the_mask_change_nothing(params: Any):
         old_log_probs=batch.old_log_probs - 3 * outside,
         reference_log_probs=batch.reference_log_probs + 2 * outside,
     )
-    value = jax.jit(jax.value_and_grad(lambda params, batch: loss_fn(params, {}, {}, batch, KEY)[0]))
-    (loss, gradient), (other, other_gradient) = value(params, batch), value(params, spoilt)
+    (loss, sums, _), (other, other_sums, _) = (jax.jit(loss_fn)(params, {}, {}, one, KEY) for one in (batch, spoilt))
     np.testing.assert_allclose(loss, other, rtol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), gradient, other_gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sums, other_sums)
