@@ -1,27 +1,38 @@
 """TPU topologies on machines without a TPU: real device descriptions that programs are compiled for ahead of time."""
 
 import importlib.util
-from collections.abc import Sequence
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import jax
 from jax.experimental import topologies
 
 from reasoning.core.errors import InputError
 
+DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
+"""Generation of chips -> dimensions of its network. libtpu itself takes more, and so plans for what doesn't exist."""
+
+PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+SOLIDS = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")
+
+
+def chips(shape: str) -> int:
+    """How many chips a shape such as 4x4 has."""
+    return math.prod(int(size) for size in shape.split("x"))
+
+
 CLOUD_NAMES = {
-    "v5litepod-1": "v5e:1x1",
-    "v5litepod-4": "v5e:2x2",
-    "v5litepod-16": "v5e:4x4",
-    "v5litepod-256": "v5e:16x16",
-    "v6e-4": "v6e:2x2",
-    "v6e-256": "v6e:16x16",
-    "v4-8": "v4:2x2x1",
-    "v5p-8": "v5p:2x2x1",
-    "v5p-128": "v5p:4x4x4",
-    "v5p-512": "v5p:8x8x4",
-    "tpu7x-8": "tpu7x:2x2x1",
+    **{f"v5litepod-{chips(shape)}": f"v5e:{shape}" for shape in PLANES},
+    **{f"v6e-{chips(shape)}": f"v6e:{shape}" for shape in PLANES},
+    **{f"v4-{2 * chips(shape)}": f"v4:{shape}" for shape in SOLIDS},
+    **{f"v5p-{2 * chips(shape)}": f"v5p:{shape}" for shape in SOLIDS},
+    **{f"tpu7x-{2 * chips(shape)}": f"tpu7x:{shape}" for shape in SOLIDS},
 }
-"""The names that clouds rent by -> the compiler's; v4 and v5p count two cores a chip in theirs."""
+"""The names that clouds rent by -> the compiler's. Generations whose chips have two cores count cores in theirs."""
 
 
 def libtpu_is_installed() -> bool:
@@ -30,17 +41,54 @@ def libtpu_is_installed() -> bool:
 
 
 def topology_devices(name: str) -> Sequence[Any]:
-    """The devices of ``v5e:4x4`` and the like (or of a cloud's name), to build a mesh of.
+    """The devices of ``v5e:4x4`` and the like (or of a cloud's name, ``v5litepod-16``), to build a mesh of.
 
-    Raises InputError where libtpu is missing or the compiler doesn't know the topology.
+    A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu is missing, and for
+    a topology that doesn't exist or that libtpu refuses.
     """
+    generation, shape = parse(name)
     if not libtpu_is_installed():
         raise InputError(f"compiling for {name} needs libtpu, which is not installed; pip install 'reasoning-jax[tpu]'")
+    options: dict[str, Any] = {}
+    if generation == "v4":
+        options["chip_config_name"] = "megacore"  # as chips run: otherwise each core would be a device of its own
+    if chips(shape) == 1:
+        options["chips_per_host_bounds"] = (1, 1, 1)  # libtpu takes a host of four chips for granted
     try:
-        topology = topologies.get_topology_desc(platform="tpu", topology_name=CLOUD_NAMES.get(name, name))
-    except Exception as error:
-        raise InputError(
-            f"libtpu does not know the topology {name!r} ({str(error).splitlines()[0]}); "
-            f"use a form like v5e:4x4 or one of {', '.join(CLOUD_NAMES)}"
-        ) from error
+        with beside_other_processes():
+            topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{generation}:{shape}", **options)
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {known()}") from error
     return topology.devices
+
+
+def parse(name: str) -> tuple[str, str]:
+    """Generation and shape that a topology's name, or a cloud's, stands for; InputError where there is none."""
+    found = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
+    if found is None or found[1] not in DIMENSIONS:
+        raise InputError(f"there is no TPU topology {name!r}; {known()}")
+    generation, shape = found.groups()
+    if shape.count("x") + 1 != DIMENSIONS[generation]:
+        raise InputError(f"{name!r}: the shape of {generation} has {DIMENSIONS[generation]} dimensions; {known()}")
+    return generation, shape
+
+
+def known() -> str:
+    """What to write instead of an unknown name."""
+    shapes = ", ".join(f"{generation}:{'x'.join('4' * count)}" for generation, count in DIMENSIONS.items())
+    return f"write a form like {shapes}, or a cloud's name such as {', '.join(list(CLOUD_NAMES)[:4])}"
+
+
+@contextmanager
+def beside_other_processes() -> Iterator[None]:
+    """Lets libtpu load where another process has it: a description opens no TPU, so their lock doesn't matter."""
+    name = "ALLOW_MULTIPLE_LIBTPU_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
