@@ -55,14 +55,18 @@ class RMSNorm(nnx.Module):
         return (wide * inverse * self.scale[...].astype(jnp.float32)).astype(x.dtype)
 
 
-@jax.custom_vjp
 def softmax(scores: jax.Array) -> jax.Array:
     """Softmax over the last axis, whose backward pass reads the weights and nothing else: w * (g - sum(w * g))."""
+    return jnp.asarray(_softmax(scores))
+
+
+@jax.custom_vjp
+def _softmax(scores: jax.Array) -> jax.Array:
     return jax.nn.softmax(scores, axis=-1)
 
 
 def _softmax_forward(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-    weights = softmax(scores)
+    weights = jax.nn.softmax(scores, axis=-1)
     return weights, weights
 
 
@@ -71,7 +75,7 @@ def _softmax_backward(weights: jax.Array, upstream: jax.Array) -> tuple[jax.Arra
     return (scaled - weights * jnp.sum(scaled, axis=-1, keepdims=True),)
 
 
-softmax.defvjp(_softmax_forward, _softmax_backward)
+_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 def attend(

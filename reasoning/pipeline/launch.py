@@ -5,7 +5,7 @@ from pathlib import Path
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.experiment import Experiment
-from reasoning.pipeline.devices import use_cpu_devices
+from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
 from reasoning.pipeline.execute import execute
 from reasoning.pipeline.identity import Origin
 from reasoning.pipeline.run import Choice, Run, Watcher
@@ -35,5 +35,6 @@ def launch(
         run, origin, text = experiment, Origin(), ""
     else:
         run, origin, text = run_of(experiment), origin_of(experiment), experiment.resolved(("run",))
+    keep_freed_memory()
     use_cpu_devices(run.cpu_devices, processes)
     return execute(run, out, watcher, choice, origin, text)

@@ -1,8 +1,10 @@
 import os
+import platform
 import subprocess
 import sys
 
 import jax
+import pytest
 
 from reasoning.pipeline.devices import use_compile_cache
 
@@ -54,3 +56,32 @@ def test_the_compile_cache_that_jax_was_given_stays(monkeypatch):
         before = jax.config.values["jax_compilation_cache_dir"]
         assert use_compile_cache() is None
         assert jax.config.values["jax_compilation_cache_dir"] == before
+
+
+def test_a_large_block_that_was_freed_comes_back_without_page_faults():
+    """Runs in a process of its own, since the allocator's options stay."""
+    program = """
+import resource, sys
+import jax
+jax.config.update("jax_platforms", "cpu")
+from reasoning.pipeline.devices import keep_freed_memory
+done = sys.argv[1] == "keep" and keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = bytearray(64 << 20)
+    block[::4096] = b"x" * (64 << 8)
+    del block
+print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+    def faults(choice: str) -> tuple[int, int]:
+        command = [sys.executable, "-c", program, choice]
+        output = subprocess.run(command, check=True, capture_output=True, text=True)
+        done, count = output.stdout.split()
+        return int(done), int(count)
+
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("the C library isn't glibc")
+    assert faults("leave")[1] > 10_000
+    done, count = faults("keep")
+    assert done == 1 and count < 1_000

@@ -1,0 +1,37 @@
+"""The linear map and its written-out gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.models.linear import linear
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight_shape", "axes"),
+    [((2, 3, 4), (4, 5), 1), ((2, 3, 8), (8, 5), 1), ((2, 3, 4), (4, 2, 3), 1), ((2, 3, 2, 4), (2, 4, 5), 2)],
+    ids=["wider", "narrower", "into heads", "out of heads"],
+)
+def test_value_and_gradients_equal_those_of_tensordot(shape: tuple, weight_shape: tuple, axes: int):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, weight = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], weight_shape)
+    value, pull = jax.vjp(lambda x, weight: linear(x, weight, axes), x, weight)
+    expected, expected_pull = jax.vjp(lambda x, weight: jnp.tensordot(x, weight, axes), x, weight)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    upstream = jax.random.normal(keys[2], value.shape)
+    for found, other in zip(pull(upstream), expected_pull(upstream), strict=True):
+        np.testing.assert_allclose(found, other, rtol=1e-5, atol=1e-5)
+
+
+def test_the_backward_pass_transposes_nothing_as_wide_as_the_activations():
+    """The hidden width is the widest here; an array [width, rows] would be its transposed copy."""
+    rows, width, hidden = 96, 32, 128
+
+    def loss(x: jax.Array, up: jax.Array, down: jax.Array, upstream: jax.Array) -> jax.Array:
+        return jnp.vdot(linear(jnp.square(linear(x, up)), down), upstream)
+
+    shapes = ((1, rows, width), (width, hidden), (hidden, width), (1, rows, width))
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*arguments).compile().as_text()
+    assert f"f32[{rows},{hidden}]" in text and f"f32[{hidden},{rows}]" not in text
