@@ -1,6 +1,7 @@
 """The command line: finds the command, and turns what went wrong into one line and an exit status."""
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 
 from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import InputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of a disk that takes no more."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ commands ('reasoning COMMAND --help' says more):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
-    0: done. 1: an error of the program's own, with traceback. 2: bad input, with one clear message. 128 + signal: asked
-    to stop, and work was saved.
+    0: done. 1: an error of the program's own, with traceback. 2: bad input or a full disk, with one clear message.
+    128 + signal: asked to stop, and work was saved.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -48,19 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return importlib.import_module(_command(words[0]).module).main(words[1:])
-    except InputError as error:
-        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
-        abandon(2)
-        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         abandon(130)
         return 130
-    except Exception:
+    except Exception as error:
+        message = _message(error)
+        if message is not None:
+            print("\n".join([f"error: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+            abandon(2)
+            return 2
         if COORDINATOR in os.environ:
             traceback.print_exc()
             abandon(1)
         raise
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user where the fault isn't the program's: in the input, or in a disk that takes no more."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        what = error.filename or "a file"
+        return f"{what} can't be written: {error.strerror}; free space and run the same command again"
+    return None
 
 
 def _command(name: str) -> Command:

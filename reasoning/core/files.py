@@ -23,8 +23,8 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace a file in one move, so that a reader or a power cut finds the old content or the new, never a mixture.
 
-    Text is written as UTF-8. The data, then the folder entry, are on disk when this returns. Raises OSError, and then
-    the old content stands.
+    Text is written as UTF-8. The data, then the folder entry, are on disk when this returns. Raises OSError that names
+    the file (a failed write by itself doesn't), and then the old content stands.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
@@ -33,8 +33,10 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
 
@@ -90,11 +92,16 @@ def lock(folder: Path) -> Iterator[None]:
     """Keep a second process out of a folder that this one writes to; two writers would ruin each other's work.
 
     The kernel holds the lock (``flock`` on ``folder/.lock``) and drops it when the process ends, however it ends, so
-    nobody has to clean up after a kill. Creates the folder. Raises InputError that names the holder's process id.
+    nobody has to clean up after a kill. Creates the folder. Raises InputError that names the holder's process id, and
+    for a folder that can't be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # Append mode opens without truncating: a refused second process must not erase the holder's id.
-    with open(folder / LOCK_NAME, "a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Append mode opens without truncating: a refused second process must not erase the holder's id.
+        opened = open(folder / LOCK_NAME, "a+")
+    except OSError as error:
+        raise InputError(f"{folder} can't be used as a folder: {error.strerror}; choose another one") from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -114,15 +114,18 @@ def _serialize(rows: Iterable[Mapping[str, Any]], columns: tfds.features.Feature
 
 
 def _write_shard(file: str, serialized: Iterable[bytes]) -> tuple[int, int]:
-    """Writes one file and gives its number of rows and their bytes."""
+    """Writes one file and gives its number of rows and their bytes. Raises InputError where the disk takes no more."""
     count, size = 0, 0
     writer = ArrayRecordWriter(file, "group_size:1")  # As TFDS writes: any row can be read without its neighbours.
     try:
-        for row in serialized:
-            writer.write(row)
-            count, size = count + 1, size + len(row)
-    finally:
-        writer.close()
+        try:
+            for row in serialized:
+                writer.write(row)
+                count, size = count + 1, size + len(row)
+        finally:
+            writer.close()
+    except RuntimeError as error:
+        raise InputError(f"rows can't be written: {error}; free space and run the same command again") from None
     return count, size
 
 

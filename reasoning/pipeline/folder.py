@@ -80,10 +80,9 @@ def read_run(path: Path) -> tuple[Entry, ...]:
         return ()
     try:
         return tuple(Entry(**item) for item in read_json(file)["stages"])
-    except (TypeError, KeyError):
-        raise InputError(
-            f"{file} doesn't list stages; remove it and run the experiment again, what is done stays"
-        ) from None
+    except (InputError, TypeError, KeyError) as error:
+        reason = str(error) if isinstance(error, InputError) else f"{file} doesn't list stages"
+        raise InputError(f"{reason}; remove it and run the experiment again, what is done stays") from None
 
 
 def write_run(path: Path, entries: Iterable[Entry]) -> None:

@@ -173,5 +173,6 @@ def _environments(place: Path) -> list[dict[str, Any]]:
     """Under what an artifact's work was done: one environment, and one more for each resume under another."""
     try:
         return list(read_json(place / RECORD)["environments"])
-    except (KeyError, TypeError):
-        raise InputError(f"{place / RECORD} is damaged (no 'environments'); move the folder away") from None
+    except (InputError, KeyError, TypeError) as error:
+        reason = str(error) if isinstance(error, InputError) else f"{place / RECORD} lists no environments"
+        raise InputError(f"{reason}; move the folder {place} away, and its stage runs again") from None

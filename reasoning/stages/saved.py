@@ -1,7 +1,8 @@
 """What a learning stage leaves behind and the next one starts from: parameters, the model's config, the tokenizer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -20,16 +21,33 @@ from reasoning.training.checkpoints import load_params, save_params
 TOKENIZER, CONFIG, RECORDS = "tokenizer.model", "model.json", "records"
 
 
+@contextmanager
+def intact(artifact: Artifact) -> Iterator[None]:
+    """Adds to an InputError about an artifact's files how to get them back."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error} (--from {artifact.stage} makes stage {artifact.stage} anew)") from None
+
+
 def tokenizer_of(artifact: Artifact) -> Tokenizer:
     """The tokenizer that lies in an artifact of records or of a checkpoint."""
-    return Tokenizer.load(artifact.path / TOKENIZER, ())
+    with intact(artifact):
+        return Tokenizer.load(artifact.path / TOKENIZER, ())
 
 
 def model_of(artifact: Artifact, mesh: Mesh) -> Model:
     """The architecture of a checkpoint's artifact, on ``mesh``; InputError where the artifact holds no checkpoint."""
     if artifact.kind != "checkpoint":
         raise InputError(f"stage {artifact.stage} left {artifact.kind}, no checkpoint; name a stage that trains")
-    return build_model(from_json(read_json(artifact.path / CONFIG)), mesh)
+    file = artifact.path / CONFIG
+    with intact(artifact):
+        values = read_json(file)
+        try:
+            config = from_json(values)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+    return build_model(config, mesh)
 
 
 def params_of(artifact: Artifact, model: Model, mesh: Mesh) -> Params:
@@ -39,7 +57,8 @@ def params_of(artifact: Artifact, model: Model, mesh: Mesh) -> Params:
         model.shapes,
         parameter_shardings(model, mesh),
     )
-    return load_params(artifact.checkpoint, abstract)
+    with intact(artifact):
+        return load_params(artifact.checkpoint, abstract)
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, stage: str) -> None:

@@ -21,6 +21,7 @@ from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
 from reasoning.stages.learning import Learner, learn
+from reasoning.stages.saved import intact
 from reasoning.training.batches import Aggregation, TokenBatch, token_batch
 from reasoning.training.losses import supervised
 from reasoning.training.optimizers import AdamW
@@ -92,7 +93,8 @@ def train_on_rows(
         raise InputError(
             f"stage {stage.name}: its data {data.stage} left {data.kind}, no rows; name a stage that prepares data"
         )
-    rows = keep_rows(read_records(data.records), MEMORY)
+    with intact(data):
+        rows = keep_rows(read_records(data.records), MEMORY)
     length = int(rows[0]["tokens"].shape[0])
     if length > model.config.context:
         raise InputError(

@@ -327,8 +327,20 @@ def _plain_errors() -> Iterator[None]:
         code = OS_ERROR_CODE.search(str(error))
         if code is None:
             raise
+        _ignore_closed_loops()
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
     logger.removeFilter(_is_news)
+
+
+def _ignore_closed_loops() -> None:
+    """Keep threads quiet that have yet to report a failed write to an event loop which has ended."""
+    usual = sys.unraisablehook
+
+    def hook(report: Any) -> None:
+        if str(report.exc_value) != "Event loop is closed":
+            usual(report)
+
+    sys.unraisablehook = hook
 
 
 def _is_news(record: logging.LogRecord) -> bool:

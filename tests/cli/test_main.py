@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -34,20 +35,51 @@ def test_help_comes_without_loading_jax():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
 
 
+def give_up_with(error, monkeypatch):
+    """Adds a command ``fail`` that raises an error."""
+
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "fail", Command("tests_failing_command", ""))
+    monkeypatch.setitem(sys.modules, "tests_failing_command", SimpleNamespace(main=fail))
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(InputError("bad"), 2), (KeyboardInterrupt(), 130), (OSError("gone"), 1)]
 )
 def test_a_process_of_a_job_leaves_at_once_when_it_fails(monkeypatch, capsys, error, status):
-    def fail(arguments):
-        raise error
-
     left = []
     monkeypatch.setattr(command_line, "abandon", left.append)
     monkeypatch.setenv("REASONING_COORDINATOR", "localhost:1")
-    monkeypatch.setitem(COMMANDS, "fail", Command("tests_failing_command", ""))
-    monkeypatch.setitem(sys.modules, "tests_failing_command", SimpleNamespace(main=fail))
+    give_up_with(error, monkeypatch)
     try:
         assert main(["fail"]) == status
     except OSError:
         assert "Traceback" in capsys.readouterr().err
     assert left == [status]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/run.json"),
+            "out/run.json can't be written: No space left",
+        ),
+        (OSError(errno.EROFS, "Read-only file system"), "a file can't be written: Read-only file system"),
+    ],
+)
+def test_a_full_disk_is_one_message_with_the_notes_and_status_2(monkeypatch, capsys, error, message):
+    error.add_note("stage base stopped")
+    give_up_with(error, monkeypatch)
+    assert main(["fail"]) == 2
+    first, note = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {message}") and first.endswith("free space and run the same command again")
+    assert note == "stage base stopped"
+
+
+def test_other_errors_of_files_are_the_programs_own(monkeypatch):
+    give_up_with(FileNotFoundError(errno.ENOENT, "No such file", "somewhere"), monkeypatch)
+    with pytest.raises(FileNotFoundError):
+        main(["fail"])

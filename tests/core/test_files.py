@@ -24,7 +24,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_atomic(pathlib.Path(sys.argv[1]), b"x" * 5000)
 except OSError as error:
-    print(type(error).__name__)
+    print(type(error).__name__, error.filename)
 """
 
 
@@ -46,7 +46,7 @@ def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path):
 def test_when_the_disk_is_full_the_old_content_stands_and_no_partial_file_stays(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    assert run_python(FILL_THE_DISK, path) == ["OSError"]
+    assert run_python(FILL_THE_DISK, path) == ["OSError", str(path)]
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -106,6 +106,16 @@ def test_a_second_holder_is_refused_with_the_first_ones_process_id(tmp_path):
     assert holder.returncode == -signal.SIGKILL
     with files.lock(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_folder_that_can_not_be_made_is_refused_by_its_name(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with (
+        pytest.raises(InputError, match="notes can't be used as a folder: File exists"),
+        files.lock(tmp_path / "notes"),
+    ):
+        raise AssertionError("nothing was locked")
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_the_lock_is_free_after_its_block_even_if_that_failed(tmp_path):

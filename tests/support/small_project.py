@@ -1,0 +1,150 @@
+"""A small experiment of a user's own: a corpus, a base model, GRPO with a reward from a module beside the file."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+EXPERIMENT = """
+writer = @tasks.chains_corpus.ChainsCorpus
+writer.minimum_operands = 2
+writer.maximum_operands = 3
+documents = @data.sources.Generated
+documents.write = writer
+documents.count = 200
+lines = @data.sources.Jsonl
+lines.path = '{folder}/lines.jsonl'
+vocabulary = @stages.TokenizerTraining
+vocabulary.kind = 'char'
+vocabulary.size = 80
+vocabulary.symbols = @tasks.chains.term_symbols
+corpus = @stages.Prepare
+corpus.sources = (documents,)
+corpus.tokenizer = vocabulary
+corpus.length = 32
+
+block = @models.config.BlockKind
+stack = @models.config.Stack
+stack.count = 1
+stack.pattern = (block,)
+model = @models.config.ModelConfig
+model.vocabulary = 80
+model.width = 16
+model.heads = 2
+model.mlp = 32
+model.stacks = (stack,)
+model.context = 32
+optimizer = @training.optimizers.AdamW
+optimizer.learning_rate = 1e-2
+base = @stages.Pretrain
+base.model = model
+base.data = corpus
+base.optimizer = optimizer
+base.steps = 4
+base.batch = 8
+
+chains = @tasks.chains.Chains
+chains.minimum_operands = 2
+chains.maximum_operands = 3
+problems = @tasks.problems.ProblemSet
+problems.tasks = (chains,)
+problems.split = 'train'
+problems.count = 8
+talk = @data.chat.ChatFormat
+zero = @stages.GRPO
+zero.start = base
+zero.problems = problems
+zero.rewards = (@{module}.early_end,)
+zero.reward_weights = (1.0,)
+zero.optimizer = optimizer
+zero.steps = 6
+zero.prompts = 2
+zero.group = 4
+zero.max_new_tokens = 8
+zero.chat = talk
+
+shape = @core.mesh.MeshShape
+run = @pipeline.Run
+run.stages = (zero,)
+run.mesh = shape
+run.cpu_devices = {devices}
+run.checkpoint_every = 2
+"""
+
+MODULE = '''
+"""A user's own rewards."""
+
+import resource
+from pathlib import Path
+
+FULL = Path(__file__).with_name("full")
+LIMIT = 20_000
+seen = []
+
+
+def early_end(completions, truncated, **columns):
+    """In the third step, where there is a file ``full``, no file may grow any longer: the disk has filled up."""
+    seen.append(len(completions))
+    if FULL.exists() and len(seen) == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, resource.RLIM_INFINITY))
+    return [float(not cut) for cut in truncated]
+
+
+def too_few(completions, **columns):
+    return [1.0]
+
+
+def words(completions, **columns):
+    return ["good"] * len(completions)
+'''
+
+
+@dataclass(frozen=True)
+class Project:
+    """An experiment file, a module with rewards beside it, and the folder that a run of it writes to."""
+
+    folder: Path
+    module: str
+    out: Path
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "small.gin"
+
+    def arguments(self, *more: str) -> list[str]:
+        return ["run", str(self.file), "--out", str(self.out), *more]
+
+    def start(self, *more: str, limit: int | None = None) -> "subprocess.CompletedProcess[str]":
+        """The command in a process of its own, with a cache of compiled programs for the processes of this run alone.
+
+        With ``limit``, no file of it may grow beyond so many KiB.
+        """
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+        limited = [] if limit is None else ["bash", "-c", f'ulimit -f {limit} && exec "$@"', "limited"]
+        return subprocess.run(
+            [*limited, sys.executable, "-m", "reasoning", *self.arguments(*more)],
+            env={**kept, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": f"{self.out}_cache"},
+            capture_output=True,
+            text=True,
+        )
+
+    def artifact(self, stage: str) -> Path:
+        [found] = (self.out / "artifacts").glob(f"{stage}-*")
+        return found
+
+    def largest(self, stage: str, content: str) -> Path:
+        """The largest file of a stage's checkpoint or records."""
+        files = [path for path in (self.artifact(stage) / content).rglob("*") if path.is_file()]
+        return max(files, key=lambda path: path.stat().st_size)
+
+
+def new_project(folder: Path) -> Project:
+    """Writes file and module into a folder; the module has a name of its own, since Python imports a name once."""
+    project = Project(folder, f"rewards_{abs(hash(str(folder)))}", folder / "out")
+    (folder / f"{project.module}.py").write_text(MODULE)
+    text = EXPERIMENT.format(folder=folder, module=project.module, devices=jax.device_count())
+    project.file.write_text(text)
+    return project
