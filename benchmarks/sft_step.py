@@ -43,7 +43,10 @@ def ours(devices: int, steps: int) -> dict[str, float]:
     """The step that ``make_step`` builds, on ``devices`` CPU devices, batch placed beforehand."""
     import jax
 
+    from reasoning.pipeline.devices import keep_freed_memory
+
     jax.config.update("jax_platforms", "cpu")
+    keep_freed_memory()
     jax.config.update("jax_num_cpu_devices", devices)
     import numpy as np
 

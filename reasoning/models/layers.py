@@ -90,13 +90,15 @@ def attend(
     that is cheaper than working on every score.
     """
     batch, time, heads, channels = query_BTHC.shape
-    key_heads = key_BKSC.shape[1]
-    grouped = (query_BTHC * channels**-0.5).reshape(batch, time, key_heads, heads // key_heads, channels)
-    scores = jnp.einsum("btkgc,bksc->bkgts", grouped, key_BKSC, preferred_element_type=jnp.float32)
+    key_heads, length = key_BKSC.shape[1], key_BKSC.shape[2]
+    scaled_BHTC = (query_BTHC * channels**-0.5).swapaxes(1, 2)
+    grouped = scaled_BHTC.reshape(batch, key_heads, -1, channels)
+    scores = jnp.einsum("bkxc,bksc->bkxs", grouped, key_BKSC, preferred_element_type=jnp.float32)
     mask_BTS = jnp.where(allowed_BTS, 0.0, -1e30)
-    weights = softmax(scores + mask_BTS[:, None, None]).astype(value_BKSC.dtype)
-    mixed = jnp.einsum("bkgts,bksc->btkgc", weights, value_BKSC)
-    return mixed.reshape(batch, time, heads, channels)
+    weights = softmax(scores.reshape(batch, key_heads, -1, time, length) + mask_BTS[:, None, None])
+    weights = weights.reshape(batch, key_heads, -1, length).astype(value_BKSC.dtype)
+    mixed = jnp.einsum("bkxs,bksc->bkxc", weights, value_BKSC)
+    return mixed.reshape(batch, heads, time, channels).swapaxes(1, 2)
 
 
 def write(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array) -> jax.Array:

@@ -29,6 +29,11 @@ def engine_on(shape: MeshShape, samples: int, limit: int = 20) -> tuple[Model, d
     )
 
 
+def on_one_device(params: dict) -> dict:
+    """The parameters for a plain forward pass, away from the engine's mesh."""
+    return jax.device_put(jax.device_get(params), jax.devices()[0])
+
+
 def full_log_probs(model: Model, params: dict, tokens: list[int]) -> np.ndarray:
     """Log-probabilities [T, V] of the next token at each place, by one plain forward pass."""
     row = jnp.asarray([tokens + [0] * (64 - len(tokens))])
@@ -40,7 +45,7 @@ def test_sampled_log_probs_equal_those_of_a_full_forward_pass():
     model, params, engine = engine_on(MeshShape(), samples=4)
     rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(0), 1.0)
     alone = build_model(CONFIG)
-    plain = jax.device_get(params)
+    plain = on_one_device(params)
     for prompt, group, log_probs, lengths in zip(
         PROMPTS, rollouts.tokens, rollouts.log_probs, rollouts.lengths, strict=True
     ):
@@ -65,7 +70,7 @@ def test_completions_stop_at_the_end_symbol_and_say_when_they_were_cut():
 def test_temperature_zero_takes_the_likeliest_token():
     _, params, engine = engine_on(MeshShape(), samples=1)
     rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(2), 0.0)
-    alone, plain = build_model(CONFIG), jax.device_get(params)
+    alone, plain = build_model(CONFIG), on_one_device(params)
     for prompt, tokens, length in zip(PROMPTS, rollouts.tokens[:, 0], rollouts.lengths[:, 0], strict=True):
         text = prompt + tokens[:length].tolist()
         expected = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :].argmax(-1)
@@ -87,7 +92,7 @@ def test_what_a_request_gets_depends_on_its_id_only_not_on_its_neighbours_or_dev
 def test_samples_follow_the_distribution_of_the_first_token():
     _, params, engine = engine_on(MeshShape(), samples=4096, limit=1)
     rollouts = engine.generate(engine.publish(params), [PROMPTS[0]], [0], jax.random.key(4), 2.0)
-    logits = full_log_probs(build_model(CONFIG), jax.device_get(params), PROMPTS[0])[-1]
+    logits = full_log_probs(build_model(CONFIG), on_one_device(params), PROMPTS[0])[-1]
     expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
     counts = np.bincount(rollouts.tokens.reshape(-1), minlength=24) / 4096
     assert np.abs(counts - expected).max() < 4.5 * np.sqrt(0.25 / 4096)
