@@ -1,18 +1,24 @@
-"""The train steps of a run as compiled programs for a mesh that needn't exist on this machine."""
+"""The programs of a run, compiled for a mesh whose devices needn't exist on this machine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
+from reasoning.generation.engine import decode_shardings
+from reasoning.generation.sampler import SamplerSettings, sample
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import PolicyBatch, TokenBatch, token_batch
-from reasoning.training.state import abstract_state, state_shapes, state_shardings
-from reasoning.training.step import LossFunction, StepShardings, make_step
+from reasoning.training.program import build_step
+from reasoning.training.step import LossFunction
 
 
 def token_batch_shapes(mesh: Mesh, batch: int, length: int) -> TokenBatch:
@@ -24,19 +30,38 @@ def token_batch_shapes(mesh: Mesh, batch: int, length: int) -> TokenBatch:
 
 def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, reference: bool) -> PolicyBatch:
     """The shapes of a batch of sampled rows, with old and reference log-probabilities where the loss reads them."""
-    values = jax.ShapeDtypeStruct((batch, length), jnp.float32)
+    values = placed(mesh, jax.ShapeDtypeStruct((batch, length), jnp.float32))
     return PolicyBatch(
         rows=token_batch_shapes(mesh, batch, length),
-        advantages=placed(mesh, values),
-        old_log_probs=placed(mesh, values) if old else None,
-        reference_log_probs=placed(mesh, values) if reference else None,
+        advantages=values,
+        old_log_probs=values if old else None,
+        reference_log_probs=values if reference else None,
     )
 
 
 def placed(mesh: Mesh, shapes: Any) -> Any:
     """Shapes with the sharding of rows."""
-    split = meshes.rows(mesh)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=split), shapes)
+    return located(shapes, jax.tree.map(lambda _: meshes.rows(mesh), shapes))
+
+
+def located(shapes: Any, places: Any) -> Any:
+    """Shapes with shardings."""
+    return jax.tree.map(
+        lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place), shapes, places
+    )
+
+
+@contextmanager
+def no_compilation_cache() -> Iterator[None]:
+    """Keeps JAX's persistent cache out of it: programs for absent devices can be written there but never read back."""
+    used = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", used)
+        compilation_cache.reset_cache()
 
 
 def compile_step(
@@ -45,11 +70,35 @@ def compile_step(
     loss_fn: LossFunction,
     optimizer: optax.GradientTransformation,
     batch: Any,
-    microbatches: int = 1,
+    microbatches: int,
 ) -> jax.stages.Compiled:
-    """The very step that training would run, by the same ``make_step`` call, compiled for ``mesh``."""
-    shardings = state_shardings(model, mesh, optimizer, {})
-    places = StepShardings(shardings, meshes.replicated(mesh), meshes.rows(mesh))
-    step = make_step(loss_fn, optimizer, places, microbatches=microbatches)
-    state = abstract_state(state_shapes(model, optimizer, {}), shardings)
-    return step.lower(state, {}, batch).compile()
+    """The step that a stage with these settings would run, built by the same call, compiled for ``mesh``.
+
+    ``batch`` holds shapes with shardings. The numbers of its ``memory_analysis()`` are of one device, in bytes. What
+    doesn't fit into a device's memory ends in the compiler's own error.
+    """
+    program = build_step(model, mesh, loss_fn, optimizer, microbatches)
+    with no_compilation_cache():
+        return program.step.lower(program.abstract, {}, batch).compile()
+
+
+def compile_sampling(
+    model: Model, mesh: Mesh, settings: SamplerSettings, prompts: int, length: int
+) -> jax.stages.Compiled:
+    """The rollout engine's program for ``prompts`` prompts in a bucket of ``length`` tokens, compiled for ``mesh``."""
+    split, whole, places = meshes.rows(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
+    run = jax.jit(
+        partial(sample, model, settings),
+        in_shardings=(places, split, split, split, whole, whole),
+        out_shardings=split,
+    )
+    numbers = jax.ShapeDtypeStruct((prompts,), jnp.int32, sharding=split)
+    with no_compilation_cache():
+        return run.lower(
+            located(jax.eval_shape(model.publish, model.shapes), places),
+            jax.ShapeDtypeStruct((prompts, length), jnp.int32, sharding=split),
+            numbers,
+            numbers,
+            located(jax.eval_shape(lambda: jax.random.key(0)), whole),
+            jax.ShapeDtypeStruct((), jnp.float32, sharding=whole),
+        ).compile()

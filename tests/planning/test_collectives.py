@@ -1,0 +1,54 @@
+"""The arrays that devices exchange are read from compiled programs, whatever the form of the instruction."""
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.planning.collectives import exchanged
+
+MESH = build_mesh(MeshShape(data=1, fsdp=8))
+LAYERS, WIDTH, ROWS = 3, 16, 40
+STACK = jax.ShapeDtypeStruct((LAYERS, WIDTH, WIDTH), jnp.float32, sharding=NamedSharding(MESH, P(None, "fsdp")))
+TOKENS = jax.ShapeDtypeStruct((ROWS, WIDTH), jnp.float32, sharding=NamedSharding(MESH, P("fsdp")))
+WHOLE = NamedSharding(MESH, P())
+
+
+def layer(x_BD, weight_DD):
+    return jnp.tanh(x_BD @ jax.lax.with_sharding_constraint(weight_DD, WHOLE)), None
+
+
+def inside(stack_LDD, x_BD):
+    return jax.lax.scan(layer, x_BD, stack_LDD)[0]
+
+
+def outside(stack_LDD, x_BD):
+    return jax.lax.scan(layer, x_BD, jax.lax.with_sharding_constraint(stack_LDD, WHOLE))[0]
+
+
+def text(function):
+    return jax.jit(function).lower(STACK, TOKENS).compile().as_text()
+
+
+def test_a_stack_that_is_gathered_layer_by_layer_shows_no_layers_axis():
+    shapes = exchanged(text(inside), "all-gather")
+    assert shapes
+    assert all(LAYERS not in shape for shape in shapes)
+
+
+def test_a_stack_that_is_gathered_outside_its_loop_shows_whole():
+    assert (LAYERS, WIDTH, WIDTH) in exchanged(text(outside), "all-gather")
+
+
+def test_tuples_layouts_and_asynchronous_forms_are_read():
+    program = """
+  %all-reduce.5 = (f32[]{:T(128)}, bf16[896]{0:T(1024)S(1)}, /*index=2*/f32[2,64]{1,0}) all-reduce(%a, %b, %c)
+  ROOT all-gather.1 = bf16[1,14,64,896]{2,3,1,0:T(8,128)(2,1)} all-gather(%p), dimensions={3}
+  %all-gather-start.2 = (f32[2,8]{1,0}, f32[16,8]{1,0}) all-gather-start(%q), dimensions={0}
+  %all-gather-done.2 = f32[16,8]{1,0} all-gather-done(%all-gather-start.2)
+  %fusion = f32[7,7]{1,0} fusion(%all-gather.1), calls=%all-gather-fusion
+"""
+    assert exchanged(program, "all-reduce") == [(896,), (2, 64)]
+    assert exchanged(program, "all-gather") == [(1, 14, 64, 896), (2, 8), (16, 8)]
+    assert exchanged(program, "reduce-scatter") == []

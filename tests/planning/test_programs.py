@@ -1,0 +1,207 @@
+"""What training and sampling would run on a pod, compiled for it here: small logits, a sharded state, no surprises."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.config import ModelConfig, Stack
+from reasoning.models.model import Model, build_model, parameter_count
+from reasoning.planning.collectives import exchanged
+from reasoning.planning.programs import (
+    compile_sampling,
+    compile_step,
+    no_compilation_cache,
+    policy_batch_shapes,
+    token_batch_shapes,
+)
+from reasoning.planning.shapes import arrays_pairing
+from reasoning.planning.topology import libtpu_is_installed, topology_devices
+from reasoning.training.losses import policy, supervised
+from reasoning.training.optimizers import AdamW
+from reasoning.training.step import LossFunction
+
+MIB = 2**20
+VOCABULARY, WIDTH, LAYERS, LENGTH = 151_936, 896, 24, 1024
+OPTIMIZER = AdamW(1e-5).build(10)
+
+
+def decoder(layers: int) -> ModelConfig:
+    """Qwen2.5-0.5B, or fewer layers of it."""
+    return ModelConfig(
+        vocabulary=VOCABULARY,
+        width=WIDTH,
+        heads=14,
+        kv_heads=2,
+        mlp=4864,
+        stacks=(Stack(layers),),
+        context=LENGTH,
+        qkv_bias=True,
+        tied=True,
+        rope_base=1e6,
+        compute_dtype="bfloat16",
+        remat="block",
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step on a topology, and the bound on its temporary memory, which is 1.2 times what was measured."""
+
+    topology: str
+    mesh: MeshShape
+    loss: Callable[[Model], LossFunction]
+    batch: Callable[..., Any]
+    rows: int
+    microbatches: int
+    temporaries: int
+
+
+grpo = partial(policy, clip_low=0.2, clip_high=0.28, kl_coefficient=0.001, temperature=0.9)
+sampled = partial(policy_batch_shapes, old=True, reference=True)
+CASES = {
+    "sft, fsdp 16": Case("v5e:4x4", MeshShape(data=1, fsdp=16), supervised, token_batch_shapes, 16, 1, 1130 * MIB),
+    "grpo, data 4, fsdp 4": Case("v5e:4x4", MeshShape(data=4, fsdp=4), grpo, sampled, 32, 2, 3900 * MIB),
+    "grpo, fsdp 4, tensor 2": Case("v5e:2x4", MeshShape(data=1, fsdp=4, tensor=2), grpo, sampled, 16, 2, 1800 * MIB),
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A compiled step: its text, its memory on a device, and what they are judged by."""
+
+    case: Case
+    model: Model
+    text: str
+    memory: Any
+
+    @property
+    def shards(self) -> int:
+        """In how many parts the parameters lie."""
+        return self.case.mesh.fsdp * self.case.mesh.tensor
+
+    @property
+    def vocabulary(self) -> int:
+        """Columns of the unembedding on a device."""
+        return VOCABULARY // self.case.mesh.tensor
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one microbatch on a device."""
+        assert self.model.mesh is not None
+        return self.case.rows * LENGTH // self.case.microbatches // data_parallel_size(self.model.mesh)
+
+
+def need_libtpu() -> None:
+    if not libtpu_is_installed():
+        pytest.skip("libtpu is not installed: make tpu-aot adds it")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(case, id=name, marks=pytest.mark.slow) for name, case in CASES.items()]
+)
+def planned(request: pytest.FixtureRequest) -> Planned:
+    need_libtpu()
+    case: Case = request.param
+    mesh = build_mesh(case.mesh, topology_devices(case.topology))
+    model = build_model(decoder(LAYERS), mesh)
+    batch = case.batch(mesh, case.rows, LENGTH)
+    compiled = compile_step(model, mesh, case.loss(model), OPTIMIZER, batch, case.microbatches)
+    return Planned(case, model, compiled.as_text(), compiled.memory_analysis())
+
+
+def logits_in(text: str, vocabulary: int, tokens: int) -> list[str]:
+    return arrays_pairing(text, vocabulary, tokens, weights=[(WIDTH, vocabulary)])
+
+
+def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(planned: Planned):
+    assert logits_in(planned.text, planned.vocabulary, planned.tokens) == []
+
+
+def test_arguments_are_a_device_share_of_the_state(planned: Planned):
+    state = 3 * 4 * parameter_count(planned.model)  # parameters and two moments, four bytes each
+    assert state / planned.shards <= planned.memory.argument_size_in_bytes <= 1.12 * state / planned.shards
+
+
+def test_the_state_is_updated_in_place(planned: Planned):
+    state = 3 * 4 * parameter_count(planned.model) / planned.shards
+    assert planned.memory.alias_size_in_bytes >= state
+    assert planned.memory.output_size_in_bytes - planned.memory.alias_size_in_bytes < MIB
+
+
+def test_temporaries_stay_below_the_stated_bound(planned: Planned):
+    assert planned.memory.temp_size_in_bytes < planned.case.temporaries
+
+
+def test_layers_are_gathered_one_at_a_time_and_no_stack_outside_its_loop(planned: Planned):
+    shapes = exchanged(planned.text, "all-gather")
+    layer = {WIDTH, planned.model.config.mlp // planned.case.mesh.tensor}
+    assert any(set(shape) - {1} == layer for shape in shapes)
+    assert [shape for shape in shapes if any(size % LAYERS == 0 for size in shape)] == []
+
+
+def test_the_model_has_the_size_of_qwen2_5_0_5b():
+    assert parameter_count(build_model(decoder(LAYERS))) == 494_032_768
+
+
+def naive(model: Model) -> LossFunction:
+    """Cross-entropy from the logits of all tokens at once."""
+
+    def loss_fn(params: Any, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> Any:
+        hidden_BTD, _ = model.hidden_states(params, batch.tokens, batch.positions, batch.segments)
+        logits_BTV = jnp.dot(hidden_BTD, model.unembedding(params), preferred_element_type=jnp.float32)
+        log_probs_BTV = jax.nn.log_softmax(logits_BTV)
+        picked_BT1 = jnp.take_along_axis(log_probs_BTV, batch.targets[..., None], axis=-1)
+        return -jnp.sum(batch.weights * picked_BT1[..., 0]), {}, {}
+
+    return loss_fn
+
+
+@pytest.mark.slow
+def test_a_naive_loss_fails_the_same_check():
+    need_libtpu()
+    length = 128
+    mesh = build_mesh(MeshShape(data=1, fsdp=16), topology_devices("v5e:4x4"))
+    model = build_model(decoder(1), mesh)
+    compiled = compile_step(model, mesh, naive(model), OPTIMIZER, token_batch_shapes(mesh, 16, length), 1)
+    found = logits_in(compiled.as_text(), VOCABULARY, length)
+    assert any(f"for {length} of {length} tokens" in line for line in found)
+
+
+@pytest.mark.slow
+def test_sampling_exchanges_no_weights_and_keeps_a_cache_of_its_own_rows():
+    need_libtpu()
+    mesh = build_mesh(MeshShape(data=4, fsdp=4), topology_devices("v5e:4x4"))
+    model = build_model(decoder(2), mesh)
+    settings = SamplerSettings(samples=8, max_new_tokens=32, end_id=0)
+    compiled = compile_sampling(model, mesh, settings, 16, 256)
+    text = compiled.as_text()
+    assert [shape for kind in ("all-gather", "all-reduce", "all-to-all") for shape in exchanged(text, kind)] == []
+    assert compiled.memory_analysis().argument_size_in_bytes >= 2 * parameter_count(model)  # whole, in bfloat16
+    rows = 16 * settings.samples // mesh.size
+    assert f"bf16[{rows},2,{256 + settings.max_new_tokens},64]" in text
+
+
+def test_the_compilation_cache_is_left_out_and_back_afterwards(tmp_path: Path):
+    def compile_one(size: int) -> None:
+        jax.jit(lambda x: x * 2).lower(jax.ShapeDtypeStruct((size,), jnp.float32)).compile()
+
+    before = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    try:
+        with no_compilation_cache():
+            compile_one(3)
+        assert list(tmp_path.iterdir()) == []
+        compile_one(5)
+        assert list(tmp_path.iterdir()) != []
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
