@@ -72,11 +72,11 @@ def build_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
             raise InputError(f"mesh axis data {sizes[0]} is not a multiple of the {len(slices)} slices; make it one")
         inner = (sizes[0] // len(slices), *sizes[1:])
         outer = (len(slices), *(1 for _ in sizes[1:]))
-        grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices)
+        grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
     elif devices[0].platform == "cpu":
         grid = np.array(devices).reshape(sizes)
     else:
-        grid = mesh_utils.create_device_mesh(sizes, devices)
+        grid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     return Mesh(grid, shape.names(), axis_types=(AxisType.Auto,) * len(sizes))
 
 

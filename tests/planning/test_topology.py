@@ -51,6 +51,14 @@ def test_a_mesh_of_a_topology_has_neighbours_on_its_fast_axis():
     assert (np.abs(np.diff(places, axis=1)).sum(axis=-1) == 1).all()
 
 
+@needs_libtpu
+def test_a_mesh_axis_may_take_a_part_of_a_physical_one():
+    mesh = build_mesh(MeshShape(data=2, fsdp=4, tensor=2), topology_devices("v5e:4x4"))
+    assert len({device.id for device in mesh.devices.flat}) == 16
+    for first, second in mesh.devices.reshape(-1, 2):
+        assert sum(abs(a - b) for a, b in zip(first.coords, second.coords, strict=True)) == 1
+
+
 @pytest.mark.parametrize("name", ["", "v5e", "4x4", "v5e-16", "v7x:2x2x1", "v5p-255", "v5e:0x4", "v5e:4x", "v5e:4x4 "])
 def test_an_unknown_name_is_refused_with_forms_that_work(name):
     with pytest.raises(InputError, match=re.escape(f"no TPU topology {name!r}")) as refusal:
