@@ -45,13 +45,14 @@ tpu-aot: $(INSTALLED)  ## Add libtpu, so that programs can be compiled for TPUs 
 r1: $(INSTALLED)  ## Teach a tiny model to reason on this machine, from nothing.
 	$(VENV)/bin/python -m reasoning run experiments/r1_zero_tiny.gin --out runs/r1_zero_tiny
 
-# Overrides that shrink the main job to seconds; the miniature shows that it runs, not that the model learns.
-MINIATURE := documents.count=2000 train_problems.count=64 test_problems.count=16 base.steps=20 sft.steps=2 \
-  zero.steps=2 zero.prompts=2 zero.group=4 quiz.samples=2 exam.ks='(2,)'
+# Compiled programs stay where the tests that compare runs of the same file look for them.
+r1-miniature: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache/miniature
+r1-miniature: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+r1-miniature: export JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES ?= none
 
 r1-miniature: $(INSTALLED)  ## The main job with few steps, as CI runs it.
 	rm -rf runs/r1_miniature
-	$(VENV)/bin/python -m reasoning run experiments/r1_zero_tiny.gin --out runs/r1_miniature $(MINIATURE)
+	$(VENV)/bin/python -m reasoning run experiments/r1_zero_miniature.gin --out runs/r1_miniature
 
 test: $(INSTALLED)  ## All tests but the long kill test.
 	$(PYTEST) -m "not kill"

@@ -1,0 +1,108 @@
+"""Signals, a second process, several processes: the miniature among others on a machine."""
+
+import math
+import signal
+from pathlib import Path
+
+import pytest
+from miniature import (
+    Miniature,
+    differences,
+    first_step_shown,
+    folder_of,
+    keep_cache,
+    learning_stages,
+    pause,
+    progress,
+    recorded,
+    saved_steps,
+    wait_for,
+)
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.files import read_json
+from reasoning.pipeline.folder import open_run
+
+pytestmark = pytest.mark.slow
+
+PROCESSES = ("launch", "multiprocess", "--processes", "2", "--devices", "4")
+# Nothing is compared with a run of other flags, and the second process finds nothing in a cache.
+COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def interrupt(run: Miniature, number: signal.Signals, step: int) -> tuple[str, dict[str, int]]:
+    """Sends a signal after so many steps; what the process printed, and the steps that each stage then has saved."""
+    process = run.start()
+    wait_for(process, lambda: progress(run.out) >= step, f"step {step}")
+    process.send_signal(number)
+    printed, error = process.communicate()
+    assert process.returncode == 128 + number, error
+    assert f"stopped by {number.name} after saving" in error and "Traceback" not in error
+    saved: dict[str, int] = {}
+    for stage in learning_stages():
+        folder = folder_of(run.out, stage)
+        saved[stage] = (saved_steps(folder) or [0])[-1] if folder else 0
+        assert saved[stage] == recorded(run.out, stage), stage
+    return printed, saved
+
+
+def test_a_run_that_was_asked_to_stop_saves_every_step_and_goes_on_to_the_same_bytes(
+    reference: Path, miniature: Miniature
+):
+    base = learning_stages()["base"]
+    _, saved = interrupt(miniature, signal.SIGTERM, 4)
+    printed, more = interrupt(miniature, signal.SIGINT, base + 2)
+    check_nothing_was_redone(printed, saved)
+    printed, _ = miniature.complete()
+    check_nothing_was_redone(printed, more)
+    # A stop may have left a checkpoint that no interval asks for, of the two that each stage keeps.
+    changed = [name for name in differences(reference, miniature.out) if "/checkpoints/" not in name]
+    assert changed == []
+
+
+def check_nothing_was_redone(printed: str, saved: dict[str, int]) -> None:
+    for stage, steps in saved.items():
+        assert first_step_shown(printed, stage) in (None, steps + 1)
+
+
+def test_a_second_process_is_refused_while_the_first_lives_and_changes_nothing(miniature: Miniature):
+    first = miniature.start()
+    wait_for(first, lambda: progress(miniature.out) >= 1, "the first step")
+    pause(first)
+    before = {path: path.read_bytes() for path in miniature.out.rglob("*") if path.is_file()}
+    second = miniature.start("--from", "base")
+    printed, error = second.communicate()
+    assert second.returncode == 2
+    assert error.startswith("error: ") and f"in use by process {first.pid}" in error and "Traceback" not in error
+    assert {path: path.read_bytes() for path in miniature.out.rglob("*") if path.is_file()} == before
+
+
+def test_two_processes_of_four_devices_finish_the_run_and_the_same_command_then_skips_it(miniature: Miniature):
+    command = {"launcher": PROCESSES, "flags": COMPILE_FAST}
+    printed, _ = miniature.complete("run.cpu_devices=8", **command)
+    run = open_run(miniature.out)
+    assert list(run) == ["corpus", "base", "zero", "examples", "sft", "exam"]
+    assert not list(miniature.out.rglob("*.partial*"))
+    for artifact in run.artifacts():
+        check_numbers(artifact)
+    samples = run["exam"].samples()
+    problems = {(row["checkpoint"], row["problem"]) for row in samples}
+    assert len(problems) == len(samples) == 3 * 8
+    assert run["zero"].record()["environments"][-1]["device"]["processes"] == 2
+    keep_cache(miniature.cache)
+
+    before = {path: path.stat().st_mtime_ns for path in (miniature.out / "artifacts").rglob("*")}
+    printed, _ = miniature.complete("run.cpu_devices=8", **command)
+    assert printed.count("already finished") == 6 and "starts" not in printed
+    assert {path: path.stat().st_mtime_ns for path in (miniature.out / "artifacts").rglob("*")} == before
+
+
+def check_numbers(artifact: Artifact) -> None:
+    """Every number of a stage is finite, and process 0 alone has written each of its steps once."""
+    rows = artifact.metrics()
+    assert [row["step"] for row in rows] == list(range(1, learning_stages().get(artifact.stage, 0) + 1))
+    tables = [artifact.results, *rows]
+    if artifact.kind == "results":
+        scores = read_json(artifact.path / "results.json")["checkpoints"]
+        tables += [interval for table in scores.values() for interval in table.values()]
+    assert all(math.isfinite(float(value)) for table in tables for value in table.values()), artifact.stage
