@@ -95,6 +95,15 @@ def test_an_evaluation_done_twice_gives_the_same_bytes(
         assert (again.path / name).read_bytes() == (evaluated.path / name).read_bytes()
 
 
+def test_the_seed_of_the_run_draws_the_samples_and_leaves_the_greedy_replies(
+    evaluated: Artifact, stage: Evaluate, base: Artifact, tuned: Artifact, tmp_path: Path
+):
+    other = work(stage, tmp_path, {"checkpoints": (base, tuned)}, Surroundings(seed=1))
+    pairs = list(zip(evaluated.samples(), other.samples(), strict=True))
+    assert [row["greedy"] for row, _ in pairs] == [row["greedy"] for _, row in pairs]
+    assert all(row["samples"] != again["samples"] for row, again in pairs)
+
+
 def test_an_interrupted_evaluation_keeps_the_checkpoints_that_it_has_examined(
     evaluated: Artifact, stage: Evaluate, base: Artifact, tuned: Artifact, tmp_path: Path, monkeypatch: Any
 ):

@@ -41,6 +41,17 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(base: Artifac
     assert other.metrics()[0]["loss"] != base.metrics()[0]["loss"]
 
 
+def test_the_seed_draws_the_first_parameters(corpus: Artifact, tmp_path: Path):
+    still = replace(BASE, steps=1, optimizer=replace(BASE.optimizer, learning_rate=1e-12))
+    mesh = Surroundings().context().mesh
+    starts = []
+    for seed in (0, 1):
+        made = work(still, tmp_path / str(seed), {"data": corpus}, Surroundings(seed=seed))
+        starts.append(np.asarray(params_of(made, model_of(made, mesh), mesh)["embedding"]))
+    assert abs(starts[0].std() - MODEL.embedding_std) < 0.01
+    assert abs(np.corrcoef(starts[0].ravel(), starts[1].ravel())[0, 1]) < 0.2
+
+
 def test_a_vocabulary_smaller_than_the_tokenizers_is_refused_with_both_numbers(corpus: Artifact, tmp_path: Path):
     size = tokenizer_of(corpus).vocabulary_size
     small = replace(BASE, model=replace(MODEL, vocabulary=size - 1))
