@@ -1,3 +1,4 @@
+from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
 from reasoning.pipeline.identity import Origin
 from reasoning.pipeline.preview import preview
@@ -26,3 +27,13 @@ def test_a_preview_tells_what_is_done(kit):
 def test_a_file_for_a_larger_machine_can_be_looked_at(kit):
     found = look(kit, mesh=MeshShape(data=64))
     assert "64 devices" in found.obstacle and {stage.state for stage in found.stages} == {None}
+
+
+def test_a_stage_that_does_not_fit_the_mesh_is_an_obstacle_too(kit, monkeypatch):
+    def refuse(self, mesh):
+        raise InputError(f"stage {self.name}: 3 rows can't be shared evenly by {mesh.size} devices")
+
+    monkeypatch.setattr(kit.Add, "check", refuse, raising=False)
+    found = look(kit)
+    assert "stage base: 3 rows can't be shared evenly by 8 devices" in found.obstacle
+    assert {stage.state for stage in found.stages} == {None} and found.mesh["data"] == 8

@@ -56,7 +56,7 @@ def test_it_learns_what_is_rewarded(base: Artifact, tmp_path: Path):
 
 def test_metrics_have_the_names_of_trl(base: Artifact, tmp_path: Path):
     rewards = {"rewards": (early_end, length), "reward_weights": (2.0, 0.5)}
-    made = work(reinforce(kl_coefficient=0.1, **rewards), tmp_path, {"start": base})
+    made = work(reinforce(kl_coefficient=20.0, **rewards), tmp_path, {"start": base})
     row = made.metrics()[0]
     assert row.keys() >= TRL_NAMES | {"rewards/early_end/mean", "rewards/length/mean", "kl"}
     expected = 2 * row["rewards/early_end/mean"] + 0.5 * row["rewards/length/mean"]
@@ -90,9 +90,9 @@ def test_several_updates_compare_with_the_policy_that_sampled(base: Artifact, tm
 
 
 def test_only_a_second_update_can_be_clipped(base: Artifact, tmp_path: Path):
-    clips = {"clip_low": 0.0, "clip_high": 0.0}
-    once = work(reinforce(**clips), tmp_path / "once", {"start": base}).metrics()
-    twice = work(reinforce(updates=2, **clips), tmp_path / "twice", {"start": base}).metrics()
+    once = work(reinforce(), tmp_path / "once", {"start": base}).metrics()
+    tight = reinforce(updates=2, clip_low=0.0, clip_high=0.0)
+    twice = work(tight, tmp_path / "twice", {"start": base}).metrics()
 
     def clipped(row: dict[str, float]) -> float:
         return row["clip_ratio/low_mean"] + row["clip_ratio/high_mean"]

@@ -18,7 +18,7 @@ from reasoning.models.config import BlockKind, Stack
 from reasoning.models.model import build_model, init_sharded
 from reasoning.stages.saved import check_vocabulary, model_of, params_of, save, tokenizer_of
 
-CONFIG = replace(MODEL, stacks=(Stack(2, (BlockKind("swiglu"), BlockKind("relu2"))), Stack(1)), tied=True)
+CONFIG = replace(MODEL, stacks=(Stack(1), Stack(1, (BlockKind("relu2"),))), tied=True)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_checkpoint_computes_what_was_saved(saved: Artifact):
     model = model_of(saved, mesh)
     places = jnp.arange(8)[None]
     rows = (places + 2, places, jnp.ones_like(places))
-    fresh = build_model(CONFIG).init(jax.random.key(3))
-    ours, _ = model.hidden_states(params_of(saved, model, mesh), *rows)
-    expected, _ = build_model(CONFIG).hidden_states(fresh, *rows)
+    other = build_model(CONFIG)
+    ours, _ = jax.jit(model.hidden_states)(params_of(saved, model, mesh), *rows)
+    expected, _ = jax.jit(other.hidden_states)(jax.jit(other.init)(jax.random.key(3)), *rows)
     np.testing.assert_allclose(ours, expected, atol=1e-5)
