@@ -35,8 +35,8 @@ CONFIG = ModelConfig(
     qkv_bias=True,
     head_scale=2.0,
 )
-# Adam's first steps are signs of gradients, so at the usual epsilon the rounding of a gradient near zero becomes a whole
-# step; this one leaves such gradients small.
+# Adam's first steps are signs of gradients: at the usual epsilon the rounding of a gradient near zero becomes a whole
+# step. This one leaves such gradients small.
 OPTIMIZER = AdamW(2e-3, warmup=1, weight_decay=0.1, epsilon=1e-2).build(3)
 PROMPTS, GROUP, NEW = 4, 4, 24
 
