@@ -109,9 +109,13 @@ def _unnamed(value: Any) -> str:
             "a functools.partial of one, or a frozen dataclass with __call__"
         )
     defaults = [list(value.__defaults__ or ()), dict(value.__kwdefaults__ or {})]
-    # The source of a lambda is its whole line, on which another may stand: the columns tell them apart.
-    columns = [position[2:] for position in value.__code__.co_positions()]
-    digest = _digest(_source(value) + json.dumps([describe(defaults), columns], sort_keys=True))
+    # The source of a lambda is its whole line, on which another may stand: columns and constants tell them apart, the
+    # latter since Python 3.12 gives no columns for a lambda that returns a constant.
+    code = value.__code__
+    columns = [position[2:] for position in code.co_positions()]
+    constants = [repr(constant) for constant in code.co_consts if not inspect.iscode(constant)]
+    told = [describe(defaults), columns, constants, list(code.co_names)]
+    digest = _digest(_source(value) + json.dumps(told, sort_keys=True))
     return f"@{value.__module__}.{value.__qualname__}#{digest[:16]}"
 
 
