@@ -10,7 +10,7 @@ from reasoning.core import artifact
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
-from reasoning.core.mesh import build_mesh
+from reasoning.core.mesh import build_mesh, wait_for_all
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.graph import Graph, Node
 from reasoning.pipeline.identity import Identity, Origin, identities
@@ -86,6 +86,8 @@ def _run_stage(
         raise
     if not isinstance(outcome, Outcome):
         raise TypeError(f"{type(node.stage).__name__}.run must return an Outcome, not {outcome!r}")
+    # Finishing renames the folder, in which another process may still be reading or writing.
+    wait_for_all(f"{node.name} has run")
     agree(lambda: place.finish(node.name, outcome))
     note(f"{node.name}: finished in {time.monotonic() - started:.1f} s")
     return _agreed_artifact(place, node.name)
