@@ -94,7 +94,7 @@ def torch_step(steps: int) -> dict[str, float]:
     from torch.nn import functional as F
 
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     size = WIDTH // HEADS
     angles = torch.outer(torch.arange(LENGTH), 10_000.0 ** (-torch.arange(0, size, 2) / size))
     cos, sin = angles.cos(), angles.sin()
