@@ -15,6 +15,8 @@ import three_steps
 from reasoning.cli.distributed import process_environment
 from reasoning.core.mesh import MeshShape
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(three_steps.__file__)
 TOLERANCE = 1e-5
 
