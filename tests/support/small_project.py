@@ -9,9 +9,11 @@ from pathlib import Path
 import jax
 
 EXPERIMENT = """
-writer = @tasks.chains_corpus.ChainsCorpus
-writer.minimum_operands = 2
-writer.maximum_operands = 3
+subject = @tasks.chains.Chains
+subject.minimum_operands = 2
+subject.maximum_operands = 3
+writer = @tasks.worked_corpus.WorkedCorpus
+writer.subject = subject
 documents = @data.sources.Generated
 documents.write = writer
 documents.count = 200
@@ -46,11 +48,8 @@ base.optimizer = optimizer
 base.steps = 4
 base.batch = 8
 
-chains = @tasks.chains.Chains
-chains.minimum_operands = 2
-chains.maximum_operands = 3
 problems = @tasks.problems.ProblemSet
-problems.tasks = (chains,)
+problems.tasks = (subject,)
 problems.split = 'train'
 problems.count = 8
 talk = @data.chat.ChatFormat

@@ -19,8 +19,8 @@ from reasoning.rewards.format import tagged
 from reasoning.stages import GRPO, SFT, Evaluate, Exam, Prepare, Pretrain, TokenizerTraining
 from reasoning.stages.context import Context
 from reasoning.tasks.chains import Chains, term_symbols
-from reasoning.tasks.chains_corpus import ChainsCorpus, ChainsDemonstrations
 from reasoning.tasks.problems import ProblemSet
+from reasoning.tasks.worked_corpus import Demonstrations, WorkedCorpus
 from reasoning.training.optimizers import AdamW
 
 LENGTH = 32
@@ -40,12 +40,12 @@ MODEL = ModelConfig(
 OPTIMIZER = AdamW(1e-2, warmup=2)
 CORPUS = Prepare(
     name="corpus",
-    sources=(Generated(ChainsCorpus(**SHORT), count=300),),
+    sources=(Generated(WorkedCorpus(Chains(**SHORT)), count=300),),
     tokenizer=TokenizerTraining(kind="char", size=80, symbols=term_symbols),
     length=LENGTH,
 )
 DEMONSTRATIONS = replace(
-    CORPUS, name="examples", sources=(Generated(ChainsDemonstrations(**SHORT), count=60),), tokenizer=CORPUS
+    CORPUS, name="examples", sources=(Generated(Demonstrations(Chains(**SHORT)), count=60),), tokenizer=CORPUS
 )
 BASE = Pretrain(name="base", model=MODEL, data=CORPUS, optimizer=OPTIMIZER, steps=24, batch=8)
 TRAIN = ProblemSet(tasks=(Chains(**SHORT),), split="train", count=8)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from reasoning.core.errors import InputError
 from reasoning.tasks import chains
 from reasoning.tasks.chains import Chains
+from reasoning.tasks.puzzles import Puzzle, solve, worked_steps
 from reasoning.tasks.splits import split_of
 
 
@@ -22,40 +23,29 @@ operand_lists = st.tuples(st.integers(0, 9), st.lists(st.tuples(st.sampled_from(
 @given(operand_lists)
 def test_the_answer_is_the_integer_value_modulo_ten(parts):
     first, terms = parts
-    operands = (str(first), *(f"{sign}{digit}" for sign, digit in terms))
-    assert chains.answer(operands, 10) == evaluate("".join(operands)) % 10
+    puzzle = Puzzle(str(first), tuple(f"{sign}{digit}" for sign, digit in terms))
+    assert solve(Chains(), puzzle) == str(evaluate(puzzle.question.rstrip("?")) % 10)
 
 
 @given(operand_lists, st.integers(1, 3))
 def test_every_written_step_is_a_true_equation_and_begins_with_the_result_before_it(parts, terms):
     first, rest = parts
-    operands = (str(first), *(f"{sign}{digit}" for sign, digit in rest))
-    written, value = chains.worked_steps(operands, 10, terms)
+    puzzle = Puzzle(str(first), tuple(f"{sign}{digit}" for sign, digit in rest))
+    written, value = worked_steps(Chains(), puzzle, terms)
     before = str(first)
     for equation in written.split(","):
         left, right = equation.split("=")
         assert evaluate(left) % 10 == int(right)
         assert left[0] == before
         before = right
-    assert str(value) == before == str(evaluate("".join(operands)) % 10)
-
-
-def test_steps_are_written_as_in_the_documentation():
-    operands = ("3", "+8", "-5", "+9")
-    assert chains.question(operands) == "3+8-5+9?"
-    assert chains.worked_steps(operands, 10) == ("3+8=1,1-5=6,6+9=5", 5)
-    assert chains.worked_steps(operands, 10, terms=2) == ("3+8-5=6,6+9=5", 5)
-
-
-def test_a_wrong_step_is_carried_on():
-    assert chains.worked_steps(("3", "+8", "-5"), 10, 1, lambda value: (value + 1) % 10) == ("3+8=2,2-5=8", 8)
+    assert value == before == str(evaluate(puzzle.question.rstrip("?")) % 10)
 
 
 @pytest.mark.parametrize("modulus", [2, 10])
 def test_numbering_names_every_chain_once(modulus):
     total = chains.number_of_chains(3, modulus)
     assert total == modulus * (2 * modulus) ** 2
-    every = {chains.question(chains.chain_number(number, 3, modulus)) for number in range(total)}
+    every = {chains.chain_number(number, 3, modulus).question for number in range(total)}
     assert len(every) == total
     pattern = re.compile(rf"[0-{modulus - 1}]([+-][0-{modulus - 1}]){{2}}\?")
     assert all(pattern.fullmatch(question) for question in every)
@@ -64,6 +54,7 @@ def test_numbering_names_every_chain_once(modulus):
 def test_digits_and_signs_are_uniform():
     generator = random.Random(0)
     drawn = [chains.draw(generator, 4, 10) for _ in range(20_000)]
+    drawn = [(puzzle.start, *puzzle.moves) for puzzle in drawn]
     for place in range(4):
         counts = {}
         for operands in drawn:

@@ -9,8 +9,10 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat import ChatFormat
 from reasoning.data.documents import Piece
 from reasoning.rewards.accuracy import strict
-from reasoning.tasks.chains_corpus import ChainsCorpus, ChainsDemonstrations
+from reasoning.tasks.chains import Chains
+from reasoning.tasks.cups import Cups
 from reasoning.tasks.splits import split_of
+from reasoning.tasks.worked_corpus import Demonstrations, WorkedCorpus
 
 CHAT = ChatFormat()
 COUNT = 12_000
@@ -52,13 +54,13 @@ def right(question: str) -> str:
     return str(eval(question.rstrip("?")) % 10)
 
 
-def write(corpus: ChainsCorpus, count: int) -> list[str]:
+def write(corpus: WorkedCorpus, count: int) -> list[str]:
     return [corpus(0, index, CHAT).text() for index in range(count)]
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[tuple[bool, str, re.Match[str]]]:
-    return [(talk, *classify(text)) for talk, text in map(body, write(ChainsCorpus(), COUNT))]
+    return [(talk, *classify(text)) for talk, text in map(body, write(WorkedCorpus(), COUNT))]
 
 
 def near(observed: int, share: float, total: int) -> bool:
@@ -145,7 +147,7 @@ def test_only_train_questions_are_asked_of_every_length(documents):
 
 
 def test_a_document_depends_only_on_seed_and_number():
-    corpus = ChainsCorpus()
+    corpus = WorkedCorpus()
     backwards = [corpus(5, index, CHAT) for index in reversed(range(50))]
     assert backwards[::-1] == [pickle.loads(pickle.dumps(corpus))(5, index, CHAT) for index in range(50)]
     assert len({document.text() for document in backwards}) > 40
@@ -153,18 +155,18 @@ def test_a_document_depends_only_on_seed_and_number():
 
 
 def test_every_token_of_a_pretraining_document_is_learnt():
-    assert all(piece.learn for index in range(200) for piece in ChainsCorpus()(0, index, CHAT).pieces)
+    assert all(piece.learn for index in range(200) for piece in WorkedCorpus()(0, index, CHAT).pieces)
 
 
 def test_shares_are_relative_and_zero_leaves_a_kind_out():
-    only_drills = replace(ChainsCorpus(), **dict.fromkeys(list(KINDS)[:-1], 0.0), drill=3.0)
+    only_drills = replace(WorkedCorpus(), **dict.fromkeys(list(KINDS)[:-1], 0.0), drill=3.0)
     assert {classify(body(text)[1])[0] for text in write(only_drills, 300)} <= {"drill"}
-    without = replace(ChainsCorpus(), second_language=0.0)
+    without = replace(WorkedCorpus(), second_language=0.0)
     assert not any(re.search("[A-J]", text) for text in write(without, 1000))
 
 
 def test_a_small_modulus_and_single_lengths_hold_for_every_document():
-    corpus = replace(ChainsCorpus(), modulus=5, minimum_operands=3, maximum_operands=3, second_language=0.0)
+    corpus = WorkedCorpus(Chains(3, 3, modulus=5), second_language=0.0)
     assert not any(re.search("[5-9]", text) for text in write(corpus, 500))
     asked = [body(text)[1].partition("?")[0] for text in write(corpus, 500) if "?" in text]
     assert {len(re.findall(r"\d", question)) for question in asked} == {3}
@@ -173,25 +175,25 @@ def test_a_small_modulus_and_single_lengths_hold_for_every_document():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"minimum_operands": 7}, "minimum_operands=7 above maximum_operands=6"),
+        ({"subject": Cups()}, "second_language=0.05, but cups are told in one language"),
         ({"minimum_facts": 7}, "minimum_facts=7 above maximum_facts=6"),
         (dict.fromkeys(KINDS, 0.0), "no kind of document"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        ChainsCorpus(**changes)
+        WorkedCorpus(**changes)
 
 
 def test_other_symbols_are_taken_from_the_chat_format():
     other = ChatFormat(think_open="[", think_close="]", answer_open="(", answer_close=")", end="$")
-    texts = [ChainsCorpus()(0, index, other).text() for index in range(300)]
+    texts = [WorkedCorpus()(0, index, other).text() for index in range(300)]
     assert not any("<think>" in text or "<|end|>" in text for text in texts)
     assert all(text.endswith("$") for text in texts)
 
 
 def test_demonstrations_are_right_train_exchanges_of_which_the_reply_is_learnt():
-    demonstrations = [ChainsDemonstrations()(0, index, CHAT) for index in range(300)]
+    demonstrations = [Demonstrations()(0, index, CHAT) for index in range(300)]
     assert len({document.text() for document in demonstrations}) > 290
     for document in demonstrations:
         prompt, reply = document.pieces
@@ -203,6 +205,14 @@ def test_demonstrations_are_right_train_exchanges_of_which_the_reply_is_learnt()
         assert strict([prompt.text], [reply.text.removesuffix("<|end|>")], [right(question)]) == [1.0]
 
 
-def test_demonstrations_with_lengths_upside_down_are_refused():
-    with pytest.raises(InputError, match="ChainsDemonstrations has minimum_operands=7"):
-        ChainsDemonstrations(minimum_operands=7)
+def test_a_corpus_of_games_works_them_out_swap_by_swap():
+    corpus = WorkedCorpus(Cups(1, 3), second_language=0.0)
+    texts = [body(text)[1] for text in write(corpus, 500)]
+    worked = [re.fullmatch(r"([a-e])((?:~[a-e]{2})+)\?<think>(.*)</think><answer>([a-e])</answer>", t) for t in texts]
+    paired = 0
+    for match in filter(None, worked):
+        equations = [equation.split("=") for equation in match[3].split(",")]
+        assert "".join(left[1:] for left, _ in equations) == match[2]
+        assert equations[-1][1] == match[4] and equations[0][0][0] == match[1]
+        paired += any(len(left) > 4 for left, _ in equations)
+    assert sum(match is not None for match in worked) > 20 and paired > 2

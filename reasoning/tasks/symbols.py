@@ -1,0 +1,24 @@
+"""What a tokenizer must hold as single tokens for several tasks at once."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Spelled(Protocol):
+    """A task, or a writer of texts, that knows its units."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What the tokenizer has to hold as single tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The units of all ``tasks``, each once; a value for ``TokenizerTraining.symbols``."""
+
+    tasks: tuple[Spelled, ...]
+
+    def __call__(self) -> tuple[str, ...]:
+        """The symbols, in the tasks' order."""
+        return tuple(dict.fromkeys(symbol for task in self.tasks for symbol in task.symbols))
