@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
@@ -34,7 +35,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """The problems of one training or evaluation run: distinct questions, shared out among tasks, shuffled."""
+    """The problems of one training or evaluation run: shared out among tasks, shuffled."""
 
     tasks: tuple[Task, ...]
     split: Split
@@ -42,18 +43,21 @@ class ProblemSet:
     seed: Index = 0
     # One weight a task; empty means equal parts. Only their ratios count.
     weights: tuple[NonNegative, ...] = ()
+    # How many different problems each task gives; its share is filled up with repeats. Empty: all are different.
+    distinct: tuple[Count, ...] = ()
 
     def problems(self) -> tuple[Problem, ...]:
-        """``count`` problems whose questions all differ, also between tasks.
+        """``count`` problems whose questions all differ, also between tasks, but for the repeats that are asked for.
 
-        Raises InputError where a task can't give its share or the weights don't fit the tasks.
+        Raises InputError where a task can't give its share, or the weights or ``distinct`` don't fit the tasks.
         """
         seen: set[str] = set()
         chosen: list[Problem] = []
-        for task, share in zip(self.tasks, self._shares(), strict=True):
-            fresh = _fresh(task, self.split, share, self.seed, seen)
+        shares = self._shares()
+        for task, share, wanted in zip(self.tasks, shares, self.distinct or shares, strict=True):
+            fresh = _fresh(task, self.split, min(share, wanted), self.seed, seen)
             seen.update(problem.question for problem in fresh)
-            chosen.extend(fresh)
+            chosen.extend(islice(cycle(fresh), share))
         random.Random(f"problem set/{self.seed}").shuffle(chosen)
         return tuple(chosen)
 
@@ -65,6 +69,10 @@ class ProblemSet:
             raise InputError(
                 f"a problem set of {len(self.tasks)} tasks has the weights {weights}; "
                 "give one weight a task, not all zero, or none for equal parts"
+            )
+        if self.distinct and len(self.distinct) != len(self.tasks):
+            raise InputError(
+                f"a problem set of {len(self.tasks)} tasks has distinct={self.distinct}; give one number a task or none"
             )
         return apportion(self.count, weights)
 

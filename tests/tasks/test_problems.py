@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
+from reasoning.tasks.capitals import Capitals
 from reasoning.tasks.chains import Chains
 from reasoning.tasks.problems import Problem, ProblemSet, Task, apportion, take_distinct
 from reasoning.tasks.splits import split_of
@@ -84,3 +86,17 @@ def test_no_train_question_is_a_test_question_whatever_seeds_and_settings(train_
     test = ProblemSet((Chains(2, other),), "test", 8, test_seed).problems()
     assert not {problem.question for problem in train} & {problem.question for problem in test}
     assert all(split_of(problem.question) == "test" for problem in test)
+
+
+def test_a_task_of_few_problems_fills_its_share_with_repeats():
+    facts = Capitals()
+    chosen = ProblemSet((Chains(), facts), "train", 200, weights=(3.0, 1.0), distinct=(150, 30)).problems()
+    counts = Counter(problem.question for problem in chosen if problem.kind == "capitals")
+    assert len(counts) == 30 and sum(counts.values()) == 50 and set(counts.values()) == {1, 2}
+    chains = [problem.question for problem in chosen if problem.kind == "chains"]
+    assert len(chains) == len(set(chains)) == 150
+
+
+def test_as_many_numbers_of_distinct_problems_as_tasks_are_needed():
+    with pytest.raises(InputError, match=r"2 tasks has distinct=\(5,\)"):
+        ProblemSet((Chains(), Capitals()), "train", 10, distinct=(5,)).problems()

@@ -1,0 +1,44 @@
+"""Rewards that apply to some kinds of problem only: arithmetic is asked for its steps, knowledge is not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Reward = Callable[..., Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class ForKinds:
+    """``reward`` for problems of these ``kinds``, and None (it doesn't apply) for all others, in TRL's batched form."""
+
+    reward: Reward
+    kinds: tuple[str, ...]
+
+    @property
+    def __name__(self) -> str:
+        """The reward's own name with the kinds', so that two of one reward can be told apart in metrics."""
+        name = getattr(self.reward, "__name__", type(self.reward).__name__)
+        return f"{name}_{'_'.join(self.kinds)}"
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], kind: Sequence[str], **columns: Any
+    ) -> list[float | None]:
+        """Calls the reward with the rows that it applies to; columns of one value a row are cut alike."""
+        rows = [row for row, name in enumerate(kind) if name in self.kinds]
+        values: list[float | None] = [None] * len(completions)
+        if not rows:
+            return values
+
+        def cut(column: Any) -> Any:
+            each = isinstance(column, Sequence) and not isinstance(column, str) and len(column) == len(completions)
+            return [column[row] for row in rows] if each else column
+
+        given = self.reward(
+            prompts=cut(prompts),
+            completions=cut(completions),
+            kind=cut(kind),
+            **{name: cut(column) for name, column in columns.items()},
+        )
+        for row, value in zip(rows, given, strict=True):
+            values[row] = value
+        return values

@@ -1,0 +1,59 @@
+"""A reward for thinking in one language, which pure reinforcement learning lets drift."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reasoning.core.errors import InputError
+from reasoning.data.chat import ChatFormat
+from reasoning.rewards.text import cut_off, parse
+
+
+@dataclass(frozen=True)
+class LanguageConsistency:
+    """The share of the thinking that is in the language asked for, as a reward function in TRL's batched form.
+
+    ``native`` and ``foreign`` are the characters by which the two languages are told apart; all others count for
+    neither. DeepSeek-R1 (arXiv 2501.12948, section 2.3.2) rewards the share of words in the target language; here it
+    is the share of characters. Raises InputError where a character stands for both.
+    """
+
+    native: str
+    foreign: str
+
+    def __post_init__(self) -> None:
+        both = sorted(set(self.native) & set(self.foreign))
+        if both or not self.native or not self.foreign:
+            raise InputError(
+                f"a language reward needs two sets of characters without a common one; both hold {''.join(both)!r}"
+            )
+
+    @property
+    def __name__(self) -> str:
+        """What metrics call it."""
+        return "language"
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        truncated: Sequence[bool] | None = None,
+        chat: ChatFormat | None = None,
+        **columns: object,
+    ) -> list[float]:
+        """Native over native plus foreign characters of the thinking; 0.0 for a reply without the tagged form.
+
+        A reply whose thinking holds characters of neither language is wholly in the language asked for.
+        """
+        tags = chat or ChatFormat()
+        return [
+            0.0 if cut else self._share(completion, tags)
+            for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
+        ]
+
+    def _share(self, completion: str, chat: ChatFormat) -> float:
+        reply = parse(completion, chat)
+        if reply is None:
+            return 0.0
+        native = sum(character in self.native for character in reply.thinking)
+        foreign = sum(character in self.foreign for character in reply.thinking)
+        return native / (native + foreign) if native + foreign else 1.0
