@@ -46,3 +46,25 @@ def lenient(
         float(not cut and says(completion, expected, tags))
         for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
     ]
+
+
+def answered(
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    answer: Sequence[str],
+    truncated: Sequence[bool] | None = None,
+    chat: ChatFormat | None = None,
+    **columns: object,
+) -> list[float]:
+    """1.0 for a reply whose one answer block, at its end, equals ``answer``, thinking before it or not.
+
+    For questions that need no thinking. A completion cut off by the length limit is never right.
+    """
+    tags = chat or ChatFormat()
+    rewards: list[float] = []
+    for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True):
+        thinking, opened, rest = completion.rpartition(tags.answer_open)
+        whole = not thinking.strip() or parse(completion, tags) is not None
+        right = rest.removesuffix(tags.answer_close).strip() == expected.strip()
+        rewards.append(float(bool(opened) and whole and right and rest.endswith(tags.answer_close) and not cut))
+    return rewards

@@ -1,10 +1,12 @@
 """The stages of a run, one file each; what experiment files name as ``@stages.GRPO`` and so on."""
 
+from reasoning.stages.collect import Collect
 from reasoning.stages.evaluate import Evaluate
 from reasoning.stages.exam import Exam
 from reasoning.stages.grpo import GRPO
 from reasoning.stages.prepare import Prepare, TokenizerTraining
 from reasoning.stages.pretrain import Pretrain
 from reasoning.stages.sft import SFT
+from reasoning.stages.write_answers import WriteAnswers
 
-__all__ = ["GRPO", "SFT", "Evaluate", "Exam", "Prepare", "Pretrain", "TokenizerTraining"]
+__all__ = ["GRPO", "SFT", "Collect", "Evaluate", "Exam", "Prepare", "Pretrain", "TokenizerTraining", "WriteAnswers"]

@@ -11,13 +11,14 @@ import jax
 from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count, Index
+from reasoning.core.ranges import Count, Index, Positive
 from reasoning.data.chat import ChatFormat
 from reasoning.data.documents import Documents
 from reasoning.data.packing import Packer, Tally, first_fit, pack_into
 from reasoning.data.sources import Source, mix
 from reasoning.data.tokenizer import Kind, Tokenizer, train_tokenizer
 from reasoning.stages.context import Context
+from reasoning.stages.conversations import read_conversations
 from reasoning.stages.saved import RECORDS, TOKENIZER, tokenizer_of
 
 
@@ -57,12 +58,15 @@ class TokenizerTraining:
 class Prepare:
     """Mixes the documents of ``sources`` by their weights, tokenizes and packs them into rows of ``length`` tokens.
 
-    ``tokenizer`` is either how to train one on these documents, or a stage that has one already. ``packer`` decides
-    whether documents stay whole (``first_fit``) or rows get full (``concat_then_split``).
+    ``conversations`` are stages that collected some, mixed in the ``ratio`` of their numbers. ``tokenizer`` is either
+    how to train one on these documents, or a stage that has one already. ``packer`` decides whether documents stay
+    whole (``first_fit``) or rows get full (``concat_then_split``).
     """
 
     name: str = ""
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = ()
+    conversations: tuple[Stage, ...] = ()
+    ratio: tuple[Positive, ...] = ()  # one number a stage of conversations; empty: each conversation once
     tokenizer: TokenizerTraining | Stage
     length: Count
     packer: Packer = first_fit
@@ -71,7 +75,8 @@ class Prepare:
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Writes the rows and the tokenizer; process 0 does the work, since it is done once and in one order."""
-        documents = mix(self.sources, self.chat, self.seed)
+        collected = read_conversations(inputs.get("conversations", ()), self.ratio, f"stage {self.name}")
+        documents = mix((*self.sources, *collected), self.chat, self.seed)
         tally = Tally()
         if jax.process_index() == 0:
             tokenizer = self.choose(inputs.get("tokenizer"), documents)
@@ -103,4 +108,5 @@ class Prepare:
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``; reads how many documents there are, and nothing else."""
-        return {"documents": len(mix(self.sources, self.chat, self.seed)), "row length": self.length}
+        written = len(mix(self.sources, self.chat, self.seed)) if self.sources else 0
+        return {"documents": written, "row length": self.length} if written else {"row length": self.length}

@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.data.chat import ChatFormat
-from reasoning.rewards.accuracy import lenient, strict
+from reasoning.rewards.accuracy import answered, lenient, strict
 
 TAGGED = "<think>3+8=1,1-5=6</think><answer>{}</answer>"
 
@@ -57,3 +57,32 @@ def test_the_tags_are_those_of_the_chat_format():
     assert strict(["p"], ["[1+1=2](2)"], ["2"], chat=brackets) == [1.0]
     assert strict(["p"], [TAGGED.format("6")], ["6"], chat=brackets) == [0.0]
     assert lenient(["p"], ["(2)"], ["2"], chat=brackets) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        ("<answer>Paris</answer>", 1.0),
+        ("<think>3+8=1</think><answer>Paris</answer>", 1.0),
+        ("<answer> Paris </answer>", 1.0),
+        ("<answer>Rome</answer>", 0.0),
+        ("Paris", 0.0),
+        ("<answer>Paris", 0.0),
+        ("Paris</answer>", 0.0),
+        ("<answer>Paris</answer>Rome", 0.0),
+        ("<answer>Rome</answer><answer>Paris</answer>", 0.0),
+        ("<answer>Paris</answer><answer>Paris</answer>", 0.0),
+        ("so it is <answer>Paris</answer>", 0.0),
+        ("<think></think><answer>Paris</answer>", 0.0),
+        ("<think>1<answer>Paris</answer>", 0.0),
+        ("<answer><think>1</think>Paris</answer>", 0.0),
+        ("<answer>Paris</answer></answer>", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_an_answer_counts_with_or_without_thinking_but_only_in_one_block_at_the_end(completion, expected):
+    assert answered([""], [completion], ["Paris"]) == [expected]
+
+
+def test_an_answer_that_was_cut_off_is_not_right():
+    assert answered([""], ["<answer>Paris</answer>"], ["Paris"], truncated=[True]) == [0.0]
