@@ -2,7 +2,7 @@
 
 The logits of all tokens are the largest array of language-model training, so they never exist: a scan walks over chunks
 of tokens, and the backward pass makes each chunk's logits again. Everything here is local to one device; sums over a
-sharded vocabulary are the caller's.
+sharded vocabulary are the caller's. What compares two distributions is in ``chunked_divergence``.
 
 Legend: B rows, T time, D model width, V columns of the vocabulary on this device, N tokens of one chunk.
 """
@@ -12,11 +12,17 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from reasoning.core.errors import InputError
+
 CHUNKS = 8
 """Least number of chunks, where there are that many tokens: no chunk then holds more than a quarter of them."""
 
 MASKED = -1e30
 """Logit of a padded column: its exponential is zero, and products with it stay finite (minus infinity's would not)."""
+
+
+LOGITS_BYTES = 64 * 2**20
+"""How much memory one chunk's logits may take on a device, unless a caller says otherwise."""
 
 
 class Head(NamedTuple):
@@ -27,16 +33,14 @@ class Head(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """The arrays that make the logits ``soft_cap * tanh((h W + b) / soft_cap) / temperature``, and the targets.
+    """The arrays that make the logits ``soft_cap * tanh((h W + b) / soft_cap) / temperature``.
 
-    ``targets_BT`` counts from this device's first column; an id outside its columns matches nothing here. Columns from
-    the scalar ``real_columns`` on are padding and have no probability; None means that all are real.
+    Columns from the scalar ``real_columns`` on are padding and have no probability; None means that all are real.
     """
 
     hidden_BTD: Array
     unembed_DV: Array
     bias_V: Array | None
-    targets_BT: Array
     inverse_temperature_BT: Array
     real_columns: Array | None
 
@@ -65,6 +69,13 @@ class Statistics(NamedTuple):
     target: Array
 
 
+class Tokens(NamedTuple):
+    """What one chunk's logits are made of, besides the parameters."""
+
+    hidden_ND: Array
+    inverse_temperature_N: Array
+
+
 class Softmax(NamedTuple):
     """What the backward pass keeps of the forward pass, over the whole vocabulary: log p = z - shift - log_total."""
 
@@ -88,15 +99,29 @@ class Sums(NamedTuple):
     bias_V: Array | None
 
 
-def statistics(operands: Operands, head: Head) -> Statistics:
-    """The forward pass over this device's tokens and columns."""
+def check_temperature(temperature: float | Array) -> None:
+    """Raises InputError for a number that isn't positive; what an array holds isn't known before the program runs."""
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise InputError(f"temperature is {temperature}; it divides the logits, so it must be above 0")
+
+
+def inverse_of(temperature: float | Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """1 / temperature for each token: a number, or an array that broadcasts to the ``shape`` [B, T]."""
+    values = jnp.asarray(temperature, dtype)
+    values = values.reshape((1,) * (2 - values.ndim) + values.shape)
+    return jnp.broadcast_to(1 / values, shape)
+
+
+def statistics(operands: Operands, targets_BT: Array, head: Head) -> Statistics:
+    """The forward pass over this device's tokens and columns.
+
+    ``targets_BT`` counts from this device's first column; an id outside its columns matches nothing here.
+    """
     rows, steps = _chunk_shape_of(operands, head)
 
-    def chunk(_: None, inputs: tuple[Array, Array, Array]) -> tuple[None, Statistics]:
-        hidden_ND, targets_N, inverse_N = inputs
-        logits_NV, _slope = _logits(hidden_ND, inverse_N, operands, head)
-        if operands.real_columns is not None:
-            logits_NV = jnp.where(_columns(logits_NV) < operands.real_columns, logits_NV, MASKED)
+    def chunk(_: None, inputs: tuple[Tokens, Array]) -> tuple[None, Statistics]:
+        tokens, targets_N = inputs
+        logits_NV = masked(logits(tokens, operands, head)[0], operands)
         shift_N = logits_NV.max(axis=-1)
         centred_NV = logits_NV - shift_N[:, None]
         weight_NV = jnp.exp(centred_NV)
@@ -108,12 +133,18 @@ def statistics(operands: Operands, head: Head) -> Statistics:
             target=jnp.where(is_target_NV, logits_NV, 0).sum(axis=-1),
         )
 
-    _, chunks = lax.scan(chunk, None, _split_tokens(operands, rows, steps))
-    return Statistics(*(join(values, rows, steps, *operands.targets_BT.shape) for values in chunks))
+    _, chunks = lax.scan(chunk, None, (split_tokens(operands, rows, steps), split(targets_BT, rows, steps)))
+    return Statistics(*(join(values, rows, steps, *targets_BT.shape) for values in chunks))
 
 
 def gradients(
-    operands: Operands, softmax: Softmax, slopes: Slopes, start: Sums, hidden_type: jnp.dtype, head: Head
+    operands: Operands,
+    targets_BT: Array,
+    softmax: Softmax,
+    slopes: Slopes,
+    start: Sums,
+    hidden_type: jnp.dtype,
+    head: Head,
 ) -> tuple[Array, Sums]:
     """The backward pass over this device's tokens and columns: the hidden states' gradient, and the parameters'.
 
@@ -122,22 +153,29 @@ def gradients(
     rows, steps = _chunk_shape_of(operands, head)
 
     def chunk(sums: Sums, inputs: tuple) -> tuple[Sums, Array]:
-        (hidden_ND, targets_N, inverse_N), softmax_N, slopes_N = inputs
-        logits_NV, slope = _logits(hidden_ND, inverse_N, operands, head)
+        tokens, targets_N, softmax_N, slopes_N = inputs
+        logits_NV, slope = logits(tokens, operands, head)
         gradient_NV = slope * _logit_gradient(logits_NV, targets_N, softmax_N, slopes_N)
         if operands.real_columns is not None:
             gradient_NV = jnp.where(_columns(logits_NV) < operands.real_columns, gradient_NV, 0)
-        of_bias = None if sums.bias_V is None else sums.bias_V + gradient_NV.sum(axis=0)
-        of_unembed = sums.unembed_DV + _product(hidden_ND, gradient_NV, (0, 0), operands)
-        of_hidden = _product(gradient_NV, operands.unembed_DV, (1, 1), operands)
-        return Sums(of_unembed, of_bias), of_hidden.astype(hidden_type)
+        return push_back(gradient_NV, tokens, operands, sums, hidden_type)
 
-    tokens = _split_tokens(operands, rows, steps)
+    tokens, targets = split_tokens(operands, rows, steps), split(targets_BT, rows, steps)
     kept = Softmax(*(split(values, rows, steps) for values in softmax))
     # A ragged end repeats real tokens, whose softmax is finite, and their zero slopes make every gradient zero.
     upstream = Slopes(*(split(values, rows, steps, end="constant") for values in slopes))
-    sums, chunks = lax.scan(chunk, start, (tokens, kept, upstream))
-    return join(chunks, rows, steps, *operands.targets_BT.shape), sums
+    sums, chunks = lax.scan(chunk, start, (tokens, targets, kept, upstream))
+    return join(chunks, rows, steps, *targets_BT.shape), sums
+
+
+def push_back(
+    gradient_NV: Array, tokens: Tokens, operands: Operands, sums: Sums, hidden_type: jnp.dtype
+) -> tuple[Sums, Array]:
+    """A chunk's gradient of ``h W + b`` taken on: added to the parameters' sums, and to the hidden states [N, D]."""
+    of_bias = None if sums.bias_V is None else sums.bias_V + gradient_NV.sum(axis=0)
+    of_unembed = sums.unembed_DV + _product(tokens.hidden_ND, gradient_NV, (0, 0), operands)
+    of_hidden = _product(gradient_NV, operands.unembed_DV, (1, 1), operands)
+    return Sums(of_unembed, of_bias), of_hidden.astype(hidden_type)
 
 
 def chunk_shape(rows: int, length: int, columns: int, itemsize: int, logits_bytes: int) -> tuple[int, int]:
@@ -175,14 +213,14 @@ def join(chunks: Array, rows: int, steps: int, batch: int, length: int) -> Array
 
 
 def _chunk_shape_of(operands: Operands, head: Head) -> tuple[int, int]:
-    batch, length = operands.targets_BT.shape
+    batch, length, _ = operands.hidden_BTD.shape
     columns, itemsize = operands.unembed_DV.shape[1], operands.accumulator.itemsize
     return chunk_shape(batch, length, columns, itemsize, head.logits_bytes)
 
 
-def _split_tokens(operands: Operands, rows: int, steps: int) -> tuple[Array, Array, Array]:
-    hidden, targets = split(operands.hidden_BTD, rows, steps), split(operands.targets_BT, rows, steps)
-    return hidden, targets, split(operands.inverse_temperature_BT, rows, steps)
+def split_tokens(operands: Operands, rows: int, steps: int) -> Tokens:
+    """All tokens in chunks, on a new first axis."""
+    return Tokens(split(operands.hidden_BTD, rows, steps), split(operands.inverse_temperature_BT, rows, steps))
 
 
 def _product(left: Array, right: Array, summed: tuple[int, int], operands: Operands) -> Array:
@@ -192,17 +230,24 @@ def _product(left: Array, right: Array, summed: tuple[int, int], operands: Opera
     return lax.dot_general(left, right, axes, preferred_element_type=operands.accumulator)
 
 
-def _logits(hidden_ND: Array, inverse_N: Array, operands: Operands, head: Head) -> tuple[Array, Array]:
-    """A chunk's logits, and their derivative with respect to ``h W + b``."""
-    logits_NV = _product(hidden_ND, operands.unembed_DV, (1, 0), operands)
+def logits(tokens: Tokens, operands: Operands, head: Head) -> tuple[Array, Array]:
+    """A chunk's logits [N, V], and their derivative with respect to ``h W + b``."""
+    logits_NV = _product(tokens.hidden_ND, operands.unembed_DV, (1, 0), operands)
     if operands.bias_V is not None:
         logits_NV = logits_NV + operands.bias_V.astype(logits_NV.dtype)[None, :]
-    slope = inverse_N[:, None]
+    slope = tokens.inverse_temperature_N[:, None]
     if head.soft_cap is not None:
         bounded_NV = jnp.tanh(logits_NV / head.soft_cap)
         logits_NV = head.soft_cap * bounded_NV
         slope = slope * (1 - jnp.square(bounded_NV))
-    return logits_NV * inverse_N[:, None], slope
+    return logits_NV * tokens.inverse_temperature_N[:, None], slope
+
+
+def masked(logits_NV: Array, operands: Operands) -> Array:
+    """The logits, those of padded columns so low that they have no probability."""
+    if operands.real_columns is None:
+        return logits_NV
+    return jnp.where(_columns(logits_NV) < operands.real_columns, logits_NV, MASKED)
 
 
 def _logit_gradient(logits_NV: Array, targets_N: Array, softmax: Softmax, slopes: Slopes) -> Array:

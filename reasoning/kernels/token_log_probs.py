@@ -16,11 +16,18 @@ from jaxtyping import Array, Float, Int
 
 from reasoning.core.errors import InputError
 from reasoning.kernels import vocabulary_sharding as sharded
-from reasoning.kernels.chunked import Head, Operands, Slopes, Softmax, Sums, gradients, statistics
+from reasoning.kernels.chunked import (
+    LOGITS_BYTES,
+    Head,
+    Slopes,
+    Softmax,
+    Sums,
+    check_temperature,
+    gradients,
+    inverse_of,
+    statistics,
+)
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
-
-LOGITS_BYTES = 64 * 2**20
-"""How much memory one chunk's logits may take on a device."""
 
 
 class TokenLogProbs(NamedTuple):
@@ -70,11 +77,10 @@ def token_log_probs(
     _check(hidden_BTD, unembed_DV, targets_BT, temperature, soft_cap, bias_V, sharding)
     width, vocabulary = unembed_DV.shape
     dtype = jnp.promote_types(jnp.result_type(hidden_BTD, unembed_DV), jnp.float32)
-    inverse_temperature_BT = _per_token(temperature, targets_BT.shape, dtype)
-    if sharding is not None:
-        parts = sharding.size(sharding.vocabulary_axis)
-        unembed_DV = sharded.pad_to(sharded.pad_to(unembed_DV, 1, parts), 0, sharding.size(sharding.embed_axis))
-        bias_V = None if bias_V is None else sharded.pad_to(bias_V, 0, parts)
+    inverse_temperature_BT = inverse_of(temperature, targets_BT.shape, dtype)
+    unembed_DV = sharded.pad_unembed(unembed_DV, sharding)
+    if bias_V is not None and sharding is not None:
+        bias_V = sharded.pad_to(bias_V, 0, sharding.size(sharding.vocabulary_axis))
     plan = _Plan(Head(soft_cap, logits_bytes), vocabulary, width, sharding)
     return _token_log_probs(plan, hidden_BTD, unembed_DV, bias_V, targets_BT, inverse_temperature_BT)
 
@@ -112,19 +118,15 @@ def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int 
 
 
 def _local_operands(plan: _Plan, hidden: Array, unembed: Array, bias: Array | None, targets: Array, inverse: Array):
-    sharding = plan.sharding
-    columns = unembed.shape[1]
-    first = sharded.first_column(columns, sharding)
-    padded = sharding is not None and plan.vocabulary % sharding.size(sharding.vocabulary_axis) > 0
-    real_columns = jnp.asarray(plan.vocabulary - first) if padded else None
-    matrix = sharded.gather_unembed(unembed, plan.width, sharding)
-    return Operands(hidden, matrix, bias, targets.astype(jnp.int32) - first, inverse, real_columns)
+    """This device's operands, and its targets counted from its first column."""
+    operands = sharded.local_operands(hidden, unembed, bias, inverse, (plan.width, plan.vocabulary), plan.sharding)
+    return operands, targets.astype(jnp.int32) - sharded.first_column(unembed.shape[1], plan.sharding)
 
 
 def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, Softmax]:
     targets = arrays[3]
-    operands = _local_operands(plan, *arrays)
-    whole = sharded.merge(statistics(operands, plan.head), plan.sharding)
+    operands, local_targets = _local_operands(plan, *arrays)
+    whole = sharded.merge(statistics(operands, local_targets, plan.head), plan.sharding)
     log_total = jnp.log(whole.total)
     entropy = log_total - whole.moment / whole.total
     log_prob = _at_targets((whole.target - whole.shift) - log_total, targets, plan.vocabulary)
@@ -134,15 +136,15 @@ def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, Softmax]:
 def _local_backward(plan: _Plan, hidden, unembed, bias, targets, inverse, softmax: Softmax, upstream: TokenLogProbs):
     """Gradients of logit z, per token: of log p(target), [z is the target] - p; of the entropy, -p (log p + entropy);
     of the log-sum-exp, p."""
-    operands = _local_operands(plan, hidden, unembed, bias, targets, inverse)
+    operands, local_targets = _local_operands(plan, hidden, unembed, bias, targets, inverse)
     pick = _at_targets(upstream.log_prob_BT, targets, plan.vocabulary)
     slopes = Slopes(level=upstream.logsumexp_BT - pick, bend=upstream.entropy_BT, pick=pick)
     dtype, sharding = operands.accumulator, plan.sharding
     start_DV = sharded.zeros(operands.unembed_DV.shape, dtype, sharding)
     start_V = None if bias is None else sharded.zeros(bias.shape, dtype, sharding)
-    whole = sharding is None or sharding.size(sharding.vocabulary_axis) == 1
-    hidden_type = hidden.dtype if whole else dtype
-    of_hidden, sums = gradients(operands, softmax, slopes, Sums(start_DV, start_V), hidden_type, plan.head)
+    hidden_type = hidden.dtype if sharded.has_whole_vocabulary(sharding) else dtype
+    start = Sums(start_DV, start_V)
+    of_hidden, sums = gradients(operands, local_targets, softmax, slopes, start, hidden_type, plan.head)
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
     of_unembed = sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
     if bias is None or sums.bias_V is None:
@@ -155,12 +157,6 @@ def _at_targets(values: Array, targets: Array, vocabulary: int) -> Array:
     return jnp.where(targets < 0, 0, jnp.where(targets >= vocabulary, jnp.nan, values))
 
 
-def _per_token(temperature: float | Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    values = jnp.asarray(temperature, dtype)
-    values = values.reshape((1,) * (2 - values.ndim) + values.shape)
-    return jnp.broadcast_to(1 / values, shape)
-
-
 def _check(hidden, unembed, targets, temperature, soft_cap, bias, sharding: VocabularySharding | None) -> None:
     if hidden.ndim != 3 or unembed.shape[:1] != hidden.shape[2:] or unembed.ndim != 2:
         raise InputError(f"hidden states {hidden.shape} and unembedding {unembed.shape} must be [B, T, D] and [D, V]")
@@ -168,13 +164,7 @@ def _check(hidden, unembed, targets, temperature, soft_cap, bias, sharding: Voca
         raise InputError(f"targets {targets.shape} must be [B, T] of the hidden states {hidden.shape}, and not empty")
     if bias is not None and bias.shape != unembed.shape[1:]:
         raise InputError(f"bias {bias.shape} must be [V] of the unembedding {unembed.shape}")
-    if isinstance(temperature, int | float) and not temperature > 0:
-        raise InputError(f"temperature is {temperature}; it divides the logits, so it must be above 0")
+    check_temperature(temperature)
     if soft_cap is not None and not soft_cap > 0:
         raise InputError(f"soft_cap is {soft_cap}; it must be above 0, or None for no cap")
-    if sharding is not None:
-        for size, axes, name in zip(targets.shape, sharding.token_axes, ("rows", "time steps"), strict=True):
-            if size % sharding.size(axes):
-                raise InputError(
-                    f"{size} {name} don't divide over mesh axes {axes}: pad to a multiple of {sharding.size(axes)}"
-                )
+    sharded.check_tokens(targets.shape, sharding)

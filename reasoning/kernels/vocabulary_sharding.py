@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.chunked import Statistics
+from reasoning.kernels.chunked import Operands, Statistics
 
 Axes = str | tuple[str, ...] | None
 
@@ -84,6 +84,30 @@ def pad_to(values: Array, axis: int, parts: int) -> Array:
     return jnp.pad(values, widths) if widths[axis][1] else values
 
 
+def pad_unembed(unembed_DV: Array, sharding: VocabularySharding | None) -> Array:
+    """The matrix, padded so that both of its axes divide over the mesh; ``local_operands`` takes the padding off."""
+    if sharding is None:
+        return unembed_DV
+    wide = pad_to(unembed_DV, 1, sharding.size(sharding.vocabulary_axis))
+    return pad_to(wide, 0, sharding.size(sharding.embed_axis))
+
+
+def check_tokens(shape: tuple[int, ...], sharding: VocabularySharding | None) -> None:
+    """Raises InputError where [B, T] tokens can't be shared out evenly."""
+    if sharding is None:
+        return
+    for size, axes, name in zip(shape, sharding.token_axes, ("rows", "time steps"), strict=True):
+        if size % sharding.size(axes):
+            raise InputError(
+                f"{size} {name} don't divide over mesh axes {axes}: pad to a multiple of {sharding.size(axes)}"
+            )
+
+
+def has_whole_vocabulary(sharding: VocabularySharding | None) -> bool:
+    """Whether each device holds all columns."""
+    return sharding is None or sharding.size(sharding.vocabulary_axis) == 1
+
+
 # The functions below run on one device's parts; without a sharding each is the identity.
 
 
@@ -101,6 +125,21 @@ def gather_unembed(unembed_dv: Array, width: int, sharding: VocabularySharding |
     return lax.all_gather(unembed_dv, sharding.embed_axis, axis=0, tiled=True)[:width]
 
 
+def local_operands(
+    hidden: Array,
+    unembed: Array,
+    bias: Array | None,
+    inverse: Array,
+    size: tuple[int, int],
+    sharding: VocabularySharding | None,
+) -> Operands:
+    """This device's operands: its columns of the matrix in full width. ``size`` is [D, V] before any padding."""
+    width, vocabulary = size
+    padded = sharding is not None and vocabulary % sharding.size(sharding.vocabulary_axis) > 0
+    real_columns = jnp.asarray(vocabulary - first_column(unembed.shape[1], sharding)) if padded else None
+    return Operands(hidden, gather_unembed(unembed, width, sharding), bias, inverse, real_columns)
+
+
 def merge(own: Statistics, sharding: VocabularySharding | None) -> Statistics:
     """Statistics of the whole vocabulary from those of each device's columns."""
     if sharding is None or sharding.vocabulary_axis is None:
@@ -112,11 +151,18 @@ def merge(own: Statistics, sharding: VocabularySharding | None) -> Statistics:
     return Statistics(shift, *lax.psum(sums, sharding.vocabulary_axis))
 
 
-def sum_over_columns(gradient_BTD: Array, sharding: VocabularySharding | None) -> Array:
-    """The hidden states' gradient over the whole vocabulary."""
+def largest_over_columns(values_BT: Array, sharding: VocabularySharding | None) -> Array:
+    """The largest of all devices' values for each token."""
     if sharding is None or sharding.vocabulary_axis is None:
-        return gradient_BTD
-    return lax.psum(gradient_BTD, sharding.vocabulary_axis)
+        return values_BT
+    return lax.pmax(values_BT, sharding.vocabulary_axis)
+
+
+def sum_over_columns(values: Array, sharding: VocabularySharding | None) -> Array:
+    """A sum for each token, or the hidden states' gradient, over the whole vocabulary."""
+    if sharding is None or sharding.vocabulary_axis is None:
+        return values
+    return lax.psum(values, sharding.vocabulary_axis)
 
 
 def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, scatter: bool) -> Array:

@@ -1,0 +1,178 @@
+"""The divergence of a student's distribution from a teacher's at every token, from hidden states and unembeddings.
+
+Distillation starts here. As in ``token_log_probs``, an array of [tokens, vocabulary] is never made, forward or
+backward, on one device or many.
+
+Legend: B rows, T time, D the student's width, E the teacher's, V vocabulary.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from reasoning.core.errors import InputError
+from reasoning.kernels import vocabulary_sharding as sharded
+from reasoning.kernels.chunked import LOGITS_BYTES, Head, Sums, check_temperature, inverse_of
+from reasoning.kernels.chunked_divergence import (
+    Kind,
+    Measure,
+    Normaliser,
+    Normalisers,
+    Pair,
+    divergence_gradients,
+    divergences,
+    normalisers_of,
+)
+from reasoning.kernels.vocabulary_sharding import VocabularySharding
+
+
+class _Plan(NamedTuple):
+    """The settings of one call that are no arrays; vocabulary and widths are those before any padding."""
+
+    head: Head
+    measure: Measure
+    vocabulary: int
+    widths: tuple[int, int]
+    sharding: VocabularySharding | None
+
+
+def token_divergence(
+    student_hidden_BTD: Float[Array, "B T D"],
+    student_unembed_DV: Float[Array, "D V"],
+    teacher_hidden_BTE: Float[Array, "B T E"],
+    teacher_unembed_EV: Float[Array, "E V"],
+    *,
+    kind: Kind,
+    temperature: float | Float[Array, "..."] = 1.0,
+    beta: float = 0.5,
+    sharding: VocabularySharding | None = None,
+    logits_bytes: int = LOGITS_BYTES,
+) -> Float[Array, "B T"]:
+    """How far q = softmax(student's logits / temperature) is from the teacher's p, per token, float32, in nats.
+
+    - 'forward': KL(p || q), which a student minimises by covering all that the teacher might say (Hinton et al.,
+      arXiv 1503.02531);
+    - 'reverse': KL(q || p), by saying nothing that the teacher would not (MiniLLM, arXiv 2306.08543);
+    - 'jsd': ``beta`` KL(p || m) + (1 - ``beta``) KL(q || m) with m = ``beta`` p + (1 - ``beta``) q, the generalised
+      Jensen-Shannon divergence of GKD (arXiv 2306.13649), which divided by ``beta`` tends to 'forward' as it falls to 0
+      and divided by 1 - ``beta`` to 'reverse' as it rises to 1.
+
+    Gradients reach the student only, its hidden states and its matrix, each in its input's type; the matrix's is summed
+    in float32. Teacher and student may differ in width, not in vocabulary. Types, ``temperature`` and chunks are as in
+    ``token_log_probs``; ``logits_bytes`` is for the logits of both together. Equal logits give exactly 0 and no
+    gradient. Where a mesh cuts the vocabulary, the forward pass makes the logits twice: first to normalise them.
+    Raises InputError for shapes that don't fit, an unknown kind, a temperature that isn't positive, and, for 'jsd', a
+    ``beta`` that isn't between 0 and 1.
+    """
+    _check(student_hidden_BTD, student_unembed_DV, teacher_hidden_BTE, teacher_unembed_EV)
+    _check_measure(kind, beta)
+    check_temperature(temperature)
+    tokens = student_hidden_BTD.shape[:2]
+    sharded.check_tokens(tokens, sharding)
+    dtype = jnp.promote_types(jnp.result_type(student_hidden_BTD, student_unembed_DV), jnp.float32)
+    (width, vocabulary), teacher_width = student_unembed_DV.shape, teacher_unembed_EV.shape[0]
+    plan = _Plan(Head(None, logits_bytes), Measure(kind, beta), vocabulary, (width, teacher_width), sharding)
+    student = (student_hidden_BTD, sharded.pad_unembed(student_unembed_DV, sharding))
+    teacher = (teacher_hidden_BTE, sharded.pad_unembed(teacher_unembed_EV, sharding))
+    return _token_divergence(plan, *student, *teacher, inverse_of(temperature, tokens, dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _token_divergence(plan: _Plan, *arrays: Array) -> Array:
+    return _forward(plan, *arrays)[0]
+
+
+def _forward(plan: _Plan, *arrays: Array) -> tuple[Array, tuple]:
+    value_BT, *kept = _on_each_device(_local_forward, plan, kept=0, results=None)(*arrays)
+    return value_BT, (*arrays, *kept)
+
+
+def _backward(plan: _Plan, residuals: tuple, upstream_BT: Array) -> tuple:
+    of_student = _on_each_device(_local_backward, plan, kept=3, results=2)(*residuals, upstream_BT)
+    return (*of_student, None, None, None)
+
+
+_token_divergence.defvjp(_forward, _backward)
+
+
+def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int | None) -> Callable:
+    """``function`` of the five operands and ``kept`` records of [B, T] arrays, under shard_map if there is a mesh.
+
+    It returns gradients of the first ``results`` operands, or [B, T] arrays if that is None.
+    """
+    local = functools.partial(function, plan)
+    if plan.sharding is None:
+        return local
+    tokens, matrix = plan.sharding.token_spec, plan.sharding.unembed_spec
+    operands = (tokens, matrix, tokens, matrix, tokens)
+    out_specs = tokens if results is None else operands[:results]
+    return jax.shard_map(local, mesh=plan.sharding.mesh, in_specs=(*operands, *[tokens] * kept), out_specs=out_specs)
+
+
+def _local_pair(plan: _Plan, hidden: Array, unembed: Array, of_teacher: Array, matrix: Array, inverse: Array) -> Pair:
+    width, teacher_width = plan.widths
+    return Pair(
+        sharded.local_operands(hidden, unembed, None, inverse, (width, plan.vocabulary), plan.sharding),
+        sharded.local_operands(of_teacher, matrix, None, inverse, (teacher_width, plan.vocabulary), plan.sharding),
+    )
+
+
+def _local_forward(plan: _Plan, *arrays: Array) -> tuple[Array, Array, Normalisers]:
+    pair, sharding = _local_pair(plan, *arrays), plan.sharding
+    known = None
+    if not sharded.has_whole_vocabulary(sharding):
+        known = Normalisers(*(_merged(part, sharding) for part in normalisers_of(pair, plan.head)))
+    sums, found = divergences(pair, known, plan.head, plan.measure)
+    if known is None:  # equal on all devices of the vocabulary's axis, of which there is one: this tells JAX so
+        known = Normalisers(*(_merged(part, sharding) for part in found))
+    return sharded.sum_over_columns(sums.value, sharding), sharded.sum_over_columns(sums.pull, sharding), known
+
+
+def _merged(own: Normaliser, sharding: VocabularySharding | None) -> Normaliser:
+    """The normaliser of the whole vocabulary from those of each device's columns."""
+    if sharding is None:
+        return own
+    shift = sharded.largest_over_columns(own.shift, sharding)
+    total = sharded.sum_over_columns(jnp.exp(own.log_total + (own.shift - shift)), sharding)
+    return Normaliser(shift, jnp.log(total))
+
+
+def _local_backward(plan: _Plan, *arrays) -> tuple[Array, Array]:
+    *operands, pull, normalisers, upstream = arrays
+    pair, sharding = _local_pair(plan, *operands), plan.sharding
+    hidden, unembed = operands[:2]
+    dtype = pair.student.accumulator
+    start = Sums(sharded.zeros(pair.student.unembed_DV.shape, dtype, sharding), None)
+    hidden_type = hidden.dtype if sharded.has_whole_vocabulary(sharding) else dtype
+    of_hidden, sums = divergence_gradients(
+        pair, normalisers, pull, upstream, start, hidden_type, plan.head, plan.measure
+    )
+    of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
+    return of_hidden, sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
+
+
+def _check(hidden: Array, unembed: Array, teacher_hidden: Array, teacher_unembed: Array) -> None:
+    for who, states, matrix in (("student", hidden, unembed), ("teacher", teacher_hidden, teacher_unembed)):
+        if states.ndim != 3 or matrix.ndim != 2 or matrix.shape[:1] != states.shape[2:] or 0 in states.shape:
+            raise InputError(
+                f"the {who}'s hidden states {states.shape} and unembedding {matrix.shape} must be [B, T, D] and "
+                "[D, V], and not empty"
+            )
+    if hidden.shape[:2] != teacher_hidden.shape[:2]:
+        raise InputError(f"hidden states {hidden.shape} and the teacher's {teacher_hidden.shape} are of other tokens")
+    if unembed.shape[1] != teacher_unembed.shape[1]:
+        raise InputError(
+            f"the student's vocabulary is {unembed.shape[1]} and the teacher's {teacher_unembed.shape[1]}; a "
+            "divergence compares them token by token, so they must be the same"
+        )
+
+
+def _check_measure(kind: str, beta: float) -> None:
+    if kind not in ("forward", "reverse", "jsd"):
+        raise InputError(f"the divergence {kind!r} is unknown; choose 'forward', 'reverse' or 'jsd'")
+    if kind == "jsd" and not 0 < beta < 1:
+        raise InputError(f"beta is {beta}; the teacher's share of the mixture must lie between 0 and 1")
