@@ -81,7 +81,7 @@ class Experiment:
 
     def sources_of(self, value: object, replace: Replace = keep) -> dict[str, str]:
         """As ``user_sources``, and knows in which modules this file found objects that have no name of their own."""
-        return user_sources(value, replace, self.references.text)
+        return user_sources(value, replace, every, self.references.text)
 
 
 def read(path: str | Path, overrides: Overrides = ()) -> Experiment:
@@ -94,7 +94,7 @@ def read(path: str | Path, overrides: Overrides = ()) -> Experiment:
     with importable(Path.cwd(), path.parent):
         drafts = draft(load(path), overrides)
         parts = build(drafts)
-        sources = user_sources(tuple(parts.values()), keep, drafts.references.text)
+        sources = user_sources(tuple(parts.values()), keep, every, drafts.references.text)
     return Experiment(
         path=path,
         parts=MappingProxyType(parts),

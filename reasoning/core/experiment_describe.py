@@ -60,15 +60,20 @@ def describe(
     return _described(value, _How(replace, wanted, text), outermost=True)
 
 
-def user_sources(value: object, replace: Replace = keep, text: Text = name_of) -> dict[str, str]:
+def user_sources(
+    value: object,
+    replace: Replace = keep,
+    wanted: Wanted = every,
+    text: Text = name_of,
+) -> dict[str, str]:
     """SHA-256, by name, of the user's own source files whose classes and functions ``value`` uses.
 
     Modules of this package, of Python and of installed packages are left out: their versions are recorded instead.
     What a module imports in its turn isn't followed. A function typed into a session counts by its own source.
-    ``replace`` and ``text`` as in describe: what is replaced is not looked into.
+    ``replace``, ``wanted`` and ``text`` as in describe: what is replaced or unwanted is not looked into.
     """
     found: dict[str, str] = {}
-    for used in {id(used): used for used in _used(value, replace, outermost=True)}.values():
+    for used in {id(used): used for used in _used(value, replace, wanted, outermost=True)}.values():
         named = text(used)
         for module in {getattr(used, "__module__", None), named and module_of(named)} - {None}:
             if module == "__main__":
@@ -130,7 +135,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _used(value: Any, replace: Replace, outermost: bool = False) -> Iterator[object]:
+def _used(value: Any, replace: Replace, wanted: Wanted, outermost: bool = False) -> Iterator[object]:
     """The classes, functions and other objects that a setting uses."""
     if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, Enum):
         return
@@ -143,10 +148,11 @@ def _used(value: Any, replace: Replace, outermost: bool = False) -> Iterator[obj
         return
     elif is_dataclass(value) and not isinstance(value, type):
         yield type(value)
-        inner = list(settings(value).values())
+        names = {field.name for field in fields(value) if wanted(field)}
+        inner = [item for name, item in settings(value).items() if name in names]
     elif isinstance(value, functools.partial):
         inner = [value.func, value.args, value.keywords]
     else:
         yield value
     for item in inner:
-        yield from _used(item, replace)
+        yield from _used(item, replace, wanted)

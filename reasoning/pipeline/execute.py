@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh, wait_for_all
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.graph import Graph, Node
 from reasoning.pipeline.identity import Identity, Origin, identities
 from reasoning.pipeline.processes import agree, disagreeing
@@ -21,12 +23,27 @@ from reasoning.stages.context import Context
 from reasoning.training.preemption import Interrupted, Preemption
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What several runs have in common, one after the other: one folder of artifacts, one ear for signals."""
+
+    artifacts: Path
+    preemption: Preemption
+
+
 def execute(
-    run: Run, out: Path, watcher: Watcher, choice: Choice, origin: Origin, resolved: str = ""
+    run: Run,
+    out: Path,
+    watcher: Watcher,
+    choice: Choice,
+    origin: Origin,
+    resolved: str = "",
+    shared: Shared | None = None,
 ) -> dict[str, Artifact]:
     """Completes a run in the folder ``out`` and returns the finished artifacts by stage, parents first.
 
-    ``resolved`` is the text of the configuration, kept beside the results. Every process of a job calls this alike.
+    ``resolved`` is the text of the configuration, kept beside the results. ``shared`` is given for a run of a sweep;
+    a single run has artifacts of its own in ``out/artifacts``. Every process of a job calls this alike.
     Raises InputError before any work for a graph, a choice, a mesh or a folder that can't be used; Interrupted when a
     signal asked to stop, after saving. Whatever a stage raises passes through, and its folder stays to be resumed.
     """
@@ -38,8 +55,8 @@ def execute(
     _check_agreement(known)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
-        preemption = held.enter_context(Preemption())
-        place = Workplace(out, graph, known)
+        preemption = shared.preemption if shared else held.enter_context(Preemption())
+        place = Workplace(out, graph, known, shared.artifacts if shared else out / ARTIFACTS)
         agree(lambda: place.open(choice, watcher, resolved))
         context = Context(
             mesh=mesh,
@@ -77,11 +94,13 @@ def _run_stage(
     resumed = agree(lambda: place.start(node.name))
     note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
     started = time.monotonic()
+    surroundings = replace(context, seed=place.known[node.name].seed)
     try:
-        outcome = node.stage.run(_inputs(node, done), place.partial(node.name), context)
+        outcome = node.stage.run(_inputs(node, done), place.partial(node.name), surroundings)
     except Exception as error:
         error.add_note(
-            f"stage {node.name} stopped; its folder {place.partial(node.name)} stays, and the same command goes on"
+            f"stage {node.name} stopped; its folder {place.partial(node.name)} stays: the same command goes on from "
+            "there, and where a setting must change that can change the result, the stage starts anew beside it"
         )
         raise
     if not isinstance(outcome, Outcome):

@@ -5,6 +5,8 @@ OUT/resolved.gin        the present configuration, every default spelled out; ea
 OUT/artifacts/<stage>-<hash>/          a finished stage
 OUT/artifacts/.<stage>-<hash>.partial/ an unfinished one, from which the same configuration goes on
 OUT/artifacts/earlier/                 what ``--from`` has set aside
+
+A run of a sweep has no artifacts of its own: its run.json leads to those that all runs of the sweep share.
 """
 
 import os
@@ -20,6 +22,7 @@ from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync, write_atomic, 
 
 RUN = "run.json"
 RESOLVED = "resolved.gin"
+ARTIFACTS = "artifacts"
 HASH_DIGITS = 12
 
 
@@ -70,6 +73,11 @@ class Entry:
     finished: bool
 
 
+def relative(place: Path, path: Path) -> str:
+    """How ``run.json`` of the folder ``path`` names a place, so that what holds both can be moved."""
+    return os.path.relpath(place, path)
+
+
 def read_run(path: Path) -> tuple[Entry, ...]:
     """The stages of the configuration that a folder holds, parents first; empty for a folder without a run.
 
@@ -93,11 +101,16 @@ def write_run(path: Path, entries: Iterable[Entry]) -> None:
 def keep_resolved(path: Path, text: str) -> None:
     """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
     current = path / RESOLVED
-    if current.exists():
-        if current.read_text() == text:
-            return
-        current.rename(next(place for n in count(1) if not (place := path / f"resolved.{n}.gin").exists()))
-    write_atomic(current, text)
+    if not current.exists() or current.read_text() != text:
+        keep_aside(current)
+        write_atomic(current, text)
+
+
+def keep_aside(file: Path) -> None:
+    """Renames a file, if there is one, to the next free ``<stem>.<n><suffix>`` beside it."""
+    if file.exists():
+        names = (file.with_name(f"{file.stem}.{n}{file.suffix}") for n in count(1))
+        file.rename(next(name for name in names if not name.exists()))
 
 
 def finished_place(artifacts: Path, stage: str, digest: str) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from reasoning.core import experiment
-from reasoning.core.artifact import is_stage
+from reasoning.core.artifact import Stage, is_stage
 from reasoning.core.hashes import hash_json
 from reasoning.pipeline.graph import Graph, Node
 
@@ -31,7 +31,8 @@ class Identity:
     """All that a stage's hash covers, in words, and the hash.
 
     ``settings`` is recorded whole, with parents by name; the hash leaves out fields marked ``NOT_HASHED``. ``parents``
-    are the parents' hashes by field, ``sources`` the SHA-256 of the user's modules that the stage uses.
+    are the parents' hashes by field, ``seed`` is the one that the stage is run with, ``sources`` the SHA-256 of the
+    user's modules that can change its result.
     """
 
     settings: dict[str, Any]
@@ -48,17 +49,28 @@ def identities(graph: Graph, seed: int, mesh: Mapping[str, int], origin: Origin)
     for node in graph.values():
         parents = {field: [found[name].hash for name in _names(value)] for field, value in node.parents.items()}
         settings = origin.describe(node.stage, _parent_name)
-        sources = _sources(node, settings, origin)
+        hashed = _hashed(node.stage, settings)
+        sources = _sources(node, hashed, origin)
+        own_seed = seed_of(node.stage, seed)
         covered = {
             "format": FORMAT,
-            "settings": _hashed(node.stage, settings),
+            "settings": hashed,
             "parents": parents,
-            "seed": seed,
+            "seed": own_seed,
             "mesh": dict(mesh),
             "sources": sources,
         }
-        found[node.name] = Identity(settings, parents, seed, dict(mesh), sources, hash_json(covered))
+        found[node.name] = Identity(settings, parents, own_seed, dict(mesh), sources, hash_json(covered))
     return found
+
+
+def seed_of(stage: Stage, seed: int) -> int:
+    """The seed that a stage is run with: its own field ``seed`` where it has one that isn't None, else the run's.
+
+    A stage with its own never sees the run's, so runs of several seeds share it.
+    """
+    own = getattr(stage, "seed", None)
+    return seed if own is None else own
 
 
 def changes(before: Mapping[str, Any], now: Identity) -> tuple[str, ...]:
@@ -89,7 +101,7 @@ def _parent_name(value: object) -> str | None:
 def _hashed(value: Any, described: Any) -> Any:
     """A description without the fields that can't change a result, those of inner dataclasses too."""
     if isinstance(described, dict) and is_dataclass(value) and not isinstance(value, type):
-        unhashed = {field.name for field in fields(value) if not field.metadata.get("hashed", True)}
+        unhashed = {field.name for field in fields(value) if not experiment.is_hashed(field)}
         return {
             name: _hashed(getattr(value, name, None), inner)
             for name, inner in described.items()
@@ -102,10 +114,13 @@ def _hashed(value: Any, described: Any) -> Any:
     return described
 
 
-def _sources(node: Node, settings: Any, origin: Origin) -> dict[str, str]:
-    """The user's modules that this stage uses: those of its classes and functions, and those it names by ``@``."""
-    found = experiment.user_sources(node.stage, _parent_name)
-    named = tuple(_references(settings))
+def _sources(node: Node, hashed: Any, origin: Origin) -> dict[str, str]:
+    """The user's modules that can change this stage's result: of its classes and functions, and those named by ``@``.
+
+    ``hashed`` is the description without the fields that change no result; what only these use doesn't count.
+    """
+    found = experiment.user_sources(node.stage, _parent_name, experiment.is_hashed)
+    named = tuple(_references(hashed))
     for module, digest in (origin.sources or {}).items():
         if any(name.startswith(f"@{module}.") for name in named):
             found[module] = digest

@@ -9,6 +9,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.experiment_types import type_name
 from reasoning.core.mesh import build_mesh
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.identity import Origin, identities
 from reasoning.pipeline.run import Run
 from reasoning.pipeline.workplace import State, Workplace
@@ -59,7 +60,7 @@ def preview(run: Run, out: Path, origin: Origin) -> Preview:
     except InputError as error:
         obstacle = str(error)
     known = identities(graph, run.seed, mesh, origin)
-    place = Workplace(out, graph, known)
+    place = Workplace(out, graph, known, out / ARTIFACTS)
     stages = tuple(
         StagePreview(
             name=node.name,

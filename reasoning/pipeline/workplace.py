@@ -23,16 +23,15 @@ SHOWN_CHANGES = 6
 
 @dataclass(frozen=True)
 class Workplace:
-    """A run's folder with the graph and the identities of the configuration that is run in it."""
+    """A run's folder with the graph and the identities of the configuration that is run in it.
+
+    ``artifacts`` is the folder of all artifacts: inside ``out``, or shared by the runs of a sweep.
+    """
 
     out: Path
     graph: Graph
     known: dict[str, Identity]
-
-    @property
-    def artifacts(self) -> Path:
-        """The folder of all artifacts."""
-        return self.out / "artifacts"
+    artifacts: Path
 
     def finished(self, name: str) -> Path:
         """Where a stage lies, or will lie, when finished."""
@@ -56,8 +55,8 @@ class Workplace:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         redone = downstream(self.graph, choice.again) if choice.again else ()
         self._check_parents(choice.only)
-        self._check_environment(choice.strict_code, watcher.warn, redone)
-        self._announce_changes(folder.read_run(self.out), watcher.warn)
+        self.check_environment(choice.strict_code, watcher.warn, redone)
+        self._announce_changes(folder.read_run(self.out), choice.only, watcher.warn)
         for name in redone:
             for place in (self.finished(name), self.partial(name)):
                 aside = folder.set_aside(place)
@@ -108,7 +107,10 @@ class Workplace:
             self.out,
             (
                 Entry(
-                    name, str(self.finished(name).relative_to(self.out)), identity.hash, self.state(name) == "finished"
+                    name,
+                    folder.relative(self.finished(name), self.out),
+                    identity.hash,
+                    self.state(name) == "finished",
                 )
                 for name, identity in self.known.items()
             ),
@@ -128,7 +130,7 @@ class Workplace:
                     f"{'them' if len(missing) > 1 else 'it'} to --only, or run without --only"
                 )
 
-    def _check_environment(self, strict: bool, warn: Callable[[str], None], redone: tuple[str, ...]) -> None:
+    def check_environment(self, strict: bool, warn: Callable[[str], None], redone: tuple[str, ...] = ()) -> None:
         """Warns of results made under other code, libraries or devices, or refuses them."""
         now = environment()
         affected: dict[tuple[str, ...], list[str]] = {}
@@ -146,18 +148,22 @@ class Workplace:
                 raise InputError(f"{message}; --strict-code refuses that: run them anew with --from {first}")
             warn(f"{message}; used all the same (--from {first} does them anew, --strict-code refuses)")
 
-    def _announce_changes(self, previous: tuple[Entry, ...], warn: Callable[[str], None]) -> None:
+    def _announce_changes(
+        self, previous: tuple[Entry, ...], only: tuple[str, ...], warn: Callable[[str], None]
+    ) -> None:
         """Says which stages run anew, and why, where the folder holds another configuration's results."""
         before = {entry.stage: entry for entry in previous}
-        lines: list[str] = []
+        anew: list[str] = []
         for name, identity in self.known.items():
             entry = before.get(name)
-            if entry is not None and entry.hash != identity.hash and self.state(name) != "finished":
-                lines.append(f"  {name}: {self._reason(name, entry)}")
-        lines += [f"  {name}: no longer in the run" for name in before if name not in self.known]
-        if lines:
-            title = f"{self.out} holds results of another configuration; they stay, and this is done anew:"
-            warn("\n".join([title, *lines]))
+            wanted = self.state(name) != "finished" and (not only or name in only)
+            if wanted and entry is not None and entry.hash != identity.hash:
+                anew.append(f"  {name}: {self._reason(name, entry)}")
+        gone = ", ".join(name for name in before if name not in self.known)
+        if anew or gone:
+            title = f"{self.out} holds results of another configuration; they stay"
+            title += ", and this is done anew:" if anew else ", and nothing is done anew"
+            warn("\n".join([title, *anew, *([f"  no longer in the run: {gone}"] if gone else [])]))
 
     def _reason(self, name: str, entry: Entry) -> str:
         places = (self.out / entry.folder, folder.partial_place(self.artifacts, name, entry.hash))

@@ -34,6 +34,7 @@ class Stage:
     rewards: tuple[Any, ...] = ()
     table: dict[str, Any] = field(default_factory=dict)
     every: int = field(default=10, metadata={"hashed": False})
+    probe: Any = field(default=None, metadata={"hashed": False})
     derived: int = field(default=0, init=False)
 
 
@@ -41,7 +42,8 @@ NAME = f"{Stage.__module__}.Stage"
 
 
 def empty(**changes):
-    return {"@": NAME, "name": "", "start": None, "rate": 0.5, "rewards": [], "table": {}, "every": 10, **changes}
+    unhashed = {"every": 10, "probe": None}
+    return {"@": NAME, "name": "", "start": None, "rate": 0.5, "rewards": [], "table": {}, **unhashed, **changes}
 
 
 @pytest.fixture
@@ -146,6 +148,13 @@ def test_the_user_s_files_are_hashed_and_no_others(toy):
 def test_files_of_what_is_replaced_are_left_to_its_own_hash(toy):
     parent = Stage(name="parent", rewards=(toy.reward,))
     assert "toy_describe" not in user_sources(Stage(start=parent), lambda value: "hash" if value is parent else None)
+
+
+def test_files_of_unwanted_fields_are_left_out_at_every_depth(toy):
+    probing = Stage(probe=(toy.reward,))
+    for value in (probing, Stage(start=probing), Stage(table={"a": probing})):
+        assert "toy_describe" in user_sources(value) and "toy_describe" not in user_sources(value, wanted=is_hashed)
+    assert "toy_describe" in user_sources(Stage(start=probing, rewards=(toy.reward,)), wanted=is_hashed)
 
 
 def test_a_function_of_the_running_session_counts_by_its_own_source(monkeypatch):

@@ -46,6 +46,18 @@ class Add:
 
 
 @dataclass(frozen=True)
+class Seeded:
+    """Tells the seed that it was run with; it may have one of its own."""
+
+    name: str = ""
+    seed: int | None = None
+
+    def run(self, inputs, out, context):
+        (out / "sum").write_text(str(context.seed))
+        return Outcome("results", {"seed": context.seed})
+
+
+@dataclass(frozen=True)
 class Count:
     """Counts to ``steps`` and keeps its place in a file, as training would; stops at ``stop_at``."""
 
@@ -87,7 +99,7 @@ class Story:
 class Kit:
     """Everything that a test needs: the fake stages, and a way to run them."""
 
-    Add, Count, Inner = Add, Count, Inner
+    Add, Count, Inner, Seeded = Add, Count, Inner, Seeded
 
     def __init__(self, out):
         self.out = out

@@ -58,7 +58,9 @@ def test_a_stage_that_fails_keeps_its_folder_and_the_same_command_goes_on(kit, t
     trap.touch()
     run = kit.chain(zero={"trap": str(trap)})
     story = kit.story_of_failure(run, RuntimeError, "trapped")
-    assert "stage zero stopped" in story.error.__notes__[0]
+    (note,) = story.error.__notes__
+    assert "stage zero stopped; its folder" in note and "the same command goes on" in note
+    assert "a setting must change" in note and "starts anew" in note
     assert [path.name[:6] for path in (kit.out / "artifacts").glob(".*")] == [".zero-"]
     trap.unlink()
     story = kit.run(run)
@@ -130,6 +132,13 @@ def test_a_folder_in_use_is_refused(kit):
     with lock(kit.out):
         kit.story_of_failure(kit.chain(), InputError, f"in use by process {os.getpid()}")
     assert kit.run(kit.chain()).worked() == ["base", "zero", "exam"]
+
+
+def test_a_stage_sees_its_own_seed_where_it_has_one_and_else_the_runs(kit):
+    stages = (kit.Seeded("corpus", seed=7), kit.Seeded("base"))
+    found = kit.run(type(kit.chain())(stages=stages, seed=3)).artifacts
+    assert (found["corpus"].results, found["base"].results) == ({"seed": 7}, {"seed": 3})
+    assert kit.run(type(kit.chain())(stages=stages, seed=4)).artifacts["corpus"] == found["corpus"]
 
 
 def test_a_mesh_that_does_not_fit_is_refused_before_any_file_is_written(kit):

@@ -46,6 +46,16 @@ def test_seed_and_mesh_change_every_stage(kit):
         assert not set(before.values()) & set(after.values())
 
 
+def test_a_stage_with_a_seed_of_its_own_does_not_depend_on_the_runs(kit):
+    corpus = kit.Seeded("corpus", seed=7)
+    run = replace(kit.chain(), stages=(replace(kit.chain().stages[0], others=(corpus,)),))
+    before, after = known(run), known(run, seed=1)
+    assert before["corpus"].hash == after["corpus"].hash and before["exam"].hash != after["exam"].hash
+    assert (after["corpus"].seed, after["exam"].seed) == (7, 1)
+    unset = replace(run, stages=(kit.Seeded("corpus"),))
+    assert known(unset)["corpus"].hash != known(unset, seed=1)["corpus"].hash
+
+
 def test_checkpoint_settings_of_the_run_change_nothing(kit):
     assert hashes(kit.chain()) == hashes(kit.chain(checkpoint_every=3, keep=9, keep_every=2))
 
@@ -71,15 +81,16 @@ def test_changes_name_the_fields_that_differ(kit):
 
 
 USER_MODULE = """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from collections.abc import Callable
-from reasoning.core.artifact import Stage, Outcome
+from reasoning.core.artifact import NOT_HASHED, Stage, Outcome
 
 @dataclass(frozen=True)
 class Mine:
     name: str = ""
     start: Stage | None = None
     rewards: tuple[Callable[[int], int], ...] = ()
+    probe: Callable[[int], int] | None = field(default=None, metadata=NOT_HASHED)
 
     def run(self, inputs, out, context):
         return Outcome("results")
@@ -92,6 +103,7 @@ base = @{stages}.Mine
 zero = @{stages}.Mine
 zero.start = base
 zero.rewards = (@{rewards}.double,)
+base.probe = @{rewards}.double
 """
 
 
@@ -120,7 +132,10 @@ def test_the_source_of_a_users_function_counts_for_the_stages_that_use_it(user_r
     before = user_run("def double(x):\n    return 2 * x\n")
     after = user_run("def double(x):\n    return x + x + 0\n")
     assert before["zero"].hash != after["zero"].hash
-    assert before["base"].hash == after["base"].hash
+    # The base uses it too, but only in a field that changes no result.
+    assert before["base"].settings["probe"].endswith(".double")
+    assert before["base"].hash == after["base"].hash and list(before["base"].sources) == list(after["base"].sources)
+    assert not any(name.startswith("rewards_") for name in before["base"].sources)
     (line,) = changes(vars(before["zero"]), after["zero"])
     assert re.fullmatch("the source of rewards_.* was edited", line)
 

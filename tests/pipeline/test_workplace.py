@@ -30,6 +30,29 @@ def test_another_configuration_is_announced_with_its_differences_and_overwrites_
     assert open_run(kit.out)["exam"].results == {"sum": 8}
 
 
+def test_a_run_with_fewer_stages_says_which_are_out_and_that_nothing_is_done_anew(kit):
+    first = kit.run(kit.chain())
+    before = contents(kit.out / "artifacts")
+    story = kit.run(type(kit.chain())(stages=(first_stage(kit.chain()),)))
+    (warning,) = story.warnings
+    assert story.worked() == [] and "nothing is done anew" in warning and "no longer in the run: zero, exam" in warning
+    assert contents(kit.out / "artifacts") == before and list(open_run(kit.out)) == ["base"]
+    again = kit.run(kit.chain())
+    assert again.worked() == [] and again.warnings == [] and again.artifacts == first.artifacts
+
+
+def first_stage(run):
+    """The stage from which all others of a chain are made."""
+    return run.stages[0].others[0]
+
+
+def test_a_stage_that_only_leaves_out_is_not_announced_as_done_anew(kit):
+    kit.run(kit.chain())
+    changed = kit.chain(base={"number": 2}, zero={"number": 5})
+    (warning,) = kit.run(changed, only=("base",)).warnings
+    assert "base: number 1 -> 2" in warning and "zero" not in warning and "exam" not in warning
+
+
 def test_going_back_to_an_earlier_configuration_runs_nothing(kit):
     first = kit.run(kit.chain())
     kit.run(kit.chain(zero={"number": 5}))
