@@ -60,15 +60,46 @@ def last_words(completion: str, chat: ChatFormat) -> str:
     return text.strip()
 
 
+def last_value(text: str) -> str:
+    """What the last line of ``text`` comes to: the part behind its last ``=``, or all of a line without one."""
+    return text.rpartition("\n")[2].rpartition("=")[2].strip()
+
+
 def says(completion: str, answer: str, chat: ChatFormat) -> bool:
     """Whether a reply ends on ``answer``, whatever its form.
 
-    For an answer that is a number, the last number of the reply's ``last_words`` counts; for any other their last line.
+    For an answer that is a number, the last number of the reply's ``last_words`` counts; for any other their last line,
+    or what stands there behind the last ``=``.
     """
     text, answer = last_words(completion, chat), answer.strip()
     if NUMBER.fullmatch(answer):
         return last_number(text) == answer
-    return answer != "" and text.rpartition("\n")[2].strip() == answer
+    return answer != "" and answer in (last_value(text), text.rpartition("\n")[2].strip())
+
+
+def said(completion: str, chat: ChatFormat) -> str | None:
+    """The answer that a reply gives, whatever its form, or None where it gives none; ``says`` agrees with it.
+
+    What an opened answer block comes to (``last_value``). Without one, the reply's last number, or, where it holds no
+    number, what its last line comes to. Nobody's right answer is looked at, so votes can be counted by it.
+    """
+    text = last_words(completion, chat)
+    number = None if chat.answer_open in completion else last_number(text)
+    return number or last_value(text) or None
+
+
+def answered(completion: str, chat: ChatFormat) -> str | None:
+    """The answer of a reply that ends with its one answer block, or None for any other form.
+
+    Before the block stands nothing, or thinking in the strict form (``parse``); questions of knowledge need none.
+    """
+    reply = parse(completion, chat)
+    if reply is not None:
+        return reply.answer
+    inside = completion.removeprefix(chat.answer_open).removesuffix(chat.answer_close)
+    whole = completion == f"{chat.answer_open}{inside}{chat.answer_close}"
+    bare = not any(symbol in inside for symbol in chat.symbols() if symbol)
+    return inside.strip() or None if whole and bare else None
 
 
 def cut_off(completions: Sequence[str], truncated: Sequence[bool] | None) -> Sequence[bool]:

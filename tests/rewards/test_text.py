@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.data.chat import ChatFormat
-from reasoning.rewards.text import Reply, cut_off, last_number, parse, says
+from reasoning.rewards.text import Reply, answered, cut_off, last_number, parse, said, says
 
 CHAT = ChatFormat()
 GOOD = "<think>3+8=1,1-5=6</think><answer>6</answer>"
@@ -125,10 +125,99 @@ def test_the_last_number_is_found(text, number):
         ("<think>it is 6</think><answer>G</answer>", "6", False),
         ("<think>it is 6</think><answer></answer>", "6", False),
         ("yes\nno", "yes", False),
+        ("=c", "c", True),
+        ("c~ab=c,c~bd=c=c", "c", True),
+        ("= New York ", "New York", True),
+        ("c=d", "c", False),
+        ("=c\nd", "c", False),
+        ("=c=", "c", False),
+        ("=cc", "c", False),
+        ("<answer>=c</answer>", "c", True),
+        ("=c<answer>d</answer>", "c", False),
+        ("<answer>c</answer>d", "c", False),
+        ("x=3", "x=3", True),
+        ("y=3", "x=3", False),
+        ("=", "=", True),
     ],
 )
 def test_a_reply_says_what_it_ends_on(completion, answer, right):
     assert says(completion, answer, CHAT) is right
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("=6", "6"),
+        ("3+8=1,1-5=6=6", "6"),
+        ("the answer is 6.", "6"),
+        (GOOD, "6"),
+        ("<answer> a b </answer>", "a b"),
+        ("<answer>2+4=6</answer>", "6"),
+        ("<answer>so it is\nc</answer>", "c"),
+        ("<answer>4</answer><answer>2</answer>", "2"),  # both in one reply: the last counts, as in says
+        ("<think>it is 6</think><answer>G</answer>", "G"),
+        ("<think>it is 6</think><answer></answer>", None),  # the thinking gives no answer
+        ("<think>it is 6</think><answer>", None),
+        ("<answer>=</answer>", None),
+        ("6<answer>Paris", "Paris"),
+        ("6</answer>", "6"),
+        ("c~ab=c,c~bd=c=d", "d"),
+        ("Paris", "Paris"),
+        ("Paris\nRome", "Rome"),
+        ("", None),
+        (" \n ", None),
+        ("=", None),
+        ("<think></think>", None),
+        ("\u0666", "\u0666"),  # another script's six is a word, and other than 6
+    ],
+)
+def test_the_answer_that_a_reply_gives_is_read_without_knowing_the_right_one(completion, answer):
+    assert said(completion, CHAT) == answer
+
+
+PIECES = ("<think>", "</think>", "<answer>", "</answer>", "3", "-5", "=", "a", " ", "\n", ".", "+", "1.5", "~")
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_a_reply_says_the_answer_that_is_read_from_it(completion):
+    answer = said(completion, CHAT)
+    assert answer is None or says(completion, answer, CHAT)
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("<answer>Paris</answer>", "Paris"),
+        ("<answer> New York </answer>", "New York"),
+        (GOOD, "6"),
+        ("<answer>1=1</answer>", "1=1"),
+    ],
+)
+def test_one_answer_block_at_the_end_is_an_answer_with_thinking_or_without(completion, answer):
+    assert answered(completion, CHAT) == answer
+
+
+ONLY_THINKING_MISSES = ("no thinking",)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        *(text for name, text in MALFORMED.items() if name not in ONLY_THINKING_MISSES),
+        "<answer><answer>6</answer>",
+        "<answer>6</answer></answer>",
+        "<answer>6</answer><answer>6</answer>",
+        "<answer>6</answer>\n",
+        " <answer>6</answer>",
+        "<answer> </answer>",
+        "<answer>6<|end|></answer>",
+        "<answer><think>1</think></answer>",
+        "<answer>",
+        "</answer>",
+    ],
+)
+def test_any_other_form_is_no_answer(completion):
+    assert answered(completion, CHAT) is None
 
 
 @pytest.mark.parametrize(
@@ -138,6 +227,8 @@ def test_huge_replies_take_no_time(text):
     start = time.process_time()
     assert parse(text, CHAT) is None
     assert not says(text, "6", CHAT)
+    said(text, CHAT)
+    assert answered(text, CHAT) is None
     assert parse(f"<think>{'1' * 10**6}</think><answer>6</answer>", CHAT) is not None
     assert time.process_time() - start < 2
 
