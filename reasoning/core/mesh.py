@@ -142,6 +142,13 @@ def local_rows(array: jax.Array) -> np.ndarray:
     return np.concatenate([parts[start] for start in sorted(parts)])
 
 
+def located(shapes: Any, places: Any) -> Any:
+    """Shapes with shardings: what a checkpoint is restored onto, and what a program is compiled for."""
+    return jax.tree.map(
+        lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place), shapes, places
+    )
+
+
 def without(place: NamedSharding, axis: str) -> NamedSharding:
     """The same sharding, but whole along one mesh axis."""
 

@@ -5,7 +5,7 @@ Shapes: P prompts of this process, G samples a prompt, T prompt time, N new toke
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -88,15 +88,25 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
     return tokens, lengths
 
 
-def build_engine(model: Model, mesh: Mesh, settings: SamplerSettings) -> Engine:
-    """The engine of ``model`` on ``mesh``; one program is compiled a bucket of prompt lengths and number of rows."""
+def sampling_program(model: Model, mesh: Mesh, settings: SamplerSettings) -> jax.stages.Wrapped:
+    """The jitted ``sample(weights, prompts, lengths, ids, key, temperature) -> Completions`` on ``mesh``."""
     # Prompts come split by rows over the data-parallel devices, and completions leave so; the key is whole everywhere.
-    split, whole, weights_place = meshes.rows(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
-    run: Callable[..., Completions] = jax.jit(
+    split, whole = meshes.rows(mesh), meshes.replicated(mesh)
+    return jax.jit(
         partial(sample, model, settings),
-        in_shardings=(weights_place, split, split, split, whole, whole),
+        in_shardings=(decode_shardings(model, mesh), split, split, split, whole, whole),
         out_shardings=split,
     )
+
+
+@lru_cache(32)
+def build_engine(model: Model, mesh: Mesh, settings: SamplerSettings) -> Engine:
+    """The engine of ``model`` on ``mesh``; one program is compiled a bucket of prompt lengths and number of rows.
+
+    Equal arguments give the same engine, so that stages share what is compiled.
+    """
+    weights_place = decode_shardings(model, mesh)
+    run: Callable[..., Completions] = sampling_program(model, mesh, settings)
     multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
 
     def generate(

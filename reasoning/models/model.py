@@ -5,7 +5,7 @@ Shapes: B batch or slots, T time, S cache length, D model width, V vocabulary.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -20,9 +20,11 @@ from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Decoder, Params, Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """Pure functions of one architecture on one mesh; ``params`` is a nested dict of float32 arrays.
+
+    Equal configs on equal meshes give one and the same record, so that what is compiled for it is shared.
 
     - ``init(key) -> params``; ``shapes`` and ``axes`` are the parameters' shapes and logical axes.
     - ``hidden_states(params, tokens_BT, positions_BT, segments_BT) -> (hidden_BTD, aux)`` for packed rows.
@@ -47,6 +49,7 @@ class Model:
     extend: Callable[..., tuple[jax.Array, Cache]]
 
 
+@lru_cache(maxsize=32)
 def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
     """The functions of ``config`` on ``mesh`` (None: no sharding constraints). Allocates nothing."""
 

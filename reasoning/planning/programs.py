@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,8 +11,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
-from reasoning.generation.engine import decode_shardings
-from reasoning.generation.sampler import SamplerSettings, sample
+from reasoning.generation.engine import decode_shardings, sampling_program
+from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import PolicyBatch, TokenBatch, token_batch
@@ -41,14 +40,7 @@ def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, refer
 
 def placed(mesh: Mesh, shapes: Any) -> Any:
     """Shapes with the sharding of rows."""
-    return located(shapes, jax.tree.map(lambda _: meshes.rows(mesh), shapes))
-
-
-def located(shapes: Any, places: Any) -> Any:
-    """Shapes with shardings."""
-    return jax.tree.map(
-        lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place), shapes, places
-    )
+    return meshes.located(shapes, jax.tree.map(lambda _: meshes.rows(mesh), shapes))
 
 
 @contextmanager
@@ -71,15 +63,17 @@ def compile_step(
     optimizer: optax.GradientTransformation,
     batch: Any,
     microbatches: int,
+    frozen: Model | None = None,
 ) -> jax.stages.Compiled:
     """The step that a stage with these settings would run, built by the same call, compiled for ``mesh``.
 
-    ``batch`` holds shapes with shardings. The numbers of its ``memory_analysis()`` are of one device, in bytes. What
-    doesn't fit into a device's memory ends in the compiler's own error.
+    ``batch`` holds shapes with shardings, ``frozen`` is the model of a teacher. The numbers of its
+    ``memory_analysis()`` are of one device, in bytes. What doesn't fit into a device's memory ends in the compiler's
+    own error.
     """
-    program = build_step(model, mesh, loss_fn, optimizer, microbatches)
+    program = build_step(model, mesh, loss_fn, optimizer, microbatches, frozen)
     with no_compilation_cache():
-        return program.step.lower(program.abstract, {}, batch).compile()
+        return program.step.lower(program.abstract, program.frozen, batch).compile()
 
 
 def compile_sampling(
@@ -87,18 +81,14 @@ def compile_sampling(
 ) -> jax.stages.Compiled:
     """The rollout engine's program for ``prompts`` prompts in a bucket of ``length`` tokens, compiled for ``mesh``."""
     split, whole, places = meshes.rows(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
-    run = jax.jit(
-        partial(sample, model, settings),
-        in_shardings=(places, split, split, split, whole, whole),
-        out_shardings=split,
-    )
+    run = sampling_program(model, mesh, settings)
     numbers = jax.ShapeDtypeStruct((prompts,), jnp.int32, sharding=split)
     with no_compilation_cache():
         return run.lower(
-            located(jax.eval_shape(model.publish, model.shapes), places),
+            meshes.located(jax.eval_shape(model.publish, model.shapes), places),
             jax.ShapeDtypeStruct((prompts, length), jnp.int32, sharding=split),
             numbers,
             numbers,
-            located(jax.eval_shape(lambda: jax.random.key(0)), whole),
+            meshes.located(jax.eval_shape(lambda: jax.random.key(0)), whole),
             jax.ShapeDtypeStruct((), jnp.float32, sharding=whole),
         ).compile()

@@ -1,6 +1,7 @@
 """The stages of a run, one file each; what experiment files name as ``@stages.GRPO`` and so on."""
 
 from reasoning.stages.collect import Collect
+from reasoning.stages.distill import Distill, OnPolicyDistill
 from reasoning.stages.evaluate import Evaluate
 from reasoning.stages.exam import Exam
 from reasoning.stages.grpo import GRPO
@@ -9,4 +10,16 @@ from reasoning.stages.pretrain import Pretrain
 from reasoning.stages.sft import SFT
 from reasoning.stages.write_answers import WriteAnswers
 
-__all__ = ["GRPO", "SFT", "Collect", "Evaluate", "Exam", "Prepare", "Pretrain", "TokenizerTraining", "WriteAnswers"]
+__all__ = [
+    "GRPO",
+    "SFT",
+    "Collect",
+    "Distill",
+    "Evaluate",
+    "Exam",
+    "OnPolicyDistill",
+    "Prepare",
+    "Pretrain",
+    "TokenizerTraining",
+    "WriteAnswers",
+]

@@ -9,33 +9,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
-from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
 from reasoning.data.chat import ChatFormat
-from reasoning.data.pipeline import item_batches
 from reasoning.data.tokenizer import Tokenizer
-from reasoning.generation.engine import Engine, Rollouts, build_engine
-from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.engine import Rollouts
 from reasoning.models.model import Model
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, encode_prompts, replies
+from reasoning.stages.exam import Exam, replies
 from reasoning.stages.learning import Learner, check_rows, learn
+from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler
 from reasoning.stages.rating import Reward, check_names, rate
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
-from reasoning.tasks.problems import Problem, ProblemSet
+from reasoning.tasks.problems import ProblemSet
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch
-from reasoning.training.losses import policy, score
+from reasoning.training.losses import policy
 from reasoning.training.optimizers import AdamW
-from reasoning.training.rollouts import Advantage, Selection, assemble, policy_rows
+from reasoning.training.program import build_assembling, build_scoring
+from reasoning.training.rollouts import Advantage, Selection
 from reasoning.training.state import Params, TrainState
 
 
@@ -119,49 +117,18 @@ class GRPO:
 
     def source(self, model: Model, tokenizer: Tokenizer, reference: Params | None, context: Context) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
-        problems, settled = self.problems.problems(), model.config.context
-        order = item_batches(
-            range(len(problems)),
-            batch_size=self.prompts,
-            seed=data_seed(context.seed, self.name),
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            prefetch=0,
-        )
-        end_id = tokenizer.symbol_id(self.chat.end)
+        mesh = context.mesh
         return RolloutSource(
             stage=self,
-            mesh=context.mesh,
-            engine=build_engine(model, context.mesh, SamplerSettings(self.group, self.max_new_tokens, end_id)),
+            mesh=mesh,
+            sampler=prompt_sampler(self, model, tokenizer, context),
             tokenizer=tokenizer,
-            problems=problems,
-            prompts=encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, settled),
-            order=iter(order),
-            key=stage_key(context.seed, self.name),
-            score=self.scoring(model, context.mesh),
-            assemble=self.assembling(context.mesh),
+            score=build_scoring(model, mesh, self.temperature),
+            assemble=build_assembling(
+                mesh, self.group, self.advantage, self.select, self.aggregate, self.max_new_tokens
+            ),
             reference=reference,
-            context_length=settled,
         )
-
-    def scoring(self, model: Model, mesh: meshes.Mesh) -> Callable[[Params, TokenBatch], jax.Array]:
-        """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
-        return jax.jit(
-            lambda params, rows: score(model, params, rows, self.temperature).log_prob_BT,
-            out_shardings=meshes.rows(mesh),
-        )
-
-    def assembling(self, mesh: meshes.Mesh) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
-        """The jitted function from global rows and rewards to a batch, split by rows like its inputs."""
-        build = partial(
-            assemble,
-            samples=self.group,
-            advantage=self.advantage,
-            select=self.select,
-            aggregate=self.aggregate,
-            length=self.max_new_tokens,
-        )
-        return jax.jit(build, out_shardings=meshes.rows(mesh))
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
@@ -178,37 +145,28 @@ class RolloutSource:
 
     stage: GRPO
     mesh: meshes.Mesh
-    engine: Engine
+    sampler: PromptSampler
     tokenizer: Tokenizer
-    problems: tuple[Problem, ...]
-    prompts: list[list[int]]
-    order: grain.DatasetIterator[list[int]]
-    key: jax.Array
     score: Callable[[Params, TokenBatch], jax.Array]
     assemble: Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]
     reference: Params | None
-    context_length: int
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next."""
-        return self.order.get_state()
+        return self.sampler.get_state()
 
     def set_state(self, cursor: dict[str, Any]) -> None:
         """Goes on with the prompts that come next in ``cursor``."""
-        self.order.set_state(cursor)
+        self.sampler.set_state(cursor)
 
     def __call__(self, state: TrainState, step: int) -> tuple[PolicyBatch, Mapping[str, float]]:
         """Samples, rewards, scores: one batch and its metrics under the names of TRL."""
-        stage, numbers = self.stage, next(self.order)
-        chosen = [self.problems[number] for number in numbers]
-        prompts = [self.prompts[number] for number in numbers]
-        weights, key = self.engine.publish(state.params), step_key(self.key, step)
-        rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, stage.temperature)
+        stage, sampled = self.stage, self.sampler(state.params, step)
+        rollouts = sampled.rollouts
         texts = replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(stage.chat.end))
-        values = rate(stage.rewards, chosen, texts, rollouts.truncated, stage.chat)
+        values = rate(stage.rewards, sampled.problems, texts, rollouts.truncated, stage.chat)
         rewards_PG = total_rewards(stage.reward_weights, values)
-        rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
-        batch = self.assemble(*meshes.to_global(self.mesh, (rows, np.float32(rewards_PG).reshape(-1))))
+        batch = self.assemble(*meshes.to_global(self.mesh, (sampled.rows, np.float32(rewards_PG).reshape(-1))))
         return self.scored(batch, state), rollout_metrics(rollouts, values, rewards_PG)
 
     def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
@@ -218,14 +176,6 @@ class RolloutSource:
         if self.reference is not None:
             batch = replace(batch, reference_log_probs=self.score(self.reference, batch.rows))
         return batch
-
-
-def batch_places(count: int) -> list[int]:
-    """This process's places in the global batch, as identities of its requests.
-
-    Not the problems' numbers: a problem may come twice in a batch, where an epoch ends, and shall be answered anew.
-    """
-    return [jax.process_index() + jax.process_count() * place for place in range(count)]
 
 
 def total_rewards(reward_weights: Sequence[float], values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -248,10 +198,9 @@ def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], reward
         "reward": rewards_PG.mean(axis=1),
         "reward_std": np.sqrt((centred_PG**2).sum(axis=1) / others),
         "frac_reward_zero_std": (rewards_PG.max(axis=1) == rewards_PG.min(axis=1)).astype(np.float64),
-        "completions/mean_length": rollouts.lengths.mean(axis=1),
-        "completions/clipped_ratio": rollouts.truncated.mean(axis=1),
     }
     metrics = {name: float(meshes.everyone(values_P).mean()) for name, values_P in per_prompt.items()}
+    metrics |= completion_metrics(rollouts)
     for name, values_PG in values.items():
         everyone_PG = meshes.everyone(values_PG)
         applies_PG = ~np.isnan(everyone_PG)

@@ -27,6 +27,14 @@ from reasoning.training.step import LossFunction
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """Parameters that a loss reads and no step changes, a teacher's, and the model whose rules say where they lie."""
+
+    model: Model
+    params: Params
+
+
+@dataclass(frozen=True)
 class Learner:
     """What a stage brings to ``learn``: a model, an objective, an optimizer, and how long it trains."""
 
@@ -44,6 +52,7 @@ class Learner:
     probe_every: int
     shown: tuple[str, ...]
     tokens_per_step: int
+    frozen: Frozen | None = None
 
 
 def check_rows(stage: str, rows: int, microbatches: int, mesh: meshes.Mesh, what: str) -> None:
@@ -63,7 +72,10 @@ def check_rows(stage: str, rows: int, microbatches: int, mesh: meshes.Mesh, what
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
     model, mesh, optimizer = learner.model, context.mesh, learner.optimizer
-    program = build_step(model, mesh, learner.loss_fn, optimizer, learner.microbatches)
+    frozen = learner.frozen
+    program = build_step(
+        model, mesh, learner.loss_fn, optimizer, learner.microbatches, None if frozen is None else frozen.model
+    )
 
     def initial() -> TrainState:
         key = stage_key(context.seed, learner.name)
@@ -86,7 +98,8 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
     )
-    state = fit(initial, program.abstract, repeated(program.step, learner.updates), {}, source, loop)
+    constants = {} if frozen is None else frozen.params
+    state = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
     return save(out, model, state.params, learner.tokenizer, {})
 
 

@@ -19,6 +19,7 @@ from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import check_vocabulary, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.training.batches import Aggregation
+from reasoning.training.losses import supervised
 from reasoning.training.optimizers import AdamW
 
 
@@ -51,7 +52,7 @@ class Pretrain:
         model = build_model(self.model, context.mesh)
         key = stage_key(context.seed, f"{self.name}/init")
         start = partial(init_sharded, model, context.mesh, key)
-        return train_on_rows(self, inputs["data"], model, tokenizer, start, out, context)
+        return train_on_rows(self, inputs["data"], model, tokenizer, start, supervised(model), out, context)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

@@ -17,6 +17,7 @@ from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.training.batches import Aggregation
+from reasoning.training.losses import supervised
 from reasoning.training.optimizers import AdamW
 
 
@@ -51,7 +52,7 @@ class SFT:
             )
         model = model_of(inputs["start"], context.mesh)
         start = partial(params_of, inputs["start"], model, context.mesh)
-        return train_on_rows(self, inputs["data"], model, tokenizer, start, out, context)
+        return train_on_rows(self, inputs["data"], model, tokenizer, start, supervised(model), out, context)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

@@ -1,8 +1,10 @@
-"""Supervised training on packed rows, which is all that pretraining and fine-tuning are; they differ in the start."""
+"""Training on packed rows, which is all that pretraining, fine-tuning and logit distillation are.
+
+They differ in the start and in the loss.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +22,13 @@ from reasoning.models.decoder import Params
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
-from reasoning.stages.learning import Learner, learn
+from reasoning.stages.learning import Frozen, Learner, learn
 from reasoning.stages.saved import intact
-from reasoning.training.batches import Aggregation, TokenBatch, token_batch
-from reasoning.training.losses import supervised
+from reasoning.training.batches import Aggregation, TokenBatch
 from reasoning.training.optimizers import AdamW
+from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
+from reasoning.training.step import LossFunction
 
 MEMORY = 1 << 28
 """Bytes up to which a data set's rows are decoded once and kept."""
@@ -34,7 +37,7 @@ PREFETCH = 2
 
 
 class SupervisedSettings(Protocol):
-    """The settings that pretraining and fine-tuning share."""
+    """The settings that pretraining, fine-tuning and logit distillation share."""
 
     @property
     def name(self) -> str: ...
@@ -85,10 +88,15 @@ def train_on_rows(
     model: Model,
     tokenizer: Tokenizer,
     start: Callable[[], Params],
+    loss_fn: LossFunction,
     out: Path,
     context: Context,
+    frozen: Frozen | None = None,
 ) -> Outcome:
-    """Trains ``model`` from ``start`` on the rows of ``data``. Raises InputError for rows that don't fit it."""
+    """Trains ``model`` from ``start`` on the rows of ``data``, by ``loss_fn``, which may read ``frozen`` parameters.
+
+    Raises InputError for rows that don't fit the models.
+    """
     if data.kind != "records":
         raise InputError(
             f"stage {stage.name}: its data {data.stage} left {data.kind}, no rows; name a stage that prepares data"
@@ -96,11 +104,13 @@ def train_on_rows(
     with intact(data):
         rows = keep_rows(read_records(data.records), MEMORY)
     length = int(rows[0]["tokens"].shape[0])
-    if length > model.config.context:
-        raise InputError(
-            f"stage {stage.name}: rows of {length} tokens exceed the model's context of {model.config.context}; "
-            f"prepare the data with a length of at most that"
-        )
+    readers = {"model": model} | ({} if frozen is None else {"teacher": frozen.model})
+    for whose, reader in readers.items():
+        if length > reader.config.context:
+            raise InputError(
+                f"stage {stage.name}: rows of {length} tokens exceed the {whose}'s context of {reader.config.context}; "
+                f"prepare the data with a length of at most that"
+            )
     batches = token_batches(
         rows,
         batch_size=stage.batch,
@@ -109,12 +119,7 @@ def train_on_rows(
         process_count=jax.process_count(),
         prefetch=PREFETCH,
     )
-    build = partial(token_batch, aggregate=stage.aggregate, length=length)
-    source = RowSource(
-        mesh=context.mesh,
-        batches=iter(batches),
-        build=jax.jit(build, out_shardings=meshes.rows(context.mesh)),
-    )
+    source = RowSource(context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length))
     learner = Learner(
         name=stage.name,
         model=model,
@@ -123,12 +128,13 @@ def train_on_rows(
         steps=stage.steps,
         updates=1,
         microbatches=stage.microbatches,
-        loss_fn=supervised(model),
+        loss_fn=loss_fn,
         skips_allowed=stage.skips_allowed,
         start=start,
         probe=stage.probe,
         probe_every=stage.probe_every,
         shown=("loss", "probe/strict"),
         tokens_per_step=stage.batch * length,
+        frozen=frozen,
     )
     return learn(learner, source, out, context)

@@ -1,30 +1,52 @@
 """Losses composed from a model and the objectives, in the form that ``make_step`` takes.
 
+Equal arguments give one and the same function, by which ``build_step`` tells that two stages share their step.
+
 Shapes: B rows, T time, D model width, V vocabulary.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from reasoning.kernels.token_divergence import Kind, token_divergence
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.models.model import Model
 from reasoning.objectives.cross_entropy import cross_entropy
-from reasoning.objectives.divergence import k3
+from reasoning.objectives.divergence import k3, with_hard_targets
 from reasoning.objectives.policy import clipped_policy_gradient
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.state import Params
 from reasoning.training.step import LossFunction, Sums
 
+LOSSES = 32
+"""How many losses of a kind are kept for the next stage that asks."""
+
 
 def score(model: Model, params: Params, rows: TokenBatch, temperature: float = 1.0) -> TokenLogProbs:
     """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole."""
-    hidden_BTD, _ = model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
-    sharding = None if model.mesh is None else VocabularySharding(model.mesh)
+    return scores_of(model, params, hidden_states(model, params, rows), rows, temperature)
+
+
+def hidden_states(model: Model, params: Params, rows: TokenBatch) -> jax.Array:
+    """The model's hidden states [B, T, D] at every place of the rows."""
+    return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)[0]
+
+
+def scores_of(
+    model: Model, params: Params, hidden_BTD: jax.Array, rows: TokenBatch, temperature: float
+) -> TokenLogProbs:
+    """``score`` from hidden states that are there already."""
     return token_log_probs(
-        hidden_BTD, model.unembedding(params), rows.targets, temperature=temperature, sharding=sharding
+        hidden_BTD, model.unembedding(params), rows.targets, temperature=temperature, sharding=sharding_of(model)
     )
+
+
+def sharding_of(model: Model) -> VocabularySharding | None:
+    """How the model's unembedding lies on its mesh."""
+    return None if model.mesh is None else VocabularySharding(model.mesh)
 
 
 def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -32,6 +54,7 @@ def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Arra
     return jnp.sum(values_BT * mask_BT), jnp.sum(mask_BT)
 
 
+@lru_cache(LOSSES)
 def supervised(model: Model) -> LossFunction:
     """Cross-entropy of the next token, for pretraining and supervised fine-tuning alike."""
 
@@ -49,6 +72,7 @@ def supervised(model: Model) -> LossFunction:
     return loss_fn
 
 
+@lru_cache(LOSSES)
 def policy(
     model: Model, *, clip_low: float, clip_high: float, kl_coefficient: float, temperature: float
 ) -> LossFunction:
@@ -75,5 +99,51 @@ def policy(
             loss_BT = loss_BT + kl_coefficient * divergence_BT
             sums["kl"] = total(divergence_BT, mask_BT)
         return jnp.sum(batch.rows.weights * loss_BT), sums, {}
+
+    return loss_fn
+
+
+@lru_cache(LOSSES)
+def distill(
+    teacher: Model,
+    student: Model,
+    *,
+    kind: Kind,
+    temperature: float = 1.0,
+    beta: float = 0.5,
+    cross_entropy_coefficient: float = 0.0,
+) -> LossFunction:
+    """The divergence of ``student`` from ``teacher`` over the whole vocabulary at every token that counts.
+
+    ``frozen`` are the teacher's parameters. Rows may be data (logit distillation, Hinton et al., arXiv 1503.02531) or
+    the student's own completions, whose sampling passes no gradient (on-policy distillation, arXiv 2306.13649,
+    section 3). Above 0, ``cross_entropy_coefficient`` adds the cross-entropy of the rows' own tokens. Raises InputError
+    for models of different vocabularies, when it is traced.
+    """
+
+    def loss_fn(
+        params: Params, extra: Any, frozen: Params, batch: TokenBatch, key: jax.Array
+    ) -> tuple[jax.Array, Sums, Any]:
+        hidden_BTD = hidden_states(student, params, batch)
+        divergence_BT = token_divergence(
+            hidden_BTD,
+            student.unembedding(params),
+            hidden_states(teacher, frozen, batch),
+            teacher.unembedding(frozen),
+            kind=kind,
+            temperature=temperature,
+            beta=beta,
+            sharding=sharding_of(student),
+        )
+        cross_entropy_BT = jnp.zeros_like(divergence_BT)
+        sums = {"jsd" if kind == "jsd" else "kl": total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
+        if cross_entropy_coefficient > 0:
+            scores = scores_of(student, params, hidden_BTD, batch, 1.0)
+            cross_entropy_BT = cross_entropy(scores.log_prob_BT)
+            sums["cross_entropy"] = total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
+        loss_BT = with_hard_targets(
+            divergence_BT, cross_entropy_BT, temperature=temperature, coefficient=cross_entropy_coefficient
+        )
+        return jnp.sum(batch.weights * loss_BT), sums, {}
 
     return loss_fn

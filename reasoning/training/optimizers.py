@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules, as settings that build optax transformations."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ class AdamW:
     """AdamW (arXiv 1711.05101) behind a clip of the global norm, with warm-up and an optional linear decay at the end.
 
     Norm scales and biases are not decayed. The settings live as arrays in the optimizer's state, so that stages which
-    differ in them only share one compiled step.
+    differ in them only share one compiled step: all transformations have the very same ``update``.
     """
 
     learning_rate: Positive
@@ -34,18 +35,27 @@ class AdamW:
         """The transformation for a stage of ``steps`` steps."""
         decay_steps = max(1, round(self.decay_share * steps))
         final = self.final_share if self.decay_share > 0 else 1.0
-        return optax.inject_hyperparams(adamw_with_schedule)(
-            peak=self.learning_rate,
+        own = optax.inject_hyperparams(adamw_with_schedule)(
+            peak=float(self.learning_rate),
             warmup=float(self.warmup),
             decay_start=float(steps - decay_steps),
             decay_steps=float(decay_steps),
-            final_share=final,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            epsilon=self.epsilon,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
+            final_share=float(final),
+            beta1=float(self.beta1),
+            beta2=float(self.beta2),
+            epsilon=float(self.epsilon),
+            weight_decay=float(self.weight_decay),
+            clip_norm=float(self.clip_norm),
         )
+        return optax.GradientTransformation(own.init, shared_update())
+
+
+@cache
+def shared_update() -> optax.TransformUpdateFn:
+    """The update of every AdamW; it reads all settings from the state, and none of those that stand here."""
+    names = ("peak", "warmup", "decay_start", "decay_steps", "final_share", "beta1", "beta2", "epsilon")
+    nothing = dict.fromkeys((*names, "weight_decay", "clip_norm"), 0.0)
+    return optax.inject_hyperparams(adamw_with_schedule)(**nothing).update
 
 
 def rate(

@@ -1,15 +1,27 @@
-"""The one place that builds a learning stage's step, so that what is planned for a pod is what runs on it."""
+"""The one place that builds a learning stage's programs, so that what is planned for a pod is what runs on it.
 
-from dataclasses import dataclass
+All of them are remembered: stages that ask for the same program get the very same one, compiled once a shape of batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import optax
 from jax.sharding import Mesh
 
-from reasoning.core.mesh import replicated, rows
-from reasoning.models.model import Model
-from reasoning.training.state import TrainState, abstract_state, state_shapes, state_shardings
+from reasoning.core.mesh import located, rows
+from reasoning.models.model import Model, parameter_shardings
+from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
+from reasoning.training.losses import score
+from reasoning.training.rollouts import Advantage, Selection, assemble
+from reasoning.training.state import Params, TrainState, state_shapes, state_shardings
 from reasoning.training.step import LossFunction, StepShardings, make_step
+
+REMEMBERED = 32
+"""How many programs of a kind are kept for the next stage that asks."""
 
 
 @dataclass(frozen=True)
@@ -17,23 +29,73 @@ class StepProgram:
     """A jitted ``step(state, frozen, batch) -> (state, metrics)`` with the state that it reads and writes.
 
     ``shardings`` say where the state's arrays live; ``abstract`` are its shapes there, which a checkpoint is restored
-    onto and a program is compiled for.
+    onto and a program is compiled for; ``frozen`` are those of the frozen tree.
     """
 
     step: jax.stages.Wrapped
     shardings: TrainState
     abstract: TrainState
+    frozen: Any
+
+
+@dataclass(frozen=True)
+class _Optimizer:
+    """An optimizer, equal to every other with the same update: settings that differ are arrays in its state."""
+
+    update: Callable
+    whole: optax.GradientTransformation = field(compare=False)
 
 
 def build_step(
-    model: Model, mesh: Mesh, loss_fn: LossFunction, optimizer: optax.GradientTransformation, microbatches: int
+    model: Model,
+    mesh: Mesh,
+    loss_fn: LossFunction,
+    optimizer: optax.GradientTransformation,
+    microbatches: int,
+    frozen: Model | None = None,
 ) -> StepProgram:
     """The step of ``loss_fn`` on ``mesh``, whose devices may be real or a topology's; allocates nothing.
 
-    The state lies as the model's rules say, frozen trees are whole on each device, batches are split by rows.
+    The state lies as the model's rules say, the parameters of a ``frozen`` model (a teacher) as its own do, and batches
+    are split by rows. Calls that differ at most in what the optimizer's state starts from give the same step.
     Raises InputError, with the numbers, where a parameter doesn't divide over the mesh.
     """
-    shardings = state_shardings(model, mesh, optimizer, {})
-    places = StepShardings(shardings, replicated(mesh), rows(mesh))
-    step = make_step(loss_fn, optimizer, places, microbatches=microbatches)
-    return StepProgram(step, shardings, abstract_state(state_shapes(model, optimizer, {}), shardings))
+    return _step_program(model, mesh, loss_fn, _Optimizer(optimizer.update, optimizer), microbatches, frozen)
+
+
+@lru_cache(REMEMBERED)
+def _step_program(
+    model: Model, mesh: Mesh, loss_fn: LossFunction, optimizer: _Optimizer, microbatches: int, frozen: Model | None
+) -> StepProgram:
+    shardings = state_shardings(model, mesh, optimizer.whole, {})
+    constants = {} if frozen is None else parameter_shardings(frozen, mesh)
+    step = make_step(
+        loss_fn, optimizer.whole, StepShardings(shardings, constants, rows(mesh)), microbatches=microbatches
+    )
+    return StepProgram(
+        step,
+        shardings,
+        abstract=located(state_shapes(model, optimizer.whole, {}), shardings),
+        frozen=located({} if frozen is None else frozen.shapes, constants),
+    )
+
+
+@lru_cache(REMEMBERED)
+def build_scoring(model: Model, mesh: Mesh, temperature: float) -> Callable[[Params, TokenBatch], jax.Array]:
+    """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
+    return jax.jit(lambda params, batch: score(model, params, batch, temperature).log_prob_BT, out_shardings=rows(mesh))
+
+
+@lru_cache(REMEMBERED)
+def build_assembling(
+    mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
+) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
+    """The jitted function from global rows and rewards to a batch, split by rows like its inputs."""
+    build = partial(assemble, samples=samples, advantage=advantage, select=select, aggregate=aggregate, length=length)
+    return jax.jit(build, out_shardings=rows(mesh))
+
+
+@lru_cache(REMEMBERED)
+def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
+    """The jitted function from global packed rows to a batch, split by rows like its inputs."""
+    return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=rows(mesh))

@@ -56,10 +56,3 @@ def state_shardings(model: Model, mesh: Mesh, optimizer: optax.GradientTransform
         transform_non_params=lambda _: whole,
     )
     return replace(jax.tree.map(lambda _: whole, shapes), params=params, optimizer=moments)
-
-
-def abstract_state(shapes: TrainState, shardings: TrainState) -> TrainState:
-    """Shapes with shardings, which is what a checkpoint is restored onto and a program is compiled for."""
-    return jax.tree.map(
-        lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place), shapes, shardings
-    )

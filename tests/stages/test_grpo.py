@@ -16,7 +16,8 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.tokenizer import UNKNOWN_ID
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
-from reasoning.stages.grpo import GRPO, RolloutSource, batch_places, rollout_metrics, total_rewards
+from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
+from reasoning.stages.prompt_sampler import batch_places
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.training.rollouts import every_group
 from reasoning.training.state import TrainState, new_state

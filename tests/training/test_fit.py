@@ -13,14 +13,14 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_tree
-from reasoning.core.mesh import MeshShape, build_mesh, replicated, rows
+from reasoning.core.mesh import MeshShape, build_mesh, located, replicated, rows
 from reasoning.core.progress import Progress
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import AdamW
 from reasoning.training.preemption import Interrupted
-from reasoning.training.state import TrainState, abstract_state, new_state
+from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import StepShardings, make_step
 
 MESH = build_mesh(MeshShape())
@@ -85,7 +85,7 @@ def train(folder: Path, source: Counter, **changes: Any) -> TrainState:
     folder.mkdir(exist_ok=True)
     step = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), rows(MESH)))
     shapes = jax.eval_shape(initial)
-    abstract = abstract_state(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
+    abstract = located(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
     return fit(initial, abstract, step, {}, source, loop_in(folder, **changes)[0])
 
 

@@ -1,0 +1,223 @@
+"""Distillation: a student learns a teacher's distribution over the next token, on data or on what it says itself."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from reasoning.core import mesh as meshes
+from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
+from reasoning.core.errors import InputError
+from reasoning.core.ranges import Count, Fraction, Index, NonNegative, Positive
+from reasoning.data.chat import ChatFormat
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.kernels.token_divergence import Kind
+from reasoning.models.model import Model
+from reasoning.objectives.aggregation import token_mean
+from reasoning.stages.context import Context
+from reasoning.stages.exam import Exam, encode_prompts
+from reasoning.stages.learning import Frozen, Learner, check_rows, learn
+from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.supervised import train_on_rows
+from reasoning.tasks.problems import ProblemSet
+from reasoning.training.batches import Aggregation, TokenBatch
+from reasoning.training.losses import distill
+from reasoning.training.optimizers import AdamW
+from reasoning.training.program import build_batching
+from reasoning.training.state import TrainState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Trains ``start`` to say what ``teacher`` would, token by token, on the packed rows of ``data``.
+
+    Logit distillation (Hinton et al., arXiv 1503.02531). As in SFT only the replies carry loss. Above 0,
+    ``cross_entropy_coefficient`` adds the loss of SFT.
+    """
+
+    name: str = ""
+    start: Stage
+    teacher: Stage
+    data: Stage
+    optimizer: AdamW
+    steps: Count
+    batch: Count  # rows a step
+    kind: Kind = "forward"
+    beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
+    temperature: Positive = 1.0  # divides the logits of both
+    cross_entropy_coefficient: NonNegative = 0.0
+    aggregate: Aggregation = token_mean
+    microbatches: Count = 1
+    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
+    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+
+    def __post_init__(self) -> None:
+        check_beta(self.kind, self.beta)
+
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+        """Trains and leaves a checkpoint; InputError where student, teacher and data don't speak the same tokens."""
+        self.check(context.mesh)
+        student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
+        teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        if tokenizer_of(inputs["data"]).model != tokenizer.model:
+            raise InputError(
+                f"stage {self.name}: its data {inputs['data'].stage} was tokenized otherwise than its start "
+                f"{inputs['start'].stage} was trained; prepare the data with the tokenizer of that stage"
+            )
+        loss_fn = distill(
+            teacher.model,
+            student,
+            kind=self.kind,
+            temperature=self.temperature,
+            beta=self.beta,
+            cross_entropy_coefficient=self.cross_entropy_coefficient,
+        )
+        start = partial(params_of, inputs["start"], student, context.mesh)
+        return train_on_rows(self, inputs["data"], student, tokenizer, start, loss_fn, out, context, teacher)
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        return {"steps": self.steps, "rows": self.steps * self.batch}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyDistill:
+    """Trains ``start`` on its own completions of problems, to say what ``teacher`` would say in its place.
+
+    A step samples ``prompts`` x ``group`` completions and takes the divergence from the teacher at each of their
+    tokens; no reward is needed. MiniLLM (arXiv 2306.08543); GKD (arXiv 2306.13649) with all rows sampled.
+    """
+
+    name: str = ""
+    start: Stage
+    teacher: Stage
+    problems: ProblemSet
+    optimizer: AdamW
+    steps: Count
+    max_new_tokens: Count
+    prompts: Count = 32  # questions a step
+    group: Count = 1
+    temperature: Positive = 1.0  # of sampling, and it divides the logits of both
+    kind: Kind = "reverse"
+    beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
+    aggregate: Aggregation = token_mean
+    microbatches: Count = 1
+    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
+    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+    chat: ChatFormat = ChatFormat()
+
+    def __post_init__(self) -> None:
+        check_beta(self.kind, self.beta)
+
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        rows = f"{self.prompts} prompts x group {self.group} = {self.prompts * self.group} rows"
+        check_rows(self.name, self.prompts * self.group, self.microbatches, mesh, rows)
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+        """Trains and leaves a checkpoint; InputError where student and teacher don't speak the same tokens."""
+        self.check(context.mesh)
+        student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
+        teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        source = self.source(student, teacher.model, tokenizer, context)
+        learner = Learner(
+            name=self.name,
+            model=student,
+            tokenizer=tokenizer,
+            optimizer=self.optimizer.build(self.steps),
+            steps=self.steps,
+            updates=1,
+            microbatches=self.microbatches,
+            loss_fn=distill(teacher.model, student, kind=self.kind, temperature=self.temperature, beta=self.beta),
+            skips_allowed=self.skips_allowed,
+            start=partial(params_of, inputs["start"], student, context.mesh),
+            probe=self.probe,
+            probe_every=self.probe_every,
+            shown=("kl", "jsd", "completions/mean_length", "probe/strict"),
+            tokens_per_step=self.prompts * self.group * self.max_new_tokens,
+            frozen=teacher,
+        )
+        return learn(learner, source, out, context)
+
+    def source(self, student: Model, teacher: Model, tokenizer: Tokenizer, context: Context) -> "CompletionSource":
+        """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
+        sampler = prompt_sampler(self, student, tokenizer, context)
+        try:
+            limit = teacher.config.context
+            encode_prompts(sampler.problems, self.chat, tokenizer, self.max_new_tokens, limit)
+        except InputError as error:
+            raise InputError(f"stage {self.name}, its teacher: {error}") from None
+        return CompletionSource(
+            mesh=context.mesh,
+            sampler=replace(sampler, context_length=min(sampler.context_length, limit)),
+            build=build_batching(context.mesh, self.aggregate, self.max_new_tokens),
+        )
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        completions = self.steps * self.prompts * self.group
+        return {
+            "steps": self.steps,
+            "completions": completions,
+            "sampled tokens at most": completions * self.max_new_tokens,
+        }
+
+
+@dataclass(frozen=True)
+class CompletionSource:
+    """Batches for ``fit`` of completions that the very parameters which then learn from them have sampled."""
+
+    mesh: Mesh
+    sampler: PromptSampler
+    build: Callable[[dict[str, jax.Array]], TokenBatch]
+
+    def get_state(self) -> dict[str, Any]:
+        """Which prompts come next."""
+        return self.sampler.get_state()
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        """Goes on with the prompts that come next in ``cursor``."""
+        self.sampler.set_state(cursor)
+
+    def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
+        """Samples: one batch, in which loss falls on the completions, and its metrics."""
+        sampled = self.sampler(state.params, step)
+        return self.build(meshes.to_global(self.mesh, sampled.rows)), completion_metrics(sampled.rollouts)
+
+
+def teacher_for(student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], mesh: Mesh) -> Frozen:
+    """The teacher, laid out by its own rules.
+
+    Raises InputError where it can't teach this student, since a divergence compares token by token: another size of
+    vocabulary, or another tokenizer.
+    """
+    model, start = model_of(inputs["teacher"], mesh), inputs["start"].stage
+    name, size, own = inputs["teacher"].stage, model.config.vocabulary, student.config.vocabulary
+    if size != own:
+        raise InputError(
+            f"stage {stage}: its teacher {name} has a vocabulary of {size} and its start {start} one of {own}; train "
+            f"a student with vocabulary = {size}, or learn from the teacher's samples by SFT"
+        )
+    if tokenizer_of(inputs["teacher"]).model != tokenizer.model:
+        raise InputError(
+            f"stage {stage}: its teacher {name} and its start {start} have different tokenizers, so their ids mean "
+            "different things; train the student on data of the teacher's tokenizer, or learn from its samples by SFT"
+        )
+    return Frozen(model, params_of(inputs["teacher"], model, mesh))
+
+
+def check_beta(kind: Kind, beta: float) -> None:
+    """Raises InputError for a mixture of one distribution alone."""
+    if kind == "jsd" and not 0 < beta < 1:
+        raise InputError(f"beta is {beta}; the teacher's share of the mixture must lie between 0 and 1")

@@ -1,0 +1,128 @@
+"""Completions of the very parameters that a stage trains, sampled anew each step: what GRPO and on-policy
+distillation learn from.
+
+Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grain
+import jax
+import numpy as np
+
+from reasoning.core.mesh import everyone
+from reasoning.core.prng import data_seed, stage_key, step_key
+from reasoning.data.chat import ChatFormat
+from reasoning.data.pipeline import item_batches
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.generation.engine import Engine, Rollouts, build_engine
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.model import Model
+from reasoning.stages.context import Context
+from reasoning.stages.exam import encode_prompts
+from reasoning.tasks.problems import Problem, ProblemSet
+from reasoning.training.rollouts import policy_rows
+from reasoning.training.state import Params
+
+
+class SamplingSettings(Protocol):
+    """The settings that stages which sample share."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def problems(self) -> ProblemSet: ...
+    @property
+    def prompts(self) -> int: ...
+    @property
+    def group(self) -> int: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def chat(self) -> ChatFormat: ...
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One step's problems [P], their completions [P, G], and the rows [B, T] of both."""
+
+    problems: Sequence[Problem]
+    rollouts: Rollouts
+    rows: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class PromptSampler:
+    """Samples a group of completions to the next prompts; ``get_state`` and ``set_state`` are a source's."""
+
+    engine: Engine
+    problems: Sequence[Problem]
+    prompts: Sequence[Sequence[int]]
+    order: grain.DatasetIterator[list[int]]
+    key: jax.Array
+    temperature: float
+    context_length: int
+
+    def get_state(self) -> dict[str, Any]:
+        """Which prompts come next."""
+        return self.order.get_state()
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        """Goes on with the prompts that come next in ``cursor``."""
+        self.order.set_state(cursor)
+
+    def __call__(self, params: Params, step: int) -> Sampled:
+        """What ``params`` answer to the prompts of ``step``."""
+        numbers = next(self.order)
+        prompts = [self.prompts[number] for number in numbers]
+        weights, key = self.engine.publish(params), step_key(self.key, step)
+        rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
+        rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
+        return Sampled([self.problems[number] for number in numbers], rollouts, rows)
+
+
+def prompt_sampler(stage: SamplingSettings, model: Model, tokenizer: Tokenizer, context: Context) -> PromptSampler:
+    """The sampler of a stage's problems from ``model``.
+
+    Raises InputError for a prompt that leaves no room for ``max_new_tokens``.
+    """
+    problems, settled = stage.problems.problems(), model.config.context
+    order = item_batches(
+        range(len(problems)),
+        batch_size=stage.prompts,
+        seed=data_seed(context.seed, stage.name),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        prefetch=0,
+    )
+    prompts = encode_prompts(problems, stage.chat, tokenizer, stage.max_new_tokens, settled)
+    settings = SamplerSettings(stage.group, stage.max_new_tokens, tokenizer.symbol_id(stage.chat.end))
+    return PromptSampler(
+        engine=build_engine(model, context.mesh, settings),
+        problems=problems,
+        prompts=prompts,
+        order=iter(order),
+        key=stage_key(context.seed, stage.name),
+        temperature=stage.temperature,
+        context_length=settled,
+    )
+
+
+def batch_places(count: int) -> list[int]:
+    """This process's places in the global batch, as identities of its requests.
+
+    Not the problems' numbers: a problem may come twice in a batch, where an epoch ends, and shall be answered anew.
+    """
+    return [jax.process_index() + jax.process_count() * place for place in range(count)]
+
+
+def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
+    """How long completions are and which share hit the limit, over all processes, under the names of TRL."""
+    return {
+        "completions/mean_length": float(everyone(rollouts.lengths.mean(axis=1)).mean()),
+        "completions/clipped_ratio": float(everyone(rollouts.truncated.mean(axis=1)).mean()),
+    }
