@@ -99,7 +99,11 @@ class Collect:
         return Outcome("records", {**tally.shown(), "sampled": tally.sampled, "tokens": tally.tokens, "flops": flops})
 
     def judged(self, problems: Sequence[Problem], texts: list[list[str]], rollouts: Rollouts) -> list[dict[str, Any]]:
-        """One row a reply, with what each function of ``keep`` gave it."""
+        """One row a reply, with what each function of ``keep`` gave it.
+
+        ``clean`` says that it holds no symbol which only the chat format may write; others could not be trained on.
+        """
+        structure = self.chat.structure()
         values = rate(self.keep, problems, texts, rollouts.truncated, self.chat)
         return [
             {
@@ -108,6 +112,7 @@ class Collect:
                 "answer": problem.answer,
                 "kind": problem.kind,
                 "tokens": int(rollouts.lengths[place, sample]),
+                "clean": not any(symbol in texts[place][sample] for symbol in structure),
                 "scores": {name: float(np.nan_to_num(each[place, sample])) for name, each in values.items()},
             }
             for place, problem in enumerate(problems)
@@ -151,7 +156,7 @@ class Tally:
             self.tokens += row["tokens"]
             for name, value in row["scores"].items():
                 self.passed[name] = self.passed.get(name, 0) + (value >= 1)
-            good = all(value >= 1 for value in row["scores"].values())
+            good = row["clean"] and all(value >= 1 for value in row["scores"].values())
             if good:
                 texts = {name: row[name] for name in ("prompt", "completion", "answer", "kind")}
                 self.kept.setdefault((row["prompt"], row["completion"]), texts)
