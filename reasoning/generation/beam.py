@@ -1,0 +1,225 @@
+"""Beam search: the likeliest completions, found by keeping several beginnings at once, in one jitted program.
+
+Shapes: P prompts, K beams, B = P * K slots, T prompt time, N new tokens, D model width, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
+
+from reasoning.core import mesh as meshes
+from reasoning.generation.engine import Rollouts, decode_shardings, padded
+from reasoning.generation.sampler import grown
+from reasoning.models.cache import Cache, Weights
+from reasoning.models.model import Model
+
+CANDIDATES = 2
+"""Continuations kept a beam: each beam can end in one way only, so of 2 K at least K go on."""
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """What is static about a search; names and meaning are those of transformers' ``generate``.
+
+    A finished completion scores its summed log-probability / (its length, end symbol included) ** ``length_penalty``.
+    ``early_stopping``: True stops when K have finished; False when, moreover, the best beginning, scored as if it
+    ended now, is no better than the worst of them; "never" scores it as if it grew to the limit without loss.
+    """
+
+    beams: int
+    max_new_tokens: int
+    end_id: int
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    cache_step: int = 16
+
+
+@struct.dataclass
+class Completed:
+    """Finished completions, best first; ``scores`` is -inf, and ``lengths`` 0, in places that are still empty."""
+
+    tokens: Int[Array, "P K N"]
+    log_probs: Float[Array, "P K N"]
+    lengths: Int[Array, "P K"]
+    truncated: Bool[Array, "P K"]
+    scores: Float[Array, "P K"]
+
+
+@struct.dataclass
+class Searching:
+    """The state of the loop: K beginnings a prompt with their summed log-probabilities, and what has finished."""
+
+    index: jax.Array
+    hidden: Float[Array, "B D"]
+    cache: Cache
+    tokens: Int[Array, "P K N"]
+    log_probs: Float[Array, "P K N"]
+    sums: Float[Array, "P K"]
+    finished: Completed
+    open: Bool[Array, " P"]
+
+
+@dataclass(frozen=True)
+class Beams:
+    """Completions [P, K, …] of this process's prompts, best first, and their scores [P, K].
+
+    Where there are fewer than K completions (a tiny vocabulary), the rest have length 0 and score -inf.
+    """
+
+    rollouts: Rollouts
+    scores: np.ndarray
+
+
+def pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
+    """From leaves [P, K, …], for each prompt the beams named; other prompts' are never touched, nor their devices."""
+    return jax.tree.map(lambda leaf: jax.vmap(lambda rows, chosen: rows[chosen])(leaf, beams_PK), tree)
+
+
+def candidates(log_probs_PKV: jax.Array, sums_PK: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The 2 K best continuations of each prompt, best first: their sums, beams, tokens and log-probabilities."""
+    prompts, beams, vocabulary = log_probs_PKV.shape
+    flat = (log_probs_PKV + sums_PK[:, :, None]).reshape(prompts, -1)
+    sums_PC, places_PC = jax.lax.top_k(flat, min(CANDIDATES * beams, beams * vocabulary))
+    log_probs_PC = jnp.take_along_axis(log_probs_PKV.reshape(prompts, -1), places_PC, axis=1)
+    return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
+
+
+def merged(finished: Completed, new: Completed) -> Completed:
+    """The K best of both; of equals, those that finished first."""
+    beams = finished.scores.shape[1]
+    both: Completed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, new)
+    _, chosen = jax.lax.top_k(both.scores, beams)
+    kept: Completed = pick_beams(both, chosen)
+    return kept
+
+
+def finish(settings: BeamSettings, now: Searching, new: Completed, ends_PC: jax.Array) -> Completed:
+    """What has finished after this step: only the best K candidates may, and only where the search is still open.
+
+    ``new`` holds the candidates, its ``scores`` their summed log-probabilities.
+    """
+    among_best_C = jnp.arange(ends_PC.shape[1]) < settings.beams
+    may_PC = ends_PC & among_best_C & now.open[:, None]
+    scores_PC = jnp.where(may_PC, new.scores / new.lengths.astype(jnp.float32) ** settings.length_penalty, -jnp.inf)
+    return merged(now.finished, replace(new, scores=scores_PC, lengths=jnp.where(scores_PC > -jnp.inf, new.lengths, 0)))
+
+
+def still_open(settings: BeamSettings, finished: Completed, best_P: jax.Array, length: jax.Array) -> jax.Array:
+    """Which prompts [P] may still find something better; ``best_P`` is the sum of each one's best beginning."""
+    worst_P = finished.scores.min(axis=1)  # -inf while fewer than K have finished
+    if settings.early_stopping is True:
+        return (worst_P == -jnp.inf) & (best_P > -jnp.inf)
+    hopeful = settings.early_stopping == "never" and settings.length_penalty > 0
+    reached = jnp.float32(settings.max_new_tokens) if hopeful else length.astype(jnp.float32)
+    return best_P / reached**settings.length_penalty > worst_P
+
+
+def advance(model: Model, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: Searching) -> Searching:
+    """One token more for each beginning: those that end are finished, the best K of the others go on."""
+    prompts, beams = now.sums.shape
+    logits_BV = jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32)
+    log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
+    sums_PC, from_PC, next_PC, log_probs_PC = candidates(log_probs_PKV, now.sums)
+    tokens_PCN, log_probs_PCN = pick_beams((now.tokens, now.log_probs), from_PC)
+    tokens_PCN = tokens_PCN.at[:, :, now.index].set(next_PC)
+    log_probs_PCN = log_probs_PCN.at[:, :, now.index].set(log_probs_PC)
+    length, said_PC = now.index + 1, next_PC == settings.end_id
+    ends_PC = said_PC | (length == settings.max_new_tokens)
+    new = Completed(tokens_PCN, log_probs_PCN, jnp.full_like(next_PC, length), ~said_PC, sums_PC)
+    finished = finish(settings, now, new, ends_PC)
+    sums_PK, chosen_PK = jax.lax.top_k(jnp.where(ends_PC, -jnp.inf, sums_PC), beams)
+    tokens_PKN, log_probs_PKN, next_PK, from_PK = pick_beams((tokens_PCN, log_probs_PCN, next_PC, from_PC), chosen_PK)
+
+    def follow(leaf: jax.Array) -> jax.Array:
+        return pick_beams(leaf.reshape(prompts, beams, *leaf.shape[1:]), from_PK).reshape(leaf.shape)
+
+    hidden_BD, cache = model.decode(weights, next_PK.reshape(-1), jax.tree.map(follow, now.cache))
+    still = now.open & still_open(settings, finished, sums_PK[:, 0], length)
+    return Searching(length, hidden_BD, cache, tokens_PKN, log_probs_PKN, sums_PK, finished, still)
+
+
+def begin(
+    model: Model, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
+) -> Searching:
+    """The state before the first token: each prompt read once, one live beginning, the other K - 1 impossible."""
+    (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
+    pin = partial(meshes.constrain, model.mesh)
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts, time))
+    hidden_PD, cache = model.prefill(weights, prompts_PT, lengths_P, empty)
+    repeat = partial(jnp.repeat, repeats=beams, axis=0)
+    cache, hidden_BD = jax.tree.map(
+        lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
+    )
+    nothing_PKN = jnp.zeros((prompts, beams, limit), jnp.int32)
+    never_PK = jnp.full((prompts, beams), -jnp.inf)
+    return Searching(
+        index=jnp.zeros((), jnp.int32),
+        hidden=hidden_BD,
+        cache=cache,
+        tokens=nothing_PKN,
+        log_probs=nothing_PKN.astype(jnp.float32),
+        sums=never_PK.at[:, 0].set(0.0),
+        finished=Completed(
+            tokens=nothing_PKN,
+            log_probs=nothing_PKN.astype(jnp.float32),
+            lengths=jnp.zeros((prompts, beams), jnp.int32),
+            truncated=jnp.zeros((prompts, beams), bool),
+            scores=never_PK,
+        ),
+        open=jnp.ones((prompts,), bool),
+    )
+
+
+def search(
+    model: Model, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
+) -> Completed:
+    """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
+
+    Of 2 K candidates the best K may finish, others that would are dropped; reaching ``max_new_tokens`` counts as
+    finishing. A prompt whose search is over waits for the others unchanged, so prompts don't influence each other. One
+    thing differs: beginnings that don't exist yet (K above the vocabulary's size) never finish.
+    """
+    state = begin(model, settings, weights, prompts_PT, lengths_P)
+    step = partial(advance, model, settings, weights, model.unembedding(weights))
+    limit, time = settings.max_new_tokens, prompts_PT.shape[1]
+    for bound in range(settings.cache_step, limit + settings.cache_step, settings.cache_step):
+        bound = min(bound, limit)
+        state = replace(state, cache=grown(state.cache, time + bound))
+        state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & jnp.any(now.open), step, state)
+    return state.finished
+
+
+@lru_cache(32)
+def build_beam(model: Model, mesh: Mesh, settings: BeamSettings) -> Callable[[Weights, Sequence[Sequence[int]]], Beams]:
+    """The function from an engine's published weights and this process's prompts to each prompt's best completions.
+
+    One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
+    that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
+    """
+    # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
+    split = meshes.rows(mesh)
+    run: Callable[..., Completed] = jax.jit(
+        partial(search, model, settings),
+        in_shardings=(decode_shardings(model, mesh), split, split),
+        out_shardings=split,
+    )
+    multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
+
+    def generate(weights: Weights, prompts: Sequence[Sequence[int]]) -> Beams:
+        arguments = padded(prompts, multiple, model.config.context, settings.max_new_tokens)
+        completed = run(weights, *meshes.to_global(mesh, arguments))
+
+        def local(name: str) -> np.ndarray:
+            return meshes.local_rows(getattr(completed, name))[: len(prompts)]
+
+        return Beams(Rollouts(*map(local, Rollouts.names())), local("scores"))
+
+    return generate
