@@ -42,9 +42,8 @@ def test_eight_devices_with_two_microbatches_give_the_losses_of_one(shape: MeshS
     check(three_steps.losses(shape, 2), of_one_device)
 
 
-@pytest.mark.parametrize("microbatches", [2, 4])
-def test_microbatches_do_not_change_the_losses(microbatches: int, of_one_device: dict):
-    check(three_steps.losses(MeshShape(), microbatches, jax.devices()[:4]), of_one_device)
+def test_four_microbatches_give_the_losses_of_one(of_one_device: dict):
+    check(three_steps.losses(MeshShape(), 4, jax.devices()[:4]), of_one_device)
 
 
 def test_two_processes_of_four_devices_give_the_losses_of_one_device(of_one_device: dict):
@@ -52,9 +51,10 @@ def test_two_processes_of_four_devices_give_the_losses_of_one_device(of_one_devi
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, str(SCRIPT), json.dumps({"data": 2, "fsdp": 2, "tensor": 2}), "2"]
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"])}
     running = [
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, env={**os.environ, **process_environment(coordinator, 2, number, 4)}
+            command, stdout=subprocess.PIPE, env=os.environ | cache | process_environment(coordinator, 2, number, 4)
         )
         for number in range(2)
     ]

@@ -1,10 +1,13 @@
-"""Three SFT and three GRPO steps on fixed rows, on whatever devices and processes there are; prints their losses.
+"""Three steps each of SFT, GRPO and distillation on fixed rows, on whatever devices and processes there are.
+
+It prints their losses.
 
 As a program: ``python three_steps.py '{"fsdp": 4, "tensor": 2}' MICROBATCHES``.
 """
 
 import json
 import sys
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,15 +17,16 @@ import numpy as np
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
-from reasoning.training.batches import token_batch
-from reasoning.training.losses import policy, score, supervised
+from reasoning.stages.learning import Frozen
+from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
-from reasoning.training.program import build_step
-from reasoning.training.rollouts import assemble, every_group, policy_rows
-from reasoning.training.state import new_state
+from reasoning.training.program import build_assembling, build_batching, build_scoring, build_step
+from reasoning.training.rollouts import every_group, policy_rows
+from reasoning.training.state import Params, new_state, state_shardings
+from reasoning.training.step import LossFunction
 
 CONFIG = ModelConfig(
     vocabulary=48,
@@ -35,10 +39,20 @@ CONFIG = ModelConfig(
     qkv_bias=True,
     head_scale=2.0,
 )
+TEACHER = replace(CONFIG, width=40, heads=2, kv_heads=2, mlp=80, stacks=(Stack(3),), tied=True, embedding_std=0.3)
 # Adam's first steps are signs of gradients: at the usual epsilon the rounding of a gradient near zero becomes a whole
 # step. This one leaves such gradients small.
 OPTIMIZER = AdamW(2e-3, warmup=1, weight_decay=0.1, epsilon=1e-2).build(3)
 PROMPTS, GROUP, NEW = 4, 4, 24
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, the batch that all steps see, and the teacher that the loss reads."""
+
+    loss_fn: LossFunction
+    batch: Any
+    teacher: Frozen | None = None
 
 
 def token_rows() -> dict[str, np.ndarray]:
@@ -73,34 +87,66 @@ def own(rows: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index * len(leaf) // count : (index + 1) * len(leaf) // count], rows)
 
 
+def supervised_case(model: Model, start: Params) -> Case:
+    """Cross-entropy of packed rows."""
+    assert model.mesh is not None
+    rows = meshes.to_global(model.mesh, own(token_rows()))
+    return Case(supervised(model), build_batching(model.mesh, token_mean, CONFIG.context)(rows))
+
+
+def policy_case(model: Model, start: Params) -> Case:
+    """GRPO; its second and third step are off-policy, clipped, and held by a KL term."""
+    assert model.mesh is not None
+    loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
+    assembling = build_assembling(model.mesh, GROUP, group_normalized, every_group, token_mean, NEW)
+    batch = assembling(*meshes.to_global(model.mesh, own(rollout_rows())))
+    old = build_scoring(model, model.mesh, 0.9)(start, batch.rows)
+    return Case(loss_fn, batch.replace(old_log_probs=old, reference_log_probs=old))
+
+
+def teacher_of(model: Model) -> Frozen:
+    """A teacher of another width and depth, on the student's mesh."""
+    assert model.mesh is not None
+    teacher = build_model(TEACHER, model.mesh)
+    return Frozen(teacher, init_sharded(teacher, model.mesh, jax.random.key(7)))
+
+
+def forward_case(model: Model, start: Params) -> Case:
+    """Forward KL from a teacher, and a share of cross-entropy, on packed rows."""
+    teacher = teacher_of(model)
+    loss_fn = distill(teacher.model, model, kind="forward", temperature=1.5, cross_entropy_coefficient=0.3)
+    return Case(loss_fn, supervised_case(model, start).batch, teacher)
+
+
+def reverse_case(model: Model, start: Params) -> Case:
+    """Reverse KL to a teacher on completions."""
+    assert model.mesh is not None
+    teacher = teacher_of(model)
+    rows, _ = own(rollout_rows())
+    batch = build_batching(model.mesh, token_mean, NEW)(meshes.to_global(model.mesh, rows))
+    return Case(distill(teacher.model, model, kind="reverse", temperature=0.9), batch, teacher)
+
+
+CASES = {"sft": supervised_case, "grpo": policy_case, "kl": forward_case, "reverse kl": reverse_case}
+
+
 def losses(shape: MeshShape, microbatches: int, devices: Any = None) -> dict[str, list[float]]:
-    """The losses of three steps each; GRPO's second and third step are off-policy, clipped, and held by a KL term."""
+    """The losses of three steps of each case."""
     mesh = build_mesh(shape, devices)
     model = build_model(CONFIG, mesh)
     start = partial(init_sharded, model, mesh, jax.random.key(0))
+    initial = jax.jit(
+        lambda params: new_state(params, OPTIMIZER, jax.random.key(1), {}),
+        out_shardings=state_shardings(model, mesh, OPTIMIZER, {}),
+    )
     found: dict[str, list[float]] = {}
-    for name in ("sft", "grpo"):
-        reference = start()
-        if name == "sft":
-            loss_fn = supervised(model)
-            batch = jax.jit(partial(token_batch, aggregate=token_mean, length=48))(
-                meshes.to_global(mesh, own(token_rows()))
-            )
-        else:
-            loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
-            settings = {"advantage": group_normalized, "select": every_group, "aggregate": token_mean, "length": NEW}
-            rows, rewards = own(rollout_rows())
-            batch = jax.jit(partial(assemble, samples=GROUP, **settings))(*meshes.to_global(mesh, (rows, rewards)))
-            old = jax.jit(lambda params, rows: score(model, params, rows, 0.9).log_prob_BT)(reference, batch.rows)
-            batch = batch.replace(old_log_probs=old, reference_log_probs=old)
-        batch = jax.device_put(batch, meshes.rows(mesh))
-        program = build_step(model, mesh, loss_fn, OPTIMIZER, microbatches)
-        build = jax.jit(
-            lambda params: new_state(params, OPTIMIZER, jax.random.key(1), {}), out_shardings=program.shardings
-        )
-        state, found[name] = build(start()), []
+    for name, case_of in CASES.items():
+        case = case_of(model, start())
+        frozen = None if case.teacher is None else case.teacher.model
+        program = build_step(model, mesh, case.loss_fn, OPTIMIZER, microbatches, frozen)
+        state, found[name] = initial(start()), []
         for _ in range(3):
-            state, metrics = program.step(state, {}, batch)
+            state, metrics = program.step(state, {} if case.teacher is None else case.teacher.params, case.batch)
             found[name].append(float(metrics["loss"][0]))
     return found
 
