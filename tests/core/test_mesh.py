@@ -61,3 +61,10 @@ def test_a_place_without_an_axis_is_whole_along_it():
     place = meshes.sharding(mesh, ("layers", "embed", "mlp"))
     assert meshes.drop_first(meshes.without(place, "fsdp")).spec == PartitionSpec(None, "tensor")
     assert meshes.without(meshes.rows(mesh), "fsdp").spec == PartitionSpec(("data",))
+
+
+def test_shapes_with_places_keep_shape_and_type():
+    mesh = build_mesh(MeshShape())
+    split = meshes.rows(mesh)
+    [leaf] = meshes.located([jax.ShapeDtypeStruct((8, 2), np.int32)], [split])
+    assert (leaf.shape, leaf.dtype, leaf.sharding) == ((8, 2), np.int32, split)

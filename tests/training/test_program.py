@@ -1,18 +1,23 @@
 """The step that training runs and the one that planning compiles are one program."""
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
+from compilations import compilations
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, rows
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
+from reasoning.objectives.advantages import group_mean, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import TokenBatch, token_batch
-from reasoning.training.losses import supervised
+from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
-from reasoning.training.program import StepProgram, build_step
+from reasoning.training.program import StepProgram, build_assembling, build_batching, build_scoring, build_step
 from reasoning.training.state import TrainState, new_state
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))
@@ -23,6 +28,68 @@ OPTIMIZER = AdamW(1e-2).build(2)
 
 def program() -> StepProgram:
     return build_step(MODEL, MESH, supervised(MODEL), OPTIMIZER, 2)
+
+
+def test_stages_of_other_rates_and_lengths_share_one_step_and_other_losses_do_not():
+    built = program()
+    other = AdamW(3e-3, warmup=4, decay_share=0.5, weight_decay=0.1, clip_norm=0.3).build(99)
+    assert build_step(build_model(CONFIG, MESH), MESH, supervised(MODEL), other, 2) is built
+    assert build_step(MODEL, MESH, supervised(MODEL), other, 1).step is not built.step
+    loss_fn = policy(MODEL, clip_low=0.1, clip_high=0.1, kl_coefficient=0.0, temperature=1.0)
+    assert build_step(MODEL, MESH, loss_fn, other, 2).step is not built.step
+
+
+def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_schedule():
+    jax.clear_caches()
+    built, moved, compiled = program(), [], []
+    for settings, steps in ((AdamW(1e-2), 2), (AdamW(2e-2), 2), (AdamW(1e-2, decay_share=1.0), 2)):
+        optimizer = settings.build(steps)
+        params = init_sharded(MODEL, MESH, jax.random.key(0))
+        initial = jax.jit(
+            lambda params, key, optimizer=optimizer: new_state(params, optimizer, key, {}),
+            out_shardings=built.shardings,
+        )
+        state, before = initial(params, jax.random.key(1)), np.asarray(params["head"])
+        built = build_step(MODEL, MESH, supervised(MODEL), optimizer, 2)
+        places = []
+        for _ in range(2):
+            rows_now = batch()
+            with compilations() as names:
+                state, _ = built.step(state, {}, rows_now)
+            compiled += names
+            places.append(np.asarray(state.params["head"]))
+        moved.append([np.abs(places[0] - before).max(), np.abs(places[1] - places[0]).max()])
+    assert compiled.count("step") == 1
+    (first, second), doubled, decaying = moved
+    np.testing.assert_allclose(doubled[0] / first, 2, rtol=1e-3)
+    np.testing.assert_allclose(decaying[0] / first, 1, rtol=1e-3)
+    np.testing.assert_allclose(decaying[1] / second, 0.5, rtol=1e-3)  # half of the way down to nothing
+
+
+def test_the_parameters_of_a_teacher_lie_as_its_own_rules_say_and_not_whole_on_each_device():
+    teacher = build_model(replace(CONFIG, width=24), MESH)
+    built = build_step(MODEL, MESH, distill(teacher, MODEL, kind="forward"), OPTIMIZER, 2, teacher)
+    params = init_sharded(teacher, MESH, jax.random.key(3))
+    state, metrics = built.step(start(built), params, batch())
+    assert float(metrics["kl"][0]) > 0
+    compiled = built.step.lower(built.abstract, built.frozen, abstract(batch())).compile()
+    state = 3 * 4 * parameter_count(MODEL)  # parameters and two moments, four bytes each
+    data = sum(leaf.nbytes for leaf in jax.tree.leaves(batch()))
+    whole = 4 * parameter_count(teacher)
+    assert compiled.memory_analysis().argument_size_in_bytes < (state + whole) / 4 * 1.05 + data / 8
+    assert jax.tree.map(lambda leaf: leaf.sharding, built.frozen) == parameter_shardings(teacher, MESH)
+
+
+def test_scoring_assembling_and_batching_are_remembered_too():
+    assert build_scoring(MODEL, MESH, 0.7) is build_scoring(MODEL, MESH, 0.7)
+    assert build_scoring(MODEL, MESH, 0.7) is not build_scoring(MODEL, MESH, 0.8)
+    settings = (4, group_mean, groups_with_signal, token_mean, 8)
+    assert build_assembling(MESH, *settings) is build_assembling(MESH, *settings)
+    assert build_batching(MESH, token_mean, 8) is not build_batching(MESH, token_mean, 9)
+
+
+def abstract(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)
 
 
 def start(built: StepProgram) -> TrainState:
@@ -42,8 +109,7 @@ def batch() -> TokenBatch:
 
 def test_a_step_lowers_to_the_same_program_from_shapes_alone_as_from_a_real_state():
     built, real = program(), batch()
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), real)
-    planned = built.step.lower(built.abstract, {}, shapes).as_text()
+    planned = built.step.lower(built.abstract, {}, abstract(real)).as_text()
     assert planned == built.step.lower(start(built), {}, real).as_text()
 
 
