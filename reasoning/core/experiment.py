@@ -22,9 +22,11 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.experiment_build import build
+from reasoning.core.experiment_choices import choices, items
 from reasoning.core.experiment_describe import Replace, Wanted, describe, every, is_hashed, keep, user_sources
-from reasoning.core.experiment_drafts import Drafts, Overrides, draft, load
-from reasoning.core.experiment_places import suggestion
+from reasoning.core.experiment_drafts import Drafts, Overrides, changed, draft, load, override_lines
+from reasoning.core.experiment_nodes import Change
+from reasoning.core.experiment_places import Place, suggestion
 from reasoning.core.experiment_references import References, importable
 from reasoning.core.experiment_text import resolved, value_text
 
@@ -44,6 +46,7 @@ class Experiment:
     user_sources: Mapping[str, str]
     places: Mapping[str, str] = field(repr=False)
     references: References = field(repr=False)
+    drafts: Drafts = field(repr=False)
 
     def part(self, name: str) -> Any:
         """The object called ``name``; raises InputError where there is none."""
@@ -60,6 +63,24 @@ class Experiment:
         part = name.partition(".")[0]
         self.part(part)
         return self.places.get(name, self.places[part])
+
+    def choices(self, field: str) -> dict[str, tuple[Change, ...]]:
+        """What a field such as ``{'zero.clip_high': (0.2, 0.28)}`` offers, by key: the overrides, to go to ``vary``.
+
+        The field's type must make sure that it is a dict of tuples. A wrong value among them is found by ``vary``.
+        """
+        part, _, name = field.partition(".")
+        return choices(self.drafts, part, name)
+
+    def items(self, field: str) -> tuple[Place, ...]:
+        """Where each item of a field that is a tuple stands, for errors that are found after reading."""
+        part, _, name = field.partition(".")
+        return items(self.drafts, part, name)
+
+    def vary(self, changes: Sequence[Change], overrides: Overrides = ()) -> "Experiment":
+        """This experiment with more overrides applied, built and checked anew; raises InputError as ``read`` does."""
+        with importable(Path.cwd(), self.path.parent):
+            return _built(self.path, changed(self.drafts, [*changes, *override_lines(overrides)]))
 
     def text(self, value: object) -> str:
         """A value as a file or an override would hold it, parts by name; InputError for what has no name here."""
@@ -92,15 +113,19 @@ def read(path: str | Path, overrides: Overrides = ()) -> Experiment:
     """
     path = Path(path)
     with importable(Path.cwd(), path.parent):
-        drafts = draft(load(path), overrides)
-        parts = build(drafts)
-        sources = user_sources(tuple(parts.values()), keep, every, drafts.references.text)
+        return _built(path, draft(load(path), overrides))
+
+
+def _built(path: Path, drafts: Drafts) -> Experiment:
+    parts = build(drafts)
+    sources = user_sources(tuple(parts.values()), keep, every, drafts.references.text)
     return Experiment(
         path=path,
         parts=MappingProxyType(parts),
         user_sources=MappingProxyType(sources),
         places=MappingProxyType(_places(drafts)),
         references=drafts.references,
+        drafts=drafts,
     )
 
 

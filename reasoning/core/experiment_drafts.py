@@ -9,6 +9,7 @@ from pathlib import Path
 from reasoning.core.errors import InputError
 from reasoning.core.experiment_nodes import (
     Binding,
+    Change,
     Definition,
     Include,
     PartName,
@@ -82,9 +83,18 @@ def draft(statements: Sequence[Statement], overrides: Overrides) -> Drafts:
         if not isinstance(line, Include):
             drafts.read.update(read_constants(line.value))
     _check_all_read(drafts)
-    for line in _override_lines(overrides):
+    for line in override_lines(overrides):
         _override(drafts, line)
     return drafts
+
+
+def changed(drafts: Drafts, changes: Iterable[Change]) -> Drafts:
+    """The drafts with more overrides applied, ``drafts`` itself as it was; raises InputError for unknown names."""
+    parts = {name: replace(part, bindings=dict(part.bindings)) for name, part in drafts.parts.items()}
+    found = replace(drafts, parts=parts, constants=dict(drafts.constants))
+    for line in changes:
+        _override(found, line)
+    return found
 
 
 def _expanded(path: str, including: list[tuple[str, Place]], seen: set[str]) -> Iterator[Statement]:
@@ -161,13 +171,14 @@ def _check_all_read(drafts: Drafts) -> None:
             raise located(f"nothing reads the constant '{name}' (as %{name}){advice}", line.place)
 
 
-def _override_lines(overrides: Overrides) -> list[Definition | Binding]:
+def override_lines(overrides: Overrides) -> list[Change]:
+    """The statements of overrides; raises InputError for one that is no statement."""
     if isinstance(overrides, Mapping):
         return [given_override(key, value) for key, value in overrides.items()]
     return [parse_override(text) for text in ([overrides] if isinstance(overrides, str) else overrides)]
 
 
-def _override(drafts: Drafts, line: Definition | Binding) -> None:
+def _override(drafts: Drafts, line: Change) -> None:
     if isinstance(line, Binding):
         if line.part not in drafts.parts:
             raise _not_a_part(drafts, line.part, line.place, {})

@@ -1,7 +1,7 @@
 """What an experiment file says, as records: statements and the values in them, each with its place."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reasoning.core.experiment_places import Place
 
@@ -49,10 +49,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """A dict, in the order written."""
+    """A dict, in the order written; ``keys`` are the places of its keys, quotes included."""
 
     entries: dict[str, "Node"]
     place: Place
+    keys: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ class Binding:
     field_place: Place
 
 
-Statement = Include | Definition | Binding
+Change = Definition | Binding
+"""What an override says: another value of a constant, or of a part's field."""
+
+Statement = Include | Change
 
 
 def read_constants(node: Node) -> Iterator[str]:

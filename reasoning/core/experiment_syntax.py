@@ -10,6 +10,7 @@ import reprlib
 
 from reasoning.core.experiment_nodes import (
     Binding,
+    Change,
     ConstantRead,
     Definition,
     Given,
@@ -40,7 +41,7 @@ def parse(text: str, path: str) -> list[Statement]:
     return statements
 
 
-def parse_override(text: str) -> Definition | Binding:
+def parse_override(text: str) -> Change:
     """The statement of an override from the command line, ``name=VALUE`` or ``name.field=VALUE``."""
     cursor = Cursor(list(tokens(text, "command line", numbered=False)))
     first = cursor.peek()
@@ -52,15 +53,19 @@ def parse_override(text: str) -> Definition | Binding:
     return statement
 
 
-def given_override(key: str, value: object) -> Definition | Binding:
+def given_override(key: str, value: object) -> Change:
     """The statement of an override from Python, ``{'part.field': value}``; the value is taken as it is."""
     shown = f"{key}={reprlib.repr(value)}".replace("\n", " ")
-    name = re.fullmatch(NAME, key)
-    if name is None:
-        raise located("an override's key is a constant's name or part.field", Place("override", shown, 0, len(key)))
     start = len(key) + 1
     given = Given(value, Place("override", shown, start, len(shown) - start))
-    return _target(Token("name", key, Place("override", shown, 0, len(key))), given)
+    return keyed_override(key, Place("override", shown, 0, len(key)), given)
+
+
+def keyed_override(key: str, place: Place, value: Node) -> Change:
+    """The statement of an override whose ``key``, a constant's name or part.field, is a text at ``place``."""
+    if re.fullmatch(NAME, key) is None:
+        raise located("an override's key is a constant's name or part.field", place)
+    return _target(Token("name", key, place), value)
 
 
 def _statement(cursor: Cursor) -> Statement:
@@ -75,7 +80,7 @@ def _statement(cursor: Cursor) -> Statement:
     return _assignment(cursor)
 
 
-def _assignment(cursor: Cursor) -> Definition | Binding:
+def _assignment(cursor: Cursor) -> Change:
     token = cursor.take()
     if token.kind != "name":
         raise located("expected include 'path', name = VALUE or part.field = VALUE", token.place)
@@ -86,7 +91,7 @@ def _assignment(cursor: Cursor) -> Definition | Binding:
     return _target(token, value)
 
 
-def _target(token: Token, value: Node) -> Definition | Binding:
+def _target(token: Token, value: Node) -> Change:
     names = token.text.split(".")
     if names[0] in (*_CONSTANTS, "include"):
         raise located(f"'{names[0]}' is a word of the language; choose another name", token.place)
@@ -151,6 +156,7 @@ def _group(cursor: Cursor, opening: Token) -> Node:
 
 def _table(cursor: Cursor, opening: Token) -> Table:
     entries: dict[str, Node] = {}
+    keys: dict[str, Place] = {}
     commas = 0
     while not cursor.skip("}"):
         if len(entries) > commas:
@@ -164,9 +170,9 @@ def _table(cursor: Cursor, opening: Token) -> Table:
             raise located(f"the key {name!r} stands twice in this dict", key.place)
         if not cursor.skip(":"):
             raise located("expected ':' after the key of a dict", cursor.peek().place)
-        entries[name] = _value(cursor)
+        entries[name], keys[name] = _value(cursor), key.place
         commas += cursor.skip(",")
-    return Table(entries, opening.place)
+    return Table(entries, opening.place, keys)
 
 
 def _check_open(cursor: Cursor, opening: Token) -> None:

@@ -1,5 +1,6 @@
-"""The graph of stages, artifacts, resume and skip."""
+"""The graph of stages, artifacts, resume and skip, sweeps."""
 
 from reasoning.pipeline.run import Run
+from reasoning.pipeline.sweep import Sweep
 
-__all__ = ["Run"]
+__all__ = ["Run", "Sweep"]

@@ -23,6 +23,7 @@ from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync, write_atomic, 
 RUN = "run.json"
 RESOLVED = "resolved.gin"
 ARTIFACTS = "artifacts"
+SWEEP = "sweep.gin"
 HASH_DIGITS = 12
 
 
@@ -58,6 +59,8 @@ class RunFolder:
 def open_run(path: str | os.PathLike[str]) -> RunFolder:
     """Opens a run's folder. Raises InputError where there is none or its ``run.json`` is damaged."""
     folder = Path(path)
+    if (folder / SWEEP).exists():
+        raise InputError(f"{folder} is a sweep's folder; open one of its runs, such as {folder}/arms/…/seed-0")
     if not (folder / RUN).exists():
         raise InputError(f"{folder} is not a run's folder (it has no {RUN}); give the --out of a run")
     return RunFolder(folder, {entry.stage: entry.folder for entry in read_run(folder) if entry.finished})
@@ -98,12 +101,17 @@ def write_run(path: Path, entries: Iterable[Entry]) -> None:
     write_json(path / RUN, {"stages": [asdict(entry) for entry in entries]})
 
 
-def keep_resolved(path: Path, text: str) -> None:
-    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
-    current = path / RESOLVED
-    if not current.exists() or current.read_text() != text:
+def keep_resolved(path: Path, text: str, name: str = RESOLVED) -> bool:
+    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``.
+
+    Returns whether there was another text.
+    """
+    current = path / name
+    before = current.read_text() if current.exists() else None
+    if before != text:
         keep_aside(current)
         write_atomic(current, text)
+    return before not in (None, text)
 
 
 def keep_aside(file: Path) -> None:

@@ -52,7 +52,8 @@ class Workplace:
 
         All checks come first: after an InputError whatever lay there is as it was.
         """
-        self.artifacts.mkdir(parents=True, exist_ok=True)
+        for place in (self.out, self.artifacts):
+            place.mkdir(parents=True, exist_ok=True)
         redone = downstream(self.graph, choice.again) if choice.again else ()
         self._check_parents(choice.only)
         self.check_environment(choice.strict_code, watcher.warn, redone)
@@ -144,9 +145,11 @@ class Workplace:
         for found, names in affected.items():
             message = f"{', '.join(names)} made under other versions: {'; '.join(found)}"
             first = next(name for name in self.graph if name in names)
+            # What many runs share, one of them can't set aside.
+            anew = f"--from {first}" if self.artifacts.parent == self.out else "another --out"
             if strict:
-                raise InputError(f"{message}; --strict-code refuses that: run them anew with --from {first}")
-            warn(f"{message}; used all the same (--from {first} does them anew, --strict-code refuses)")
+                raise InputError(f"{message}; --strict-code refuses that: run them anew with {anew}")
+            warn(f"{message}; used all the same ({anew} does them anew, --strict-code refuses)")
 
     def _announce_changes(
         self, previous: tuple[Entry, ...], only: tuple[str, ...], warn: Callable[[str], None]

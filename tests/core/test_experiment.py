@@ -134,6 +134,21 @@ def test_a_value_of_a_sweep_goes_back_in_as_an_override(folder):
     assert varied.part("zero").start is varied.part("base")
 
 
+def test_a_variation_is_what_reading_with_the_same_overrides_gives(folder):
+    experiment = read(folder / "main.gin")
+    before, offered = experiment.resolved(), experiment.choices("sweep.each")
+    assert {key: len(changes) for key, changes in offered.items()} == {"zero.clip_high": 2, "zero.start": 2}
+    for change, text in zip(offered["zero.clip_high"], ("0.2", "0.28"), strict=True):
+        varied = experiment.vary([change, offered["zero.start"][0]], {"base.steps": 3})
+        assert varied.resolved() == read(folder / "main.gin", [f"zero.clip_high={text}", "base.steps=3"]).resolved()
+        assert varied.part("zero").start is varied.part("base") is not experiment.part("base")
+    assert experiment.resolved() == before
+    with pytest.raises(InputError, match=r"main\.gin:14: .*\n +\^{4}$"):
+        experiment.vary([offered["zero.start"][1]])
+    with pytest.raises(InputError, match="did you mean 'clip_high'"):
+        experiment.vary([], {"zero.clip_hihg": 0.1})
+
+
 def test_the_resolved_file_reads_back_to_the_same_parts_and_gives_itself(folder):
     experiment = read(folder / "main.gin", ["width=48"])
     (folder / "resolved.gin").write_text(experiment.resolved())
