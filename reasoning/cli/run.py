@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
 from reasoning.cli.preview import show_preview
 from reasoning.cli.progress import display, output
@@ -16,8 +18,9 @@ from reasoning.pipeline.launch import launch, origin_of, run_of
 from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import Choice
-from reasoning.report.table import evaluations
+from reasoning.report.facts import gather
 from reasoning.report.terminal import show
+from reasoning.report.write import PAGE, TEXT, write
 from reasoning.training.preemption import Interrupted
 
 EPILOG = """\
@@ -42,17 +45,33 @@ def main(arguments: Sequence[str]) -> int:
     choice = Choice(_names(chosen.only), chosen.again, chosen.strict_code)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
-            artifacts = launch(read, out, watcher, choice, processes)
+            launch(read, out, watcher, choice, processes)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
     if is_main():
-        found = tuple(artifacts.values())
         console = output()
-        if evaluations(found):
-            show(console, found)
+        report(console, out)
         console.print(f"results are in {out}", soft_wrap=True, markup=False, highlight=False)
     return 0
+
+
+def report(console: Console, out: Path) -> None:
+    """Shows a run and writes its report. The run is done: whatever fails here is a warning, with a way to try again."""
+    try:
+        facts = gather(out)
+        show(console, facts)
+        write(out, facts)
+    except Exception as error:
+        print(
+            f"warning: the run has finished, but its report failed ({type(error).__name__}: {error}); the results are "
+            f"whole. Once the cause is mended, 'reasoning report {out}' writes the report",
+            file=sys.stderr,
+        )
+    else:
+        console.print(
+            f"the whole report is in {out / PAGE} (and {TEXT})", soft_wrap=True, markup=False, highlight=False
+        )
 
 
 def _check(read: Experiment, out: Path, processes: int) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reasoning.core.artifact import Artifact
@@ -22,13 +22,23 @@ class Score:
     n: int
 
 
+Scores = Mapping[str, Score]
+"""Scores by name, in the order in which the evaluation wrote them."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluating stage found: checkpoint (a stage's name) -> score's name -> score, both in file order."""
+    """What one evaluating stage found: checkpoint (a stage's name) -> score's name -> score, both in file order.
+
+    ``kinds`` holds the same scores for each kind of problem, ``prompts`` for other ways of asking: checkpoint -> kind
+    or prompt -> score's name -> score. Older results have neither.
+    """
 
     stage: str
     artifact: Artifact
-    checkpoints: Mapping[str, Mapping[str, Score]]
+    checkpoints: Mapping[str, Scores]
+    kinds: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    prompts: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
 
     def scores(self) -> tuple[str, ...]:
         """Names of all scores, in the order in which they first occur."""
@@ -40,53 +50,9 @@ class Evaluation:
         return counts.pop() if len(counts) == 1 else None
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What one checkpoint answered to one problem without randomness, and its scores on that problem."""
-
-    text: str
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One held-out problem with the replies of several checkpoints, by checkpoint."""
-
-    problem: int
-    question: str
-    answer: str
-    replies: Mapping[str, Reply]
-
-
 def evaluations(artifacts: Iterable[Artifact]) -> tuple[Evaluation, ...]:
     """All evaluations among the artifacts. Raises InputError where a ``results.json`` is damaged."""
     return tuple(_read(artifact) for artifact in artifacts if (artifact.path / RESULTS).exists())
-
-
-def compare(evaluation: Evaluation, checkpoints: tuple[str, ...], count: int) -> tuple[Comparison, ...]:
-    """The first ``count`` problems that all of ``checkpoints`` answered, lowest number first: no picking by outcome.
-
-    Raises InputError for a checkpoint that the evaluation doesn't hold, and for damaged samples.
-    """
-    unknown = [name for name in checkpoints if name not in evaluation.checkpoints]
-    if unknown:
-        raise InputError(
-            f"{evaluation.stage} has no checkpoint {', '.join(unknown)}; it evaluated "
-            f"{', '.join(evaluation.checkpoints)}"
-        )
-    file = evaluation.artifact.path / "samples.jsonl"
-    by_problem: dict[int, dict[str, dict[str, Any]]] = {}
-    for line, row in enumerate(evaluation.artifact.samples(), start=1):
-        _check_sample(row, f"{file}:{line}")
-        by_problem.setdefault(row["problem"], {})[row["checkpoint"]] = row
-    chosen = [number for number in sorted(by_problem) if set(checkpoints) <= set(by_problem[number])][:count]
-    return tuple(_comparison(number, by_problem[number], checkpoints) for number in chosen)
-
-
-def default_choice(evaluation: Evaluation) -> tuple[str, ...]:
-    """Three checkpoints at most: the first two and the last: start, first result and end of a run."""
-    names = tuple(evaluation.checkpoints)
-    return names if len(names) <= 3 else (*names[:2], names[-1])
 
 
 def _read(artifact: Artifact) -> Evaluation:
@@ -95,12 +61,28 @@ def _read(artifact: Artifact) -> Evaluation:
     checkpoints = content.get("checkpoints") if isinstance(content, dict) else None
     if not isinstance(checkpoints, dict):
         raise InputError(f"{file} has no 'checkpoints'; move {artifact.path} away and run {artifact.stage} again")
-    table: dict[str, dict[str, Score]] = {}
-    for checkpoint, scores in checkpoints.items():
-        if not isinstance(scores, dict):
-            raise InputError(f"{file}: checkpoint {checkpoint!r} holds no scores; run {artifact.stage} again")
-        table[checkpoint] = {name: _score(value, f"{file}: {checkpoint}.{name}") for name, value in scores.items()}
-    return Evaluation(artifact.stage, artifact, table)
+    table = _tables(checkpoints, str(file))
+    parts = {name: _parts(content.get(name), f"{file}: {name}") for name in ("kinds", "prompts")}
+    return Evaluation(artifact.stage, artifact, table, parts["kinds"], parts["prompts"])
+
+
+def _parts(content: Any, where: str) -> dict[str, dict[str, dict[str, Score]]]:
+    """The scores of each checkpoint in parts; a file that has none of these parts is whole as well."""
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{where} is {content!r}, not scores by checkpoint; evaluate again")
+    return {checkpoint: _tables(parts, f"{where}.{checkpoint}") for checkpoint, parts in content.items()}
+
+
+def _tables(content: Any, where: str) -> dict[str, dict[str, Score]]:
+    """Scores by a name, a checkpoint's or a part's, and by their own."""
+    if not isinstance(content, dict) or not all(isinstance(scores, dict) for scores in content.values()):
+        raise InputError(f"{where} doesn't hold scores by name; evaluate again")
+    return {
+        name: {score: _score(value, f"{where}: {name}.{score}") for score, value in scores.items()}
+        for name, scores in content.items()
+    }
 
 
 def _score(value: Any, where: str) -> Score:
@@ -112,16 +94,3 @@ def _score(value: Any, where: str) -> Score:
     if not math.isfinite(score.mean):
         raise InputError(f"{where} has the mean {score.mean}; evaluate again")
     return score
-
-
-def _check_sample(row: dict[str, Any], where: str) -> None:
-    kinds = {"checkpoint": str, "problem": int, "question": str, "answer": str, "greedy": str, "scores": dict}
-    for name, kind in kinds.items():
-        if not isinstance(row.get(name), kind):
-            raise InputError(f"{where}: {name!r} is {row.get(name)!r}, not {kind.__name__}; evaluate again")
-
-
-def _comparison(number: int, rows: Mapping[str, dict[str, Any]], checkpoints: tuple[str, ...]) -> Comparison:
-    first = rows[checkpoints[0]]
-    replies = {name: Reply(rows[name]["greedy"], rows[name]["scores"]) for name in checkpoints}
-    return Comparison(number, first["question"], first["answer"], replies)

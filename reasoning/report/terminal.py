@@ -1,4 +1,4 @@
-"""A run's results on the terminal: its stages, its evaluations, and what the models answered, side by side."""
+"""A run's results on the terminal: what happened in words, its scores, and what the models answered, side by side."""
 
 from collections.abc import Sequence
 
@@ -7,84 +7,93 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reasoning.core.artifact import Artifact
-from reasoning.report.table import (
-    RESULTS,
-    Comparison,
-    Evaluation,
-    Reply,
-    Score,
-    compare,
-    default_choice,
-    evaluations,
-)
+from reasoning.core.errors import InputError
+from reasoning.report.content import total_sentence
+from reasoning.report.document import Cell, Grid
+from reasoning.report.facts import Facts
+from reasoning.report.replies import reply_grids
+from reasoning.report.scores import compact_scores, short
+from reasoning.report.sentences import sentences
+from reasoning.report.table import Evaluation, Score
 from reasoning.report.text import printable, shortened
 
 SHOWN_PROBLEMS = 3
-SHOWN_CHARACTERS = 600
-SCORE_WIDTH, PADDING = 12, 3
+SHOWN_CHARACTERS = 300
+SCORE_WIDTH, PADDING = 8, 2
 """Characters that a score's column takes, and those between two columns."""
 
 
-def show(console: Console, artifacts: Sequence[Artifact], checkpoints: tuple[str, ...] = ()) -> None:
-    """Prints the stages, every evaluation's table and three held-out problems with replies side by side.
+def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> None:
+    """Prints a sentence a stage, every evaluation's main scores, totals, and three problems with replies side by side.
 
-    ``checkpoints`` chooses whose replies are shown; by default the first two and the last of each evaluation. Raises
-    InputError for damaged results or an unknown checkpoint.
+    ``checkpoints`` chooses whose replies are shown, by default the base's, the first's that rewards trained and the
+    last's of the first evaluation. Raises InputError for a checkpoint that no evaluation knows.
     """
-    console.print(stage_table(artifacts))
-    for evaluation in evaluations(artifacts):
+    check(facts, checkpoints)
+    for stage, sentence in sentences(facts):
+        console.print(Text.assemble((stage, "bold"), f": {sentence}"))
+    for evaluation in facts.evaluations:
         for names in score_groups(evaluation, console.width):
             console.print(score_table(evaluation, names))
-        chosen = checkpoints or default_choice(evaluation)
-        for comparison in compare(evaluation, chosen, SHOWN_PROBLEMS) if chosen else ():
-            console.print(comparison_table(comparison))
+    for grid in reply_grids(facts, checkpoints)[: None if checkpoints else 1]:
+        for row in grid.rows[:SHOWN_PROBLEMS]:
+            console.print(comparison_table(grid, row))
+    if totals := total_sentence(facts):
+        console.print(_cell(totals))
+    for text in facts.missing:
+        console.print(_cell(f"missing: {text}", "yellow"), soft_wrap=True)
 
 
-def stage_table(artifacts: Sequence[Artifact]) -> Table:
-    """One row a stage: what it left and its final numbers."""
-    table = _table("Stages", "stage", "kind", "artifact", "results")
-    for artifact in artifacts:
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in artifact.results.items())
-        if (artifact.path / RESULTS).exists():
-            numbers = "in the table below"
-        table.add_row(*(_cell(text) for text in (artifact.stage, artifact.kind, artifact.path.name, numbers)))
-    return table
+def check(facts: Facts, checkpoints: Sequence[str]) -> None:
+    """Raises InputError where no evaluation examined all of ``checkpoints``."""
+    if not checkpoints or any(set(checkpoints) <= set(evaluation.checkpoints) for evaluation in facts.evaluations):
+        return
+    known = {name: None for evaluation in facts.evaluations for name in evaluation.checkpoints}
+    unknown = [name for name in checkpoints if name not in known]
+    if unknown:
+        raise InputError(
+            f"the run has no checkpoint {', '.join(unknown)} in its evaluations; they examined "
+            f"{', '.join(known) or 'nothing'}"
+        )
+    raise InputError(f"no evaluation examined all of {', '.join(checkpoints)}; compare those of one evaluation")
 
 
 def score_groups(evaluation: Evaluation, width: int) -> tuple[tuple[str, ...], ...]:
-    """The names of the scores, in as few groups of about equal size as fit into ``width`` characters."""
-    names = evaluation.scores()
+    """The names of the main scores, in as few groups of about equal size as fit into ``width`` characters."""
+    names = compact_scores(evaluation)
     longest = max(map(len, ("checkpoint", *evaluation.checkpoints)))
-    fit = max(1, (width - longest - PADDING) // (SCORE_WIDTH + PADDING))
+    fit = max(1, (width - longest - 2 * PADDING) // (SCORE_WIDTH + PADDING))
     groups = -(-len(names) // fit)
     size = -(-len(names) // groups) if groups else 1
     return tuple(names[start : start + size] for start in range(0, len(names), size))
 
 
 def score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
-    """One row a checkpoint, one column for each score of ``names``; a cell is the mean above its 95 % interval."""
-    headings = [name.replace("/", "/\n") for name in names]
-    table = _table(f"{evaluation.stage}: {_size(evaluation)}, means with 95 % intervals", "checkpoint", *headings)
+    """One row a checkpoint, one column for each score of ``names``; a cell is the mean with its interval's half."""
+    problems = evaluation.problems()
+    size = "held-out problems" if problems is None else f"{problems:,} held-out problems"
+    table = Table(
+        title=_cell(f"{evaluation.stage}: {size}; ± is the wider half of the 95 % interval", "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
+    table.add_column("checkpoint", overflow="fold")
+    for name in names:
+        table.add_column(_cell(_heading(name)), justify="right", overflow="fold")
     for checkpoint, scores in evaluation.checkpoints.items():
-        cells = (_score_cell(scores.get(name), evaluation.problems() is None) for name in names)
-        table.add_row(_cell(checkpoint), *cells)
+        table.add_row(_cell(checkpoint), *(_score_cell(scores.get(name)) for name in names))
     return table
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(grid: Grid, row: Sequence[Cell]) -> Table:
     """One problem: the question and right answer as its title, each checkpoint's reply in a column."""
-    title = f"problem {comparison.problem}: {comparison.question}   right answer: {comparison.answer}"
-    table = _table(title, *comparison.replies)
-    table.add_row(*(_cell(shortened(reply.text, SHOWN_CHARACTERS)) for reply in comparison.replies.values()))
-    table.add_row(*(_cell(_verdict(reply), "dim") for reply in comparison.replies.values()))
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
+    title = f"{row[0].text}   {row[0].detail}"
     table = Table(title=_cell(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(_cell(column), overflow="fold")
+    for name in grid.columns[1:]:
+        table.add_column(_cell(name), overflow="fold")
+    table.add_row(*(_cell(shortened(cell.text, SHOWN_CHARACTERS)) for cell in row[1:]))
+    table.add_row(*(_cell(cell.detail, "dim") for cell in row[1:]))
     return table
 
 
@@ -93,20 +102,19 @@ def _cell(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
-def _size(evaluation: Evaluation) -> str:
-    problems = evaluation.problems()
-    return "held-out problems" if problems is None else f"{problems} held-out problems"
+def _heading(name: str) -> str:
+    """A score's name, broken so that its column is no wider than its numbers."""
+    grade, slash, measure = name.rpartition("/")
+    measure = measure.replace("@", "\n@") if len(measure) > SCORE_WIDTH else measure
+    return f"{grade}/\n{measure}" if slash else measure
 
 
-def _score_cell(score: Score | None, show_n: bool) -> Text:
+def _score_cell(score: Score | None) -> Text:
     if score is None:
         return Text("–")
-    digits = 3 if abs(score.mean) < 10 else 1
-    interval = "no interval"
-    if score.low is not None and score.high is not None:
-        interval = f"{score.low:.{digits}f}–{score.high:.{digits}f}"
-    return Text(f"{score.mean:.{digits}f}\n{interval}" + (f"\nn {score.n}" if show_n else ""))
-
-
-def _verdict(reply: Reply) -> str:
-    return " · ".join(f"{name} {value:.2f}" for name, value in reply.scores.items() if isinstance(value, int | float))
+    if score.low is None or score.high is None:
+        return Text(short(score.mean))
+    half = max(score.mean - score.low, score.high - score.mean)
+    return Text(
+        f"{short(score.mean)}±{half:.2f}".replace("±0.", "±.") if half < 10 else f"{short(score.mean)}±{half:.0f}"
+    )

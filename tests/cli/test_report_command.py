@@ -1,3 +1,5 @@
+import json
+
 from reasoning.cli.main import main
 
 
@@ -6,9 +8,12 @@ def test_a_run_can_be_reported_later_and_other_models_compared(project, capsys):
     capsys.readouterr()
     assert main(["report", str(project.out)]) == 0
     whole = capsys.readouterr().out
-    assert "base says 2" in whole and "0.250–0.750" in whole and "steps 6" in whole
+    assert "base says 2" in whole and "0.50±.25" in whole and "steps 6" in whole
+    page = (project.out / "report.html").read_text()
+    assert "base says 2" in page and "0.250–0.750" in page
     assert main(["report", str(project.out), "--compare", "zero"]) == 0
     assert "base says 2" not in capsys.readouterr().out
+    assert "base says 2" not in (project.out / "report.html").read_text()
 
 
 def test_a_folder_that_is_no_run_and_an_unknown_model_are_refused(project, capsys, tmp_path):
@@ -18,3 +23,25 @@ def test_a_folder_that_is_no_run_and_an_unknown_model_are_refused(project, capsy
     capsys.readouterr()
     assert main(["report", str(project.out), "--compare", "r1"]) == 2
     assert "no checkpoint r1" in capsys.readouterr().err
+
+
+def test_a_damaged_run_is_reported_with_what_is_missing(project, capsys):
+    assert main(project.arguments) == 0
+    [results] = project.out.glob("artifacts/exam-*/results.json")
+    results.write_text("{")
+    run = project.out / "run.json"
+    entries = json.loads(run.read_text())
+    entries["stages"][1]["finished"] = False
+    run.write_text(json.dumps(entries))
+    capsys.readouterr()
+    assert main(["report", str(project.out)]) == 0
+    printed = capsys.readouterr().out
+    assert "results.json:1: not JSON" in printed and "stage zero has not finished" in printed
+    assert "results.json:1: not JSON" in (project.out / "report.md").read_text()
+
+
+def test_a_damaged_list_of_stages_is_refused(project, capsys):
+    assert main(project.arguments) == 0
+    (project.out / "run.json").write_text("{")
+    assert main(["report", str(project.out)]) == 2
+    assert "run.json" in capsys.readouterr().err

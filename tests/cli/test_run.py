@@ -15,10 +15,21 @@ def test_a_run_ends_with_its_report_and_the_next_one_skips_everything(project, c
     printed = capsys.readouterr()
     assert "0.25" in printed.out and "base says 2" in printed.out and "zero says 2" in printed.out
     assert f"results are in {project.out}" in printed.out
+    assert f"the whole report is in {project.out / 'report.html'}" in printed.out
+    before = [(project.out / name).read_bytes() for name in ("report.html", "report.md")]
     assert list(open_run(project.out)) == ["base", "zero", "exam"]
     assert main(project.arguments) == 0
     printed = capsys.readouterr()
     assert "begins at" not in printed.out and printed.out.count("already finished") == 3 and printed.err == ""
+    assert [(project.out / name).read_bytes() for name in ("report.html", "report.md")] == before
+
+
+def test_a_report_that_fails_is_a_warning_and_the_run_has_succeeded(project, capsys):
+    (project.out / "report.html").mkdir(parents=True)
+    assert main(project.arguments) == 0
+    printed = capsys.readouterr()
+    assert "its report failed (IsADirectoryError" in printed.err and f"reasoning report {project.out}" in printed.err
+    assert f"results are in {project.out}" in printed.out and "the whole report" not in printed.out
 
 
 def test_the_resolved_file_next_to_the_results_repeats_the_run(project, capsys):

@@ -4,23 +4,15 @@ import pytest
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.report.table import Score, compare, default_choice, evaluations
+from reasoning.report.table import Score, evaluations
 
 
 def score(mean, n=8):
     return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n": n}
 
 
-def sample(checkpoint, problem, greedy="r"):
-    return {
-        "checkpoint": checkpoint, "problem": problem, "question": f"q{problem}", "answer": "1", "kind": "sum",
-        "greedy": greedy, "samples": [], "scores": {"strict": 1.0},
-    }  # fmt: skip
-
-
-def write(folder, checkpoints, samples=()):
+def write(folder, checkpoints):
     (folder / "results.json").write_text(json.dumps({"checkpoints": checkpoints}))
-    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
     return Artifact(folder, "results", "exam", "00", {})
 
 
@@ -31,13 +23,6 @@ def test_scores_keep_their_order_and_numbers(tmp_path):
     assert evaluation.scores() == ("strict", "lenient")
     assert evaluation.checkpoints["zero"]["lenient"] == Score(0.9, 0.8, 1.0, 8)
     assert evaluation.problems() == 8
-
-
-def test_at_most_three_checkpoints_are_compared_unasked(tmp_path):
-    names = ("base", "zero", "cold", "r1")
-    for count, expected in ((0, ()), (2, names[:2]), (3, names[:3]), (4, ("base", "zero", "r1"))):
-        (evaluation,) = evaluations([write(tmp_path, {name: {"a": score(0.1)} for name in names[:count]})])
-        assert default_choice(evaluation) == expected
 
 
 def test_an_artifact_without_results_is_no_evaluation(tmp_path):
@@ -58,23 +43,20 @@ def test_damaged_results_are_refused_by_file(tmp_path, checkpoints):
         evaluations([write(tmp_path, checkpoints)])
 
 
-def test_compared_problems_are_the_first_that_all_answered(tmp_path):
-    samples = [sample("base", 2), sample("base", 0), sample("zero", 3), sample("zero", 2, "z"), sample("base", 3)]
-    (evaluation,) = evaluations([write(tmp_path, {"base": {}, "zero": {}}, samples)])
-    found = compare(evaluation, ("base", "zero"), 5)
-    assert [item.problem for item in found] == [2, 3]
-    assert found[0].replies["zero"].text == "z"
-    assert [item.problem for item in compare(evaluation, ("base",), 1)] == [0]
+def test_scores_by_kind_and_by_prompt_are_read_and_may_be_absent(tmp_path):
+    artifact = write(tmp_path, {"base": {"strict": score(0.2)}})
+    assert evaluations([artifact])[0].kinds == {} == evaluations([artifact])[0].prompts
+    parts = {"base": {"chains": {"strict": score(0.3)}}}
+    (tmp_path / "results.json").write_text(json.dumps({"checkpoints": {}, "kinds": parts, "prompts": parts}))
+    (evaluation,) = evaluations([artifact])
+    assert (
+        evaluation.kinds["base"]["chains"]["strict"].mean == evaluation.prompts["base"]["chains"]["strict"].mean == 0.3
+    )
 
 
-def test_an_unknown_checkpoint_is_named_with_the_known_ones(tmp_path):
-    (evaluation,) = evaluations([write(tmp_path, {"base": {}, "zero": {}})])
-    with pytest.raises(InputError, match="no checkpoint r1; it evaluated base, zero"):
-        compare(evaluation, ("base", "r1"), 1)
-
-
-def test_a_damaged_sample_is_named_by_line(tmp_path):
-    rows = [sample("base", 0), sample("base", 1) | {"greedy": None}]
-    (evaluation,) = evaluations([write(tmp_path, {"base": {}}, rows)])
-    with pytest.raises(InputError, match=r"samples\.jsonl:2: 'greedy'"):
-        compare(evaluation, ("base",), 1)
+@pytest.mark.parametrize("kinds", [[], {"base": 1}, {"base": {"chains": 1}}, {"base": {"chains": {"strict": {}}}}])
+def test_damaged_parts_are_refused_by_name(tmp_path, kinds):
+    artifact = write(tmp_path, {})
+    (tmp_path / "results.json").write_text(json.dumps({"checkpoints": {}, "kinds": kinds}))
+    with pytest.raises(InputError, match=r"results\.json: kinds"):
+        evaluations([artifact])

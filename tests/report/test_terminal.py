@@ -1,73 +1,79 @@
 import io
-import json
+import shutil
 
 import pytest
 from rich.console import Console
+from written_run import place_of
 
-from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.report.facts import gather
 from reasoning.report.terminal import show
 
 
-@pytest.fixture
-def exam(tmp_path):
-    names = ("base", "zero")
-    scores = {"strict": {"mean": 0.125, "low": 0.0625, "high": 0.25, "n": 64}}
-    results = {"checkpoints": {name: {"strict": scores["strict"]} for name in names}}
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    rows = [
-        {
-            "checkpoint": name, "problem": problem, "question": f"{problem}+1?", "answer": f"{problem + 1}",
-            "kind": "sum", "greedy": f"{name} says [bold]{problem}[/bold] \x1b[2J\u202e", "samples": [],
-            "scores": {"strict": 0.5},
-        }
-        for name in names for problem in range(5)
-    ]  # fmt: skip
-    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return Artifact(tmp_path, "results", "exam", "00", {"strict": 0.125})
-
-
-def shown(artifacts, checkpoints=(), width=100):
+def shown(facts, checkpoints=(), width=120):
     output = io.StringIO()
-    show(Console(file=output, width=width), artifacts, checkpoints)
+    show(Console(file=output, width=width), facts, checkpoints)
     return output.getvalue()
 
 
-def test_scores_appear_with_their_interval_and_problem_count(exam):
-    text = shown([exam])
-    assert "0.125" in text and "0.062–0.250" in text and "64 held-out problems" in text
+def test_every_stage_is_told_in_a_sentence_of_its_own(facts):
+    lines = shown(facts, width=400).splitlines()
+    starts = [line.partition(":")[0] for line in lines[: len(facts.stages)]]
+    assert starts == [stage.name for stage in facts.stages]
+    zero = facts.evaluations[0].checkpoints["zero"]["lenient/pass@1"].mean
+    base = facts.evaluations[0].checkpoints["base"]["lenient/pass@1"].mean
+    assert f"reinforcement learning alone lifted lenient pass@1 in exam from {base:.2f} to {zero:.2f} (+" in lines[2]
 
 
-def test_three_problems_show_both_models_side_by_side(exam):
-    lines = shown([exam]).splitlines()
+def test_ten_scores_of_each_checkpoint_fit_side_by_side_into_120_columns(facts):
+    text = shown(facts)
+    assert text.count("60 held-out problems; ±") == len(facts.evaluations)
+    row = next(line for line in text.splitlines() if line.strip().startswith("llama_weak_kl "))
+    assert row.count("±") == 10
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_loses_and_breaks_no_number(facts, width):
+    wide = {word for line in shown(facts).splitlines() for word in line.split() if "±" in word and word != "±"}
+    narrow = shown(facts, width=width)
+    assert all(word in narrow for word in wide)
+    assert all(len(line) <= width for line in narrow.splitlines() if not line.startswith("missing"))
+
+
+def test_the_half_of_an_interval_is_the_wider_one(facts):
+    score = facts.evaluations[0].checkpoints["zero"]["strict/pass@1"]
+    half = max(score.mean - score.low, score.high - score.mean)
+    assert f"{score.mean:.2f}±{half:.2f}".replace("±0", "±") in shown(facts)
+
+
+def test_three_problems_of_the_first_exam_show_three_models_side_by_side(facts):
+    lines = shown(facts).splitlines()
     assert sum("right answer" in line for line in lines) == 3
-    assert any("base says" in line and "zero says" in line for line in lines)
+    assert any(line.split() == ["base", "zero", "r1"] for line in lines)
 
 
-def test_model_text_is_neither_markup_nor_terminal_code(exam):
-    text = shown([exam])
-    assert "[bold]0[/bold]" in text
-    assert "\x1b" not in text and "\u202e" not in text
+def test_model_text_is_neither_markup_nor_terminal_code(facts):
+    text = shown(facts)
+    assert "\x1b" not in text and "\u202e" not in text and "<script>" in text
 
 
-def test_other_checkpoints_can_be_chosen(exam):
-    assert "zero says" not in shown([exam], ("base",))
+def test_other_checkpoints_can_be_chosen(facts):
+    lines = shown(facts, ("qwen_sft", "r1")).splitlines()
+    assert any(line.split() == ["qwen_sft", "r1"] for line in lines)
 
 
-def test_a_run_without_evaluation_still_lists_its_stages(tmp_path):
-    text = shown([Artifact(tmp_path, "checkpoint", "base", "00", {"loss": 1.25})])
-    assert "base" in text and "loss 1.25" in text and "right answer" not in text
+def test_unknown_checkpoints_and_those_of_different_exams_are_refused(facts):
+    with pytest.raises(InputError, match="no checkpoint r2 in its evaluations; they examined base, zero"):
+        shown(facts, ("base", "r2"))
+    with pytest.raises(InputError, match="no evaluation examined all of base, qwen_sft"):
+        shown(facts, ("base", "qwen_sft"))
 
 
-def test_a_narrow_terminal_loses_no_number(exam):
-    text = shown([exam], width=40)
-    assert "0.125" in text and "0.062–0.250" in text
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-def test_many_scores_are_split_into_tables_that_fit_without_breaking_a_number(tmp_path, width):
-    names = [f"score{number}/mean@16" for number in range(9)]
-    scores = {name: {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 64} for name in names}
-    scores["length"] = {"mean": 122.4, "low": 116.5, "high": 128.25, "n": 64}
-    (tmp_path / "results.json").write_text(json.dumps({"checkpoints": {"base": scores}}))
-    text = shown([Artifact(tmp_path, "results", "exam", "00", {})], width=width)
-    assert text.count("0.250–0.750") == 9 and "116.5–128.2" in text and text.count("mean@16") == 9
+def test_totals_and_what_is_missing_come_last(written, tmp_path):
+    folder = shutil.copytree(written, tmp_path / "run")
+    (place_of(folder, "exam") / "results.json").unlink()
+    (place_of(folder, "students") / "results.json").write_text("{")
+    lines = shown(gather(folder)).splitlines()
+    assert lines[-3].startswith("In all ") and "FLOPs" in lines[-3]
+    assert lines[-2].startswith("missing: artifacts/exam-") and "has lost its results" in lines[-2]
+    assert lines[-1].startswith("missing: artifacts/students-") and "results.json:1" in lines[-1]

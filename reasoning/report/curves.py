@@ -1,0 +1,126 @@
+"""What a learning stage's metrics show over its steps, as series of points; drawing them is another file's work."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reasoning.report.stages import is_number
+
+Points = tuple[tuple[float, float], ...]
+"""(step, value) in the order of steps."""
+
+MOST_POINTS = 600
+AVERAGED_SHARE = 15
+"""The moving average takes in the last fifteenth of the points."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric: every point, and the mean of each point with those just before it."""
+
+    name: str
+    raw: Points
+    smooth: Points
+
+    @property
+    def first(self) -> float:
+        """The mean of the first points: as many as the moving average takes in."""
+        window = self.raw[: averaged(len(self.raw))]
+        return sum(value for _, value in window) / len(window)
+
+    @property
+    def last(self) -> float:
+        """The moving average at the last step."""
+        return self.smooth[-1][1]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A few series of one unit in one picture."""
+
+    title: str
+    unit: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Which metrics share a chart."""
+
+    title: str
+    unit: str
+    names: str  # a regular expression over whole names
+
+
+SUBJECTS = (
+    Subject("Reward", "reward", r"reward|rewards/[^/]+/mean"),
+    Subject("Reply length", "tokens", r".*length.*"),
+    Subject("Loss", "loss", r"loss|cross_entropy"),
+    Subject("Entropy", "nats a token", r"entropy"),
+    Subject("Probe: held-out problems", "share", r"probe/.+"),
+    Subject("Divergence", "nats a token", r"kl|jsd"),
+)
+"""Charts in the order in which they are shown; a metric belongs to the first that names it."""
+
+
+def charts(metrics: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
+    """The charts of one stage; metrics that no chart names are left to ``metrics.jsonl``."""
+    names = tuple(dict.fromkeys(name for row in metrics for name in row))
+    found, taken = [], set[str]()
+    for subject in SUBJECTS:
+        chosen = [name for name in names if name not in taken and re.fullmatch(subject.names, name)]
+        chosen.sort(key=lambda name: (name.count("/"), name != "completions/mean_length", name))
+        series = tuple(item for name in chosen if (item := series_of(metrics, name)) is not None)
+        taken.update(chosen)
+        if series:
+            found.append(Chart(subject.title, subject.unit, _once(series) if subject.title == "Loss" else series))
+    return tuple(found)
+
+
+def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
+    """One metric over the steps that have it; None where no step does."""
+    points = tuple(
+        (float(row["step"]), float(row[name]))
+        for row in metrics
+        if is_number(row.get("step")) and is_number(row.get(name))
+    )
+    if not points:
+        return None
+    return Series(name, thinned(points), thinned(moving_average(points)))
+
+
+def averaged(count: int) -> int:
+    """How many points of ``count`` the moving average takes in."""
+    return max(1, count // AVERAGED_SHARE)
+
+
+def moving_average(points: Points) -> Points:
+    """Each point's mean with those just before it; the first points have fewer before them."""
+    window, smooth = averaged(len(points)), []
+    for place, (step, _) in enumerate(points):
+        part = points[max(0, place + 1 - window) : place + 1]
+        smooth.append((step, sum(value for _, value in part) / len(part)))
+    return tuple(smooth)
+
+
+def thinned(points: Points) -> Points:
+    """At most ``MOST_POINTS`` points: means of neighbours, each at the step of the last of them."""
+    size = -(-len(points) // MOST_POINTS)
+    if size <= 1:
+        return points
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return tuple((part[-1][0], sum(value for _, value in part) / len(part)) for part in parts)
+
+
+def _once(series: tuple[Series, ...]) -> tuple[Series, ...]:
+    """A loss that is no more than its cross-entropy needs one line, not two."""
+    first, *others = sorted(series, key=lambda item: item.name != "loss")
+    return (first, *(item for item in others if not _alike(item, first)))
+
+
+def _alike(one: Series, other: Series) -> bool:
+    same_steps = [step for step, _ in one.raw] == [step for step, _ in other.raw]
+    return same_steps and all(
+        abs(a - b) <= 1e-4 * max(abs(a), abs(b), 1e-9) for (_, a), (_, b) in zip(one.raw, other.raw, strict=True)
+    )
