@@ -1,0 +1,243 @@
+"""Distillation: a student comes to say what its teacher says, on data and on its own words, whatever their widths."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import full_softmax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_stages
+from tiny_stages import BASE, CORPUS, LENGTH, MODEL, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, quiz, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.prng import data_seed
+from reasoning.data.pipeline import token_batches
+from reasoning.data.records import read_records
+from reasoning.data.sources import Generated
+from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.models.model import build_model, init_sharded
+from reasoning.objectives.aggregation import constant_length, token_mean
+from reasoning.stages import Distill, OnPolicyDistill
+from reasoning.stages.prompt_sampler import prompt_sampler
+from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
+from reasoning.training.batches import TokenBatch, token_batch
+from reasoning.training.preemption import Interrupted
+
+SMALL = replace(MODEL, width=12, mlp=16, stacks=(Stack(2, (BlockKind("swiglu"),)),), qkv_bias=True)
+STUDENT = replace(BASE, name="student", model=SMALL)
+
+
+@pytest.fixture(scope="module")
+def student(workshop: Path, corpus: Artifact) -> Artifact:
+    """A student of another width, depth and kind than the teacher, which has learnt nothing."""
+    return untrained(workshop, "student", SMALL, corpus)
+
+
+def untrained(folder: Path, name: str, config: ModelConfig, data: Artifact) -> Artifact:
+    """A checkpoint of fresh parameters, for the tokenizer of ``data``."""
+    mesh = Surroundings().context().mesh
+    model = build_model(config, mesh)
+    (folder / name).mkdir()
+    outcome = save(folder / name, model, init_sharded(model, mesh, jax.random.key(5)), tokenizer_of(data), {})
+    return Artifact(folder / name, outcome.kind, name, outcome.array_hash, {})
+
+
+def by_logits(**changes: Any) -> Distill:
+    settings = {"start": STUDENT, "teacher": BASE, "data": tiny_stages.DEMONSTRATIONS, "optimizer": OPTIMIZER}
+    return Distill(**{"name": "distilled", **settings, "steps": 6, "batch": 8, **changes})
+
+
+def on_policy(**changes: Any) -> OnPolicyDistill:
+    settings = {"start": STUDENT, "teacher": BASE, "problems": TRAIN, "optimizer": OPTIMIZER}
+    sizes = {"steps": 2, "prompts": 4, "group": 2, "max_new_tokens": NEW_TOKENS}
+    return OnPolicyDistill(**{"name": "followed", **settings, **sizes, **changes})
+
+
+def inputs(student: Artifact, teacher: Artifact, **others: Artifact) -> dict[str, Artifact]:
+    return {"start": student, "teacher": teacher, **others}
+
+
+def kl(log_a: np.ndarray, log_b: np.ndarray) -> np.ndarray:
+    """KL(a || b) [B, T], over the last axis."""
+    return (np.exp(log_a) * (log_a - log_b)).sum(-1)
+
+
+def log_probs(artifact: Artifact, batch: TokenBatch, temperature: float) -> np.ndarray:
+    mesh = Surroundings().context().mesh
+    model = model_of(artifact, mesh)
+    return full_softmax.log_probs_BTV(model, params_of(artifact, model, mesh), batch, temperature)
+
+
+def first_batch(examples: Artifact, stage: Distill) -> TokenBatch:
+    """The rows of the first step, drawn as the data's own order says."""
+    seed = data_seed(0, stage.name)
+    batches = token_batches(
+        read_records(examples.records), batch_size=8, seed=seed, process_index=0, process_count=1, prefetch=0
+    )
+    rows = {name: jnp.asarray(values) for name, values in batches[0].items()}
+    return token_batch(rows, stage.aggregate, LENGTH)
+
+
+@pytest.mark.parametrize("kind", ["forward", "reverse", "jsd"])
+def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_the_first_batch(
+    base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path, kind: Any
+):
+    temperature, coefficient, share = 1.5, 0.25, 0.3
+    stage = by_logits(
+        steps=1,
+        kind=kind,
+        beta=share,
+        temperature=temperature,
+        cross_entropy_coefficient=coefficient,
+        aggregate=constant_length,
+    )
+    [row] = work(stage, tmp_path, inputs(student, base, data=examples)).metrics()
+    batch = first_batch(examples, stage)
+    log_p, log_q = log_probs(base, batch, temperature), log_probs(student, batch, temperature)
+    log_m = np.log(share * np.exp(log_p) + (1 - share) * np.exp(log_q))
+    divergence = {
+        "forward": kl(log_p, log_q),
+        "reverse": kl(log_q, log_p),
+        "jsd": share * kl(log_p, log_m) + (1 - share) * kl(log_q, log_m),
+    }[kind]
+    surprise = -full_softmax.picked_BT(log_probs(student, batch, 1.0), batch)
+    mask = np.asarray(batch.mask)
+    loss = ((temperature**2 * divergence + coefficient * surprise) * mask).sum() / (8 * LENGTH)
+    np.testing.assert_allclose(row["loss"], loss, rtol=1e-5)
+    name = "jsd" if kind == "jsd" else "kl"
+    np.testing.assert_allclose(row[name], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
+    np.testing.assert_allclose(row["cross_entropy"], (surprise * mask).sum() / mask.sum(), rtol=1e-4)
+
+
+def test_a_student_comes_closer_to_a_teacher_of_another_width_and_the_teacher_stays(
+    base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path
+):
+    surroundings = Surroundings()
+    made = work(by_logits(steps=20), tmp_path, inputs(student, base, data=examples), surroundings)
+    values = [row["kl"] for row in made.metrics()]
+    assert np.mean(values[-3:]) < 0.6 * values[0]
+    assert made.kind == "checkpoint" and tokenizer_of(made).model == tokenizer_of(base).model
+    assert model_of(made, surroundings.context().mesh).config == SMALL
+    assert "cross_entropy" not in made.metrics()[0]
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(base: Artifact, examples: Artifact, tmp_path: Path):
+    for stage in (by_logits(start=BASE), on_policy(start=BASE)):
+        made = work(stage, tmp_path, inputs(base, base, data=examples))
+        assert made.hash == base.hash
+        assert [row["kl"] for row in made.metrics()] == [0] * stage.steps
+
+
+def test_microbatches_change_no_loss(base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path):
+    given = inputs(student, base, data=examples)
+    whole, parts = (work(by_logits(microbatches=count), tmp_path / f"{count}", given) for count in (1, 4))
+    losses = [[row["loss"] for row in made.metrics()] for made in (whole, parts)]
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+
+
+def test_an_interrupted_distillation_goes_on_to_the_same_bits(
+    base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path
+):
+    given = inputs(student, base, data=examples)
+    for stage, stop in ((by_logits(), 3), (on_policy(), 1)):
+        whole = work(stage, tmp_path / "whole", given)
+        with pytest.raises(Interrupted):
+            work(stage, tmp_path / "cut", given, Surroundings(stop_at=stop))
+        resumed = work(stage, tmp_path / "cut", given)
+        assert resumed.hash == whole.hash
+        assert (resumed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
+
+
+def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_completions(
+    base: Artifact, student: Artifact, tmp_path: Path
+):
+    stage = on_policy(steps=1, temperature=0.7)
+    [row] = work(stage, tmp_path, inputs(student, base)).metrics()
+    context = Surroundings().context()
+    model = model_of(student, context.mesh)
+    params = params_of(student, model, context.mesh)
+    sampled = prompt_sampler(stage, model, tokenizer_of(student), context)(params, 0)
+    rows = {name: jnp.asarray(values) for name, values in sampled.rows.items()}
+    batch = token_batch(rows, token_mean, NEW_TOKENS)
+    mask = np.asarray(batch.mask)
+    assert mask.sum() == sampled.rollouts.lengths.sum()
+    divergence = kl(log_probs(student, batch, 0.7), log_probs(base, batch, 0.7))
+    np.testing.assert_allclose(row["kl"], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
+    np.testing.assert_allclose(row["loss"], 0.7**2 * row["kl"], rtol=1e-5)
+    assert row["completions/mean_length"] == sampled.rollouts.lengths.mean()
+    assert row["completions/clipped_ratio"] == sampled.rollouts.truncated.mean()
+
+
+def test_on_policy_a_student_comes_closer_to_its_teacher_without_any_reward(
+    base: Artifact, student: Artifact, tmp_path: Path
+):
+    surroundings = Surroundings()
+    made = work(on_policy(steps=16, group=4), tmp_path, inputs(student, base), surroundings)
+    values = [row["kl"] for row in made.metrics()]
+    assert np.mean(values[-3:]) < 0.7 * np.mean(values[:2])
+    assert {"kl", "completions/mean_length"} <= surroundings.reports[-1].values.keys()
+
+
+def test_a_teacher_of_another_vocabulary_is_refused_with_both_sizes(
+    base: Artifact, corpus: Artifact, examples: Artifact, tmp_path: Path
+):
+    wide = untrained(tmp_path, "wide", replace(SMALL, vocabulary=96), corpus)
+    for stage in (by_logits(), on_policy()):
+        with pytest.raises(InputError, match="its teacher base has a vocabulary of 80 and its start wide one of 96"):
+            work(stage, tmp_path, inputs(wide, base, data=examples))
+
+
+def test_a_teacher_of_another_tokenizer_is_refused_by_name(base: Artifact, examples: Artifact, tmp_path: Path):
+    letters = work(replace(CORPUS, name="letters", sources=(Generated(tiny_stages.plain, count=9),)), tmp_path)
+    reader = untrained(tmp_path, "reader", SMALL, letters)
+    for stage in (by_logits(), on_policy()):
+        with pytest.raises(InputError, match="its teacher base and its start reader have different tokenizers"):
+            work(stage, tmp_path, inputs(reader, base, data=examples))
+    with pytest.raises(InputError, match="its data letters was tokenized otherwise than its start base"):
+        work(by_logits(), tmp_path, inputs(base, base, data=letters))
+
+
+def test_rows_and_replies_longer_than_the_teachers_context_are_refused(
+    base: Artifact, student: Artifact, corpus: Artifact, examples: Artifact, tmp_path: Path
+):
+    brief = untrained(tmp_path, "brief", replace(SMALL, context=12), corpus)
+    with pytest.raises(InputError, match="rows of 32 tokens exceed the teacher's context of 12; prepare"):
+        work(by_logits(), tmp_path, inputs(base, brief, data=examples))
+    with pytest.raises(InputError, match="rows of 32 tokens exceed the model's context of 12; prepare"):
+        work(by_logits(), tmp_path, inputs(brief, base, data=examples))
+    with pytest.raises(InputError, match="followed, its teacher: .* 8 new ones make 14, more than .* context of 12"):
+        work(on_policy(), tmp_path, inputs(base, brief))
+    with pytest.raises(InputError, match="and 30 new ones make 36, more than the model's context of 32"):
+        work(on_policy(max_new_tokens=30), tmp_path, inputs(student, base))
+
+
+def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
+    mesh = build_mesh(MeshShape(data=2, fsdp=4))
+    with pytest.raises(InputError, match="stage distilled: 12 rows can't be shared evenly by 8 data-parallel devices"):
+        by_logits(batch=12).check(mesh)
+    with pytest.raises(InputError, match="followed: 5 prompts x group 2 = 10 rows can't be shared evenly by 8 data"):
+        on_policy(prompts=5).check(mesh)
+
+
+@pytest.mark.parametrize("build", [by_logits, on_policy])
+def test_a_mixture_of_one_distribution_alone_is_refused(build: Any):
+    build(beta=0.0)  # which only 'jsd' reads
+    with pytest.raises(InputError, match="beta is 1.0; the teacher's share of the mixture must lie between 0 and 1"):
+        build(kind="jsd", beta=1.0)
+
+
+def test_the_plan_counts_rows_and_completions():
+    assert by_logits().plan() == {"steps": 6, "rows": 48}
+    assert on_policy().plan() == {"steps": 2, "completions": 16, "sampled tokens at most": 16 * NEW_TOKENS}
+
+
+def test_probes_are_asked_when_due(base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path):
+    for stage in (by_logits(steps=3), on_policy(steps=3)):
+        watched = replace(stage, probe=quiz(), probe_every=2)
+        made = work(watched, tmp_path, inputs(student, base, data=examples))
+        assert [row["step"] for row in made.metrics() if "probe/strict" in row] == [2, 3]
