@@ -21,6 +21,7 @@ from reasoning.pipeline.run import Choice, Run, Watcher
 from reasoning.pipeline.workplace import Workplace
 from reasoning.stages.context import Context
 from reasoning.training.preemption import Interrupted, Preemption
+from reasoning.training.sinks import Labels, check_installed, open_sinks
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def execute(
     """
     graph = graphs.build(run.stages)
     _check_choice(graph, choice)
+    check_installed(run.log_to)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
     known = identities(graph, run.seed, dict(mesh.shape), origin)
@@ -67,6 +69,9 @@ def execute(
             checkpoint_every=run.checkpoint_every,
             keep=run.keep,
             keep_every=run.keep_every,
+            open_sink=lambda stage, first: open_sinks(
+                run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
+            ),
         )
         return _run_stages(place, context, choice.only, watcher.note)
 

@@ -9,6 +9,7 @@ from reasoning.core.mesh import MeshShape
 from reasoning.core.prng import SEEDS
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Range
+from reasoning.training.sinks import SinkName
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Run:
     ``cpu_devices`` is how many XLA devices a run on the CPU has, over all processes: one a core is fastest. The file
     fixes it because results depend on it to the last bit; accelerators ignore it. A stage saves every
     ``checkpoint_every`` steps and keeps the ``keep`` newest, and for good those at multiples of ``keep_every`` (0:
-    none). Checkpoint settings never change a result, so they are not part of any hash.
+    none). ``log_to`` names where metrics go beside ``metrics.jsonl``. Neither checkpoints nor ``log_to`` ever change a
+    result, so these settings are not part of any hash.
     """
 
     stages: tuple[Stage, ...]
@@ -28,6 +30,7 @@ class Run:
     checkpoint_every: Count = 100
     keep: Count = 2
     keep_every: Index = 0
+    log_to: tuple[SinkName, ...] = ()
 
 
 @dataclass(frozen=True)

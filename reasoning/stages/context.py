@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from jax.sharding import Mesh
 
 from reasoning.core.progress import Progress
+from reasoning.training.sinks import Several, Sink
+
+
+def no_sinks(stage: str, first: int) -> Sink:
+    """Opens nothing."""
+    return Several()
 
 
 @dataclass(frozen=True)
@@ -14,6 +20,7 @@ class Context:
 
     ``stop(step)`` is asked after each step and gives the number of the signal that asks to stop, or None. The
     checkpoint settings say how often a stage saves, how many of the newest it keeps, and which are kept for good.
+    ``open_sink(stage, first)`` opens whatever takes a stage's metrics from step ``first`` on, beside its own log.
     """
 
     mesh: Mesh
@@ -24,3 +31,4 @@ class Context:
     checkpoint_every: int
     keep: int
     keep_every: int
+    open_sink: Callable[[str, int], Sink] = no_sinks

@@ -19,9 +19,10 @@ from reasoning.kernels.token_divergence import Kind
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, encode_prompts
+from reasoning.stages.exam import Exam, encode_prompts, replies
 from reasoning.stages.learning import Frozen, Learner, check_rows, learn
-from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler
+from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler, sampling_cost
+from reasoning.stages.rollout_log import Judged, RolloutLog
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.tasks.problems import ProblemSet
@@ -115,6 +116,7 @@ class OnPolicyDistill:
     skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+    rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
     chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
@@ -130,7 +132,7 @@ class OnPolicyDistill:
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
         teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
-        source = self.source(student, teacher.model, tokenizer, context)
+        source = self.source(student, teacher.model, tokenizer, out, context)
         learner = Learner(
             name=self.name,
             model=student,
@@ -150,7 +152,9 @@ class OnPolicyDistill:
         )
         return learn(learner, source, out, context)
 
-    def source(self, student: Model, teacher: Model, tokenizer: Tokenizer, context: Context) -> "CompletionSource":
+    def source(
+        self, student: Model, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context
+    ) -> "CompletionSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         sampler = prompt_sampler(self, student, tokenizer, context)
         try:
@@ -158,9 +162,12 @@ class OnPolicyDistill:
             encode_prompts(sampler.problems, self.chat, tokenizer, self.max_new_tokens, limit)
         except InputError as error:
             raise InputError(f"stage {self.name}, its teacher: {error}") from None
+        end_id = tokenizer.symbol_id(self.chat.end)
         return CompletionSource(
+            student=student,
             mesh=context.mesh,
             sampler=replace(sampler, context_length=min(sampler.context_length, limit)),
+            log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, end_id),
             build=build_batching(context.mesh, self.aggregate, self.max_new_tokens),
         )
 
@@ -178,8 +185,10 @@ class OnPolicyDistill:
 class CompletionSource:
     """Batches for ``fit`` of completions that the very parameters which then learn from them have sampled."""
 
+    student: Model
     mesh: Mesh
     sampler: PromptSampler
+    log: RolloutLog
     build: Callable[[dict[str, jax.Array]], TokenBatch]
 
     def get_state(self) -> dict[str, Any]:
@@ -191,9 +200,12 @@ class CompletionSource:
         self.sampler.set_state(cursor)
 
     def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
-        """Samples: one batch, in which loss falls on the completions, and its metrics."""
+        """Samples and keeps: one batch, in which loss falls on the completions, and its metrics."""
         sampled = self.sampler(state.params, step)
-        return self.build(meshes.to_global(self.mesh, sampled.rows)), completion_metrics(sampled.rollouts)
+        if self.log.due(step + 1):
+            self.log.write(step + 1, sampled, replies(self.log.tokenizer, sampled.rollouts, self.log.end_id), Judged())
+        metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)
+        return self.build(meshes.to_global(self.mesh, sampled.rows)), metrics
 
 
 def teacher_for(student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], mesh: Mesh) -> Frozen:

@@ -25,8 +25,16 @@ from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam, replies
 from reasoning.stages.learning import Learner, check_rows, learn
-from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler
+from reasoning.stages.prompt_sampler import (
+    PromptSampler,
+    Sampled,
+    completion_metrics,
+    prompt_sampler,
+    sampling_cost,
+)
 from reasoning.stages.rating import Reward, check_names, rate
+from reasoning.stages.reward_watch import RewardWatch, watch_rewards
+from reasoning.stages.rollout_log import Judged, RolloutLog, of_completions
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import ProblemSet
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch
@@ -68,6 +76,7 @@ class GRPO:
     skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+    rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
     chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
@@ -89,7 +98,7 @@ class GRPO:
         model = model_of(inputs["start"], mesh)
         start = partial(params_of, inputs["start"], model, mesh)
         reference = start() if self.kl_coefficient > 0 else None
-        source = self.source(model, tokenizer, reference, context)
+        source = self.source(model, tokenizer, reference, out, context)
         loss_fn = policy(
             model,
             clip_low=self.clip_low,
@@ -115,14 +124,19 @@ class GRPO:
         )
         return learn(learner, source, out, context)
 
-    def source(self, model: Model, tokenizer: Tokenizer, reference: Params | None, context: Context) -> "RolloutSource":
+    def source(
+        self, model: Model, tokenizer: Tokenizer, reference: Params | None, out: Path, context: Context
+    ) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
-        mesh = context.mesh
+        mesh, sampler = context.mesh, prompt_sampler(self, model, tokenizer, context)
+        problems, end_id = sampler.problems, tokenizer.symbol_id(self.chat.end)
         return RolloutSource(
             stage=self,
+            model=model,
             mesh=mesh,
-            sampler=prompt_sampler(self, model, tokenizer, context),
-            tokenizer=tokenizer,
+            sampler=sampler,
+            log=RolloutLog(out, self.rollouts_every, problems, tokenizer, end_id),
+            watch=watch_rewards(self.name, len(problems), self.prompts, self.steps, context.warn),
             score=build_scoring(model, mesh, self.temperature),
             assemble=build_assembling(
                 mesh, self.group, self.advantage, self.select, self.aggregate, self.max_new_tokens
@@ -144,9 +158,11 @@ class RolloutSource:
     """Batches for ``fit`` that are sampled from the very parameters that they then update."""
 
     stage: GRPO
+    model: Model
     mesh: meshes.Mesh
     sampler: PromptSampler
-    tokenizer: Tokenizer
+    log: RolloutLog
+    watch: RewardWatch
     score: Callable[[Params, TokenBatch], jax.Array]
     assemble: Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]
     reference: Params | None
@@ -160,14 +176,22 @@ class RolloutSource:
         self.sampler.set_state(cursor)
 
     def __call__(self, state: TrainState, step: int) -> tuple[PolicyBatch, Mapping[str, float]]:
-        """Samples, rewards, scores: one batch and its metrics under the names of TRL."""
+        """Samples, rewards, scores, keeps: one batch and its metrics under the names of TRL."""
         stage, sampled = self.stage, self.sampler(state.params, step)
         rollouts = sampled.rollouts
-        texts = replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(stage.chat.end))
+        texts = replies(self.log.tokenizer, rollouts, self.log.end_id)
         values = rate(stage.rewards, sampled.problems, texts, rollouts.truncated, stage.chat)
         rewards_PG = total_rewards(stage.reward_weights, values)
         batch = self.assemble(*meshes.to_global(self.mesh, (sampled.rows, np.float32(rewards_PG).reshape(-1))))
-        return self.scored(batch, state), rollout_metrics(rollouts, values, rewards_PG)
+        batch = self.scored(batch, state)
+        trainers_PGN = trainer_log_probs(batch, sampled)
+        if self.log.due(step + 1):
+            advantages_PG = meshes.local_rows(batch.advantages)[:, 0].reshape(rewards_PG.shape)
+            self.log.write(step + 1, sampled, texts, Judged(values, rewards_PG, advantages_PG, trainers_PGN))
+        self.watch.look(step + 1, meshes.everyone(rewards_PG))
+        passes = (stage.updates > 1) + (self.reference is not None)
+        metrics = rollout_metrics(rollouts, values, rewards_PG) | sampling_cost(self.model.config, sampled, passes)
+        return batch, metrics | log_prob_metrics(rollouts, trainers_PGN)
 
     def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
@@ -186,11 +210,32 @@ def total_rewards(reward_weights: Sequence[float], values: Mapping[str, np.ndarr
     )
 
 
+def trainer_log_probs(batch: PolicyBatch, sampled: Sampled) -> np.ndarray | None:
+    """The trainer's log-probabilities [P, G, N] of what was sampled, where a scoring pass has computed them anyway."""
+    if batch.old_log_probs is None:
+        return None
+    return of_completions(meshes.local_rows(batch.old_log_probs), sampled.prompts, sampled.rollouts.tokens.shape)
+
+
+def log_prob_metrics(rollouts: Rollouts, trainers_PGN: np.ndarray | None) -> dict[str, float]:
+    """How far the sampler's log-probabilities are from the trainer's, where both are known: a mean over all tokens.
+
+    More than rounding means that the sampler runs another model than the one that learns.
+    """
+    if trainers_PGN is None:
+        return {}
+    inside_PGN = np.arange(trainers_PGN.shape[-1]) < rollouts.lengths[..., None]
+    apart = float(np.abs(trainers_PGN - rollouts.log_probs)[inside_PGN].sum())
+    apart, count = meshes.everyone(np.array([[apart, inside_PGN.sum()]])).sum(axis=0)
+    return {"sampling/sampling_logp_difference/mean": float(apart / count)}
+
+
 def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], rewards_PG: np.ndarray) -> dict[str, float]:
     """What a step sampled, over all processes, under the names that TRL's users know.
 
     As there, ``reward_std`` is the mean of the groups' sample deviations (divisor G - 1), and a reward's own mean is
-    over the completions that it applies to (NaN where there are none).
+    over the completions that it applies to (NaN where there are none). Correct is what the first reward gives 1 or
+    more; without any such completion there is no length of them.
     """
     others = max(rewards_PG.shape[1] - 1, 1)
     centred_PG = rewards_PG - rewards_PG.mean(axis=1, keepdims=True)
@@ -205,4 +250,7 @@ def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], reward
         everyone_PG = meshes.everyone(values_PG)
         applies_PG = ~np.isnan(everyone_PG)
         metrics[f"rewards/{name}/mean"] = float(everyone_PG[applies_PG].mean()) if applies_PG.any() else float("nan")
+    correct_PG = meshes.everyone(next(iter(values.values()))) >= 1
+    if correct_PG.any():
+        metrics["completions/mean_length/correct"] = float(meshes.everyone(rollouts.lengths)[correct_PG].mean())
     return metrics

@@ -1,7 +1,8 @@
 """What all learning stages do alike: from an objective and a source of batches to a finished checkpoint."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,23 @@ from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.models.decoder import Params
+from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, ask, exam_engine
+from reasoning.stages.exam import Answers, Exam, ask, exam_engine
 from reasoning.stages.saved import save
+from reasoning.tasks.problems import Problem
+from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.program import build_step
+from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
+
+PROBED = 4
+"""How many of a probe's problems are followed in ``probes.jsonl``, the first of them."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +98,29 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         checkpointer=Checkpointer(out / "checkpoints", context.keep, context.keep_every, context.warn),
         checkpoint_every=context.checkpoint_every,
         log=log,
+        open_sink=partial(context.open_sink, learner.name) if first else lambda step: Several(),
         report=context.report,
         stop=context.stop,
         skips_allowed=learner.skips_allowed,
-        probe=probing(learner, context),
+        probe=probing(learner, context, log),
         probe_every=learner.probe_every if learner.probe is not None else 0,
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
+        flops=partial(step_flops, learner),
     )
     constants = {} if frozen is None else frozen.params
-    state = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
-    return save(out, model, state.params, learner.tokenizer, {})
+    state, spent = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
+    return save(out, model, state.params, learner.tokenizer, asdict(spent))
+
+
+def step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
+    """Operations of all updates on a batch, over all processes, padding included: it is computed like anything else.
+
+    Training takes three times a forward pass; a frozen teacher reads the rows once an update.
+    """
+    rows, length = (batch.rows if isinstance(batch, PolicyBatch) else batch).tokens.shape
+    passes = [(3, learner.model), *([(1, learner.frozen.model)] if learner.frozen is not None else [])]
+    return learner.updates * sum(times * forward_flops(model.config, rows * length, length) for times, model in passes)
 
 
 def repeated(step: Step, times: int) -> Step:
@@ -122,17 +142,33 @@ def repeated(step: Step, times: int) -> Step:
     return several
 
 
-def probing(learner: Learner, context: Context) -> Callable[[TrainState], Mapping[str, float]]:
-    """The function that asks the probe's held-out problems and gives the mean of each score."""
+def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[TrainState, int], Mapping[str, float]]:
+    """The function that asks the probe's held-out problems and gives the mean of each score.
+
+    The first reply to each of the first few goes to ``log``, so that one can read how answers change.
+    """
     exam = learner.probe
     if exam is None:
-        return lambda state: {}
+        return lambda state, step: {}
+    followed = exam.problems.problems()[:PROBED]
     engine = exam_engine(exam, learner.model, context.mesh, learner.tokenizer, exam.samples)
     key = stage_key(context.seed, f"{learner.name}/probe")
 
-    def probe(state: TrainState) -> Mapping[str, float]:
+    def probe(state: TrainState, step: int) -> Mapping[str, float]:
         answers = ask(exam, engine, engine.publish(state.params), learner.tokenizer, key, exam.temperature)
+        log.probe(step, (probed(number, problem, answers) for number, problem in enumerate(followed)))
         means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}
 
     return probe
+
+
+def probed(number: int, problem: Problem, answers: Answers) -> dict[str, Any]:
+    """One line of ``probes.jsonl``: a problem, the first reply to it and that reply's scores."""
+    return {
+        "problem": number,
+        "question": problem.question,
+        "answer": problem.answer,
+        "text": answers.texts[number][0],
+        "scores": {name: float(values[number, 0]) for name, values in answers.scores.items()},
+    }

@@ -19,6 +19,8 @@ from reasoning.data.pipeline import item_batches
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.config import ModelConfig
+from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import encode_prompts
@@ -48,9 +50,11 @@ class SamplingSettings(Protocol):
 
 @dataclass(frozen=True)
 class Sampled:
-    """One step's problems [P], their completions [P, G], and the rows [B, T] of both."""
+    """One step's problems [P] with their numbers and prompts, their completions [P, G], and the rows [B, T] of both."""
 
+    numbers: Sequence[int]
     problems: Sequence[Problem]
+    prompts: Sequence[Sequence[int]]
     rollouts: Rollouts
     rows: dict[str, np.ndarray]
 
@@ -82,7 +86,7 @@ class PromptSampler:
         weights, key = self.engine.publish(params), step_key(self.key, step)
         rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
         rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
-        return Sampled([self.problems[number] for number in numbers], rollouts, rows)
+        return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
 
 
 def prompt_sampler(stage: SamplingSettings, model: Model, tokenizer: Tokenizer, context: Context) -> PromptSampler:
@@ -126,3 +130,17 @@ def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
         "completions/mean_length": float(everyone(rollouts.lengths.mean(axis=1)).mean()),
         "completions/clipped_ratio": float(everyone(rollouts.truncated.mean(axis=1)).mean()),
     }
+
+
+def sampling_cost(config: ModelConfig, sampled: Sampled, scored: int = 0) -> dict[str, int]:
+    """What a batch took before any update, over all processes: ``tokens`` that were sampled, and ``flops``.
+
+    Each prompt is read once whatever its number of samples; ``scored`` forward passes went over all rows, padding
+    included.
+    """
+    own = np.array([[sum(map(len, sampled.prompts)), sampled.rollouts.lengths.sum()]])
+    read, new = (int(count) for count in everyone(own).sum(axis=0))
+    rows, time = sampled.rows["tokens"].shape
+    rows *= jax.process_count()
+    passes = scored * forward_flops(config, rows * time, time)
+    return {"tokens": new, "flops": forward_flops(config, read + new, time) + passes}

@@ -24,7 +24,7 @@ from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
 from reasoning.stages.learning import Frozen, Learner, learn
 from reasoning.stages.saved import intact
-from reasoning.training.batches import Aggregation, TokenBatch
+from reasoning.training.batches import Aggregation, TokenBatch, tokens_with_loss
 from reasoning.training.optimizers import AdamW
 from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
@@ -76,10 +76,11 @@ class RowSource:
         self.batches.set_state(cursor)
 
     def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
-        """The next batch."""
+        """The next batch, and how many of its tokens carry loss."""
         with without_notes():
             rows = next(self.batches)
-        return self.build(meshes.to_global(self.mesh, rows)), {}
+        batch = self.build(meshes.to_global(self.mesh, rows))
+        return batch, {"tokens": int(tokens_with_loss(batch))}
 
 
 def train_on_rows(

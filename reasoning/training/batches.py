@@ -56,6 +56,12 @@ def next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     return targets, mask.at[:, -1].set(0).astype(jnp.float32)
 
 
+@jax.jit
+def tokens_with_loss(batch: TokenBatch) -> Int[Array, ""]:
+    """How many tokens of the global batch carry loss."""
+    return jnp.sum(batch.mask.astype(jnp.int32))
+
+
 def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: int) -> TokenBatch:
     """A batch from packed rows of the whole global batch; run it inside jit, before any split into microbatches."""
     targets, mask = next_tokens(rows)

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import jax
@@ -13,6 +14,7 @@ from reasoning.core.progress import Progress
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.preemption import Interrupted
+from reasoning.training.sinks import Open, Sink
 from reasoning.training.state import TrainState
 
 Step = Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, Any]]]
@@ -21,8 +23,9 @@ Step = Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, Any]]]
 class Source(Protocol):
     """Where batches come from: a data pipeline, or rollouts of the policy itself.
 
-    A call gives the batch for a state and metrics of its own. ``get_state`` is json-able and, set again, makes the
-    source go on with the very next batch.
+    A call gives the batch for a state and metrics of its own, among them ``tokens``: how many were sampled, or carry
+    loss; ``flops``, if given, are the operations that making the batch took. ``get_state`` is json-able and, set again,
+    makes the source go on with the very next batch.
     """
 
     def __call__(self, state: TrainState, step: int) -> tuple[Any, Mapping[str, float]]: ...
@@ -36,8 +39,9 @@ class Source(Protocol):
 class Loop:
     """How long ``fit`` runs, what it reports to, and when it saves, probes and gives up.
 
-    ``probe(state)`` gives held-out metrics every ``probe_every`` steps and after the last (0: never).
-    ``tokens_per_step`` only serves to show a speed.
+    ``probe(state, step)`` gives held-out metrics every ``probe_every`` steps and after the last (0: never).
+    ``flops(batch)`` are the operations that a step on this batch takes. ``open_sink`` opens whatever the metrics go to
+    beside the log. ``tokens_per_step`` only serves to show a speed.
     """
 
     name: str
@@ -45,36 +49,62 @@ class Loop:
     checkpointer: Checkpointer
     checkpoint_every: int
     log: MetricsLog
+    open_sink: Open
     report: Callable[[Progress], None]
     stop: Callable[[int], int | None]
     skips_allowed: int
-    probe: Callable[[TrainState], Mapping[str, float]]
+    probe: Callable[[TrainState, int], Mapping[str, float]]
     probe_every: int
     shown: tuple[str, ...]
     tokens_per_step: int
+    flops: Callable[[Any], int]
 
 
-def fit(initial: Callable[[], TrainState], abstract: TrainState, step: Step, frozen: Any, source: Source, loop: Loop):
-    """Trains for ``loop.steps`` steps, from the newest valid checkpoint if there is one, and gives the last state.
+@dataclass(frozen=True)
+class Spent:
+    """What a stage has taken so far, over all processes: tokens that were sampled or carried loss, and operations."""
 
-    Raises Interrupted after saving when a signal asks to stop, and InputError when too many updates in a row weren't
-    finite.
+    tokens: int = 0
+    flops: int = 0
+
+    def plus(self, values: Mapping[str, float]) -> "Spent":
+        """With the metrics of one more step."""
+        return Spent(self.tokens + int(values["tokens"]), self.flops + int(values["flops"]))
+
+
+def fit(
+    initial: Callable[[], TrainState], abstract: TrainState, step: Step, frozen: Any, source: Source, loop: Loop
+) -> tuple[TrainState, Spent]:
+    """Trains for ``loop.steps`` steps, from the newest valid checkpoint if there is one.
+
+    Gives the last state, and what all steps took, those before an interruption too. Raises Interrupted after saving
+    when a signal asks to stop, and InputError when too many updates in a row weren't finite.
     """
     restored = loop.checkpointer.restore(abstract)
     if restored is None:
-        done, state = 0, initial()
+        done, state, spent = 0, initial(), Spent()
     else:
         done, state, cursor = restored
         source.set_state(cursor["source"])
+        spent = Spent(**cursor.get("spent", {}))
     loop.log.truncate(done)
-    begun = done
+    with closing(loop.open_sink(done + 1)) as sink:
+        return _train(state, spent, done, step, frozen, source, loop, sink)
+
+
+def _train(
+    state: TrainState, spent: Spent, begun: int, step: Step, frozen: Any, source: Source, loop: Loop, sink: Sink
+) -> tuple[TrainState, Spent]:
+    """The steps after ``begun``."""
+    done = begun
     while done < loop.steps:
         started = time.monotonic()
-        state, values = advance(state, step, frozen, source, done)
-        done += 1
+        state, values = advance(state, step, frozen, source, loop, done)
+        done, spent = done + 1, spent.plus(values)
         if loop.probe_every and (done % loop.probe_every == 0 or done == loop.steps):
-            values |= loop.probe(state)
+            values |= loop.probe(state, done)
         loop.log.record(done, values)
+        sink.record(done, values)
         loop.log.timing(done, {"seconds": time.monotonic() - started})
         shown = {name: values[name] for name in loop.shown if name in values}
         loop.report(Progress(loop.name, done, loop.steps, shown, loop.tokens_per_step * (done - begun)))
@@ -82,23 +112,24 @@ def fit(initial: Callable[[], TrainState], abstract: TrainState, step: Step, fro
         signal = loop.stop(done)
         if done % loop.checkpoint_every == 0 or done == loop.steps or signal is not None:
             loop.log.flush()
-            loop.checkpointer.save(done, state, {"source": source.get_state()})
+            loop.checkpointer.save(done, state, {"source": source.get_state(), "spent": asdict(spent)})
         if signal is not None and done < loop.steps:
             raise Interrupted(signal)
-    return state
+    return state, spent
 
 
 def advance(
-    state: TrainState, step: Step, frozen: Any, source: Source, done: int
+    state: TrainState, step: Step, frozen: Any, source: Source, loop: Loop, done: int
 ) -> tuple[TrainState, dict[str, float]]:
     """One batch and one step; waits for the step, since several in flight can deadlock on virtual CPU devices.
 
     A mean over nothing is left out: an entropy or KL of 0 where no token counted would tell of a collapse.
     """
     batch, values = source(state, done)
+    operations = int(values.get("flops", 0)) + loop.flops(batch)
     state, sums = step(state, frozen, batch)
     means = {name: float(total) / float(count) for name, (total, count) in jax.device_get(sums).items() if count}
-    return state, {**values, **means}
+    return state, {**values, **means, "flops": operations}
 
 
 def check_skips(loop: Loop, done: int, values: Mapping[str, float]) -> None:

@@ -38,11 +38,12 @@ def constant(completions: list[str], **columns: Any) -> list[float]:
 
 
 def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainState]:
-    context = Surroundings().context()
+    """The source keeps no rollouts."""
+    stage, context = replace(stage, rollouts_every=0), Surroundings().context()
     model = model_of(base, context.mesh)
     params = params_of(base, model, context.mesh)
     state = new_state(params, OPTIMIZER.build(4), jax.random.key(0), {})
-    return stage.source(model, tokenizer_of(base), params if stage.kl_coefficient else None, context), state
+    return stage.source(model, tokenizer_of(base), params if stage.kl_coefficient else None, Path(), context), state
 
 
 def test_it_learns_what_is_rewarded(base: Artifact, tmp_path: Path):
@@ -217,6 +218,25 @@ def test_group_metrics_are_means_over_groups_with_the_sample_deviation():
     assert metrics["completions/clipped_ratio"] == pytest.approx(1 / 3)
     never = rollout_metrics(rollouts, {"own": np.full((2, 3), np.nan)}, rewards)
     assert np.isnan(never["rewards/own/mean"])
+
+
+def test_the_length_of_correct_completions_is_a_metric_of_its_own_where_there_are_any():
+    empty, lengths = np.zeros((1, 3, 1)), np.array([[1, 2, 30]])
+    rollouts = Rollouts(empty, empty, lengths, np.zeros((1, 3), bool))
+    values = {"right": np.array([[1.0, 1.0, 0.0]]), "other": np.ones((1, 3))}
+    assert rollout_metrics(rollouts, values, values["right"])["completions/mean_length/correct"] == 1.5
+    assert "completions/mean_length/correct" not in rollout_metrics(
+        rollouts, {"right": np.zeros((1, 3))}, empty[..., 0]
+    )
+
+
+def test_a_stage_whose_rewards_tell_nothing_apart_warns_once(base: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    work(reinforce(steps=4, rewards=(constant,)), tmp_path, {"start": base}, surroundings)
+    [warning] = surroundings.warnings
+    assert warning.startswith(
+        "stage zero: in the last 3 steps up to step 3 every reward was 0.3, so nothing was learnt"
+    )
 
 
 def test_the_total_reward_is_the_weighted_sum_of_those_that_apply():

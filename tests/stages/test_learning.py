@@ -7,17 +7,23 @@ from typing import Any
 
 import jax.numpy as jnp
 import pytest
-from tiny_stages import BASE, Surroundings, quiz, reinforce, tune, work
+from tiny_stages import BASE, LENGTH, TEST, Surroundings, quiz, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
+from reasoning.core.files import read_jsonl
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.prng import stage_key
+from reasoning.data.chat import ChatFormat
 from reasoning.pipeline.graph import build
 from reasoning.pipeline.identity import Origin, identities
+from reasoning.rewards.accuracy import lenient, strict
+from reasoning.rewards.format import tagged
 from reasoning.stages.exam import ask, exam_engine
 from reasoning.stages.learning import check_rows, repeated
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.training.preemption import Interrupted
+from reasoning.training.sinks import Several
 
 
 def hash_of(stage: Any) -> str:
@@ -59,6 +65,60 @@ def test_a_probe_tells_the_scores_of_the_parameters_that_it_was_asked_at(
     last = made.metrics()[-1]
     assert last["probe/mean_length"] == answers.lengths.mean()
     assert last["probe/lenient"] == answers.scores["lenient"].mean()
+
+
+def test_the_first_problems_of_a_probe_are_followed_down_the_steps(base: Artifact, examples: Artifact, tmp_path: Path):
+    problems = replace(TEST, count=6)
+    made = work(tune(probe=quiz(problems=problems), probe_every=4), tmp_path, {"start": base, "data": examples})
+    rows = read_jsonl(made.path / "probes.jsonl")
+    assert [(row["step"], row["problem"]) for row in rows] == [(step, number) for step in (4, 6) for number in range(4)]
+    for row, problem in zip(rows, problems.problems()[:4] * 2, strict=True):
+        assert (row["question"], row["answer"]) == (problem.question, problem.answer)
+        reply = {"prompts": [""], "completions": [row["text"]], "answer": [row["answer"]], "chat": ChatFormat()}
+        assert row["scores"] == {score.__name__: score(**reply)[0] for score in (strict, lenient, tagged)}
+
+
+FORWARD = 2 * (4 * 16**2 + 2 * 16 * 32 + 16 * 80)
+"""Operations a token, attention's products aside: two for each number of the matrices of attention, MLP and head."""
+
+
+def test_tokens_with_loss_and_operations_are_counted_over_the_whole_stage(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    inputs = {"start": base, "data": examples}
+    made = work(tune(), tmp_path / "whole", inputs)
+    rows = made.metrics()
+    assert made.results == {name: sum(row[name] for row in rows) for name in ("tokens", "flops")}
+    assert {row["flops"] for row in rows} == {3 * 8 * LENGTH * (FORWARD + 4 * 16 * LENGTH)}
+    assert all(0 < row["tokens"] < 8 * LENGTH for row in rows)
+    with pytest.raises(Interrupted):
+        work(tune(), tmp_path / "cut", inputs, Surroundings(stop_at=2))
+    assert work(tune(), tmp_path / "cut", inputs).results == made.results
+
+
+def test_sampled_tokens_prompts_read_once_and_scoring_passes_are_counted(base: Artifact, tmp_path: Path):
+    plain, scored = (
+        work(reinforce(steps=1, **more), tmp_path / str(len(more)), {"start": base}).metrics()[0]
+        for more in ({}, {"updates": 2, "kl_coefficient": 0.1})
+    )
+    time = 16  # 6 tokens of prompt and up to 8 new ones, in a bucket of 16
+    forward = FORWARD + 4 * 16 * time
+    assert plain["tokens"] == round(16 * plain["completions/mean_length"]) == scored["tokens"]
+    read, rest = divmod(plain["flops"] - 3 * 16 * time * forward, forward)
+    assert rest == 0 and 4 * 4 <= read - plain["tokens"] <= 4 * 8
+    assert scored["flops"] - plain["flops"] == (3 + 1 + 1) * 16 * time * forward
+
+
+def test_the_metrics_go_to_the_sink_that_the_context_opens(base: Artifact, examples: Artifact, tmp_path: Path):
+    opened: list[tuple[str, int]] = []
+
+    def open_sink(stage: str, first: int) -> Several:
+        opened.append((stage, first))
+        return Several()
+
+    context = replace(Surroundings().context(), open_sink=open_sink)
+    tune(steps=1).run({"start": base, "data": examples}, tmp_path, context)
+    assert opened == [("sft", 1)]
 
 
 def test_a_probe_that_is_never_due_is_never_asked(base: Artifact, examples: Artifact, tmp_path: Path):

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.core.files import read_jsonl
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh, located, replicated, rows
 from reasoning.core.progress import Progress
 from reasoning.training.checkpoints import Checkpointer
-from reasoning.training.fit import Loop, fit
+from reasoning.training.fit import Loop, Spent, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import AdamW
 from reasoning.training.preemption import Interrupted
+from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import StepShardings, make_step
 
@@ -41,7 +43,11 @@ class Counter:
         value = np.random.default_rng(self.given).normal(size=8)
         if step >= self.poison_from:
             value[0] = np.nan
-        return jax.device_put(value.astype(np.float32), rows(MESH)), {"given": float(self.given)}
+        return jax.device_put(value.astype(np.float32), rows(MESH)), {
+            "given": float(self.given),
+            "tokens": self.given,
+            "flops": 5,
+        }
 
     def get_state(self) -> dict[str, Any]:
         return {"given": self.given}
@@ -73,15 +79,21 @@ def loop_in(folder: Path, **changes: Any) -> tuple[Loop, list[Progress]]:
         report=seen.append,
         stop=lambda step: None,
         skips_allowed=3,
-        probe=lambda state: {"probe/w": float(state.params["w"][0])},
+        probe=lambda state, step: {"probe/w": float(state.params["w"][0])},
         probe_every=5,
         shown=("loss",),
         tokens_per_step=8,
+        open_sink=lambda first: Several(),
+        flops=lambda batch: 2 * batch.size,
     )
     return replace(loop, **changes), seen
 
 
 def train(folder: Path, source: Counter, **changes: Any) -> TrainState:
+    return train_and_count(folder, source, **changes)[0]
+
+
+def train_and_count(folder: Path, source: Counter, **changes: Any) -> tuple[TrainState, Spent]:
     folder.mkdir(exist_ok=True)
     step = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), rows(MESH)))
     shapes = jax.eval_shape(initial)
@@ -116,6 +128,37 @@ def test_a_run_that_died_between_checkpoints_goes_back_to_the_last_and_drops_lat
     assert source.calls[0] == 4
     assert hash_tree(resumed) == hash_tree(whole)
     assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_what_a_stage_takes_is_counted_over_interruptions_too(tmp_path: Path):
+    _, whole = train_and_count(tmp_path / "whole", Counter())
+    assert whole == Spent(tokens=sum(range(1, 11)), flops=10 * (5 + 2 * 8))
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", Counter(), stop=lambda step: 15 if step == 6 else None)
+    assert train_and_count(tmp_path / "cut", Counter())[1] == whole
+    recorded = read_jsonl(tmp_path / "cut/metrics.jsonl")
+    assert [row["tokens"] for row in recorded] == list(range(1, 11)) and {row["flops"] for row in recorded} == {21}
+
+
+def test_a_sink_gets_what_is_recorded_and_is_told_where_a_resumed_run_begins(tmp_path: Path):
+    got: list[Any] = []
+
+    class Remembering:
+        def record(self, step: int, values: Mapping[str, Any]) -> None:
+            got.append((step, values["loss"]))
+
+        def close(self) -> None:
+            got.append("closed")
+
+    def open_sink(first: int) -> Remembering:
+        got.append(first)
+        return Remembering()
+
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", Counter(), stop=lambda step: 15 if step == 6 else None, open_sink=open_sink)
+    train(tmp_path / "cut", Counter(), open_sink=open_sink)
+    losses = [(row["step"], row["loss"]) for row in read_jsonl(tmp_path / "cut/metrics.jsonl")]
+    assert got == [1, *losses[:6], "closed", 7, *losses[6:], "closed"]
 
 
 def test_a_finished_run_trains_no_more(tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
-from reasoning.training.metrics import MetricsLog
+from reasoning.training.metrics import MetricsLog, rollout_files, rollouts_file
 
 
 def test_records_are_sorted_exact_and_the_same_bytes_whatever_the_type_of_number(tmp_path):
@@ -61,6 +61,23 @@ def test_truncating_and_running_on_gives_the_bytes_of_an_uninterrupted_run(tmp_p
     run(cut, range(5, 11))
     for name in ("metrics.jsonl", "timings.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_probes_and_rollouts_of_later_steps_go_too(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in (4, 8):
+        log.probe(step, [{"problem": 0, "text": "ä = 1"}, {"problem": 1, "text": "x\n"}])
+    (tmp_path / "rollouts").mkdir()
+    for step in (4, 5, 123456789):
+        rollouts_file(tmp_path, step).write_text(str(step))
+    (tmp_path / "rollouts" / "step_9.csv").write_text("somebody's own")
+    assert rollouts_file(tmp_path, 12).name == "step_000012.parquet"
+    log.truncate(4)
+    assert read_jsonl(tmp_path / "probes.jsonl") == [
+        {"step": 4, "problem": 0, "text": "ä = 1"},
+        {"step": 4, "problem": 1, "text": "x\n"},
+    ]
+    assert list(rollout_files(tmp_path)) == [4] and (tmp_path / "rollouts" / "step_9.csv").exists()
 
 
 def test_truncating_at_the_last_step_still_drops_the_half_written_line(tmp_path):
