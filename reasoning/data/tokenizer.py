@@ -128,7 +128,10 @@ class Tokenizer:
         mark = [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
         ids = [token for part in text.split(SPACE_MARK) for token in (*mark, *self.processor.encode(part))][len(mark) :]
         if UNKNOWN_ID in ids:
-            lacking = {c for c in text if UNKNOWN_ID in self.processor.encode(c) or c == SPACE_MARK}
+            lacking = set(SPACE_MARK) if SPACE_MARK in text and UNKNOWN_ID in mark else set()
+            for part in text.split(SPACE_MARK):  # Not each character alone: symbols are made of others, too.
+                pieces = zip(self.processor.encode(part, out_type=str), self.processor.encode(part), strict=True)
+                lacking.update(*(piece.replace(SPACE_MARK, " ") for piece, token in pieces if token == UNKNOWN_ID))
             raise InputError(
                 f"the vocabulary has no id for {', '.join(map(repr, sorted(lacking)))} in {text[:60]!r}; "
                 "train the tokenizer on texts with these characters, or with byte_fallback"

@@ -1,13 +1,13 @@
-"""Evaluation: held-out problems asked greedily and sampled, scored, with intervals clustered by problem."""
+"""Evaluation: held-out problems asked greedily, sampled, searched and in other words, scored, with intervals."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
-import numpy as np
+from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
@@ -15,115 +15,163 @@ from reasoning.core.files import read_json, write_atomic
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Range
-from reasoning.core.statistics import Interval, mean_over_problems, mean_with_interval, pass_at_k
+from reasoning.core.ranges import Count, Index, Range
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.generation.prompts import PromptStyle
+from reasoning.models.cache import Weights
+from reasoning.models.model import Model
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Answers, Exam, ask, exam_engine
-from reasoning.stages.rating import reward_name
+from reasoning.stages.exam import Answers, Exam, ask, beam_engine, exam_engine, questions_of
+from reasoning.stages.exam_table import Replies, from_json, rows, tables, to_json
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.training.preemption import Interrupted
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One way of asking all problems; the unit of work that an interruption can't lose."""
+
+    name: str
+    how: Literal["greedy", "beam", "sample"]
+    style: PromptStyle
+    samples: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint under examination."""
+
+    stage: str
+    tokenizer: Tokenizer
+    model: Model
+    weights: Weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Asks each checkpoint the exam's problems; the same problems, so that checkpoints compare pair by pair.
 
-    Each score is given for greedy replies, as pass@1 (the mean over all samples), and as unbiased pass@k for ``ks``.
+    Each score is given for greedy replies, as pass@1 (the mean over all samples), as unbiased pass@k for ``ks``, for
+    votes of N samples, each sample counting one (``majority@N``, arXiv 2203.11171) or as much as its probability
+    (``weighted@N``), and for the best reply that a beam search finds (``beam@K``). A vote stands for its first sample
+    with the winning answer; with fewer votes than samples, all disjoint groups of N samples vote, and are averaged.
     """
 
     name: str = ""
     checkpoints: tuple[Stage, ...]
     exam: Exam
     ks: tuple[Annotated[int, Range(minimum=2)], ...] = ()
+    votes: tuple[Count, ...] = ()  # sizes N of votes
+    beam: Index = 0  # beams K of a search (0: no search)
+    prompts: tuple[PromptStyle, ...] = ()  # other styles in which the questions are put, too
+    prompt_samples: Index = 0  # samples a problem in each of these (0: as many as the exam's)
 
     def __post_init__(self) -> None:
-        too_large = [k for k in self.ks if k > self.exam.samples]
-        if too_large:
-            raise InputError(
-                f"pass@{too_large[0]} can't be estimated from {self.exam.samples} samples a problem; "
-                f"raise the exam's samples or drop it from ks"
-            )
+        for what, numbers in (("pass", self.ks), ("a vote", self.votes)):
+            too_large = [number for number in numbers if number > self.exam.samples]
+            if too_large:
+                raise InputError(
+                    f"{what}@{too_large[0]} can't be estimated from {self.exam.samples} samples a problem; "
+                    f"raise the exam's samples or drop it"
+                )
+        names = [style.name for style in (self.exam.style, *self.prompts)]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise InputError(f"two prompt styles are named {', '.join(repeated)}, one of them the exam's; rename it")
         if self.exam.problems.count < 2:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
 
+    def pieces(self) -> tuple[Piece, ...]:
+        """What each checkpoint is asked, in order."""
+        exam, further = self.exam, self.prompt_samples or self.exam.samples
+        return (
+            Piece("greedy", "greedy", exam.style, 1),
+            Piece("samples", "sample", exam.style, exam.samples),
+            *([Piece("beam", "beam", exam.style, 1)] if self.beam else []),
+            *(Piece(f"prompt{n}", "sample", style, further) for n, style in enumerate(self.prompts)),
+        )
+
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
-        """Examines every checkpoint that an earlier, interrupted run hasn't examined yet."""
-        parts = out / "parts"
-        parts.mkdir(exist_ok=True)
+        """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""
         artifacts: tuple[Artifact, ...] = inputs["checkpoints"]
-        for number, artifact in enumerate(artifacts):
-            file = parts / f"{artifact.stage}.json"
+        pieces = self.pieces()
+        for artifact in artifacts:
+            self.check_askable(artifact, context.mesh)
+        (out / "parts").mkdir(exist_ok=True)
+        work = [(artifact, piece) for artifact in artifacts for piece in pieces]
+        candidate, tokens = None, 0
+        for number, (artifact, piece) in enumerate(work, start=1):
+            file = part_file(out, artifact, piece)
             if not file.exists():
-                part = self.examine(artifact, context)
+                if candidate is None or candidate.stage != artifact.stage:
+                    candidate = None  # Two checkpoints needn't fit into memory.
+                    candidate = self.candidate(artifact, context.mesh)
+                answers = self.examine(candidate, piece, context)
+                tokens += int(answers.lengths.sum())
                 if jax.process_index() == 0:
-                    write_atomic(file, json.dumps(part))
+                    write_atomic(file, json.dumps(to_json(answers), ensure_ascii=False))
                 wait_for_all(str(file))
-            context.report(Progress(self.name, number + 1, len(artifacts), {}))
-            signal = context.stop(number + 1)
-            if signal is not None and number + 1 < len(artifacts):
+            context.report(Progress(self.name, number, len(work), {}, tokens))
+            signal = context.stop(number)
+            if signal is not None and number < len(work):
                 raise Interrupted(signal)
-        return self.finish(out, [read_json(parts / f"{artifact.stage}.json") for artifact in artifacts], artifacts)
+        return self.finish(out, artifacts)
 
-    def examine(self, artifact: Artifact, context: Context) -> dict[str, Any]:
-        """One checkpoint's scores and replies."""
-        exam, mesh, tokenizer = self.exam, context.mesh, tokenizer_of(artifact)
-        model = model_of(artifact, mesh)
-        params = params_of(artifact, model, mesh)
-        key = stage_key(context.seed, f"{self.name}/{artifact.stage}")
-        answers = []
-        for samples, temperature in ((1, 0.0), (exam.samples, exam.temperature)):
-            engine = exam_engine(exam, model, mesh, tokenizer, samples)
-            answers.append(ask(exam, engine, engine.publish(params), tokenizer, key, temperature))
-        greedy, sampled = answers
-        return {"scores": self.tabulate(greedy, sampled), "samples": self.rows(artifact.stage, greedy, sampled)}
+    def check_askable(self, artifact: Artifact, mesh: Mesh) -> None:
+        """Raises InputError where a checkpoint can't be asked: it is none, or lacks a character, a symbol, or room."""
+        model, tokenizer = model_of(artifact, mesh), tokenizer_of(artifact)
+        for style in (self.exam.style, *self.prompts):
+            questions_of(self.exam, tokenizer, model.config.context, style)
 
-    def tabulate(self, greedy: Answers, sampled: Answers) -> dict[str, dict[str, float]]:
-        """Every score of one checkpoint, with its interval."""
-        samples, table = self.exam.samples, dict[str, Interval]()
-        for name in (reward_name(score) for score in self.exam.scores):
-            values_PS = sampled.scores[name]
-            table[f"{name}/greedy"] = mean_over_problems(greedy.scores[name])
-            table[f"{name}/pass@1"] = mean_over_problems(values_PS)
-            for k in self.ks:
-                right_P = np.round(values_PS).astype(int).sum(axis=1)
-                table[f"{name}/pass@{k}"] = mean_over_problems(pass_at_k(right_P, samples, k))
-        for name in (reward_name(rate) for rate in self.exam.rates):
-            table[name] = mean_over_problems(sampled.scores[name])
-        table["length"] = mean_with_interval(sampled.lengths.mean(axis=1))
-        return {
-            name: {"mean": value.mean, "low": value.low, "high": value.high, "n": value.count}
-            for name, value in table.items()
-        }
+    def candidate(self, artifact: Artifact, mesh: Mesh) -> Candidate:
+        """A checkpoint with its weights as decoding wants them."""
+        model, tokenizer = model_of(artifact, mesh), tokenizer_of(artifact)
+        engine = exam_engine(self.exam, model, mesh, tokenizer, 1)
+        return Candidate(artifact.stage, tokenizer, model, engine.publish(params_of(artifact, model, mesh)))
 
-    def rows(self, checkpoint: str, greedy: Answers, sampled: Answers) -> list[dict[str, Any]]:
-        """One line a problem for ``samples.jsonl``; from these lines every number of ``results.json`` can be found."""
-        return [
-            {
-                "checkpoint": checkpoint,
-                "problem": number,
-                "question": problem.question,
-                "answer": problem.answer,
-                "kind": problem.kind,
-                "greedy": greedy.texts[number][0],
-                "samples": sampled.texts[number],
-                "scores": {name: float(values[number, 0]) for name, values in greedy.scores.items()},
-                "sample_scores": {name: values[number].tolist() for name, values in sampled.scores.items()},
-                "sample_lengths": sampled.lengths[number].tolist(),
-            }
-            for number, problem in enumerate(self.exam.problems.problems())
-        ]
+    def examine(self, candidate: Candidate, piece: Piece, context: Context) -> Answers:
+        """One checkpoint's replies to all problems, asked in one way."""
+        exam, model, tokenizer = self.exam, candidate.model, candidate.tokenizer
+        if piece.how == "beam":
+            engine = beam_engine(exam, model, context.mesh, tokenizer, self.beam)
+        else:
+            engine = exam_engine(exam, model, context.mesh, tokenizer, piece.samples)
+        name = f"{self.name}/{candidate.stage}" + (f"/{piece.style.name}" if piece.style != exam.style else "")
+        questions = questions_of(exam, tokenizer, model.config.context, piece.style)
+        temperature = exam.temperature if piece.how == "sample" else 0.0
+        return ask(exam, engine, candidate.weights, tokenizer, stage_key(context.seed, name), temperature, questions)
 
-    def finish(self, out: Path, parts: list[dict[str, Any]], artifacts: tuple[Artifact, ...]) -> Outcome:
-        """Writes the table and the replies of all checkpoints, and gives the table's means."""
-        scores = {artifact.stage: part["scores"] for artifact, part in zip(artifacts, parts, strict=True)}
+    def finish(self, out: Path, artifacts: tuple[Artifact, ...]) -> Outcome:
+        """Writes the tables and the replies of all checkpoints, and gives the main table's means."""
+        problems = self.exam.problems.problems()
+        results: dict[str, dict[str, Any]] = {"checkpoints": {}, "kinds": {}, "prompts": {}}
+        lines = []
+        for artifact in artifacts:
+            replies = self.replies(out, artifact)
+            for name, table in tables(self.exam, problems, replies, ks=self.ks, votes=self.votes).items():
+                results[name][artifact.stage] = table
+            lines += [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(artifact.stage, problems, replies)]
         if jax.process_index() == 0:
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for part in parts for row in part["samples"]]
             write_atomic(out / "samples.jsonl", "".join(lines))
-            write_atomic(out / "results.json", json.dumps({"checkpoints": scores}, indent=1) + "\n")
+            write_atomic(out / "results.json", json.dumps(results, indent=1) + "\n")
+        scores = results["checkpoints"]
         means = {f"{stage}/{name}": value["mean"] for stage, table in scores.items() for name, value in table.items()}
         return Outcome("results", means)
 
+    def replies(self, out: Path, artifact: Artifact) -> Replies:
+        """All that one checkpoint replied, read from the files of its pieces."""
+        found = {piece: from_json(read_json(part_file(out, artifact, piece))) for piece in self.pieces()}
+        by_name = {piece.name: answers for piece, answers in found.items()}
+        further = {piece.style.name: answers for piece, answers in found.items() if piece.style != self.exam.style}
+        return Replies(by_name["greedy"], by_name["samples"], by_name.get("beam"), self.beam, further)
+
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        replies = len(self.checkpoints) * self.exam.problems.count * (self.exam.samples + 1)
+        a_problem = sum(self.beam if piece.how == "beam" else piece.samples for piece in self.pieces())
+        replies = len(self.checkpoints) * self.exam.problems.count * a_problem
         return {"replies": replies, "sampled tokens at most": replies * self.exam.max_new_tokens}
+
+
+def part_file(out: Path, artifact: Artifact, piece: Piece) -> Path:
+    """Where the replies of one checkpoint to one piece lie."""
+    return out / "parts" / f"{artifact.stage}.{piece.name}.json"

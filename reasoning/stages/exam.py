@@ -3,6 +3,7 @@
 Shapes: P problems, S samples a problem.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,16 +12,21 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import everyone
 from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import UNKNOWN_ID, Tokenizer
+from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Engine, Rollouts, build_engine
+from reasoning.generation.prompts import PromptStyle, prompt_text
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
+from reasoning.rewards.text import said
 from reasoning.stages.rating import Reward, check_names, rate
+from reasoning.stages.sampling import sample_for_all
 from reasoning.tasks.problems import Problem, ProblemSet
+
+AS_IT_IS = PromptStyle()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,7 @@ class Exam:
     samples: Count = 16
     temperature: NonNegative = 1.0
     batch: Count = 64  # problems asked at once
+    style: PromptStyle = AS_IT_IS  # how each question is put
     chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
@@ -41,12 +48,27 @@ class Exam:
 
 
 @dataclass(frozen=True)
+class Questions:
+    """An exam's problems and what the model reads of each in one style, as token ids."""
+
+    problems: tuple[Problem, ...]
+    prompts: list[list[int]]
+    style: PromptStyle
+
+
+@dataclass(frozen=True)
 class Answers:
-    """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name."""
+    """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name.
+
+    ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``said`` is the
+    answer that each reply gives (``rewards.text.said``), None where it gives none or was cut off before its end.
+    """
 
     texts: list[list[str]]
     lengths: np.ndarray
     scores: dict[str, np.ndarray]
+    log_probs: np.ndarray
+    said: list[list[str | None]]
 
 
 def replies(tokenizer: Tokenizer, rollouts: Rollouts, end_id: int) -> list[list[str]]:
@@ -67,7 +89,12 @@ def replies(tokenizer: Tokenizer, rollouts: Rollouts, end_id: int) -> list[list[
 
 
 def encode_prompts(
-    problems: Sequence[Problem], chat: ChatFormat, tokenizer: Tokenizer, room: int, context: int
+    problems: Sequence[Problem],
+    chat: ChatFormat,
+    tokenizer: Tokenizer,
+    room: int,
+    context: int,
+    style: PromptStyle = AS_IT_IS,
 ) -> list[list[int]]:
     """The prompts as token ids; made before any work, so that what doesn't fit shows at once and not hours later.
 
@@ -75,7 +102,7 @@ def encode_prompts(
     exceed the model's ``context``.
     """
     tokenizer.check_symbols(chat)
-    prompts = tokenizer.encode_batch([chat.prompt(problem.question) for problem in problems])
+    prompts = tokenizer.encode_batch([prompt_text(style, chat, problem.question) for problem in problems])
     longest = max(range(len(prompts)), key=lambda number: len(prompts[number]))
     needed = len(prompts[longest]) + room
     if needed > context:
@@ -87,48 +114,61 @@ def encode_prompts(
     return prompts
 
 
+def questions_of(exam: Exam, tokenizer: Tokenizer, context: int, style: PromptStyle | None = None) -> Questions:
+    """An exam's questions in ``style`` (by default its own). Raises InputError as ``encode_prompts`` does."""
+    style, problems = style or exam.style, exam.problems.problems()
+    prompts = encode_prompts(problems, exam.chat, tokenizer, exam.max_new_tokens, context, style)
+    return Questions(problems, prompts, style)
+
+
 def exam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
     """The engine that samples an exam's replies. Raises InputError where the exam doesn't fit model and tokenizer."""
-    encode_prompts(exam.problems.problems(), exam.chat, tokenizer, exam.max_new_tokens, model.config.context)
+    questions_of(exam, tokenizer, model.config.context)
     end_id = tokenizer.symbol_id(exam.chat.end)
     return build_engine(model, mesh, SamplerSettings(samples, exam.max_new_tokens, end_id))
 
 
+def beam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, beams: int) -> Engine:
+    """An engine whose one reply a prompt is the best that a beam search finds; key and temperature don't matter."""
+    end_id = tokenizer.symbol_id(exam.chat.end)
+    search = build_beam(model, mesh, BeamSettings(beams, exam.max_new_tokens, end_id))
+
+    def best(
+        weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
+    ) -> Rollouts:
+        found = search(weights, prompts).rollouts
+        return Rollouts(*(getattr(found, name)[:, :1] for name in Rollouts.names()))
+
+    return Engine(exam_engine(exam, model, mesh, tokenizer, 1).publish, best)
+
+
 def ask(
-    exam: Exam, engine: Engine, weights: Weights, tokenizer: Tokenizer, key: jax.Array, temperature: float
-) -> Answers:
-    """All replies to an exam, on every process; each process samples its share of every batch.
-
-    Raises InputError for a score that doesn't apply to some problem, since every problem counts.
-    """
-    problems, parts = exam.problems.problems(), []
-    for start in range(0, len(problems), exam.batch):
-        parts.append(_ask_batch(exam, engine, weights, tokenizer, key, temperature, problems, start))
-    rollouts = Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
-    texts = replies(tokenizer, rollouts, tokenizer.symbol_id(exam.chat.end))
-    scores = rate((*exam.scores, *exam.rates), problems, texts, rollouts.truncated, exam.chat)
-    for name, values in scores.items():
-        if np.isnan(values).any():
-            raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
-    return Answers(texts, rollouts.lengths, scores)
-
-
-def _ask_batch(
     exam: Exam,
     engine: Engine,
     weights: Weights,
     tokenizer: Tokenizer,
     key: jax.Array,
     temperature: float,
-    problems: Sequence[Problem],
-    start: int,
-) -> Rollouts:
-    """Rollouts of one batch of problems; a last, shorter batch is filled up so that one program serves all."""
-    size = -(-exam.batch // jax.process_count()) * jax.process_count()
-    numbers = [min(start + offset, len(problems) - 1) for offset in range(size)]
-    share = size // jax.process_count()
-    own = numbers[jax.process_index() * share : (jax.process_index() + 1) * share]
-    prompts = [tokenizer.encode(exam.chat.prompt(problems[number].question)) for number in own]
-    local = engine.generate(weights, prompts, own, key, temperature)
-    kept = min(exam.batch, len(problems) - start)
-    return Rollouts(*(everyone(getattr(local, name))[:kept] for name in Rollouts.names()))
+    questions: Questions | None = None,
+) -> Answers:
+    """All replies to an exam, on every process; each process samples its share of every batch.
+
+    ``questions`` are those of ``questions_of``, where they are at hand. Raises InputError for a score that doesn't
+    apply to some problem, since every problem counts.
+    """
+    questions = questions or questions_of(exam, tokenizer, sys.maxsize)  # whether they fit, the engine has looked
+    problems, prompts = questions.problems, questions.prompts
+    starts = range(0, len(prompts), exam.batch)
+    parts = [sample_for_all(engine, weights, prompts, start, exam.batch, key, temperature) for start in starts]
+    rollouts = Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
+    written = replies(tokenizer, rollouts, tokenizer.symbol_id(exam.chat.end))
+    texts = [[questions.style.opening + text for text in group] for group in written]
+    scores = rate((*exam.scores, *exam.rates), problems, texts, rollouts.truncated, exam.chat)
+    for name, values in scores.items():
+        if np.isnan(values).any():
+            raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
+    given = [
+        [None if cut else said(text, exam.chat) for text, cut in zip(*group, strict=True)]
+        for group in zip(texts, rollouts.truncated, strict=True)
+    ]
+    return Answers(texts, rollouts.lengths, scores, rollouts.log_probs.sum(axis=-1, dtype=np.float64), given)

@@ -136,6 +136,8 @@ def test_symbols_without_a_single_id_are_listed(signed):
 def test_characters_outside_the_vocabulary_are_named(signed):
     with pytest.raises(InputError, match="'x', 'é' in '.1é x'"):
         signed.encode("+1é x")
+    with pytest.raises(InputError, match="no id for 'é' in"):  # not the characters of the symbol
+        signed.encode("<|user|>+1 é")
     with pytest.raises(InputError, match="'\u2581'"):
         signed.encode("+1\u2581")
     with pytest.raises(InputError, match="surrogate"):

@@ -13,10 +13,13 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.chat import ChatFormat
+from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
+from reasoning.generation.prompts import PromptStyle
 from reasoning.models.model import Model
 from reasoning.rewards.accuracy import strict
-from reasoning.stages.exam import Answers, ask, encode_prompts, exam_engine, replies
+from reasoning.rewards.text import said
+from reasoning.stages.exam import Answers, ask, beam_engine, encode_prompts, exam_engine, questions_of, replies
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import Problem
 
@@ -93,6 +96,64 @@ def test_an_exam_that_does_not_fit_is_refused_before_anything_is_sampled(base: A
     exam, mesh = quiz(max_new_tokens=29), Surroundings().context().mesh
     with pytest.raises(InputError, match="more than the model's context of 32"):
         exam_engine(exam, model_on_one_device(base), mesh, tokenizer_of(base), 1)
+
+
+def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(base: Artifact):
+    tokenizer, chat = tokenizer_of(base), ChatFormat()
+    style = PromptStyle("begun", instruction="=", opening="<think>1")
+    questions = questions_of(quiz(style=style), tokenizer, 32)
+    texts = [tokenizer.decode(prompt) for prompt in questions.prompts]
+    expected = [f"<|user|>{problem.question}=<|assistant|><think>1" for problem in tiny_stages.TEST.problems()]
+    assert texts == expected
+    model, mesh = model_on_one_device(base), Surroundings().context().mesh
+    engine = exam_engine(quiz(), model, mesh, tokenizer, 3)
+    weights = engine.publish(params_of(base, model, mesh))
+    rollouts = engine.generate(weights, questions.prompts, range(4), stage_key(0, "exam"), 1.0)
+    written = replies(tokenizer, rollouts, tokenizer.symbol_id(chat.end))
+    answers = asked(base, 1.0, style=style)
+    assert answers.texts == [["<think>1" + text for text in group] for group in written]
+    np.testing.assert_array_equal(answers.lengths, rollouts.lengths)
+    assert questions_of(quiz(), tokenizer, 32, style).prompts == questions.prompts
+    assert encode_prompts(questions.problems, chat, tokenizer, 8, 32, style) == questions.prompts
+
+
+def test_the_room_counts_from_behind_the_opening(base: Artifact):
+    tokenizer, problems = tokenizer_of(base), (Problem("1+1?", "2", "sums"),)
+    style = PromptStyle("begun", opening="<think>1")
+    assert len(encode_prompts(problems, ChatFormat(), tokenizer, 8, 15, style)[0]) == 7
+    with pytest.raises(InputError, match="of 7 tokens and 8 new ones make 15, more than the model's context of 14"):
+        encode_prompts(problems, ChatFormat(), tokenizer, 8, 14, style)
+
+
+def test_log_probs_are_of_whole_replies_and_questions_at_hand_change_nothing(base: Artifact):
+    exam, mesh, tokenizer = quiz(), Surroundings().context().mesh, tokenizer_of(base)
+    model = model_on_one_device(base)
+    engine = exam_engine(exam, model, mesh, tokenizer, exam.samples)
+    weights = engine.publish(params_of(base, model, mesh))
+    questions = questions_of(exam, tokenizer, 32)
+    key = stage_key(0, "exam")
+    answers = ask(exam, engine, weights, tokenizer, key, 1.0, questions)
+    plain = asked(base, 1.0)
+    assert answers.texts == plain.texts
+    rollouts = engine.generate(weights, questions.prompts, range(4), key, 1.0)
+    np.testing.assert_allclose(answers.log_probs, rollouts.log_probs.sum(-1), rtol=1e-5)
+    for text, given, cut in zip(
+        np.ravel(answers.texts), np.ravel(answers.said), np.ravel(rollouts.truncated), strict=True
+    ):
+        assert given == (None if cut else said(str(text), ChatFormat()))
+
+
+def test_a_beam_search_answers_once_with_its_best(base: Artifact):
+    exam, mesh, tokenizer = quiz(), Surroundings().context().mesh, tokenizer_of(base)
+    model = model_on_one_device(base)
+    engine = beam_engine(exam, model, mesh, tokenizer, 3)
+    weights = engine.publish(params_of(base, model, mesh))
+    answers = ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), 0.0)
+    settings = BeamSettings(3, NEW_TOKENS, tokenizer.symbol_id("<|end|>"))
+    best = build_beam(model, mesh, settings)(weights, questions_of(exam, tokenizer, 32).prompts)
+    np.testing.assert_array_equal(answers.lengths[:, 0], best.rollouts.lengths[:, 0])
+    np.testing.assert_allclose(answers.log_probs[:, 0] / answers.lengths[:, 0], best.scores[:, 0], rtol=1e-4)
+    assert all(len(group) == 1 for group in answers.texts)
 
 
 def test_scores_and_rates_of_one_name_are_refused():
