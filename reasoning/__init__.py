@@ -5,6 +5,7 @@
     run = r.run(r.read("experiments/r1_zero_tiny.gin", {"zero.clip_high": 0.2}), out="runs/zero")
     run = r.open("runs/zero")
     run["zero"].metrics()
+    r.sweep(r.read("experiments/sweeps/r1_zero_clip.gin"), out="runs/clip").table()
     r.stages.GRPO(...)
 
 Importing this package imports nothing else; subpackages load at their first use.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from reasoning.core.experiment import Experiment, Overrides
     from reasoning.pipeline.folder import RunFolder
     from reasoning.pipeline.run import Run
+    from reasoning.report.sweep import SweepResult
 
 
 def read(path: str | os.PathLike[str], overrides: "Overrides" = ()) -> "Experiment":
@@ -57,6 +59,21 @@ def run(
     return open_run(out)
 
 
+def sweep(experiment: "Experiment", out: str | os.PathLike[str], strict_code: bool = False) -> "SweepResult":
+    """Runs a sweep file in the folder ``out``, skips what is finished there, and opens the result: its ``table()``.
+
+    A run that fails doesn't stop the others; ``failed()`` of the result says why it did. Raises InputError for bad
+    input and Interrupted when a signal asked to stop; the same call then goes on.
+    """
+    from pathlib import Path
+
+    from reasoning.cli.progress import display
+    from reasoning.pipeline.sweep_run import launch_sweep
+    from reasoning.report.sweep import SweepResult, write_table
+
+    return SweepResult(launch_sweep(experiment, Path(out), display, write_table, strict_code))
+
+
 def open(path: str | os.PathLike[str]) -> "RunFolder":
     """Opens the folder of a run: ``open('runs/zero')['zero'].metrics()``. Raises InputError where it isn't one."""
     from reasoning.pipeline.folder import open_run
@@ -71,7 +88,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(["open", "read", "run", *_subpackages()])
+    return sorted(["open", "read", "run", "sweep", *_subpackages()])
 
 
 def _subpackages() -> set[str]:

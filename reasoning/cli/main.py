@@ -26,6 +26,7 @@ class Command:
 
 COMMANDS = {
     "run": Command("reasoning.cli.run", "run an experiment file, or go on where it was cut off"),
+    "sweep": Command("reasoning.cli.sweep", "run an experiment with settings changed, over seeds, and compare"),
     "report": Command("reasoning.cli.report_command", "show what a run has found so far"),
     "doctor": Command("reasoning.cli.doctor_command", "check this machine and its libraries"),
 }

@@ -101,17 +101,12 @@ def write_run(path: Path, entries: Iterable[Entry]) -> None:
     write_json(path / RUN, {"stages": [asdict(entry) for entry in entries]})
 
 
-def keep_resolved(path: Path, text: str, name: str = RESOLVED) -> bool:
-    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``.
-
-    Returns whether there was another text.
-    """
+def keep_resolved(path: Path, text: str, name: str = RESOLVED) -> None:
+    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
     current = path / name
-    before = current.read_text() if current.exists() else None
-    if before != text:
+    if not current.exists() or current.read_text() != text:
         keep_aside(current)
         write_atomic(current, text)
-    return before not in (None, text)
 
 
 def keep_aside(file: Path) -> None:

@@ -85,9 +85,12 @@ class SweepFolder:
 
     def keep_plan(self) -> None:
         """Writes ``sweep.gin``; another one that stands there stays under another name, and so does its table."""
-        if folder.keep_resolved(self.path, self.plan.experiment.resolved(("run", "sweep")), SWEEP):
+        text, current = self.plan.experiment.resolved(("run", "sweep")), self.path / SWEEP
+        if current.exists() and current.read_text() != text:
+            # First the tables: a kill in between must not leave an earlier table beside the new text.
             for name in TABLES:
                 folder.keep_aside(self.path / name)
+        folder.keep_resolved(self.path, text, SWEEP)
 
     def _strangers(self) -> Iterator[str]:
         planned = {arm.label: {f"seed-{run.seed}" for run in arm.runs} for arm in self.plan.arms}

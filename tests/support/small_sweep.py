@@ -132,12 +132,12 @@ class SweepProject:
         """The command, after its first word."""
         return ["sweep", str(self.file), "--out", str(self.out), *more]
 
-    def start(self, *more: str) -> subprocess.Popen[str]:
-        """The real command in a process of its own."""
+    def start(self, *more: str, **variables: str) -> subprocess.Popen[str]:
+        """The real command in a process of its own, with these environment variables beside the usual ones."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
         return subprocess.Popen(
             [sys.executable, "-m", "reasoning", *self.arguments(*more)],
-            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": ""},
+            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": "", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,131 @@
+"""``reasoning sweep``: one experiment with some settings changed, over several seeds, compared in a table."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
+from reasoning.cli.progress import display, output
+from reasoning.core import experiment
+from reasoning.core.errors import InputError
+from reasoning.core.files import lock
+from reasoning.pipeline.arms import expand, shown
+from reasoning.pipeline.devices import use_compile_cache
+from reasoning.pipeline.processes import is_main
+from reasoning.pipeline.sweep_folder import SweepFolder
+from reasoning.pipeline.sweep_run import SweepPreview, launch_sweep, preview_sweep
+from reasoning.report.sweep import show_sweep, write_table
+from reasoning.training.preemption import Interrupted
+
+EPILOG = """\
+A sweep file is an experiment file with a few more lines:
+  include 'r1_zero_tiny.gin'
+  sweep = @pipeline.Sweep
+  sweep.each = {'zero.clip_high': (0.2, 0.28), 'zero.kl_coefficient': (0.0, 0.001)}   # or grid, or zip
+  sweep.seeds = 5
+  sweep.scores = ('exam/zero/lenient/pass@1', 'exam/zero/length')                     # or leave it out: all
+
+each: one setting at a time against the file's own. grid: all combinations. zip: values that go together.
+The same command goes on where it was stopped. docs/sweeps.md says how to read the table.
+examples:
+  reasoning sweep experiments/sweeps/r1_zero_clip.gin --check
+  reasoning sweep experiments/sweeps/r1_zero_clip.gin zero.steps=40 sweep.seeds=3 --out runs/clip
+"""
+
+SHARED = ", shared"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command and returns the exit status: 0, 1 where a run failed, or 128 + signal when asked to stop."""
+    chosen = _parser().parse_intermixed_args(arguments)
+    initialize_from_environment()
+    use_compile_cache()
+    read = experiment.read(chosen.file, chosen.overrides)
+    out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
+    processes = int(os.environ.get(PROCESSES, 1))
+    if chosen.check:
+        found = preview_sweep(read, out, processes)
+        if is_main():
+            show_preview(output(), found, out)
+        return 0
+    if chosen.only_table:
+        return _only_table(SweepFolder(out, expand(read)))
+    watch = partial(display, silent=os.environ.get(PROCESS_ID, "0") != "0")
+    try:
+        return _finish(launch_sweep(read, out, watch, write_table, chosen.strict_code, processes))
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        return interruption.exit_code
+
+
+def _finish(folder: SweepFolder) -> int:
+    """Writes and shows the table; 1 where a run of it failed."""
+    if is_main():
+        console = output()
+        show_sweep(console, write_table(folder))
+        console.print(f"the table is in {folder.path}/table.md and table.csv", soft_wrap=True, highlight=False)
+    return int(any(folder.state(run) == "failed" for run in folder.plan.runs))
+
+
+def _only_table(folder: SweepFolder) -> int:
+    if not folder.path.is_dir():
+        raise InputError(f"there is no folder {folder.path}; give the --out of a sweep")
+    with lock(folder.path):
+        folder.keep_plan()
+        return _finish(folder)
+
+
+def show_preview(console: Console, preview: SweepPreview, out: Path) -> None:
+    """Prints the arms, the seeds, and how often each stage runs in all."""
+    plan = preview.plan
+    arms = _table(f"{out}: nothing was run", "arm", "folder")
+    for arm in plan.arms:
+        arms.add_row(Text(shown(arm)), Text(f"arms/{arm.label}"))
+    console.print(arms)
+    console.print(Text(f"arms: {len(plan.arms)}, seeds: {', '.join(map(str, plan.seeds))}, runs: {len(plan.runs)}"))
+    stages = _table("", "stage", "runs that need it", "times it is done", "already finished")
+    for stage in preview.stages:
+        numbers = (stage.runs, f"{stage.different}{SHARED if stage.different < stage.runs else ''}", stage.finished)
+        stages.add_row(Text(stage.stage), *(Text(str(number)) for number in numbers))
+    console.print(stages)
+    total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)
+    console.print(Text(f"{total} stage runs in all; without sharing it would be {alone}"))
+    if preview.obstacle:
+        console.print(Text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reasoning sweep",
+        description="Runs an experiment with some settings changed, over several seeds, and compares the results in a "
+        "table with intervals. Stages that a change doesn't reach are done once.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", help="the sweep file (.gin)")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's, in all arms"
+    )
+    parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: runs/<file's name>)")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--check", action="store_true", help="read and check all runs, show what is shared, run nothing")
+    some.add_argument("--only-table", action="store_true", help="run nothing; write the table from what is finished")
+    parser.add_argument(
+        "--strict-code", action="store_true", help="refuse, not only warn about, results of other code or libraries"
+    )
+    return parser

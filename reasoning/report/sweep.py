@@ -1,0 +1,98 @@
+"""What a sweep has found, as an object for notebooks, as files, and on the terminal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reasoning.core.files import write_atomic
+from reasoning.pipeline.folder import RunFolder
+from reasoning.pipeline.sweep_folder import TABLES, SweepFolder
+from reasoning.report import sweep_text
+from reasoning.report.sweep_numbers import Numbers, collect
+from reasoning.report.text import printable
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """The table of a sweep; a notebook shows it as a table."""
+
+    numbers: Numbers
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record for each arm, score and seed, and one for each arm and score; the columns of ``table.csv``."""
+        return sweep_text.records(self.numbers)
+
+    def markdown(self) -> str:
+        """``table.md``: the tables, and in words what can and what can't be concluded."""
+        return sweep_text.markdown(self.numbers)
+
+    def csv(self) -> str:
+        """``table.csv``: every number in full, with the columns of ``sweep_text.COLUMNS``."""
+        return sweep_text.csv_text(self.numbers)
+
+    def conclusions(self) -> list[str]:
+        """What can and what can't be concluded, in words."""
+        return sweep_text.conclusions(self.numbers)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A sweep's folder after its runs: the table, and the runs behind it."""
+
+    folder: SweepFolder
+
+    @property
+    def path(self) -> Path:
+        """The sweep's folder."""
+        return self.folder.path
+
+    def table(self) -> SweepTable:
+        """What the finished runs say. Raises InputError for damaged results and for a score that no run has."""
+        return SweepTable(collect(self.folder))
+
+    def runs(self) -> Mapping[tuple[str, int], RunFolder]:
+        """The finished runs by arm's label and seed."""
+        plan = self.folder.plan
+        finished = [run for run in plan.runs if self.folder.state(run) == "finished"]
+        return {(run.arm, run.seed): self.folder.open(run) for run in finished}
+
+    def failed(self) -> Mapping[tuple[str, int], str]:
+        """Why runs failed, by arm's label and seed."""
+        failed = [run for run in self.folder.plan.runs if self.folder.state(run) == "failed"]
+        return {(run.arm, run.seed): self.folder.failure(run) for run in failed}
+
+
+def write_table(folder: SweepFolder) -> SweepTable:
+    """Writes ``table.md`` and ``table.csv`` from what is finished. For process 0 only; raises what ``collect`` does."""
+    table = SweepTable(collect(folder))
+    for name, text in zip(TABLES, (table.markdown(), table.csv()), strict=True):
+        write_atomic(folder.path / name, text)
+    return table
+
+
+def show_sweep(console: Console, table: SweepTable) -> None:
+    """Prints the tables and the conclusions."""
+    console.print(Text(printable(sweep_text.heading(table.numbers))))
+    for part in sweep_text.tables(table.numbers):
+        shown = Table(title=Text(printable(part.title), "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+        for heading in part.headings:
+            shown.add_column(Text(printable(heading)), overflow="fold")
+        for row in part.rows:
+            shown.add_row(*(Text("\n").join(map(_line, cell)) for cell in row))
+        console.print(shown)
+    for text in table.conclusions():
+        console.print(Text(f"- {printable(text)}"))
+
+
+def _line(line: sweep_text.Line) -> Text:
+    text = f"{line.text}\n{line.detail}" if line.detail else line.text
+    return Text(printable(text), "bold" if line.evidence else "")
