@@ -52,7 +52,7 @@ r1-miniature: export JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES ?= none
 
 r1-miniature: $(INSTALLED)  ## The main job with few steps, as CI runs it.
 	rm -rf runs/r1_miniature
-	$(VENV)/bin/python -m reasoning run experiments/r1_zero_miniature.gin --out runs/r1_miniature
+	$(VENV)/bin/python -m reasoning run experiments/r1_miniature.gin --out runs/r1_miniature
 
 test: $(INSTALLED)  ## All tests but the long kill test.
 	$(PYTEST) -m "not kill"

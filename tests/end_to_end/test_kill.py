@@ -69,7 +69,8 @@ def check_little_was_redone(printed: str, death: Death) -> None:
             assert steps - checkpoint_every() < first <= steps + 1, f"{stage} died at {steps}, went on with {first}"
 
 
-@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.kill)])
+@pytest.mark.kill
+@pytest.mark.parametrize("kills", [10])
 def test_a_run_killed_at_seeded_steps_ends_in_the_hashes_of_an_uninterrupted_one(
     kills: int, reference: Path, miniature: Miniature
 ):
@@ -87,6 +88,41 @@ def test_a_run_killed_at_seeded_steps_ends_in_the_hashes_of_an_uninterrupted_one
         assert "damaged" not in error
     printed, error = miniature.complete()
     check_little_was_redone(printed, death)
+    assert "damaged" not in error
+    assert differences(reference, miniature.out) == []
+
+
+def steps_are_recorded(folder: Path) -> bool:
+    return (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").read_bytes().count(b"\n") >= 2
+
+
+def a_part_is_there(folder: Path) -> bool:
+    return any((folder / "parts").glob("*.json"))
+
+
+PLACES = {
+    "zero": steps_are_recorded,
+    "cot_data": a_part_is_there,
+    "llama_weak_kl": steps_are_recorded,
+    "exam": a_part_is_there,
+}
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_it_reinforces_collects_distills_and_evaluates_ends_in_the_same_hashes(
+    reference: Path, miniature: Miniature
+):
+    for stage, under_way in PLACES.items():
+        process = miniature.start()
+
+        def reached(stage=stage, under_way=under_way) -> bool:
+            return any(under_way(folder) for folder in miniature.out.glob(f"artifacts/.{stage}-*.partial"))
+
+        wait_for(process, reached, f"work in {stage}")
+        death = kill(process, miniature)
+        process.communicate()
+        assert stage not in death.finished, f"{stage} was over before it could be killed"
+    _, error = miniature.complete()
     assert "damaged" not in error
     assert differences(reference, miniature.out) == []
 

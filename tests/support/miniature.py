@@ -25,10 +25,11 @@ from orbax.checkpoint import v1 as ocp
 
 from reasoning.core.experiment import read
 from reasoning.core.hashes import hash_tree
+from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.launch import run_of
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENT = ROOT / "experiments" / "r1_zero_miniature.gin"
+EXPERIMENT = ROOT / "experiments" / "r1_miniature.gin"
 PATIENCE = 1800  # Seconds after which a process counts as hung; machines that tests share with others are slow.
 LOOK = 0.002  # Seconds between two looks at a folder.
 
@@ -36,8 +37,13 @@ LOOK = 0.002  # Seconds between two looks at a folder.
 @cache
 def learning_stages() -> dict[str, int]:
     """The stages that train, in the run's order, and how many steps each takes."""
-    stages = run_of(read(EXPERIMENT)).stages
-    return {stage.name: vars(stage)["steps"] for stage in stages if "steps" in vars(stage)}
+    return {node.name: vars(node.stage)["steps"] for node in graph().values() if "steps" in vars(node.stage)}
+
+
+@cache
+def graph() -> graphs.Graph:
+    """All stages, parents first."""
+    return graphs.build(run_of(read(EXPERIMENT)).stages)
 
 
 @cache
