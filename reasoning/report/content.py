@@ -23,7 +23,7 @@ from reasoning.report.graph import workflow
 from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
 from reasoning.report.reading import WORDS, amplification
 from reasoning.report.replies import probe_grid, reply_grids
-from reasoning.report.scores import large, main_score, spoken, with_interval
+from reasoning.report.scores import asked, large, main_score, spoken, with_interval
 from reasoning.report.sentences import listed, sentences
 from reasoning.report.stages import StageFacts
 
@@ -86,8 +86,7 @@ def _made(facts: Facts) -> str:
         text += f" that trained {listed(models)}"
     if examined:
         text += f" and examined {len(examined)} of them" if models else f", which examined {listed(tuple(examined))}"
-        problems = facts.evaluations[0].problems()
-        text += f" on {problems:,} held-out problems" if problems and len(facts.evaluations) == 1 else ""
+        text += f" on {asked(facts.evaluations[0])}" if len(facts.evaluations) == 1 else ""
     return f"{text}."
 
 

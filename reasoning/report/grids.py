@@ -7,6 +7,7 @@ from reasoning.report.facts import Facts
 from reasoning.report.pairs import Difference, by_kind, by_score
 from reasoning.report.scores import (
     CANT_TELL,
+    asked,
     grades,
     headline_scores,
     interval,
@@ -27,7 +28,7 @@ def score_grids(evaluation: Evaluation) -> tuple[Grid, ...]:
     names = evaluation.scores()
     first = headline_scores(names) or names
     more = tuple(name for name in ordered_scores(names) if name not in first)
-    title = f"{evaluation.stage}: {_size(evaluation)}"
+    title = f"{evaluation.stage}: {asked(evaluation)}"
     grids = [_scores(title, evaluation.checkpoints, first)]
     if more:
         grids.append(_scores(f"{evaluation.stage}: further scores", evaluation.checkpoints, more, folded=True))
@@ -155,8 +156,3 @@ def _difference_cell(item: Difference) -> Cell:
         return Cell(CANT_TELL, f"{mean} ({ends})", "unsure")
     tone: Tone = "up" if item.interval.mean > 0 else "down"
     return Cell(mean, ends, tone)
-
-
-def _size(evaluation: Evaluation) -> str:
-    problems = evaluation.problems()
-    return "held-out problems" if problems is None else f"{problems:,} held-out problems"

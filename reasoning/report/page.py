@@ -88,13 +88,14 @@ def _grid(grid: Grid) -> Markup:
     )
     table = element(
         "table",
-        element("caption", grid.caption),
         element("thead", groups, head),
         element("tbody", *rows),
         class_="numbers" if grid.numeric else "words",
+        aria_label=grid.caption,
     )
     box = element("div", table, class_="scroll", tabindex="0", role="region", aria_label=grid.caption)
-    return _folded(grid.caption, box) if grid.folded else box
+    # The title stands outside of the box, or it would scroll out of sight with the columns.
+    return _folded(grid.caption, box) if grid.folded else joined(element("p", grid.caption, class_="caption"), box)
 
 
 def _field(cell: Cell, tag: str, scope: str | None = None) -> Markup:

@@ -12,6 +12,7 @@ from reasoning.core.statistics import mean_over_problems
 from reasoning.report.facts import Facts
 from reasoning.report.samples import Answered
 from reasoning.report.scores import main_score, short, spoken
+from reasoning.report.sentences import listed
 from reasoning.report.table import Evaluation, Score
 
 WORDS = (
@@ -88,8 +89,12 @@ def _compared(facts: Facts, evaluation: Evaluation, root: str, later: str, grade
     elif after[score].mean > before[score].mean:
         yield (
             f"Up to {short(steady[best].mean)} ({root}'s {best}) {later}'s pass@1 can be a mode that {root} held "
-            f"already and training made the usual one; these numbers don't show the rest in {root}."
+            f"already and training made the usual one; beyond that {root} was right in single samples at most."
         )
+    line = (later, *facts.lineage(later))
+    taught = [name for name in line[: line.index(root)] if facts.taught(name)] if root in line else []
+    if taught:
+        yield f"On the way to {later} came {listed(taught)}, taught by examples, which may hold what {root} lacked."
     samples = facts.samples.get(evaluation.stage, {})
     yield from _new(samples.get(root, {}), samples.get(later, {}), root, later, grade)
     if "length" in before and "length" in after:

@@ -9,6 +9,7 @@ from reasoning.report.table import Evaluation, Score
 FIRST_GRADES = ("strict", "lenient")
 MEASURES = ("pass@1", "greedy", "majority@", "weighted@", "beam@")
 RATES = ("tagged", "formatted", "length", "distinct")
+MOST_DIGITS = 4
 CANT_TELL = "can't tell"
 
 
@@ -56,6 +57,14 @@ def main_score(evaluation: Evaluation) -> str | None:
     return candidates[0] if candidates else next(iter(names), None)
 
 
+def asked(evaluation: Evaluation) -> str:
+    """What an exam asked, such as ``512 held-out problems``; those of the training split are not called held out."""
+    problems = evaluation.problems()
+    count = "" if problems is None else f"{problems:,} "
+    what = {"test": "held-out problems", "train": "problems of the training split"}.get(evaluation.split, "problems")
+    return count + what
+
+
 def spoken(name: str) -> str:
     """A score's name in a sentence: ``lenient pass@1``."""
     return name.replace("/", " ")
@@ -94,8 +103,12 @@ def with_interval(score: Score) -> str:
 
 def points(difference: Interval) -> tuple[str, str]:
     """A difference of shares in percentage points with its sign, and its interval: ``+66``, ``63 to 69``."""
-    digits = 0 if difference.high - difference.low >= 0.02 and abs(difference.mean) >= 0.01 else 1
     mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
+    digits = 0 if high - low >= 2 and abs(mean) >= 1 else 1
+    while (
+        digits < MOST_DIGITS and difference.excludes(0) and min(abs(round(low, digits)), abs(round(high, digits))) == 0
+    ):
+        digits += 1  # An interval that ends just before 0 must not look as if it held it.
     return signed(mean, digits), " to ".join(with_minus(f"{end:.{digits}f}") for end in (low, high))
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from reasoning.core.statistics import Interval
 from reasoning.report.curves import series_of
 from reasoning.report.facts import Facts
 from reasoning.report.pairs import Pair, main_difference
-from reasoning.report.scores import CANT_TELL, large, main_score, plain, points, short, spoken, with_interval
+from reasoning.report.scores import CANT_TELL, asked, large, main_score, plain, points, short, spoken, with_interval
 from reasoning.report.stages import StageFacts
 from reasoning.report.table import Evaluation
 
@@ -35,9 +34,8 @@ def _sentence(facts: Facts, stage: StageFacts) -> str:
 
 
 def _exam(evaluation: Evaluation) -> str:
-    problems, names = evaluation.problems(), tuple(evaluation.checkpoints)
-    asked = "problems" if problems is None else f"{problems:,} problems"
-    text = f"asked {listed(names)} the same {asked}" if names else "examined nothing"
+    names = tuple(evaluation.checkpoints)
+    text = f"asked {listed(names)} the same {asked(evaluation)}" if names else "examined nothing"
     score = main_score(evaluation) or ""
     means = {name: scores[score].mean for name, scores in evaluation.checkpoints.items() if score in scores}
     if len(means) < 2:
@@ -48,20 +46,19 @@ def _exam(evaluation: Evaluation) -> str:
 
 
 def _trained(facts: Facts, stage: StageFacts) -> str:
-    parts = [_lesson(facts, stage)]
+    lesson = _lesson(facts, stage)
     starts = stage.parents.get("start", ())
     examined = [evaluation for evaluation in facts.evaluations if stage.name in evaluation.checkpoints]
     # An exam that also asked the start says more than one that set the stage beside others.
     beside = [evaluation for evaluation in examined if set(starts) & set(evaluation.checkpoints)]
     found = [text for evaluation in beside or examined if (text := _scored(facts, stage, evaluation))]
     if not found:
-        trend = _trend(stage)
-        parts.append(trend or f"{_others(stage)}".rstrip("."))
-        return f"{parts[0]}: {parts[1]}." if parts[1] else f"{parts[0]}."
+        told = _trend(stage) or ", ".join(_numbers(stage))
+        return f"{lesson}: {told}." if told else f"{lesson}."
     if stage.kind == "Pretrain" and (trend := _trend(stage)):
         found.insert(0, trend)
-    joint = " " if found[0].startswith(("lifted", "lowered", "left")) else ": "
-    return f"{parts[0]}{joint}{'; '.join(found)}."
+    joint = " " if found[0].startswith(("lifted", "lowered")) else ": "
+    return f"{lesson}{joint}{'; '.join(found)}."
 
 
 def _lesson(facts: Facts, stage: StageFacts) -> str:
@@ -76,7 +73,7 @@ def _lesson(facts: Facts, stage: StageFacts) -> str:
     if teachers := stage.parents.get("teacher", ()):
         return f"learning from the teacher {listed(teachers)}"
     if stage.kind == "SFT":
-        return f"training on the replies of {data}"
+        return f"training on {data}"
     return f"{stage.kind or 'this stage'} finished"
 
 
@@ -107,14 +104,13 @@ def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
     fromto = f"{spoken(score)}{where} from {short(before.mean)} to {short(now.mean)}"
     if difference is None:
         return f"{fromto} (no paired interval)"
+    gain, ends = points(difference)
     if not difference.excludes(0):
-        written = f"{points(difference)[0]} points, 95 % interval {points(difference)[1]}: {CANT_TELL}"
-        return f"left {spoken(score)}{where} at {short(now.mean)} after {short(before.mean)} ({written})"
-    return f"{_verb(difference)} {fromto} ({points(difference)[0]} points, 95 % interval {points(difference)[1]})"
-
-
-def _verb(difference: Interval) -> str:
-    return "lifted" if difference.mean > 0 else "lowered"
+        return (
+            f"{CANT_TELL} whether {spoken(score)}{where} changed ({short(before.mean)} before, "
+            f"{short(now.mean)} after; {gain} points, 95 % interval {ends})"
+        )
+    return f"{'lifted' if difference.mean > 0 else 'lowered'} {fromto} ({gain} points, 95 % interval {ends})"
 
 
 def _trend(stage: StageFacts) -> str:

@@ -31,7 +31,8 @@ class Evaluation:
     """What one evaluating stage found: checkpoint (a stage's name) -> score's name -> score, both in file order.
 
     ``kinds`` holds the same scores for each kind of problem, ``prompts`` for other ways of asking: checkpoint -> kind
-    or prompt -> score's name -> score. Older results have neither.
+    or prompt -> score's name -> score. Older results have neither. ``split`` is that of the problems, as far as the
+    settings say: ``test`` for those that no stage was trained on.
     """
 
     stage: str
@@ -39,6 +40,7 @@ class Evaluation:
     checkpoints: Mapping[str, Scores]
     kinds: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     prompts: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    split: str = ""
 
     def scores(self) -> tuple[str, ...]:
         """Names of all scores, in the order in which they first occur."""
@@ -63,7 +65,18 @@ def _read(artifact: Artifact) -> Evaluation:
         raise InputError(f"{file} has no 'checkpoints'; move {artifact.path} away and run {artifact.stage} again")
     table = _tables(checkpoints, str(file))
     parts = {name: _parts(content.get(name), f"{file}: {name}") for name in ("kinds", "prompts")}
-    return Evaluation(artifact.stage, artifact, table, parts["kinds"], parts["prompts"])
+    return Evaluation(artifact.stage, artifact, table, parts["kinds"], parts["prompts"], _split(artifact))
+
+
+def _split(artifact: Artifact) -> str:
+    """Where the exam's problems come from, by the settings that ran; empty where they don't say."""
+    try:
+        found: Any = artifact.record()
+    except InputError:
+        return ""
+    for name in ("settings", "exam", "problems", "split"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _parts(content: Any, where: str) -> dict[str, dict[str, dict[str, Score]]]:

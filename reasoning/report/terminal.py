@@ -1,5 +1,6 @@
 """A run's results on the terminal: what happened in words, its scores, and what the models answered, side by side."""
 
+import math
 from collections.abc import Sequence
 
 from rich import box
@@ -12,7 +13,7 @@ from reasoning.report.content import total_sentence
 from reasoning.report.document import Cell, Grid
 from reasoning.report.facts import Facts
 from reasoning.report.replies import reply_grids
-from reasoning.report.scores import compact_scores, short
+from reasoning.report.scores import asked, compact_scores, short
 from reasoning.report.sentences import sentences
 from reasoning.report.table import Evaluation, Score
 from reasoning.report.text import printable, shortened
@@ -32,6 +33,8 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
     check(facts, checkpoints)
     for stage, sentence in sentences(facts):
         console.print(Text.assemble((stage, "bold"), f": {sentence}"))
+    if facts.evaluations:
+        console.print(_cell("\nMeans ± the wider half of their 95 % intervals, rounded up:"))
     for evaluation in facts.evaluations:
         for names in score_groups(evaluation, console.width):
             console.print(score_table(evaluation, names))
@@ -70,10 +73,8 @@ def score_groups(evaluation: Evaluation, width: int) -> tuple[tuple[str, ...], .
 
 def score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
     """One row a checkpoint, one column for each score of ``names``; a cell is the mean with its interval's half."""
-    problems = evaluation.problems()
-    size = "held-out problems" if problems is None else f"{problems:,} held-out problems"
     table = Table(
-        title=_cell(f"{evaluation.stage}: {size}; ± is the wider half of the 95 % interval", "bold"),
+        title=_cell(f"{evaluation.stage}: {asked(evaluation)}", "bold"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
@@ -114,7 +115,8 @@ def _score_cell(score: Score | None) -> Text:
         return Text("–")
     if score.low is None or score.high is None:
         return Text(short(score.mean))
+    # Rounded up: no interval looks narrower than it is, and none like nothing.
     half = max(score.mean - score.low, score.high - score.mean)
-    return Text(
-        f"{short(score.mean)}±{half:.2f}".replace("±0.", "±.") if half < 10 else f"{short(score.mean)}±{half:.0f}"
-    )
+    digits = 2 if half < 10 else 0
+    shown = math.ceil(half * 10**digits - 1e-9) / 10**digits
+    return Text(f"{short(score.mean)}±{f'{shown:.{digits}f}'.removeprefix('0')}")

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from miniature import learning_stages
 from playwright.sync_api import Browser, Page, sync_playwright
 from written_run import HOSTILE, workflow, write_run
 
+from reasoning.pipeline.folder import open_run
 from reasoning.report.facts import gather
 from reasoning.report.text import printable
 from reasoning.report.write import PAGE, write
@@ -163,6 +165,19 @@ def test_hostile_text_shows_as_itself_and_does_nothing(browser, report):
     assert "\u202e" not in page.content()
     assert page.locator("section").count() == len(page.locator("nav a").all())
     assert found.complaints == []
+    page.close()
+
+
+def test_a_real_run_ends_with_a_report_that_opens_in_peace(browser, reference):
+    found = opened(browser, reference / PAGE, PHONE)
+    page = found.page
+    run = open_run(reference)
+    assert page.locator(".stage h3").all_inner_texts() == list(learning_stages())
+    assert sorted(page.locator(".graph-narrow .box .name").all_text_contents()) == sorted(run)
+    assert page.locator("#scores table").count() >= 1
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE
+    assert found.complaints == []
+    assert (reference / "report.md").read_text().startswith("# Report of a run: ")
     page.close()
 
 

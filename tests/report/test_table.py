@@ -29,6 +29,17 @@ def test_an_artifact_without_results_is_no_evaluation(tmp_path):
     assert evaluations([Artifact(tmp_path, "checkpoint", "base", "00", {})]) == ()
 
 
+@pytest.mark.parametrize(
+    ("settings", "split"),
+    [({"exam": {"problems": {"split": "train"}}}, "train"), ({"exam": 3}, ""), (None, "")],
+)
+def test_the_split_of_the_problems_is_known_as_far_as_settings_say(tmp_path, settings, split):
+    artifact = write(tmp_path, {"base": {"strict": score(0.2)}})
+    if settings is not None:
+        (tmp_path / "artifact.json").write_text(json.dumps({"settings": settings}))
+    assert evaluations([artifact])[0].split == split
+
+
 def test_different_numbers_of_problems_are_not_called_one(tmp_path):
     (evaluation,) = evaluations([write(tmp_path, {"base": {"a": score(0.1, 8), "b": score(0.1, 9)}})])
     assert evaluation.problems() is None

@@ -73,6 +73,7 @@ def workflow() -> list[Written]:
 
 def write_run(folder: Path, stages: list[Written] | None = None) -> Path:
     """Writes the run and gives its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     stages = workflow() if stages is None else stages
     hashes: dict[str, str] = {}
     by_name = {stage.name: stage for stage in stages}
@@ -134,6 +135,8 @@ def _write_stage(place: Path, stage: Written, hashes: dict[str, str], by_name: d
 def _settings(stage: Written) -> dict[str, Any]:
     probe = {"@": "stages.Exam", "scores": ["@rewards.accuracy.strict", "@rewards.accuracy.lenient"]}
     settings = {"@": f"stages.{stage.kind}", "name": stage.name, "note": HOSTILE, **stage.parents}
+    if stage.kind == "Evaluate":
+        return settings | {"exam": {"problems": {"split": "test" if stage.name == "exam" else "train"}}}
     return settings | ({"probe": probe, "optimizer": {"@": "training.optimizers.AdamW", "learning_rate": 5e-4}})
 
 

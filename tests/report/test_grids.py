@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+from reasoning.report.document import Cell
+from reasoning.report.grids import difference_grid, score_cell, score_grids, total_grid, totals
+from reasoning.report.table import Score
+
+
+def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
+    first, more, *parts = score_grids(facts.evaluations[0])
+    assert first.caption == "exam: 60 held-out problems" and first.columns[:3] == (
+        "checkpoint",
+        "strict/pass@1",
+        "lenient/pass@1",
+    )
+    assert more.folded and more.columns == ("checkpoint", "strict/pass@8", "lenient/pass@8")
+    assert [grid.caption for grid in parts if not grid.folded] == ["exam, by kind of problem", "exam, by prompt"]
+
+
+def test_kinds_and_prompts_stand_side_by_side_under_each_score(facts):
+    by_kind, by_prompt = (grid for grid in score_grids(facts.evaluations[0])[2:] if not grid.folded)
+    assert by_kind.groups == (("strict pass@1", 2), ("lenient pass@1", 2), ("length", 2))
+    assert by_kind.columns == ("checkpoint", *("chains", "cups") * 3)
+    assert by_prompt.columns[1:4] == ("as asked", "direct", "think")
+    zero = facts.evaluations[0].kinds["zero"]
+    assert by_kind.rows[1][1:3] == tuple(score_cell(zero[kind]["strict/pass@1"]) for kind in ("chains", "cups"))
+    assert all(len(row) == len(grid.columns) for grid in (by_kind, by_prompt) for row in grid.rows)
+    assert by_prompt.rows[1][1] == score_cell(facts.evaluations[0].checkpoints["zero"]["strict/pass@1"])
+
+
+def test_results_without_kinds_and_prompts_have_one_table(facts):
+    bare = replace(facts.evaluations[0], kinds={}, prompts={})
+    assert [grid.folded for grid in score_grids(bare)] == [False, True]
+
+
+def test_a_cell_is_a_mean_over_its_interval_and_n_where_that_differs():
+    assert score_cell(Score(0.5, 0.25, 0.75, 8)) == Cell("0.500", "0.250–0.750")
+    assert score_cell(Score(0.5, None, None, 8), True) == Cell("0.500", "no interval, n 8")
+    assert score_cell(None) == Cell("–")
+
+
+def test_differences_say_where_nothing_can_be_told(facts):
+    grid = difference_grid(facts, facts.evaluations[0])
+    assert grid.columns == ("pair", "strict", "lenient", "tagged", "chains", "cups")
+    assert grid.groups == (("all problems", 3), ("lenient pass@1 by kind", 2))
+    cells = {row[0].text: row[1:] for row in grid.rows}
+    assert cells["zero − base"][1].tone == "up" and cells["cold − zero"][1].tone == "down"
+    assert cells["r1 − sft2"][1].text == "can't tell" and cells["r1 − sft2"][1].tone == "unsure"
+    assert "to" in cells["r1 − sft2"][1].detail and all(len(row) == 6 for row in grid.rows)
+
+
+def test_there_are_no_differences_without_samples(facts):
+    assert difference_grid(replace(facts, samples={}), facts.evaluations[0]) is None
+
+
+def test_totals_add_what_stages_counted_and_leave_out_packed_corpora(facts):
+    learnt = sum(stage.results["tokens"] for stage in facts.stages if "flops" in stage.results)
+    collected = 25 * (1024 + 5120)
+    assert totals(facts)["tokens"] == learnt + collected
+    grid = total_grid(facts)
+    assert grid.rows[-1][0].text == "in all" and "corpus" not in [row[0].text for row in grid.rows]
+    cold_data = next(row for row in grid.rows if row[0].text == "cold_data")
+    assert [cell.text for cell in cold_data] == ["cold_data", "Collect", "25.6 k", "–"]
+
+
+def test_nothing_counted_makes_no_table(facts):
+    assert total_grid(replace(facts, stages=facts.stages[:1])) is None

@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import pytest
+
+from reasoning.report.reading import WORDS, amplification
+from reasoning.report.samples import Answered
+from reasoning.report.table import Score
+
+
+def told(facts, subject="zero beside base (exam)"):
+    return dict(amplification(facts, facts.evaluations[0]))[subject]
+
+
+def with_scores(facts, **scores):
+    """The facts with other scores of base in the exam."""
+    exam = facts.evaluations[0]
+    base = {name.replace("_", "/", 1): Score(value, value - 0.01, value + 0.01, 60) for name, value in scores.items()}
+    checkpoints = {**exam.checkpoints, "base": base}
+    return replace(facts, evaluations=(replace(exam, checkpoints=checkpoints, prompts={}),))
+
+
+def test_every_word_of_the_tables_is_explained():
+    said = " ".join(name for name, _ in WORDS)
+    assert all(word in said for word in ("pass@1", "majority", "strict", "lenient", "greedy", "95 % interval"))
+
+
+def test_the_first_model_that_rewards_alone_made_and_the_last_of_its_line_are_compared(facts):
+    subjects = [subject for subject, _ in amplification(facts, facts.evaluations[0])]
+    assert subjects == ["zero beside base (exam)", "r1 beside base (exam)", "guessing (exam)"]
+    subjects = [subject for subject, _ in amplification(facts, facts.evaluations[1])]
+    assert subjects == ["llama_weak_rl beside llama_weak (students)", "guessing (students)"]
+
+
+def test_what_the_base_reaches_by_votes_and_prompts_is_stated(facts):
+    text = told(facts)
+    score = facts.evaluations[0].prompts["base"]["think"]["lenient/pass@1"]
+    assert f"pass@1 under the prompt ‘think’ {score.mean:.2f}" in text and "majority@8" in text and "pass@8" in text
+
+
+def test_a_vote_of_the_base_bounds_what_can_be_its_own_mode(facts):
+    found = with_scores(facts, **{"lenient_pass@1": 0.3, "lenient_pass@16": 1.0, "lenient_majority@16": 0.7})
+    assert "Up to 0.70 (base's majority@16) zero's pass@1 can be a mode that base held" in told(found)
+
+
+def test_a_vote_that_reaches_the_trained_model_leaves_nothing_to_explain(facts):
+    found = with_scores(facts, **{"lenient_pass@1": 0.3, "lenient_majority@16": 0.95})
+    text = told(found)
+    assert "base's majority@16 is no lower than zero's pass@1: all of that can be a mode" in text
+    assert "Up to" not in text
+
+
+def test_nothing_is_called_amplified_where_nothing_was_gained(facts):
+    text = told(with_scores(facts, **{"lenient_pass@1": 0.86}))
+    assert "Up to" not in text
+
+
+def answered(number, *values):
+    return Answered(number, f"q{number}", str(number), "sum", "", {}, {"lenient": values})
+
+
+def test_new_is_what_no_sample_of_the_base_solved(facts):
+    base = {k: answered(k, float(k > 2), 0.0) for k in range(10)}
+    zero = {k: answered(k, 1.0, float(k != 1)) for k in range(10)}
+    found = replace(facts, samples={"exam": {"base": base, "zero": zero}})
+    assert "None of base's 2 samples solved 3 of the 10 problems; on these zero has pass@1 0.83" in told(found)
+
+
+def test_where_the_base_solved_everything_once_nothing_new_is_claimed(facts):
+    base = {k: answered(k, 1.0, 0.0) for k in range(10)}
+    found = replace(facts, samples={"exam": {"base": base, "zero": base}})
+    assert "solved by at least one of base's 2 samples, so these samples show nothing in zero" in told(found)
+
+
+def test_examples_on_the_way_are_named(facts):
+    assert "On the way to r1 came sft2, taught by examples" in told(facts, "r1 beside base (exam)")
+    assert "taught by examples" not in told(facts)
+
+
+def test_what_a_blind_guess_reaches_is_counted(facts):
+    text = told(facts, "guessing (exam)")
+    assert "Only 10 different answers are right" in text and "right in 0.10 of all tries" in text
+    assert f"at least once in 8 tries in {1 - 0.9**8:.2f}" in text
+
+
+def test_an_exam_without_pass_at_1_is_left_alone(facts):
+    assert amplification(facts, with_scores(facts, tagged=0.5).evaluations[0]) == ()
+    bare = replace(facts.evaluations[0], checkpoints={"base": {"tagged": Score(0.1, 0.0, 0.2, 8)}})
+    assert amplification(facts, bare) == ()
+
+
+@pytest.mark.parametrize("name", ["zero", "r1"])
+def test_lengths_before_and_after_are_stated(facts, name):
+    assert f"Replies: 22.9 (22.4–23.4) tokens in base, 22.9 (22.4–23.4) in {name}." in told(
+        facts, f"{name} beside base (exam)"
+    )

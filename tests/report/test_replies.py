@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+from written_run import HOSTILE
+
+from reasoning.report.replies import chosen_checkpoints, comparison, probe_grid, reply_grids, spaced, verdict
+
+
+def test_the_first_problems_in_order_are_shown_with_every_checkpoint_s_reply(facts):
+    evaluation, samples = facts.evaluations[0], facts.samples["exam"]
+    later = {number: row for number, row in samples["r1"].items() if number > 3}
+    grid = comparison(evaluation, {**samples, "r1": later}, ("base", "r1"))
+    assert grid.columns == ("problem", "base", "r1")
+    assert [row[0].text for row in grid.rows] == [f"{number}+1?" for number in range(4, 10)]
+    assert grid.rows[0][0].detail == "right answer: 4" and grid.rows[0][1].text == "=4"
+
+
+def test_three_checkpoints_at_most_stand_side_by_side(facts):
+    evaluation = facts.evaluations[0]
+    assert chosen_checkpoints(facts, evaluation) == ("base", "zero", "r1")
+    two = replace(evaluation, checkpoints={name: evaluation.checkpoints[name] for name in ("base", "cold")})
+    assert chosen_checkpoints(facts, two) == ("base", "cold")
+
+
+def test_chosen_checkpoints_are_shown_where_one_exam_asked_them_all(facts):
+    assert [grid.columns for grid in reply_grids(facts, ("llama_weak", "r1"))] == [("problem", "llama_weak", "r1")]
+    assert len(reply_grids(facts, ("r1",))) == 2 and len(reply_grids(facts)) == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "tone", "mark"),
+    [
+        ({"strict": 1.0, "lenient": 1.0, "tagged": 0.0}, "right", "✓ right"),
+        ({"strict": 0.0, "lenient": 1.0, "tagged": 1.0}, "partly", "◐ lenient only"),
+        ({"strict": 0.0, "lenient": 0.0, "tagged": 1.0}, "wrong", "✗ wrong"),
+        ({}, "", ""),
+    ],
+)
+def test_a_reply_is_marked_by_what_tells_right_from_wrong_in_word_and_colour(scores, tone, mark):
+    cell = verdict("=1", scores, ("strict", "lenient"))
+    assert (cell.text, cell.tone, cell.detail, cell.quoted) == ("=1", tone, mark, True)
+
+
+def test_an_empty_reply_is_said_and_a_long_one_is_cut():
+    assert verdict("", {}, ()).text == "(nothing)"
+    assert verdict("x" * 1000, {}, ()).text.endswith("… (+400 characters)")
+
+
+def test_probe_problems_are_followed_down_the_steps(facts):
+    grid = probe_grid(facts.stage("zero"))
+    assert grid.columns == ("problem", "step 0", "step 15", "step 30")
+    assert [[cell.tone for cell in row[1:]] for row in grid.rows] == [
+        ["right", "right", "right"], ["partly", "right", "right"], ["wrong", "wrong", "right"],
+    ]  # fmt: skip
+    assert grid.rows[0][1].text == HOSTILE
+
+
+def test_a_stage_without_probes_has_no_table_and_damaged_rows_are_left_out(facts):
+    zero = facts.stage("zero")
+    assert probe_grid(facts.stage("base")) is None
+    assert probe_grid(replace(zero, probes=({"step": 1, "text": 3},))) is None
+    ragged = (*zero.probes[:3], *zero.probes[3:5])
+    assert probe_grid(replace(zero, probes=ragged)).rows[2][2].text == "–"
+
+
+def test_of_many_probes_the_first_the_last_and_some_between_are_shown(facts):
+    zero = facts.stage("zero")
+    many = tuple(dict(zero.probes[0]) | {"step": step} for step in range(0, 101, 5))
+    columns = probe_grid(replace(zero, probes=many)).columns
+    assert columns[1] == "step 0" and columns[-1] == "step 100" and len(columns) == 7
+    assert spaced(3, 6) == [0, 1, 2] and spaced(100, 3) == [0, 50, 99]

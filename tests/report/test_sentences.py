@@ -1,0 +1,72 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from written_run import Written, place_of, write_run
+
+from reasoning.report.facts import gather
+from reasoning.report.sentences import listed, sentences
+
+
+def test_names_are_listed_as_in_prose():
+    assert [listed(names) for names in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "begins"),
+    [
+        ("corpus", "packed 90,100 documents into 22,000 rows (1.5 M tokens)."),
+        ("base", "learnt to predict the text of corpus: loss "),
+        ("zero", "reinforcement learning alone lifted lenient pass@1 in exam from 0.28 to 0.85 (+57 points, 95 % "),
+        ("cold_data", "kept 200 of 1,024 replies of zero (19.5 %)."),
+        ("cold", "training on cold_data lifted lenient pass@1 in exam from 0.28 to "),
+        ("rl1", "reinforcement learning lifted lenient pass@1 in exam from "),
+        ("knowledge_data", "wrote 30 examples."),
+        ("sft2_rows", "packed 90,100 conversations of cot_data and knowledge_data into 22,000 rows"),
+        ("llama_weak_kl", "learning from the teacher r1 lifted lenient pass@1 in students from "),
+        ("exam", "asked base, zero, cold, rl1, sft2 and r1 the same 60 held-out problems; the highest lenient pass@1 is "),
+    ],
+)  # fmt: skip
+def test_each_kind_of_stage_is_told_by_its_graph_and_numbers(facts, stage, begins):
+    assert dict(sentences(facts))[stage].startswith(begins)
+
+
+def test_where_the_interval_holds_zero_nothing_is_claimed(facts):
+    told = dict(sentences(facts))["r1"]
+    assert told.startswith("reinforcement learning: can't tell whether lenient pass@1 in exam changed (0.97 before")
+    assert "lifted" not in told and "lowered" not in told
+
+
+def test_a_loss_of_accuracy_is_called_one(facts, written, tmp_path):
+    folder = shutil.copytree(written, tmp_path / "run")
+    file = place_of(folder, "exam") / "samples.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    swap = {"base": "zero", "zero": "base"}
+    rows = [row | {"checkpoint": swap.get(row["checkpoint"], row["checkpoint"])} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    results = json.loads((place_of(folder, "exam") / "results.json").read_text())
+    tables = results["checkpoints"]
+    tables["base"], tables["zero"] = tables["zero"], tables["base"]
+    (place_of(folder, "exam") / "results.json").write_text(json.dumps(results))
+    assert (
+        "alone lowered lenient pass@1 in exam from 0.85 to 0.28 (−57 points" in dict(sentences(gather(folder)))["zero"]
+    )
+
+
+def test_without_samples_means_are_told_and_the_missing_interval_is_said(facts):
+    told = dict(sentences(replace(facts, samples={})))["zero"]
+    assert told == "reinforcement learning alone: lenient pass@1 in exam from 0.28 to 0.85 (no paired interval)."
+
+
+def test_an_unfinished_stage_and_one_of_the_user_s_own_are_told_too(tmp_path):
+    folder = write_run(tmp_path / "run", [Written("mine", "Mine", "results", {}, {"steps": 6, "x": 0.123456})])
+    assert sentences(gather(folder)) == (("mine", "steps 6, x 0.1235."),)
+    shutil.rmtree(place_of(folder, "mine"))
+    assert sentences(gather(folder)) == (("mine", "has not finished."),)
+
+
+def test_a_learning_stage_without_an_exam_is_told_by_its_curve(tmp_path):
+    stages = [Written("base", "Pretrain", "checkpoint", {}, {}, 30), Written("own", "Own", "checkpoint")]
+    told = dict(sentences(gather(write_run(tmp_path / "run", stages))))
+    assert told["base"].startswith("learnt to predict the text of its data: loss 3.") and told["own"] == "Own finished."
