@@ -75,7 +75,8 @@ class Prepare:
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Writes the rows and the tokenizer; process 0 does the work, since it is done once and in one order."""
-        collected = read_conversations(inputs.get("conversations", ()), self.ratio, f"stage {self.name}")
+        artifacts = inputs["conversations"] if self.conversations else ()
+        collected = read_conversations(artifacts, self.ratio, f"stage {self.name}")
         documents = mix((*self.sources, *collected), self.chat, self.seed)
         tally = Tally()
         if jax.process_index() == 0:
