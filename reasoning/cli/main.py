@@ -18,24 +18,41 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the module whose ``main(arguments) -> exit status`` it is, loaded when it is asked for."""
+    """A command: the module whose ``main(arguments) -> exit status`` it is, loaded when it is asked for.
+
+    ``summary`` says what it is for, ``example`` is what follows its name in an example of its use.
+    """
 
     module: str
     summary: str
+    example: str = ""
 
 
 COMMANDS = {
-    "run": Command("reasoning.cli.run", "run an experiment file, or go on where it was cut off"),
+    "run": Command(
+        "reasoning.cli.run",
+        "run an experiment file, or go on where it was cut off",
+        "experiments/r1_tiny.gin zero.clip_high=0.2",
+    ),
     "sweep": Command("reasoning.cli.sweep", "run an experiment with settings changed, over seeds, and compare"),
-    "report": Command("reasoning.cli.report_command", "show what a run has found so far"),
+    "report": Command("reasoning.cli.report_command", "show what a run has found so far", "runs/r1_tiny"),
+    "show": Command(
+        "reasoning.cli.show", "read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"
+    ),
     "doctor": Command("reasoning.cli.doctor_command", "check this machine and its libraries"),
 }
 
 USAGE = """\
 usage: reasoning COMMAND …
 
-Turns a base language model into a reasoning model. Start with
-  reasoning run experiments/r1_zero_tiny.gin
+Turns a base language model into a reasoning model, and shows its work. Begin with
+
+  reasoning run experiments/r1_tiny.gin
+
+It trains a tiny model through the whole DeepSeek-R1 workflow on two CPU cores, in minutes, and ends with a table. Stop
+it whenever you like: the same command goes on, and ends with the same bits. What comes out lies in runs/r1_tiny: report
+shows the numbers, show the samples behind them. An experiment file names stages (base, zero, exam, …) and their
+settings; change one behind the file's name, as in zero.clip_high=0.2, and only what depends on it is computed anew.
 
 commands ('reasoning COMMAND --help' says more):
 """
@@ -49,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE + "\n".join(f"  {name:8} {command.summary}" for name, command in COMMANDS.items()))
+        print(USAGE + "\n".join(_described(name, command) for name, command in COMMANDS.items()))
         return 0
     try:
         return importlib.import_module(_command(words[0]).module).main(words[1:])
@@ -67,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             abandon(1)
         raise
+
+
+def _described(name: str, command: Command) -> str:
+    example = f"\n{'':11}reasoning {name} {command.example}" if command.example else ""
+    return f"  {name:8} {command.summary}{example}"
 
 
 def _message(error: Exception) -> str | None:

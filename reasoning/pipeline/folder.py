@@ -19,6 +19,7 @@ from reasoning.core import artifact
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync, write_atomic, write_json
+from reasoning.pipeline.results import StageResults
 
 RUN = "run.json"
 RESOLVED = "resolved.gin"
@@ -29,18 +30,18 @@ HASH_DIGITS = 12
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run as readers and notebooks see it: a mapping from stage names to finished artifacts, in the run's order."""
+    """A run as readers and notebooks see it: a mapping from names of finished stages to what they left, in order."""
 
     path: Path
     stages: Mapping[str, str]
 
-    def __getitem__(self, stage: str) -> Artifact:
-        """The stage's artifact; InputError for a stage that hasn't finished, and for a damaged one."""
+    def __getitem__(self, stage: str) -> StageResults:
+        """What the stage left; InputError for a stage that hasn't finished, and for a damaged one."""
         if stage not in self.stages:
             raise InputError(
                 f"{self.path} has no finished stage {stage!r}; finished are {', '.join(self.stages) or 'none'}"
             )
-        return artifact.read(self.path / self.stages[stage])
+        return StageResults(artifact.read(self.path / self.stages[stage]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stages)
@@ -53,7 +54,7 @@ class RunFolder:
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """All finished artifacts, parents first."""
-        return tuple(self[stage] for stage in self.stages)
+        return tuple(self[stage].artifact for stage in self.stages)
 
 
 def open_run(path: str | os.PathLike[str]) -> RunFolder:

@@ -1,0 +1,91 @@
+"""A trained model as notebooks hold it: its config, parameters and tokenizer, and a way to ask it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+from jax.sharding import Mesh
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.data.chat import ChatFormat
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.generation.engine import Engine, build_engine
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.cache import Weights
+from reasoning.models.config import ModelConfig
+from reasoning.models.decoder import Params
+from reasoning.models.model import Model
+from reasoning.stages.exam import replies
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
+
+NEW_TOKENS = 256
+"""How long replies may get where nobody says, and where the model's context has room for it."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model with its tokenizer and chat format. Parameters are read at their first use."""
+
+    artifact: Artifact
+    model: Model
+    mesh: Mesh
+    tokenizer: Tokenizer
+    chat: ChatFormat
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes and choices of the architecture."""
+        return self.model.config
+
+    @cached_property
+    def params(self) -> Params:
+        """The parameters as a nested dict of arrays, verified against what was saved."""
+        return params_of(self.artifact, self.model, self.mesh)
+
+    def generate(
+        self,
+        questions: Sequence[str],
+        samples: int = 1,
+        temperature: float = 1.0,
+        max_new_tokens: int | None = None,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """``samples`` replies to each question, tags kept; temperature 0 takes the likeliest token each time.
+
+        The same arguments give the same replies. Without ``max_new_tokens`` replies have 256 tokens at most, and no
+        more than the context holds. Raises InputError for a question with characters that the tokenizer lacks, or too
+        long for the model.
+        """
+        if isinstance(questions, str) or not questions:
+            raise InputError(f"generate takes a list of questions, not {questions!r:.60}; write generate([question])")
+        if samples < 1 or temperature < 0:
+            raise InputError(f"samples is {samples} and temperature {temperature}; give at least 1 and at least 0")
+        prompts = self.tokenizer.encode_batch([self.chat.prompt(question) for question in questions])
+        room = self.config.context - max(map(len, prompts))
+        limit = max(1, min(NEW_TOKENS, room)) if max_new_tokens is None else max_new_tokens
+        generate, key = self._engine(samples, limit).generate, jax.random.key(seed)
+        rollouts = generate(self._weights, prompts, range(len(prompts)), key, temperature)
+        return replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(self.chat.end))
+
+    @cached_property
+    def _weights(self) -> Weights:
+        """The parameters as the sampler wants them."""
+        return self._engine(1, 1).publish(self.params)
+
+    def _engine(self, samples: int, limit: int) -> Engine:
+        settings = SamplerSettings(samples, limit, self.tokenizer.symbol_id(self.chat.end))
+        return build_engine(self.model, self.mesh, settings)
+
+
+def load(artifact: Artifact, chat: ChatFormat, mesh: MeshShape) -> LoadedModel:
+    """The model of a stage's checkpoint on the devices at hand.
+
+    Raises InputError for a stage that left no checkpoint, and for a chat format that its tokenizer doesn't know.
+    """
+    devices = build_mesh(mesh)
+    model, tokenizer = model_of(artifact, devices), tokenizer_of(artifact)
+    tokenizer.check_symbols(chat)
+    return LoadedModel(artifact, model, devices, tokenizer, chat)

@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoning.cli.main import main
+from reasoning.pipeline.folder import Entry, partial_place, write_run
+
+ROW = {"prompt": "1+1?", "answer": "2", "kind": "sums", "tokens": 3, "scores": {"strict": 1.0}, "kept": True}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with a stage that trained, one that collected, one at work and one that hasn't begun."""
+    entries = [Entry(name, f"artifacts/{name}-{'0' * 12}", "0" * 64, name in ("base", "cold_data"))
+               for name in ("base", "cold_data", "cot_data", "r1")]  # fmt: skip
+    write_run(tmp_path, entries)
+    (tmp_path / entries[0].folder).mkdir(parents=True)
+    for place, text in ((tmp_path / entries[1].folder, "two"), (tmp_path / "artifacts", "")):
+        place.mkdir(exist_ok=True)
+        if text:
+            write(place, [text, "zwei", *map(str, range(30))])
+    place = partial_place(tmp_path / "artifacts", "cot_data", "0" * 64)
+    place.mkdir()
+    write(place, ["at work"])
+    return tmp_path
+
+
+def write(folder: Path, texts: list[str]) -> None:
+    lines = [json.dumps({**ROW, "completion": text}) + "\n" for text in texts]
+    (folder / "samples.jsonl").write_text("".join(lines))
+
+
+def test_it_prints_the_first_sixteen_completions_and_a_group_whole(run: Path, capsys: pytest.CaptureFixture):
+    assert main(["show", str(run / "cold_data")]) == 0
+    text = capsys.readouterr().out
+    assert "    two\n" in text and text.count("kept  (strict 1)") == 16
+    assert main(["show", str(run / "cold_data"), "--group", "0"]) == 0
+    assert capsys.readouterr().out.count("kept  (strict 1)") == 32
+    assert main(["show", str(run / "cold_data"), "--group", "0", "--limit", "2"]) == 0
+    assert capsys.readouterr().out.count("kept  (strict 1)") == 2
+
+
+def test_a_stage_at_work_can_be_read(run: Path, capsys: pytest.CaptureFixture):
+    assert main(["show", f"{run}/cot_data/"]) == 0
+    assert "at work" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("", "is a run; name one of its stages too: stages with samples are cold_data, cot_data"),
+        ("colddata", "has no stage 'colddata'; stages with samples are cold_data, cot_data"),
+        ("base", "stage base has sampled nothing; stages with samples are"),
+        ("r1", "stage r1 has sampled nothing yet; stages with samples are"),
+        ("artifacts/base", "artifacts is not a run's folder (it has no run.json); write RUN/STAGE"),
+        ("cold_data --limit 0", "--limit 0 shows nothing"),
+    ],
+)
+def test_what_can_not_be_shown_is_one_clear_line(run: Path, capsys: pytest.CaptureFixture, stage: str, message: str):
+    assert main(["show", *f"{run}/{stage}".split()]) == 2
+    assert message in capsys.readouterr().err
