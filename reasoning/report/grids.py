@@ -18,7 +18,7 @@ from reasoning.report.scores import (
     spoken,
 )
 from reasoning.report.stages import StageFacts
-from reasoning.report.table import Evaluation, Score, Scores
+from reasoning.report.table import Evaluation, Scores
 
 NOTHING = Cell("–")
 
@@ -93,7 +93,7 @@ def _cost_cells(cost: Mapping[str, float]) -> tuple[Cell, Cell]:
 def _scores(title: str, table: Mapping[str, Scores], names: Sequence[str], folded: bool = False) -> Grid:
     counts = {score.n for scores in table.values() for score in scores.values()}
     rows = tuple(
-        (Cell(checkpoint), *(score_cell(scores.get(name), len(counts) > 1) for name in names))
+        (Cell(checkpoint), *(score_cell(scores, name, len(counts) > 1) for name in names))
         for checkpoint, scores in table.items()
     )
     return Grid(title, ("checkpoint", *names), rows, folded=folded)
@@ -118,8 +118,8 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
                 cell
                 for name in shown
                 for cell in (
-                    *([score_cell(whole.get(checkpoint, {}).get(name))] if whole else []),
-                    *(score_cell(by_part.get(part, {}).get(name)) for part in columns),
+                    *([score_cell(whole.get(checkpoint, {}), name)] if whole else []),
+                    *(score_cell(by_part.get(part, {}), name) for part in columns),
                 )
             ),
         )
@@ -141,11 +141,12 @@ def _side_by_side(names: Sequence[str]) -> tuple[str, ...]:
     return found or tuple(names[:1])
 
 
-def score_cell(score: Score | None, show_n: bool = False) -> Cell:
-    """A mean above its interval."""
+def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:
+    """A score's mean above its interval, and the number of problems where that must be told."""
+    score = scores.get(name)
     if score is None:
         return NOTHING
-    return Cell(share(score.mean), interval(score) + (f", n {score.n}" if show_n else ""))
+    return Cell(share(score.mean, name), interval(score, name) + (f", n {score.n}" if show_n else ""))
 
 
 def _difference_cell(item: Difference) -> Cell:

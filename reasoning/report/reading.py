@@ -10,6 +10,7 @@ import numpy as np
 
 from reasoning.core.statistics import mean_over_problems
 from reasoning.report.facts import Facts
+from reasoning.report.pairs import Pair, main_difference
 from reasoning.report.samples import Answered
 from reasoning.report.scores import main_score, short, spoken
 from reasoning.report.sentences import listed
@@ -77,28 +78,39 @@ def _compared(facts: Facts, evaluation: Evaluation, root: str, later: str, grade
     before, after = evaluation.checkpoints[root], evaluation.checkpoints[later]
     if score not in before or score not in after:
         return
-    reach = _reach(evaluation, root, grade)
     yield f"{spoken(score)} is {_said(before[score])} for {root} and {_said(after[score])} for {later}."
+    gain = main_difference(facts, evaluation, Pair(later, root))
+    if gain is not None and not (gain.mean > 0 and gain.excludes(0)):
+        yield f"So {later} shows no gain over {root} here, and there is none to explain."
+    else:
+        yield from _explained(evaluation, root, later, grade)
+        line = (later, *facts.lineage(later))
+        taught = [name for name in line[: line.index(root)] if facts.taught(name)]
+        if taught:
+            yield f"On the way to {later} came {listed(taught)}, taught by examples, which may hold what {root} lacked."
+        samples = facts.samples.get(evaluation.stage, {})
+        yield from _new(samples.get(root, {}), samples.get(later, {}), root, later, grade)
+    if "length" in before and "length" in after:
+        lengths = (_said(scores["length"], "length") for scores in (before, after))
+        yield f"Replies: {next(lengths)} tokens in {root}, {next(lengths)} in {later}."
+
+
+def _explained(evaluation: Evaluation, root: str, later: str, grade: str) -> Iterator[str]:
+    """How much of the later score the base reaches without training."""
+    own, score = evaluation.checkpoints[root][f"{grade}/pass@1"], evaluation.checkpoints[later][f"{grade}/pass@1"]
+    reach = _reach(evaluation, root, grade)
     if reach:
         told = ", ".join(f"{name} {_said(found)}" for name, found in reach.items())
         yield f"Untrained, {root} reaches by other ways of asking: {told}."
-    steady = {"pass@1": before[score]} | {name: item for name, item in reach.items() if not _is_pass(name)}
+    steady = {"pass@1": own} | {name: item for name, item in reach.items() if not _is_pass(name)}
     best = max(steady, key=lambda name: steady[name].mean)
-    if steady[best].mean >= after[score].mean:
+    if steady[best].mean >= score.mean:
         yield f"{root}'s {best} is no lower than {later}'s pass@1: all of that can be a mode that {root} held already."
-    elif after[score].mean > before[score].mean:
+    else:
         yield (
             f"Up to {short(steady[best].mean)} ({root}'s {best}) {later}'s pass@1 can be a mode that {root} held "
             f"already and training made the usual one; beyond that {root} was right in single samples at most."
         )
-    line = (later, *facts.lineage(later))
-    taught = [name for name in line[: line.index(root)] if facts.taught(name)] if root in line else []
-    if taught:
-        yield f"On the way to {later} came {listed(taught)}, taught by examples, which may hold what {root} lacked."
-    samples = facts.samples.get(evaluation.stage, {})
-    yield from _new(samples.get(root, {}), samples.get(later, {}), root, later, grade)
-    if "length" in before and "length" in after:
-        yield f"Replies: {_said(before['length'])} tokens in {root}, {_said(after['length'])} in {later}."
 
 
 def _reach(evaluation: Evaluation, root: str, grade: str) -> dict[str, Score]:
@@ -160,14 +172,15 @@ def _new(
         return
     found = mean_over_problems(values)
     said = _said(Score(found.mean, found.low, found.high, found.count))
+    new = f" At most this is new: more samples of {root} might solve some of them." if found.mean > 0 else ""
     yield (
         f"None of {root}'s {tries} samples solved {len(unsolved):,} of the {len(common):,} problems; on these {later} "
-        f"has pass@1 {said}. At most this is new: more samples of {root} might solve some of them."
+        f"has pass@1 {said}.{new}"
     )
 
 
-def _said(score: Score) -> str:
+def _said(score: Score, name: str = "") -> str:
     """A mean with its interval, in short."""
     if score.low is None or score.high is None:
-        return short(score.mean)
-    return f"{short(score.mean)} ({short(score.low)}–{short(score.high)})"
+        return short(score.mean, name)
+    return f"{short(score.mean, name)} ({short(score.low, name)}–{short(score.high, name)})"

@@ -9,6 +9,9 @@ from reasoning.report.table import Evaluation, Score
 FIRST_GRADES = ("strict", "lenient")
 MEASURES = ("pass@1", "greedy", "majority@", "weighted@", "beam@")
 RATES = ("tagged", "formatted", "length", "distinct")
+COUNTED_DIGITS = {"length": 1, "distinct": 2}
+"""Digits after the point, the same all down a column, of scores that count something."""
+
 MOST_DIGITS = 4
 CANT_TELL = "can't tell"
 
@@ -70,15 +73,15 @@ def spoken(name: str) -> str:
     return name.replace("/", " ")
 
 
-def share(value: float) -> str:
-    """A number of a table: three digits after the point for shares, fewer for what is larger."""
-    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+def share(value: float, name: str = "") -> str:
+    """A number of a table: three digits after the point for shares, fewer for what is larger or counts something."""
+    digits = COUNTED_DIGITS.get(name, 3 if abs(value) < 10 else 1) if abs(value) < 1000 else 0
     return with_minus(f"{value:,.{digits}f}")
 
 
-def short(value: float) -> str:
+def short(value: float, name: str = "") -> str:
     """A number of a sentence: two digits after the point for shares."""
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    digits = COUNTED_DIGITS.get(name, 2 if abs(value) < 10 else 1) if abs(value) < 1000 else 0
     return with_minus(f"{value:,.{digits}f}")
 
 
@@ -87,11 +90,11 @@ def with_minus(number: str) -> str:
     return number.lstrip("-") if not number.strip("-0.,") else number.replace("-", "−")
 
 
-def interval(score: Score) -> str:
-    """The ends of the 95 % interval, or that there is none."""
+def interval(score: Score, name: str = "") -> str:
+    """The ends of the 95 % interval of the score ``name``, or that there is none."""
     if score.low is None or score.high is None:
         return "no interval"
-    return f"{share(score.low)}{'–' if score.low >= 0 else ' to '}{share(score.high)}"
+    return f"{share(score.low, name)}{'–' if score.low >= 0 else ' to '}{share(score.high, name)}"
 
 
 def with_interval(score: Score) -> str:

@@ -41,6 +41,8 @@ def _exam(evaluation: Evaluation) -> str:
     if len(means) < 2:
         return f"{text}."
     best = max(means.values())
+    if len(means) > 2 and set(means.values()) == {best}:
+        return f"{text}; {spoken(score)} is {short(best)} for all of them."
     leaders = listed([name for name, mean in means.items() if mean == best])
     return f"{text}; the highest {spoken(score)} is {short(best)} ({leaders})."
 

@@ -13,7 +13,7 @@ from reasoning.report.content import total_sentence
 from reasoning.report.document import Cell, Grid
 from reasoning.report.facts import Facts
 from reasoning.report.replies import reply_grids
-from reasoning.report.scores import asked, compact_scores, short
+from reasoning.report.scores import COUNTED_DIGITS, asked, compact_scores, short
 from reasoning.report.sentences import sentences
 from reasoning.report.table import Evaluation, Score
 from reasoning.report.text import printable, shortened
@@ -83,7 +83,7 @@ def score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
     for name in names:
         table.add_column(_cell(_heading(name)), justify="right", overflow="fold")
     for checkpoint, scores in evaluation.checkpoints.items():
-        table.add_row(_cell(checkpoint), *(_score_cell(scores.get(name)) for name in names))
+        table.add_row(_cell(checkpoint), *(_score_cell(scores.get(name), name) for name in names))
     return table
 
 
@@ -110,13 +110,13 @@ def _heading(name: str) -> str:
     return f"{grade}/\n{measure}" if slash else measure
 
 
-def _score_cell(score: Score | None) -> Text:
+def _score_cell(score: Score | None, name: str) -> Text:
     if score is None:
         return Text("–")
     if score.low is None or score.high is None:
-        return Text(short(score.mean))
+        return Text(short(score.mean, name))
     # Rounded up: no interval looks narrower than it is, and none like nothing.
     half = max(score.mean - score.low, score.high - score.mean)
-    digits = 2 if half < 10 else 0
+    digits = COUNTED_DIGITS.get(name, 2) if half < 10 else 0
     shown = math.ceil(half * 10**digits - 1e-9) / 10**digits
-    return Text(f"{short(score.mean)}±{f'{shown:.{digits}f}'.removeprefix('0')}")
+    return Text(f"{short(score.mean, name)}±{f'{shown:.{digits}f}'.removeprefix('0')}")

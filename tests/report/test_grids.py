@@ -22,9 +22,9 @@ def test_kinds_and_prompts_stand_side_by_side_under_each_score(facts):
     assert by_kind.columns == ("checkpoint", *("chains", "cups") * 3)
     assert by_prompt.columns[1:4] == ("as asked", "direct", "think")
     zero = facts.evaluations[0].kinds["zero"]
-    assert by_kind.rows[1][1:3] == tuple(score_cell(zero[kind]["strict/pass@1"]) for kind in ("chains", "cups"))
+    assert by_kind.rows[1][1:3] == tuple(score_cell(zero[kind], "strict/pass@1") for kind in ("chains", "cups"))
     assert all(len(row) == len(grid.columns) for grid in (by_kind, by_prompt) for row in grid.rows)
-    assert by_prompt.rows[1][1] == score_cell(facts.evaluations[0].checkpoints["zero"]["strict/pass@1"])
+    assert by_prompt.rows[1][1] == score_cell(facts.evaluations[0].checkpoints["zero"], "strict/pass@1")
 
 
 def test_results_without_kinds_and_prompts_have_one_table(facts):
@@ -33,9 +33,16 @@ def test_results_without_kinds_and_prompts_have_one_table(facts):
 
 
 def test_a_cell_is_a_mean_over_its_interval_and_n_where_that_differs():
-    assert score_cell(Score(0.5, 0.25, 0.75, 8)) == Cell("0.500", "0.250–0.750")
-    assert score_cell(Score(0.5, None, None, 8), True) == Cell("0.500", "no interval, n 8")
-    assert score_cell(None) == Cell("–")
+    scores = {"a": Score(0.5, 0.25, 0.75, 8), "b": Score(0.5, None, None, 8)}
+    assert score_cell(scores, "a") == Cell("0.500", "0.250–0.750")
+    assert score_cell(scores, "b", True) == Cell("0.500", "no interval, n 8")
+    assert score_cell(scores, "c") == Cell("–")
+
+
+def test_a_column_of_lengths_has_the_same_digits_all_down():
+    lengths = [{"length": Score(mean, mean - 1, mean + 1, 8)} for mean in (9.5781, 12.125)]
+    cells = [score_cell(scores, "length") for scores in lengths]
+    assert cells == [Cell("9.6", "8.6–10.6"), Cell("12.1", "11.1–13.1")]
 
 
 def test_differences_say_where_nothing_can_be_told(facts):

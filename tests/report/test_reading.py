@@ -49,9 +49,11 @@ def test_a_vote_that_reaches_the_trained_model_leaves_nothing_to_explain(facts):
     assert "Up to" not in text
 
 
-def test_nothing_is_called_amplified_where_nothing_was_gained(facts):
-    text = told(with_scores(facts, **{"lenient_pass@1": 0.86}))
-    assert "Up to" not in text
+def test_where_no_gain_is_shown_none_is_explained(facts):
+    exam = facts.samples["exam"]
+    text = told(replace(facts, samples={"exam": {**exam, "zero": exam["base"]}}))
+    assert "So zero shows no gain over base here" in text
+    assert "Up to" not in text and "new" not in text and "Replies" in text
 
 
 def answered(number, *values):
@@ -67,7 +69,8 @@ def test_new_is_what_no_sample_of_the_base_solved(facts):
 
 def test_where_the_base_solved_everything_once_nothing_new_is_claimed(facts):
     base = {k: answered(k, 1.0, 0.0) for k in range(10)}
-    found = replace(facts, samples={"exam": {"base": base, "zero": base}})
+    zero = {k: answered(k, 1.0, 1.0) for k in range(10)}
+    found = replace(facts, samples={"exam": {"base": base, "zero": zero}})
     assert "solved by at least one of base's 2 samples, so these samples show nothing in zero" in told(found)
 
 

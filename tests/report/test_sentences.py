@@ -25,7 +25,7 @@ def test_names_are_listed_as_in_prose():
         ("knowledge_data", "wrote 30 examples."),
         ("sft2_rows", "packed 90,100 conversations of cot_data and knowledge_data into 22,000 rows"),
         ("llama_weak_kl", "learning from the teacher r1 lifted lenient pass@1 in students from "),
-        ("exam", "asked base, zero, cold, rl1, sft2 and r1 the same 60 held-out problems; the highest lenient pass@1 is "),
+        ("exam", "asked base, zero, cold, rl1, sft2 and r1 the same 60 held-out problems; the highest "),
     ],
 )  # fmt: skip
 def test_each_kind_of_stage_is_told_by_its_graph_and_numbers(facts, stage, begins):
@@ -57,6 +57,13 @@ def test_a_loss_of_accuracy_is_called_one(facts, written, tmp_path):
 def test_without_samples_means_are_told_and_the_missing_interval_is_said(facts):
     told = dict(sentences(replace(facts, samples={})))["zero"]
     assert told == "reinforcement learning alone: lenient pass@1 in exam from 0.28 to 0.85 (no paired interval)."
+
+
+def test_models_that_are_all_alike_have_no_leader(facts):
+    exam = facts.evaluations[0]
+    alike = replace(exam, checkpoints=dict.fromkeys(exam.checkpoints, exam.checkpoints["base"]))
+    told = dict(sentences(replace(facts, evaluations=(alike,))))["exam"]
+    assert told.endswith("lenient pass@1 is 0.28 for all of them.")
 
 
 def test_an_unfinished_stage_and_one_of_the_user_s_own_are_told_too(tmp_path):
