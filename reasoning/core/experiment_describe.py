@@ -1,7 +1,6 @@
 """Settings as JSON, to be hashed and recorded, and the user's source files that they lead to."""
 
 import functools
-import hashlib
 import inspect
 import json
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.experiment_references import is_user_module, module_of, name_of
+from reasoning.core.experiment_session import SESSION, digest, session_digest, source_of
 from reasoning.core.experiment_types import settings, shown, type_name
 from reasoning.core.hashes import hash_source
 
@@ -69,15 +69,17 @@ def user_sources(
     """SHA-256, by name, of the user's own source files whose classes and functions ``value`` uses.
 
     Modules of this package, of Python and of installed packages are left out: their versions are recorded instead.
-    What a module imports in its turn isn't followed. A function typed into a session counts by its own source.
+    What a module imports in its turn isn't followed. A function typed into a session counts by ``session_digest``.
     ``replace``, ``wanted`` and ``text`` as in describe: what is replaced or unwanted is not looked into.
     """
     found: dict[str, str] = {}
     for used in {id(used): used for used in _used(value, replace, wanted, outermost=True)}.values():
         named = text(used)
         for module in {getattr(used, "__module__", None), named and module_of(named)} - {None}:
-            if module == "__main__":
-                found[f"__main__.{getattr(used, '__qualname__', '')}"] = _digest(_source(used))
+            if module == SESSION:
+                name = f"{SESSION}.{getattr(used, '__qualname__', '')}"
+                # Lambdas share a name.
+                found[name] = digest(found.get(name, "") + session_digest(used))
             elif is_user_module(module):
                 found[module] = hash_source(sys.modules[module])
     return dict(sorted(found.items()))
@@ -120,19 +122,8 @@ def _unnamed(value: Any) -> str:
     columns = [position[2:] for position in code.co_positions()]
     constants = [repr(constant) for constant in code.co_consts if not inspect.iscode(constant)]
     told = [describe(defaults), columns, constants, list(code.co_names)]
-    digest = _digest(_source(value) + json.dumps(told, sort_keys=True))
-    return f"@{value.__module__}.{value.__qualname__}#{digest[:16]}"
-
-
-def _source(value: Any) -> str:
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError) as error:
-        raise InputError(f"the source of {shown(value)} can't be found; put it into a module's file") from error
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    told_apart = digest(source_of(value) + json.dumps(told, sort_keys=True))
+    return f"@{value.__module__}.{value.__qualname__}#{told_apart[:16]}"
 
 
 def _used(value: Any, replace: Replace, wanted: Wanted, outermost: bool = False) -> Iterator[object]:
