@@ -1,14 +1,41 @@
 """Turns a base language model into a reasoning model, and shows its work.
 
-``import reasoning as r`` and then::
+In a notebook or a script, ``import reasoning as r`` and then::
 
-    run = r.run(r.read("experiments/r1_zero_tiny.gin", {"zero.clip_high": 0.2}), out="runs/zero")
-    run = r.open("runs/zero")
-    run["zero"].metrics()
+    run = r.run(r.read("experiments/r1_tiny.gin", {"zero.clip_high": 0.2}), out="runs/r1_tiny")
+    run = r.open("runs/r1_tiny")                # again later: a mapping from stages to what they left
+    r.summary(run)                              # what the command "reasoning report" prints
+
+    zero = run["zero"]
+    zero.results                                # a few final numbers
+    zero.metrics()                              # a row a step, named as in TRL: reward, completions/mean_length, ...
+    zero.rollouts(step=12)                      # a pyarrow table: prompts, completions, rewards, log-probabilities
+    zero.probes()                               # the answers to the same few questions as it learnt
+    run["exam"].samples(), run["cold_data"].records()
+
+    model = zero.model()                        # with .config, .params and .tokenizer
+    model.generate(["3+4-5?"], samples=4)       # four replies to each question
+    model.vote("3+4-5?", samples=16)            # the answers of sixteen, counted
+
     r.sweep(r.read("experiments/sweeps/r1_zero_clip.gin"), out="runs/clip").table()
-    r.stages.GRPO(...)
 
-Importing this package imports nothing else; subpackages load at their first use.
+Stages are dataclasses, so a variation is ``dataclasses.replace``. A reward is a function of the form that TRL's users
+know, typed where you are::
+
+    def brief(completions, **columns):          # columns: prompts, answer, kind, truncated, chat
+        return [1 / (1 + len(text)) for text in completions]
+
+    file = r.read("experiments/r1_tiny.gin")
+    strict = r.find("rewards.accuracy.strict")  # what files call @rewards.accuracy.strict
+    mine = replace(file.part("zero"), name="mine", rewards=(strict, brief), reward_weights=(1.0, 0.1))
+    r.run(replace(file.part("run"), stages=(mine,)), out="runs/r1_tiny")["mine"].metrics()
+
+What is in that folder already (here the base) isn't computed again. A stage is known by its settings and the source of
+its functions: of a module's functions the whole file counts, of a notebook's the function and every variable and helper
+of the session that it reads. Change one, and the stage runs anew under another hash. What can't be told apart (a
+function that closes over variables, one that reads an array of the session) is refused with what to do instead.
+
+Importing this package imports nothing else; subpackages (``r.stages``, ``r.pipeline``, ...) load at their first use.
 """
 
 import importlib
@@ -81,6 +108,30 @@ def open(path: str | os.PathLike[str]) -> "RunFolder":
     return open_run(path)
 
 
+def summary(run: "RunFolder | str | os.PathLike[str]") -> None:
+    """Prints what a run has found, as ``reasoning report`` does: a sentence a stage, scores with intervals, replies.
+
+    Raises InputError where a path isn't that of a run.
+    """
+    from pathlib import Path
+
+    from reasoning.cli.progress import output
+    from reasoning.report.facts import gather
+    from reasoning.report.terminal import show
+
+    show(output(), gather(Path(run) if isinstance(run, str | os.PathLike) else run.path))
+
+
+def find(name: str) -> Any:
+    """What an experiment file calls ``@name``: a function, a class, of this package or of any importable module.
+
+    Raises InputError for a name that leads nowhere.
+    """
+    from reasoning.core.experiment_references import find as found
+
+    return found(name.removeprefix("@"))
+
+
 def __getattr__(name: str) -> Any:
     if name in _subpackages():
         return importlib.import_module(f"{__name__}.{name}")
@@ -88,7 +139,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(["open", "read", "run", "sweep", *_subpackages()])
+    return sorted(["find", "open", "read", "run", "summary", "sweep", *_subpackages()])
 
 
 def _subpackages() -> set[str]:

@@ -12,12 +12,14 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import Tokenizer
-from reasoning.generation.engine import Engine, build_engine
+from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.voting import tally
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Params
 from reasoning.models.model import Model
+from reasoning.rewards.text import said
 from reasoning.stages.exam import replies
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 
@@ -59,6 +61,29 @@ class LoadedModel:
         more than the context holds. Raises InputError for a question with characters that the tokenizer lacks, or too
         long for the model.
         """
+        return self._sample(questions, samples, temperature, max_new_tokens, seed)[0]
+
+    def vote(
+        self,
+        question: str,
+        samples: int = 16,
+        temperature: float = 1.0,
+        max_new_tokens: int | None = None,
+        seed: int = 0,
+    ) -> dict[str, int]:
+        """How often each answer was given among so many replies to a question, most first; the first is elected.
+
+        The answer is what a reply ends on, whatever its form; replies that give none, or were cut off before their
+        end, abstain. Raises what ``generate`` raises.
+        """
+        [texts], rollouts = self._sample([question], samples, temperature, max_new_tokens, seed)
+        replied = zip(texts, rollouts.truncated[0], strict=True)
+        votes = tally([None if cut else said(text, self.chat) for text, cut in replied])
+        return {answer: int(votes[answer]) for answer in sorted(votes, key=lambda answer: -votes[answer])}
+
+    def _sample(
+        self, questions: Sequence[str], samples: int, temperature: float, max_new_tokens: int | None, seed: int
+    ) -> tuple[list[list[str]], Rollouts]:
         if isinstance(questions, str) or not questions:
             raise InputError(f"generate takes a list of questions, not {questions!r:.60}; write generate([question])")
         if samples < 1 or temperature < 0:
@@ -68,7 +93,7 @@ class LoadedModel:
         limit = max(1, min(NEW_TOKENS, room)) if max_new_tokens is None else max_new_tokens
         generate, key = self._engine(samples, limit).generate, jax.random.key(seed)
         rollouts = generate(self._weights, prompts, range(len(prompts)), key, temperature)
-        return replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(self.chat.end))
+        return replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(self.chat.end)), rollouts
 
     @cached_property
     def _weights(self) -> Weights:

@@ -1,5 +1,7 @@
 """A model in a notebook answers as it does in an exam, the same each time, and says what it can't do."""
 
+from collections import Counter
+
 import jax
 import pytest
 import tiny_stages
@@ -11,6 +13,7 @@ from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat import ChatFormat
 from reasoning.pipeline.loaded_model import LoadedModel, load
+from reasoning.rewards.text import said
 from reasoning.stages.exam import ask, exam_engine
 
 QUESTIONS = [problem.question for problem in TEST.problems()]
@@ -54,6 +57,15 @@ def test_replies_are_as_long_as_the_context_allows_where_nobody_says(model: Load
     longest = max(len(model.tokenizer.encode(text.replace("\ufffd", "A"))) for text in replies)
     prompt = len(model.tokenizer.encode(ChatFormat().prompt(QUESTIONS[0])))
     assert 8 < longest <= model.config.context - prompt
+
+
+def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel):
+    [texts] = model.generate(QUESTIONS[:1], samples=12, max_new_tokens=8, seed=3)
+    votes = model.vote(QUESTIONS[0], samples=12, max_new_tokens=8, seed=3)
+    lengths = [len(model.tokenizer.encode(text.replace("\ufffd", "A"))) for text in texts]
+    given = [said(text, ChatFormat()) for text, length in zip(texts, lengths, strict=True) if length < 8]  # not cut off
+    assert votes == Counter(answer for answer in given if answer is not None)
+    assert list(votes.values()) == sorted(votes.values(), reverse=True) and len(votes) > 1
 
 
 @pytest.mark.parametrize(
