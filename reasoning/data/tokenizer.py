@@ -99,10 +99,11 @@ class Tokenizer:
         if not keep_special:
             dropped = frozenset(self.symbol_id(symbol) for symbol in self.special)
             plain = [[token for token in ids if token not in dropped] for ids in plain]
+        size = self.vocabulary_size
         for ids in plain:
-            wrong = [token for token in ids if not 0 <= token < self.vocabulary_size]
+            wrong = [token for token in ids if not 0 <= token < size]
             if wrong:
-                raise InputError(f"token id {wrong[0]} is outside the vocabulary of {self.vocabulary_size} ids")
+                raise InputError(f"token id {wrong[0]} is outside the vocabulary of {size} ids")
         return [self.processor.decode(ids) for ids in plain]
 
     def symbol_id(self, symbol: str) -> int:

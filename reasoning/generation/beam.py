@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
 from reasoning.generation.engine import Rollouts, decode_shardings, padded
-from reasoning.generation.sampler import grown
+from reasoning.generation.sampler import bounds, grown
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.model import Model
 
@@ -189,9 +189,8 @@ def search(
     """
     state = begin(model, settings, weights, prompts_PT, lengths_P)
     step = partial(advance, model, settings, weights, model.unembedding(weights))
-    limit, time = settings.max_new_tokens, prompts_PT.shape[1]
-    for bound in range(settings.cache_step, limit + settings.cache_step, settings.cache_step):
-        bound = min(bound, limit)
+    time = prompts_PT.shape[1]
+    for bound in bounds(settings.max_new_tokens, settings.cache_step):
         state = replace(state, cache=grown(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & jnp.any(now.open), step, state)
     return state.finished

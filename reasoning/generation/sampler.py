@@ -76,6 +76,15 @@ def request_keys(key: jax.Array, ids_P: jax.Array, samples: int) -> jax.Array:
     return each.reshape(-1)
 
 
+def bounds(limit: int, step: int) -> tuple[int, ...]:
+    """After how many new tokens the cache is full and grows: about every ``step``, in equal parts, and ``limit``.
+
+    Each part is a loop of its own to compile, so a short last one would cost more than it saves.
+    """
+    parts = max(1, round(limit / step))
+    return tuple(-(-limit * part // parts) for part in range(1, parts + 1))
+
+
 def grown(cache: Cache, length: int) -> Cache:
     """The cache with room for ``length`` tokens a slot."""
 
@@ -134,8 +143,7 @@ def sample(
             lengths=now.lengths + ~now.done,
         )
 
-    for bound in range(settings.cache_step, limit + settings.cache_step, settings.cache_step):
-        bound = min(bound, limit)
+    for bound in bounds(limit, settings.cache_step):
         state = replace(state, cache=grown(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & ~jnp.all(now.done), body, state)
     return Completions(state.tokens, state.log_probs, state.lengths, ~state.done)

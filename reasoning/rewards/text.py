@@ -25,6 +25,8 @@ def parse(completion: str, chat: ChatFormat) -> Reply | None:
     order, with nothing but white space between the blocks and nothing before or after; no other special symbol occurs;
     the thinking holds a letter or digit, the answer is not empty.
     """
+    if not completion.startswith(chat.think_open) or not completion.endswith(chat.answer_close):
+        return None  # Where most replies of a base model end: the rest takes longer.
     symbols = (symbol for symbol in chat.symbols() if symbol)
     if any(completion.count(symbol) != (symbol in chat.tags()) for symbol in symbols):
         return None
@@ -33,7 +35,7 @@ def parse(completion: str, chat: ChatFormat) -> Reply | None:
     if not between or not opened or middle.strip():
         return None
     if not head.startswith(chat.think_open) or not rest.endswith(chat.answer_close):
-        return None
+        return None  # Tags that overlap.
     reply = Reply(head.removeprefix(chat.think_open).strip(), rest.removesuffix(chat.answer_close).strip())
     return reply if reply.answer and any(character.isalnum() for character in reply.thinking) else None
 

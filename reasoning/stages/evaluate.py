@@ -21,9 +21,10 @@ from reasoning.generation.prompts import PromptStyle
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Answers, Exam, ask, beam_engine, exam_engine, questions_of
+from reasoning.stages.exam import Answers, Exam, Questions, ask, beam_engine, questions_of, sampling_engine
 from reasoning.stages.exam_table import Replies, from_json, rows, tables, to_json
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 
 
@@ -45,6 +46,7 @@ class Candidate:
     tokenizer: Tokenizer
     model: Model
     weights: Weights
+    questions: Mapping[str, Questions]  # by the style's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +96,8 @@ class Evaluate:
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""
         artifacts: tuple[Artifact, ...] = inputs["checkpoints"]
-        pieces = self.pieces()
-        for artifact in artifacts:
-            self.check_askable(artifact, context.mesh)
+        pieces, problems = self.pieces(), self.exam.problems.problems()
+        questions = {artifact.stage: self.questions(artifact, problems, context.mesh) for artifact in artifacts}
         (out / "parts").mkdir(exist_ok=True)
         work = [(artifact, piece) for artifact in artifacts for piece in pieces]
         candidate, tokens = None, 0
@@ -105,7 +106,7 @@ class Evaluate:
             if not file.exists():
                 if candidate is None or candidate.stage != artifact.stage:
                     candidate = None  # Two checkpoints needn't fit into memory.
-                    candidate = self.candidate(artifact, context.mesh)
+                    candidate = self.candidate(artifact, questions[artifact.stage], context.mesh)
                 answers = self.examine(candidate, piece, context)
                 tokens += int(answers.lengths.sum())
                 if jax.process_index() == 0:
@@ -115,19 +116,23 @@ class Evaluate:
             signal = context.stop(number)
             if signal is not None and number < len(work):
                 raise Interrupted(signal)
-        return self.finish(out, artifacts)
+        return self.finish(out, artifacts, problems)
 
-    def check_askable(self, artifact: Artifact, mesh: Mesh) -> None:
-        """Raises InputError where a checkpoint can't be asked: it is none, or lacks a character, a symbol, or room."""
-        model, tokenizer = model_of(artifact, mesh), tokenizer_of(artifact)
-        for style in (self.exam.style, *self.prompts):
-            questions_of(self.exam, tokenizer, model.config.context, style)
+    def questions(self, artifact: Artifact, problems: tuple[Problem, ...], mesh: Mesh) -> dict[str, Questions]:
+        """What a checkpoint will be asked, by the style's name; found for all checkpoints before any work.
 
-    def candidate(self, artifact: Artifact, mesh: Mesh) -> Candidate:
+        Raises InputError where the artifact is no checkpoint, or lacks a character, a symbol, or room.
+        """
+        context, tokenizer = model_of(artifact, mesh).config.context, tokenizer_of(artifact)
+        styles = (self.exam.style, *self.prompts)
+        return {style.name: questions_of(self.exam, tokenizer, context, style, problems) for style in styles}
+
+    def candidate(self, artifact: Artifact, questions: Mapping[str, Questions], mesh: Mesh) -> Candidate:
         """A checkpoint with its weights as decoding wants them."""
         model, tokenizer = model_of(artifact, mesh), tokenizer_of(artifact)
-        engine = exam_engine(self.exam, model, mesh, tokenizer, 1)
-        return Candidate(artifact.stage, tokenizer, model, engine.publish(params_of(artifact, model, mesh)))
+        engine = sampling_engine(self.exam, model, mesh, tokenizer, 1)
+        weights = engine.publish(params_of(artifact, model, mesh))
+        return Candidate(artifact.stage, tokenizer, model, weights, questions)
 
     def examine(self, candidate: Candidate, piece: Piece, context: Context) -> Answers:
         """One checkpoint's replies to all problems, asked in one way."""
@@ -135,15 +140,14 @@ class Evaluate:
         if piece.how == "beam":
             engine = beam_engine(exam, model, context.mesh, tokenizer, self.beam)
         else:
-            engine = exam_engine(exam, model, context.mesh, tokenizer, piece.samples)
+            engine = sampling_engine(exam, model, context.mesh, tokenizer, piece.samples)
         name = f"{self.name}/{candidate.stage}" + (f"/{piece.style.name}" if piece.style != exam.style else "")
-        questions = questions_of(exam, tokenizer, model.config.context, piece.style)
+        questions, key = candidate.questions[piece.style.name], stage_key(context.seed, name)
         temperature = exam.temperature if piece.how == "sample" else 0.0
-        return ask(exam, engine, candidate.weights, tokenizer, stage_key(context.seed, name), temperature, questions)
+        return ask(exam, engine, candidate.weights, tokenizer, key, temperature, questions)
 
-    def finish(self, out: Path, artifacts: tuple[Artifact, ...]) -> Outcome:
+    def finish(self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]) -> Outcome:
         """Writes the tables and the replies of all checkpoints, and gives the main table's means."""
-        problems = self.exam.problems.problems()
         results: dict[str, dict[str, Any]] = {"checkpoints": {}, "kinds": {}, "prompts": {}}
         lines = []
         for artifact in artifacts:

@@ -114,9 +114,18 @@ def encode_prompts(
     return prompts
 
 
-def questions_of(exam: Exam, tokenizer: Tokenizer, context: int, style: PromptStyle | None = None) -> Questions:
-    """An exam's questions in ``style`` (by default its own). Raises InputError as ``encode_prompts`` does."""
-    style, problems = style or exam.style, exam.problems.problems()
+def questions_of(
+    exam: Exam,
+    tokenizer: Tokenizer,
+    context: int,
+    style: PromptStyle | None = None,
+    problems: tuple[Problem, ...] | None = None,
+) -> Questions:
+    """An exam's questions in ``style`` (by default its own); ``problems`` are the exam's, where they are at hand.
+
+    Raises InputError as ``encode_prompts`` does.
+    """
+    style, problems = style or exam.style, problems or exam.problems.problems()
     prompts = encode_prompts(problems, exam.chat, tokenizer, exam.max_new_tokens, context, style)
     return Questions(problems, prompts, style)
 
@@ -124,6 +133,11 @@ def questions_of(exam: Exam, tokenizer: Tokenizer, context: int, style: PromptSt
 def exam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
     """The engine that samples an exam's replies. Raises InputError where the exam doesn't fit model and tokenizer."""
     questions_of(exam, tokenizer, model.config.context)
+    return sampling_engine(exam, model, mesh, tokenizer, samples)
+
+
+def sampling_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
+    """The engine that samples an exam's replies, for questions that are known to fit."""
     end_id = tokenizer.symbol_id(exam.chat.end)
     return build_engine(model, mesh, SamplerSettings(samples, exam.max_new_tokens, end_id))
 
@@ -139,7 +153,7 @@ def beam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, beam
         found = search(weights, prompts).rollouts
         return Rollouts(*(getattr(found, name)[:, :1] for name in Rollouts.names()))
 
-    return Engine(exam_engine(exam, model, mesh, tokenizer, 1).publish, best)
+    return Engine(sampling_engine(exam, model, mesh, tokenizer, 1).publish, best)
 
 
 def ask(
