@@ -25,23 +25,29 @@ from reasoning.planning.programs import (
 )
 from reasoning.planning.shapes import arrays_pairing
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
-from reasoning.training.losses import policy, supervised
+from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
 from reasoning.training.step import LossFunction
 
 MIB = 2**20
 VOCABULARY, WIDTH, LAYERS, LENGTH = 151_936, 896, 24, 1024
 OPTIMIZER = AdamW(1e-5).build(10)
+TEACHER_WIDTH = 1536
 
 
 def decoder(layers: int) -> ModelConfig:
     """Qwen2.5-0.5B, or fewer layers of it."""
+    return qwen(WIDTH, layers, heads=14, mlp=4864)
+
+
+def qwen(width: int, layers: int, heads: int, mlp: int) -> ModelConfig:
+    """A model of the Qwen2.5 family that ties its embeddings."""
     return ModelConfig(
         vocabulary=VOCABULARY,
-        width=WIDTH,
-        heads=14,
+        width=width,
+        heads=heads,
         kv_heads=2,
-        mlp=4864,
+        mlp=mlp,
         stacks=(Stack(layers),),
         context=LENGTH,
         qkv_bias=True,
@@ -63,14 +69,24 @@ class Case:
     rows: int
     microbatches: int
     temporaries: int
+    teacher: ModelConfig | None = None
 
 
+def kl(student: Model) -> LossFunction:
+    """Reverse KL to Qwen2.5-1.5B, and a share of cross-entropy."""
+    return distill(build_model(TEACHER, student.mesh), student, kind="reverse", cross_entropy_coefficient=0.1)
+
+
+TEACHER = qwen(TEACHER_WIDTH, 28, heads=12, mlp=8960)
 grpo = partial(policy, clip_low=0.2, clip_high=0.28, kl_coefficient=0.001, temperature=0.9)
 sampled = partial(policy_batch_shapes, old=True, reference=True)
 CASES = {
     "sft, fsdp 16": Case("v5e:4x4", MeshShape(data=1, fsdp=16), supervised, token_batch_shapes, 16, 1, 1130 * MIB),
     "grpo, data 4, fsdp 4": Case("v5e:4x4", MeshShape(data=4, fsdp=4), grpo, sampled, 32, 2, 3900 * MIB),
     "grpo, fsdp 4, tensor 2": Case("v5e:2x4", MeshShape(data=1, fsdp=4, tensor=2), grpo, sampled, 16, 2, 1800 * MIB),
+    "kl, data 2, fsdp 4, tensor 2": Case(
+        "v5e:4x4", MeshShape(data=2, fsdp=4, tensor=2), kl, token_batch_shapes, 32, 2, 2700 * MIB, TEACHER
+    ),
 }
 
 
@@ -114,21 +130,24 @@ def planned(request: pytest.FixtureRequest) -> Planned:
     mesh = build_mesh(case.mesh, topology_devices(case.topology))
     model = build_model(decoder(LAYERS), mesh)
     batch = case.batch(mesh, case.rows, LENGTH)
-    compiled = compile_step(model, mesh, case.loss(model), OPTIMIZER, batch, case.microbatches)
+    teacher = None if case.teacher is None else build_model(case.teacher, mesh)
+    compiled = compile_step(model, mesh, case.loss(model), OPTIMIZER, batch, case.microbatches, teacher)
     return Planned(case, model, compiled.as_text(), compiled.memory_analysis())
 
 
 def logits_in(text: str, vocabulary: int, tokens: int) -> list[str]:
-    return arrays_pairing(text, vocabulary, tokens, weights=[(WIDTH, vocabulary)])
+    return arrays_pairing(text, vocabulary, tokens, weights=[(WIDTH, vocabulary), (TEACHER_WIDTH, vocabulary)])
 
 
 def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(planned: Planned):
     assert logits_in(planned.text, planned.vocabulary, planned.tokens) == []
 
 
-def test_arguments_are_a_device_share_of_the_state(planned: Planned):
+def test_arguments_are_a_device_share_of_the_state_and_of_the_teacher(planned: Planned):
     state = 3 * 4 * parameter_count(planned.model)  # parameters and two moments, four bytes each
-    assert state / planned.shards <= planned.memory.argument_size_in_bytes <= 1.12 * state / planned.shards
+    teacher = 0 if planned.case.teacher is None else 4 * parameter_count(build_model(planned.case.teacher))
+    share = (state + teacher) / planned.shards
+    assert share <= planned.memory.argument_size_in_bytes <= 1.12 * share
 
 
 def test_the_state_is_updated_in_place(planned: Planned):
@@ -145,11 +164,17 @@ def test_layers_are_gathered_one_at_a_time_and_no_stack_outside_its_loop(planned
     shapes = exchanged(planned.text, "all-gather")
     layer = {WIDTH, planned.model.config.mlp // planned.case.mesh.tensor}
     assert any(set(shape) - {1} == layer for shape in shapes)
-    assert [shape for shape in shapes if any(size % LAYERS == 0 for size in shape)] == []
+    configs = [planned.model.config, *([planned.case.teacher] if planned.case.teacher is not None else [])]
+    # A width, or a device's share of it, may be a multiple of the number of layers too.
+    widths = {part for config in configs for part in (config.width, config.width // planned.case.mesh.fsdp)}
+    widths |= {config.mlp // planned.case.mesh.tensor for config in configs}
+    others = [(shape, size) for shape in shapes for size in set(shape) - widths]
+    assert [(shape, size) for shape, size in others if any(size % config.layers == 0 for config in configs)] == []
 
 
-def test_the_model_has_the_size_of_qwen2_5_0_5b():
+def test_the_models_have_the_sizes_of_qwen2_5():
     assert parameter_count(build_model(decoder(LAYERS))) == 494_032_768
+    assert parameter_count(build_model(TEACHER)) == 1_543_714_304
 
 
 def naive(model: Model) -> LossFunction:
