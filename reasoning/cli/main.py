@@ -39,6 +39,7 @@ COMMANDS = {
     "show": Command(
         "reasoning.cli.show", "read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"
     ),
+    "ask": Command("reasoning.cli.ask", "put a question to a stage's model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
     "doctor": Command("reasoning.cli.doctor_command", "check this machine and its libraries"),
 }
 

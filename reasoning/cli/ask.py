@@ -1,0 +1,116 @@
+"""``reasoning ask``: put a question to a stage's model, once, or often enough for a vote."""
+
+import argparse
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reasoning.cli.progress import output
+from reasoning.core.errors import InputError
+from reasoning.pipeline.ask import STYLES, Asked, Reply, Vote, count_votes, find_model, sample, search, style_named
+from reasoning.pipeline.devices import use_compile_cache
+from reasoning.report.text import printable, shortened
+
+SHOWN_CHARACTERS = 400
+
+EPILOG = """\
+examples:
+  reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?"                  its likeliest reply
+  reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?" --vote 16        sixteen samples, and what most of them say
+  reasoning ask runs/r1_tiny/base "3+4-5+1-8+2?" --vote 16 --style think
+  reasoning ask runs/r1_tiny/rl1 "3+4-5+1-8+2?" --greedy --vote 16 --beam 4
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the replies and returns the exit status."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.temperature is not None and chosen.vote is None:
+        raise InputError("--temperature is for samples; add --vote N")
+    if chosen.max_new_tokens is not None and chosen.max_new_tokens < 1:
+        raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
+    use_compile_cache()
+    model, console = find_model(chosen.stage), output()
+    asked = Asked(chosen.question, style_named(chosen.style, model.chat), chosen.max_new_tokens or 0)
+    if chosen.greedy or (chosen.vote is None and chosen.beam is None):
+        show_reply(console, sample(model, asked, 1, 0.0, 0)[0])
+    if chosen.vote is not None:
+        temperature = 1.0 if chosen.temperature is None else chosen.temperature
+        show_vote(console, count_votes(sample(model, asked, chosen.vote, temperature, chosen.seed)))
+    if chosen.beam is not None:
+        show_search(console, search(model, asked, chosen.beam), chosen.beam)
+    return 0
+
+
+def show_reply(console: Console, reply: Reply) -> None:
+    """Prints one reply in full, and its answer."""
+    console.print(_cell(reply.text), soft_wrap=True)
+    cut = ", cut off" if reply.truncated else ""
+    console.print(_cell(f"answer: {_answer(reply.answer)} ({reply.length} tokens{cut})", "bold"), soft_wrap=True)
+
+
+def show_vote(console: Console, vote: Vote) -> None:
+    """Prints one row an answer, and what votes and weights elect."""
+    samples = sum(ballot.votes for ballot in vote.ballots)
+    table = _table(f"{samples} samples", "answer", "votes", "weight", "first reply with this answer")
+    for ballot in vote.ballots:
+        weight = "–" if ballot.answer is None else f"{ballot.weight:.1%}"
+        table.add_row(*map(_cell, (_answer(ballot.answer), str(ballot.votes), weight, _shown(ballot.example))))
+    console.print(table)
+    console.print(_cell(f"majority: {_answer(vote.majority)}", "bold"), soft_wrap=True)
+    console.print(_cell(f"weighted by probability: {_answer(vote.weighted)}", "bold"), soft_wrap=True)
+
+
+def show_search(console: Console, found: Sequence[tuple[Reply, float]], beams: int) -> None:
+    """Prints one row a completion, best first."""
+    table = _table(f"beam search with {beams}", "score", "answer", "reply")
+    for reply, score in found:
+        table.add_row(*map(_cell, (f"{score:.3f}", _answer(reply.answer), _shown(reply))))
+    console.print(table)
+    console.print(_cell(f"best: {_answer(found[0][0].answer)}", "bold"), soft_wrap=True)
+
+
+def _answer(answer: str | None) -> str:
+    return "none" if answer is None else answer
+
+
+def _shown(reply: Reply) -> str:
+    return shortened(reply.text, SHOWN_CHARACTERS) + (" (cut off)" if reply.truncated else "")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=_cell(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(_cell(column), overflow="fold")
+    return table
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """Text as it is: rich reads no markup in a Text, and nothing that a terminal acts on is left."""
+    return Text(printable(text), style=style)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reasoning ask",
+        description="Asks a trained model one question. Without --vote and --beam it gives its likeliest reply.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", metavar="RUN/STAGE", help="the --out of a run and the name of a stage that trained")
+    parser.add_argument("question", help="the question as the model's training problems put it")
+    parser.add_argument("--vote", type=int, metavar="N", help="sample N replies and count their answers")
+    parser.add_argument("--beam", type=int, metavar="K", help="search with K beams and show what it finds")
+    parser.add_argument("--greedy", action="store_true", help="the likeliest reply too, beside --vote or --beam")
+    parser.add_argument(
+        "--style", choices=STYLES, default="plain", help="make the reply begin with thinking, or with the answer"
+    )
+    parser.add_argument("--temperature", type=float, metavar="T", help="of the samples of --vote (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="other samples for another S (default: 0)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, metavar="N", help="length of a reply at most (default: 256, or the context)"
+    )
+    return parser
