@@ -1,0 +1,106 @@
+"""The notebooks run from their first cell to their last on a finished run, and notebooks' own functions are stages'."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import nbformat
+import pytest
+from miniature import EXPERIMENT, ROOT, learning_stages
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from reasoning.pipeline.folder import open_run
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+LAYER = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_in_git_has_no_outputs_and_imports_nothing_else_of_ours(path: Path):
+    notebook = nbformat.read(path, 4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert cells and all(cell.outputs == [] and cell.execution_count is None for cell in cells)
+    text = "\n".join(cell.source for cell in cells)
+    imported = re.findall(r"^\s*(?:import|from)\s+(\w[\w.]*)", text, re.MULTILINE)
+    assert set(imported) <= {"os", "matplotlib.pyplot", "reasoning"} and "import reasoning as r" in text
+    assert len([cell for cell in notebook.cells if cell.cell_type == "markdown"]) > 5
+
+
+def run_notebook(path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+    """Executes a notebook on a run as Jupyter would, in its own folder."""
+    for name, value in {**LAYER, "RUN": str(run)}.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(path, 4)
+    where = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+    return notebook
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_on_a_finished_run_without_an_error_or_a_warning(
+    path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+):
+    notebook = run_notebook(path, reference, monkeypatch)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    complaints = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert complaints == []
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    asked = open_run(reference)["exam"].samples()[0]
+    assert f"{asked['question']}   right answer: {asked['answer']}" in printed
+    assert all(f"{stage} " in printed for stage in learning_stages())
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+
+
+@pytest.mark.slow
+def test_a_notebook_on_a_folder_without_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(CellExecutionError, match="is not a run's folder"):
+        run_notebook(NOTEBOOKS[0], tmp_path, monkeypatch)
+
+
+SCRIPT = """
+from dataclasses import replace
+import sys
+import reasoning as r
+
+def brief(completions, **columns):
+    return [WEIGHT / (1 + len(text)) for text in completions]
+
+file = r.read(sys.argv[1])
+lenient = r.find("rewards.accuracy.lenient")
+mine = replace(file.part("zero"), name="brief", rewards=(lenient, brief), reward_weights=(1.0, 1.0), steps=2)
+for WEIGHT in map(float, sys.argv[3:]):
+    run = r.run(replace(file.part("run"), stages=(mine,)), out=sys.argv[2])
+    print("hash", run["brief"].hash, run["brief"].metrics()[-1]["rewards/brief/mean"])
+"""
+
+
+@pytest.mark.slow
+def test_a_function_of_a_session_is_a_reward_and_another_value_that_it_reads_is_another_stage(
+    reference: Path, tmp_path: Path
+):
+    shutil.copytree(reference, tmp_path / "out")
+    (tmp_path / "session.py").write_text(SCRIPT)
+
+    def run(*weights: str) -> list[str]:
+        command = [sys.executable, str(tmp_path / "session.py"), str(EXPERIMENT), str(tmp_path / "out"), *weights]
+        done = subprocess.run(command, env={**os.environ, **LAYER}, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if line.startswith(("hash", "base:", "brief:"))]
+
+    begun = run("1.0")
+    assert begun[0] == "base: already finished" and begun[1] == "brief: starts" and len(begun) == 4
+    same, other = run("1.0", "2.0")[1:3], run("2.0")[1:]
+    assert same == ["brief: already finished", begun[-1]]
+    assert other[0] == "brief: already finished" and other[-1] != begun[-1]
