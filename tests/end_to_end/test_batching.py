@@ -25,6 +25,8 @@ from reasoning.training.rollouts import assemble, every_group
 from reasoning.training.state import TrainState
 from reasoning.training.step import gradients
 
+pytestmark = pytest.mark.slow
+
 CONTEXT, NEW, GROUP = 80, three_steps.NEW, three_steps.GROUP
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),), context=CONTEXT))
 PARAMS = jax.jit(MODEL.init)(jax.random.key(0))

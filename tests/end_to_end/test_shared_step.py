@@ -12,6 +12,9 @@ from reasoning.core.artifact import Artifact
 from reasoning.training.optimizers import AdamW
 
 
+pytestmark = pytest.mark.slow
+
+
 def also_early(completions: list[str], truncated: list[bool], **columns: object) -> list[float]:
     """A reward of its own, so that the stages differ where those of a run do."""
     return early_end(completions, truncated, **columns)

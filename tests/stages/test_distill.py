@@ -140,6 +140,7 @@ def test_microbatches_change_no_loss(base: Artifact, student: Artifact, examples
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_interrupted_distillation_goes_on_to_the_same_bits(
     base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path
 ):

@@ -63,3 +63,8 @@ def test_settings_are_state_so_that_stages_share_one_compiled_step():
         state = optimizer.init(params)
         texts.append(jax.jit(optimizer.update).lower(params, state, params).as_text())
     assert texts[0] == texts[1]
+
+
+def test_all_transformations_have_the_very_same_update_by_which_stages_find_their_step():
+    one, other = AdamW(0.1, warmup=3).build(10), AdamW(0.2, decay_share=0.5).build(99)
+    assert one.update is other.update and one.init is not other.init
