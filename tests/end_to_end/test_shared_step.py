@@ -11,7 +11,6 @@ from tiny_stages import BASE, CORPUS, early_end, quiz, reinforce, work
 from reasoning.core.artifact import Artifact
 from reasoning.training.optimizers import AdamW
 
-
 pytestmark = pytest.mark.slow
 
 
