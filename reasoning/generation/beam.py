@@ -196,6 +196,17 @@ def search(
     return state.finished
 
 
+def search_program(model: Model, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
+    """The jitted ``search(weights, prompts, lengths) -> Completed`` on ``mesh``, devices of a topology included."""
+    # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
+    split = meshes.rows(mesh)
+    return jax.jit(
+        partial(search, model, settings),
+        in_shardings=(decode_shardings(model, mesh), split, split),
+        out_shardings=split,
+    )
+
+
 @lru_cache(32)
 def build_beam(model: Model, mesh: Mesh, settings: BeamSettings) -> Callable[[Weights, Sequence[Sequence[int]]], Beams]:
     """The function from an engine's published weights and this process's prompts to each prompt's best completions.
@@ -203,13 +214,7 @@ def build_beam(model: Model, mesh: Mesh, settings: BeamSettings) -> Callable[[We
     One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
-    # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
-    split = meshes.rows(mesh)
-    run: Callable[..., Completed] = jax.jit(
-        partial(search, model, settings),
-        in_shardings=(decode_shardings(model, mesh), split, split),
-        out_shardings=split,
-    )
+    run: Callable[..., Completed] = search_program(model, mesh, settings)
     multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
 
     def generate(weights: Weights, prompts: Sequence[Sequence[int]]) -> Beams:
