@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from reasoning.data.chat import ChatFormat
+from reasoning.rewards import text
 from reasoning.rewards.text import cut_off, parse, says
 
 
@@ -61,10 +62,7 @@ def answered(
     For questions that need no thinking. A completion cut off by the length limit is never right.
     """
     tags = chat or ChatFormat()
-    rewards: list[float] = []
-    for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True):
-        thinking, opened, rest = completion.rpartition(tags.answer_open)
-        whole = not thinking.strip() or parse(completion, tags) is not None
-        right = rest.removesuffix(tags.answer_close).strip() == expected.strip()
-        rewards.append(float(bool(opened) and whole and right and rest.endswith(tags.answer_close) and not cut))
-    return rewards
+    return [
+        float(not cut and text.answered(completion, tags) == expected.strip())
+        for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
+    ]
