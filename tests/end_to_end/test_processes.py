@@ -4,6 +4,7 @@ import math
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from miniature import (
     Miniature,
@@ -23,6 +24,7 @@ from miniature import (
 from reasoning.core.artifact import Artifact
 from reasoning.core.files import read_json
 from reasoning.pipeline.folder import open_run
+from reasoning.pipeline.results import StageResults
 
 pytestmark = pytest.mark.slow
 
@@ -86,23 +88,39 @@ def test_two_processes_of_four_devices_finish_the_run_and_the_same_command_then_
     assert not list(miniature.out.rglob("*.partial*"))
     for artifact in run.artifacts():
         check_numbers(artifact)
+    check_rollouts(run["zero"])
     samples = run["exam"].samples()
     problems = {(row["checkpoint"], row["problem"]) for row in samples}
-    assert len(problems) == len(samples) == 3 * 8
+    assert len(problems) == len(samples) == len(graph()["exam"].parents["checkpoints"]) * 8
     assert run["zero"].record()["environments"][-1]["device"]["processes"] == 2
     keep_cache(miniature.cache)
 
     before = {path: path.stat().st_mtime_ns for path in (miniature.out / "artifacts").rglob("*")}
     printed, _ = miniature.complete("run.cpu_devices=8", **command)
-    assert printed.count("already finished") == 6 and "starts" not in printed
+    assert printed.count("already finished") == len(graph()) and "starts" not in printed
     assert {path: path.stat().st_mtime_ns for path in (miniature.out / "artifacts").rglob("*")} == before
+
+
+def check_rollouts(stage: StageResults) -> None:
+    """The files hold the completions of both processes, in the order of the batch, with all that was made of them."""
+    for row in stage.metrics():
+        table = stage.rollouts(row["step"])
+        groups, samples = (np.array(table[name]) for name in ("group", "sample"))
+        assert list(groups) == sorted(groups) and set(groups) == set(range(len(groups) // (samples.max() + 1)))
+        assert all(len(set(np.array(table["prompt"])[groups == group])) == 1 for group in set(groups))
+        lengths, rewards = np.array(table["length"]), np.array(table["reward"])
+        assert row["tokens"] == lengths.sum() == sum(map(len, table["sampler_log_probs"].to_pylist()))
+        assert math.isclose(row["reward"], rewards.mean(), abs_tol=1e-6)
+        centred = rewards - np.array([rewards[groups == group].mean() for group in groups])
+        assert (np.sign(np.array(table["advantage"])) == np.sign(np.round(centred, 6))).all()
 
 
 def check_numbers(artifact: Artifact) -> None:
     """Every number of a stage is finite, and process 0 alone has written each of its steps once."""
     rows = artifact.metrics()
     assert [row["step"] for row in rows] == list(range(1, learning_stages().get(artifact.stage, 0) + 1))
-    tables = [artifact.results, *rows]
+    # A reward that applies to none of a step's problems has no mean.
+    tables = [artifact.results, *({name: row[name] for name in row if not name.startswith("rewards/")} for row in rows)]
     if artifact.kind == "results":
         scores = read_json(artifact.path / "results.json")["checkpoints"]
         tables += [interval for table in scores.values() for interval in table.values()]
