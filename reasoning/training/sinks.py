@@ -23,6 +23,9 @@ PROJECT = "reasoning"
 
 ID_DIGITS = 16
 
+LOGIN_SECONDS = 60
+"""How long Weights & Biases may ask on a terminal for a key that it lacks; then the run goes on without it."""
+
 
 class Sink(Protocol):
     """A place that takes the metrics of one stage, step by step."""
@@ -190,6 +193,6 @@ def _wandb(labels: Labels) -> Sink:
         resume="allow",
         dir=str(labels.out),
         config={"stage": labels.stage, "hash": labels.hash},
-        settings=wandb.Settings(console="off", quiet=True),
+        settings=wandb.Settings(console="off", quiet=True, login_timeout=LOGIN_SECONDS),
     )
     return Wandb(run)

@@ -56,8 +56,9 @@ def test_a_stage_with_a_seed_of_its_own_does_not_depend_on_the_runs(kit):
     assert known(unset)["corpus"].hash != known(unset, seed=1)["corpus"].hash
 
 
-def test_checkpoint_settings_of_the_run_change_nothing(kit):
-    assert hashes(kit.chain()) == hashes(kit.chain(checkpoint_every=3, keep=9, keep_every=2))
+def test_checkpoint_settings_of_the_run_and_where_metrics_go_change_nothing(kit):
+    other = kit.chain(checkpoint_every=3, keep=9, keep_every=2, log_to=("tensorboard",))
+    assert hashes(kit.chain()) == hashes(other)
 
 
 def test_a_name_counts_because_randomness_comes_from_it(kit):

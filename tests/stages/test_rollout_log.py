@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_stages import NEW_TOKENS, TRAIN, Surroundings, early_end, reinforce, work
+from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.generation.engine import Rollouts
+from reasoning.stages import OnPolicyDistill
 from reasoning.stages.rollout_log import Judged, of_completions, rollout_table, to_the_bit
 from reasoning.stages.saved import tokenizer_of
 from reasoning.tasks.problems import Problem
@@ -109,6 +110,17 @@ def test_they_are_kept_as_often_as_asked_and_change_nothing(made: Artifact, base
     assert list(rollout_files(every[2].path)) == [2]
     assert every[0].hash == every[2].hash == made.hash
     assert every[0].metrics() == made.metrics()
+
+
+def test_on_policy_distillation_keeps_what_the_student_said(base: Artifact, tmp_path: Path):
+    sizes = {"steps": 2, "prompts": 4, "group": 2, "max_new_tokens": NEW_TOKENS, "rollouts_every": 2}
+    stage = OnPolicyDistill(name="own", start=BASE, teacher=BASE, problems=TRAIN, optimizer=OPTIMIZER, **sizes)
+    made = work(stage, tmp_path, {"start": base, "teacher": base})
+    assert list(rollout_files(made.path)) == [2]
+    table = pq.read_table(rollouts_file(made.path, 2))
+    assert table.column_names == [name for name in COLUMNS if not name.startswith("rewards/")]
+    assert table["reward"].null_count == table["advantage"].null_count == 8
+    assert made.metrics()[1]["tokens"] == sum(table["length"].to_pylist())
 
 
 def test_a_stage_without_rewards_has_nulls_where_it_judges_nothing():
