@@ -34,7 +34,11 @@ COMMANDS = {
         "run an experiment file, or go on where it was cut off",
         "experiments/r1_tiny.gin zero.clip_high=0.2",
     ),
-    "sweep": Command("reasoning.cli.sweep", "run an experiment with settings changed, over seeds, and compare"),
+    "sweep": Command(
+        "reasoning.cli.sweep",
+        "run an experiment with settings changed, over seeds, and compare",
+        "experiments/sweeps/r1_zero_clip.gin",
+    ),
     "report": Command("reasoning.cli.report_command", "show what a run has found so far", "runs/r1_tiny"),
     "show": Command(
         "reasoning.cli.show", "read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"
@@ -52,8 +56,9 @@ Turns a base language model into a reasoning model, and shows its work. Begin wi
 
 It trains a tiny model through the whole DeepSeek-R1 workflow on two CPU cores, in minutes, and ends with a table. Stop
 it whenever you like: the same command goes on, and ends with the same bits. What comes out lies in runs/r1_tiny: report
-shows the numbers, show the samples behind them. An experiment file names stages (base, zero, exam, …) and their
-settings; change one behind the file's name, as in zero.clip_high=0.2, and only what depends on it is computed anew.
+shows the numbers, show the samples behind them, and ask puts your own questions to its models. An experiment file names
+stages (base, zero, exam, …) and their settings; change one behind the file's name, as in zero.clip_high=0.2, and only
+what depends on it is computed anew.
 
 commands ('reasoning COMMAND --help' says more):
 """

@@ -50,6 +50,11 @@ class StageResults:
         """The small table of final numbers."""
         return self.artifact.results
 
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the saved parameters; there only if ``kind`` is ``checkpoint``. See ``model``."""
+        return self.artifact.checkpoint
+
     def record(self) -> dict[str, Any]:
         """All of ``artifact.json``: parents, resolved settings, seed, mesh, device, code and library versions."""
         return self.artifact.record()

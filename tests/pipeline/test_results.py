@@ -27,6 +27,7 @@ def results(folder: Path, **changes: object) -> StageResults:
 def test_it_tells_what_the_artifact_tells(tmp_path: Path):
     stage = results(tmp_path)
     assert (stage.path, stage.kind, stage.stage, stage.hash) == (tmp_path, "results", "zero", "0" * 64)
+    assert stage.checkpoint == tmp_path / "checkpoint"
     assert stage.results == {"tokens": 7} and stage.record()["settings"] == {"steps": 2}
     assert stage.metrics() == stage.samples() == stage.probes() == [] and stage.steps() == ()
 
