@@ -42,8 +42,8 @@ environment: $(INSTALLED)  ## Build .venv from the hashed requirements (ENVIRONM
 tpu-aot: $(INSTALLED)  ## Add libtpu, so that programs can be compiled for TPUs on this machine.
 	$(PIP) --require-hashes -r requirements/tpu-aot.txt
 
-r1: $(INSTALLED)  ## Teach a tiny model to reason on this machine, from nothing.
-	$(VENV)/bin/python -m reasoning run experiments/r1_zero_tiny.gin --out runs/r1_zero_tiny
+r1: $(INSTALLED)  ## Take a tiny model through the whole R1 workflow on this machine, from nothing.
+	$(VENV)/bin/python -m reasoning run experiments/r1_tiny.gin --out runs/r1_tiny
 
 # Compiled programs stay where the tests that compare runs of the same file look for them.
 r1-miniature: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache/miniature
