@@ -34,7 +34,9 @@ PURPOSES = {
     "tpu": "runs on TPUs; libtpu alone compiles for TPUs ahead of time",
     "hf": "Hugging Face checkpoints and tokenizers, in and out",
     "tasks": "the procedural tasks of reasoning-gym",
+    "tensorboard": "curves in TensorBoard (run.log_to)",
     "wandb": "metrics to Weights & Biases",
+    "notebooks": "the notebooks' kernel and plots",
     "dev": "tests and lint",
 }
 

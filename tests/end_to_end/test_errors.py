@@ -39,7 +39,7 @@ def complaint(project: Project, capfd: pytest.CaptureFixture, more: Sequence[str
 
 def check_form(printed: str) -> None:
     lines = [line for line in printed.splitlines() if not line.startswith(("warning: ", "  "))]
-    notes = [line for line in lines if re.fullmatch(r"stage \w+ stopped; its folder \S+ stays, and .*", line)]
+    notes = [line for line in lines if re.fullmatch(r"stage \w+ stopped; its folder \S+ stays: .*", line)]
     assert len(lines) - len(notes) == 1 and len(notes) <= 1, printed
     assert lines[0].startswith("error: ") and "Traceback" not in printed, printed
 
