@@ -100,11 +100,12 @@ def a_part_is_there(folder: Path) -> bool:
     return any((folder / "parts").glob("*.json"))
 
 
+# In the order in which the stages run.
 PLACES = {
     "zero": steps_are_recorded,
     "cot_data": a_part_is_there,
-    "llama_weak_kl": steps_are_recorded,
     "exam": a_part_is_there,
+    "llama_weak_kl": steps_are_recorded,
 }
 
 
