@@ -31,12 +31,15 @@ def program() -> StepProgram:
 
 
 def test_stages_of_other_rates_and_lengths_share_one_step_and_other_losses_do_not():
-    built = program()
+    # Not the module's model: only the models that were used last are remembered, and other tests build some too.
+    model = build_model(CONFIG, MESH)
+    built = build_step(model, MESH, supervised(model), OPTIMIZER, 2)
     other = AdamW(3e-3, warmup=4, decay_share=0.5, weight_decay=0.1, clip_norm=0.3).build(99)
-    assert build_step(build_model(CONFIG, MESH), MESH, supervised(MODEL), other, 2) is built
-    assert build_step(MODEL, MESH, supervised(MODEL), other, 1).step is not built.step
-    loss_fn = policy(MODEL, clip_low=0.1, clip_high=0.1, kl_coefficient=0.0, temperature=1.0)
-    assert build_step(MODEL, MESH, loss_fn, other, 2).step is not built.step
+    again = build_model(CONFIG, MESH)
+    assert build_step(again, MESH, supervised(again), other, 2) is built
+    assert build_step(model, MESH, supervised(model), other, 1).step is not built.step
+    loss_fn = policy(model, clip_low=0.1, clip_high=0.1, kl_coefficient=0.0, temperature=1.0)
+    assert build_step(model, MESH, loss_fn, other, 2).step is not built.step
 
 
 def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_schedule():
