@@ -148,6 +148,7 @@ def test_a_search_with_few_beams_follows_the_rules(penalty: float, early: Early,
         check(found, number, by_the_rules(follow, vocabulary, beams, limit, penalty, early))
 
 
+@pytest.mark.slow
 def test_the_log_probs_are_those_of_the_tokens():
     vocabulary, limit = 6, 4
     found = beams_of(BeamSettings(3, limit, END), vocabulary)
@@ -162,6 +163,7 @@ def test_the_log_probs_are_those_of_the_tokens():
             np.testing.assert_allclose(values[:length], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early", [False, True])
 def test_one_beam_is_greedy(early: bool):
     settings = SamplerSettings(1, 8, END)

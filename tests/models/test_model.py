@@ -51,6 +51,7 @@ def test_a_qwen_sized_config_is_counted_without_allocating():
     assert parameter_count(build_model(config)) == 494_032_768  # the published size of Qwen2.5-0.5B
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY, PLAIN])
 def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: ModelConfig):
     model = build_model(config)
