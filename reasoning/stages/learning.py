@@ -18,7 +18,7 @@ from reasoning.models.decoder import Params
 from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Answers, Exam, ask, exam_engine
+from reasoning.stages.exam import Answers, Exam, ask, questions_of, sampling_engine
 from reasoning.stages.saved import save
 from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
@@ -150,12 +150,13 @@ def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[Tr
     exam = learner.probe
     if exam is None:
         return lambda state, step: {}
-    followed = exam.problems.problems()[:PROBED]
-    engine = exam_engine(exam, learner.model, context.mesh, learner.tokenizer, exam.samples)
+    questions = questions_of(exam, learner.tokenizer, learner.model.config.context)
+    followed = questions.problems[:PROBED]
+    engine = sampling_engine(exam, learner.model, context.mesh, learner.tokenizer, exam.samples)
     key = stage_key(context.seed, f"{learner.name}/probe")
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
-        answers = ask(exam, engine, engine.publish(state.params), learner.tokenizer, key, exam.temperature)
+        answers = ask(exam, engine, engine.publish(state.params), learner.tokenizer, key, exam.temperature, questions)
         log.probe(step, (probed(number, problem, answers) for number, problem in enumerate(followed)))
         means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}
