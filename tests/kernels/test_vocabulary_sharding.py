@@ -146,8 +146,9 @@ def test_padded_columns_do_not_leak_into_a_divergence_of_very_negative_logits(ki
     expected = divergence_and_gradients(*arrays, sharding=None, kind=kind)
     found = divergence_and_gradients(*arrays, sharding=VocabularySharding(mesh_of({"tensor": 8})), kind=kind)
     assert np.asarray(expected[0]).max() > 0.5
+    # Logits near -180 carry rounding of 1e-5 each into gradients that cancel; a leak of a padded 0 would be of order 1.
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-3)
 
 
 def divergence_text(sizes, width, vocabulary, length) -> str:
