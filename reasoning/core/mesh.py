@@ -15,7 +15,7 @@ from reasoning.core.ranges import Range
 AxisSize = Annotated[int, Range(minimum=-1)]
 
 RULES: dict[str, tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
+    "batch": ("data", "fsdp", "expert"),
     "time": ("context",),
     "embed": ("fsdp",),
     "vocabulary": ("tensor",),

@@ -38,7 +38,7 @@ class VocabularySharding:
     """
 
     mesh: Mesh
-    token_axes: tuple[Axes, Axes] = (("data", "fsdp"), "context")
+    token_axes: tuple[Axes, Axes] = (("data", "fsdp", "expert"), "context")
     vocabulary_axis: str | None = "tensor"
     embed_axis: str | None = "fsdp"
 

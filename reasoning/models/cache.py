@@ -1,6 +1,6 @@
 """Decoding with a key/value cache that is passed in and returned; the first axis of every leaf is the slot.
 
-Shapes: B slots, T new tokens, S cache length, D model width, K key/value heads, C head size.
+Shapes: B slots, T new tokens, S cache length, D model width, K key/value heads, C channels.
 """
 
 from typing import Any
@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from reasoning.models.decoder import Decoder, Params, Period, Structure, cast
+from reasoning.models.config import stack_name
+from reasoning.models.decoder import Decoder, Params, Period, Structure, cast, views
 
 Cache = dict[str, Any]
 Weights = dict[str, Any]
@@ -22,7 +23,7 @@ def publish(structure: Structure, params: Params) -> Weights:
     """
     weights: Weights = dict(cast(params, structure.config.compute_dtype))
     for index, stack in enumerate(structure.config.stacks):
-        name = f"stack_{index}"
+        name = stack_name(index)
         weights[name] = tuple(
             jax.tree.map(lambda leaf, layer=layer: leaf[layer], weights[name]) for layer in range(stack.count)
         )
@@ -30,13 +31,18 @@ def publish(structure: Structure, params: Params) -> Weights:
 
 
 def cache_shapes(structure: Structure, slots: int, length: int) -> Cache:
-    """Shapes of an empty cache: keys and values [slots, K, length, C] a layer, and tokens held [slots]."""
+    """Shapes of an empty cache: a layer's two leaves [slots, K, length, C], and the tokens held [slots].
+
+    The leaves are keys and values; of latent attention the latents and the rotary keys, with K = 1.
+    """
     config = structure.config
-    leaf = jax.ShapeDtypeStruct((slots, config.key_heads, length, config.head_size), jnp.dtype(config.compute_dtype))
-    return {
-        "layers": tuple((leaf, leaf) for _ in range(config.layers)),
-        "length": jax.ShapeDtypeStruct((slots,), jnp.int32),
-    }
+    if config.latent is None:
+        sizes = ((config.key_heads, config.head_size),) * 2
+    else:
+        sizes = ((1, config.latent.rank), (1, config.latent.rotary))
+    dtype = jnp.dtype(config.compute_dtype)
+    leaves = tuple(jax.ShapeDtypeStruct((slots, heads, length, channels), dtype) for heads, channels in sizes)
+    return {"layers": (leaves,) * config.layers, "length": jax.ShapeDtypeStruct((slots,), jnp.int32)}
 
 
 def extend(structure: Structure, weights: Weights, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
@@ -48,25 +54,24 @@ def extend(structure: Structure, weights: Weights, tokens_BT: jax.Array, cache: 
     decoder: Decoder = nnx.merge(structure.graph, placeholders(structure, weights))
     start_B, time = cache["length"], tokens_BT.shape[1]
     positions_BT = start_B[:, None] + jnp.arange(time)
-    depth = cache["layers"][0][0].shape[2]
-    allowed = jnp.arange(depth) <= positions_BT[:, :, None]
-    angles = decoder.angles(positions_BT)
+    distance_BTS = positions_BT[:, :, None] - jnp.arange(cache["layers"][0][0].shape[2])
+    view_of = views(structure.config, positions_BT, distance_BTS >= 0, distance_BTS)
     x_BTD, held = decoder.embed(tokens_BT, positions_BT), list(cache["layers"])
     layer = 0
     for index in range(len(structure.config.stacks)):
-        name = f"stack_{index}"
+        name = stack_name(index)
         graph = nnx.split(getattr(decoder, name))[0]
         for layer_weights in weights[name]:
             period: Period = nnx.merge(graph, layer_weights)
-            for block in period.blocks():
-                x_BTD, held[layer] = block.extend(x_BTD, angles, held[layer], start_B, allowed)
+            for _, block in period.blocks():
+                x_BTD, held[layer] = block.extend(x_BTD, view_of(block.kind), held[layer], start_B, structure.place)
                 layer += 1
     return decoder.final_norm(x_BTD), {"layers": tuple(held), "length": start_B + time}
 
 
 def placeholders(structure: Structure, weights: Weights) -> Weights:
     """Weights with each unstacked stack replaced by its first layer, which is enough to rebuild the module's graph."""
-    stacks = {f"stack_{index}" for index in range(len(structure.config.stacks))}
+    stacks = {stack_name(index) for index in range(len(structure.config.stacks))}
     return {name: value[0] if name in stacks else value for name, value in weights.items()}
 
 

@@ -1,18 +1,103 @@
 """The settings of a decoder; families differ by these fields, never by a class of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, Positive
+from reasoning.core.ranges import Count, Index, NonNegative, Positive
+
+Activation = Literal["swiglu", "geglu", "relu2"]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary positions (RoFormer, arXiv 2104.09864), and how a family stretches them past the context it began with.
+
+    ``linear`` divides positions by ``factor`` (arXiv 2306.15595); ``llama3`` divides the slow frequencies only (Llama
+    3.1's release); ``yarn`` blends both by how often a frequency turns within the original context (arXiv 2309.00071)
+    and multiplies cosines and sines by ``attention_factor``.
+    """
+
+    base: Positive = 10_000.0
+    scaling: Literal["none", "linear", "llama3", "yarn"] = "none"
+    factor: Positive = 1.0
+    original_context: Index = 0  # llama3, yarn: the context before it was stretched
+    low_frequency: Positive = 1.0  # llama3: slower than this many turns in the original context is divided whole …
+    high_frequency: Positive = 4.0  # … and faster than this many not at all
+    beta_fast: Positive = 32.0  # yarn: as high_frequency
+    beta_slow: Positive = 1.0  # yarn: as low_frequency
+    truncate: bool = True  # yarn: the blend begins and ends at whole channels
+    attention_factor: Positive = 1.0  # yarn
+
+    def __post_init__(self) -> None:
+        if self.scaling in ("llama3", "yarn") and not self.original_context:
+            raise InputError(f"rope scaling {self.scaling!r} needs original_context, the context before stretching")
+        if self.high_frequency <= self.low_frequency or self.beta_fast <= self.beta_slow:
+            raise InputError("high_frequency must be above low_frequency, and beta_fast above beta_slow")
+
+
+@dataclass(frozen=True)
+class MoE:
+    """A mixture of small experts in place of a block's MLP; no token is ever dropped.
+
+    ``softmax``: probabilities over all experts, the highest are taken (Qwen3-MoE, arXiv 2505.09388). ``sigmoid``: each
+    expert has a score of its own, and a bias that only decides who is chosen keeps the load even (DeepSeek-V3, arXiv
+    2412.19437, eq. 12 to 16); experts may be chosen within the best ``active_groups`` of ``groups`` only.
+    """
+
+    experts: Count
+    active: Count  # experts a token
+    width: Count  # hidden numbers of one expert
+    shared: Index = 0  # experts that every token takes, beside the chosen ones
+    router: Literal["softmax", "sigmoid"] = "softmax"
+    renormalise: bool = True  # the chosen experts' weights sum to one …
+    scale: Positive = 1.0  # … and are multiplied by this
+    groups: Count = 1
+    active_groups: Count = 1
+    balance_loss: NonNegative = 0.0  # coefficient of the sequence-wise balance loss (arXiv 2412.19437, eq. 17 to 20)
+    bias_rate: NonNegative = 0.0  # sigmoid: what a step adds to or takes from an expert's bias (arXiv 2408.15664)
+
+    def __post_init__(self) -> None:
+        if self.active > self.experts:
+            raise InputError(f"{self.active} active experts are more than there are, {self.experts}; lower active")
+        if self.experts % self.groups or not self.active_groups <= self.groups:
+            raise InputError(
+                f"{self.experts} experts can't be chosen from {self.active_groups} of {self.groups} groups; make "
+                "groups a divisor of experts and active_groups at most groups"
+            )
+        if self.active > self.active_groups * (self.experts // self.groups):
+            raise InputError(f"{self.active_groups} groups hold fewer experts than the {self.active} active ones")
+        if self.router == "softmax" and (self.groups > 1 or self.bias_rate):
+            raise InputError("groups and bias_rate belong to the sigmoid router; leave them at their defaults")
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, eq. 9 to 19): keys and values come from one vector.
+
+    The cache holds that vector (``rank`` numbers) and one rotary key a token, for all heads.
+    """
+
+    rank: Count
+    query_rank: Index = 0  # 0: queries come from the hidden state directly
+    plain: Count = 128  # channels of a query and key without position …
+    rotary: Count = 64  # … and with
+    value: Count = 128
+
+    def __post_init__(self) -> None:
+        if self.rotary % 2:
+            raise InputError(f"latent attention has {self.rotary} rotary channels, which need pairs; make it even")
 
 
 @dataclass(frozen=True)
 class BlockKind:
-    """What one block of a stack is made of."""
+    """What one block of a stack is made of; unset fields are the model's."""
 
-    activation: Literal["swiglu", "relu2"] = "swiglu"  # relu2: squared ReLU without a gate (arXiv 2109.08668)
+    activation: Activation = "swiglu"  # geglu: a tanh-GELU gate; relu2: squared ReLU, no gate (arXiv 2109.08668)
+    window: Index = 0  # sliding-window attention: the token itself and window - 1 before it; 0: all of them
+    rope: Rope | None = None
+    moe: MoE | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +114,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices of a pre-norm decoder with rotary positions and grouped-query attention."""
+    """Sizes and choices of a decoder with rotary positions and grouped-query or latent attention."""
 
     vocabulary: Count  # rows of the embedding; at least the tokenizer's size
     width: Count
@@ -39,11 +124,21 @@ class ModelConfig:
     context: Count  # the longest sequence the model may see
     kv_heads: Index = 0  # 0: as many as heads
     head_dim: Index = 0  # 0: width / heads
+    latent: Latent | None = None  # DeepSeek: in place of grouped-query attention
     qkv_bias: bool = False  # Qwen2
-    tied: bool = False  # the unembedding is the embedding, transposed
-    learned_positions: bool = False  # added to the embeddings, beside the rotary ones
-    rope_base: Positive = 10_000.0
+    query_key_norm: Literal["none", "head", "all"] = "none"  # of each head (Qwen3, Gemma 3), of all together (OLMo 2)
+    attention_scale: NonNegative = 0.0  # 0: one over the root of a query's size
+    attention_soft_cap: NonNegative = 0.0  # Gemma 2: scores s become cap * tanh(s / cap); 0: they stay
+    logit_soft_cap: NonNegative = 0.0  # Gemma 2: the same for logits
+    norms: Literal["before", "after", "both"] = "before"  # of attention's and MLP's input, of their output (OLMo 2) …
+    norm_offset: bool = False  # Gemma: a norm's scale is stored as its distance from one
     norm_epsilon: Positive = 1e-6
+    tied: bool = False  # the unembedding is the embedding, transposed
+    scaled_embedding: bool = False  # Gemma: embeddings are multiplied by the root of the width
+    learned_positions: bool = False  # added to the embeddings, beside the rotary ones
+    rope: Rope = Rope()
+    multi_token: Index = 0  # DeepSeek: blocks that predict the tokens after the next (arXiv 2412.19437, section 2.2) …
+    multi_token_coefficient: NonNegative = 0.3  # … and the weight of their loss, λ
     embedding_std: Positive = 0.02
     head_scale: Positive = 1.0  # the unembedding starts with standard deviation head_scale / sqrt(width)
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -58,6 +153,8 @@ class ModelConfig:
             raise InputError(f"head_dim {self.head_size} is odd, and rotary positions need pairs; make it even")
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
+        if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
+            raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
 
     @property
     def head_size(self) -> int:
@@ -70,9 +167,39 @@ class ModelConfig:
         return self.kv_heads or self.heads
 
     @property
+    def query_size(self) -> int:
+        """Numbers of a query that meet a key's."""
+        return self.head_size if self.latent is None else self.latent.plain + self.latent.rotary
+
+    @property
+    def score_scale(self) -> float:
+        """What the product of a query and a key is multiplied by."""
+        return self.attention_scale or self.query_size**-0.5
+
+    @property
+    def rotary_size(self) -> int:
+        """Channels of a head that are rotated by position."""
+        return self.head_size if self.latent is None else self.latent.rotary
+
+    @property
     def layers(self) -> int:
         """Blocks in all stacks together."""
         return sum(stack.count * len(stack.pattern) for stack in self.stacks)
+
+    def kinds(self) -> Iterator[BlockKind]:
+        """The kind of each block, first to last."""
+        for stack in self.stacks:
+            yield from stack.pattern * stack.count
+
+
+def stack_name(index: int) -> str:
+    """What a decoder's parameters call its stack number ``index``."""
+    return f"stack_{index}"
+
+
+def block_name(index: int) -> str:
+    """What a stack's parameters call block number ``index`` of its pattern."""
+    return f"block_{index}"
 
 
 def to_json(config: ModelConfig) -> dict[str, Any]:
@@ -84,8 +211,14 @@ def from_json(values: Mapping[str, Any]) -> ModelConfig:
     """The config that ``to_json`` wrote; InputError where a value doesn't fit."""
     try:
         stacks = tuple(
-            Stack(stack["count"], tuple(BlockKind(**kind) for kind in stack["pattern"])) for stack in values["stacks"]
+            Stack(stack["count"], tuple(_block_kind(kind) for kind in stack["pattern"])) for stack in values["stacks"]
         )
-        return ModelConfig(**{**values, "stacks": stacks})
+        latent = None if values.get("latent") is None else Latent(**values["latent"])
+        return ModelConfig(**{**values, "stacks": stacks, "latent": latent, "rope": Rope(**values.get("rope", {}))})
     except (KeyError, TypeError) as error:
         raise InputError(f"this is not the description of a model: {error}; write the checkpoint anew") from error
+
+
+def _block_kind(values: Mapping[str, Any]) -> BlockKind:
+    rope, moe = values.get("rope"), values.get("moe")
+    return BlockKind(**{**values, "rope": rope and Rope(**rope), "moe": moe and MoE(**moe)})

@@ -1,9 +1,9 @@
 """The decoder: stacks of blocks that are built with vmap and run under scan, so that depth costs no compile time.
 
-Shapes: B batch, T time, S cache length, D model width, V vocabulary.
+Shapes: B batch, T time, S cache length, D model width, V vocabulary, E experts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,20 +13,24 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.layers import Block, Constrain, RMSNorm, parameter, rotary_angles
+from reasoning.models.attention import View
+from reasoning.models.block import Block, Measured
+from reasoning.models.config import BlockKind, ModelConfig, Rope, Stack, block_name, stack_name
+from reasoning.models.parameters import Place, RMSNorm, parameter
+from reasoning.models.rotary import turned
 
 Params = dict[str, Any]
+Views = Callable[[BlockKind], View]
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What is static about a decoder: its config, its Flax graph, its parameters' logical axes, its constraints."""
+    """What is static about a decoder: its config, its Flax graph, its parameters' logical axes, its mesh."""
 
     config: ModelConfig
     graph: Any
     axes: Params
-    constrain: Constrain
+    place: Place
 
 
 class Period(nnx.Module):
@@ -35,11 +39,12 @@ class Period(nnx.Module):
     def __init__(self, config: ModelConfig, stack: Stack, rngs: nnx.Rngs):
         self.size = len(stack.pattern)
         for index, kind in enumerate(stack.pattern):
-            setattr(self, f"block_{index}", Block(config, kind, rngs))
+            setattr(self, block_name(index), Block(config, kind, rngs))
 
-    def blocks(self) -> tuple[Block, ...]:
-        """The blocks, first to last."""
-        return tuple(getattr(self, f"block_{index}") for index in range(self.size))
+    def blocks(self) -> Iterator[tuple[str, Block]]:
+        """The blocks with their names, first to last."""
+        for index in range(self.size):
+            yield block_name(index), getattr(self, block_name(index))
 
 
 def repeated(config: ModelConfig, stack: Stack, rngs: nnx.Rngs) -> Period:
@@ -63,22 +68,36 @@ class Decoder(nnx.Module):
         if config.learned_positions:
             self.positions = parameter(rngs, (config.context, width), config.embedding_std, ("none", "embed"))
         for index, stack in enumerate(config.stacks):
-            setattr(self, f"stack_{index}", repeated(config, stack, rngs))
+            setattr(self, stack_name(index), repeated(config, stack, rngs))
         self.final_norm = RMSNorm(config)
         if not config.tied:
             std = config.head_scale * width**-0.5
             self.head = parameter(rngs, (width, vocabulary), std, ("embed", "vocabulary"))
 
     def embed(self, tokens_BT: jax.Array, positions_BT: jax.Array) -> jax.Array:
-        """Token embeddings, plus learned positions where the config has them."""
+        """Token embeddings, scaled or with learned positions where the config says so."""
         x_BTD = self.embedding[...][tokens_BT]
+        if self.config.scaled_embedding:
+            x_BTD = x_BTD * jnp.asarray(self.config.width**0.5, x_BTD.dtype)
         if self.config.learned_positions:
             x_BTD = x_BTD + self.positions[...][positions_BT]
         return x_BTD
 
-    def angles(self, positions_BT: jax.Array) -> jax.Array:
-        """Rotary angles of these positions."""
-        return rotary_angles(positions_BT, self.config.head_size, self.config.rope_base)
+
+def views(config: ModelConfig, positions_BT: jax.Array, allowed_BTS: jax.Array, distance_BTS: jax.Array) -> Views:
+    """What each kind of block sees, made once for all layers of a kind.
+
+    ``allowed`` is who may look at whom without windows, ``distance`` how far back each key lies.
+    """
+    ropes: dict[Rope, jax.Array] = {}
+    windows: dict[int, jax.Array] = {0: allowed_BTS}
+    for kind in config.kinds():
+        rope = kind.rope or config.rope
+        if rope not in ropes:
+            ropes[rope] = turned(positions_BT, rope, config.rotary_size)
+        if kind.window not in windows:
+            windows[kind.window] = allowed_BTS & (distance_BTS < kind.window)
+    return lambda kind: View(ropes[kind.rope or config.rope], windows[kind.window])
 
 
 def rematerialised(config: ModelConfig, body: Callable) -> Callable:
@@ -90,11 +109,11 @@ def rematerialised(config: ModelConfig, body: Callable) -> Callable:
     return body
 
 
-def gathered(constrain: Constrain, layer: Params, axes: Params) -> Params:
+def gathered(place: Place, layer: Params, axes: Params) -> Params:
     """One layer's weights with their fsdp shards gathered; in backward their gradients are scattered again."""
 
     def gather(leaf: jax.Array, names: PartitionSpec) -> jax.Array:
-        return constrain(leaf, tuple(None if name == "embed" else name for name in names[1:]))
+        return place.pin(leaf, tuple(None if name == "embed" else name for name in names[1:]))
 
     return jax.tree.map(gather, layer, axes)
 
@@ -108,40 +127,63 @@ def run_stack(
     config: ModelConfig,
     stack: Period,
     x_BTD: jax.Array,
-    block: Callable[[Block, jax.Array], jax.Array],
+    block: Callable[[Block, jax.Array], tuple[jax.Array, Measured]],
     gather: Callable[[Params], Params],
-) -> jax.Array:
-    """Scans ``block`` over the layers of a stack; each layer's weights are sliced and gathered inside the loop."""
+) -> tuple[jax.Array, dict[str, Measured]]:
+    """Scans ``block`` over the layers of a stack; each layer's weights are sliced and gathered inside the loop.
+
+    Beside the hidden states what each block of the pattern measured, with a leading layers axis.
+    """
     graph, state = nnx.split(stack)
 
-    def body(x: jax.Array, layer: Params) -> tuple[jax.Array, None]:
+    def body(x: jax.Array, layer: Params) -> tuple[jax.Array, dict[str, Measured]]:
         period: Period = nnx.merge(graph, gather(layer))
-        for one in period.blocks():
-            x = block(one, x)
-        return x, None
+        measured = {}
+        for name, one in period.blocks():
+            x, measured[name] = block(one, x)
+        return x, measured
 
-    return jax.lax.scan(rematerialised(config, body), x_BTD, nnx.to_pure_dict(state))[0]
+    return jax.lax.scan(rematerialised(config, body), x_BTD, nnx.to_pure_dict(state))
 
 
 def hidden_states(
     structure: Structure, params: Params, tokens_BT: jax.Array, positions_BT: jax.Array, segments_BT: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Normed hidden states [B, T, D] of packed rows; a token attends to earlier ones of its own segment only."""
-    config, constrain = structure.config, structure.constrain
+) -> tuple[jax.Array, dict[str, Any]]:
+    """Normed hidden states [B, T, D] of packed rows; a token attends to earlier ones of its own segment only.
+
+    Beside them, where the model has experts: ``load``, a tree {stack: {block: [layers, E]}} of how many tokens with a
+    segment above 0 each expert took, and ``balance``, each row's balance loss [B], summed over layers.
+    """
+    config, place = structure.config, structure.place
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
-    x_BTD = constrain(decoder.embed(tokens_BT, positions_BT), ("batch", "time", None))
+    x_BTD = place.pin_states(decoder.embed(tokens_BT, positions_BT))
     order = jnp.arange(tokens_BT.shape[1])
-    allowed = (order[:, None] >= order[None, :])[None] & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    angles = decoder.angles(positions_BT)
+    distance_1TT = (order[:, None] - order[None, :])[None]
+    allowed_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    view_of = views(config, positions_BT, allowed_BTT, distance_1TT)
+    counted_BT = (segments_BT > 0).astype(jnp.float32)
 
-    def block(one: Block, x: jax.Array) -> jax.Array:
-        return one(x, angles, allowed, constrain)
+    def block(one: Block, x: jax.Array) -> tuple[jax.Array, Measured]:
+        return one(x, view_of(one.kind), counted_BT, place)
 
+    measured = {}
     for index in range(len(config.stacks)):
-        name = f"stack_{index}"
-        gather = partial(gathered, constrain, axes=structure.axes[name])
-        x_BTD = run_stack(config, getattr(decoder, name), x_BTD, block, gather)
-    return decoder.final_norm(x_BTD), {}
+        name = stack_name(index)
+        gather = partial(gathered, place, axes=structure.axes[name])
+        x_BTD, measured[name] = run_stack(config, getattr(decoder, name), x_BTD, block, gather)
+    return decoder.final_norm(x_BTD), _summary(measured)
+
+
+def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
+    of_experts = [
+        (stack, block, values) for stack, blocks in measured.items() for block, values in blocks.items() if values
+    ]
+    if not of_experts:
+        return {}
+    load: dict[str, dict[str, jax.Array]] = {}
+    for stack, block, values in of_experts:
+        load.setdefault(stack, {})[block] = values["load"]
+    return {"load": load, "balance": sum(jnp.sum(values["balance"], axis=0) for _, _, values in of_experts)}
 
 
 def unembedding(structure: Structure, params: Params) -> jax.Array:

@@ -18,6 +18,7 @@ from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Decoder, Params, Structure
+from reasoning.models.parameters import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Model:
     shapes: Params
     axes: Params
     init: Callable[[jax.Array], Params]
-    hidden_states: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
+    hidden_states: Callable[..., tuple[jax.Array, dict[str, Any]]]
     unembedding: Callable[[Params], jax.Array]
     publish: Callable[[Params], Weights]
     cache_shapes: Callable[[int, int], Cache]
@@ -63,7 +64,7 @@ def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
     with nnx.use_eager_sharding(False):
         graph, state = nnx.split(nnx.eval_shape(lambda: construct(jax.random.key(0))))
     axes: Any = nnx.to_pure_dict(nnx.get_partition_spec(state))
-    structure = Structure(config, graph, axes, partial(meshes.constrain, mesh))
+    structure = Structure(config, graph, axes, Place(mesh))
     return Model(
         config=config,
         mesh=mesh,

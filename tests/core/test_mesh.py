@@ -38,7 +38,7 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused_with_the_numbers(shape:
 
 
 def test_logical_axes_map_to_mesh_axes_by_the_one_table():
-    assert meshes.partition(("batch", "time", None)) == PartitionSpec(("data", "fsdp"), "context", None)
+    assert meshes.partition(("batch", "time", None)) == PartitionSpec(("data", "fsdp", "expert"), "context", None)
     assert meshes.partition(("layers", "embed", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
 
 
@@ -52,7 +52,7 @@ def test_rows_come_back_from_the_devices_as_they_went():
     mesh = build_mesh(MeshShape(data=2, fsdp=4))
     local = {"tokens": np.arange(32).reshape(16, 2), "lengths": np.arange(16)}
     spread = meshes.to_global(mesh, local)
-    assert spread["tokens"].sharding.spec[0] == ("data", "fsdp")
+    assert spread["tokens"].sharding.spec[0] == ("data", "fsdp", "expert")
     jax.tree.map(lambda array, rows: np.testing.assert_array_equal(meshes.local_rows(array), rows), spread, local)
 
 
@@ -60,7 +60,7 @@ def test_a_place_without_an_axis_is_whole_along_it():
     mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=2))
     place = meshes.sharding(mesh, ("layers", "embed", "mlp"))
     assert meshes.drop_first(meshes.without(place, "fsdp")).spec == PartitionSpec(None, "tensor")
-    assert meshes.without(meshes.rows(mesh), "fsdp").spec == PartitionSpec(("data",))
+    assert meshes.without(meshes.rows(mesh), "fsdp").spec == PartitionSpec(("data", "expert"))
 
 
 def test_shapes_with_places_keep_shape_and_type():

@@ -211,7 +211,7 @@ def test_bad_axes_are_refused_by_name():
     with pytest.raises(InputError, match="shards two things"):
         VocabularySharding(mesh, vocabulary_axis="context")
     with pytest.raises(InputError, match="must be one of the token axes"):
-        VocabularySharding(mesh, embed_axis="expert")
+        VocabularySharding(mesh, embed_axis="tensor")
 
 
 @pytest.mark.parametrize(("sizes", "message"), [({"data": 8}, "6 rows"), ({"context": 8}, "18 time steps")])

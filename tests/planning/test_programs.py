@@ -13,7 +13,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
 from reasoning.generation.sampler import SamplerSettings
-from reasoning.models.config import ModelConfig, Stack
+from reasoning.models.config import ModelConfig, Rope, Stack
 from reasoning.models.model import Model, build_model, parameter_count
 from reasoning.planning.collectives import exchanged
 from reasoning.planning.programs import (
@@ -52,7 +52,7 @@ def qwen(width: int, layers: int, heads: int, mlp: int) -> ModelConfig:
         context=LENGTH,
         qkv_bias=True,
         tied=True,
-        rope_base=1e6,
+        rope=Rope(base=1e6),
         compute_dtype="bfloat16",
         remat="block",
     )

@@ -1,0 +1,38 @@
+"""The position-wise part of a block."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from reasoning.models.config import Activation, ModelConfig
+from reasoning.models.linear import linear
+from reasoning.models.parameters import parameter
+
+
+def gated(activation: Activation) -> bool:
+    """Whether this activation has a gate beside the branch that it multiplies."""
+    return activation != "relu2"
+
+
+def activate(activation: Activation, up: jax.Array, gate: jax.Array | None) -> jax.Array:
+    """SwiGLU and GeGLU (arXiv 2002.05202, the GELU by its tanh formula), or squared ReLU (arXiv 2109.08668)."""
+    if gate is None:
+        return jnp.square(jax.nn.relu(up))
+    return (jax.nn.silu(gate) if activation == "swiglu" else jax.nn.gelu(gate, approximate=True)) * up
+
+
+class MLP(nnx.Module):
+    """Up to ``hidden`` numbers a token, through the activation, and down again."""
+
+    def __init__(self, config: ModelConfig, activation: Activation, hidden: int, rngs: nnx.Rngs):
+        width = config.width
+        self.activation: Activation = activation
+        if gated(activation):
+            self.gate = parameter(rngs, (width, hidden), width**-0.5, ("embed", "mlp"))
+        self.up = parameter(rngs, (width, hidden), width**-0.5, ("embed", "mlp"))
+        self.down = parameter(rngs, (hidden, width), (hidden * 2 * config.layers) ** -0.5, ("mlp", "embed"))
+
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        up = linear(x_BTD, self.up[...])
+        gate = linear(x_BTD, self.gate[...]) if gated(self.activation) else None
+        return linear(activate(self.activation, up, gate), self.down[...])
