@@ -1,236 +1,76 @@
-"""Text to token ids and back with sentencepiece: each chat symbol is one id, and text survives the round trip."""
+"""What everybody else knows of a tokenizer, whichever library stands behind it."""
 
-import io
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
-import numpy as np
-import sentencepiece
-
-from reasoning.core.errors import InputError
-from reasoning.core.files import write_atomic
 from reasoning.data.chat import ChatFormat
 
-PAD_ID = 0
-UNKNOWN_ID = 1
 
-SPACE_MARK = "\u2581"
-"""The character that sentencepiece writes for a space: in a text it would be read as a space."""
+class Tokenizer(Protocol):
+    """Text to token ids and back; ``load_tokenizer`` opens one, and equal ``model`` bytes mean an equal tokenizer.
 
-Kind = Literal["bpe", "unigram", "char"]
-
-
-@dataclass(frozen=True)
-class Tokenizer:
-    """A trained vocabulary: ``model`` is the content of a sentencepiece file, equal bytes mean an equal tokenizer.
-
-    ``special`` names the symbols that ``decode(…, keep_special=False)`` leaves out, as a rule ``ChatFormat.symbols()``.
-    Id 0 is padding and stands for no text. Raises InputError where the bytes are no sentencepiece model of this kind.
+    Ids run from 0 to ``vocabulary_size - 1``; not each need stand for text. Rows are filled up with ``pad_id``, which
+    may be an id of other use (many models fill up with the id that ends a text): cut rows by their length, and never
+    by looking for it. ``ends`` are the ids that end a text according to the model's own files.
     """
 
-    model: bytes = field(repr=False)
-    special: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.processor.pad_id() != PAD_ID or self.processor.unk_id() != UNKNOWN_ID:
-            raise InputError("the tokenizer's padding id must be 0 and its unknown id 1; train it with train_tokenizer")
-
-    @classmethod
-    def load(cls, path: Path, special: tuple[str, ...]) -> "Tokenizer":
-        """Read a saved tokenizer. Raises InputError where the file is missing or is no sentencepiece model."""
-        try:
-            return cls(path.read_bytes(), special)
-        except FileNotFoundError:
-            raise InputError(f"there is no tokenizer at {path}") from None
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-
-    def save(self, path: Path) -> None:
-        """Write the model in one move, in sentencepiece's own format, which its other bindings read too."""
-        write_atomic(path, self.model)
-
-    @cached_property
-    def processor(self) -> sentencepiece.SentencePieceProcessor:
-        """Sentencepiece's own view of the model."""
-        try:
-            return sentencepiece.SentencePieceProcessor(model_proto=self.model)
-        except RuntimeError:
-            raise InputError("the bytes are no sentencepiece model; train one with train_tokenizer") from None
-
     @property
-    def vocabulary_size(self) -> int:
-        """The number of ids, padding and unknown included."""
-        return self.processor.get_piece_size()
-
+    def model(self) -> bytes: ...
     @property
-    def pad_id(self) -> int:
-        """The id that fills rows up and stands for no text."""
-        return PAD_ID
+    def vocabulary_size(self) -> int: ...
+    @property
+    def pad_id(self) -> int: ...
+    @property
+    def ends(self) -> tuple[int, ...]: ...
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text. Raises InputError naming the characters that the vocabulary lacks."""
-        return self.encode_batch([text])[0]
+        """The ids of a text and nothing else; special symbols in it become their ids. Raises InputError."""
+        ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of many texts, much faster than one by one. Raises InputError as ``encode`` does."""
-        try:
-            rows: list[list[int]] = self.processor.encode(list(texts))
-        except (RuntimeError, TypeError):
-            raise InputError("can only encode text that UTF-8 can write; one holds half a surrogate pair") from None
-        for number, (text, ids) in enumerate(zip(texts, rows, strict=True)):
-            if SPACE_MARK in text or UNKNOWN_ID in ids:
-                rows[number] = self._encode_marks(text)
-        return rows
+        """The ids of many texts, each as ``encode`` gives them."""
+        ...
 
     def decode(self, ids: Iterable[int], keep_special: bool = True) -> str:
-        """The text of some ids, padding left out. Raises InputError for an id outside the vocabulary.
+        """The text of some ids. Raises InputError for an id that stands for nothing."""
+        ...
 
-        Ids that were not encoded from text may spell broken UTF-8: each such byte becomes U+FFFD.
-        """
-        return self.decode_batch([ids], keep_special)[0]
-
-    def decode_batch(self, rows: Iterable[Iterable[int]], keep_special: bool = True) -> list[str]:
-        """The texts of many rows of ids. Raises InputError as ``decode`` does."""
-        plain = [np.asarray(list(ids), dtype=np.int64).tolist() for ids in rows]
-        if not keep_special:
-            dropped = frozenset(self.symbol_id(symbol) for symbol in self.special)
-            plain = [[token for token in ids if token not in dropped] for ids in plain]
-        size = self.vocabulary_size
-        for ids in plain:
-            wrong = [token for token in ids if not 0 <= token < size]
-            if wrong:
-                raise InputError(f"token id {wrong[0]} is outside the vocabulary of {size} ids")
-        return [self.processor.decode(ids) for ids in plain]
+    def decode_batch(
+        self, rows: Iterable[Iterable[int]], keep_special: bool = True, lenient: bool = False
+    ) -> list[str]:
+        """The texts of many rows; where ``lenient``, an id that stands for nothing reads as an unknown character."""
+        ...
 
     def symbol_id(self, symbol: str) -> int:
-        """The one id of a symbol. Raises InputError where the vocabulary has no such id."""
-        self._require([symbol])
-        return self.processor.piece_to_id(symbol)
+        """The one id of a symbol. Raises InputError where it is no single id."""
+        ...
+
+    def has_symbol(self, symbol: str) -> bool:
+        """Whether a symbol is a single id, wherever it stands in a text."""
+        ...
 
     def check_symbols(self, chat: ChatFormat) -> None:
-        """Make sure that each symbol of a chat format is one id. Raises InputError listing those that are not."""
-        self._require(chat.symbols())
+        """Raises InputError that lists the symbols of a chat format which must be single ids and aren't."""
+        ...
 
-    def _require(self, symbols: Sequence[str]) -> None:
-        known = self.processor.piece_to_id
-        missing = [s for s in symbols if not s or known(s) == UNKNOWN_ID or self.processor.encode(s) != [known(s)]]
-        if missing:
-            raise InputError(
-                f"the tokenizer has no single id for {', '.join(map(repr, missing))}; "
-                "train it with these symbols, or give the chat format symbols that it has"
-            )
-
-    def _encode_marks(self, text: str) -> list[int]:
-        """Encode a text that holds sentencepiece's space mark (spelled in bytes where the vocabulary has them)."""
-        mark = [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
-        ids = [token for part in text.split(SPACE_MARK) for token in (*mark, *self.processor.encode(part))][len(mark) :]
-        if UNKNOWN_ID in ids:
-            lacking = set(SPACE_MARK) if SPACE_MARK in text and UNKNOWN_ID in mark else set()
-            for part in text.split(SPACE_MARK):  # Not each character alone: symbols are made of others, too.
-                pieces = zip(self.processor.encode(part, out_type=str), self.processor.encode(part), strict=True)
-                lacking.update(*(piece.replace(SPACE_MARK, " ") for piece, token in pieces if token == UNKNOWN_ID))
-            raise InputError(
-                f"the vocabulary has no id for {', '.join(map(repr, sorted(lacking)))} in {text[:60]!r}; "
-                "train the tokenizer on texts with these characters, or with byte_fallback"
-            )
-        return ids
+    def save(self, folder: Path) -> None:
+        """Writes into a folder what ``load_tokenizer`` reads."""
+        ...
 
 
-def train_tokenizer(
-    texts: Iterable[str],
-    *,
-    vocabulary_size: int,
-    symbols: Sequence[str],
-    extra_symbols: Sequence[str],
-    kind: Kind,
-    byte_fallback: bool,
-) -> bytes:
-    """Learn a vocabulary from texts; the same arguments give the same bytes (one thread, nothing drawn at random).
+def end_ids(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[int, ...]:
+    """The ids that end a reply, each once: the chat format's end first, then other ends that the tokenizer knows.
 
-    ``symbols`` (a ``ChatFormat.symbols()``) and ``extra_symbols`` (say ``+8``) become single ids from 2 on, in this
-    order; padding is 0, unknown 1. Text isn't normalised, digits stay single, every character of ``texts`` gets an id.
-    With ``byte_fallback``, 256 byte ids and one for the space make any text encodable. ``vocabulary_size`` is a limit:
-    a small corpus may not have that many pieces (``Tokenizer.vocabulary_size`` tells).
-
-    Raises InputError for no texts, for a limit too small (with the least possible one), for repeated, empty or spaced
-    symbols, and whatever InputError the texts raise. Source: SentencePiece, arXiv 1808.06226; BPE, arXiv 1508.07909;
-    unigram, arXiv 1804.10959.
+    Raises InputError where the chat format's own end is no single id.
     """
-    wanted = [*symbols, *extra_symbols]
-    _check_symbols(wanted)
-    characters: set[str] = {SPACE_MARK} if byte_fallback else set()
-    failures: list[InputError] = []
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_watch(texts, wanted, characters, failures),
-            model_writer=model,
-            model_type=kind,
-            vocab_size=vocabulary_size,
-            hard_vocab_limit=False,
-            user_defined_symbols=wanted,
-            pad_id=PAD_ID,
-            unk_id=UNKNOWN_ID,
-            bos_id=-1,
-            eos_id=-1,
-            unk_surface="\ufffd",
-            normalization_rule_name="identity",
-            add_dummy_prefix=False,
-            remove_extra_whitespaces=False,
-            split_digits=True,
-            byte_fallback=byte_fallback,
-            required_chars=SPACE_MARK if byte_fallback else "",
-            character_coverage=1.0,
-            max_sentence_length=2**30,  # longer texts would be left out without a word
-            num_threads=1,  # unigram scores depend on the number of threads
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        if failures:
-            raise failures[0] from None
-        _check_size(vocabulary_size, wanted, characters, byte_fallback)
-        raise InputError(f"sentencepiece can't train a {kind} vocabulary of {vocabulary_size}: {error}") from None
-    _check_size(vocabulary_size, wanted, characters, byte_fallback)
-    return model.getvalue()
+    others = (tokenizer.symbol_id(symbol) for symbol in chat.other_ends if tokenizer.has_symbol(symbol))
+    return tuple(dict.fromkeys((tokenizer.symbol_id(chat.end), *others, *tokenizer.ends)))
 
 
-def _check_symbols(symbols: Sequence[str]) -> None:
-    wrong = [s for s in symbols if not s or any(c.isspace() or c in f"\0{SPACE_MARK}" for c in s)]
-    if wrong:
-        raise InputError(f"symbols must have characters and no white space; change {', '.join(map(repr, wrong))}")
-    repeated = sorted({s for s in symbols if symbols.count(s) > 1})
-    if repeated:
-        raise InputError(f"symbols are listed twice: {', '.join(map(repr, repeated))}; list each once")
-
-
-def _watch(
-    texts: Iterable[str], symbols: Sequence[str], characters: set[str], failures: list[InputError]
-) -> Iterator[str]:
-    """Pass texts on and note every character outside the symbols: these are what the vocabulary must hold.
-
-    An InputError of the texts is noted too: sentencepiece makes an internal error of it, with a traceback for a text.
-    """
-    longest_first = sorted(symbols, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-    try:
-        for text in texts:
-            characters.update(pattern.sub("", text).replace(" ", SPACE_MARK))
-            yield text
-    except InputError as error:
-        failures.append(error)
-        raise
-
-
-def _check_size(size: int, symbols: Sequence[str], characters: set[str], byte_fallback: bool) -> None:
-    if not characters - {SPACE_MARK}:
-        raise InputError("there are no texts to train a tokenizer on; give at least one text with a character")
-    least = 2 + len(symbols) + 256 * byte_fallback + len(characters)
-    if size < least:
-        raise InputError(
-            f"vocabulary_size {size} is too small: padding and unknown, {len(symbols)} symbols, {len(characters)} "
-            f"characters{' and 256 bytes' if byte_fallback else ''} need at least {least}"
-        )
+def missing_symbols(symbols: Sequence[str]) -> str:
+    """The complaint about symbols that a tokenizer doesn't hold as single ids."""
+    return (
+        f"the tokenizer has no single id for {', '.join(map(repr, symbols))}; "
+        "train it with these symbols, or give the chat format symbols that it has"
+    )

@@ -142,7 +142,10 @@ def chat_of(settings: Mapping[str, Any]) -> ChatFormat:
     for holder in (settings, settings.get("probe")):
         found = holder.get("chat") if isinstance(holder, Mapping) else None
         if isinstance(found, Mapping):
-            return ChatFormat(**{name: value for name, value in found.items() if name != "@"})
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name != "@"
+            }
+            return ChatFormat(**values)
     return ChatFormat()
 
 

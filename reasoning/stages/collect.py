@@ -28,7 +28,7 @@ from reasoning.stages.conversations import write_conversations
 from reasoning.stages.exam import encode_prompts, replies
 from reasoning.stages.rating import Reward, check_names, rate, reward_name
 from reasoning.stages.sampling import sample_for_all
-from reasoning.stages.saved import TOKENIZER, model_of, params_of, tokenizer_of
+from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.training.preemption import Interrupted
 
@@ -89,7 +89,7 @@ class Collect:
                 raise Interrupted(signal)
         self.check_kept(tally, context)
         if jax.process_index() == 0:
-            tokenizer.save(out / TOKENIZER)
+            tokenizer.save(out)
             write_conversations(out, list(tally.kept.values())[: self.wanted or None])
             lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in tally.examples]
             write_atomic(out / "samples.jsonl", "".join(lines))

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import UNKNOWN_ID, Tokenizer
+from reasoning.data.tokenizer import Tokenizer
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.prompts import PromptStyle, prompt_text
@@ -74,16 +74,17 @@ class Answers:
 def replies(tokenizer: Tokenizer, rollouts: Rollouts, end_id: int) -> list[list[str]]:
     """Completions [P][S] as text, tags kept, without the end symbol.
 
-    A model may have more ids than its tokenizer; one that stands for no text reads as the unknown character.
+    A model may have more ids than its tokenizer; one that stands for no text reads as an unknown character.
     """
 
     def ids(tokens: np.ndarray, length: int) -> list[int]:
-        known = np.where(tokens < tokenizer.vocabulary_size, tokens, UNKNOWN_ID)
-        kept = known[:length].tolist()
+        kept = tokens[:length].tolist()
         return kept[:-1] if kept and kept[-1] == end_id else kept
 
     return [
-        tokenizer.decode_batch([ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)])
+        tokenizer.decode_batch(
+            [ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)], lenient=True
+        )
         for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
     ]
 

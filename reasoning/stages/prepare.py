@@ -15,11 +15,12 @@ from reasoning.core.ranges import Count, Index, Positive
 from reasoning.data.chat import ChatFormat
 from reasoning.data.documents import Documents
 from reasoning.data.packing import Packer, Tally, first_fit, pack_into
+from reasoning.data.sentencepiece_tokenizer import Kind, SentencePieceTokenizer, train_tokenizer
 from reasoning.data.sources import Source, mix
-from reasoning.data.tokenizer import Kind, Tokenizer, train_tokenizer
+from reasoning.data.tokenizer import Tokenizer
 from reasoning.stages.context import Context
 from reasoning.stages.conversations import read_conversations
-from reasoning.stages.saved import RECORDS, TOKENIZER, tokenizer_of
+from reasoning.stages.saved import RECORDS, tokenizer_of
 
 
 def no_symbols() -> tuple[str, ...]:
@@ -51,7 +52,7 @@ class TokenizerTraining:
             kind=self.kind,
             byte_fallback=self.byte_fallback,
         )
-        return Tokenizer(model)
+        return SentencePieceTokenizer(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Prepare:
         tally = Tally()
         if jax.process_index() == 0:
             tokenizer = self.choose(inputs.get("tokenizer"), documents)
-            tokenizer.save(out / TOKENIZER)
+            tokenizer.save(out)
             context.report(Progress(self.name, 0, 1, {"documents": len(documents)}))
             # Rows that a run wrote which was killed just then: there is no tally of them.
             shutil.rmtree(out / RECORDS, ignore_errors=True)

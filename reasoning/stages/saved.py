@@ -13,12 +13,13 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.hashes import hash_tree
 from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizer_files import load_tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
 from reasoning.models.decoder import Params
 from reasoning.models.model import Model, build_model, parameter_shardings
 from reasoning.training.checkpoints import load_params, save_params
 
-TOKENIZER, CONFIG, RECORDS = "tokenizer.model", "model.json", "records"
+CONFIG, RECORDS = "model.json", "records"
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def intact(artifact: Artifact) -> Iterator[None]:
 def tokenizer_of(artifact: Artifact) -> Tokenizer:
     """The tokenizer that lies in an artifact of records or of a checkpoint."""
     with intact(artifact):
-        return Tokenizer.load(artifact.path / TOKENIZER, ())
+        return load_tokenizer(artifact.path)
 
 
 def model_of(artifact: Artifact, mesh: Mesh) -> Model:
@@ -74,6 +75,6 @@ def save(out: Path, model: Model, params: Params, tokenizer: Tokenizer, results:
     """Writes a finished checkpoint into ``out`` and describes it."""
     if jax.process_index() == 0:
         write_atomic(out / CONFIG, json.dumps(to_json(model.config), indent=1) + "\n")
-        tokenizer.save(out / TOKENIZER)
+        tokenizer.save(out)
     save_params(out / "checkpoint", params)
     return Outcome("checkpoint", dict(results), hash_tree(params))

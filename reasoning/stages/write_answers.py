@@ -11,7 +11,7 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.data.chat import ChatFormat
 from reasoning.stages.context import Context
 from reasoning.stages.conversations import write_conversations
-from reasoning.stages.saved import TOKENIZER, tokenizer_of
+from reasoning.stages.saved import tokenizer_of
 from reasoning.tasks.problems import ProblemSet
 
 
@@ -41,7 +41,7 @@ class WriteAnswers:
         ]
         tokenizer.encode_batch([row["prompt"] + row["completion"] for row in rows])
         if jax.process_index() == 0:
-            tokenizer.save(out / TOKENIZER)
+            tokenizer.save(out)
             write_conversations(out, rows)
         wait_for_all(self.name)
         return Outcome("records", {"kept": len(rows)})

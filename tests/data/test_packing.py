@@ -11,7 +11,7 @@ from reasoning.data.chat import ChatFormat
 from reasoning.data.documents import Document, Piece
 from reasoning.data.packing import COLUMNS, OPEN_ROWS, Tally, concat_then_split, first_fit, pack, pack_into
 from reasoning.data.records import read_records
-from reasoning.data.tokenizer import Tokenizer, train_tokenizer
+from reasoning.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
 
 CHAT = ChatFormat()
 LETTERS = "abcdefgh"
@@ -22,7 +22,7 @@ def tokenizer():
     model = train_tokenizer(
         [LETTERS], vocabulary_size=50, symbols=CHAT.symbols(), extra_symbols=(), kind="char", byte_fallback=False
     )
-    return Tokenizer(model, CHAT.symbols())
+    return SentencePieceTokenizer(model, CHAT.symbols())
 
 
 def plain(length):

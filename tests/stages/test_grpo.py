@@ -13,7 +13,7 @@ from tiny_stages import NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, q
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.data.tokenizer import UNKNOWN_ID
+from reasoning.data.sentencepiece_tokenizer import UNKNOWN_ID
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import Tokenizer, train_tokenizer
+from reasoning.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
+from reasoning.data.tokenizer_files import load_tokenizer
 
 CHAT = ChatFormat()
 SIGNED = tuple(sign + digit for sign in "+-" for digit in "0123456789")
@@ -36,13 +37,13 @@ def train(texts=None, size=100, kind="char", extra=SIGNED, byte_fallback=False):
 
 @pytest.fixture(scope="module")
 def signed():
-    return Tokenizer(train(), CHAT.symbols())
+    return SentencePieceTokenizer(train(), CHAT.symbols())
 
 
 @pytest.fixture(scope="module")
 def bytewise():
     prose = ["The quick brown fox jumps over the lazy dog. " * 3, "Ein schöner Tag 2024"]
-    return Tokenizer(train(prose, size=400, kind="bpe", extra=(), byte_fallback=True), CHAT.symbols())
+    return SentencePieceTokenizer(train(prose, size=400, kind="bpe", extra=(), byte_fallback=True), CHAT.symbols())
 
 
 def test_every_symbol_and_every_signed_digit_is_one_id(signed):
@@ -62,7 +63,7 @@ def test_padding_is_id_zero_and_the_special_symbols_follow_in_order(signed):
 @pytest.mark.parametrize("byte_fallback", [False, True])
 def test_training_texts_survive_the_round_trip_in_every_kind(kind, byte_fallback):
     texts = [*sums(50), "  two  spaces\tand a tab\n\n", "übergroß 名前 🙂 12345"]
-    tokenizer = Tokenizer(train(texts, size=500, kind=kind, byte_fallback=byte_fallback))
+    tokenizer = SentencePieceTokenizer(train(texts, size=500, kind=kind, byte_fallback=byte_fallback))
     assert [tokenizer.decode(ids) for ids in tokenizer.encode_batch(texts)] == texts
 
 
@@ -83,7 +84,7 @@ def test_digits_are_never_merged(bytewise):
 @pytest.mark.parametrize("kind", ["char", "bpe", "unigram"])
 def test_training_gives_the_same_bytes_in_another_process(kind):
     code = (
-        "import sys, hashlib; from reasoning.data.tokenizer import train_tokenizer;"
+        "import sys, hashlib; from reasoning.data.sentencepiece_tokenizer import train_tokenizer;"
         f"model = train_tokenizer({sums(30)!r}, vocabulary_size=60, symbols=('<a>',), extra_symbols=(),"
         f" kind={kind!r}, byte_fallback=False); sys.stdout.buffer.write(model)"
     )
@@ -101,10 +102,10 @@ def test_a_batch_encodes_as_its_texts_one_by_one(bytewise):
 
 
 def test_sentencepiece_itself_reads_the_saved_file_alike(signed, tmp_path):
-    signed.save(tmp_path / "tokenizer.model")
+    signed.save(tmp_path)
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
     assert theirs.encode("<think>+8-5=") == signed.encode("<think>+8-5=")
-    assert Tokenizer.load(tmp_path / "tokenizer.model", CHAT.symbols()) == signed
+    assert load_tokenizer(tmp_path).model == signed.model
 
 
 def test_a_tokenizer_can_be_pickled_and_hashed(signed):
@@ -160,18 +161,18 @@ def test_the_least_vocabulary_size_named_in_the_error_works_and_one_less_does_no
     least = int(str(caught.value).rsplit(" ", 1)[1])
     with pytest.raises(InputError, match=f"at least {least}"):
         train(texts, size=least - 1, kind=kind, byte_fallback=byte_fallback)
-    tokenizer = Tokenizer(train(texts, size=least, kind=kind, byte_fallback=byte_fallback))
+    tokenizer = SentencePieceTokenizer(train(texts, size=least, kind=kind, byte_fallback=byte_fallback))
     assert tokenizer.vocabulary_size == least
     assert [tokenizer.decode(ids) for ids in tokenizer.encode_batch(texts)] == texts
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe", "unigram"])
 def test_a_small_corpus_gives_a_smaller_vocabulary_than_the_limit(kind):
-    assert 30 < Tokenizer(train(size=5000, kind=kind)).vocabulary_size < 1000
+    assert 30 < SentencePieceTokenizer(train(size=5000, kind=kind)).vocabulary_size < 1000
 
 
 def test_a_text_longer_than_sentencepieces_own_limit_is_trained_on():
-    tokenizer = Tokenizer(train(["a" * 100_000 + "q"], extra=()))
+    tokenizer = SentencePieceTokenizer(train(["a" * 100_000 + "q"], extra=()))
     assert tokenizer.decode(tokenizer.encode("q")) == "q"
 
 
@@ -201,9 +202,7 @@ def test_symbols_that_cannot_be_single_ids_are_refused(extra, match):
 
 def test_bytes_that_are_no_model_are_refused_with_the_file_named(tmp_path):
     with pytest.raises(InputError, match="no sentencepiece model"):
-        Tokenizer(b"junk")
-    (tmp_path / "bad.model").write_bytes(b"junk")
-    with pytest.raises(InputError, match="bad.model"):
-        Tokenizer.load(tmp_path / "bad.model", ())
-    with pytest.raises(InputError, match="no tokenizer at"):
-        Tokenizer.load(tmp_path / "none.model", ())
+        SentencePieceTokenizer(b"junk")
+    (tmp_path / "tokenizer.model").write_bytes(b"junk")
+    with pytest.raises(InputError, match="tokenizer.model: the bytes are no sentencepiece model"):
+        load_tokenizer(tmp_path)

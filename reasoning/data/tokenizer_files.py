@@ -1,0 +1,57 @@
+"""Opens the tokenizer of a folder, whichever library its file is for: a stage's artifact or a Hugging Face model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_json
+from reasoning.data.json_tokenizer import CONFIG_FILE, GENERATION_FILE, JSON_FILE, JsonTokenizer, symbol_named
+from reasoning.data.sentencepiece_tokenizer import SENTENCEPIECE_FILE, SentencePieceTokenizer
+from reasoning.data.tokenizer import Tokenizer
+
+LARGEST_FILE = 1 << 28
+"""Bytes; the largest tokenizer files of known models have an eighth of it."""
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in a folder: its ``tokenizer.json``, with padding and ends from the files beside, or else its
+    ``tokenizer.model``.
+
+    Raises InputError, beginning with the file, where there is none, or it is damaged or unfit.
+    """
+    for name, load in ((JSON_FILE, _load_json), (SENTENCEPIECE_FILE, _load_sentencepiece)):
+        file = folder / name
+        if not file.exists():
+            continue
+        if file.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{file} has {file.stat().st_size} bytes, too many for a tokenizer; take the file anew")
+        try:
+            return load(file)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+    raise InputError(f"there is no tokenizer at {folder}: neither {JSON_FILE} nor {SENTENCEPIECE_FILE}")
+
+
+def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
+    return SentencePieceTokenizer(file.read_bytes())
+
+
+def _load_json(file: Path) -> JsonTokenizer:
+    config = _record(file.parent / CONFIG_FILE)
+    plain = JsonTokenizer(file.read_bytes(), json.dumps(config, ensure_ascii=False))
+    ends = _record(file.parent / GENERATION_FILE).get("eos_token_id")
+    if ends is None:
+        symbol = symbol_named(config, "eos_token")
+        ends = [] if symbol is None else [plain.symbol_id(symbol)]
+    listed = ends if isinstance(ends, list) else [ends]
+    if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
+        raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
+    return JsonTokenizer(plain.model, plain.config, tuple(listed))
+
+
+def _record(file: Path) -> dict[str, Any]:
+    found = read_json(file) if file.exists() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{file} must hold a record, not {found!r:.40}")
+    return found
