@@ -194,7 +194,7 @@ def build(case: Case, seed: int) -> Any:
             elif tensor.ndim == 1:
                 value = 0.3 * noise + ("norm" in name and not case.kind.startswith("Gemma"))
             else:
-                value = noise * (1.5 if tensor.ndim > 1 and "embed" not in name else 1.0) * tensor.shape[-1] ** -0.5
+                value = noise * (0.8 if "layers" in name else 1.0) * tensor.shape[-1] ** -0.5
             tensor.copy_(value.to(getattr(torch, case.dtype)).float())
     model.tie_weights()
     return model

@@ -1,0 +1,234 @@
+"""Which tensors of a Hugging Face checkpoint our parameters come from, and how they are laid out there, as data.
+
+Their linear layers are [out, in] with heads flattened, one tensor a layer (and expert); ours are [in, ...] with heads
+apart, stacked over a stack's layers. Everything follows from the ``ModelConfig``; there is no table by family.
+Letters: D width, V vocabulary, H heads, K key/value heads, C head size, F hidden of an MLP, E experts, R latent rank.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reasoning.models.config import BlockKind, Latent, ModelConfig, block_name, stack_name
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of theirs, as the part of a leaf of ours that it holds.
+
+    Seen in shape ``view`` (which only splits axes), of whose axis ``axis`` the indices ``picked`` are taken (None:
+    all, in order), its axes in the order ``order`` are the part. Several parts may share a tensor.
+    """
+
+    name: str
+    view: tuple[int, ...]
+    order: tuple[int, ...]
+    flat: tuple[int, ...]  # how many axes of the view each axis of the stored tensor is made of
+    axis: int = 0
+    picked: tuple[int, ...] | None = None
+    full_precision: bool = False  # is stored in float32, whatever the rest is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that it has in the file."""
+        shape, rest = [], list(self.view)
+        for count in self.flat:
+            shape.append(int(np.prod(rest[:count])))
+            rest = rest[count:]
+        return tuple(shape)
+
+    @property
+    def part_shape(self) -> tuple[int, ...]:
+        """The shape of the part that it holds."""
+        sizes = list(self.view)
+        if self.picked is not None:
+            sizes[self.axis] = len(self.picked)
+        return tuple(sizes[axis] for axis in self.order)
+
+
+@dataclass(frozen=True)
+class Part:
+    """``leaf[place]`` is what ``tensor`` holds; a place is a layer of a stack, a layer and an expert, or nothing."""
+
+    place: tuple[int, ...]
+    tensor: Tensor
+
+
+def _plain(name: str, *shape: int) -> Tensor:
+    return Tensor(name, shape, tuple(range(len(shape))), (1,) * len(shape))
+
+
+def _heads(name: str, heads: int, channels: int) -> Tensor:
+    """A flat vector of theirs that is [heads, channels] here."""
+    return Tensor(name, (heads, channels), (0, 1), (2,))
+
+
+def _linear(name: str, inner: int, outer: int) -> Tensor:
+    """[outer, inner] there, [inner, outer] here."""
+    return Tensor(name, (outer, inner), (1, 0), (1, 1))
+
+
+def _to_heads(name: str, inner: int, heads: int, channels: int) -> Tensor:
+    """[heads * channels, inner] there, [inner, heads, channels] here."""
+    return Tensor(name, (heads, channels, inner), (2, 0, 1), (2, 1))
+
+
+def _from_heads(name: str, heads: int, channels: int, outer: int) -> Tensor:
+    """[outer, heads * channels] there, [heads, channels, outer] here."""
+    return Tensor(name, (outer, heads, channels), (1, 2, 0), (1, 2))
+
+
+def _part_of(whole: Tensor, axis: int, picked: Sequence[int]) -> Tensor:
+    return Tensor(whole.name, whole.view, whole.order, whole.flat, axis, tuple(picked))
+
+
+def _halves(first: int, count: int) -> list[int]:
+    """Where the channels of our half-split rotary layout lie in DeepSeek's interleaved one, from ``first`` on."""
+    return [*range(first, first + count, 2), *range(first + 1, first + count, 2)]
+
+
+def _attention(config: ModelConfig, at: str) -> dict[Path, Tensor]:
+    width, heads, key_heads, size = config.width, config.heads, config.key_heads, config.head_size
+    found: dict[Path, Tensor] = {
+        ("query",): _to_heads(f"{at}.q_proj.weight", width, heads, size),
+        ("key",): _to_heads(f"{at}.k_proj.weight", width, key_heads, size),
+        ("value",): _to_heads(f"{at}.v_proj.weight", width, key_heads, size),
+        ("output",): _from_heads(f"{at}.o_proj.weight", heads, size, width),
+    }
+    if config.qkv_bias:
+        found["query_bias",] = _heads(f"{at}.q_proj.bias", heads, size)
+        found["key_bias",] = _heads(f"{at}.k_proj.bias", key_heads, size)
+        found["value_bias",] = _heads(f"{at}.v_proj.bias", key_heads, size)
+    if config.query_key_norm == "head":
+        found["query_norm", "scale"] = _plain(f"{at}.q_norm.weight", size)
+        found["key_norm", "scale"] = _plain(f"{at}.k_norm.weight", size)
+    if config.query_key_norm == "all":
+        found["query_norm", "scale"] = _heads(f"{at}.q_norm.weight", heads, size)
+        found["key_norm", "scale"] = _heads(f"{at}.k_norm.weight", key_heads, size)
+    return found
+
+
+def _latent_attention(config: ModelConfig, latent: Latent, at: str) -> dict[Path, Tensor]:
+    width, heads, rank = config.width, config.heads, latent.rank
+    size = latent.plain + latent.rotary
+    ours = (*range(latent.plain), *_halves(latent.plain, latent.rotary))
+    down = _linear(f"{at}.kv_a_proj_with_mqa.weight", width, rank + latent.rotary)
+    up = _to_heads(f"{at}.kv_b_proj.weight", rank, heads, latent.plain + latent.value)
+    found = {
+        ("latent_down",): _part_of(down, 0, range(rank)),
+        ("rotary_key",): _part_of(down, 0, _halves(rank, latent.rotary)),
+        ("latent_norm", "scale"): _plain(f"{at}.kv_a_layernorm.weight", rank),
+        ("key_up",): _part_of(up, 1, range(latent.plain)),
+        ("value_up",): _part_of(up, 1, range(latent.plain, latent.plain + latent.value)),
+        ("output",): _from_heads(f"{at}.o_proj.weight", heads, latent.value, width),
+    }
+    if latent.query_rank:
+        query = _to_heads(f"{at}.q_b_proj.weight", latent.query_rank, heads, size)
+        found["query_down",] = _linear(f"{at}.q_a_proj.weight", width, latent.query_rank)
+        found["query_norm", "scale"] = _plain(f"{at}.q_a_layernorm.weight", latent.query_rank)
+        found["query_up",] = _part_of(query, 1, ours)
+    else:
+        found["query",] = _part_of(_to_heads(f"{at}.q_proj.weight", width, heads, size), 1, ours)
+    return found
+
+
+def _mlp(at: str, width: int, hidden: int) -> dict[Path, Tensor]:
+    return {
+        ("gate",): _linear(f"{at}.gate_proj.weight", width, hidden),
+        ("up",): _linear(f"{at}.up_proj.weight", width, hidden),
+        ("down",): _linear(f"{at}.down_proj.weight", hidden, width),
+    }
+
+
+def _norms(config: ModelConfig, at: str) -> dict[Path, Tensor]:
+    names = {
+        "before": {"attention_norm": "input", "mlp_norm": "post_attention"},
+        "after": {"attention_post_norm": "post_attention", "mlp_post_norm": "post_feedforward"},
+        "both": {
+            "attention_norm": "input",
+            "attention_post_norm": "post_attention",
+            "mlp_norm": "pre_feedforward",
+            "mlp_post_norm": "post_feedforward",
+        },
+    }[config.norms]
+    return {(ours, "scale"): _plain(f"{at}.{theirs}_layernorm.weight", config.width) for ours, theirs in names.items()}
+
+
+def _block(config: ModelConfig, kind: BlockKind, at: str) -> Iterator[tuple[Path, Part]]:
+    """The leaves of one block and their parts; the places are of experts only."""
+    attention = f"{at}.self_attn"
+    inner = (
+        _attention(config, attention) if config.latent is None else _latent_attention(config, config.latent, attention)
+    )
+    found = {**_norms(config, at), **{("attention", *path): tensor for path, tensor in inner.items()}}
+    moe = kind.moe
+    if moe is None:
+        found |= {("mlp", *path): tensor for path, tensor in _mlp(f"{at}.mlp", config.width, config.mlp).items()}
+    else:
+        found["moe", "router"] = _linear(f"{at}.mlp.gate.weight", config.width, moe.experts)
+        if moe.router == "sigmoid":
+            name = f"{at}.mlp.gate.e_score_correction_bias"
+            found["moe", "router_bias"] = Tensor(name, (moe.experts,), (0,), (1,), full_precision=True)
+        if moe.shared:
+            shared = _mlp(f"{at}.mlp.shared_experts", config.width, moe.shared * moe.width)
+            found |= {("moe", "shared", *path): tensor for path, tensor in shared.items()}
+        for expert in range(moe.experts):
+            for path, tensor in _mlp(f"{at}.mlp.experts.{expert}", config.width, moe.width).items():
+                yield ("moe", *path), Part((expert,), tensor)
+    for path, tensor in found.items():
+        yield path, Part((), tensor)
+
+
+def _multi_token(config: ModelConfig, index: int) -> Iterator[tuple[Path, Part]]:
+    """DeepSeek's block that predicts one token further: a layer after the last (arXiv 2412.19437, section 2.2)."""
+    at = f"model.layers.{config.layers + index}"
+    width = config.width
+    yield ("hidden_norm", "scale"), Part((), _plain(f"{at}.hnorm.weight", width))
+    yield ("embedding_norm", "scale"), Part((), _plain(f"{at}.enorm.weight", width))
+    yield ("projection",), Part((), _linear(f"{at}.eh_proj.weight", 2 * width, width))
+    yield ("final_norm", "scale"), Part((), _plain(f"{at}.shared_head.norm.weight", width))
+    for path, part in _block(config, config.stacks[-1].pattern[-1], at):
+        yield ("block", *path), part
+
+
+def parts(config: ModelConfig) -> dict[Path, list[Part]]:
+    """For each leaf of the parameters, by its path, the tensors that make it up."""
+    found: dict[Path, list[Part]] = {
+        ("embedding",): [Part((), _plain("model.embed_tokens.weight", config.vocabulary, config.width))],
+        ("final_norm", "scale"): [Part((), _plain("model.norm.weight", config.width))],
+    }
+    if not config.tied:
+        found["head",] = [Part((), _linear("lm_head.weight", config.width, config.vocabulary))]
+    layer = 0
+    for number, stack in enumerate(config.stacks):
+        for repeat in range(stack.count):
+            for index, kind in enumerate(stack.pattern):
+                for path, part in _block(config, kind, f"model.layers.{layer}"):
+                    whole = (stack_name(number), block_name(index), *path)
+                    found.setdefault(whole, []).append(Part((repeat, *part.place), part.tensor))
+                layer += 1
+    for index in range(config.multi_token):
+        for path, part in _multi_token(config, index):
+            found.setdefault((f"multi_token_{index}", *path), []).append(part)
+    return found
+
+
+def copies(config: ModelConfig) -> dict[str, str]:
+    """Tensors that repeat another one's values: they aren't read, and are written for those who look for them."""
+    found = {}
+    for index in range(config.multi_token):
+        at = f"model.layers.{config.layers + index}"
+        found[f"{at}.embed_tokens.weight"] = "model.embed_tokens.weight"
+        found[f"{at}.shared_head.head.weight"] = "model.embed_tokens.weight" if config.tied else "lm_head.weight"
+    return found
+
+
+def leaf(tree: Mapping[str, Any], path: Path) -> Any:
+    """What lies at ``path`` in a nested dict."""
+    for name in path:
+        tree = tree[name]
+    return tree

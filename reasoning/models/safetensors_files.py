@@ -1,0 +1,228 @@
+"""Reads folders of safetensors files without trusting them, and writes such files.
+
+A file is: the header's length (8 bytes, little-endian), the header (JSON: name -> dtype, shape, data_offsets), data.
+The format: https://github.com/huggingface/safetensors#format. The library that comes with it takes the last of two
+tensors of one name and follows paths out of the folder, and maps files into memory, which counts as the process's.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_json
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+LARGEST_HEADER = 100_000_000
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
+RUNS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+SHOWN = 8
+
+DTYPES: Mapping[str, np.dtype] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(jnp.bfloat16),
+}
+"""The dtypes of weights that are read and written, by their names in headers."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a tensor's bytes lie: ``start`` counts from the beginning of the file."""
+
+    path: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one element along the first axis."""
+        return self.dtype.itemsize * prod(self.shape[1:])
+
+
+def listed(names: Iterable[str]) -> str:
+    """Some names in words: the first of them, and how many more there are."""
+    ordered = sorted(names)
+    more = len(ordered) - SHOWN
+    return ", ".join(ordered[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def read_folder(folder: Path) -> dict[str, Stored]:
+    """Every tensor of a checkpoint, by name; nothing but headers is read.
+
+    Takes what ``model.safetensors.index.json`` lists, or the folder's one safetensors file. Raises InputError for
+    pickle formats, truncated or overlong files, paths out of the folder, names that occur twice, an index that
+    doesn't agree with its files, and dtypes other than F32, F16 and BF16.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        path = inside(folder, _only_file(folder))
+        return read_header(path)
+    weight_map = read_json(index)
+    weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise InputError(f"{index}: weight_map is not a table from tensors to files; fetch the checkpoint again")
+    headers = {file: read_header(inside(folder, file)) for file in sorted(set(weight_map.values()))}
+    _check_index(index, weight_map, headers)
+    return {name: tensor for header in headers.values() for name, tensor in header.items()}
+
+
+def _only_file(folder: Path) -> str:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; name the folder that holds config.json and *.safetensors")
+    files = sorted(path.name for path in folder.iterdir())
+    tensors = [name for name in files if name.endswith(".safetensors")]
+    if SINGLE in tensors:
+        return SINGLE
+    if len(tensors) == 1:
+        return tensors[0]
+    if tensors:
+        raise InputError(f"{folder} holds {listed(tensors)}, but no {INDEX} that says what is where; fetch that too")
+    pickled = [name for name in files if name.endswith(RUNS_CODE)]
+    if pickled:
+        raise InputError(
+            f"{folder} holds {listed(pickled)}: reading a pickle runs whatever code is in it, so this isn't done; get "
+            "the model as safetensors, or save it anew by transformers' save_pretrained where you trust it"
+        )
+    raise InputError(f"{folder} holds no safetensors file; name the folder of a checkpoint in Hugging Face's format")
+
+
+def inside(folder: Path, file: str) -> Path:
+    """The path of a file that an index names, which must be a plain name and lie in the folder itself.
+
+    A link may also lead into the ``blobs`` of the Hub's cache that the folder is a snapshot of. Raises InputError.
+    """
+    path = folder / file
+    if not PLAIN_NAME.fullmatch(file):
+        raise InputError(f"{folder}: {file!r} is not the name of a safetensors file in this folder; it isn't opened")
+    if not path.is_file():
+        raise InputError(f"{path} is missing; fetch the checkpoint again")
+    homes = {folder.resolve()}
+    if folder.parent.name == "snapshots":
+        homes.add((folder.parent.parent / "blobs").resolve())
+    if path.resolve().parent not in homes:
+        raise InputError(f"{path} is a link out of its folder, to {path.resolve()}; copy the file itself here")
+    return path
+
+
+def _check_index(index: Path, weight_map: Mapping[str, str], headers: Mapping[str, Mapping[str, Stored]]) -> None:
+    counts = Counter(name for header in headers.values() for name in header)
+    findings = {
+        "are in no file": {name for name, file in weight_map.items() if name not in headers[file]},
+        "are in more than one file": {name for name, count in counts.items() if count > 1},
+        "are in a file but not in the index": counts.keys() - weight_map.keys(),
+    }
+    wrong = [f"{listed(names)} {what}" for what, names in findings.items() if names]
+    if wrong:
+        raise InputError(f"{index} and its files don't agree: {'; '.join(wrong)}; fetch the checkpoint again")
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """The tensors of one file, by name. Raises InputError that names the file and what is wrong with it."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, LARGEST_HEADER):
+            raise InputError(f"{path} is cut off or no safetensors file: {size} bytes, header {length}; fetch it again")
+        text = file.read(length)
+    try:
+        entries = json.loads(text, object_pairs_hook=_no_duplicates)
+        if not isinstance(entries, dict):
+            raise ValueError("its header is not a table")
+        entries.pop("__metadata__", None)
+        tensors = {name: _stored(path, name, entry, 8 + length) for name, entry in entries.items()}
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {error}; it is damaged or no safetensors file, fetch it again") from None
+    _check_offsets(path, tensors, 8 + length, size)
+    return tensors
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"{listed(twice)} occur more than once in its header")
+    return dict(pairs)
+
+
+def _stored(path: Path, name: str, entry: Any, data: int) -> Stored:
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"the header's entry of {name} is not dtype, shape and data_offsets")
+    kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2 or len(shape) > 8:
+        raise ValueError(f"{name} has shape {shape} and offsets {offsets}, which are no whole numbers")
+    if kind not in DTYPES:
+        hint = "; cast its blocks to bfloat16 first, as its makers' script does" if str(kind).startswith("F8") else ""
+        raise InputError(f"{path}: {name} has dtype {kind}, and weights can be {', '.join(DTYPES)} only{hint}")
+    if offsets[1] - offsets[0] != prod(shape) * DTYPES[kind].itemsize:
+        raise ValueError(f"{name} is {kind} {shape}, which is not {offsets[1] - offsets[0]} bytes")
+    return Stored(path, DTYPES[kind], tuple(shape), data + offsets[0])
+
+
+def _whole(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**62 for value in values)
+
+
+def _check_offsets(path: Path, tensors: Mapping[str, Stored], data: int, size: int) -> None:
+    """The tensors must fill the file after its header without gap or overlap: nothing hidden, nothing shared."""
+    end = data
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].start):
+        if tensor.start != end and prod(tensor.shape):
+            raise InputError(f"{path}: {name} begins at byte {tensor.start}, expected {end}; fetch the file again")
+        end += tensor.dtype.itemsize * prod(tensor.shape)
+    if end != size:
+        what = "is cut off" if end > size else "has bytes that belong to no tensor"
+        raise InputError(f"{path} {what}: {size} bytes, and its header describes {end}; fetch it again")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """The descriptor of a file that is read at given offsets."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_rows(descriptor: int, tensor: Stored, rows: range, buffer: np.ndarray) -> np.ndarray:
+    """Rows ``rows`` of a tensor (all of a scalar's one), read into ``buffer`` (bytes) and seen in shape and dtype.
+
+    Raises InputError for a file that ended early and for NaN and infinities, which no training would survive.
+    """
+    wanted = len(rows) * tensor.row_bytes
+    view = buffer[:wanted].data
+    done = 0
+    while done < wanted:
+        got = os.preadv(descriptor, [view[done:]], tensor.start + rows.start * tensor.row_bytes + done)
+        if got == 0:
+            raise InputError(f"{tensor.path} ended while it was read; fetch it again")
+        done += got
+    return buffer[:wanted].view(tensor.dtype).reshape(len(rows), *tensor.shape[1:])
+
+
+def header_bytes(tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[bytes, dict[str, int]]:
+    """The beginning of a file that will hold these tensors in this order, and at which byte each of them begins."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    starts: dict[str, int] = {}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        starts[name] = end
+        end += dtype.itemsize * prod(shape)
+        entries[name] = {"dtype": names[dtype], "shape": list(shape), "data_offsets": [starts[name], end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    length = 8 + len(text)
+    return len(text).to_bytes(8, "little") + text, {name: length + start for name, start in starts.items()}
