@@ -19,6 +19,7 @@ from reasoning.core import mesh as meshes
 from reasoning.generation.engine import Rollouts, decode_shardings, padded
 from reasoning.generation.sampler import bounds, grown
 from reasoning.models.cache import Cache, Weights
+from reasoning.models.decoder import soft_capped
 from reasoning.models.model import Model
 
 CANDIDATES = 2
@@ -125,7 +126,7 @@ def still_open(settings: BeamSettings, finished: Completed, best_P: jax.Array, l
 def advance(model: Model, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: Searching) -> Searching:
     """One token more for each beginning: those that end are finished, the best K of the others go on."""
     prompts, beams = now.sums.shape
-    logits_BV = jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32)
+    logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
     sums_PC, from_PC, next_PC, log_probs_PC = candidates(log_probs_PKV, now.sums)
     tokens_PCN, log_probs_PCN = pick_beams((now.tokens, now.log_probs), from_PC)

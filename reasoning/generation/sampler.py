@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core.mesh import constrain
 from reasoning.models.cache import Cache, Weights
+from reasoning.models.decoder import soft_capped
 from reasoning.models.model import Model
 
 
@@ -54,13 +55,12 @@ class SamplerSettings:
 
 
 def pick(
-    hidden_BD: jax.Array, head_DV: jax.Array, keys_B: jax.Array, index: jax.Array, temperature: jax.Array
+    logits_BV: jax.Array, keys_B: jax.Array, index: jax.Array, temperature: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The next token of each request and its log-probability; temperature 0 takes the likeliest.
 
     The key folds in (request, token), never the slot, so that scheduling can't change what is sampled.
     """
-    logits_BV = jnp.dot(hidden_BD, head_DV, preferred_element_type=jnp.float32)
     scaled_BV = logits_BV / jnp.where(temperature > 0, temperature, 1.0)
     keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, index)
     noise_BV = jax.vmap(lambda key: jax.random.gumbel(key, logits_BV.shape[1:]))(keys)
@@ -130,7 +130,8 @@ def sample(
     )
 
     def body(now: Progressing) -> Progressing:
-        chosen_B, log_prob_B = pick(now.hidden, head_DV, keys_B, now.index, temperature)
+        logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
+        chosen_B, log_prob_B = pick(logits_BV, keys_B, now.index, temperature)
         chosen_B = jnp.where(now.done, 0, chosen_B)
         hidden, cache = model.decode(weights, chosen_B, now.cache)
         return Progressing(

@@ -105,6 +105,12 @@ def check_temperature(temperature: float | Array) -> None:
         raise InputError(f"temperature is {temperature}; it divides the logits, so it must be above 0")
 
 
+def check_soft_cap(soft_cap: float | None) -> None:
+    """Raises InputError for a cap that isn't positive."""
+    if soft_cap is not None and not soft_cap > 0:
+        raise InputError(f"soft_cap is {soft_cap}; it must be above 0, or None for no cap")
+
+
 def inverse_of(temperature: float | Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
     """1 / temperature for each token: a number, or an array that broadcasts to the ``shape`` [B, T]."""
     values = jnp.asarray(temperature, dtype)

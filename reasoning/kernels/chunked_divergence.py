@@ -43,6 +43,13 @@ class Pair(NamedTuple):
     teacher: Operands
 
 
+class Heads(NamedTuple):
+    """How logits are made of both: their soft caps; the limit of bytes is the student's."""
+
+    student: Head
+    teacher: Head
+
+
 class Normaliser(NamedTuple):
     """What turns logits into log-probabilities over the whole vocabulary: log p = z - shift - log_total; [B, T]."""
 
@@ -86,31 +93,31 @@ def terms(log_p: Array, log_q: Array, measure: Measure) -> tuple[Array, Array]:
     return share * p * of_teacher + (1 - share) * q * of_student, (1 - share) * q * of_student
 
 
-def normalisers_of(pair: Pair, head: Head) -> Normalisers:
+def normalisers_of(pair: Pair, heads: Heads) -> Normalisers:
     """Those over these columns alone; the caller merges them where the vocabulary is sharded."""
-    rows, steps = _chunk_shape_of(pair, head)
+    rows, steps = _chunk_shape_of(pair, heads)
 
     def chunk(_: None, inputs: tuple[Tokens, Tokens]) -> tuple[None, Normalisers]:
-        both = zip(inputs, pair, strict=True)
-        return None, Normalisers(*(_normaliser(_masked_logits(tokens, operands, head)) for tokens, operands in both))
+        both = zip(inputs, pair, heads, strict=True)
+        return None, Normalisers(*(_normaliser(_masked_logits(*one)) for one in both))
 
     _, found = lax.scan(chunk, None, _split_pair(pair, rows, steps))
     return _join(found, pair, rows, steps)
 
 
 def divergences(
-    pair: Pair, normalisers: Normalisers | None, head: Head, measure: Measure
+    pair: Pair, normalisers: Normalisers | None, heads: Heads, measure: Measure
 ) -> tuple[Divergence, Normalisers]:
     """The forward pass over this device's tokens and columns.
 
     ``normalisers`` None: these columns are the whole vocabulary, so they are found on the way.
     """
-    rows, steps = _chunk_shape_of(pair, head)
+    rows, steps = _chunk_shape_of(pair, heads)
 
     def chunk(_: None, inputs: tuple) -> tuple[None, tuple[Divergence, Normalisers]]:
         (of_student, of_teacher), given = inputs
-        student_NV = _masked_logits(of_student, pair.student, head)
-        teacher_NV = _masked_logits(of_teacher, pair.teacher, head)
+        student_NV = _masked_logits(of_student, pair.student, heads.student)
+        teacher_NV = _masked_logits(of_teacher, pair.teacher, heads.teacher)
         found = Normalisers(_normaliser(student_NV), _normaliser(teacher_NV)) if given is None else given
         log_p_NV, log_q_NV = _log_probs(teacher_NV, found.teacher), _log_probs(student_NV, found.student)
         value_NV, pull_NV = terms(log_p_NV, log_q_NV, measure)
@@ -128,19 +135,19 @@ def divergence_gradients(
     upstream_BT: Array,
     start: Sums,
     hidden_type: jnp.dtype,
-    head: Head,
+    heads: Heads,
     measure: Measure,
 ) -> tuple[Array, Sums]:
     """The backward pass, to the student only: the hidden states' gradient, and the parameters'.
 
     ``pull_BT`` are the sums of pulls over the whole vocabulary; ``start`` and ``hidden_type`` are as in ``gradients``.
     """
-    rows, steps = _chunk_shape_of(pair, head)
+    rows, steps = _chunk_shape_of(pair, heads)
 
     def chunk(sums: Sums, inputs: tuple) -> tuple[Sums, Array]:
         (of_student, of_teacher), found, pull_N, upstream_N = inputs
-        student_NV, slope = logits(of_student, pair.student, head)
-        teacher_NV = _masked_logits(of_teacher, pair.teacher, head)
+        student_NV, slope = logits(of_student, pair.student, heads.student)
+        teacher_NV = _masked_logits(of_teacher, pair.teacher, heads.teacher)
         log_q_NV = _log_probs(masked(student_NV, pair.student), found.student)
         _, pull_NV = terms(_log_probs(teacher_NV, found.teacher), log_q_NV, measure)
         centred_NV = pull_NV - jnp.exp(log_q_NV) * pull_N[:, None]
@@ -154,11 +161,11 @@ def divergence_gradients(
     return join(chunks, rows, steps, *upstream_BT.shape), sums
 
 
-def _chunk_shape_of(pair: Pair, head: Head) -> tuple[int, int]:
+def _chunk_shape_of(pair: Pair, heads: Heads) -> tuple[int, int]:
     """Chunks in which the logits of both together stay within the limit."""
     batch, length, _ = pair.student.hidden_BTD.shape
     columns, itemsize = pair.student.unembed_DV.shape[1], pair.student.accumulator.itemsize
-    return chunk_shape(batch, length, 2 * columns, itemsize, head.logits_bytes)
+    return chunk_shape(batch, length, 2 * columns, itemsize, heads.student.logits_bytes)
 
 
 def _split_pair(pair: Pair, rows: int, steps: int) -> tuple[Tokens, Tokens]:

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float
 
 from reasoning.core.errors import InputError
 from reasoning.kernels import vocabulary_sharding as sharded
-from reasoning.kernels.chunked import LOGITS_BYTES, Head, Sums, check_temperature, inverse_of
+from reasoning.kernels.chunked import LOGITS_BYTES, Head, Sums, check_soft_cap, check_temperature, inverse_of
 from reasoning.kernels.chunked_divergence import (
+    Heads,
     Kind,
     Measure,
     Normaliser,
@@ -33,7 +34,7 @@ from reasoning.kernels.vocabulary_sharding import VocabularySharding
 class _Plan(NamedTuple):
     """The settings of one call that are no arrays; vocabulary and widths are those before any padding."""
 
-    head: Head
+    heads: Heads
     measure: Measure
     vocabulary: int
     widths: tuple[int, int]
@@ -49,6 +50,7 @@ def token_divergence(
     kind: Kind,
     temperature: float | Float[Array, "..."] = 1.0,
     beta: float = 0.5,
+    soft_caps: tuple[float | None, float | None] = (None, None),
     sharding: VocabularySharding | None = None,
     logits_bytes: int = LOGITS_BYTES,
 ) -> Float[Array, "B T"]:
@@ -62,7 +64,8 @@ def token_divergence(
       and divided by 1 - ``beta`` to 'reverse' as it rises to 1.
 
     Gradients reach the student only, its hidden states and its matrix, each in its input's type; the matrix's is summed
-    in float32. Teacher and student may differ in width, not in vocabulary. Types, ``temperature`` and chunks are as in
+    in float32. Teacher and student may differ in width and in their ``soft_caps`` (the student's, the teacher's; see
+    ``token_log_probs``), not in vocabulary. Types, ``temperature`` and chunks are as in
     ``token_log_probs``; ``logits_bytes`` is for the logits of both together. Equal logits give exactly 0 and no
     gradient. Where a mesh cuts the vocabulary, the forward pass makes the logits twice: first to normalise them.
     Raises InputError for shapes that don't fit, an unknown kind, a temperature that isn't positive, and, for 'jsd', a
@@ -71,11 +74,14 @@ def token_divergence(
     _check(student_hidden_BTD, student_unembed_DV, teacher_hidden_BTE, teacher_unembed_EV)
     _check_measure(kind, beta)
     check_temperature(temperature)
+    for cap in soft_caps:
+        check_soft_cap(cap)
     tokens = student_hidden_BTD.shape[:2]
     sharded.check_tokens(tokens, sharding)
     dtype = jnp.promote_types(jnp.result_type(student_hidden_BTD, student_unembed_DV), jnp.float32)
     (width, vocabulary), teacher_width = student_unembed_DV.shape, teacher_unembed_EV.shape[0]
-    plan = _Plan(Head(None, logits_bytes), Measure(kind, beta), vocabulary, (width, teacher_width), sharding)
+    heads = Heads(*(Head(cap, logits_bytes) for cap in soft_caps))
+    plan = _Plan(heads, Measure(kind, beta), vocabulary, (width, teacher_width), sharding)
     student = (student_hidden_BTD, sharded.pad_unembed(student_unembed_DV, sharding))
     teacher = (teacher_hidden_BTE, sharded.pad_unembed(teacher_unembed_EV, sharding))
     return _token_divergence(plan, *student, *teacher, inverse_of(temperature, tokens, dtype))
@@ -125,8 +131,8 @@ def _local_forward(plan: _Plan, *arrays: Array) -> tuple[Array, Array, Normalise
     pair, sharding = _local_pair(plan, *arrays), plan.sharding
     known = None
     if not sharded.has_whole_vocabulary(sharding):
-        known = Normalisers(*(_merged(part, sharding) for part in normalisers_of(pair, plan.head)))
-    sums, found = divergences(pair, known, plan.head, plan.measure)
+        known = Normalisers(*(_merged(part, sharding) for part in normalisers_of(pair, plan.heads)))
+    sums, found = divergences(pair, known, plan.heads, plan.measure)
     if known is None:  # equal on all devices of the vocabulary's axis, of which there is one: this tells JAX so
         known = Normalisers(*(_merged(part, sharding) for part in found))
     return sharded.sum_over_columns(sums.value, sharding), sharded.sum_over_columns(sums.pull, sharding), known
@@ -149,7 +155,7 @@ def _local_backward(plan: _Plan, *arrays) -> tuple[Array, Array]:
     start = Sums(sharded.zeros(pair.student.unembed_DV.shape, dtype, sharding), None)
     hidden_type = hidden.dtype if sharded.has_whole_vocabulary(sharding) else dtype
     of_hidden, sums = divergence_gradients(
-        pair, normalisers, pull, upstream, start, hidden_type, plan.head, plan.measure
+        pair, normalisers, pull, upstream, start, hidden_type, plan.heads, plan.measure
     )
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
     return of_hidden, sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)

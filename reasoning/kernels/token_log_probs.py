@@ -22,6 +22,7 @@ from reasoning.kernels.chunked import (
     Slopes,
     Softmax,
     Sums,
+    check_soft_cap,
     check_temperature,
     gradients,
     inverse_of,
@@ -165,6 +166,5 @@ def _check(hidden, unembed, targets, temperature, soft_cap, bias, sharding: Voca
     if bias is not None and bias.shape != unembed.shape[1:]:
         raise InputError(f"bias {bias.shape} must be [V] of the unembedding {unembed.shape}")
     check_temperature(temperature)
-    if soft_cap is not None and not soft_cap > 0:
-        raise InputError(f"soft_cap is {soft_cap}; it must be above 0, or None for no cap")
+    check_soft_cap(soft_cap)
     sharded.check_tokens(targets.shape, sharding)

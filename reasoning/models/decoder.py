@@ -15,9 +15,10 @@ from jax.sharding import PartitionSpec
 
 from reasoning.models.attention import View
 from reasoning.models.block import Block, Measured
-from reasoning.models.config import BlockKind, ModelConfig, Rope, Stack, block_name, stack_name
+from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack, block_name, stack_name
 from reasoning.models.parameters import Place, RMSNorm, parameter
 from reasoning.models.rotary import turned
+from reasoning.models.routing import rebalanced
 
 Params = dict[str, Any]
 Views = Callable[[BlockKind], View]
@@ -119,8 +120,15 @@ def gathered(place: Place, layer: Params, axes: Params) -> Params:
 
 
 def cast(tree: Params, dtype: str) -> Params:
-    """Parameters in the dtype of the computation; done on shards, so before anything is gathered."""
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+    """Parameters in the dtype of the computation; done on shards, so before anything is gathered.
+
+    Routers stay as they are, since choosing experts in a narrow type would send tokens elsewhere.
+    """
+
+    def narrow(path: tuple, leaf: jax.Array) -> jax.Array:
+        return leaf if path[-1].key in ("router", "router_bias") else leaf.astype(dtype)
+
+    return jax.tree.map_with_path(narrow, tree)
 
 
 def run_stack(
@@ -184,6 +192,28 @@ def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
     for stack, block, values in of_experts:
         load.setdefault(stack, {})[block] = values["load"]
     return {"load": load, "balance": sum(jnp.sum(values["balance"], axis=0) for _, _, values in of_experts)}
+
+
+def rebalance(structure: Structure, params: Params, load: dict[str, dict[str, jax.Array]]) -> Params:
+    """Parameters whose routers' biases have moved towards an even ``load``, as ``hidden_states`` measures it."""
+    params = dict(params)
+    for index, stack in enumerate(structure.config.stacks):
+        name = stack_name(index)
+        for number, kind in enumerate(stack.pattern):
+            if kind.moe is not None and kind.moe.bias_rate:
+                params[name] = _with_bias(params[name], block_name(number), kind.moe, load[name][block_name(number)])
+    return params
+
+
+def _with_bias(stack: Params, block: str, moe: MoE, load_LE: jax.Array) -> Params:
+    experts = stack[block]["moe"]
+    moved = {**experts, "router_bias": rebalanced(moe, experts["router_bias"], load_LE)}
+    return {**stack, block: {**stack[block], "moe": moved}}
+
+
+def soft_capped(logits: jax.Array, cap: float | None) -> jax.Array:
+    """Logits that stay within ``cap`` (Gemma 2, arXiv 2408.00118, section 2); None: as they are."""
+    return logits if cap is None else cap * jnp.tanh(logits / cap)
 
 
 def unembedding(structure: Structure, params: Params) -> jax.Array:

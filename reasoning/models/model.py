@@ -29,7 +29,8 @@ class Model:
 
     - ``init(key) -> params``; ``shapes`` and ``axes`` are the parameters' shapes and logical axes.
     - ``hidden_states(params, tokens_BT, positions_BT, segments_BT) -> (hidden_BTD, aux)`` for packed rows.
-    - ``unembedding(params) -> [D, V]``, in the dtype of the computation.
+    - ``unembedding(params) -> [D, V]``, in the dtype of the computation; logits are then kept within ``soft_cap``.
+    - ``rebalance(params, load) -> params`` after a step, for routers whose bias keeps experts evenly loaded.
     - ``publish(params) -> weights``: cast and unstacked, as decoding wants them.
     - ``cache_shapes(slots, length)``; ``prefill(weights, tokens_BT, lengths_B, cache)`` and
       ``decode(weights, tokens_B, cache)`` give the last token's hidden state [B, D] and the new cache;
@@ -43,6 +44,8 @@ class Model:
     init: Callable[[jax.Array], Params]
     hidden_states: Callable[..., tuple[jax.Array, dict[str, Any]]]
     unembedding: Callable[[Params], jax.Array]
+    soft_cap: float | None
+    rebalance: Callable[[Params, Any], Params]
     publish: Callable[[Params], Weights]
     cache_shapes: Callable[[int, int], Cache]
     prefill: Callable[..., tuple[jax.Array, Cache]]
@@ -73,6 +76,8 @@ def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
         init=init,
         hidden_states=partial(decoders.hidden_states, structure),
         unembedding=partial(decoders.unembedding, structure),
+        soft_cap=config.logit_soft_cap or None,
+        rebalance=partial(decoders.rebalance, structure),
         publish=partial(caches.publish, structure),
         cache_shapes=partial(caches.cache_shapes, structure),
         prefill=partial(caches.prefill, structure),

@@ -27,12 +27,31 @@ LOSSES = 32
 
 def score(model: Model, params: Params, rows: TokenBatch, temperature: float = 1.0) -> TokenLogProbs:
     """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole."""
-    return scores_of(model, params, hidden_states(model, params, rows), rows, temperature)
+    return scores_of(model, params, hidden_states(model, params, rows)[0], rows, temperature)
 
 
-def hidden_states(model: Model, params: Params, rows: TokenBatch) -> jax.Array:
-    """The model's hidden states [B, T, D] at every place of the rows."""
-    return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)[0]
+def hidden_states(model: Model, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
+    """The model's hidden states [B, T, D] at every place of the rows, and what it measured beside them."""
+    return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
+
+
+def balanced(
+    loss: jax.Array, sums: Sums, measured: dict[str, Any], rows: TokenBatch
+) -> tuple[jax.Array, Sums, dict[str, Any]]:
+    """A loss with what its model measured of its experts: their balance loss is added, their load becomes an update.
+
+    A row's balance loss weighs what its tokens weigh, so microbatches add up as those do.
+    """
+    if not measured:
+        return loss, sums, {}
+    balance_B = measured["balance"]
+    loads = [load_LE for stack in measured["load"].values() for load_LE in stack.values()]
+    uneven_L = jnp.concatenate([load.max(-1) / jnp.maximum(load.mean(-1), 1.0) for load in loads])
+    sums = sums | {
+        "experts/balance_loss": (jnp.sum(balance_B), jnp.asarray(float(balance_B.size))),
+        "experts/max_load": (jax.lax.stop_gradient(jnp.sum(uneven_L)), jnp.asarray(float(uneven_L.size))),
+    }
+    return loss + jnp.sum(jnp.sum(rows.weights, axis=1) * balance_B), sums, {"load": measured["load"]}
 
 
 def scores_of(
@@ -40,7 +59,12 @@ def scores_of(
 ) -> TokenLogProbs:
     """``score`` from hidden states that are there already."""
     return token_log_probs(
-        hidden_BTD, model.unembedding(params), rows.targets, temperature=temperature, sharding=sharding_of(model)
+        hidden_BTD,
+        model.unembedding(params),
+        rows.targets,
+        temperature=temperature,
+        soft_cap=model.soft_cap,
+        sharding=sharding_of(model),
     )
 
 
@@ -61,13 +85,14 @@ def supervised(model: Model) -> LossFunction:
     def loss_fn(
         params: Params, extra: Any, frozen: Any, batch: TokenBatch, key: jax.Array
     ) -> tuple[jax.Array, Sums, Any]:
-        scores = score(model, params, batch)
+        hidden_BTD, measured = hidden_states(model, params, batch)
+        scores = scores_of(model, params, hidden_BTD, batch, 1.0)
         loss_BT = cross_entropy(scores.log_prob_BT)
         sums = {
             "cross_entropy": total(loss_BT, batch.mask),
             "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
         }
-        return jnp.sum(batch.weights * loss_BT), sums, {}
+        return balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
 
     return loss_fn
 
@@ -84,7 +109,8 @@ def policy(
     def loss_fn(
         params: Params, extra: Any, frozen: Any, batch: PolicyBatch, key: jax.Array
     ) -> tuple[jax.Array, Sums, Any]:
-        scores = score(model, params, batch.rows, temperature)
+        hidden_BTD, measured = hidden_states(model, params, batch.rows)
+        scores = scores_of(model, params, hidden_BTD, batch.rows, temperature)
         surrogate = clipped_policy_gradient(
             scores.log_prob_BT, batch.old_log_probs, batch.advantages, clip_low=clip_low, clip_high=clip_high
         )
@@ -98,7 +124,7 @@ def policy(
             divergence_BT = k3(scores.log_prob_BT, batch.reference_log_probs)
             loss_BT = loss_BT + kl_coefficient * divergence_BT
             sums["kl"] = total(divergence_BT, mask_BT)
-        return jnp.sum(batch.rows.weights * loss_BT), sums, {}
+        return balanced(jnp.sum(batch.rows.weights * loss_BT), sums, measured, batch.rows)
 
     return loss_fn
 
@@ -124,13 +150,14 @@ def distill(
     def loss_fn(
         params: Params, extra: Any, frozen: Params, batch: TokenBatch, key: jax.Array
     ) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD = hidden_states(student, params, batch)
+        hidden_BTD, measured = hidden_states(student, params, batch)
         divergence_BT = token_divergence(
             hidden_BTD,
             student.unembedding(params),
-            hidden_states(teacher, frozen, batch),
+            hidden_states(teacher, frozen, batch)[0],
             teacher.unembedding(frozen),
             kind=kind,
+            soft_caps=(student.soft_cap, teacher.soft_cap),
             temperature=temperature,
             beta=beta,
             sharding=sharding_of(student),
@@ -144,6 +171,6 @@ def distill(
         loss_BT = with_hard_targets(
             divergence_BT, cross_entropy_BT, temperature=temperature, coefficient=cross_entropy_coefficient
         )
-        return jnp.sum(batch.weights * loss_BT), sums, {}
+        return balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
 
     return loss_fn

@@ -69,8 +69,9 @@ def _step_program(
 ) -> StepProgram:
     shardings = state_shardings(model, mesh, optimizer.whole, {})
     constants = {} if frozen is None else parameter_shardings(frozen, mesh)
+    places = StepShardings(shardings, constants, rows(mesh))
     step = make_step(
-        loss_fn, optimizer.whole, StepShardings(shardings, constants, rows(mesh)), microbatches=microbatches
+        loss_fn, optimizer.whole, places, after_update=partial(_rebalance, model), microbatches=microbatches
     )
     return StepProgram(
         step,
@@ -78,6 +79,11 @@ def _step_program(
         abstract=located(state_shapes(model, optimizer.whole, {}), shardings),
         frozen=located({} if frozen is None else frozen.shapes, constants),
     )
+
+
+def _rebalance(model: Model, params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:
+    """Moves routers' biases by how many tokens of the whole batch each expert took, where the loss tells that."""
+    return model.rebalance(params, updates["load"]) if "load" in updates else params, extra
 
 
 @lru_cache(REMEMBERED)

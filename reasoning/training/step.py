@@ -13,13 +13,15 @@ from reasoning.core.prng import step_key
 from reasoning.training.state import Params, TrainState
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
+AfterUpdate = Callable[[Params, Any, Any], tuple[Params, Any]]
+"""From updated parameters, extra state and a loss's ``updates``, added over microbatches, to both of the next step."""
 
 
 class LossFunction(Protocol):
     """A composed loss: ``(loss, sums, updates)``; all three add up over microbatches.
 
-    ``sums`` are metrics as ``{name: (sum, count)}``, ``updates`` a pytree that ``after_update`` puts into the extra
-    state.
+    ``sums`` are metrics as ``{name: (sum, count)}``, ``updates`` a pytree from which ``after_update`` changes what no
+    gradient does: extra state, and parameters such as a router's bias.
     """
 
     def __call__(
@@ -36,9 +38,9 @@ class StepShardings:
     batch: Any = struct.field(pytree_node=False)
 
 
-def keep(extra: Any, updates: Any) -> Any:
-    """The ``after_update`` of losses without extra state."""
-    return extra
+def keep(params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:
+    """The ``after_update`` of losses that change nothing but by their gradient."""
+    return params, extra
 
 
 def split_rows(batch: Any, parts: int) -> Any:
@@ -86,7 +88,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     shardings: StepShardings,
     *,
-    after_update: Callable[[Any, Any], Any] = keep,
+    after_update: AfterUpdate = keep,
     microbatches: int = 1,
 ) -> jax.stages.Wrapped:
     """The jitted ``step(state, frozen, batch) -> (state, metrics)`` that every learning stage uses.
@@ -101,7 +103,9 @@ def make_step(
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         change, moments = optimizer.update(gradient, state.optimizer, state.params)
-        new = (optax.apply_updates(state.params, change), moments, after_update(state.extra, updates))
+        updated: Any = optax.apply_updates(state.params, change)
+        updated, extra = after_update(updated, state.extra, updates)
+        new = (updated, moments, extra)
         old = (state.params, state.optimizer, state.extra)
         params, moments, extra = jax.tree.map(lambda fresh, kept: jnp.where(finite, fresh, kept), new, old)
         state = TrainState(

@@ -43,7 +43,7 @@ def run(steps: int, microbatches: int = 1, **changes: Any) -> tuple[TrainState, 
         optimizer,
         places,
         microbatches=microbatches,
-        after_update=lambda extra, updates: {"seen": extra["seen"] + updates["rows"]},
+        after_update=lambda params, extra, updates: (params, {"seen": extra["seen"] + updates["rows"]}),
     )
     state = new_state(params, optimizer, jax.random.key(0), {"seen": jnp.float32(0)})
     metrics = []
@@ -105,7 +105,7 @@ def test_frozen_trees_are_arguments_of_the_program_and_the_state_is_donated():
     params, frozen, batch = problem()
     optimizer = optax.adam(0.1)
     places = StepShardings(replicated(MESH), replicated(MESH), rows(MESH))
-    step = make_step(weighted_squares, optimizer, places, after_update=lambda extra, updates: extra)
+    step = make_step(weighted_squares, optimizer, places, after_update=lambda params, extra, updates: (params, extra))
     state = new_state(params, optimizer, jax.random.key(0), {})
     text = jax.jit(step).lower(state, frozen, batch).as_text()
     assert "0.25" not in text

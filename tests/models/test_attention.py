@@ -1,0 +1,59 @@
+"""Attention against float64 numpy, written from the definition."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning.models.attention import attend
+from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.models.decoder import views
+
+SIZES = {"vocabulary": 8, "width": 16, "heads": 4, "kv_heads": 2, "mlp": 8, "stacks": (Stack(1),), "context": 16}
+
+
+def arrays(values: int = 4):
+    random = np.random.default_rng(0)
+    shapes = [(2, 5, 4, 4), (2, 2, 7, 4), (2, 2, 7, values)]
+    return [2 * random.normal(size=shape) for shape in shapes], random.uniform(size=(2, 5, 7)) < 0.5
+
+
+def by_hand(query, key, value, allowed, scale, cap):
+    out = np.zeros((2, 5, 4, value.shape[-1]))
+    for row, time, head in np.ndindex(2, 5, 4):
+        scores = scale * key[row, head // 2] @ query[row, time, head]
+        scores = cap * np.tanh(scores / cap) if cap else scores
+        weights = np.exp(scores) * allowed[row, time]
+        out[row, time, head] = (weights / weights.sum()) @ value[row, head // 2]
+    return out
+
+
+def check(config: ModelConfig, scale: float, cap: float, values: int = 4):
+    (query, key, value), allowed = arrays(values)
+    allowed[..., 0] = True
+    found = attend(*(jnp.asarray(x, jnp.float32) for x in (query, key, value)), jnp.asarray(allowed), config)
+    np.testing.assert_allclose(found, by_hand(query, key, value, allowed, scale, cap), rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_the_weighted_mean_of_values_by_the_softmax_of_scaled_products():
+    check(ModelConfig(**SIZES), 0.5, 0.0)
+
+
+def test_the_scale_may_be_given():
+    check(ModelConfig(**SIZES, attention_scale=0.2), 0.2, 0.0)
+
+
+def test_a_soft_cap_bounds_scores_before_the_mask():
+    check(ModelConfig(**SIZES, attention_soft_cap=1.5), 0.5, 1.5)
+
+
+def test_values_may_be_of_another_size_than_keys():
+    check(ModelConfig(**SIZES), 0.5, 0.0, values=6)
+
+
+def test_a_window_lets_a_token_see_itself_and_those_just_before_it():
+    kinds = (BlockKind(window=3), BlockKind())
+    config = ModelConfig(**{**SIZES, "stacks": (Stack(1, kinds),)})
+    order = jnp.arange(6)
+    distance = (order[:, None] - order[None, :])[None]
+    view_of = views(config, order[None], distance >= 0, distance)
+    np.testing.assert_array_equal(view_of(kinds[0]).allowed_BTS[0, 5], [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(view_of(kinds[1]).allowed_BTS[0, 5], [1, 1, 1, 1, 1, 1])

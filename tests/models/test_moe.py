@@ -1,0 +1,123 @@
+"""The mixture of experts against a loop over tokens, also when all go to one expert, also spread over devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
+from reasoning.models.model import build_model, parameter_shardings
+from reasoning.models.moe import Experts, mix
+
+EXPERTS, WIDTH, HIDDEN = 4, 6, 5
+TINY = MoE(experts=8, active=2, width=16, shared=1, router="sigmoid", groups=4, active_groups=2, balance_loss=0.01)
+CONFIG = ModelConfig(
+    vocabulary=64,
+    width=32,
+    heads=4,
+    mlp=48,
+    stacks=(Stack(1), Stack(2, (BlockKind(moe=TINY),))),
+    context=32,
+    latent=Latent(rank=16, query_rank=12, plain=8, rotary=4, value=8),
+)
+
+
+def experts_and_tokens(tokens: int) -> tuple[Experts, np.ndarray]:
+    random = np.random.default_rng(0)
+    shapes = [(EXPERTS, WIDTH, HIDDEN), (EXPERTS, HIDDEN, WIDTH), (EXPERTS, WIDTH, HIDDEN)]
+    return Experts(*(jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes)), random.normal(
+        size=(tokens, WIDTH)
+    ).astype(np.float32)
+
+
+def by_hand(experts: Experts, x: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """SwiGLU experts one token and one choice at a time, in float64."""
+    up, down, gate = (np.asarray(matrix, np.float64) for matrix in experts)
+    out = np.zeros(x.shape)
+    for token, choice in np.ndindex(*chosen.shape):
+        expert = chosen[token, choice]
+        opened = x[token] @ gate[expert]
+        out[token] += weights[token, choice] * (
+            (opened / (1 + np.exp(-opened)) * (x[token] @ up[expert])) @ down[expert]
+        )
+    return out
+
+
+@pytest.mark.parametrize("chosen", ["any", "all to the same"])
+def test_no_token_is_dropped(chosen):
+    experts, x = experts_and_tokens(12)
+    random = np.random.default_rng(1)
+    picked = np.stack([random.permutation(EXPERTS)[:2] for _ in range(12)])
+    if chosen == "all to the same":
+        picked = np.tile([2, 0], (12, 1))
+    weights = random.uniform(size=(12, 2)).astype(np.float32)
+    found = mix("swiglu", experts, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
+    np.testing.assert_allclose(found, by_hand(experts, x, picked, weights), rtol=2e-4, atol=1e-4)
+
+
+def test_devices_that_hold_some_experts_add_up_to_all():
+    experts, x = experts_and_tokens(12)
+    random = np.random.default_rng(1)
+    picked = jnp.asarray(np.stack([random.permutation(EXPERTS)[:2] for _ in range(12)]))
+    weights = jnp.asarray(random.uniform(size=(12, 2)), jnp.float32)
+    parts = [
+        mix("swiglu", jax.tree.map(lambda m, at=at: m[at : at + 2], experts), jnp.asarray(x), picked, weights, at)
+        for at in (0, 2)
+    ]
+    whole = mix("swiglu", experts, jnp.asarray(x), picked, weights, 0)
+    np.testing.assert_allclose(parts[0] + parts[1], whole, rtol=1e-4, atol=1e-4)
+
+
+def loss_and_gradients(model, params, tokens):
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+
+    def loss(params):
+        hidden, aux = model.hidden_states(params, tokens, positions, jnp.ones_like(tokens))
+        return 1e-3 * jnp.sum((hidden @ model.unembedding(params)) ** 2) + jnp.sum(aux["balance"]), aux
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    model = build_model(CONFIG)
+    params = model.init(jax.random.key(0))
+    # One expert's bias is so high that every token goes there, and the others hardly see any.
+    params["stack_1"]["block_0"]["moe"]["router_bias"] = jnp.zeros((2, 8)).at[0, 3].set(10.0)
+    tokens = jax.random.randint(jax.random.key(1), (8, 12), 0, 64)
+    return params, tokens, loss_and_gradients(model, params, tokens)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sizes",
+    [{"expert": 4, "tensor": 2}, {"fsdp": 2, "expert": 4}, {"data": 2, "context": 2, "expert": 2}, {"fsdp": 8}],
+    ids=str,
+)
+def test_experts_spread_over_a_mesh_give_the_numbers_of_one_device(alone, sizes):
+    params, tokens, ((expected, measured), gradients) = alone
+    mesh = build_mesh(MeshShape(**{"data": 1, **sizes}))
+    model = build_model(CONFIG, mesh)
+    (found, aux), of_params = loss_and_gradients(
+        model, jax.device_put(params, parameter_shardings(model, mesh)), tokens
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=5e-5), of_params, gradients)
+    np.testing.assert_array_equal(aux["load"]["stack_1"]["block_0"], measured["load"]["stack_1"]["block_0"])
+    assert measured["load"]["stack_1"]["block_0"][0, 3] == tokens.size
+
+
+def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
+    model = build_model(CONFIG)
+    params = model.init(jax.random.key(0))
+    tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 64)
+    positions = jnp.broadcast_to(jnp.arange(12), (2, 12))
+    whole, _ = model.hidden_states(params, tokens, positions, jnp.ones_like(tokens))
+    weights = model.publish(params)
+    cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(2, 16))
+    assert {leaf.shape[1:] for layer in cache["layers"] for leaf in layer} == {(1, 16, 16), (1, 16, 4)}
+    first, cache = model.extend(weights, tokens[:, :7], cache)
+    np.testing.assert_allclose(first, whole[:, :7], atol=2e-5)
+    rest, cache = model.extend(weights, tokens[:, 7:], cache)
+    np.testing.assert_allclose(rest, whole[:, 7:], atol=2e-5)
