@@ -1,6 +1,7 @@
-"""The chat formats of pretrained families, equal to the templates that their makers publish (see the tests).
+"""The chat formats of pretrained families, equal to the templates that their makers publish, without tools.
 
-An experiment names one as a setting: ``zero.chat = @data.chat_formats.QWEN_2_5``. Tools are left out.
+An experiment names one as a setting: ``zero.chat = @data.chat_formats.QWEN_2_5``. The tests compare each with its
+template, rendered; where a format differs on purpose, it says so here.
 """
 
 from dataclasses import replace
@@ -20,5 +21,107 @@ SMOLLM_2 = ChatFormat(
     marks=("<|im_start|>", "<|im_end|>"),
     default_system="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
 )
+"""SmolLM2 (arXiv 2502.02737)."""
 
 QWEN_2_5 = replace(SMOLLM_2, default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
+"""Qwen2.5 (arXiv 2412.15115)."""
+
+QWEN_3 = replace(SMOLLM_2, default_system=None, answer_open="", answer_close="", thinking="framed")
+"""Qwen3 that thinks (arXiv 2505.09388): earlier turns lose their thinking, the last reply always has a block of it."""
+
+QWEN_3_DIRECT = replace(QWEN_3, opening="<think>\n\n</think>\n\n")
+"""Qwen3 that answers at once: the prompt ends in an empty block of thinking."""
+
+LLAMA_3 = ChatFormat(
+    begin="<|begin_of_text|>",
+    start="<|begin_of_text|>",
+    system="<|start_header_id|>system<|end_header_id|>\n\n",
+    user="<|start_header_id|>user<|end_header_id|>\n\n",
+    assistant="<|start_header_id|>assistant<|end_header_id|>\n\n",
+    end="<|eot_id|>",
+    close="<|eot_id|>",
+    text_end="<|end_of_text|>",
+    other_ends=("<|end_of_text|>", "<|eom_id|>"),
+    marks=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    trim=True,
+)
+"""Llama 3 (arXiv 2407.21783) as first released, without a date."""
+
+LLAMA_3_1 = replace(
+    LLAMA_3,
+    preface="Cutting Knowledge Date: December 2023\nToday Date: {date}\n\n",
+    date="26 Jul 2024",
+    default_system="",
+)
+"""Llama 3.1, 3.2 and 3.3. The date is the templates' default; 3.2's takes the clock's instead where it is told one."""
+
+DEEPSEEK_V3 = ChatFormat(
+    begin="<｜begin▁of▁sentence｜>",
+    start="<｜begin▁of▁sentence｜>",
+    system="",
+    user="<｜User｜>",
+    assistant="<｜Assistant｜>",
+    end="<｜end▁of▁sentence｜>",
+    marks=("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"),
+    system_place="start",
+    thinking="cut",
+)
+"""DeepSeek-V3 (arXiv 2412.19437). Its template cuts the last reply's thinking too; here it is kept, to be learnt."""
+
+DEEPSEEK_R1 = replace(DEEPSEEK_V3, answer_open="", answer_close="", opening="<think>\n")
+"""DeepSeek-R1 and its distilled models (arXiv 2501.12948): the prompt opens the thinking, earlier turns lose theirs.
+
+Of several system messages all are written, as in R1's template; that of the distilled models writes the last only.
+"""
+
+GEMMA = ChatFormat(
+    begin="<bos>",
+    start="<bos>",
+    system="",
+    user="<start_of_turn>user\n",
+    assistant="<start_of_turn>model\n",
+    end="<end_of_turn>",
+    close="<end_of_turn>\n",
+    after="\n",
+    text_end="<eos>",
+    other_ends=("<eos>",),
+    marks=("<bos>", "<start_of_turn>", "<end_of_turn>"),
+    system_place="first question",
+    trim=True,
+    alternate=True,
+)
+"""Gemma 1, 2 and 3 (arXiv 2403.08295, 2408.00118, 2503.19786): the first question begins with the system's text.
+
+The template of 1 and 2 refuses a system message; here it is written as Gemma 3 does.
+"""
+
+MISTRAL_TEKKEN = ChatFormat(
+    begin="<s>",
+    start="<s>",
+    system="",
+    user="[INST]",
+    assistant="",
+    end="</s>",
+    close="[/INST]",
+    marks=("<s>", "[INST]", "[/INST]", "</s>"),
+    system_place="last question",
+    alternate=True,
+)
+"""Mistral NeMo and others with the third version of the instruct format and the Tekken tokenizer.
+
+The template forgets the system message where a conversation ends in a reply; here the last question keeps it.
+"""
+
+OLMO_2 = ChatFormat(
+    begin="<|endoftext|>",
+    start="<|endoftext|>",
+    system="<|system|>\n",
+    user="<|user|>\n",
+    assistant="<|assistant|>\n",
+    end="<|endoftext|>",
+    close="\n",
+    after="\n",
+    after_last=False,
+    marks=("<|endoftext|>",),
+)
+"""OLMo 2 (arXiv 2501.00656), in the format of Tulu 3; the names of the roles are text and no single ids."""

@@ -22,9 +22,6 @@ from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import Model
 
-CANDIDATES = 2
-"""Continuations kept a beam: each beam can end in one way only, so of 2 K at least K go on."""
-
 
 @dataclass(frozen=True)
 class BeamSettings:
@@ -37,7 +34,7 @@ class BeamSettings:
 
     beams: int
     max_new_tokens: int
-    end_id: int
+    end_ids: tuple[int, ...]
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     cache_step: int = 16
@@ -84,11 +81,16 @@ def pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: jax.vmap(lambda rows, chosen: rows[chosen])(leaf, beams_PK), tree)
 
 
-def candidates(log_probs_PKV: jax.Array, sums_PK: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The 2 K best continuations of each prompt, best first: their sums, beams, tokens and log-probabilities."""
+def candidates(
+    log_probs_PKV: jax.Array, sums_PK: jax.Array, ends: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The best continuations of each prompt, best first: their sums, beams, tokens and log-probabilities.
+
+    (1 + ``ends``) K of them: a beam can end in so many ways, so at least K go on.
+    """
     prompts, beams, vocabulary = log_probs_PKV.shape
     flat = (log_probs_PKV + sums_PK[:, :, None]).reshape(prompts, -1)
-    sums_PC, places_PC = jax.lax.top_k(flat, min(CANDIDATES * beams, beams * vocabulary))
+    sums_PC, places_PC = jax.lax.top_k(flat, min((1 + ends) * beams, beams * vocabulary))
     log_probs_PC = jnp.take_along_axis(log_probs_PKV.reshape(prompts, -1), places_PC, axis=1)
     return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
 
@@ -128,11 +130,11 @@ def advance(model: Model, settings: BeamSettings, weights: Weights, head_DV: jax
     prompts, beams = now.sums.shape
     logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
-    sums_PC, from_PC, next_PC, log_probs_PC = candidates(log_probs_PKV, now.sums)
+    sums_PC, from_PC, next_PC, log_probs_PC = candidates(log_probs_PKV, now.sums, len(settings.end_ids))
     tokens_PCN, log_probs_PCN = pick_beams((now.tokens, now.log_probs), from_PC)
     tokens_PCN = tokens_PCN.at[:, :, now.index].set(next_PC)
     log_probs_PCN = log_probs_PCN.at[:, :, now.index].set(log_probs_PC)
-    length, said_PC = now.index + 1, next_PC == settings.end_id
+    length, said_PC = now.index + 1, jnp.isin(next_PC, jnp.asarray(settings.end_ids))
     ends_PC = said_PC | (length == settings.max_new_tokens)
     new = Completed(tokens_PCN, log_probs_PCN, jnp.full_like(next_PC, length), ~said_PC, sums_PC)
     finished = finish(settings, now, new, ends_PC)
@@ -184,9 +186,10 @@ def search(
 ) -> Completed:
     """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
 
-    Of 2 K candidates the best K may finish, others that would are dropped; reaching ``max_new_tokens`` counts as
-    finishing. A prompt whose search is over waits for the others unchanged, so prompts don't influence each other. One
-    thing differs: beginnings that don't exist yet (K above the vocabulary's size) never finish.
+    Of 2 K candidates (more where several ids end a completion) the best K may finish, others that would are dropped;
+    reaching ``max_new_tokens`` counts as finishing. A prompt whose search is over waits for the others unchanged, so
+    prompts don't influence each other. One thing differs: beginnings that don't exist yet (K above the vocabulary's
+    size) never finish.
     """
     state = begin(model, settings, weights, prompts_PT, lengths_P)
     step = partial(advance, model, settings, weights, model.unembedding(weights))

@@ -46,11 +46,11 @@ class Progressing:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """What is static about a sampler: group size, limits, end symbol, and how its cache grows."""
+    """What is static about a sampler: group size, limits, the ids that end a completion, and how its cache grows."""
 
     samples: int
     max_new_tokens: int
-    end_id: int
+    end_ids: tuple[int, ...]
     cache_step: int = 16
 
 
@@ -137,7 +137,7 @@ def sample(
         return Progressing(
             index=now.index + 1,
             hidden=hidden,
-            done=now.done | (chosen_B == settings.end_id),
+            done=now.done | jnp.isin(chosen_B, jnp.asarray(settings.end_ids)),
             cache=cache,
             tokens=now.tokens.at[:, now.index].set(chosen_B),
             log_probs=now.log_probs.at[:, now.index].set(jnp.where(now.done, 0.0, log_prob_B)),

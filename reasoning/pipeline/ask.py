@@ -10,9 +10,10 @@ import numpy as np
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative
 from reasoning.data.chat import ChatFormat
+from reasoning.data.tokenizer import end_ids
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts, build_engine
-from reasoning.generation.prompts import PromptStyle, direct, thinking
+from reasoning.generation.prompts import PromptStyle, direct, reply_opening, thinking
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.voting import likelihoods, majority, tally
 from reasoning.pipeline.folder import RUN, RunFolder, open_run
@@ -102,7 +103,7 @@ def sample(model: LoadedModel, asked: Asked, count: Count, temperature: NonNegat
             f"{count} replies at temperature {temperature} can't be sampled; ask for at least one, at 0 or more"
         )
     prompt, limit = _prompt(model, asked)
-    engine = build_engine(model.model, model.mesh, SamplerSettings(count, limit, _end(model)))
+    engine = build_engine(model.model, model.mesh, SamplerSettings(count, limit, _ends(model)))
     weights = engine.publish(model.params)
     return _read(model, asked, engine.generate(weights, [prompt], [0], jax.random.key(seed), temperature))
 
@@ -115,8 +116,8 @@ def search(model: LoadedModel, asked: Asked, beams: Count) -> tuple[tuple[Reply,
     if beams < 1:
         raise InputError(f"a search with {beams} beams finds nothing; give at least 1")
     prompt, limit = _prompt(model, asked)
-    weights = build_engine(model.model, model.mesh, SamplerSettings(1, limit, _end(model))).publish(model.params)
-    found = build_beam(model.model, model.mesh, BeamSettings(beams, limit, _end(model)))(weights, [prompt])
+    weights = build_engine(model.model, model.mesh, SamplerSettings(1, limit, _ends(model))).publish(model.params)
+    found = build_beam(model.model, model.mesh, BeamSettings(beams, limit, _ends(model)))(weights, [prompt])
     scored = zip(_read(model, asked, found.rollouts), found.scores[0].tolist(), strict=True)
     return tuple((reply, score) for reply, score in scored if reply.length)
 
@@ -145,12 +146,12 @@ def _prompt(model: LoadedModel, asked: Asked) -> tuple[list[int], int]:
     return prompt, asked.max_new_tokens or min(NEW_TOKENS, context - len(prompt))
 
 
-def _end(model: LoadedModel) -> int:
-    return model.tokenizer.symbol_id(model.chat.end)
+def _ends(model: LoadedModel) -> tuple[int, ...]:
+    return end_ids(model.tokenizer, model.chat)
 
 
 def _read(model: LoadedModel, asked: Asked, rollouts: Rollouts) -> tuple[Reply, ...]:
-    texts = [asked.style.opening + text for text in replies(model.tokenizer, rollouts, _end(model))[0]]
+    [texts] = replies(model.tokenizer, rollouts, model.chat, reply_opening(asked.style, model.chat))
     return tuple(
         Reply(text, None if cut else said(text, model.chat), float(log_probs.sum()), int(length), bool(cut))
         for text, log_probs, length, cut in zip(

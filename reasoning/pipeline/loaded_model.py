@@ -11,7 +11,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizer import Tokenizer, end_ids
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.voting import tally
@@ -93,7 +93,7 @@ class LoadedModel:
         limit = max(1, min(NEW_TOKENS, room)) if max_new_tokens is None else max_new_tokens
         generate, key = self._engine(samples, limit).generate, jax.random.key(seed)
         rollouts = generate(self._weights, prompts, range(len(prompts)), key, temperature)
-        return replies(self.tokenizer, rollouts, self.tokenizer.symbol_id(self.chat.end)), rollouts
+        return replies(self.tokenizer, rollouts, self.chat, self.chat.opening), rollouts
 
     @cached_property
     def _weights(self) -> Weights:
@@ -101,7 +101,7 @@ class LoadedModel:
         return self._engine(1, 1).publish(self.params)
 
     def _engine(self, samples: int, limit: int) -> Engine:
-        settings = SamplerSettings(samples, limit, self.tokenizer.symbol_id(self.chat.end))
+        settings = SamplerSettings(samples, limit, end_ids(self.tokenizer, self.chat))
         return build_engine(self.model, self.mesh, settings)
 
 

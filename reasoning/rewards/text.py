@@ -23,7 +23,7 @@ def parse(completion: str, chat: ChatFormat) -> Reply | None:
 
     The form: the whole text is a block of thinking and then a block with the answer. Each tag stands once, in this
     order, with nothing but white space between the blocks and nothing before or after; no other special symbol occurs;
-    the thinking holds a letter or digit, the answer is not empty.
+    the thinking holds a letter or digit, the answer is not empty. Without tags for it, the answer is all that follows.
     """
     if not completion.startswith(chat.think_open) or not completion.endswith(chat.answer_close):
         return None  # Where most replies of a base model end: the rest takes longer.
@@ -31,7 +31,7 @@ def parse(completion: str, chat: ChatFormat) -> Reply | None:
     if any(completion.count(symbol) != (symbol in chat.tags()) for symbol in symbols):
         return None
     head, between, tail = completion.partition(chat.think_close)
-    middle, opened, rest = tail.partition(chat.answer_open)
+    middle, opened, rest = tail.partition(chat.answer_open) if chat.answer_open else ("", between, tail)
     if not between or not opened or middle.strip():
         return None
     if not head.startswith(chat.think_open) or not rest.endswith(chat.answer_close):
@@ -54,10 +54,12 @@ def last_number(text: str) -> str | None:
 def last_words(completion: str, chat: ChatFormat) -> str:
     """The part of a reply that holds its answer: what follows the last opening answer tag, or all where there is none.
 
+    In a format without that tag it is what follows the thinking.
+
     A space stands in the place of every other tag, so that numbers beside a tag stay apart.
     """
-    text = completion.rpartition(chat.answer_open)[2]
-    for tag in chat.tags():
+    text = completion.rpartition(chat.answer_open or chat.think_close)[2]
+    for tag in filter(None, chat.tags()):
         text = text.replace(tag, " ")
     return text.strip()
 
@@ -86,7 +88,8 @@ def said(completion: str, chat: ChatFormat) -> str | None:
     number, what its last line comes to. Nobody's right answer is looked at, so votes can be counted by it.
     """
     text = last_words(completion, chat)
-    number = None if chat.answer_open in completion else last_number(text)
+    opened = chat.answer_open != "" and chat.answer_open in completion
+    number = None if opened else last_number(text)
     return number or last_value(text) or None
 
 

@@ -20,6 +20,7 @@ from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive
 from reasoning.data.chat import ChatFormat
+from reasoning.data.tokenizer import end_ids
 from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.flops import forward_flops
@@ -64,8 +65,8 @@ class Collect:
         tokenizer, model = tokenizer_of(inputs["start"]), model_of(inputs["start"], context.mesh)
         problems = self.problems.problems()
         prompts = encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, model.config.context)
-        end_id = tokenizer.symbol_id(self.chat.end)
-        engine = build_engine(model, context.mesh, SamplerSettings(self.samples, self.max_new_tokens, end_id))
+        ends = end_ids(tokenizer, self.chat)
+        engine = build_engine(model, context.mesh, SamplerSettings(self.samples, self.max_new_tokens, ends))
         weights = engine.publish(params_of(inputs["start"], model, context.mesh))
         key, parts = stage_key(context.seed, self.name), out / "parts"
         parts.mkdir(exist_ok=True)
@@ -75,7 +76,7 @@ class Collect:
             file, start = parts / f"{number:06}.json", number * self.batch
             if not file.exists():
                 rollouts = sample_for_all(engine, weights, prompts, start, self.batch, key, self.temperature)
-                texts = replies(tokenizer, rollouts, end_id)
+                texts = replies(tokenizer, rollouts, self.chat, self.chat.opening)
                 rows = self.judged(problems[start : start + self.batch], texts, rollouts)
                 if jax.process_index() == 0:
                     write_atomic(file, json.dumps(rows, ensure_ascii=False))

@@ -19,7 +19,7 @@ from reasoning.kernels.token_divergence import Kind
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, encode_prompts, replies
+from reasoning.stages.exam import Exam, encode_prompts
 from reasoning.stages.learning import Frozen, Learner, check_rows, learn
 from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler, sampling_cost
 from reasoning.stages.rollout_log import Judged, RolloutLog
@@ -162,12 +162,11 @@ class OnPolicyDistill:
             encode_prompts(sampler.problems, self.chat, tokenizer, self.max_new_tokens, limit)
         except InputError as error:
             raise InputError(f"stage {self.name}, its teacher: {error}") from None
-        end_id = tokenizer.symbol_id(self.chat.end)
         return CompletionSource(
             student=student,
             mesh=context.mesh,
             sampler=replace(sampler, context_length=min(sampler.context_length, limit)),
-            log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, end_id),
+            log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, self.chat),
             build=build_batching(context.mesh, self.aggregate, self.max_new_tokens),
         )
 
@@ -203,7 +202,7 @@ class CompletionSource:
         """Samples and keeps: one batch, in which loss falls on the completions, and its metrics."""
         sampled = self.sampler(state.params, step)
         if self.log.due(step + 1):
-            self.log.write(step + 1, sampled, replies(self.log.tokenizer, sampled.rollouts, self.log.end_id), Judged())
+            self.log.write(step + 1, sampled, self.log.texts(sampled.rollouts), Judged())
         metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)
         return self.build(meshes.to_global(self.mesh, sampled.rows)), metrics
 

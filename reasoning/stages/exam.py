@@ -14,10 +14,10 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizer import Tokenizer, end_ids
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Engine, Rollouts, build_engine
-from reasoning.generation.prompts import PromptStyle, prompt_text
+from reasoning.generation.prompts import PromptStyle, prompt_text, reply_opening
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
@@ -71,22 +71,22 @@ class Answers:
     said: list[list[str | None]]
 
 
-def replies(tokenizer: Tokenizer, rollouts: Rollouts, end_id: int) -> list[list[str]]:
-    """Completions [P][S] as text, tags kept, without the end symbol.
+def replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, opening: str) -> list[list[str]]:
+    """Completions [P][S] as text behind the ``opening`` that the prompt gave, tags kept, without the symbol at the end.
 
     A model may have more ids than its tokenizer; one that stands for no text reads as an unknown character.
     """
+    ends = end_ids(tokenizer, chat)
 
     def ids(tokens: np.ndarray, length: int) -> list[int]:
         kept = tokens[:length].tolist()
-        return kept[:-1] if kept and kept[-1] == end_id else kept
+        return kept[:-1] if kept and kept[-1] in ends else kept
 
-    return [
-        tokenizer.decode_batch(
-            [ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)], lenient=True
-        )
+    rows = [
+        [ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)]
         for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
     ]
+    return [[opening + text for text in tokenizer.decode_batch(group, lenient=True)] for group in rows]
 
 
 def encode_prompts(
@@ -139,14 +139,14 @@ def exam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samp
 
 def sampling_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
     """The engine that samples an exam's replies, for questions that are known to fit."""
-    end_id = tokenizer.symbol_id(exam.chat.end)
-    return build_engine(model, mesh, SamplerSettings(samples, exam.max_new_tokens, end_id))
+    ends = end_ids(tokenizer, exam.chat)
+    return build_engine(model, mesh, SamplerSettings(samples, exam.max_new_tokens, ends))
 
 
 def beam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, beams: int) -> Engine:
     """An engine whose one reply a prompt is the best that a beam search finds; key and temperature don't matter."""
-    end_id = tokenizer.symbol_id(exam.chat.end)
-    search = build_beam(model, mesh, BeamSettings(beams, exam.max_new_tokens, end_id))
+    ends = end_ids(tokenizer, exam.chat)
+    search = build_beam(model, mesh, BeamSettings(beams, exam.max_new_tokens, ends))
 
     def best(
         weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
@@ -176,8 +176,7 @@ def ask(
     starts = range(0, len(prompts), exam.batch)
     parts = [sample_for_all(engine, weights, prompts, start, exam.batch, key, temperature) for start in starts]
     rollouts = Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
-    written = replies(tokenizer, rollouts, tokenizer.symbol_id(exam.chat.end))
-    texts = [[questions.style.opening + text for text in group] for group in written]
+    texts = replies(tokenizer, rollouts, exam.chat, reply_opening(questions.style, exam.chat))
     scores = rate((*exam.scores, *exam.rates), problems, texts, rollouts.truncated, exam.chat)
     for name, values in scores.items():
         if np.isnan(values).any():

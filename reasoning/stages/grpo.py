@@ -23,7 +23,7 @@ from reasoning.models.model import Model
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, replies
+from reasoning.stages.exam import Exam
 from reasoning.stages.learning import Learner, check_rows, learn
 from reasoning.stages.prompt_sampler import (
     PromptSampler,
@@ -129,13 +129,13 @@ class GRPO:
     ) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         mesh, sampler = context.mesh, prompt_sampler(self, model, tokenizer, context)
-        problems, end_id = sampler.problems, tokenizer.symbol_id(self.chat.end)
+        problems = sampler.problems
         return RolloutSource(
             stage=self,
             model=model,
             mesh=mesh,
             sampler=sampler,
-            log=RolloutLog(out, self.rollouts_every, problems, tokenizer, end_id),
+            log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             watch=watch_rewards(self.name, len(problems), self.prompts, self.steps, context.warn),
             score=build_scoring(model, mesh, self.temperature),
             assemble=build_assembling(
@@ -179,7 +179,7 @@ class RolloutSource:
         """Samples, rewards, scores, keeps: one batch and its metrics under the names of TRL."""
         stage, sampled = self.stage, self.sampler(state.params, step)
         rollouts = sampled.rollouts
-        texts = replies(self.log.tokenizer, rollouts, self.log.end_id)
+        texts = self.log.texts(rollouts)
         values = rate(stage.rewards, sampled.problems, texts, rollouts.truncated, stage.chat)
         rewards_PG = total_rewards(stage.reward_weights, values)
         batch = self.assemble(*meshes.to_global(self.mesh, (sampled.rows, np.float32(rewards_PG).reshape(-1))))

@@ -16,7 +16,7 @@ from reasoning.core.mesh import everyone
 from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.data.chat import ChatFormat
 from reasoning.data.pipeline import item_batches
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizer import Tokenizer, end_ids
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig
@@ -104,7 +104,7 @@ def prompt_sampler(stage: SamplingSettings, model: Model, tokenizer: Tokenizer, 
         prefetch=0,
     )
     prompts = encode_prompts(problems, stage.chat, tokenizer, stage.max_new_tokens, settled)
-    settings = SamplerSettings(stage.group, stage.max_new_tokens, tokenizer.symbol_id(stage.chat.end))
+    settings = SamplerSettings(stage.group, stage.max_new_tokens, end_ids(tokenizer, stage.chat))
     return PromptSampler(
         engine=build_engine(model, context.mesh, settings),
         problems=problems,

@@ -50,7 +50,7 @@ def rate(
         "kind": [problem.kind for problem in repeated],
         "truncated": [bool(cut) for cut in truncated_PS.reshape(-1)],
     }
-    prompts = [chat.prompt(problem.question) for problem in repeated]
+    prompts = [chat.ask(problem.question) for problem in repeated]  # completions hold the opening
     completions = [text for group in texts for text in group]
 
     def values(reward: Reward) -> np.ndarray:

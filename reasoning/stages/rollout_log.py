@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from reasoning.core.files import write_atomic
 from reasoning.core.mesh import everyone
+from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
 from reasoning.stages.exam import replies
@@ -41,18 +42,22 @@ class Judged:
 class RolloutLog:
     """Writes ``rollouts/step_000012.parquet`` into a stage's ``folder`` every so many steps (0: never).
 
-    ``problems`` are all that the stage draws from, ``end_id`` the symbol that ends a completion.
+    ``problems`` are all that the stage draws from, ``chat`` is how they are put.
     """
 
     folder: Path
     every: int
     problems: Sequence[Problem]
     tokenizer: Tokenizer
-    end_id: int
+    chat: ChatFormat
 
     def due(self, step: int) -> bool:
         """Whether the completions of this step, counted from 1, are kept."""
         return self.every > 0 and step % self.every == 0
+
+    def texts(self, rollouts: Rollouts) -> list[list[str]]:
+        """Completions [P][G] as rewards read them."""
+        return replies(self.tokenizer, rollouts, self.chat, self.chat.opening)
 
     def write(self, step: int, sampled: Sampled, texts: Sequence[Sequence[str]], judged: Judged) -> None:
         """Writes one step's file, all processes' rows in the order of the global batch; every process calls it.
@@ -77,7 +82,7 @@ class RolloutLog:
         if jax.process_index() != 0:
             return
         if jax.process_count() > 1:
-            texts = replies(self.tokenizer, rollouts, self.end_id)
+            texts = self.texts(rollouts)
         table = rollout_table(step, [self.problems[number] for number in numbers], rollouts, texts, whole)
         file, content = rollouts_file(self.folder, step), io.BytesIO()
         pq.write_table(table, content, compression="zstd")

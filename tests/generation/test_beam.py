@@ -125,7 +125,7 @@ def check(found: Beams, prompt: int, expected: list[tuple[float, tuple[int, ...]
 @pytest.mark.parametrize("penalty", [1.0, 0.0, -0.5, 2.0])
 def test_with_a_beam_for_every_sequence_the_search_is_exhaustive(penalty: float):
     vocabulary, limit = 5, 3
-    settings = BeamSettings(vocabulary**limit, limit, END, length_penalty=penalty, early_stopping="never")
+    settings = BeamSettings(vocabulary**limit, limit, (END,), length_penalty=penalty, early_stopping="never")
     found = beams_of(settings, vocabulary)
     for number in range(len(PROMPTS)):
         every = exhaustive(next_log_probs(vocabulary, 7, number, limit), vocabulary, limit, penalty)
@@ -141,7 +141,7 @@ def test_with_a_beam_for_every_sequence_the_search_is_exhaustive(penalty: float)
 @pytest.mark.parametrize("penalty", [1.0, 0.0, 2.0, -1.0])
 def test_a_search_with_few_beams_follows_the_rules(penalty: float, early: Early, seed: int):
     vocabulary, limit, beams = 6, 5, 3
-    settings = BeamSettings(beams, limit, END, length_penalty=penalty, early_stopping=early, cache_step=2)
+    settings = BeamSettings(beams, limit, (END,), length_penalty=penalty, early_stopping=early, cache_step=2)
     found = beams_of(settings, vocabulary, seed)
     for number in range(len(PROMPTS)):
         follow = next_log_probs(vocabulary, seed, number, limit)
@@ -151,7 +151,7 @@ def test_a_search_with_few_beams_follows_the_rules(penalty: float, early: Early,
 @pytest.mark.slow
 def test_the_log_probs_are_those_of_the_tokens():
     vocabulary, limit = 6, 4
-    found = beams_of(BeamSettings(3, limit, END), vocabulary)
+    found = beams_of(BeamSettings(3, limit, (END,)), vocabulary)
     for number in range(len(PROMPTS)):
         follow = next_log_probs(vocabulary, 7, number, limit)
         rollouts = found.rollouts
@@ -166,13 +166,13 @@ def test_the_log_probs_are_those_of_the_tokens():
 @pytest.mark.slow
 @pytest.mark.parametrize("early", [False, True])
 def test_one_beam_is_greedy(early: bool):
-    settings = SamplerSettings(1, 8, END)
+    settings = SamplerSettings(1, 8, (END,))
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(config(12), mesh)
     engine = build_engine(model, mesh, settings)
     weights = engine.publish(init_sharded(model, mesh, jax.random.key(5)))
     greedy = engine.generate(weights, PROMPTS, range(4), jax.random.key(0), 0.0)
-    found = build_beam(model, mesh, BeamSettings(1, 8, END, early_stopping=early))(weights, PROMPTS)
+    found = build_beam(model, mesh, BeamSettings(1, 8, (END,), early_stopping=early))(weights, PROMPTS)
     for name in ("tokens", "lengths", "truncated"):
         np.testing.assert_array_equal(getattr(found.rollouts, name), getattr(greedy, name))
     np.testing.assert_allclose(found.scores, greedy.log_probs.sum(-1) / greedy.lengths, atol=1e-5)
@@ -180,7 +180,7 @@ def test_one_beam_is_greedy(early: bool):
 
 @pytest.mark.slow
 def test_prompts_do_not_influence_one_another():
-    settings = BeamSettings(3, 8, END, early_stopping=True)
+    settings = BeamSettings(3, 8, (END,), early_stopping=True)
     together = beams_of(settings, 6)
     alone = [beams_of(settings, 6, prompts=[prompt]) for prompt in PROMPTS]
     for name in ("tokens", "lengths", "truncated"):
@@ -192,7 +192,7 @@ def test_prompts_do_not_influence_one_another():
 
 @pytest.mark.slow
 def test_several_devices_find_what_one_finds():
-    settings = BeamSettings(3, 8, END, early_stopping=True)
+    settings = BeamSettings(3, 8, (END,), early_stopping=True)
     one, four = beams_of(settings, 6), beams_of(settings, 6, prompts=PROMPTS[:3], devices=4)
     np.testing.assert_array_equal(one.rollouts.tokens[:3], four.rollouts.tokens)
     np.testing.assert_allclose(one.scores[:3], four.scores, atol=1e-5)
@@ -207,6 +207,7 @@ def on_a_table(logits_VV: Any, settings: BeamSettings, first: int) -> list[tuple
     size = len(table)
     model: Any = SimpleNamespace(
         mesh=None,
+        soft_cap=0.0,
         cache_shapes=lambda slots, length: {"layers": (), "length": jax.ShapeDtypeStruct((slots,), jnp.int32)},
         prefill=lambda weights, tokens, lengths, cache: (jax.nn.one_hot(tokens[:, -1], size), cache),
         decode=lambda weights, tokens, cache: (jax.nn.one_hot(tokens, size), cache),
@@ -220,8 +221,8 @@ def on_a_table(logits_VV: Any, settings: BeamSettings, first: int) -> list[tuple
 def test_greedy_takes_the_bait_and_two_beams_do_not():
     # 0 -> 1 is likelier than 0 -> 2, but 1 can't decide what comes next, while 2 ends surely.
     chances = np.array([[1e-9, 0.6, 0.4, 1e-9], [0.35, 0.3, 0.25, 0.1], [1e-9, 1e-9, 1e-9, 1.0], [0.25] * 4])
-    assert on_a_table(np.log(chances), BeamSettings(1, 3, END), 0)[0][0] == (1, 0, 1)
-    best, score = on_a_table(np.log(chances), BeamSettings(2, 3, END), 0)[0]
+    assert on_a_table(np.log(chances), BeamSettings(1, 3, (END,)), 0)[0][0] == (1, 0, 1)
+    best, score = on_a_table(np.log(chances), BeamSettings(2, 3, (END,)), 0)[0]
     assert best == (2, END)
     assert np.isclose(score, np.log(0.4) / 2, atol=1e-6)
 
@@ -230,7 +231,7 @@ def test_only_the_best_k_candidates_may_finish():
     # The end is third of four: two beams drop it, though by its sum it would be the best completion of all.
     chances = np.array([[0.05, 0.4, 0.35, 0.2]] * 4)
     two, three = (
-        on_a_table(np.log(chances), BeamSettings(beams, 2, END, length_penalty=0.0, early_stopping="never"), 0)
+        on_a_table(np.log(chances), BeamSettings(beams, 2, (END,), length_penalty=0.0, early_stopping="never"), 0)
         for beams in (2, 3)
     )
     assert [tokens for tokens, _ in two] == [(1, 1), (1, 2)]
@@ -242,7 +243,7 @@ def test_early_stopping_decides_how_long_a_better_one_is_waited_for():
     chances = np.array([[1e-9, 0.45, 0.05, 0.5], [0.004, 0.99, 0.003, 0.003], [0.25] * 4, [0.25] * 4])
 
     def found(early: Early) -> tuple[int, ...]:
-        return on_a_table(np.log(chances), BeamSettings(1, 6, END, early_stopping=early), 0)[0][0]
+        return on_a_table(np.log(chances), BeamSettings(1, 6, (END,), early_stopping=early), 0)[0][0]
 
     assert found(True) == found(False) == (END,)
     assert found("never") == (1,) * 6
@@ -251,7 +252,7 @@ def test_early_stopping_decides_how_long_a_better_one_is_waited_for():
 def test_with_early_stopping_the_first_k_that_finish_are_taken():
     # After two steps two have finished, worse than what goes on.
     chances = np.array([[1e-9, 0.5, 0.2, 0.3], [1e-9, 1e-9, 0.6, 0.4], [1e-9, 0.99, 1e-9, 0.01], [0.25] * 4])
-    first, best = (on_a_table(np.log(chances), BeamSettings(2, 6, END, early_stopping=e), 0) for e in (True, False))
+    first, best = (on_a_table(np.log(chances), BeamSettings(2, 6, (END,), early_stopping=e), 0) for e in (True, False))
     assert [tokens for tokens, _ in first] == [(1, END), (END,)]
     assert best[0][0] == (1, 2, 1, 2, 1, 2)
     assert best[0][1] > first[0][1]
@@ -259,4 +260,4 @@ def test_with_early_stopping_the_first_k_that_finish_are_taken():
 
 def test_prompts_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="a prompt of 30 tokens and 8 new ones exceed the model's context of 32"):
-        beams_of(BeamSettings(2, 8, END), 12, prompts=[[1] * 30])
+        beams_of(BeamSettings(2, 8, (END,)), 12, prompts=[[1] * 30])

@@ -25,7 +25,7 @@ def engine_on(shape: MeshShape, samples: int, limit: int = 20) -> tuple[Model, d
     return (
         model,
         init_sharded(model, mesh, jax.random.key(7)),
-        build_engine(model, mesh, SamplerSettings(samples, limit, END)),
+        build_engine(model, mesh, SamplerSettings(samples, limit, (END,))),
     )
 
 
@@ -65,6 +65,21 @@ def test_completions_stop_at_the_end_symbol_and_say_when_they_were_cut():
     np.testing.assert_array_equal(rollouts.truncated, ~ends.any(-1))
     beyond = np.arange(20) >= rollouts.lengths[..., None]
     assert not rollouts.tokens[beyond].any() and not rollouts.log_probs[beyond].any()
+
+
+def test_any_of_several_ids_ends_a_completion():
+    _, params, engine = engine_on(MeshShape(), samples=16)
+    mesh = build_mesh(MeshShape())
+    several = build_engine(build_model(CONFIG, mesh), mesh, SamplerSettings(16, 20, (END, 5)))
+    weights, key = engine.publish(params), jax.random.key(1)
+    one, both = (found.generate(weights, PROMPTS, range(4), key, 1.0) for found in (engine, several))
+    stopped = np.isin(one.tokens, (END, 5))
+    expected = np.where(stopped.any(-1), stopped.argmax(-1) + 1, 20)
+    np.testing.assert_array_equal(both.lengths, expected)
+    np.testing.assert_array_equal(both.truncated, ~stopped.any(-1))
+    kept = np.arange(20) < both.lengths[..., None]
+    np.testing.assert_array_equal(both.tokens, np.where(kept, one.tokens, 0))
+    assert (both.lengths < one.lengths).any()
 
 
 def test_temperature_zero_takes_the_likeliest_token():

@@ -206,7 +206,7 @@ def test_sampling_exchanges_no_weights_and_keeps_a_cache_of_its_own_rows():
     need_libtpu()
     mesh = build_mesh(MeshShape(data=4, fsdp=4), topology_devices("v5e:4x4"))
     model = build_model(decoder(2), mesh)
-    settings = SamplerSettings(samples=8, max_new_tokens=32, end_id=0)
+    settings = SamplerSettings(samples=8, max_new_tokens=32, end_ids=(0,))
     compiled = compile_sampling(model, mesh, settings, 16, 256)
     text = compiled.as_text()
     assert [shape for kind in ("all-gather", "all-reduce", "all-to-all") for shape in exchanged(text, kind)] == []

@@ -24,6 +24,44 @@ def test_the_form_gives_its_two_parts(completion, thinking, answer):
     assert parse(completion, CHAT) == Reply(thinking, answer)
 
 
+BARE = ChatFormat(answer_open="", answer_close="")
+
+
+@pytest.mark.parametrize(
+    ("completion", "thinking", "answer"),
+    [
+        ("<think>\n3+8=1\n</think>\n\nIt is 6.", "3+8=1", "It is 6."),
+        ("<think>1</think><answer>6</answer>", "1", "<answer>6</answer>"),
+    ],
+)
+def test_without_answer_tags_the_answer_is_what_follows_the_thinking(completion, thinking, answer):
+    assert parse(completion, BARE) == Reply(thinking, answer)
+    assert answered(completion, BARE) == answer
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "6",
+        "<think>1</think>",
+        "<think>1</think> \n",
+        "<think></think>6",
+        "so <think>1</think>6",
+        "<think>1</think>6</think>",
+    ],
+)
+def test_without_answer_tags_other_forms_are_refused_too(completion):
+    assert parse(completion, BARE) is None
+
+
+def test_without_answer_tags_the_last_number_behind_the_thinking_counts():
+    assert says("<think>7 or 8</think>It is 6, I think.", "6", BARE)
+    assert not says("<think>6</think>It is 7.", "6", BARE)
+    assert said("<think>7 or 8</think>Seven apples: 6.", BARE) == "6" == said("It is 6", BARE)
+    assert said("<think>7</think>Paris", BARE) == "Paris"
+    assert answered("6", BARE) == "6" and answered("<think></think>6", BARE) is None
+
+
 MALFORMED = {
     "empty": "",
     "no tags": "6",

@@ -13,6 +13,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.chat import ChatFormat
+from reasoning.data.tokenizer import end_ids
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle
@@ -72,9 +73,10 @@ def test_replies_are_without_the_end_symbol_and_ids_without_text_show_as_unknown
     tokens = np.array([[[two, end, 0], [tag, size + 5, two]]])
     lengths = np.array([[2, 3]])
     rollouts = Rollouts(tokens, np.zeros((1, 2, 3)), lengths, np.array([[False, True]]))
-    assert replies(tokenizer, rollouts, end) == [["2", "<answer>\ufffd2"]]
+    assert replies(tokenizer, rollouts, ChatFormat(), "") == [["2", "<answer>\ufffd2"]]
+    assert replies(tokenizer, rollouts, ChatFormat(), "so ") == [["so 2", "so <answer>\ufffd2"]]
     only_end = Rollouts(np.array([[[end]]]), np.zeros((1, 1, 1)), np.array([[1]]), np.array([[False]]))
-    assert replies(tokenizer, only_end, end) == [[""]]
+    assert replies(tokenizer, only_end, ChatFormat(), "") == [[""]]
 
 
 def test_prompts_are_the_chats_and_one_without_room_is_refused_with_the_numbers(base: Artifact):
@@ -109,7 +111,7 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
     engine = exam_engine(quiz(), model, mesh, tokenizer, 3)
     weights = engine.publish(params_of(base, model, mesh))
     rollouts = engine.generate(weights, questions.prompts, range(4), stage_key(0, "exam"), 1.0)
-    written = replies(tokenizer, rollouts, tokenizer.symbol_id(chat.end))
+    written = replies(tokenizer, rollouts, chat, "")
     answers = asked(base, 1.0, style=style)
     assert answers.texts == [["<think>1" + text for text in group] for group in written]
     np.testing.assert_array_equal(answers.lengths, rollouts.lengths)
@@ -149,7 +151,7 @@ def test_a_beam_search_answers_once_with_its_best(base: Artifact):
     engine = beam_engine(exam, model, mesh, tokenizer, 3)
     weights = engine.publish(params_of(base, model, mesh))
     answers = ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), 0.0)
-    settings = BeamSettings(3, NEW_TOKENS, tokenizer.symbol_id("<|end|>"))
+    settings = BeamSettings(3, NEW_TOKENS, end_ids(tokenizer, ChatFormat()))
     best = build_beam(model, mesh, settings)(weights, questions_of(exam, tokenizer, 32).prompts)
     np.testing.assert_array_equal(answers.lengths[:, 0], best.rollouts.lengths[:, 0])
     np.testing.assert_allclose(answers.log_probs[:, 0] / answers.lengths[:, 0], best.scores[:, 0], rtol=1e-4)
