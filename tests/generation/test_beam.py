@@ -207,7 +207,7 @@ def on_a_table(logits_VV: Any, settings: BeamSettings, first: int) -> list[tuple
     size = len(table)
     model: Any = SimpleNamespace(
         mesh=None,
-        soft_cap=0.0,
+        soft_cap=None,
         cache_shapes=lambda slots, length: {"layers": (), "length": jax.ShapeDtypeStruct((slots,), jnp.int32)},
         prefill=lambda weights, tokens, lengths, cache: (jax.nn.one_hot(tokens[:, -1], size), cache),
         decode=lambda weights, tokens, cache: (jax.nn.one_hot(tokens, size), cache),
