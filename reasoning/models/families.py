@@ -138,7 +138,9 @@ def _family(given: Mapping[str, Any]) -> tuple[str, Json]:
     """The ``model_type`` and the settings with its defaults."""
     kind, architectures = given.get("model_type"), given.get("architectures") or ()
     if MULTIMODAL in architectures or kind == "gemma3":
-        text = {"tie_word_embeddings": given.get("tie_word_embeddings", True), **given.get("text_config", {})}
+        if not isinstance(given.get("text_config"), dict):
+            raise InputError("config.json: a gemma3 model without text_config; fetch the file again")
+        text = {"tie_word_embeddings": given.get("tie_word_embeddings", True), **given["text_config"]}
         return "gemma3_text", {**EVERYWHERE, **DEFAULTS["gemma3_text"], **text}
     if not isinstance(kind, str) or kind not in DEFAULTS:
         raise InputError(f"config.json: model_type {kind!r} isn't supported; {', '.join(sorted(DEFAULTS))} are")

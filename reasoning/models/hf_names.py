@@ -227,6 +227,11 @@ def copies(config: ModelConfig) -> dict[str, str]:
     return found
 
 
+def is_stacked(path: Path) -> bool:
+    """Whether a leaf has a leading axis of layers."""
+    return path[0].startswith(stack_name(0).removesuffix("0"))
+
+
 def leaf(tree: Mapping[str, Any], path: Path) -> Any:
     """What lies at ``path`` in a nested dict."""
     for name in path:
