@@ -131,12 +131,6 @@ def questions_of(
     return Questions(problems, prompts, style)
 
 
-def exam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
-    """The engine that samples an exam's replies. Raises InputError where the exam doesn't fit model and tokenizer."""
-    questions_of(exam, tokenizer, model.config.context)
-    return sampling_engine(exam, model, mesh, tokenizer, samples)
-
-
 def sampling_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
     """The engine that samples an exam's replies, for questions that are known to fit."""
     ends = end_ids(tokenizer, exam.chat)
@@ -171,7 +165,7 @@ def ask(
     ``questions`` are those of ``questions_of``, where they are at hand. Raises InputError for a score that doesn't
     apply to some problem, since every problem counts.
     """
-    questions = questions or questions_of(exam, tokenizer, sys.maxsize)  # whether they fit, the engine has looked
+    questions = questions or questions_of(exam, tokenizer, sys.maxsize)  # the caller knows that they fit
     problems, prompts = questions.problems, questions.prompts
     starts = range(0, len(prompts), exam.batch)
     parts = [sample_for_all(engine, weights, prompts, start, exam.batch, key, temperature) for start in starts]

@@ -14,7 +14,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat import ChatFormat
 from reasoning.pipeline.loaded_model import LoadedModel, load
 from reasoning.rewards.text import said
-from reasoning.stages.exam import ask, exam_engine
+from reasoning.stages.exam import ask, sampling_engine
 
 QUESTIONS = [problem.question for problem in TEST.problems()]
 
@@ -38,7 +38,7 @@ def test_it_holds_config_tokenizer_and_the_parameters_that_were_saved(base: Arti
 
 def test_greedy_replies_are_those_of_an_exam(base: Artifact, model: LoadedModel):
     exam, mesh = quiz(), build_mesh(MeshShape())
-    engine = exam_engine(exam, model.model, mesh, model.tokenizer, 1)
+    engine = sampling_engine(exam, model.model, mesh, model.tokenizer, 1)
     weights = engine.publish(model.params)
     answers = ask(exam, engine, weights, model.tokenizer, jax.random.key(0), 0.0)
     assert model.generate(QUESTIONS, temperature=0.0, max_new_tokens=exam.max_new_tokens) == answers.texts

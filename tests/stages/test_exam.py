@@ -20,7 +20,7 @@ from reasoning.generation.prompts import PromptStyle
 from reasoning.models.model import Model
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.text import said
-from reasoning.stages.exam import Answers, ask, beam_engine, encode_prompts, exam_engine, questions_of, replies
+from reasoning.stages.exam import Answers, ask, beam_engine, encode_prompts, questions_of, replies, sampling_engine
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import Problem
 
@@ -32,7 +32,7 @@ def model_on_one_device(base: Artifact) -> Model:
 def asked(base: Artifact, temperature: float, **changes: Any) -> Answers:
     exam, mesh, tokenizer = quiz(**changes), Surroundings().context().mesh, tokenizer_of(base)
     model = model_on_one_device(base)
-    engine = exam_engine(exam, model, mesh, tokenizer, exam.samples)
+    engine = sampling_engine(exam, model, mesh, tokenizer, exam.samples)
     weights = engine.publish(params_of(base, model, mesh))
     return ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), temperature)
 
@@ -94,10 +94,9 @@ def test_a_chat_whose_symbols_the_tokenizer_lacks_is_refused(base: Artifact):
         encode_prompts(tiny_stages.TEST.problems(), ChatFormat(think_open="<reason>"), tokenizer_of(base), 1, 32)
 
 
-def test_an_exam_that_does_not_fit_is_refused_before_anything_is_sampled(base: Artifact):
-    exam, mesh = quiz(max_new_tokens=29), Surroundings().context().mesh
+def test_an_exam_that_does_not_fit_the_context_is_refused(base: Artifact):
     with pytest.raises(InputError, match="more than the model's context of 32"):
-        exam_engine(exam, model_on_one_device(base), mesh, tokenizer_of(base), 1)
+        questions_of(quiz(max_new_tokens=29), tokenizer_of(base), 32)
 
 
 def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(base: Artifact):
@@ -108,7 +107,7 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
     expected = [f"<|user|>{problem.question}=<|assistant|><think>1" for problem in tiny_stages.TEST.problems()]
     assert texts == expected
     model, mesh = model_on_one_device(base), Surroundings().context().mesh
-    engine = exam_engine(quiz(), model, mesh, tokenizer, 3)
+    engine = sampling_engine(quiz(), model, mesh, tokenizer, 3)
     weights = engine.publish(params_of(base, model, mesh))
     rollouts = engine.generate(weights, questions.prompts, range(4), stage_key(0, "exam"), 1.0)
     written = replies(tokenizer, rollouts, chat, "")
@@ -130,7 +129,7 @@ def test_the_room_counts_from_behind_the_opening(base: Artifact):
 def test_log_probs_are_of_whole_replies_and_questions_at_hand_change_nothing(base: Artifact):
     exam, mesh, tokenizer = quiz(), Surroundings().context().mesh, tokenizer_of(base)
     model = model_on_one_device(base)
-    engine = exam_engine(exam, model, mesh, tokenizer, exam.samples)
+    engine = sampling_engine(exam, model, mesh, tokenizer, exam.samples)
     weights = engine.publish(params_of(base, model, mesh))
     questions = questions_of(exam, tokenizer, 32)
     key = stage_key(0, "exam")
@@ -167,7 +166,7 @@ def test_replies_are_the_same_on_several_devices(base: Artifact):
     exam, tokenizer = quiz(batch=3), tokenizer_of(base)
     mesh = Surroundings(devices=2).context().mesh
     model = model_of(base, mesh)
-    engine = exam_engine(exam, model, mesh, tokenizer, exam.samples)
+    engine = sampling_engine(exam, model, mesh, tokenizer, exam.samples)
     weights = engine.publish(params_of(base, model, mesh))
     assert ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), 1.0).texts == asked(base, 1.0).texts
     assert len(jax.tree.leaves(weights)[0].devices()) == 2

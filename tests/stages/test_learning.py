@@ -19,7 +19,7 @@ from reasoning.pipeline.graph import build
 from reasoning.pipeline.identity import Origin, identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
-from reasoning.stages.exam import ask, exam_engine
+from reasoning.stages.exam import ask, sampling_engine
 from reasoning.stages.learning import check_rows, repeated
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.training.preemption import Interrupted
@@ -59,7 +59,7 @@ def test_a_probe_tells_the_scores_of_the_parameters_that_it_was_asked_at(
     made = work(tune(probe=quiz(), probe_every=6), tmp_path, {"start": base, "data": examples})
     mesh = Surroundings().context().mesh
     model, tokenizer = model_of(made, mesh), tokenizer_of(made)
-    engine = exam_engine(quiz(), model, mesh, tokenizer, 3)
+    engine = sampling_engine(quiz(), model, mesh, tokenizer, 3)
     weights = engine.publish(params_of(made, model, mesh))
     answers = ask(quiz(), engine, weights, tokenizer, stage_key(0, "sft/probe"), 1.0)
     last = made.metrics()[-1]
