@@ -122,7 +122,9 @@ def check(found: Beams, prompt: int, expected: list[tuple[float, tuple[int, ...]
     assert (rollouts.log_probs[prompt][np.arange(limit) >= rollouts.lengths[prompt][:, None]] == 0).all()
 
 
-@pytest.mark.parametrize("penalty", [1.0, 0.0, -0.5, 2.0])
+@pytest.mark.parametrize(
+    "penalty", [1.0, *(pytest.param(penalty, marks=pytest.mark.slow) for penalty in (0.0, -0.5, 2.0))]
+)
 def test_with_a_beam_for_every_sequence_the_search_is_exhaustive(penalty: float):
     vocabulary, limit = 5, 3
     settings = BeamSettings(vocabulary**limit, limit, (END,), length_penalty=penalty, early_stopping="never")

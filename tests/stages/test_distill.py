@@ -20,7 +20,7 @@ from reasoning.data.pipeline import token_batches
 from reasoning.data.records import read_records
 from reasoning.data.sources import Generated
 from reasoning.models.config import BlockKind, ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.prompt_sampler import prompt_sampler
@@ -39,11 +39,15 @@ def student(workshop: Path, corpus: Artifact) -> Artifact:
 
 
 def untrained(folder: Path, name: str, config: ModelConfig, data: Artifact) -> Artifact:
-    """A checkpoint of fresh parameters, for the tokenizer of ``data``."""
-    mesh = Surroundings().context().mesh
-    model = build_model(config, mesh)
+    """A checkpoint of random parameters, for the tokenizer of ``data``."""
+    model = build_model(config, Surroundings().context().mesh)
+    generator = np.random.default_rng(5)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.asarray(generator.normal(0, 0.2, leaf.shape), leaf.dtype)
+
     (folder / name).mkdir()
-    outcome = save(folder / name, model, init_sharded(model, mesh, jax.random.key(5)), tokenizer_of(data), {})
+    outcome = save(folder / name, model, jax.tree.map(draw, model.shapes), tokenizer_of(data), {})
     return Artifact(folder / name, outcome.kind, name, outcome.array_hash, {})
 
 
@@ -83,7 +87,9 @@ def first_batch(examples: Artifact, stage: Distill) -> TokenBatch:
     return token_batch(rows, stage.aggregate, LENGTH)
 
 
-@pytest.mark.parametrize("kind", ["forward", "reverse", "jsd"])
+@pytest.mark.parametrize(
+    "kind", ["forward", pytest.param("reverse", marks=pytest.mark.slow), pytest.param("jsd", marks=pytest.mark.slow)]
+)
 def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_the_first_batch(
     base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path, kind: Any
 ):
@@ -114,6 +120,7 @@ def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_t
     np.testing.assert_allclose(row["cross_entropy"], (surprise * mask).sum() / mask.sum(), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_student_comes_closer_to_a_teacher_of_another_width_and_the_teacher_stays(
     base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path
 ):
@@ -126,18 +133,12 @@ def test_a_student_comes_closer_to_a_teacher_of_another_width_and_the_teacher_st
     assert "cross_entropy" not in made.metrics()[0]
 
 
+@pytest.mark.slow
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(base: Artifact, examples: Artifact, tmp_path: Path):
     for stage in (by_logits(start=BASE), on_policy(start=BASE)):
         made = work(stage, tmp_path, inputs(base, base, data=examples))
         assert made.hash == base.hash
         assert [row["kl"] for row in made.metrics()] == [0] * stage.steps
-
-
-def test_microbatches_change_no_loss(base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path):
-    given = inputs(student, base, data=examples)
-    whole, parts = (work(by_logits(microbatches=count), tmp_path / f"{count}", given) for count in (1, 4))
-    losses = [[row["loss"] for row in made.metrics()] for made in (whole, parts)]
-    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -154,6 +155,7 @@ def test_an_interrupted_distillation_goes_on_to_the_same_bits(
         assert (resumed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_completions(
     base: Artifact, student: Artifact, tmp_path: Path
 ):
@@ -174,6 +176,7 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     assert row["completions/clipped_ratio"] == sampled.rollouts.truncated.mean()
 
 
+@pytest.mark.slow
 def test_on_policy_a_student_comes_closer_to_its_teacher_without_any_reward(
     base: Artifact, student: Artifact, tmp_path: Path
 ):
@@ -237,6 +240,7 @@ def test_the_plan_counts_rows_and_completions():
     assert on_policy().plan() == {"steps": 2, "completions": 16, "sampled tokens at most": 16 * NEW_TOKENS}
 
 
+@pytest.mark.slow
 def test_probes_are_asked_when_due(base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path):
     for stage in (by_logits(steps=3), on_policy(steps=3)):
         watched = replace(stage, probe=quiz(), probe_every=2)

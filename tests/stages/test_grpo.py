@@ -65,6 +65,7 @@ def test_metrics_have_the_names_of_trl(base: Artifact, tmp_path: Path):
     np.testing.assert_allclose(row["reward"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_kl_to_the_start_is_zero_before_the_first_update_and_grows(base: Artifact, tmp_path: Path):
     loose = work(reinforce(steps=4, kl_coefficient=1e-6), tmp_path / "loose", {"start": base}).metrics()
     tight = work(reinforce(steps=4, kl_coefficient=20.0), tmp_path / "tight", {"start": base}).metrics()
@@ -91,6 +92,7 @@ def test_several_updates_compare_with_the_policy_that_sampled(base: Artifact, tm
     np.testing.assert_allclose(batch.reference_log_probs * mask, expected * mask, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_a_second_update_can_be_clipped(base: Artifact, tmp_path: Path):
     once = work(reinforce(), tmp_path / "once", {"start": base}).metrics()
     tight = reinforce(updates=2, clip_low=0.0, clip_high=0.0)
@@ -196,6 +198,7 @@ def test_a_problem_that_comes_twice_in_a_batch_is_answered_anew(base: Artifact):
     assert batch_places(3) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_microbatches_change_no_loss(base: Artifact, tmp_path: Path):
     whole = work(reinforce(), tmp_path / "whole", {"start": base}).metrics()
     parts = work(reinforce(microbatches=2), tmp_path / "parts", {"start": base}).metrics()

@@ -96,6 +96,7 @@ def test_tokens_with_loss_and_operations_are_counted_over_the_whole_stage(
     assert work(tune(), tmp_path / "cut", inputs).results == made.results
 
 
+@pytest.mark.slow
 def test_sampled_tokens_prompts_read_once_and_scoring_passes_are_counted(base: Artifact, tmp_path: Path):
     plain, scored = (
         work(reinforce(steps=1, **more), tmp_path / str(len(more)), {"start": base}).metrics()[0]

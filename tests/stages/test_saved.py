@@ -1,5 +1,6 @@
 """What a learning stage leaves: the next one finds model, parameters and tokenizer as they were, on any mesh."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +22,15 @@ from reasoning.stages.saved import check_vocabulary, model_of, params_of, save, 
 CONFIG = replace(MODEL, stacks=(Stack(1), Stack(1, (BlockKind("relu2"),))), tied=True)
 
 
-@pytest.fixture
-def saved(base: Artifact, tmp_path: Path) -> Artifact:
+@pytest.fixture(scope="module")
+def saved(base: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder = tmp_path_factory.mktemp("saved")
     mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=1), jax.devices()[:4])
     model = build_model(CONFIG, mesh)
     params = init_sharded(model, mesh, jax.random.key(3))
-    outcome = save(tmp_path, model, params, tokenizer_of(base), {"loss": 1.5})
+    outcome = save(folder, model, params, tokenizer_of(base), {"loss": 1.5})
     assert outcome.array_hash == hash_tree(params)
-    return Artifact(tmp_path, outcome.kind, "made", outcome.array_hash, outcome.results)
+    return Artifact(folder, outcome.kind, "made", outcome.array_hash, outcome.results)
 
 
 def test_model_parameters_and_tokenizer_come_back_on_another_mesh(saved: Artifact, base: Artifact):
@@ -42,14 +44,15 @@ def test_model_parameters_and_tokenizer_come_back_on_another_mesh(saved: Artifac
     assert tokenizer_of(saved).model == tokenizer_of(base).model
 
 
-def test_a_damaged_checkpoint_is_refused_with_the_file(saved: Artifact):
-    mesh = build_mesh(MeshShape())
-    file = max(saved.checkpoint.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+def test_a_damaged_checkpoint_is_refused_with_the_file(saved: Artifact, tmp_path: Path):
+    mesh, copy = build_mesh(MeshShape()), replace(saved, path=tmp_path / "copy")
+    shutil.copytree(saved.path, copy.path)
+    file = max(copy.checkpoint.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(InputError, match=f"damaged checkpoint: .*{file.name} has other content than was written"):
-        params_of(saved, model_of(saved, mesh), mesh)
+        params_of(copy, model_of(copy, mesh), mesh)
 
 
 def test_another_models_description_is_refused_by_the_leaves_that_differ(saved: Artifact):
@@ -70,6 +73,7 @@ def test_records_are_no_checkpoint(corpus: Artifact):
         model_of(corpus, build_mesh(MeshShape()))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_computes_what_was_saved(saved: Artifact):
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = model_of(saved, mesh)

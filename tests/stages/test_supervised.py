@@ -56,6 +56,7 @@ def test_the_aggregation_of_the_settings_is_the_one_that_weighs(base: Artifact, 
     np.testing.assert_allclose(row["cross_entropy"], first_loss(base, examples, None), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_microbatches_change_no_loss(base: Artifact, examples: Artifact, tmp_path: Path):
     inputs = {"start": base, "data": examples}
     whole = work(tune(), tmp_path / "whole", inputs)

@@ -171,6 +171,7 @@ def reinforce_gradient(params: Any, batch: PolicyBatch, rewards: np.ndarray, tem
     return jax.tree.map(jnp.negative, jax.jit(jax.grad(objective))(params))
 
 
+@pytest.mark.slow
 def test_on_policy_its_gradient_is_reinforce_with_the_group_as_baseline(params: Any):
     batch, temperature = rollouts(constant_length), 0.7
     _, rewards = three_steps.rollout_rows()

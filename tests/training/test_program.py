@@ -42,6 +42,7 @@ def test_stages_of_other_rates_and_lengths_share_one_step_and_other_losses_do_no
     assert build_step(model, MESH, loss_fn, other, 2).step is not built.step
 
 
+@pytest.mark.slow
 def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_schedule():
     jax.clear_caches()
     built, moved, compiled = program(), [], []
@@ -71,6 +72,7 @@ def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_sc
     np.testing.assert_allclose(long[1] / second, 3 / 4, rtol=1e-2)  # one of four
 
 
+@pytest.mark.slow
 def test_the_parameters_of_a_teacher_lie_as_its_own_rules_say_and_not_whole_on_each_device():
     teacher = build_model(replace(CONFIG, width=24), MESH)
     built = build_step(MODEL, MESH, distill(teacher, MODEL, kind="forward"), OPTIMIZER, 2, teacher)
