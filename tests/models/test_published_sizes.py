@@ -1,0 +1,224 @@
+"""The decoders of experiments/models against what their makers published: parameter counts and config.json files."""
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from reasoning.core.experiment import read
+from reasoning.models.config import ModelConfig
+from reasoning.models.families import from_hf
+from reasoning.models.families_export import to_hf
+from reasoning.models.model import build_model, parameter_count
+
+MODELS = Path(__file__).parents[2] / "experiments" / "models"
+
+# Totals of the safetensors files on the Hub (a tied unembedding counted once); DeepSeek-V3 without its MTP module.
+COUNTS = {
+    "qwen2_5": {
+        "qwen2_5_0_5b": 494_032_768,
+        "qwen2_5_1_5b": 1_543_714_304,
+        "qwen2_5_7b": 7_615_616_512,
+        "qwen2_5_14b": 14_770_033_664,
+        "qwen2_5_32b": 32_763_876_352,
+    },
+    "qwen3": {
+        "qwen3_0_6b": 596_049_920,
+        "qwen3_1_7b": 1_720_574_976,
+        "qwen3_4b": 4_022_468_096,
+        "qwen3_8b": 8_190_735_360,
+        "qwen3_14b": 14_768_307_200,
+        "qwen3_32b": 32_762_123_264,
+    },
+    "qwen3_moe": {"qwen3_30b_a3b": 30_532_122_624},
+    "llama3": {
+        "llama_3_1_8b": 8_030_261_248,
+        "llama_3_3_70b": 70_553_706_496,
+        "llama_3_2_1b": 1_235_814_400,
+        "llama_3_2_3b": 3_212_749_824,
+    },
+    "smollm2": {"smollm2_135m": 134_515_008, "smollm2_360m": 361_821_120, "smollm2_1_7b": 1_711_376_384},
+    "deepseek_v3": {"deepseek_v3": 671_026_419_200},
+    "gemma3": {
+        "gemma3_1b": 999_885_952,
+        "gemma3_4b": 4_300_079_472,
+        "gemma3_12b": 12_187_325_040,
+        "gemma3_27b": 27_432_406_640,
+    },
+}
+SIZES = [(file, part, count) for file, parts in COUNTS.items() for part, count in parts.items()]
+
+
+def vision(width):
+    """What Gemma 3's larger models hold beside the decoder: SigLIP (27 layers of width 1152) and the projection."""
+    inner, hidden, patches = 1152, 4304, (896 // 14) ** 2
+    layer = 4 * (inner * inner + inner) + 2 * 2 * inner + inner * hidden + hidden + hidden * inner + inner
+    tower = 3 * 14 * 14 * inner + inner + patches * inner + 27 * layer + 2 * inner
+    return tower + inner * width + inner
+
+
+@pytest.mark.parametrize(("file", "part", "count"), SIZES)
+def test_a_preset_has_the_published_number_of_parameters(file, part, count):
+    config = read(MODELS / f"{file}.gin").part(part)
+    beside = vision(config.width) if file == "gemma3" and part != "gemma3_1b" else 0
+    assert parameter_count(build_model(config)) + beside == count
+
+
+def test_every_preset_is_counted_here():
+    found = {
+        name
+        for path in MODELS.glob("*.gin")
+        for name, part in read(path).parts.items()
+        if isinstance(part, ModelConfig)
+    }
+    assert found == {"tiny", *(part for _, part, _ in SIZES)}
+
+
+QWEN2 = {"model_type": "qwen2", "rope_theta": 1000000.0, "use_sliding_window": False, "hidden_act": "silu"}
+QWEN3 = {"model_type": "qwen3", "rope_theta": 1000000, "head_dim": 128, "sliding_window": None, "rope_scaling": None}
+LLAMA = {"model_type": "llama", "rope_theta": 500000.0, "max_position_embeddings": 131072, "rms_norm_eps": 1e-05}
+SMOL = {"model_type": "llama", "rms_norm_eps": 1e-05, "tie_word_embeddings": True, "rope_scaling": None}
+GEMMA = {"model_type": "gemma3_text", "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}
+ORDER = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
+
+
+def llama3_rope(factor):
+    return {
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    }
+
+
+# What the official config.json files say, by part; the first six numbers in the order above.
+OFFICIAL = {
+    "qwen2_5_0_5b": (
+        (151936, 896, 4864, 24, 14, 2),
+        {**QWEN2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-06, "tie_word_embeddings": True},
+    ),
+    "qwen2_5_1_5b": (
+        (151936, 1536, 8960, 28, 12, 2),
+        {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-06, "tie_word_embeddings": True},
+    ),
+    "qwen2_5_7b": (
+        (152064, 3584, 18944, 28, 28, 4),
+        {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-06, "max_window_layers": 28},
+    ),
+    "qwen2_5_14b": (
+        (152064, 5120, 13824, 48, 40, 8),
+        {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-05, "max_window_layers": 48},
+    ),
+    "qwen2_5_32b": (
+        (152064, 5120, 27648, 64, 40, 8),
+        {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-05, "max_window_layers": 64},
+    ),
+    "qwen3_4b": (
+        (151936, 2560, 9728, 36, 32, 8),
+        {**QWEN3, "max_position_embeddings": 40960, "tie_word_embeddings": True},
+    ),
+    "qwen3_8b": ((151936, 4096, 12288, 36, 32, 8), {**QWEN3, "max_position_embeddings": 40960}),
+    "qwen3_14b": ((151936, 5120, 17408, 40, 40, 8), {**QWEN3, "max_position_embeddings": 40960}),
+    "qwen3_32b": ((151936, 5120, 25600, 64, 64, 8), {**QWEN3, "max_position_embeddings": 40960}),
+    "qwen3_30b_a3b": (
+        (151936, 2048, 6144, 48, 32, 4),
+        {
+            **QWEN3,
+            "model_type": "qwen3_moe",
+            "max_position_embeddings": 40960,
+            "moe_intermediate_size": 768,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "norm_topk_prob": True,
+            "mlp_only_layers": [],
+        },
+    ),
+    "llama_3_1_8b": ((128256, 4096, 14336, 32, 32, 8), {**LLAMA, "rope_scaling": llama3_rope(8.0)}),
+    "llama_3_3_70b": ((128256, 8192, 28672, 80, 64, 8), {**LLAMA, "rope_scaling": llama3_rope(8.0)}),
+    "llama_3_2_1b": (
+        (128256, 2048, 8192, 16, 32, 8),
+        {**LLAMA, "rope_scaling": llama3_rope(32.0), "head_dim": 64, "tie_word_embeddings": True},
+    ),
+    "llama_3_2_3b": (
+        (128256, 3072, 8192, 28, 24, 8),
+        {**LLAMA, "rope_scaling": llama3_rope(32.0), "head_dim": 128, "tie_word_embeddings": True},
+    ),
+    "smollm2_135m": (
+        (49152, 576, 1536, 30, 9, 3),
+        {**SMOL, "rope_theta": 100000, "max_position_embeddings": 8192},
+    ),
+    "deepseek_v3": (
+        (129280, 7168, 18432, 61, 128, 128),
+        {
+            "model_type": "deepseek_v3",
+            "architectures": ["DeepseekV3ForCausalLM"],
+            "first_k_dense_replace": 3,
+            "kv_lora_rank": 512,
+            "max_position_embeddings": 163840,
+            "moe_intermediate_size": 2048,
+            "moe_layer_freq": 1,
+            "n_group": 8,
+            "n_routed_experts": 256,
+            "n_shared_experts": 1,
+            "norm_topk_prob": True,
+            "num_experts_per_tok": 8,
+            "num_nextn_predict_layers": 1,
+            "q_lora_rank": 1536,
+            "qk_nope_head_dim": 128,
+            "qk_rope_head_dim": 64,
+            "rms_norm_eps": 1e-06,
+            "rope_scaling": {
+                "beta_fast": 32,
+                "beta_slow": 1,
+                "factor": 40,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "original_max_position_embeddings": 4096,
+                "type": "yarn",
+            },
+            "rope_theta": 10000,
+            "routed_scaling_factor": 2.5,
+            "scoring_func": "sigmoid",
+            "topk_group": 4,
+            "topk_method": "noaux_tc",
+            "v_head_dim": 128,
+        },
+    ),
+    "gemma3_1b": (
+        (262144, 1152, 6912, 26, 4, 1),
+        {**GEMMA, "sliding_window": 512, "rope_scaling": None, "max_position_embeddings": 32768},
+    ),
+    "gemma3_12b": ((262208, 3840, 15360, 48, 16, 8), GEMMA),
+    "gemma3_27b": ((262208, 5376, 21504, 62, 32, 16), {**GEMMA, "head_dim": 128, "query_pre_attn_scalar": 168}),
+}
+
+
+def preset(part):
+    return next(read(MODELS / f"{file}.gin").part(part) for file, parts in COUNTS.items() if part in parts)
+
+
+def plain(config):
+    """Equal sizes spelled alike."""
+    return replace(config, kv_heads=config.key_heads, head_dim=config.head_size, attention_scale=config.score_scale)
+
+
+@pytest.mark.parametrize("part", OFFICIAL)
+def test_an_official_config_describes_the_preset(part):
+    sizes, rest = OFFICIAL[part]
+    assert plain(from_hf({**dict(zip(ORDER, sizes, strict=True)), **rest})) == plain(preset(part))
+
+
+@pytest.mark.parametrize("part", [part for _, part, _ in SIZES])
+def test_a_preset_can_be_exported(part):
+    values = to_hf(preset(part), "bfloat16")
+    assert prod(values[name] for name in ORDER) > 0
+    assert plain(from_hf(values)) == plain(preset(part))
