@@ -164,7 +164,7 @@ class Tfds:
         """One document an example, read when it is asked for."""
         del seed  # nothing is drawn
         where = f"{self.builder} ({self.split})"
-        records = self._open(where)
+        records = open_tfds(self.builder, self.split, self.data_dir, where)
         _check_some(len(records), where)
         layout = find_layout(records[0], self.columns, where)
 
@@ -173,18 +173,23 @@ class Tfds:
 
         return Documents(len(records), make)
 
-    def _open(self, where: str) -> Records:
-        if Path(self.builder).is_dir():
-            return open_folder(Path(self.builder), self.split)
-        try:
-            builder = tfds.builder(self.builder, data_dir=self.data_dir or None, file_format="array_record")
-            builder.download_and_prepare()
-        except (ValueError, OSError) as error:
-            reason = str(error).split("\n", 1)[0]
-            raise InputError(f"{where}: {reason}; give a folder with a prepared dataset, or a name of TFDS") from None
-        except ImportError as error:
-            raise InputError(f"{where}: to prepare it, TFDS needs the package {error.name}; install that") from None
-        return open_split(builder, self.split)
+
+def open_tfds(builder: str, split: str, data_dir: str, where: str) -> Records:
+    """One split of a TFDS data set, ``builder`` being a prepared folder or a name that TFDS knows (see ``Tfds``).
+
+    Raises InputError, beginning with ``where``, where it can't be opened or prepared.
+    """
+    if Path(builder).is_dir():
+        return open_folder(Path(builder), split)
+    try:
+        named = tfds.builder(builder, data_dir=data_dir or None, file_format="array_record")
+        named.download_and_prepare()
+    except (ValueError, OSError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(f"{where}: {reason}; give a folder with a prepared dataset, or a name of TFDS") from None
+    except ImportError as error:
+        raise InputError(f"{where}: to prepare it, TFDS needs the package {error.name}; install that") from None
+    return open_split(named, split)
 
 
 def find_files(pattern: str) -> list[Path]:

@@ -1,0 +1,67 @@
+"""Rewards for replies that end on a number in plain text, as pretrained models write them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reasoning.data.chat import ChatFormat
+from reasoning.rewards.text import cut_off, last_words
+
+# ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.
+NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
+LONGEST = 40
+"""Characters of a number; longer ones are no answers, and exact arithmetic with them would take long."""
+
+
+def last_value(text: str) -> Fraction | None:
+    """The last number of a text, exactly, or None: ``1,250.50`` is 1250.5; a comma before three digits joins."""
+    found = NUMBER.findall(text)
+    return Fraction(found[-1].replace(",", "")) if found and len(found[-1]) <= LONGEST else None
+
+
+@dataclass(frozen=True)
+class EndsOnNumber:
+    """1.0 for a reply whose last number equals the answer's value (6.0 is 6), else 0.0.
+
+    A reply that the length limit cut off counts as wrong, or as any other where ``even_if_cut``: then learning to stop
+    isn't counted as learning to calculate.
+    """
+
+    even_if_cut: bool = False
+
+    @property
+    def __name__(self) -> str:
+        return "number_even_if_cut" if self.even_if_cut else "number"
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        answer: Sequence[str],
+        truncated: Sequence[bool] | None = None,
+        chat: ChatFormat | None = None,
+        **columns: object,
+    ) -> list[float]:
+        """One value a completion."""
+        tags = chat or ChatFormat()
+
+        def right(completion: str, expected: str, cut: bool) -> bool:
+            value = last_value(expected)
+            return (
+                (self.even_if_cut or not cut)
+                and value is not None
+                and last_value(last_words(completion, tags)) == value
+            )
+
+        cuts = cut_off(completions, truncated)
+        return [float(right(*one)) for one in zip(completions, answer, cuts, strict=True)]
+
+
+number = EndsOnNumber()
+number_even_if_cut = EndsOnNumber(even_if_cut=True)
+
+
+def cut(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
+    """1.0 for a reply that the length limit cut off, else 0.0: a rate to watch, not a reward."""
+    return [float(value) for value in cut_off(completions, truncated)]

@@ -1,0 +1,109 @@
+"""Problems from local files, such as GSM8K's: JSON lines, or a TFDS data set, with a question and an answer each."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_jsonl
+from reasoning.data.sources import open_tfds
+from reasoning.tasks.problems import Problem, take_distinct
+from reasoning.tasks.splits import Split, split_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns hold question and answer, and how the answer stands in its column.
+
+    The answer is what follows the last ``marker`` (all of the text where it is empty); commas between thousands are
+    taken out, so that ``1,000`` is the number that a reply may also write as 1000.
+    """
+
+    question: str = "question"
+    answer: str = "answer"
+    marker: str = "####"
+
+    def problem(self, row: Mapping[str, Any], kind: str, where: str) -> Problem:
+        """A row's problem. Raises InputError, beginning with ``where``, for a row without one."""
+        texts = []
+        for column in (self.question, self.answer):
+            value = row.get(column)
+            value = value.decode() if isinstance(value, bytes) else value
+            if not isinstance(value, str) or not value.strip():
+                raise InputError(f"{where}: column {column!r} is {value!r:.60}; it must be a text, and not empty")
+            texts.append(value)
+        question, answer = texts
+        if self.marker and self.marker not in answer:
+            raise InputError(f"{where}: column {self.answer!r} has no {self.marker!r} before its answer")
+        answer = answer.rpartition(self.marker)[2] if self.marker else answer
+        answer = answer.strip()
+        plain = answer.replace(",", "")
+        return Problem(question.strip(), plain if _is_number(plain) else answer, kind)
+
+
+GSM8K = Columns()
+"""Training Verifiers to Solve Math Word Problems (arXiv 2110.14168): the number follows ``####``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionFile:
+    """Problems of a file of JSON objects, one a line; of one file for each split, or of one whose questions are split.
+
+    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whoever reads it.
+    """
+
+    path: str
+    test_path: str = ""
+    columns: Columns = GSM8K
+    name: str = "gsm8k"
+
+    def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
+        """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError names file and line."""
+        path = Path(self.test_path if self.test_path and split == "test" else self.path)
+        if not path.exists():
+            raise InputError(f"there is no file {path} with questions; name one in path or test_path")
+        rows = enumerate(read_jsonl(path), start=1)
+        found = (self.columns.problem(row, self.name, f"{path}:{number}") for number, row in rows)
+        return _shuffled(found, split, count, seed, str(path), halves=not self.test_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionRecords:
+    """Problems of a TFDS data set, a prepared folder or a name that TFDS knows; its own splits are kept."""
+
+    builder: str
+    data_dir: str = ""  # where a named one lies; empty: TFDS's own
+    columns: Columns = GSM8K
+    name: str = "gsm8k"
+
+    def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
+        """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError where the set lacks it."""
+        where = f"{self.builder}, split {split}"
+        rows = open_tfds(self.builder, split, self.data_dir, where)
+        found = (self.columns.problem(rows[at], self.name, f"{where}, row {at}") for at in range(len(rows)))
+        return _shuffled(found, split, count, seed, where, halves=False)
+
+
+def _shuffled(
+    found: Iterable[Problem], split: Split, count: int, seed: int, where: str, *, halves: bool
+) -> tuple[Problem, ...]:
+    problems = list(_distinct(found))
+    if halves:
+        problems = [problem for problem in problems if split_of(problem.question) == split]
+    random.Random(f"questions/{split}/{seed}").shuffle(problems)
+    return take_distinct(problems, split, count, where)
+
+
+def _distinct(found: Iterable[Problem]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for problem in found:
+        if problem.question not in seen:
+            seen.add(problem.question)
+            yield problem
+
+
+def _is_number(text: str) -> bool:
+    digits = text.removeprefix("-").replace(".", "", 1)
+    return digits.isascii() and digits.isdigit()
