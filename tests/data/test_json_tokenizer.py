@@ -54,7 +54,7 @@ def draft(description):
 
 @pytest.fixture(scope="module")
 def tokenizer(description):
-    return JsonTokenizer(written(description), json.dumps({"pad_token": "<|im_end|>", "eos_token": None}), (2,))
+    return JsonTokenizer(written(description), json.dumps({"pad_token": "<|im_end|>", "eos_token": None}))
 
 
 @given(st.text(max_size=40))
@@ -85,18 +85,41 @@ def test_decoding_without_special_symbols_leaves_them_out(tokenizer):
     assert tokenizer.decode_batch([ids, []], keep_special=False) == ["ab", ""]
 
 
-def test_padding_is_the_files_own_or_else_an_end_or_else_zero(description):
-    def pad(config, ends=()):
-        return JsonTokenizer(written(description), json.dumps(config), ends).pad_id
+def with_files(description, config, generation=None):
+    return JsonTokenizer(written(description), json.dumps(config), json.dumps(generation or {}))
 
-    assert pad({"pad_token": "<|im_start|>", "eos_token": "<|im_end|>"}) == 1
-    assert pad({"pad_token": None, "eos_token": {"content": "<|im_end|>"}}) == 2
-    assert pad({}, (2, 0)) == 2
-    assert pad({}) == 0
-    with pytest.raises(InputError, match="no single id for '<pad>'"):
-        pad({"pad_token": "<pad>"})
-    with pytest.raises(InputError, match="pad_token is 3; it must be a text"):
-        pad({"pad_token": 3})
+
+@pytest.mark.parametrize(
+    ("config", "generation", "pad", "ends"),
+    [
+        ({"pad_token": "<|im_start|>", "eos_token": "<|im_end|>"}, {}, 1, (2,)),
+        ({"pad_token": None, "eos_token": {"content": "<|im_end|>"}}, {}, 2, (2,)),
+        ({"pad_token": None, "eos_token": "<|im_end|>"}, {"eos_token_id": [0, 2]}, 0, (0, 2)),
+        ({"pad_token": "<|im_start|>"}, {"eos_token_id": 2}, 1, (2,)),
+        ({}, {}, 0, ()),
+    ],
+)
+def test_padding_and_ends_are_those_of_the_files_beside(description, config, generation, pad, ends):
+    tokenizer = with_files(description, config, generation)
+    assert (tokenizer.pad_id, tokenizer.ends) == (pad, ends)
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "match"),
+    [
+        ({"pad_token": "<pad>"}, {}, "no single id for '<pad>'"),
+        ({"eos_token": "<eos>"}, {}, "no single id for '<eos>'"),
+        ({"pad_token": 3}, {}, "pad_token is 3; it must be a text"),
+        ([], {}, "tokenizer_config.json must hold a record"),
+        ({}, {"eos_token_id": [2, 100_000]}, "id 100000 is outside the vocabulary"),
+        ({}, {"eos_token_id": -1}, "id -1 is outside the vocabulary"),
+        ({}, {"eos_token_id": "2"}, "eos_token_id is '2'; it must be an id"),
+        ({}, {"eos_token_id": True}, "eos_token_id is True; it must be an id"),
+    ],
+)
+def test_padding_and_ends_that_the_vocabulary_lacks_are_refused(description, config, generation, match):
+    with pytest.raises(InputError, match=match):
+        with_files(description, config, generation)
 
 
 def test_an_id_outside_the_vocabulary_is_refused_or_read_as_unknown(tokenizer):
@@ -164,6 +187,7 @@ def changed(description, path, value):
         (("model", "vocab", "!"), -1, "-1 is no id"),
         (("model", "vocab", "!"), True, "True is no id"),
         (("model", "vocab", "!"), "3", "'3' is no id"),
+        (("model", "vocab", "!"), 5, "two tokens have the same id"),
         (("model", "merges"), [["no", "such"]], "can't read this"),
         (("model", "merges"), "abc", "can't read this"),
         (("model", "type"), "Magic", "can't read this"),
