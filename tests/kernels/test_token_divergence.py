@@ -23,10 +23,18 @@ MEASURES = {
     "jsd 0.1": {"kind": "jsd", "beta": 0.1},
     "jsd 0.9": {"kind": "jsd", "beta": 0.9},
 }
-each_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
-each_kind = pytest.mark.parametrize(
-    "measure", [MEASURES[name] for name in ("forward", "reverse", "jsd 0.1")], ids=["forward", "reverse", "jsd"]
-)
+
+
+def each(*names):
+    """A test for each of these measures; all but the first are slow ones."""
+    marks = [(), *[pytest.mark.slow] * (len(names) - 1)]
+    return pytest.mark.parametrize(
+        "measure", [pytest.param(MEASURES[name], id=name, marks=mark) for name, mark in zip(names, marks, strict=True)]
+    )
+
+
+each_measure = each(*MEASURES)
+each_kind = each("forward", "reverse", "jsd 0.1")
 
 
 def problem(batch, length, width, teacher_width, vocabulary, seed=0):
@@ -289,6 +297,7 @@ def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(ro
     assert arrays_pairing(traced.jaxpr, vocabulary, tokens, share=1 / 10) != []
 
 
+@pytest.mark.slow
 def test_both_logits_together_stay_within_the_memory_of_a_chunk():
     *arrays, upstream = problem(4, 480, 24, 20, 1009)
     limit = 2**20

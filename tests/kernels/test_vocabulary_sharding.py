@@ -28,6 +28,7 @@ MESHES = [
     {"tensor": 8},
     {},
 ]
+EVERY_MESH = [MESHES[2], *(pytest.param(sizes, marks=pytest.mark.slow) for sizes in (*MESHES[:2], *MESHES[3:]))]
 B, T, D, V = 8, 18, 11, 37
 
 
@@ -66,11 +67,12 @@ def assert_sharded_equals_unsharded(sharding, biased=True, **sizes):
     return results[0]
 
 
-@pytest.mark.parametrize("sizes", MESHES, ids=str)
+@pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
 def test_sharded_equals_unsharded_where_neither_vocabulary_nor_width_divides(sizes):
     assert_sharded_equals_unsharded(VocabularySharding(mesh_of(sizes)))
 
 
+@pytest.mark.slow
 def test_a_head_without_bias_is_sharded_too():
     sharding = VocabularySharding(mesh_of({"fsdp": 2, "tensor": 2, "context": 2}))
     assert_sharded_equals_unsharded(sharding, biased=False)
@@ -127,9 +129,7 @@ def divergence_and_gradients(hidden, matrix, teacher_hidden, teacher_matrix, ups
     return values, gradients
 
 
-@pytest.mark.parametrize("kind", ["forward", "reverse", "jsd"])
-@pytest.mark.parametrize("sizes", MESHES, ids=str)
-def test_a_sharded_divergence_equals_the_unsharded_one(sizes, kind):
+def check_divergence(sizes, kind):
     hidden, matrix, _, _, upstream = problem()
     arrays = hidden / 2, matrix, *teacher_problem(), upstream
     expected = divergence_and_gradients(*arrays, sharding=None, kind=kind)
@@ -138,6 +138,19 @@ def test_a_sharded_divergence_equals_the_unsharded_one(sizes, kind):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
+def test_a_sharded_divergence_equals_the_unsharded_one(sizes):
+    check_divergence(sizes, "forward")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["reverse", "jsd"])
+@pytest.mark.parametrize("sizes", [{"fsdp": 4, "tensor": 2}, {"tensor": 8}], ids=str)
+def test_a_sharded_divergence_of_another_kind_equals_the_unsharded_one_too(sizes, kind):
+    check_divergence(sizes, kind)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["forward", "reverse", "jsd"])
 def test_padded_columns_do_not_leak_into_a_divergence_of_very_negative_logits(kind):
     hidden, matrix, _, _, upstream = problem(vocabulary=9)
@@ -222,6 +235,7 @@ def test_tokens_that_do_not_divide_over_the_mesh_are_refused(sizes, message):
         token_log_probs(hidden[:rows], matrix, targets[:rows], sharding=VocabularySharding(mesh_of(sizes)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "axes", [{"embed_axis": None}, {"vocabulary_axis": None}, {"token_axes": ("fsdp", None)}], ids=str
 )
