@@ -83,7 +83,6 @@ sampled = partial(policy_batch_shapes, old=True, reference=True)
 CASES = {
     "sft, fsdp 16": Case("v5e:4x4", MeshShape(data=1, fsdp=16), supervised, token_batch_shapes, 16, 1, 1130 * MIB),
     "grpo, data 4, fsdp 4": Case("v5e:4x4", MeshShape(data=4, fsdp=4), grpo, sampled, 32, 2, 3900 * MIB),
-    "grpo, fsdp 4, tensor 2": Case("v5e:2x4", MeshShape(data=1, fsdp=4, tensor=2), grpo, sampled, 16, 2, 1800 * MIB),
     "kl, data 2, fsdp 4, tensor 2": Case(
         "v5e:4x4", MeshShape(data=2, fsdp=4, tensor=2), kl, token_batch_shapes, 32, 2, 2700 * MIB, TEACHER
     ),
