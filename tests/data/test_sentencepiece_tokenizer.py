@@ -1,3 +1,4 @@
+import io
 import pickle
 import random
 import subprocess
@@ -206,3 +207,69 @@ def test_bytes_that_are_no_model_are_refused_with_the_file_named(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"junk")
     with pytest.raises(InputError, match="tokenizer.model: the bytes are no sentencepiece model"):
         load_tokenizer(tmp_path)
+
+
+def of_another_maker(**options):
+    """A model with control symbols, as Gemma has them."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox " * 20]),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=320,
+        hard_vocab_limit=False,
+        user_defined_symbols=["<start_of_turn>"],
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+        **{
+            "bos_piece": "<bos>",
+            "eos_piece": "<eos>",
+            "pad_id": 0,
+            "eos_id": 1,
+            "bos_id": 2,
+            "unk_id": 3,
+            "add_dummy_prefix": False,
+            **options,
+        },
+    )
+    return model.getvalue()
+
+
+def test_control_symbols_of_another_makers_model_are_written_in_texts_like_others():
+    tokenizer = SentencePieceTokenizer(of_another_maker())
+    assert (tokenizer.pad_id, tokenizer.ends) == (0, (1,))
+    text = "<bos><start_of_turn>the fox<eos><eos> quick<bos>"
+    ids = tokenizer.encode(text)
+    assert (ids[0], ids[-1], ids.count(1)) == (2, 2, 2)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode(ids, keep_special=False) == "<start_of_turn>the fox quick"
+    plain = tokenizer.processor
+    assert ids == [2, *plain.encode("<start_of_turn>the fox"), 1, 1, *plain.encode(" quick"), 2]
+    assert tokenizer.encode_batch([text, "", "the", "<eos>"]) == [ids, [], tokenizer.encode("the"), [1]]
+    assert tokenizer.symbol_id("<bos>") == 2 and tokenizer.has_symbol("<eos>") and not tokenizer.has_symbol("<pad>")
+
+
+@given(st.lists(st.sampled_from(["<bos>", "<eos>", "<start_of_turn>", "fox", " ", "é", "\u2581", "<b"]), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_texts_with_control_symbols_survive_the_round_trip(parts):
+    tokenizer, text = SentencePieceTokenizer(OTHERS), "".join(parts)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_without_padding_the_end_of_a_text_fills_rows_up():
+    assert SentencePieceTokenizer(of_another_maker(pad_id=-1, eos_id=0, bos_id=1, unk_id=2)).pad_id == 0
+
+
+def test_a_model_that_puts_a_space_before_each_text_is_refused():
+    with pytest.raises(InputError, match="puts a space before each text"):
+        SentencePieceTokenizer(of_another_maker(add_dummy_prefix=True))
+
+
+def test_an_id_outside_the_vocabulary_can_be_read_as_unknown(signed):
+    ids = [*signed.encode("+1"), signed.vocabulary_size + 5, -1]
+    assert signed.decode_batch([ids], lenient=True) == ["+1\ufffd\ufffd"]
+
+
+OTHERS = of_another_maker()
