@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from reasoning.models.attention import View
 from reasoning.models.block import Block, Measured
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack, block_name, stack_name
+from reasoning.models.multi_token import MultiToken, multi_token_name, shifted
 from reasoning.models.parameters import Place, RMSNorm, parameter
 from reasoning.models.rotary import turned
 from reasoning.models.routing import rebalanced
@@ -74,6 +75,8 @@ class Decoder(nnx.Module):
         if not config.tied:
             std = config.head_scale * width**-0.5
             self.head = parameter(rngs, (width, vocabulary), std, ("embed", "vocabulary"))
+        for depth in range(config.multi_token):
+            setattr(self, multi_token_name(depth), MultiToken(config, rngs))
 
     def embed(self, tokens_BT: jax.Array, positions_BT: jax.Array) -> jax.Array:
         """Token embeddings, scaled or with learned positions where the config says so."""
@@ -165,10 +168,7 @@ def hidden_states(
     config, place = structure.config, structure.place
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
     x_BTD = place.pin_states(decoder.embed(tokens_BT, positions_BT))
-    order = jnp.arange(tokens_BT.shape[1])
-    distance_1TT = (order[:, None] - order[None, :])[None]
-    allowed_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    view_of = views(config, positions_BT, allowed_BTT, distance_1TT)
+    view_of = packed_views(config, positions_BT, segments_BT)
     counted_BT = (segments_BT > 0).astype(jnp.float32)
 
     def block(one: Block, x: jax.Array) -> tuple[jax.Array, Measured]:
@@ -180,6 +180,42 @@ def hidden_states(
         gather = partial(gathered, place, axes=structure.axes[name])
         x_BTD, measured[name] = run_stack(config, getattr(decoder, name), x_BTD, block, gather)
     return decoder.final_norm(x_BTD), _summary(measured)
+
+
+def packed_views(config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array) -> Views:
+    """What blocks see of packed rows: what came before in the same segment."""
+    order = jnp.arange(positions_BT.shape[1])
+    distance_1TT = (order[:, None] - order[None, :])[None]
+    allowed_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    return views(config, positions_BT, allowed_BTT, distance_1TT)
+
+
+def multi_token_states(
+    structure: Structure,
+    params: Params,
+    hidden_BTD: jax.Array,
+    tokens_BT: jax.Array,
+    positions_BT: jax.Array,
+    segments_BT: jax.Array,
+) -> tuple[tuple[jax.Array, ...], dict[str, Any]]:
+    """Normed states [B, T, D] that predict the token two places on, three, …, from what ``hidden_states`` gave.
+
+    Beside them what the blocks' experts measured, as ``hidden_states`` does (arXiv 2412.19437, section 2.2). The first
+    depth reads the decoder's normed states, as released checkpoints do.
+    """
+    config, place = structure.config, structure.place
+    decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
+    view = packed_views(config, positions_BT, segments_BT)(config.stacks[-1].pattern[-1])
+    counted_BT = (segments_BT > 0).astype(jnp.float32)
+    states, measured = [], {}
+    for depth in range(config.multi_token):
+        name = multi_token_name(depth)
+        block: MultiToken = getattr(decoder, name)
+        following_BTD = decoder.embed(shifted(tokens_BT, segments_BT, depth + 1), positions_BT)
+        hidden_BTD, found = block(hidden_BTD, following_BTD, view, counted_BT, place)
+        measured[name] = {"block": jax.tree.map(lambda values: values[None], found)}
+        states.append(block.final_norm(hidden_BTD))
+    return tuple(states), _summary(measured)
 
 
 def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
@@ -196,18 +232,25 @@ def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
 
 def rebalance(structure: Structure, params: Params, load: dict[str, dict[str, jax.Array]]) -> Params:
     """Parameters whose routers' biases have moved towards an even ``load``, as ``hidden_states`` measures it."""
+    stacks = structure.config.stacks
+    kinds = {
+        (stack_name(index), block_name(number)): kind
+        for index, stack in enumerate(stacks)
+        for number, kind in enumerate(stack.pattern)
+    }
     params = dict(params)
-    for index, stack in enumerate(structure.config.stacks):
-        name = stack_name(index)
-        for number, kind in enumerate(stack.pattern):
-            if kind.moe is not None and kind.moe.bias_rate:
-                params[name] = _with_bias(params[name], block_name(number), kind.moe, load[name][block_name(number)])
+    for name, blocks in load.items():
+        for block, load_LE in blocks.items():
+            moe = kinds.get((name, block), stacks[-1].pattern[-1]).moe
+            if moe is not None and moe.bias_rate:
+                params[name] = _with_bias(params[name], block, moe, load_LE)
     return params
 
 
 def _with_bias(stack: Params, block: str, moe: MoE, load_LE: jax.Array) -> Params:
     experts = stack[block]["moe"]
-    moved = {**experts, "router_bias": rebalanced(moe, experts["router_bias"], load_LE)}
+    bias = experts["router_bias"]
+    moved = {**experts, "router_bias": rebalanced(moe, bias, load_LE.reshape(bias.shape))}
     return {**stack, block: {**stack[block], "moe": moved}}
 
 

@@ -30,6 +30,7 @@ class Model:
     - ``init(key) -> params``; ``shapes`` and ``axes`` are the parameters' shapes and logical axes.
     - ``hidden_states(params, tokens_BT, positions_BT, segments_BT) -> (hidden_BTD, aux)`` for packed rows.
     - ``unembedding(params) -> [D, V]``, in the dtype of the computation; logits are then kept within ``soft_cap``.
+    - ``multi_token_states(params, hidden_BTD, tokens_BT, …)`` for blocks that predict further tokens, none in most.
     - ``rebalance(params, load) -> params`` after a step, for routers whose bias keeps experts evenly loaded.
     - ``publish(params) -> weights``: cast and unstacked, as decoding wants them.
     - ``cache_shapes(slots, length)``; ``prefill(weights, tokens_BT, lengths_B, cache)`` and
@@ -46,6 +47,7 @@ class Model:
     unembedding: Callable[[Params], jax.Array]
     soft_cap: float | None
     rebalance: Callable[[Params, Any], Params]
+    multi_token_states: Callable[..., tuple[tuple[jax.Array, ...], dict[str, Any]]]
     publish: Callable[[Params], Weights]
     cache_shapes: Callable[[int, int], Cache]
     prefill: Callable[..., tuple[jax.Array, Cache]]
@@ -78,6 +80,7 @@ def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
         unembedding=partial(decoders.unembedding, structure),
         soft_cap=config.logit_soft_cap or None,
         rebalance=partial(decoders.rebalance, structure),
+        multi_token_states=partial(decoders.multi_token_states, structure),
         publish=partial(caches.publish, structure),
         cache_shapes=partial(caches.cache_shapes, structure),
         prefill=partial(caches.prefill, structure),

@@ -5,6 +5,7 @@ Equal arguments give one and the same function, by which ``build_step`` tells th
 Shapes: B rows, T time, D model width, V vocabulary.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from reasoning.kernels.token_divergence import Kind, token_divergence
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.models.model import Model
+from reasoning.models.multi_token import shifted
 from reasoning.objectives.cross_entropy import cross_entropy
 from reasoning.objectives.divergence import k3, with_hard_targets
 from reasoning.objectives.policy import clipped_policy_gradient
@@ -36,7 +38,7 @@ def hidden_states(model: Model, params: Params, rows: TokenBatch) -> tuple[jax.A
 
 
 def balanced(
-    loss: jax.Array, sums: Sums, measured: dict[str, Any], rows: TokenBatch
+    loss: jax.Array, sums: Sums, measured: dict[str, Any], rows: TokenBatch, name: str = "experts"
 ) -> tuple[jax.Array, Sums, dict[str, Any]]:
     """A loss with what its model measured of its experts: their balance loss is added, their load becomes an update.
 
@@ -48,8 +50,8 @@ def balanced(
     loads = [load_LE for stack in measured["load"].values() for load_LE in stack.values()]
     uneven_L = jnp.concatenate([load.max(-1) / jnp.maximum(load.mean(-1), 1.0) for load in loads])
     sums = sums | {
-        "experts/balance_loss": (jnp.sum(balance_B), jnp.asarray(float(balance_B.size))),
-        "experts/max_load": (jax.lax.stop_gradient(jnp.sum(uneven_L)), jnp.asarray(float(uneven_L.size))),
+        f"{name}/balance_loss": (jnp.sum(balance_B), jnp.asarray(float(balance_B.size))),
+        f"{name}/max_load": (jax.lax.stop_gradient(jnp.sum(uneven_L)), jnp.asarray(float(uneven_L.size))),
     }
     return loss + jnp.sum(jnp.sum(rows.weights, axis=1) * balance_B), sums, {"load": measured["load"]}
 
@@ -92,9 +94,45 @@ def supervised(model: Model) -> LossFunction:
             "cross_entropy": total(loss_BT, batch.mask),
             "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
         }
-        return balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        loss, sums, updates = balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        further, further_sums, further_updates = foresight(model, params, hidden_BTD, batch)
+        return loss + further, sums | further_sums, joined(updates, further_updates)
 
     return loss_fn
+
+
+def foresight(
+    model: Model, params: Params, hidden_BTD: jax.Array, batch: TokenBatch
+) -> tuple[jax.Array | float, Sums, dict[str, Any]]:
+    """The loss of multi-token prediction, its metrics and its updates; nothing for models without such blocks.
+
+    DeepSeek-V3 (arXiv 2412.19437, eq. 24 and 25): the mean over depths of the cross-entropy of the token one place
+    further at each, times the config's coefficient. A prediction weighs what the token that it predicts weighs.
+    """
+    depths = model.config.multi_token
+    if not depths:
+        return 0.0, {}, {}
+    rows = (batch.tokens, batch.positions, batch.segments)
+    states, measured = model.multi_token_states(params, hidden_BTD, *rows)
+    total_loss, sums = jnp.zeros(()), {}
+    for depth, states_BTD in enumerate(states, start=1):
+        later = {name: shifted(getattr(batch, name), batch.segments, depth) for name in ("mask", "weights")}
+        targets_BT = shifted(batch.targets, batch.segments, depth, fill=-1)
+        scores = scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0)
+        loss_BT = cross_entropy(scores.log_prob_BT)
+        total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
+        sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
+    loss, sums, updates = balanced(
+        model.config.multi_token_coefficient / depths * total_loss, sums, measured, batch, "further_experts"
+    )
+    return loss, sums, updates
+
+
+def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The updates of two parts of a loss, whose loads are of different blocks."""
+    if not one or not other:
+        return one or other
+    return {"load": one["load"] | other["load"]}
 
 
 @lru_cache(LOSSES)
