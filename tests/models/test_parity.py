@@ -1,5 +1,6 @@
 """Every family of checkpoints against transformers' own numbers (parity/make_golden.py), whole and token by token."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -27,6 +28,14 @@ def loaded(name):
         return build_model(config, mesh), params, dict(saved)
 
 
+def whole(model, params, golden):
+    """Hidden states [T, D] of the golden sequence, computed at once."""
+    tokens_BT = jnp.asarray(golden["tokens"])[None]
+    order_BT = jnp.arange(tokens_BT.shape[1])[None]
+    hidden_BTD, _ = jax.jit(model.hidden_states)(params, tokens_BT, order_BT, jnp.ones_like(tokens_BT))
+    return hidden_BTD[0]
+
+
 def check(model, params, hidden_TD, golden):
     """Argmax equal, log-sum-exp and logits within the tolerance, relative where they are above one."""
     logits_TV = np.asarray(hidden_TD, np.float64) @ np.asarray(model.unembedding(params), np.float64)
@@ -43,10 +52,32 @@ def check(model, params, hidden_TD, golden):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_whole_sequence_gives_the_numbers_of_transformers(name):
     model, params, golden = loaded(name)
-    tokens_BT = jnp.asarray(golden["tokens"])[None]
-    order_BT = jnp.arange(tokens_BT.shape[1])[None]
-    hidden_BTD, _ = jax.jit(model.hidden_states)(params, tokens_BT, order_BT, jnp.ones_like(tokens_BT))
-    check(model, params, hidden_BTD[0], golden)
+    check(model, params, whole(model, params, golden), golden)
+
+
+def of_blocks(change):
+    """Changes every block kind of a config."""
+    return lambda config: replace(
+        config, stacks=tuple(replace(stack, pattern=tuple(map(change, stack.pattern))) for stack in config.stacks)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mistral", of_blocks(lambda kind: replace(kind, window=kind.window + 1))),
+        ("gemma2", lambda config: replace(config, attention_soft_cap=config.attention_soft_cap * 1.01)),
+        ("gemma3", lambda config: replace(config, rope=replace(config.rope, factor=7.9))),
+        ("qwen2_yarn", lambda config: replace(config, rope=replace(config.rope, truncate=True))),
+        ("olmo2", lambda config: replace(config, rope=replace(config.rope, base=499_000.0))),
+        ("deepseek_v3", of_blocks(lambda kind: kind.moe and replace(kind, moe=replace(kind.moe, active_groups=3)) or kind)),
+    ],
+)
+def test_a_setting_that_is_off_by_little_is_noticed(name, change):
+    model, params, golden = loaded(name)
+    wrong = build_model(change(model.config), model.mesh)
+    with pytest.raises(AssertionError):
+        check(wrong, params, whole(wrong, params, golden), golden)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,7 +67,7 @@ LLAMA3: Json = {
 }
 YARN: Json = {
     "rope_type": "yarn",
-    "rope_theta": 1000000.0,
+    "rope_theta": 1000.0,  # small, so that some frequencies lie between the two betas
     "factor": 4.0,
     "original_max_position_embeddings": 16,
 }
@@ -86,12 +86,12 @@ DEEPSEEK: Json = {
     "kv_lora_rank": 16,
     "q_lora_rank": 24,
     "qk_nope_head_dim": 12,
-    "qk_rope_head_dim": 8,
+    "qk_rope_head_dim": 16,
     "v_head_dim": 10,
     "num_mtp_layers": 0,
     "rope_parameters": {
         **YARN,
-        "rope_theta": 10000.0,
+        "rope_theta": 100.0,
         "beta_fast": 32,
         "beta_slow": 1,
         "mscale": 0.7,
@@ -125,7 +125,15 @@ CASES: dict[str, Case] = {
         {"tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}},
         old=True,
     ),
-    "qwen2_yarn": Case("Qwen2", {"rope_parameters": YARN}, old=True),
+    "qwen2_yarn": Case(
+        "Qwen2",
+        {
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "rope_parameters": {**YARN, "beta_fast": 2.0, "beta_slow": 0.5, "truncate": False},
+        },
+        old=True,
+    ),
     "qwen2_window": Case(
         "Qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, dtype="float16"
     ),
