@@ -47,7 +47,7 @@ class TokenizerTraining:
         model = train_tokenizer(
             texts,
             vocabulary_size=self.size,
-            symbols=chat.symbols(),
+            symbols=chat.single_ids(),
             extra_symbols=self.symbols(),
             kind=self.kind,
             byte_fallback=self.byte_fallback,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.core.experiment import read
 from reasoning.data import chat_formats
 from reasoning.data.chat import ChatFormat
 
@@ -109,3 +110,36 @@ def test_plain_text_stands_between_the_familys_own_begin_and_end():
     assert EVERY["QWEN_2_5"].plain("x").text() == "x<|endoftext|>"
     assert EVERY["GEMMA"].plain("x").text() == "<bos>x<eos>"
     assert EVERY["OLMO_2"].plain("x").text() == "<|endoftext|>x<|endoftext|>"
+
+
+EXPERIMENT = """
+chains = @tasks.chains.Chains
+problems = @tasks.problems.ProblemSet
+problems.tasks = (chains,)
+problems.split = 'test'
+problems.count = 4
+quiz = @stages.Exam
+quiz.problems = problems
+quiz.scores = (@rewards.accuracy.lenient,)
+quiz.max_new_tokens = 8
+"""
+
+
+def test_an_experiment_names_a_familys_format(tmp_path):
+    (tmp_path / "named.gin").write_text(EXPERIMENT + "quiz.chat = @data.chat_formats.DEEPSEEK_R1\n")
+    experiment = read(tmp_path / "named.gin")
+    assert experiment.part("quiz").chat is chat_formats.DEEPSEEK_R1
+    (tmp_path / "resolved.gin").write_text(experiment.resolved(["quiz"]))
+    again = read(tmp_path / "resolved.gin")
+    assert again.part("quiz") == experiment.part("quiz")
+    assert again.describe(again.part("quiz")) == experiment.describe(experiment.part("quiz"))
+    assert experiment.describe(experiment.part("quiz"))["chat"]["opening"] == "<think>\n"
+
+
+def test_an_experiment_writes_a_format_of_its_own(tmp_path):
+    own = "talk = @data.chat.ChatFormat\ntalk.close = '|'\ntalk.other_ends = ('#',)\nquiz.chat = talk\n"
+    (tmp_path / "own.gin").write_text(EXPERIMENT + own)
+    found = read(tmp_path / "own.gin").part("quiz").chat
+    assert found == ChatFormat(close="|", other_ends=("#",))
+    (tmp_path / "resolved.gin").write_text(read(tmp_path / "own.gin").resolved(["quiz"]))
+    assert read(tmp_path / "resolved.gin").part("quiz").chat == found

@@ -3,12 +3,16 @@ from collections import Counter
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
+from reasoning.data.byte_level import from_bpe
 from reasoning.data.chat import ChatFormat
+from reasoning.data.chat_formats import SMOLLM_2
 from reasoning.data.documents import Document, Piece
+from reasoning.data.json_tokenizer import JsonTokenizer
 from reasoning.data.packing import COLUMNS, OPEN_ROWS, Tally, concat_then_split, first_fit, pack, pack_into
 from reasoning.data.records import read_records
 from reasoning.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
@@ -46,6 +50,19 @@ documents = st.lists(
     min_size=1,
     max_size=60,
 )
+
+
+BYTES = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+MARKS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+
+
+def test_a_familys_conversation_is_packed_with_loss_on_the_reply_and_its_end_alone():
+    vocabulary = from_bpe([*BYTES, *MARKS], [], MARKS, [], "smollm")
+    [row], tally = run([SMOLLM_2.exchange("1 + 1?", "2!")], JsonTokenizer(vocabulary), length=160)
+    decode = JsonTokenizer(vocabulary, '{"pad_token": "<|endoftext|>"}').decode
+    assert decode(row["tokens"][row["loss_mask"] == 1]) == "2!<|im_end|>" and tally.learnt == 3
+    assert decode(row["tokens"][row["segments"] == 1]) == SMOLLM_2.prompt("1 + 1?") + "2!<|im_end|>\n"
+    assert not row["loss_mask"][row["segments"] == 0].any()
 
 
 @given(documents)

@@ -11,7 +11,9 @@ import tensorflow_datasets as tfds
 
 from reasoning.core import artifact
 from reasoning.core.errors import InputError
+from reasoning.core.experiment import describe
 from reasoning.data.chat import ChatFormat
+from reasoning.data.chat_formats import DEEPSEEK_R1, LLAMA_3_1, QWEN_3_DIRECT
 from reasoning.data.records import write_records
 from reasoning.pipeline.results import StageResults, chat_of, spans
 from reasoning.training.metrics import MetricsLog, rollouts_file
@@ -79,6 +81,11 @@ def test_the_chat_format_is_the_stages_own_or_its_probes():
     assert chat_of({"chat": own, "probe": {"chat": others}}) == ChatFormat(user="U:")
     assert chat_of({"probe": {"chat": others}}) == ChatFormat(user="P:")
     assert chat_of({"steps": 3, "probe": None}) == ChatFormat()
+
+
+@pytest.mark.parametrize("chat", [DEEPSEEK_R1, LLAMA_3_1, QWEN_3_DIRECT])
+def test_a_familys_chat_format_comes_back_from_what_was_recorded(chat: ChatFormat):
+    assert chat_of(json.loads(json.dumps({"chat": describe(chat)}))) == chat
 
 
 def test_steps_are_told_in_spans():

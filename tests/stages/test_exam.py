@@ -1,27 +1,32 @@
 """Exams: the same questions give the same replies however they are batched, and what can't be asked is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import tiny_stages
+import tokenizers
 from tiny_stages import NEW_TOKENS, Surroundings, quiz
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
+from reasoning.data.byte_level import from_bpe
 from reasoning.data.chat import ChatFormat
+from reasoning.data.chat_formats import SMOLLM_2
+from reasoning.data.json_tokenizer import JsonTokenizer
 from reasoning.data.tokenizer import end_ids
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
-from reasoning.generation.prompts import PromptStyle
-from reasoning.models.model import Model
+from reasoning.generation.prompts import PromptStyle, thinking
+from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.text import said
 from reasoning.stages.exam import Answers, ask, beam_engine, encode_prompts, questions_of, replies, sampling_engine
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
 from reasoning.tasks.problems import Problem
 
 
@@ -170,3 +175,26 @@ def test_replies_are_the_same_on_several_devices(base: Artifact):
     weights = engine.publish(params_of(base, model, mesh))
     assert ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), 1.0).texts == asked(base, 1.0).texts
     assert len(jax.tree.leaves(weights)[0].devices()) == 2
+
+
+MARKS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+
+
+def test_a_model_of_another_makers_vocabulary_is_examined_in_its_familys_format(tmp_path: Path):
+    mesh = Surroundings().context().mesh
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = JsonTokenizer(from_bpe([*MARKS, *letters], [], MARKS, [], "smollm"))  # tags are no single ids
+    model = build_model(replace(tiny_stages.MODEL, vocabulary=270, context=200, embedding_std=0.01), mesh)
+    params = init_sharded(model, mesh, jax.random.key(3))
+    outcome = save(tmp_path, model, params, tokenizer, {})
+    base = Artifact(tmp_path, outcome.kind, "base", outcome.array_hash, outcome.results)
+    style = thinking(SMOLLM_2)
+    answers = asked(base, 1.0, chat=SMOLLM_2, style=style, samples=40)
+    texts = [text for group in answers.texts for text in group]
+    assert all(text.startswith("<think>") for text in texts)
+    assert any("\ufffd" in text for text in texts)  # the model has eleven rows that stand for no token
+    assert not any(text.endswith(mark) for text in texts for mark in MARKS[1:])
+    questions = questions_of(quiz(chat=SMOLLM_2), tokenizer_of(base), 200, style)
+    assert tokenizer.decode(questions.prompts[0]) == SMOLLM_2.ask(questions.problems[0].question) + "<think>"
+    ended = answers.lengths < NEW_TOKENS
+    assert ended.any() and not ended.all()
