@@ -13,7 +13,8 @@ ENVIRONMENT ?= dev
 
 INSTALLED := $(VENV)/.installed-$(ENVIRONMENT)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input
-PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --durations 15 --durations-min 2
+# Each worker takes neighbouring tests, which share fixtures and compiled programs, and helps the other out at the end.
+PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
 test test-fast test-kill r1 r1-miniature: export JAX_PLATFORMS ?= cpu
