@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.experiment_nodes import (
     Binding,
     Change,
     Definition,
+    Given,
     Include,
     PartName,
     Reference,
@@ -143,6 +145,9 @@ def _define(drafts: Drafts, line: Definition, defined: Mapping[str, Place]) -> N
         if isinstance(target, type) and is_dataclass(target):
             drafts.parts[line.name] = Draft(line.name, target, {}, line.place)
             return
+        if is_dataclass(target) and not isinstance(target, type):
+            drafts.parts[line.name] = Draft(line.name, type(target), _as_it_is(target, line), line.place)
+            return
     if isinstance(line.value, PartName):
         original = drafts.parts.get(line.value.name)
         if original is None:
@@ -150,6 +155,16 @@ def _define(drafts: Drafts, line: Definition, defined: Mapping[str, Place]) -> N
         drafts.parts[line.name] = replace(original, name=line.name, bindings=dict(original.bindings), place=line.place)
         return
     drafts.constants[line.name] = line
+
+
+def _as_it_is(record: Any, line: Definition) -> dict[str, Binding]:
+    """Bindings that make a part equal to a record which a module holds ready, such as a family's chat format."""
+    place = line.value.place
+    return {
+        found.name: Binding(line.name, found.name, Given(getattr(record, found.name), place), line.place, place)
+        for found in fields(record)
+        if found.init and found.name != "name"
+    }
 
 
 def _not_a_part(drafts: Drafts, name: str, place: Place, defined: Mapping[str, Place]) -> InputError:

@@ -16,6 +16,8 @@ class Zero:
     rate: float = 0.1
     total: float = field(default=0.0, init=False)
 
+READY = Zero(steps=7)
+
 def function():
     pass
 """
@@ -103,6 +105,14 @@ def test_a_file_that_two_files_include_is_read_once(folder):
 def test_a_reference_to_something_else_than_a_dataclass_is_a_constant(folder):
     drafts = drafts_of(folder, "f = @toy_drafts.function\na = @toy_drafts.Zero\na.steps = %f\n")
     assert (set(drafts.parts), set(drafts.constants)) == ({"a"}, {"f"})
+
+
+def test_a_record_that_a_module_holds_is_a_part_whose_fields_can_be_set(folder):
+    drafts = drafts_of(folder, "a = @toy_drafts.READY\nb = a\na.rate = 0.5\n", ["a.steps=9"])
+    assert bound(drafts, "a") == {"steps": 9, "rate": 0.5}
+    assert bound(drafts, "b") == {"steps": 7, "rate": 0.1}
+    with pytest.raises(InputError, match="has no field 'stepz'; did you mean 'steps'"):
+        drafts_of(folder, "a = @toy_drafts.READY\na.stepz = 3\n")
 
 
 ZERO = "a = @toy_drafts.Zero\n"
