@@ -1,6 +1,7 @@
 """The chat formats of pretrained families, equal to the templates that their makers publish, without tools.
 
-An experiment names one as a setting: ``zero.chat = @data.chat_formats.QWEN_2_5``. The tests compare each with its
+An experiment names one as a setting, ``zero.chat = @data.chat_formats.QWEN_2_5``, or as a part of which it changes
+fields, ``talk = @data.chat_formats.LLAMA_3_1`` and ``talk.date = '01 Jan 2026'``. The tests compare each with its
 template, rendered; where a format differs on purpose, it says so here.
 """
 

@@ -116,10 +116,14 @@ class JsonTokenizer:
         return [self._decode(np.asarray(list(ids), dtype=np.int64).tolist(), keep_special, lenient) for ids in rows]
 
     def symbol_id(self, symbol: str) -> int:
-        """The one id of a symbol. Raises InputError where the vocabulary has no such id."""
-        if not self.has_symbol(symbol):
+        """The one id of a symbol, or of a text that is one id by itself, such as a line's end.
+
+        Raises InputError where there is no such id.
+        """
+        ids = self._ids(symbol)
+        if len(ids) != 1 or self.decode(ids) != symbol:
             raise InputError(missing_symbols([symbol]))
-        return self.encode(symbol)[0]
+        return ids[0]
 
     def has_symbol(self, symbol: str) -> bool:
         """Whether a symbol is a single id, wherever it stands in a text."""

@@ -143,3 +143,12 @@ def test_an_experiment_writes_a_format_of_its_own(tmp_path):
     assert found == ChatFormat(close="|", other_ends=("#",))
     (tmp_path / "resolved.gin").write_text(read(tmp_path / "own.gin").resolved(["quiz"]))
     assert read(tmp_path / "resolved.gin").part("quiz").chat == found
+
+
+def test_an_experiment_changes_a_field_of_a_familys_format(tmp_path):
+    lines = "talk = @data.chat_formats.LLAMA_3_1\ntalk.date = '01 Jan 2026'\nquiz.chat = talk\n"
+    (tmp_path / "dated.gin").write_text(EXPERIMENT + lines)
+    found = read(tmp_path / "dated.gin").part("quiz").chat
+    assert found == replace(chat_formats.LLAMA_3_1, date="01 Jan 2026")
+    (tmp_path / "resolved.gin").write_text(read(tmp_path / "dated.gin").resolved(["quiz"]))
+    assert read(tmp_path / "resolved.gin").part("quiz").chat == found
