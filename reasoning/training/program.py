@@ -12,6 +12,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from reasoning.core.errors import InputError
 from reasoning.core.mesh import located, rows
 from reasoning.models.model import Model, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
@@ -92,16 +93,45 @@ def build_scoring(model: Model, mesh: Mesh, temperature: float) -> Callable[[Par
     return jax.jit(lambda params, batch: score(model, params, batch, temperature).log_prob_BT, out_shardings=rows(mesh))
 
 
-@lru_cache(REMEMBERED)
 def build_assembling(
     mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
 ) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
-    """The jitted function from global rows and rewards to a batch, split by rows like its inputs."""
+    """The jitted function from global rows and rewards to a batch, split by rows like its inputs.
+
+    Raises InputError for a function that has no hash.
+    """
+    _check_hashes(advantage=advantage, select=select, aggregate=aggregate)
+    return _assembling(mesh, samples, advantage, select, aggregate, length)
+
+
+@lru_cache(REMEMBERED)
+def _assembling(
+    mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
+) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
     build = partial(assemble, samples=samples, advantage=advantage, select=select, aggregate=aggregate, length=length)
     return jax.jit(build, out_shardings=rows(mesh))
 
 
-@lru_cache(REMEMBERED)
 def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
-    """The jitted function from global packed rows to a batch, split by rows like its inputs."""
+    """The jitted function from global packed rows to a batch, split by rows like its inputs.
+
+    Raises InputError for a function that has no hash.
+    """
+    _check_hashes(aggregate=aggregate)
+    return _batching(mesh, aggregate, length)
+
+
+@lru_cache(REMEMBERED)
+def _batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
     return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=rows(mesh))
+
+
+def _check_hashes(**functions: Callable) -> None:
+    for name, function in functions.items():
+        try:
+            hash(function)
+        except TypeError:
+            raise InputError(
+                f"{name} is {function!r}, which has no hash, so its program can't be remembered; make its class a "
+                "frozen dataclass, or give a plain function"
+            ) from None

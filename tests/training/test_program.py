@@ -1,6 +1,6 @@
 """The step that training runs and the one that planning compiles are one program."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -93,6 +93,23 @@ def test_scoring_assembling_and_batching_are_remembered_too():
     settings = (4, group_mean, groups_with_signal, token_mean, 8)
     assert build_assembling(MESH, *settings) is build_assembling(MESH, *settings)
     assert build_batching(MESH, token_mean, 8) is not build_batching(MESH, token_mean, 9)
+
+
+@dataclass
+class Scaled:
+    """A function with a setting that may change, so that Python gives it no hash."""
+
+    by: float = 2.0
+
+    def __call__(self, values: jax.Array, *length: int) -> jax.Array:
+        return self.by * values
+
+
+def test_a_function_without_a_hash_is_refused_by_name_with_a_way_out():
+    with pytest.raises(InputError, match=r"advantage is Scaled\(by=2.0\), which has no hash.*a frozen dataclass"):
+        build_assembling(MESH, 4, Scaled(), groups_with_signal, token_mean, 8)
+    with pytest.raises(InputError, match="aggregate is Scaled"):
+        build_batching(MESH, Scaled(), 8)
 
 
 def abstract(tree: Any) -> Any:
