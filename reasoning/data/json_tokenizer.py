@@ -1,7 +1,8 @@
 """Text to token ids and back with a ``tokenizer.json``, the format of the ``tokenizers`` library and of most models."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -44,7 +45,8 @@ class JsonTokenizer:
     def __post_init__(self) -> None:
         description = _record(self.model, JSON_FILE)
         check_description(description)
-        _check_backend(self.backend, description)
+        with _failures("can't use this file"):
+            _check_backend(self.backend, description)
         wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
         if wrong:
             raise InputError(f"{GENERATION_FILE}: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}")
@@ -52,12 +54,8 @@ class JsonTokenizer:
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
         """The library's own view of the file."""
-        try:
+        with _failures("can't read this file"):
             backend = tokenizers.Tokenizer.from_str(self.model.decode())
-        except BaseException as error:  # The library's panics are no Exceptions.
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            raise InputError(f"the tokenizers library can't read this: {error}; take the file anew") from None
         backend.no_truncation()
         backend.no_padding()
         return backend
@@ -89,10 +87,11 @@ class JsonTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, much faster than one by one. Raises InputError as ``encode`` does."""
-        try:
-            rows = [found.ids for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
-        except (UnicodeEncodeError, TypeError):
-            raise InputError("can only encode text that UTF-8 can write; one holds half a surrogate pair") from None
+        with _failures("can't encode a text"):
+            try:
+                rows = [found.ids for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+            except (UnicodeEncodeError, TypeError):
+                raise InputError("can only encode text that UTF-8 can write; one holds half a surrogate pair") from None
         if self._unknown is not None:
             for text, ids in zip(texts, rows, strict=True):
                 if self._unknown in ids:
@@ -113,7 +112,8 @@ class JsonTokenizer:
 
         Where ``lenient``, an id that stands for nothing becomes U+FFFD: models may have more rows than ids.
         """
-        return [self._decode(np.asarray(list(ids), dtype=np.int64).tolist(), keep_special, lenient) for ids in rows]
+        with _failures("can't decode ids"):
+            return [self._decode(np.asarray(list(ids), dtype=np.int64).tolist(), keep_special, lenient) for ids in rows]
 
     def symbol_id(self, symbol: str) -> int:
         """The one id of a symbol, or of a text that is one id by itself, such as a line's end.
@@ -180,6 +180,17 @@ class JsonTokenizer:
 
     def _stands_for_text(self, token: int) -> bool:
         return 0 <= token < self.vocabulary_size and self.backend.id_to_token(token) is not None
+
+
+@contextmanager
+def _failures(doing: str) -> Iterator[None]:
+    """Turns whatever the library raises into InputError; its panics are no Exceptions."""
+    try:
+        yield
+    except (InputError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise InputError(f"the tokenizers library {doing}: {error}; take {JSON_FILE} anew") from None
 
 
 def symbol_named(config: dict[str, Any], name: str) -> str | None:

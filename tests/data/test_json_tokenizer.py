@@ -188,9 +188,9 @@ def changed(description, path, value):
         (("model", "vocab", "!"), True, "True is no id"),
         (("model", "vocab", "!"), "3", "'3' is no id"),
         (("model", "vocab", "!"), 5, "two tokens have the same id"),
-        (("model", "merges"), [["no", "such"]], "can't read this"),
-        (("model", "merges"), "abc", "can't read this"),
-        (("model", "type"), "Magic", "can't read this"),
+        (("model", "merges"), [["no", "such"]], "can't read this file"),
+        (("model", "merges"), "abc", "can't read this file"),
+        (("model", "type"), "Magic", "can't read this file"),
         (("model", "dropout"), 0.1, "dropout"),
         (
             ("pre_tokenizer",),
@@ -201,7 +201,7 @@ def changed(description, path, value):
         (("added_tokens",), {"a": 1}, "must be a list of records"),
         (("added_tokens", 0, "id"), 77, "can't have id 77"),
         (("added_tokens", 0, "id"), None, "None is no id"),
-        (("normalizer",), {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "can't read this"),
+        (("normalizer",), {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "can't read this file"),
     ],
 )
 def test_a_damaged_or_unfit_file_is_refused_in_one_sentence(draft, path, value, match):
@@ -211,7 +211,7 @@ def test_a_damaged_or_unfit_file_is_refused_in_one_sentence(draft, path, value, 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"model": {"vocab": [1]}}'])
 def test_content_that_is_no_tokenizer_is_refused(content):
-    with pytest.raises(InputError, match=r"tokenizer\.json|can't read"):
+    with pytest.raises(InputError, match=r"tokenizer\.json|can't read this file"):
         JsonTokenizer(content)
 
 
@@ -220,6 +220,14 @@ def test_a_file_cut_off_anywhere_is_refused(description):
     for length in range(0, len(whole), 997):
         with pytest.raises(InputError, match="no JSON"):
             JsonTokenizer(whole[:length])
+
+
+def test_a_pattern_that_never_comes_to_an_end_is_given_up(draft):
+    endless = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    draft["pre_tokenizer"]["pretokenizers"].insert(0, endless)
+    tokenizer = JsonTokenizer(written(draft))
+    with pytest.raises(InputError, match="can't encode a text: .*retry-limit"):
+        tokenizer.encode("a" * 40 + "b")
 
 
 def test_a_vocabulary_that_drops_what_it_lacks_is_refused(draft):
