@@ -262,9 +262,8 @@ def compare(weights: Path, golden: Path, what: str) -> None:
     """Prints how far the checkpoint in ``weights`` is from the numbers of ``golden``; exits where that is too far."""
     config = transformers.AutoConfig.from_pretrained(golden if golden.name == "old" else weights)
     golden = golden.parent if golden.name == "old" else golden
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        weights, config=config, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(weights, config=config, attn_implementation="eager")
+    model = model.float().eval()  # exact, whatever the dtype that it was loaded in; its keyword differs by version
     with np.load(golden / "golden.npz") as saved:
         truth = dict(saved)
     found = numbers(model, truth["tokens"], truth["columns"])
