@@ -7,6 +7,7 @@ from reasoning.stages.exam import Exam
 from reasoning.stages.grpo import GRPO
 from reasoning.stages.prepare import Prepare, TokenizerTraining
 from reasoning.stages.pretrain import Pretrain
+from reasoning.stages.pretrained import Pretrained
 from reasoning.stages.sft import SFT
 from reasoning.stages.write_answers import WriteAnswers
 
@@ -20,6 +21,7 @@ __all__ = [
     "OnPolicyDistill",
     "Prepare",
     "Pretrain",
+    "Pretrained",
     "TokenizerTraining",
     "WriteAnswers",
 ]

@@ -12,6 +12,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.hashes import hash_tree
+from reasoning.core.mesh import located
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.data.tokenizer_files import load_tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
@@ -19,7 +20,7 @@ from reasoning.models.decoder import Params
 from reasoning.models.model import Model, build_model, parameter_shardings
 from reasoning.training.checkpoints import load_params, save_params
 
-CONFIG, RECORDS = "model.json", "records"
+CONFIG, CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"
 
 
 @contextmanager
@@ -41,25 +42,29 @@ def model_of(artifact: Artifact, mesh: Mesh) -> Model:
     """The architecture of a checkpoint's artifact, on ``mesh``; InputError where the artifact holds no checkpoint."""
     if artifact.kind != "checkpoint":
         raise InputError(f"stage {artifact.stage} left {artifact.kind}, no checkpoint; name a stage that trains")
-    file = artifact.path / CONFIG
     with intact(artifact):
-        values = read_json(file)
-        try:
-            config = from_json(values)
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
-    return build_model(config, mesh)
+        return build_model(read_model(artifact.path), mesh)
 
 
 def params_of(artifact: Artifact, model: Model, mesh: Mesh) -> Params:
     """The parameters of a checkpoint's artifact, verified and laid out on ``mesh``."""
-    abstract = jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-        model.shapes,
-        parameter_shardings(model, mesh),
-    )
     with intact(artifact):
-        return load_params(artifact.checkpoint, abstract)
+        return read_params(artifact.path, model, mesh)
+
+
+def read_model(folder: Path) -> ModelConfig:
+    """The config that ``save`` wrote into a folder; InputError where it isn't there, or isn't one."""
+    file = folder / CONFIG
+    values = read_json(file)
+    try:
+        return from_json(values)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def read_params(folder: Path, model: Model, mesh: Mesh) -> Params:
+    """The parameters that ``save`` wrote into a folder, verified and laid out on ``mesh``."""
+    return load_params(folder / CHECKPOINT, located(model.shapes, parameter_shardings(model, mesh)))
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, stage: str) -> None:
@@ -76,5 +81,5 @@ def save(out: Path, model: Model, params: Params, tokenizer: Tokenizer, results:
     if jax.process_index() == 0:
         write_atomic(out / CONFIG, json.dumps(to_json(model.config), indent=1) + "\n")
         tokenizer.save(out)
-    save_params(out / "checkpoint", params)
+    save_params(out / CHECKPOINT, params)
     return Outcome("checkpoint", dict(results), hash_tree(params))

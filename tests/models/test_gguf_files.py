@@ -3,63 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import gguf
 import jax
 import numpy as np
 import pytest
+from gguf_file import HEADS, KEY_HEADS, MLP, WIDTH, write
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.gguf_files import GGUF, config_of, half_split, import_gguf, open_gguf, their_name
-
-WIDTH, HEADS, KEY_HEADS, MLP, LAYERS, VOCABULARY = 64, 4, 2, 96, 2, 40
-SHAPES = {
-    "token_embd.weight": (VOCABULARY, WIDTH),
-    "output_norm.weight": (WIDTH,),
-    **{
-        f"blk.{layer}.{name}.weight": shape
-        for layer in range(LAYERS)
-        for name, shape in {
-            "attn_norm": (WIDTH,),
-            "ffn_norm": (WIDTH,),
-            "attn_q": (WIDTH, WIDTH),
-            "attn_k": (KEY_HEADS * WIDTH // HEADS, WIDTH),
-            "attn_v": (KEY_HEADS * WIDTH // HEADS, WIDTH),
-            "attn_output": (WIDTH, WIDTH),
-            "ffn_gate": (MLP, WIDTH),
-            "ffn_up": (MLP, WIDTH),
-            "ffn_down": (WIDTH, MLP),
-        }.items()
-    },
-}
-
-
-def write(path: Path, kind: str = "F32", architecture: str = "llama", **changes: Any) -> dict[str, np.ndarray]:
-    """A tiny model; ``changes`` replace tensors (None leaves one out). Gives the values that the file stands for."""
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_block_count(LAYERS)
-    writer.add_context_length(32)
-    writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(MLP)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KEY_HEADS)
-    writer.add_rope_freq_base(5000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    random, held = np.random.default_rng(0), {}
-    for name, shape in SHAPES.items():
-        values = random.normal(size=shape).astype(np.float32)
-        values = changes.get(name.replace(".", "_"), values)
-        if values is None:
-            continue
-        quantised = gguf.GGMLQuantizationType[kind if values.ndim == 2 else "F32"]
-        stored = gguf.quants.quantize(values, quantised)
-        held[name] = gguf.quants.dequantize(stored, quantised).reshape(values.shape)
-        writer.add_tensor(name, stored, raw_dtype=quantised)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return held
 
 
 def read(path: Path) -> tuple[GGUF, Any]:

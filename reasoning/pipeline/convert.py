@@ -1,0 +1,67 @@
+"""Models from elsewhere, brought once into the form that stages leave and start from."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import PARTIAL_SUFFIX, publish_folder
+from reasoning.models.model import build_model
+from reasoning.stages.pretrained import find
+from reasoning.stages.saved import check_vocabulary, save
+
+REVISION_MARK = "@"
+WANTED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*", "*.model")
+"""What of a repository on the Hub is fetched: no pickles, no code."""
+
+
+def convert(source: Path, out: Path, mesh: Mesh, report: Callable[[int, int], None]) -> int:
+    """Writes the model at ``source`` as the folder ``out``, which appears when it is whole; counts its parameters.
+
+    Raises InputError where ``out`` exists already, and as ``stages.pretrained.find`` and its readers do.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already; move it away, or write to another folder")
+    found = find(source)
+    model = build_model(found.config, mesh)
+    check_vocabulary(model.config, found.tokenizer, "convert")
+    partial = out.with_name(f".{out.name}{PARTIAL_SUFFIX}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        params = found.load(model, mesh, report)
+        save(partial, model, params, found.tokenizer, {})
+        publish_folder(partial, out)
+    except OSError as error:
+        raise InputError(f"could not write {out}: {error}; free space and run the same command again") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def fetch(name: str) -> Path:
+    """The folder of a model: ``name`` itself where it is one, else the snapshot of a repository on the Hub.
+
+    ``owner/model@revision`` names a branch, tag or commit. A repository that was fetched before is found without a
+    network; with ``HF_HUB_OFFLINE=1`` no other is looked for. Raises InputError where there is neither.
+    """
+    if Path(name).exists():
+        return Path(name)
+    repository, _, revision = name.partition(REVISION_MARK)
+    if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+        raise InputError(f"there is no folder {name}, and it is no owner/model of the Hub either; check the spelling")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        raise InputError("fetching from the Hub needs its client: pip install 'reasoning-jax[hf]'") from None
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(WANTED)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(
+            f"could not fetch {name}: {reason}; check name, revision and network, or name a local folder"
+        ) from None

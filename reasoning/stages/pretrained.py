@@ -1,0 +1,97 @@
+"""A model that somebody else trained, as the start of a run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from jax.sharding import Mesh
+
+from reasoning.core.artifact import Outcome
+from reasoning.core.errors import InputError
+from reasoning.core.progress import Progress
+from reasoning.core.ranges import Index
+from reasoning.data.gguf_tokenizer import tokenizer_of_gguf
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizer_files import load_tokenizer
+from reasoning.models.config import ModelConfig
+from reasoning.models.decoder import Params
+from reasoning.models.families import read_config
+from reasoning.models.gguf_files import config_of, import_gguf, open_gguf
+from reasoning.models.hf_import import Report, import_checkpoint
+from reasoning.models.model import Model, build_model, parameter_count
+from reasoning.stages.context import Context
+from reasoning.stages.saved import CONFIG, check_vocabulary, read_model, read_params, save
+
+PARTS = 20
+"""How often a stage that reads a checkpoint says how far it is."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model that lies somewhere, of which only config and tokenizer have been read: ``load`` reads the rest."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    load: Callable[[Model, Mesh, Report], Params]
+
+
+def find(path: Path) -> Found:
+    """The model at ``path``: a folder in Hugging Face's format, one that ``reasoning convert`` wrote, or a GGUF file.
+
+    Raises InputError where there is none of these, and what each kind's reader raises.
+    """
+    if path.is_file() or path.suffix == ".gguf":
+        file = open_gguf(path)
+        return Found(
+            config_of(file),
+            tokenizer_of_gguf(file.value),
+            lambda model, mesh, report: import_gguf(file, model.config, mesh, report),
+        )
+    if (path / CONFIG).exists():
+        return Found(read_model(path), load_tokenizer(path), lambda model, mesh, report: read_params(path, model, mesh))
+    if (path / "config.json").exists():
+        return Found(
+            read_config(path),
+            load_tokenizer(path),
+            lambda model, mesh, report: import_checkpoint(path, model.config, mesh, "float32", report),
+        )
+    raise InputError(
+        f"there is no model at {path}: neither {CONFIG} (of reasoning convert) nor config.json (of Hugging Face), and "
+        "no GGUF file; name a folder or file that holds one"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Brings in the model at ``path``; float32 parameters, laid out on the run's mesh."""
+
+    name: str = ""
+    path: str  # a folder in Hugging Face's format, one that reasoning convert wrote, or a GGUF file
+    context: Index = 0  # the longest sequence it may see; 0: what the model's own files say
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "block", "dots"] = "none"
+
+    def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
+        """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""
+        found = find(Path(self.path))
+        model = build_model(self.configured(found.config), context.mesh)
+        check_vocabulary(model.config, found.tokenizer, self.name)
+        told = 0
+
+        def report(done: int, total: int) -> None:
+            nonlocal told
+            if done * PARTS // total > told:
+                told = done * PARTS // total
+                context.report(Progress(self.name, told, PARTS, {"parameters": parameter_count(model) * done / total}))
+
+        return save(out, model, found.load(model, context.mesh, report), found.tokenizer, {})
+
+    def configured(self, config: ModelConfig) -> ModelConfig:
+        """The model's config with what this stage changes of it."""
+        context = self.context or config.context
+        return replace(config, context=context, compute_dtype=self.compute_dtype, remat=self.remat)
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        return {"parameters": parameter_count(build_model(find(Path(self.path)).config))}
