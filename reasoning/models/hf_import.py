@@ -199,8 +199,16 @@ def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: Slices, buf
             rows = read_rows(descriptor, stored, range(first * inner, last * inner), buffer)
             _check_finite(rows, tensor.name, stored)
             block = rows.reshape(last - first, *tensor.view[1:])
-            seen[inside] = block[np.ix_(wanted[0][inside] - first, *wanted[1:])]
+            for axis, indices in enumerate([wanted[0][inside] - first, *wanted[1:]]):
+                block = block[(*(slice(None),) * axis, _run(indices))]
+            seen[_run(inside)] = block
     return buffer
+
+
+def _run(indices: np.ndarray) -> slice | np.ndarray:
+    """Indices as a slice where they follow each other: that copies nothing."""
+    first = int(indices[0])
+    return slice(first, first + indices.size) if (np.diff(indices) == 1).all() else indices
 
 
 def _by_view(tensor: Tensor, index: Slices) -> Iterator[tuple[int, slice]]:
