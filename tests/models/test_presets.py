@@ -1,53 +1,47 @@
-"""The decoders of experiments/models against what their makers published: parameter counts and config.json files."""
+"""Presets against what their makers published: parameter counts and config.json files."""
 
 from dataclasses import replace
-from math import prod
-from pathlib import Path
 
 import pytest
 
 from reasoning.core.experiment import read
+from reasoning.models import presets
 from reasoning.models.config import ModelConfig
 from reasoning.models.families import from_hf
 from reasoning.models.families_export import to_hf
 from reasoning.models.model import build_model, parameter_count
 
-MODELS = Path(__file__).parents[2] / "experiments" / "models"
-
 # Totals of the safetensors files on the Hub (a tied unembedding counted once); DeepSeek-V3 without its MTP module.
 COUNTS = {
-    "qwen2_5": {
-        "qwen2_5_0_5b": 494_032_768,
-        "qwen2_5_1_5b": 1_543_714_304,
-        "qwen2_5_7b": 7_615_616_512,
-        "qwen2_5_14b": 14_770_033_664,
-        "qwen2_5_32b": 32_763_876_352,
-    },
-    "qwen3": {
-        "qwen3_0_6b": 596_049_920,
-        "qwen3_1_7b": 1_720_574_976,
-        "qwen3_4b": 4_022_468_096,
-        "qwen3_8b": 8_190_735_360,
-        "qwen3_14b": 14_768_307_200,
-        "qwen3_32b": 32_762_123_264,
-    },
-    "qwen3_moe": {"qwen3_30b_a3b": 30_532_122_624},
-    "llama3": {
-        "llama_3_1_8b": 8_030_261_248,
-        "llama_3_3_70b": 70_553_706_496,
-        "llama_3_2_1b": 1_235_814_400,
-        "llama_3_2_3b": 3_212_749_824,
-    },
-    "smollm2": {"smollm2_135m": 134_515_008, "smollm2_360m": 361_821_120, "smollm2_1_7b": 1_711_376_384},
-    "deepseek_v3": {"deepseek_v3": 671_026_419_200},
-    "gemma3": {
-        "gemma3_1b": 999_885_952,
-        "gemma3_4b": 4_300_079_472,
-        "gemma3_12b": 12_187_325_040,
-        "gemma3_27b": 27_432_406_640,
-    },
+    "QWEN2_5_0_5B": 494_032_768,
+    "QWEN2_5_1_5B": 1_543_714_304,
+    "QWEN2_5_7B": 7_615_616_512,
+    "QWEN2_5_14B": 14_770_033_664,
+    "QWEN2_5_32B": 32_763_876_352,
+    "QWEN3_0_6B": 596_049_920,
+    "QWEN3_1_7B": 1_720_574_976,
+    "QWEN3_4B": 4_022_468_096,
+    "QWEN3_8B": 8_190_735_360,
+    "QWEN3_14B": 14_768_307_200,
+    "QWEN3_32B": 32_762_123_264,
+    "QWEN3_30B_A3B": 30_532_122_624,
+    "LLAMA_3_1_8B": 8_030_261_248,
+    "LLAMA_3_3_70B": 70_553_706_496,
+    "LLAMA_3_2_1B": 1_235_814_400,
+    "LLAMA_3_2_3B": 3_212_749_824,
+    "SMOLLM2_135M": 134_515_008,
+    "SMOLLM2_360M": 361_821_120,
+    "SMOLLM2_1_7B": 1_711_376_384,
+    "DEEPSEEK_V3": 671_026_419_200,
+    "GEMMA3_1B": 999_885_952,
+    "GEMMA3_4B": 4_300_079_472,
+    "GEMMA3_12B": 12_187_325_040,
+    "GEMMA3_27B": 27_432_406_640,
 }
-SIZES = [(file, part, count) for file, parts in COUNTS.items() for part, count in parts.items()]
+
+
+def preset(name):
+    return getattr(presets, name)
 
 
 def vision(width):
@@ -58,21 +52,24 @@ def vision(width):
     return tower + inner * width + inner
 
 
-@pytest.mark.parametrize(("file", "part", "count"), SIZES)
-def test_a_preset_has_the_published_number_of_parameters(file, part, count):
-    config = read(MODELS / f"{file}.gin").part(part)
-    beside = vision(config.width) if file == "gemma3" and part != "gemma3_1b" else 0
+@pytest.mark.parametrize(("name", "count"), COUNTS.items())
+def test_a_preset_has_the_published_number_of_parameters(name, count):
+    config = preset(name)
+    beside = vision(config.width) if name.startswith("GEMMA3") and name != "GEMMA3_1B" else 0
     assert parameter_count(build_model(config)) + beside == count
 
 
 def test_every_preset_is_counted_here():
-    found = {
-        name
-        for path in MODELS.glob("*.gin")
-        for name, part in read(path).parts.items()
-        if isinstance(part, ModelConfig)
-    }
-    assert found == {"tiny", *(part for _, part, _ in SIZES)}
+    assert {name for name, found in vars(presets).items() if isinstance(found, ModelConfig)} == COUNTS.keys()
+
+
+def test_a_preset_is_a_part_of_an_experiment_whose_fields_can_be_set(tmp_path):
+    file = tmp_path / "student.gin"
+    file.write_text("student = @models.presets.GEMMA3_1B\nstudent.compute_dtype = 'bfloat16'\n")
+    found = read(file)
+    assert found.part("student") == replace(presets.GEMMA3_1B, compute_dtype="bfloat16")
+    file.write_text(found.resolved())
+    assert read(file).part("student") == found.part("student")
 
 
 QWEN2 = {"model_type": "qwen2", "rope_theta": 1000000.0, "use_sliding_window": False, "hidden_act": "silu"}
@@ -102,34 +99,34 @@ def llama3_rope(factor):
 
 # What the official config.json files say, by part; the first six numbers in the order above.
 OFFICIAL = {
-    "qwen2_5_0_5b": (
+    "QWEN2_5_0_5B": (
         (151936, 896, 4864, 24, 14, 2),
         {**QWEN2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-06, "tie_word_embeddings": True},
     ),
-    "qwen2_5_1_5b": (
+    "QWEN2_5_1_5B": (
         (151936, 1536, 8960, 28, 12, 2),
         {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-06, "tie_word_embeddings": True},
     ),
-    "qwen2_5_7b": (
+    "QWEN2_5_7B": (
         (152064, 3584, 18944, 28, 28, 4),
         {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-06, "max_window_layers": 28},
     ),
-    "qwen2_5_14b": (
+    "QWEN2_5_14B": (
         (152064, 5120, 13824, 48, 40, 8),
         {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-05, "max_window_layers": 48},
     ),
-    "qwen2_5_32b": (
+    "QWEN2_5_32B": (
         (152064, 5120, 27648, 64, 40, 8),
         {**QWEN2, "max_position_embeddings": 131072, "rms_norm_eps": 1e-05, "max_window_layers": 64},
     ),
-    "qwen3_4b": (
+    "QWEN3_4B": (
         (151936, 2560, 9728, 36, 32, 8),
         {**QWEN3, "max_position_embeddings": 40960, "tie_word_embeddings": True},
     ),
-    "qwen3_8b": ((151936, 4096, 12288, 36, 32, 8), {**QWEN3, "max_position_embeddings": 40960}),
-    "qwen3_14b": ((151936, 5120, 17408, 40, 40, 8), {**QWEN3, "max_position_embeddings": 40960}),
-    "qwen3_32b": ((151936, 5120, 25600, 64, 64, 8), {**QWEN3, "max_position_embeddings": 40960}),
-    "qwen3_30b_a3b": (
+    "QWEN3_8B": ((151936, 4096, 12288, 36, 32, 8), {**QWEN3, "max_position_embeddings": 40960}),
+    "QWEN3_14B": ((151936, 5120, 17408, 40, 40, 8), {**QWEN3, "max_position_embeddings": 40960}),
+    "QWEN3_32B": ((151936, 5120, 25600, 64, 64, 8), {**QWEN3, "max_position_embeddings": 40960}),
+    "QWEN3_30B_A3B": (
         (151936, 2048, 6144, 48, 32, 4),
         {
             **QWEN3,
@@ -142,21 +139,21 @@ OFFICIAL = {
             "mlp_only_layers": [],
         },
     ),
-    "llama_3_1_8b": ((128256, 4096, 14336, 32, 32, 8), {**LLAMA, "rope_scaling": llama3_rope(8.0)}),
-    "llama_3_3_70b": ((128256, 8192, 28672, 80, 64, 8), {**LLAMA, "rope_scaling": llama3_rope(8.0)}),
-    "llama_3_2_1b": (
+    "LLAMA_3_1_8B": ((128256, 4096, 14336, 32, 32, 8), {**LLAMA, "rope_scaling": llama3_rope(8.0)}),
+    "LLAMA_3_3_70B": ((128256, 8192, 28672, 80, 64, 8), {**LLAMA, "rope_scaling": llama3_rope(8.0)}),
+    "LLAMA_3_2_1B": (
         (128256, 2048, 8192, 16, 32, 8),
         {**LLAMA, "rope_scaling": llama3_rope(32.0), "head_dim": 64, "tie_word_embeddings": True},
     ),
-    "llama_3_2_3b": (
+    "LLAMA_3_2_3B": (
         (128256, 3072, 8192, 28, 24, 8),
         {**LLAMA, "rope_scaling": llama3_rope(32.0), "head_dim": 128, "tie_word_embeddings": True},
     ),
-    "smollm2_135m": (
+    "SMOLLM2_135M": (
         (49152, 576, 1536, 30, 9, 3),
         {**SMOL, "rope_theta": 100000, "max_position_embeddings": 8192},
     ),
-    "deepseek_v3": (
+    "DEEPSEEK_V3": (
         (129280, 7168, 18432, 61, 128, 128),
         {
             "model_type": "deepseek_v3",
@@ -193,17 +190,13 @@ OFFICIAL = {
             "v_head_dim": 128,
         },
     ),
-    "gemma3_1b": (
+    "GEMMA3_1B": (
         (262144, 1152, 6912, 26, 4, 1),
         {**GEMMA, "sliding_window": 512, "rope_scaling": None, "max_position_embeddings": 32768},
     ),
-    "gemma3_12b": ((262208, 3840, 15360, 48, 16, 8), GEMMA),
-    "gemma3_27b": ((262208, 5376, 21504, 62, 32, 16), {**GEMMA, "head_dim": 128, "query_pre_attn_scalar": 168}),
+    "GEMMA3_12B": ((262208, 3840, 15360, 48, 16, 8), GEMMA),
+    "GEMMA3_27B": ((262208, 5376, 21504, 62, 32, 16), {**GEMMA, "head_dim": 128, "query_pre_attn_scalar": 168}),
 }
-
-
-def preset(part):
-    return next(read(MODELS / f"{file}.gin").part(part) for file, parts in COUNTS.items() if part in parts)
 
 
 def plain(config):
@@ -211,14 +204,13 @@ def plain(config):
     return replace(config, kv_heads=config.key_heads, head_dim=config.head_size, attention_scale=config.score_scale)
 
 
-@pytest.mark.parametrize("part", OFFICIAL)
-def test_an_official_config_describes_the_preset(part):
-    sizes, rest = OFFICIAL[part]
-    assert plain(from_hf({**dict(zip(ORDER, sizes, strict=True)), **rest})) == plain(preset(part))
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_an_official_config_describes_the_preset(name):
+    sizes, rest = OFFICIAL[name]
+    assert plain(from_hf({**dict(zip(ORDER, sizes, strict=True)), **rest})) == plain(preset(name))
 
 
-@pytest.mark.parametrize("part", [part for _, part, _ in SIZES])
-def test_a_preset_can_be_exported(part):
-    values = to_hf(preset(part), "bfloat16")
-    assert prod(values[name] for name in ORDER) > 0
-    assert plain(from_hf(values)) == plain(preset(part))
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_preset_can_be_exported(name):
+    values = to_hf(preset(name), "bfloat16")
+    assert plain(from_hf(values)) == plain(preset(name))
