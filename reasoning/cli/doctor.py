@@ -33,6 +33,7 @@ PURPOSES = {
     "cuda13": "runs on NVIDIA GPUs with CUDA 13",
     "tpu": "runs on TPUs; libtpu alone compiles for TPUs ahead of time",
     "hf": "Hugging Face checkpoints and tokenizers, in and out",
+    "parity": "the reference numbers of tests/models/parity, made anew; exports checked by transformers",
     "tasks": "the procedural tasks of reasoning-gym",
     "tensorboard": "curves in TensorBoard (run.log_to)",
     "wandb": "metrics to Weights & Biases",
