@@ -26,12 +26,9 @@ Report = Callable[[int, int], None]
 Slices = tuple[slice, ...]
 
 BUFFER = 4 * 1024 * 1024
-UNUSED = ("rotary_emb.inv_freq", "self_attn.rotary_emb.inv_freq")
+UNUSED = "rotary_emb.inv_freq"  # what old versions of transformers saved beside the weights
 BESIDE_TEXT = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
-PREFIXES = (
-    ("language_model.", ""),
-    ("model.language_model.", "model."),
-)  # what wraps Gemma 3's decoder, older and newer
+PREFIXES = (("language_model.", ""), ("model.language_model.", "model."))  # of a multimodal Gemma 3, older and newer
 
 
 def silent(done: int, total: int) -> None:
@@ -55,7 +52,7 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
 
     Raises InputError that lists all missing and superfluous names and wrong shapes, and as ``read_folder`` does.
     """
-    stored = _text_only(read_folder(folder))
+    stored = _text_only(folder, read_folder(folder))
     found = parts(config)
     needed = {part.tensor.name: part.tensor for several in found.values() for part in several}
     spare = _spare(config, stored)
@@ -78,7 +75,7 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
     return Checkpoint(config, stored, found)
 
 
-def _text_only(stored: dict[str, Stored]) -> dict[str, Stored]:
+def _text_only(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
     """The decoder's tensors by their plain names, where a multimodal model has put a prefix before them."""
     found = {}
     for name, tensor in stored.items():
@@ -88,6 +85,8 @@ def _text_only(stored: dict[str, Stored]) -> dict[str, Stored]:
             if name.startswith(wrapped):
                 name = plain + name.removeprefix(wrapped)
                 break
+        if name in found:
+            raise InputError(f"{folder} holds {name} twice, also under another prefix; fetch the checkpoint again")
         found[name] = tensor
     return found
 
@@ -118,7 +117,7 @@ def _check_equal(embedding: Stored, head: Stored) -> None:
 def import_checkpoint(folder: Path, config: ModelConfig, mesh: Mesh, dtype: str, report: Report = silent) -> Params:
     """The parameters of a folder of safetensors, sharded over ``mesh`` by the model's rules, in ``dtype``.
 
-    ``report(done, total)`` is told how many bytes of this host's parameters are there. Raises InputError as
+    ``report(done, total)`` is told how many bytes of the parameters are there. Raises InputError as
     ``open_checkpoint`` does before anything is read, and for values that are not finite.
     """
     checkpoint = open_checkpoint(folder, config)

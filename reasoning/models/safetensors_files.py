@@ -25,6 +25,7 @@ from reasoning.core.files import read_json
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 LARGEST_HEADER = 100_000_000
+TENSOR_NAME = re.compile(r"[\x21-\x7e]{1,500}")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
 RUNS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 SHOWN = 8
@@ -53,8 +54,8 @@ class Stored:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Some names in words: the first of them, and how many more there are."""
-    ordered = sorted(names)
+    """Some names in words, safe to print: the first of them, and how many more there are."""
+    ordered = sorted(name if name.isascii() and name.isprintable() else ascii(name[:80]) for name in names)
     more = len(ordered) - SHOWN
     return ", ".join(ordered[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -138,10 +139,13 @@ def read_header(path: Path) -> dict[str, Stored]:
             raise InputError(f"{path} is cut off or no safetensors file: {size} bytes, header {length}; fetch it again")
         text = file.read(length)
     try:
-        entries = json.loads(text, object_pairs_hook=_no_duplicates)
+        entries = json.loads(text.decode(), object_pairs_hook=_no_duplicates)
         if not isinstance(entries, dict):
             raise ValueError("its header is not a table")
         entries.pop("__metadata__", None)
+        odd = [name for name in entries if not TENSOR_NAME.fullmatch(name)]
+        if odd:
+            raise ValueError(f"a tensor's name is not plain text: {listed(odd)}")
         tensors = {name: _stored(path, name, entry, 8 + length) for name, entry in entries.items()}
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}; it is damaged or no safetensors file, fetch it again") from None

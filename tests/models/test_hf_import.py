@@ -110,6 +110,14 @@ def test_the_text_decoder_of_a_multimodal_gemma_is_found_under_its_prefix(tmp_pa
     jax.tree.map(np.testing.assert_array_equal, found, plain)
 
 
+def test_a_tensor_under_two_prefixes_is_refused(tmp_path):
+    def repeat(tensors):
+        tensors["language_model.model.norm.weight"] = tensors["model.norm.weight"].copy()
+
+    with pytest.raises(InputError, match="model.norm.weight twice"):
+        open_checkpoint(*changed(tmp_path, "gemma3", repeat))
+
+
 def test_frequencies_that_old_checkpoints_hold_are_passed_over(tmp_path):
     def add(tensors):
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = np.zeros(4, np.float32)

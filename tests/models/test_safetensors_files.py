@@ -81,6 +81,15 @@ def test_a_name_that_occurs_twice_in_a_header_is_named(tmp_path):
     refused(tmp_path, "a occur more than once")
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J", "a b", "", "\u202ea", "\ud800", "a" * 501])
+def test_a_name_that_could_harm_a_terminal_is_refused_and_shown_escaped(tmp_path, name):
+    entries, data = header_and_data({name: A})
+    write_raw(tmp_path, entries, data)
+    with pytest.raises(InputError, match="not plain text") as caught:
+        read_folder(tmp_path)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
