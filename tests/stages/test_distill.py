@@ -43,11 +43,12 @@ def untrained(folder: Path, name: str, config: ModelConfig, data: Artifact) -> A
     model = build_model(config, Surroundings().context().mesh)
     generator = np.random.default_rng(5)
 
-    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        return jnp.asarray(generator.normal(0, 0.2, leaf.shape), leaf.dtype)
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        mean = float("scale" in jax.tree_util.keystr(path))  # as norms begin
+        return jnp.asarray(generator.normal(mean, 0.1, leaf.shape), leaf.dtype)
 
     (folder / name).mkdir()
-    outcome = save(folder / name, model, jax.tree.map(draw, model.shapes), tokenizer_of(data), {})
+    outcome = save(folder / name, model, jax.tree.map_with_path(draw, model.shapes), tokenizer_of(data), {})
     return Artifact(folder / name, outcome.kind, name, outcome.array_hash, {})
 
 
