@@ -16,7 +16,7 @@ import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
@@ -34,7 +34,7 @@ CONFIG = ModelConfig(
     heads=4,
     kv_heads=2,
     mlp=64,
-    stacks=(Stack(2, (BlockKind("swiglu"), BlockKind("relu2"))),),
+    stacks=(Stack(2),),
     context=48,
     qkv_bias=True,
     head_scale=2.0,
@@ -111,23 +111,14 @@ def teacher_of(model: Model) -> Frozen:
     return Frozen(teacher, init_sharded(teacher, model.mesh, jax.random.key(7)))
 
 
-def forward_case(model: Model, start: Params) -> Case:
+def kl_case(model: Model, start: Params) -> Case:
     """Forward KL from a teacher, and a share of cross-entropy, on packed rows."""
     teacher = teacher_of(model)
     loss_fn = distill(teacher.model, model, kind="forward", temperature=1.5, cross_entropy_coefficient=0.3)
     return Case(loss_fn, supervised_case(model, start).batch, teacher)
 
 
-def reverse_case(model: Model, start: Params) -> Case:
-    """Reverse KL to a teacher on completions."""
-    assert model.mesh is not None
-    teacher = teacher_of(model)
-    rows, _ = own(rollout_rows())
-    batch = build_batching(model.mesh, token_mean, NEW)(meshes.to_global(model.mesh, rows))
-    return Case(distill(teacher.model, model, kind="reverse", temperature=0.9), batch, teacher)
-
-
-CASES = {"sft": supervised_case, "grpo": policy_case, "kl": forward_case, "reverse kl": reverse_case}
+CASES = {"sft": supervised_case, "grpo": policy_case, "kl": kl_case}
 
 
 def losses(shape: MeshShape, microbatches: int, devices: Any = None) -> dict[str, list[float]]:
