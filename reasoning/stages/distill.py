@@ -23,7 +23,7 @@ from reasoning.stages.exam import Exam, encode_prompts
 from reasoning.stages.learning import Frozen, Learner, check_rows, learn
 from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler, sampling_cost
 from reasoning.stages.rollout_log import Judged, RolloutLog
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.saved import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.tasks.problems import ProblemSet
 from reasoning.training.batches import Aggregation, TokenBatch
@@ -70,11 +70,7 @@ class Distill:
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
         teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
-        if tokenizer_of(inputs["data"]).model != tokenizer.model:
-            raise InputError(
-                f"stage {self.name}: its data {inputs['data'].stage} was tokenized otherwise than its start "
-                f"{inputs['start'].stage} was trained; prepare the data with the tokenizer of that stage"
-            )
+        check_data(inputs, tokenizer, self.name)
         loss_fn = distill(
             teacher.model,
             student,

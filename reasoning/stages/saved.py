@@ -38,6 +38,15 @@ def tokenizer_of(artifact: Artifact) -> Tokenizer:
         return load_tokenizer(artifact.path)
 
 
+def check_data(inputs: Mapping[str, Artifact], tokenizer: Tokenizer, stage: str) -> None:
+    """InputError where the records of input ``data`` are of other tokens than ``tokenizer``'s, that of ``start``."""
+    if tokenizer_of(inputs["data"]).model != tokenizer.model:
+        raise InputError(
+            f"stage {stage}: its data {inputs['data'].stage} was tokenized otherwise than its start "
+            f"{inputs['start'].stage} was trained; prepare the data with the tokenizer of that stage"
+        )
+
+
 def model_of(artifact: Artifact, mesh: Mesh) -> Model:
     """The architecture of a checkpoint's artifact, on ``mesh``; InputError where the artifact holds no checkpoint."""
     if artifact.kind != "checkpoint":

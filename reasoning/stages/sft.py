@@ -8,13 +8,12 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
-from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
 from reasoning.stages.learning import check_rows
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.saved import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
 from reasoning.training.batches import Aggregation
 from reasoning.training.losses import supervised
@@ -45,11 +44,7 @@ class SFT:
         """Trains and leaves a checkpoint; InputError where the data was made with another tokenizer."""
         self.check(context.mesh)
         tokenizer = tokenizer_of(inputs["start"])
-        if tokenizer_of(inputs["data"]).model != tokenizer.model:
-            raise InputError(
-                f"stage {self.name}: its data {inputs['data'].stage} was tokenized otherwise than its start "
-                f"{inputs['start'].stage} was trained; prepare the data with the tokenizer of that stage"
-            )
+        check_data(inputs, tokenizer, self.name)
         model = model_of(inputs["start"], context.mesh)
         start = partial(params_of, inputs["start"], model, context.mesh)
         return train_on_rows(self, inputs["data"], model, tokenizer, start, supervised(model), out, context)
