@@ -99,6 +99,7 @@ def test_a_run_that_is_not_a_run_is_refused_with_its_line(project, capsys):
     assert "count.gin:2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_kill_9_between_and_within_stages_loses_nothing_that_was_saved(project):
     project.trap.write_text("SIGKILL")
     process = project.start()
@@ -113,6 +114,7 @@ def test_kill_9_between_and_within_stages_loses_nothing_that_was_saved(project):
     assert project.artifacts() == ["base", "exam", "zero"]
 
 
+@pytest.mark.slow
 def test_a_termination_saves_and_exits_with_143_while_a_second_process_is_kept_out(project):
     project.trap.write_text("wait")
     first = project.start()

@@ -92,6 +92,7 @@ def test_temperature_zero_takes_the_likeliest_token():
         np.testing.assert_array_equal(tokens[:length], expected)
 
 
+@pytest.mark.slow
 def test_what_a_request_gets_depends_on_its_id_only_not_on_its_neighbours_or_devices():
     _, params, engine = engine_on(MeshShape(), samples=2)
     key = jax.random.key(3)

@@ -137,6 +137,7 @@ def test_a_step_lowers_to_the_same_program_from_shapes_alone_as_from_a_real_stat
     assert planned == built.step.lower(start(built), {}, real).as_text()
 
 
+@pytest.mark.slow
 def test_a_step_takes_the_state_where_it_lies_and_leaves_it_there():
     built = program()
     state = start(built)
