@@ -75,6 +75,7 @@ def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: Mod
     np.testing.assert_array_equal(cache["length"], lengths + 8)
 
 
+@pytest.mark.slow
 def test_packed_documents_give_the_states_of_each_document_alone():
     model = build_model(PLAIN)
     params = model.init(jax.random.key(1))
@@ -86,6 +87,7 @@ def test_packed_documents_give_the_states_of_each_document_alone():
     np.testing.assert_allclose(packed[:, 5:], alone, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["none", "block", "dots"])
 def test_rematerialisation_changes_no_gradient(remat: str):
     def gradient(choice: str):
