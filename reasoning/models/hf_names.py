@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from reasoning.models.config import BlockKind, Latent, ModelConfig, block_name, stack_name
+from reasoning.models.multi_token import multi_token_name
 
 Path = tuple[str, ...]
 
@@ -213,7 +214,7 @@ def parts(config: ModelConfig) -> dict[Path, list[Part]]:
                 layer += 1
     for index in range(config.multi_token):
         for path, part in _multi_token(config, index):
-            found.setdefault((f"multi_token_{index}", *path), []).append(part)
+            found.setdefault((multi_token_name(index), *path), []).append(part)
     return found
 
 

@@ -82,6 +82,7 @@ def test_the_multi_token_layer_is_written_with_its_copies_and_passed_over_where_
     np.testing.assert_array_equal(written["model.layers.4.eh_proj.weight"].T, params["multi_token_0"]["projection"])
     np.testing.assert_array_equal(written["model.layers.4.embed_tokens.weight"], params["embedding"])
     np.testing.assert_array_equal(written["model.layers.4.shared_head.head.weight"].T, params["head"])
+    same(import_checkpoint(tmp_path / "out", config, one_device(), "float32"), params)
     plain = replace(config, multi_token=0)
     del params["multi_token_0"]
     same(import_checkpoint(tmp_path / "out", plain, one_device(), "float32"), params)

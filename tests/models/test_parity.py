@@ -20,9 +20,9 @@ TOLERANCE = 1e-5
 PREFIX = 5  # tokens that are prefilled before decoding goes on one by one, far past the window of 8
 
 
-def loaded(name):
+def loaded(name, **changes):
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
-    config = read_config(GOLDEN / name)
+    config = replace(read_config(GOLDEN / name), **changes)
     params = import_checkpoint(GOLDEN / name, config, mesh, "float32")
     with np.load(GOLDEN / name / "golden.npz") as saved:
         return build_model(config, mesh), params, dict(saved)
@@ -70,7 +70,10 @@ def of_blocks(change):
         ("gemma3", lambda config: replace(config, rope=replace(config.rope, factor=7.9))),
         ("qwen2_yarn", lambda config: replace(config, rope=replace(config.rope, truncate=True))),
         ("olmo2", lambda config: replace(config, rope=replace(config.rope, base=499_000.0))),
-        ("deepseek_v3", of_blocks(lambda kind: kind.moe and replace(kind, moe=replace(kind.moe, active_groups=3)) or kind)),
+        (
+            "deepseek_v3",
+            of_blocks(lambda kind: kind.moe and replace(kind, moe=replace(kind.moe, active_groups=3)) or kind),
+        ),
     ],
 )
 def test_a_setting_that_is_off_by_little_is_noticed(name, change):
@@ -94,6 +97,15 @@ def test_cached_decoding_past_the_window_gives_the_numbers_of_transformers(name)
         hidden.append(hidden_BD[0])
     rest = {name: golden[name][PREFIX - 1 :] for name in ("argmax", "log_sum_exp", "logits")}
     check(model, params, jnp.stack(hidden), {**golden, **rest})
+
+
+def test_deepseeks_multi_token_layer_gives_the_numbers_of_transformers():
+    model, params, golden = loaded("multi_token/deepseek_v3", multi_token=1)
+    tokens_BT = jnp.asarray(golden["tokens"])[None]
+    rest = (tokens_BT, jnp.arange(tokens_BT.shape[1])[None], jnp.ones_like(tokens_BT))
+    hidden_BTD, _ = jax.jit(model.hidden_states)(params, *rest)
+    (states_BTD,), _ = jax.jit(model.multi_token_states)(params, hidden_BTD, *rest)
+    check(model, params, states_BTD[0, :-1], golden)  # the last place has no next token
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if (GOLDEN / name / "old").is_dir()])

@@ -59,6 +59,11 @@ def test_a_preset_has_the_published_number_of_parameters(name, count):
     assert parameter_count(build_model(config)) + beside == count
 
 
+def test_deepseeks_files_hold_the_multi_token_module_with_copies_of_embedding_and_head():
+    with_module = replace(presets.DEEPSEEK_V3, multi_token=1)
+    assert parameter_count(build_model(with_module)) + 2 * 129_280 * 7168 == 684_489_845_504
+
+
 def test_every_preset_is_counted_here():
     assert {name for name, found in vars(presets).items() if isinstance(found, ModelConfig)} == COUNTS.keys()
 

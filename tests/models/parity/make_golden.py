@@ -190,8 +190,14 @@ def build(case: Case, seed: int) -> Any:
     config = getattr(transformers, f"{case.kind}Config")(**{**SMALL, **case.settings})
     config.architectures = [f"{case.kind.removesuffix('Text')}ForCausalLM"]
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    randomise(model, case, torch.Generator().manual_seed(seed), "")
+    model.tie_weights()
+    return model
+
+
+def randomise(module: Any, case: Case, generator: torch.Generator, prefix: str) -> None:
+    """Fills all parameters and buffers of a module, whose names in the model begin with ``prefix``."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     with torch.no_grad():
         for name, tensor in tensors.items():
             if "inv_freq" in name or "embed_scale" in name:
@@ -202,16 +208,18 @@ def build(case: Case, seed: int) -> Any:
             elif tensor.ndim == 1:
                 value = 0.3 * noise + ("norm" in name and not case.kind.startswith("Gemma"))
             else:
-                value = noise * (0.8 if "layers" in name else 1.0) * tensor.shape[-1] ** -0.5
+                value = noise * (0.8 if "layers" in prefix + name else 1.0) * tensor.shape[-1] ** -0.5
             tensor.copy_(value.to(getattr(torch, case.dtype)).float())
-    model.tie_weights()
-    return model
 
 
 def numbers(model: Any, tokens: np.ndarray, columns: np.ndarray) -> dict[str, np.ndarray]:
-    """What is compared: at each place the argmax, the log-sum-exp and some logits."""
+    """What is compared of a sequence's logits."""
     with torch.no_grad():
-        logits = model(torch.tensor(tokens[None])).logits[0].double()
+        return told(model(torch.tensor(tokens[None])).logits[0].double(), columns)
+
+
+def told(logits: torch.Tensor, columns: np.ndarray) -> dict[str, np.ndarray]:
+    """At each place the argmax, the log-sum-exp and some logits."""
     return {
         "argmax": logits.argmax(-1).int().numpy(),
         "log_sum_exp": torch.logsumexp(logits, -1).float().numpy(),
