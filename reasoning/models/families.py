@@ -8,101 +8,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
 from reasoning.models.config import Activation, BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.hf_rope import read_ropes, score_growth, to_rope
-
-Json = dict[str, Any]
+from reasoning.models.hf_settings import ARCHITECTURES, DEFAULTS, EVERYWHERE, MULTIMODAL, Json, check
 
 LONGEST_PATTERN = 16
-
-EVERYWHERE: Json = {
-    "tie_word_embeddings": False,
-    "num_key_value_heads": None,
-    "head_dim": None,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10_000.0,
-}
-"""What transformers assumes where a file is silent; families differ as below."""
-
-GEMMA: Json = {
-    "tie_word_embeddings": True,
-    "head_dim": 256,
-    "hidden_act": "gelu_pytorch_tanh",
-    "max_position_embeddings": 8192,
-}
-GEMMA_2: Json = {
-    **GEMMA,
-    "hidden_activation": "gelu_pytorch_tanh",
-    "query_pre_attn_scalar": 256,
-    "sliding_window": 4096,
-    "attn_logit_softcapping": 50.0,
-    "final_logit_softcapping": 30.0,
-}
-QWEN: Json = {
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 32_768,
-    "use_sliding_window": False,
-    "sliding_window": 4096,
-    "max_window_layers": 28,
-}
-DEFAULTS: Mapping[str, Json] = {
-    "llama": {"max_position_embeddings": 2048},
-    "mistral": {"num_key_value_heads": 8, "max_position_embeddings": 131_072, "sliding_window": 4096},
-    "qwen2": QWEN,
-    "qwen3": {**QWEN, "head_dim": 128},
-    "qwen3_moe": {**QWEN, "num_key_value_heads": 4, "norm_topk_prob": False, "decoder_sparse_step": 1},
-    "olmo2": {"rms_norm_eps": 1e-5, "max_position_embeddings": 2048},
-    "gemma": GEMMA,
-    "gemma2": {**GEMMA_2, "num_attention_heads": 8, "num_key_value_heads": 4},
-    "gemma3_text": {
-        **GEMMA_2,
-        "vocab_size": 262_208,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 131_072,
-        "attn_logit_softcapping": None,
-        "final_logit_softcapping": None,
-        "rope_theta": 1_000_000.0,
-        "rope_local_base_freq": 10_000.0,
-        "sliding_window_pattern": 6,
-    },
-    "deepseek_v3": {
-        "max_position_embeddings": 4096,
-        "q_lora_rank": 1536,
-        "moe_layer_freq": 1,
-        "n_shared_experts": 1,
-        "n_group": 8,
-        "topk_group": 4,
-        "norm_topk_prob": True,
-        "routed_scaling_factor": 2.5,
-        "first_k_dense_replace": 3,
-    },
-}
-"""Of each ``model_type`` that is known, what a silent file means (transformers' own defaults)."""
-
-REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "attention_bias": (False,),
-    "mlp_bias": (False,),
-    "use_bidirectional_attention": (False,),
-    "rope_interleave": (True,),
-    "scoring_func": ("sigmoid",),
-    "topk_method": ("noaux_tc",),
-    "quantization_config": (),
-}
-"""Settings that the decoder has in one form only, and which that is; absent or null is right too."""
-
-ARCHITECTURES: Mapping[str, str] = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "qwen3_moe": "Qwen3MoeForCausalLM",
-    "olmo2": "Olmo2ForCausalLM",
-    "gemma": "GemmaForCausalLM",
-    "gemma2": "Gemma2ForCausalLM",
-    "gemma3_text": "Gemma3ForCausalLM",
-    "deepseek_v3": "DeepseekV3ForCausalLM",
-}
-MULTIMODAL = "Gemma3ForConditionalGeneration"
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -123,20 +31,20 @@ def from_hf(given: Mapping[str, Any]) -> ModelConfig:
     InputError that names the field, for architectures and settings that the decoder can't be.
     """
     family, values = _family(given)
-    for name, allowed in REFUSED.items():
-        if values.get(name) not in (None, *allowed):
-            raise InputError(f"config.json: {name} is {values[name]!r}, which isn't supported")
+    check(values)
     try:
         return _config(family, values)
     except KeyError as missing:
         raise InputError(f"config.json: {missing} of a {family} model is missing; fetch the file again") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"config.json: a setting has a wrong type: {error}; fetch the file again") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"config.json: a setting has a wrong type or value: {error}; fetch the file again") from None
 
 
 def _family(given: Mapping[str, Any]) -> tuple[str, Json]:
     """The ``model_type`` and the settings with its defaults."""
-    kind, architectures = given.get("model_type"), given.get("architectures") or ()
+    kind, architectures = given.get("model_type"), given.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise InputError(f"config.json: architectures is {architectures!r}, expected a list; fetch the file again")
     if MULTIMODAL in architectures or kind == "gemma3":
         if not isinstance(given.get("text_config"), dict):
             raise InputError("config.json: a gemma3 model without text_config; fetch the file again")

@@ -7,8 +7,9 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import BlockKind, ModelConfig, MoE
-from reasoning.models.families import ARCHITECTURES, DEFAULTS, Json, from_hf
+from reasoning.models.families import from_hf
 from reasoning.models.hf_rope import from_rope
+from reasoning.models.hf_settings import ARCHITECTURES, DEFAULTS, Json
 
 
 def to_hf(config: ModelConfig, dtype: str) -> Json:

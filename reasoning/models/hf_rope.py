@@ -6,8 +6,8 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import ModelConfig, Rope
+from reasoning.models.hf_settings import Json, check_positive
 
-Json = dict[str, Any]
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
 
@@ -33,6 +33,7 @@ def read_ropes(values: Mapping[str, Any]) -> dict[str, Json]:
         if original is not None:
             rope["original_max_position_embeddings"] = original
         rope.setdefault("original_max_position_embeddings", values["max_position_embeddings"])
+        check_positive(rope)
         if rope.get("factor") is None:
             rope["factor"] = values["max_position_embeddings"] / rope["original_max_position_embeddings"]
     return ropes

@@ -32,7 +32,7 @@ def without(values, *names):
         ("llama3", {"rope_parameters": {"rope_type": "llama3", "factor": 2.0}}, ("low_freq_factor",)),
         ("llama3", {"rope_parameters": {"partial_rotary_factor": 0.5}}, ("partial_rotary_factor",)),
         ("llama3", {"rope_scaling": "yarn"}, ("rope_parameters is 'yarn'",)),
-        ("llama3", {"num_hidden_layers": "three"}, ("wrong type",)),
+        ("llama3", {"num_hidden_layers": "three"}, ("num_hidden_layers is 'three'", "whole number")),
         ("gemma2", {"use_bidirectional_attention": True}, ("use_bidirectional_attention",)),
         ("gemma2", {"layer_types": ["chunked_attention"] * 4}, ("layer_types", "chunked_attention")),
         ("gemma2", {"layer_types": ["full_attention"]}, ("1 entries for 4 layers",)),
@@ -123,3 +123,32 @@ def test_layers_are_stacked_by_the_pattern_that_repeats(kinds, expected):
 def test_no_config_of_a_golden_checkpoint_is_equal_to_another():
     configs = [replace(read_config(path.parent), context=1) for path in GOLDEN.glob("*/config.json")]
     assert len(set(configs)) == len(configs) == 14
+
+
+ODD = (None, 0, -1, -0.5, 1.5, True, 10**30, 1e300, "x", [], [1], {}, {"a": 1})
+
+
+def numbers(config):
+    """Every number of a config that must not be negative, with its name."""
+    for found in (config, config.rope, config.latent, *config.kinds(), *(kind.moe for kind in config.kinds())):
+        for name, value in vars(found).items() if found is not None else ():
+            if value is not None and name not in ("stacks", "rope", "latent", "moe"):
+                yield name, value
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.rglob("config.json")), ids=lambda path: str(path.relative_to(GOLDEN)))
+def test_a_value_of_any_other_kind_is_refused_or_makes_sense(path):
+    values = read_json(path)
+    changed = [{**values, name: odd} for name in values for odd in ODD]
+    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
+    changed += [
+        {**values, name: {**table, inner: odd}} for name, table in tables.items() for inner in table for odd in ODD
+    ]
+    for one in changed:
+        try:
+            config = from_hf(one)
+        except InputError:
+            continue
+        for name, value in numbers(config):
+            assert type(value) in (int, float, bool, str) and (isinstance(value, str) or 0 <= value < 1e18), (name, one)
+        assert min(config.width, config.vocabulary, config.heads, config.mlp, config.context, config.norm_epsilon) > 0
