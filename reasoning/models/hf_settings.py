@@ -81,6 +81,7 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "scoring_func": ("sigmoid",),
     "topk_method": ("noaux_tc",),
     "quantization_config": (),
+    "dual_chunk_attention_config": (),
 }
 """Settings that the decoder has in one form only, and which that is; absent or null is right too."""
 
