@@ -20,7 +20,7 @@ from reasoning.generation.engine import Rollouts, decode_shardings, padded
 from reasoning.generation.sampler import bounds, grown
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
-from reasoning.models.model import Model
+from reasoning.models.model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def still_open(settings: BeamSettings, finished: Completed, best_P: jax.Array, l
     return best_P / reached**settings.length_penalty > worst_P
 
 
-def advance(model: Model, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: Searching) -> Searching:
+def advance(
+    model: LanguageModel, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: Searching
+) -> Searching:
     """One token more for each beginning: those that end are finished, the best K of the others go on."""
     prompts, beams = now.sums.shape
     logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
@@ -150,7 +152,7 @@ def advance(model: Model, settings: BeamSettings, weights: Weights, head_DV: jax
 
 
 def begin(
-    model: Model, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
+    model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
 ) -> Searching:
     """The state before the first token: each prompt read once, one live beginning, the other K - 1 impossible."""
     (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
@@ -182,7 +184,7 @@ def begin(
 
 
 def search(
-    model: Model, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
+    model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
 ) -> Completed:
     """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
 
@@ -200,7 +202,7 @@ def search(
     return state.finished
 
 
-def search_program(model: Model, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
+def search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
     """The jitted ``search(weights, prompts, lengths) -> Completed`` on ``mesh``, devices of a topology included."""
     # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
     split = meshes.rows(mesh)
@@ -212,7 +214,9 @@ def search_program(model: Model, mesh: Mesh, settings: BeamSettings) -> jax.stag
 
 
 @lru_cache(32)
-def build_beam(model: Model, mesh: Mesh, settings: BeamSettings) -> Callable[[Weights, Sequence[Sequence[int]]], Beams]:
+def build_beam(
+    model: LanguageModel, mesh: Mesh, settings: BeamSettings
+) -> Callable[[Weights, Sequence[Sequence[int]]], Beams]:
     """The function from an engine's published weights and this process's prompts to each prompt's best completions.
 
     One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
@@ -222,7 +226,7 @@ def build_beam(model: Model, mesh: Mesh, settings: BeamSettings) -> Callable[[We
     multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
 
     def generate(weights: Weights, prompts: Sequence[Sequence[int]]) -> Beams:
-        arguments = padded(prompts, multiple, model.config.context, settings.max_new_tokens)
+        arguments = padded(prompts, multiple, model.context, settings.max_new_tokens)
         completed = run(weights, *meshes.to_global(mesh, arguments))
 
         def local(name: str) -> np.ndarray:

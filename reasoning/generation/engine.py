@@ -17,7 +17,7 @@ from reasoning.core.errors import InputError
 from reasoning.generation.sampler import Completions, SamplerSettings, sample
 from reasoning.models.cache import Weights
 from reasoning.models.decoder import Params
-from reasoning.models.model import Model, parameter_shardings
+from reasoning.models.model import LanguageModel, parameter_shardings
 
 PROMPT_BUCKET = 16
 
@@ -50,7 +50,7 @@ class Engine:
     generate: Callable[[Weights, Sequence[Sequence[int]], Sequence[int], jax.Array, float], Rollouts]
 
 
-def decode_shardings(model: Model, mesh: Mesh) -> Weights:
+def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
     """Where decoding weights live: as the parameters do, but whole along fsdp, so that no token gathers them."""
 
     def whole(place: NamedSharding) -> NamedSharding:
@@ -88,7 +88,7 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
     return tokens, lengths
 
 
-def sampling_program(model: Model, mesh: Mesh, settings: SamplerSettings) -> jax.stages.Wrapped:
+def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> jax.stages.Wrapped:
     """The jitted ``sample(weights, prompts, lengths, ids, key, temperature) -> Completions`` on ``mesh``."""
     # Prompts come split by rows over the data-parallel devices, and completions leave so; the key is whole everywhere.
     split, whole = meshes.rows(mesh), meshes.replicated(mesh)
@@ -100,7 +100,7 @@ def sampling_program(model: Model, mesh: Mesh, settings: SamplerSettings) -> jax
 
 
 @lru_cache(32)
-def build_engine(model: Model, mesh: Mesh, settings: SamplerSettings) -> Engine:
+def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> Engine:
     """The engine of ``model`` on ``mesh``; one program is compiled a bucket of prompt lengths and number of rows.
 
     Equal arguments give the same engine, so that stages share what is compiled.
@@ -112,7 +112,7 @@ def build_engine(model: Model, mesh: Mesh, settings: SamplerSettings) -> Engine:
     def generate(
         weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
     ) -> Rollouts:
-        tokens, lengths = padded(prompts, multiple, model.config.context, settings.max_new_tokens)
+        tokens, lengths = padded(prompts, multiple, model.context, settings.max_new_tokens)
         numbers = np.zeros(len(lengths), np.int32)
         numbers[: len(ids)] = ids
         arguments = meshes.to_global(mesh, (tokens, lengths, numbers))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from reasoning.core.mesh import constrain
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
-from reasoning.models.model import Model
+from reasoning.models.model import LanguageModel
 
 
 @struct.dataclass
@@ -95,7 +95,7 @@ def grown(cache: Cache, length: int) -> Cache:
 
 
 def sample(
-    model: Model,
+    model: LanguageModel,
     settings: SamplerSettings,
     weights: Weights,
     prompts_PT: jax.Array,

@@ -6,7 +6,7 @@ Shapes: B batch or slots, T time, S cache length, D model width, V vocabulary.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from flax import nnx
@@ -19,6 +19,52 @@ from reasoning.models.cache import Cache, Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Decoder, Params, Structure
 from reasoning.models.parameters import Place
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What train steps and engines know of a model, ours or one that a user brings (``models.foreign``)."""
+
+    @property
+    def mesh(self) -> Mesh | None: ...
+    @property
+    def shapes(self) -> Params: ...
+    @property
+    def axes(self) -> Params: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def hidden_states(self) -> Callable[..., tuple[jax.Array, dict[str, Any]]]: ...
+    @property
+    def unembedding(self) -> Callable[[Params], jax.Array]: ...
+    @property
+    def soft_cap(self) -> float | None: ...
+    @property
+    def rebalance(self) -> Callable[[Params, Any], Params]: ...
+    @property
+    def multi_token(self) -> int: ...
+    @property
+    def multi_token_coefficient(self) -> float: ...
+    @property
+    def multi_token_states(self) -> Callable[..., tuple[tuple[jax.Array, ...], dict[str, Any]]]: ...
+    @property
+    def publish(self) -> Callable[[Params], Weights]: ...
+    @property
+    def cache_shapes(self) -> Callable[[int, int], Cache]: ...
+    @property
+    def prefill(self) -> Callable[..., tuple[jax.Array, Cache]]: ...
+    @property
+    def decode(self) -> Callable[..., tuple[jax.Array, Cache]]: ...
+
+
+def unchanged(params: Params, load: Any) -> Params:
+    """The ``rebalance`` of models without experts."""
+    return params
+
+
+def no_further_tokens(*arguments: Any) -> tuple[tuple[jax.Array, ...], dict[str, Any]]:
+    """The ``multi_token_states`` of models that predict the next token only."""
+    return (), {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +99,21 @@ class Model:
     prefill: Callable[..., tuple[jax.Array, Cache]]
     decode: Callable[..., tuple[jax.Array, Cache]]
     extend: Callable[..., tuple[jax.Array, Cache]]
+
+    @property
+    def context(self) -> int:
+        """The longest sequence that the model may see."""
+        return self.config.context
+
+    @property
+    def multi_token(self) -> int:
+        """How many blocks predict tokens after the next."""
+        return self.config.multi_token
+
+    @property
+    def multi_token_coefficient(self) -> float:
+        """What their loss is multiplied by."""
+        return self.config.multi_token_coefficient
 
 
 @lru_cache(maxsize=32)
@@ -89,12 +150,12 @@ def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
     )
 
 
-def parameter_count(model: Model) -> int:
+def parameter_count(model: LanguageModel) -> int:
     """How many parameters the model has, counted from shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(model.shapes))
 
 
-def parameter_shardings(model: Model, mesh: Mesh) -> Params:
+def parameter_shardings(model: LanguageModel, mesh: Mesh) -> Params:
     """The NamedSharding of each parameter on ``mesh``; InputError, with the numbers, where one doesn't divide."""
     return jax.tree.map_with_path(
         lambda path, leaf, axes: meshes.sharding(

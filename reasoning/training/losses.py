@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from reasoning.kernels.token_divergence import Kind, token_divergence
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
-from reasoning.models.model import Model
+from reasoning.models.model import LanguageModel
 from reasoning.models.multi_token import shifted
 from reasoning.objectives.cross_entropy import cross_entropy
 from reasoning.objectives.divergence import k3, with_hard_targets
@@ -27,12 +27,12 @@ LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
 
 
-def score(model: Model, params: Params, rows: TokenBatch, temperature: float = 1.0) -> TokenLogProbs:
+def score(model: LanguageModel, params: Params, rows: TokenBatch, temperature: float = 1.0) -> TokenLogProbs:
     """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole."""
     return scores_of(model, params, hidden_states(model, params, rows)[0], rows, temperature)
 
 
-def hidden_states(model: Model, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
+def hidden_states(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
     """The model's hidden states [B, T, D] at every place of the rows, and what it measured beside them."""
     return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
 
@@ -57,7 +57,7 @@ def balanced(
 
 
 def scores_of(
-    model: Model, params: Params, hidden_BTD: jax.Array, rows: TokenBatch, temperature: float
+    model: LanguageModel, params: Params, hidden_BTD: jax.Array, rows: TokenBatch, temperature: float
 ) -> TokenLogProbs:
     """``score`` from hidden states that are there already."""
     return token_log_probs(
@@ -70,7 +70,7 @@ def scores_of(
     )
 
 
-def sharding_of(model: Model) -> VocabularySharding | None:
+def sharding_of(model: LanguageModel) -> VocabularySharding | None:
     """How the model's unembedding lies on its mesh."""
     return None if model.mesh is None else VocabularySharding(model.mesh)
 
@@ -81,7 +81,7 @@ def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Arra
 
 
 @lru_cache(LOSSES)
-def supervised(model: Model) -> LossFunction:
+def supervised(model: LanguageModel) -> LossFunction:
     """Cross-entropy of the next token, for pretraining and supervised fine-tuning alike."""
 
     def loss_fn(
@@ -102,14 +102,14 @@ def supervised(model: Model) -> LossFunction:
 
 
 def foresight(
-    model: Model, params: Params, hidden_BTD: jax.Array, batch: TokenBatch
+    model: LanguageModel, params: Params, hidden_BTD: jax.Array, batch: TokenBatch
 ) -> tuple[jax.Array | float, Sums, dict[str, Any]]:
     """The loss of multi-token prediction, its metrics and its updates; nothing for models without such blocks.
 
     DeepSeek-V3 (arXiv 2412.19437, eq. 24 and 25): the mean over depths of the cross-entropy of the token one place
     further at each, times the config's coefficient. A prediction weighs what the token that it predicts weighs.
     """
-    depths = model.config.multi_token
+    depths = model.multi_token
     if not depths:
         return 0.0, {}, {}
     rows = (batch.tokens, batch.positions, batch.segments)
@@ -123,7 +123,7 @@ def foresight(
         total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
         sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
     loss, sums, updates = balanced(
-        model.config.multi_token_coefficient / depths * total_loss, sums, measured, batch, "further_experts"
+        model.multi_token_coefficient / depths * total_loss, sums, measured, batch, "further_experts"
     )
     return loss, sums, updates
 
@@ -137,7 +137,7 @@ def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(LOSSES)
 def policy(
-    model: Model, *, clip_low: float, clip_high: float, kl_coefficient: float, temperature: float
+    model: LanguageModel, *, clip_low: float, clip_high: float, kl_coefficient: float, temperature: float
 ) -> LossFunction:
     """GRPO's surrogate: clipped policy gradient plus ``kl_coefficient`` times the k3 estimate of KL to the reference.
 
@@ -169,8 +169,8 @@ def policy(
 
 @lru_cache(LOSSES)
 def distill(
-    teacher: Model,
-    student: Model,
+    teacher: LanguageModel,
+    student: LanguageModel,
     *,
     kind: Kind,
     temperature: float = 1.0,

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import located, rows
-from reasoning.models.model import Model, parameter_shardings
+from reasoning.models.model import LanguageModel, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
 from reasoning.training.rollouts import Advantage, Selection, assemble
@@ -48,12 +48,12 @@ class _Optimizer:
 
 
 def build_step(
-    model: Model,
+    model: LanguageModel,
     mesh: Mesh,
     loss_fn: LossFunction,
     optimizer: optax.GradientTransformation,
     microbatches: int,
-    frozen: Model | None = None,
+    frozen: LanguageModel | None = None,
 ) -> StepProgram:
     """The step of ``loss_fn`` on ``mesh``, whose devices may be real or a topology's; allocates nothing.
 
@@ -66,7 +66,12 @@ def build_step(
 
 @lru_cache(REMEMBERED)
 def _step_program(
-    model: Model, mesh: Mesh, loss_fn: LossFunction, optimizer: _Optimizer, microbatches: int, frozen: Model | None
+    model: LanguageModel,
+    mesh: Mesh,
+    loss_fn: LossFunction,
+    optimizer: _Optimizer,
+    microbatches: int,
+    frozen: LanguageModel | None,
 ) -> StepProgram:
     shardings = state_shardings(model, mesh, optimizer.whole, {})
     constants = {} if frozen is None else parameter_shardings(frozen, mesh)
@@ -82,13 +87,13 @@ def _step_program(
     )
 
 
-def _rebalance(model: Model, params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:
+def _rebalance(model: LanguageModel, params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:
     """Moves routers' biases by how many tokens of the whole batch each expert took, where the loss tells that."""
     return model.rebalance(params, updates["load"]) if "load" in updates else params, extra
 
 
 @lru_cache(REMEMBERED)
-def build_scoring(model: Model, mesh: Mesh, temperature: float) -> Callable[[Params, TokenBatch], jax.Array]:
+def build_scoring(model: LanguageModel, mesh: Mesh, temperature: float) -> Callable[[Params, TokenBatch], jax.Array]:
     """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
     return jax.jit(lambda params, batch: score(model, params, batch, temperature).log_prob_BT, out_shardings=rows(mesh))
 

@@ -10,7 +10,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from reasoning.core.mesh import replicated
-from reasoning.models.model import Model, parameter_shardings
+from reasoning.models.model import LanguageModel, parameter_shardings
 
 Params = dict[str, Any]
 
@@ -38,13 +38,15 @@ def new_state(params: Params, optimizer: optax.GradientTransformation, key: jax.
     return TrainState(step, params, optimizer.init(params), extra, key, skipped)
 
 
-def state_shapes(model: Model, optimizer: optax.GradientTransformation, extra: Any) -> TrainState:
+def state_shapes(model: LanguageModel, optimizer: optax.GradientTransformation, extra: Any) -> TrainState:
     """Shapes of a state, without allocating."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     return jax.eval_shape(lambda params, key: new_state(params, optimizer, key, extra), model.shapes, key)
 
 
-def state_shardings(model: Model, mesh: Mesh, optimizer: optax.GradientTransformation, extra: Any) -> TrainState:
+def state_shardings(
+    model: LanguageModel, mesh: Mesh, optimizer: optax.GradientTransformation, extra: Any
+) -> TrainState:
     """Shardings of a state: optimizer moments lie as their parameters do, everything else is whole on each device."""
     whole, params = replicated(mesh), parameter_shardings(model, mesh)
     shapes = state_shapes(model, optimizer, extra)
