@@ -260,7 +260,10 @@ def pins(name: str) -> set[str]:
 
 @pytest.mark.parametrize("extra", ["dev", "cuda12", "cuda13", "tpu"])
 def test_every_environment_runs_the_package_with_the_same_releases(extra):
-    assert pins("run") <= pins(extra)
+    def releases(name):  # without markers, which differ where several packages want the same one
+        return {pin.split(" ;")[0] for pin in pins(name)}
+
+    assert releases("run") <= releases(extra)
 
 
 def test_ahead_of_time_compilation_has_the_libtpu_of_the_tpu_environment():
