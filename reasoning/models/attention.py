@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from reasoning.models.config import Latent, ModelConfig
-from reasoning.models.linear import linear
+from reasoning.models.lora import multiply
 from reasoning.models.parameters import RMSNorm, parameter, zeros
 from reasoning.models.rotary import rotate
 
@@ -106,9 +106,9 @@ class Attention(nnx.Module):
 
     def project(self, x_BTD: jax.Array, view: View) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Rotated queries [B, T, H, C], and rotated keys and values [B, K, T, C] as the cache holds them."""
-        query = linear(x_BTD, self.query[...])
-        key = linear(x_BTD, self.key[...])
-        value = linear(x_BTD, self.value[...])
+        query = multiply(self, "query", x_BTD)
+        key = multiply(self, "key", x_BTD)
+        value = multiply(self, "value", x_BTD)
         if self.config.qkv_bias:
             query, key = query + self.query_bias[...], key + self.key_bias[...]
             value = value + self.value_bias[...]
@@ -119,7 +119,7 @@ class Attention(nnx.Module):
     def __call__(self, x_BTD: jax.Array, view: View) -> jax.Array:
         """Over whole sequences, [B, T, D]."""
         query, key, value = self.project(x_BTD, view)
-        return linear(attend(query, key, value, view.allowed_BTS, self.config), self.output[...], 2)
+        return multiply(self, "output", attend(query, key, value, view.allowed_BTS, self.config))
 
     def extend(
         self, x_BTD: jax.Array, view: View, cache: KeysValues, start_B: jax.Array
@@ -127,7 +127,7 @@ class Attention(nnx.Module):
         """Over T new tokens, which enter the cache at each row's own index ``start_B`` and are read there."""
         query, key, value = self.project(x_BTD, view)
         held = write(cache[0], key, start_B), write(cache[1], value, start_B)
-        return linear(attend(query, *held, view.allowed_BTS, self.config), self.output[...], 2), held
+        return multiply(self, "output", attend(query, *held, view.allowed_BTS, self.config)), held
 
 
 class LatentAttention(nnx.Module):
@@ -155,24 +155,24 @@ class LatentAttention(nnx.Module):
     def project(self, x_BTD: jax.Array, view: View) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Queries without and with position [B, T, H, C], latents [B, T, R] and the one rotated key [B, T, C]."""
         if self.latent.query_rank:
-            query = linear(self.query_norm(linear(x_BTD, self.query_down[...])), self.query_up[...])
+            query = multiply(self, "query_up", self.query_norm(multiply(self, "query_down", x_BTD)))
         else:
-            query = linear(x_BTD, self.query[...])
+            query = multiply(self, "query", x_BTD)
         plain, rotary = jnp.split(query, [self.latent.plain], axis=-1)
-        latent_BTR = self.latent_norm(linear(x_BTD, self.latent_down[...]))
-        key = rotate(linear(x_BTD, self.rotary_key[...])[:, :, None], view.turned_2BTh)[:, :, 0]
+        latent_BTR = self.latent_norm(multiply(self, "latent_down", x_BTD))
+        key = rotate(multiply(self, "rotary_key", x_BTD)[:, :, None], view.turned_2BTh)[:, :, 0]
         return plain, rotate(rotary, view.turned_2BTh), latent_BTR, key
 
     def __call__(self, x_BTD: jax.Array, view: View) -> jax.Array:
         """Over whole sequences: keys and values are made for each head, which costs less than reading latents."""
         plain, rotary, latent_BTR, shared_key = self.project(x_BTD, view)
-        key = linear(latent_BTR, self.key_up[...])
-        value = linear(latent_BTR, self.value_up[...])
+        key = multiply(self, "key_up", latent_BTR)
+        value = multiply(self, "value_up", latent_BTR)
         shared_key = jnp.broadcast_to(shared_key[:, :, None], (*key.shape[:3], shared_key.shape[-1]))
         query = jnp.concatenate([plain, rotary], axis=-1)
         key = jnp.concatenate([key, shared_key], axis=-1).swapaxes(1, 2)
         mixed = attend(query, key, value.swapaxes(1, 2), view.allowed_BTS, self.config)
-        return linear(mixed, self.output[...], 2)
+        return multiply(self, "output", mixed)
 
     def extend(
         self, x_BTD: jax.Array, view: View, cache: KeysValues, start_B: jax.Array
@@ -187,4 +187,4 @@ class LatentAttention(nnx.Module):
         absorbed = jnp.einsum("bthc,rhc->bthr", plain, self.key_up[...])
         query = jnp.concatenate([absorbed, rotary], axis=-1)
         mixed = attend(query, jnp.concatenate(held, axis=-1), held[0], view.allowed_BTS, self.config)
-        return linear(jnp.einsum("bthr,rhc->bthc", mixed, self.value_up[...]), self.output[...], 2), held
+        return multiply(self, "output", jnp.einsum("bthr,rhc->bthc", mixed, self.value_up[...])), held

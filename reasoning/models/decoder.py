@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from reasoning.models.attention import View
 from reasoning.models.block import Block, Measured
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack, block_name, stack_name
+from reasoning.models.lora import LoRA, adapt
 from reasoning.models.multi_token import MultiToken, multi_token_name, shifted
 from reasoning.models.parameters import Place, RMSNorm, parameter
 from reasoning.models.rotary import turned
@@ -49,28 +50,34 @@ class Period(nnx.Module):
             yield block_name(index), getattr(self, block_name(index))
 
 
-def repeated(config: ModelConfig, stack: Stack, rngs: nnx.Rngs) -> Period:
-    """``stack.count`` periods in one module whose parameters carry a leading layers axis."""
+def repeated(config: ModelConfig, stack: Stack, lora: LoRA | None, rngs: nnx.Rngs) -> Period:
+    """``stack.count`` periods in one module whose parameters carry a leading layers axis, with ``lora`` adapted."""
 
     @nnx.split_rngs(splits=stack.count)
     @nnx.vmap(in_axes=0, out_axes=0, transform_metadata={nnx.PARTITION_NAME: "layers"})
     def build(rngs: nnx.Rngs) -> Period:
-        return Period(config, stack, rngs)
+        period = Period(config, stack, rngs)
+        if lora is not None:
+            adapt(period, lora, rngs)
+        return period
 
     return build(rngs)
 
 
 class Decoder(nnx.Module):
-    """Embedding, stacks, final norm and unembedding: parameters only; all state is passed and returned."""
+    """Embedding, stacks, final norm and unembedding: parameters only; all state is passed and returned.
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    With ``lora`` the stacks' matrices have adapters; blocks of multi-token prediction stay as they are.
+    """
+
+    def __init__(self, config: ModelConfig, lora: LoRA | None, rngs: nnx.Rngs):
         self.config = config
         width, vocabulary = config.width, config.vocabulary
         self.embedding = parameter(rngs, (vocabulary, width), config.embedding_std, ("vocabulary", "embed"))
         if config.learned_positions:
             self.positions = parameter(rngs, (config.context, width), config.embedding_std, ("none", "embed"))
         for index, stack in enumerate(config.stacks):
-            setattr(self, stack_name(index), repeated(config, stack, rngs))
+            setattr(self, stack_name(index), repeated(config, stack, lora, rngs))
         self.final_norm = RMSNorm(config)
         if not config.tied:
             std = config.head_scale * width**-0.5

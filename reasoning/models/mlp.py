@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from reasoning.models.config import Activation, ModelConfig
-from reasoning.models.linear import linear
+from reasoning.models.lora import multiply
 from reasoning.models.parameters import parameter
 
 
@@ -33,6 +33,6 @@ class MLP(nnx.Module):
         self.down = parameter(rngs, (hidden, width), (hidden * 2 * config.layers) ** -0.5, ("mlp", "embed"))
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        up = linear(x_BTD, self.up[...])
-        gate = linear(x_BTD, self.gate[...]) if gated(self.activation) else None
-        return linear(activate(self.activation, up, gate), self.down[...])
+        up = multiply(self, "up", x_BTD)
+        gate = multiply(self, "gate", x_BTD) if gated(self.activation) else None
+        return multiply(self, "down", activate(self.activation, up, gate))

@@ -4,7 +4,7 @@ Shapes: B batch or slots, T time, S cache length, D model width, V vocabulary.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Decoder, Params, Structure
+from reasoning.models.lora import LoRA, adapters_of, check_targets, merged
 from reasoning.models.parameters import Place
 
 
@@ -82,6 +83,8 @@ class Model:
     - ``cache_shapes(slots, length)``; ``prefill(weights, tokens_BT, lengths_B, cache)`` and
       ``decode(weights, tokens_B, cache)`` give the last token's hidden state [B, D] and the new cache;
       ``extend(weights, tokens_BT, cache)`` gives the hidden states of all T.
+
+    With ``lora`` (``with_lora``) the parameters hold adapters, and ``publish`` gives weights of the ``plain`` model.
     """
 
     config: ModelConfig
@@ -99,6 +102,8 @@ class Model:
     prefill: Callable[..., tuple[jax.Array, Cache]]
     decode: Callable[..., tuple[jax.Array, Cache]]
     extend: Callable[..., tuple[jax.Array, Cache]]
+    lora: LoRA | None = None
+    plain: "Model | None" = None
 
     @property
     def context(self) -> int:
@@ -119,9 +124,51 @@ class Model:
 @lru_cache(maxsize=32)
 def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
     """The functions of ``config`` on ``mesh`` (None: no sharding constraints). Allocates nothing."""
+    return _functions(config, mesh, None)
 
+
+@lru_cache(maxsize=32)
+def with_lora(model: Model, lora: LoRA | None) -> Model:
+    """The model with adapters beside its matrices; the very same without ``lora``.
+
+    Its decoding functions take what its ``publish`` gives, with adapters merged into their matrices, so they are the
+    plain model's. Raises InputError where a target of ``lora`` is no matrix of this model.
+    """
+    if lora is None:
+        return model
+    adapted = _functions(model.config, model.mesh, lora)
+    check_targets(lora, adapted.shapes)
+    return replace(
+        adapted,
+        publish=lambda params: model.publish(merged(lora, params)),
+        prefill=model.prefill,
+        decode=model.decode,
+        extend=model.extend,
+        plain=model,
+    )
+
+
+def without_lora(model: Model) -> Model:
+    """The plain model beneath an adapted one, or the model itself."""
+    return model.plain or model
+
+
+def trained(model: LanguageModel, params: Params) -> Params:
+    """Those of a model's parameters (or shapes, or shardings) that train: all, or only the adapters where it has any.
+
+    Only models of ours can have adapters, not those that a user brings.
+    """
+    return params if lora_of(model) is None else adapters_of(params)
+
+
+def lora_of(model: LanguageModel) -> LoRA | None:
+    """Which adapters a model has."""
+    return model.lora if isinstance(model, Model) else None
+
+
+def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Model:
     def construct(key: jax.Array) -> Decoder:
-        return Decoder(config, nnx.Rngs(params=key))
+        return Decoder(config, lora, nnx.Rngs(params=key))
 
     def init(key: jax.Array) -> Params:
         with nnx.use_eager_sharding(False):
@@ -147,6 +194,7 @@ def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
         prefill=partial(caches.prefill, structure),
         decode=partial(caches.decode, structure),
         extend=partial(caches.extend, structure),
+        lora=lora,
     )
 
 
@@ -169,3 +217,9 @@ def parameter_shardings(model: LanguageModel, mesh: Mesh) -> Params:
 def init_sharded(model: Model, mesh: Mesh, key: jax.Array) -> Params:
     """Fresh parameters, made on the devices that will hold them; equal for any mesh."""
     return jax.jit(model.init, out_shardings=parameter_shardings(model, mesh))(key)
+
+
+def init_adapters(model: Model, mesh: Mesh, key: jax.Array) -> Params:
+    """Fresh adapters of an adapted model, which change nothing yet; the matrices beside them are never made."""
+    places = trained(model, parameter_shardings(model, mesh))
+    return jax.jit(lambda key: trained(model, model.init(key)), out_shardings=places)(key)
