@@ -29,6 +29,7 @@ from reasoning.pipeline.results import StageResults
 pytestmark = pytest.mark.slow
 
 PROCESSES = ("launch", "multiprocess", "--processes", "2", "--devices", "4")
+EVERY_KIND = "run.stages=(exam,llama_weak_kl,llama_strong_opd)"  # of stage, and one of the three exams
 # Nothing is compared with a run of other flags, and the second process finds nothing in a cache.
 COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
@@ -81,10 +82,10 @@ def test_a_second_process_is_refused_while_the_first_lives_and_changes_nothing(m
 
 
 def test_two_processes_of_four_devices_finish_the_run_and_the_same_command_then_skips_it(miniature: Miniature):
-    command = {"launcher": PROCESSES, "flags": COMPILE_FAST}
-    printed, _ = miniature.complete("run.cpu_devices=8", **command)
+    command, changes = {"launcher": PROCESSES, "flags": COMPILE_FAST}, ("run.cpu_devices=8", EVERY_KIND)
+    printed, _ = miniature.complete(*changes, **command)
     run = open_run(miniature.out)
-    assert list(run) == list(graph())
+    assert list(run) == list(graph(EVERY_KIND))
     assert not list(miniature.out.rglob("*.partial*"))
     for artifact in run.artifacts():
         check_numbers(artifact)
@@ -96,8 +97,8 @@ def test_two_processes_of_four_devices_finish_the_run_and_the_same_command_then_
     keep_cache(miniature.cache)
 
     before = {path: path.stat().st_mtime_ns for path in (miniature.out / "artifacts").rglob("*")}
-    printed, _ = miniature.complete("run.cpu_devices=8", **command)
-    assert printed.count("already finished") == len(graph()) and "starts" not in printed
+    printed, _ = miniature.complete(*changes, **command)
+    assert printed.count("already finished") == len(graph(EVERY_KIND)) and "starts" not in printed
     assert {path: path.stat().st_mtime_ns for path in (miniature.out / "artifacts").rglob("*")} == before
 
 

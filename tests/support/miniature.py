@@ -41,9 +41,9 @@ def learning_stages() -> dict[str, int]:
 
 
 @cache
-def graph() -> graphs.Graph:
+def graph(*overrides: str) -> graphs.Graph:
     """All stages, parents first."""
-    return graphs.build(run_of(read(EXPERIMENT)).stages)
+    return graphs.build(run_of(read(EXPERIMENT, overrides)).stages)
 
 
 @cache
