@@ -62,6 +62,7 @@ def of_blocks(change):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -83,6 +84,7 @@ def test_a_setting_that_is_off_by_little_is_noticed(name, change):
         check(wrong, params, whole(wrong, params, golden), golden)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_cached_decoding_past_the_window_gives_the_numbers_of_transformers(name):
     model, params, golden = loaded(name)
