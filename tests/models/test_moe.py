@@ -108,6 +108,7 @@ def test_experts_spread_over_a_mesh_give_the_numbers_of_one_device(alone, sizes)
     assert measured["load"]["stack_1"]["block_0"][0, 3] == tokens.size
 
 
+@pytest.mark.slow
 def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
     model = build_model(CONFIG)
     params = model.init(jax.random.key(0))
