@@ -98,6 +98,7 @@ def test_rematerialisation_changes_no_gradient(remat: str):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradient(remat), gradient("none"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [MeshShape(), MeshShape(data=1, fsdp=8), MeshShape(data=2, fsdp=2, tensor=2)])
 def test_parameters_are_the_same_on_any_mesh_and_states_equal_to_one_device(shape: MeshShape):
     mesh = build_mesh(shape)
