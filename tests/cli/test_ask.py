@@ -30,6 +30,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_without_more_it_gives_the_likeliest_reply(base: str, capsys: pytest.CaptureFixture[str]):
     first = printed(capsys, base, QUESTION, "--max-new-tokens", "8")
     assert "answer: " in first and "tokens" in first
@@ -37,6 +38,7 @@ def test_without_more_it_gives_the_likeliest_reply(base: str, capsys: pytest.Cap
     assert printed(capsys, base, QUESTION, "--max-new-tokens", "8", "--style", "think").startswith("<think>")
 
 
+@pytest.mark.slow
 def test_a_vote_shows_answers_and_both_winners(base: str, capsys: pytest.CaptureFixture[str]):
     arguments = (base, QUESTION, "--max-new-tokens", "8", "--vote", "16")
     shown = printed(capsys, *arguments)
@@ -48,6 +50,7 @@ def test_a_vote_shows_answers_and_both_winners(base: str, capsys: pytest.Capture
     assert [line.split()[1] for line in alike.splitlines() if "16 " in line and "samples" not in line] == ["16"]
 
 
+@pytest.mark.slow
 def test_a_search_and_a_greedy_reply_can_be_had_beside_a_vote(base: str, capsys: pytest.CaptureFixture[str]):
     shown = printed(capsys, base, QUESTION, "--max-new-tokens", "8", "--greedy", "--vote", "2", "--beam", "3")
     places = [shown.index(text) for text in ("answer: ", "2 samples", "majority: ", "beam search with 3", "best: ")]

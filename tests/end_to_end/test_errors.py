@@ -277,7 +277,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_the_same_command_goes_on(b
 
 @pytest.mark.slow
 def test_a_disk_that_is_full_from_the_start_is_told_in_one_line(project: Project):
-    for blocks, message in ((1, "out/resolved.gin can't be written: File too large"), (4, "rows can't be written: .*")):
+    for blocks, message in ((1, "out/resolved.gin can't be written: File too large"), (8, "rows can't be written: .*")):
         failed = project.start("--only", "corpus", limit=blocks)
         assert failed.returncode == 2, failed.stderr
         check_form(failed.stderr)
