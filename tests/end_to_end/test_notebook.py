@@ -16,7 +16,8 @@ from nbclient.exceptions import CellExecutionError
 
 from reasoning.pipeline.folder import open_run
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TOUR, OWN_MODEL = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+IMPORTED = {TOUR: {"os", "matplotlib.pyplot"}, OWN_MODEL: {"jax", "jax.numpy", "numpy", "flax"}}
 
 LAYER = {
     "JAX_PLATFORMS": "cpu",
@@ -33,7 +34,7 @@ def test_a_notebook_in_git_has_no_outputs_and_imports_nothing_else_of_ours(path:
     assert cells and all(cell.outputs == [] and cell.execution_count is None for cell in cells)
     text = "\n".join(cell.source for cell in cells)
     imported = re.findall(r"^\s*(?:import|from)\s+(\w[\w.]*)", text, re.MULTILINE)
-    assert set(imported) <= {"os", "matplotlib.pyplot", "reasoning"} and "import reasoning as r" in text
+    assert set(imported) <= IMPORTED[path] | {"reasoning"} and "import reasoning as r" in text
     assert len([cell for cell in notebook.cells if cell.cell_type == "markdown"]) > 5
 
 
@@ -48,11 +49,10 @@ def run_notebook(path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> nbfo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_on_a_finished_run_without_an_error_or_a_warning(
-    path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_tour_runs_on_a_finished_run_without_an_error_or_a_warning(
+    reference: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    notebook = run_notebook(path, reference, monkeypatch)
+    notebook = run_notebook(TOUR, reference, monkeypatch)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     complaints = [output.text for output in outputs if output.get("name") == "stderr"]
     assert complaints == []
@@ -64,9 +64,24 @@ def test_a_notebook_runs_on_a_finished_run_without_an_error_or_a_warning(
 
 
 @pytest.mark.slow
+def test_a_users_own_model_learns_in_forty_lines_by_fine_tuning_and_by_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cells = [cell for cell in run_notebook(OWN_MODEL, tmp_path, monkeypatch).cells if cell.cell_type == "code"]
+    lines = [line for cell in cells for line in cell.source.split("\n") if line.strip()]
+    assert len(lines) <= 40
+    outputs = [output for cell in cells for output in cell.outputs]
+    [complaint] = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert "this model brings no cache" in complaint
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    loss, right = re.findall(r"(\d\.\d+) -> (\d\.\d+)", printed)
+    assert float(loss[1]) < float(loss[0]) - 1 and float(right[1]) > float(right[0]) + 0.1
+
+
+@pytest.mark.slow
 def test_a_notebook_on_a_folder_without_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(CellExecutionError, match="is not a run's folder"):
-        run_notebook(NOTEBOOKS[0], tmp_path, monkeypatch)
+        run_notebook(TOUR, tmp_path, monkeypatch)
 
 
 SCRIPT = """
