@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import build_engine
@@ -20,6 +21,7 @@ CONFIG = ModelConfig(
 PROMPT, NEW = [5, 6, 7], 8
 
 
+@pytest.mark.slow
 def test_sampler_and_trainer_agree_under_a_soft_cap():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(CONFIG, mesh)
