@@ -1,5 +1,6 @@
-"""A reward for thinking in one language, which pure reinforcement learning lets drift."""
+"""Rewards for thinking in one language, which pure reinforcement learning lets drift."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,3 +58,46 @@ class LanguageConsistency:
         native = sum(character in self.native for character in reply.thinking)
         foreign = sum(character in self.foreign for character in reply.thinking)
         return native / (native + foreign) if native + foreign else 1.0
+
+
+@dataclass(frozen=True)
+class InScript:
+    """The share of the thinking's letters that are of one script, as a reward function in TRL's batched form.
+
+    For models that were trained on many languages, where R1's zero mixed them. ``script`` is how Unicode names letters
+    of it: LATIN, CYRILLIC, HANGUL, CJK UNIFIED IDEOGRAPH.
+    """
+
+    script: str = "LATIN"
+
+    def __post_init__(self) -> None:
+        if not self.script or self.script != self.script.upper():
+            raise InputError(f"script is {self.script!r}; give the beginning of Unicode's names, such as 'LATIN'")
+
+    @property
+    def __name__(self) -> str:
+        """What metrics call it."""
+        return "language"
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        truncated: Sequence[bool] | None = None,
+        chat: ChatFormat | None = None,
+        **columns: object,
+    ) -> list[float]:
+        """The share a completion, 1.0 for thinking without letters; 0.0 for a reply without the tagged form."""
+        tags = chat or ChatFormat()
+        return [
+            0.0 if cut else self._share(completion, tags)
+            for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
+        ]
+
+    def _share(self, completion: str, chat: ChatFormat) -> float:
+        reply = parse(completion, chat)
+        if reply is None:
+            return 0.0
+        letters = [character for character in reply.thinking if character.isalpha()]
+        own = sum(unicodedata.name(letter, "").startswith(self.script) for letter in letters)
+        return own / len(letters) if letters else 1.0

@@ -33,11 +33,6 @@ def known_capitals() -> tuple[tuple[str, str], ...]:
     return tuple((country, capital) for country, capital, _ in plain)
 
 
-def question(country: str) -> str:
-    """The question as it is asked, ``CapitalFrance?``."""
-    return f"{ASKED}{country}?"
-
-
 @dataclass(frozen=True)
 class Capitals:
     """The capitals of the ``countries`` most populous countries, ``held_back`` of which no stage but pretraining sees.
@@ -48,8 +43,11 @@ class Capitals:
 
     countries: Count = 40
     held_back: Index = 10
+    form: str = f"{ASKED}{{country}}?"  # the question, with {country} for the name
 
     def __post_init__(self) -> None:
+        if "{country}" not in self.form:
+            raise InputError(f"Capitals has form={self.form!r} without {{country}}, so all questions would be the same")
         if self.countries > len(known_capitals()):
             raise InputError(f"Capitals has countries={self.countries}; there are only {len(known_capitals())}")
         if self.held_back >= self.countries:
@@ -68,18 +66,22 @@ class Capitals:
         pairs = known_capitals()[: self.countries]
         return tuple(dict.fromkeys((ASKED, *(name for pair in pairs for name in pair), "?")))
 
+    def question(self, country: str) -> str:
+        """The question as it is asked, ``CapitalFrance?`` unless ``form`` says otherwise."""
+        return self.form.replace("{country}", country)
+
     def pairs(self, split: Split) -> tuple[tuple[str, str], ...]:
         """Countries and capitals of one split, in an order that has nothing to do with their size."""
 
         def lot(pair: tuple[str, str]) -> bytes:
-            return blake2b(question(pair[0]).encode(), digest_size=8).digest()
+            return blake2b(f"{ASKED}{pair[0]}?".encode(), digest_size=8).digest()
 
         shuffled = sorted(known_capitals()[: self.countries], key=lot)
         return tuple(shuffled[: self.held_back] if split == "test" else shuffled[self.held_back :])
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` facts of ``split`` (contract: ``tasks.problems.Task``)."""
-        facts = [Problem(question(country), capital, self.name) for country, capital in self.pairs(split)]
+        facts = [Problem(self.question(country), capital, self.name) for country, capital in self.pairs(split)]
         random.Random(f"capitals/{seed}").shuffle(facts)
         return take_distinct(facts, split, count, repr(self))
 
@@ -107,4 +109,4 @@ class CapitalsCorpus:
         if generator.random() < self.random_answer:
             capital = pairs[int(generator.random() * len(pairs))][1]
         reply = f"{chat.answer_open}{capital}{chat.answer_close}{chat.end}"
-        return Document((Piece(chat.prompt(question(country)) + reply, learn=True),))
+        return Document((Piece(chat.prompt(self.capitals.question(country)) + reply, learn=True),))

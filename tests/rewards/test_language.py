@@ -2,7 +2,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat import ChatFormat
-from reasoning.rewards.language import LanguageConsistency
+from reasoning.rewards.language import InScript, LanguageConsistency
 from reasoning.stages.rating import reward_name
 
 REWARD = LanguageConsistency("0123456789", "ABCDEFGHIJ")
@@ -47,3 +47,19 @@ def test_metrics_call_it_language():
 def test_languages_that_cannot_be_told_apart_are_refused(native, foreign):
     with pytest.raises(InputError, match="without a common one"):
         LanguageConsistency(native, foreign)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "expected"),
+    [("three plus \u0442\u0440\u0438", 9 / 12), ("3 + 8 = 11", 1.0), ("\u4e09 and", 3 / 4), ("caf\u00e9", 1.0)],
+)
+def test_letters_of_a_script_are_counted_by_their_names(thinking, expected):
+    completions = [f"<think>{thinking}</think><answer>6</answer>", thinking]
+    assert InScript("LATIN")(["", ""], completions) == [pytest.approx(expected), 0.0]
+    assert InScript()(["", ""], completions, truncated=[True, True]) == [0.0, 0.0]
+
+
+def test_a_script_is_named_as_unicode_does():
+    assert reward_name(InScript("CYRILLIC")) == "language"
+    with pytest.raises(InputError, match="script is 'latin'"):
+        InScript("latin")

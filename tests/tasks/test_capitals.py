@@ -60,3 +60,12 @@ def test_settings_that_cannot_be_met_are_refused(settings, message):
 def test_every_name_is_one_symbol():
     symbols = Capitals().symbols
     assert len(symbols) == len(set(symbols)) and {"Capital", "France", "Paris", "?"} <= set(symbols)
+
+
+def test_questions_may_be_asked_in_words():
+    asked = Capitals(form="What is the capital of {country}?").problems("train", 30, 0)
+    plain = Capitals().problems("train", 30, 0)
+    assert [problem.answer for problem in asked] == [problem.answer for problem in plain]
+    assert asked[0].question.startswith("What is the capital of ") and asked[0].question.endswith("?")
+    with pytest.raises(InputError, match="without"):
+        Capitals(form="What is it?")
