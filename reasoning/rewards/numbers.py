@@ -65,3 +65,8 @@ number_even_if_cut = EndsOnNumber(even_if_cut=True)
 def cut(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
     """1.0 for a reply that the length limit cut off, else 0.0: a rate to watch, not a reward."""
     return [float(value) for value in cut_off(completions, truncated)]
+
+
+def whole(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
+    """1.0 for a reply that came to its end, right or wrong, else 0.0: keeps what a teacher says for its distributions."""
+    return [1.0 - float(value) for value in cut_off(completions, truncated)]

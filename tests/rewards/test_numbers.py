@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from reasoning.data.chat import ChatFormat
-from reasoning.rewards.numbers import cut, last_value, number, number_even_if_cut
+from reasoning.rewards.numbers import cut, last_value, number, number_even_if_cut, whole
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_a_reply_that_was_cut_off_is_wrong_unless_asked_otherwise():
     assert scores(number, *replies, truncated=[True, False]) == [0, 1]
     assert scores(number_even_if_cut, *replies, truncated=[True, False]) == [1, 1]
     assert cut(replies, truncated=[True, False]) == [1, 0]
+    assert whole(replies, truncated=[True, False]) == [0, 1] and whole(replies) == [1, 1]
 
 
 def test_the_two_have_names_of_their_own_in_tables():
