@@ -68,5 +68,5 @@ def cut(completions: Sequence[str], truncated: Sequence[bool] | None = None, **c
 
 
 def whole(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
-    """1.0 for a reply that came to its end, right or wrong, else 0.0: keeps what a teacher says for its distributions."""
+    """1.0 for a reply that came to its end, right or wrong, else 0.0: what a teacher says for its distributions."""
     return [1.0 - float(value) for value in cut_off(completions, truncated)]
