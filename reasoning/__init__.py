@@ -16,6 +16,7 @@ In a notebook or a script, ``import reasoning as r`` and then::
     model = zero.model()                        # with .config, .params and .tokenizer
     model.generate(["3+4-5?"], samples=4)       # four replies to each question
     model.vote("3+4-5?", samples=16)            # the answers of sixteen, counted
+    r.load("checkpoints/smollm2", chat="smollm_2").generate(["What is 2+2?"])   # what reasoning convert wrote
 
     r.sweep(r.read("experiments/sweeps/r1_zero_clip.gin"), out="runs/clip").table()
 
@@ -46,7 +47,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reasoning.core.experiment import Experiment, Overrides
+    from reasoning.data.chat import ChatFormat
     from reasoning.pipeline.folder import RunFolder
+    from reasoning.pipeline.loaded_model import LoadedModel
     from reasoning.pipeline.run import Run
     from reasoning.report.sweep import SweepResult
 
@@ -108,6 +111,17 @@ def open(path: str | os.PathLike[str]) -> "RunFolder":
     return open_run(path)
 
 
+def load(path: str | os.PathLike[str], chat: "str | ChatFormat" = "") -> "LoadedModel":
+    """A model to be asked: ``RUN/STAGE``, or a folder or file of no run, such as ``reasoning convert`` writes or reads.
+
+    ``chat`` is a format, or the name of one of ``data.chat_formats``; without it what the run's settings say counts.
+    Raises InputError where there is no such model, and for a format that its tokenizer doesn't know.
+    """
+    from reasoning.pipeline.named_model import find_model
+
+    return find_model(os.fspath(path), chat)
+
+
 def summary(run: "RunFolder | str | os.PathLike[str]") -> None:
     """Prints what a run has found, as ``reasoning report`` does: a sentence a stage, scores with intervals, replies.
 
@@ -139,7 +153,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(["find", "open", "read", "run", "summary", "sweep", *_subpackages()])
+    return sorted(["find", "load", "open", "read", "run", "summary", "sweep", *_subpackages()])
 
 
 def _subpackages() -> set[str]:

@@ -1,4 +1,4 @@
-"""``reasoning ask``: put a question to a stage's model, once, or often enough for a vote."""
+"""``reasoning ask``: put a question to a model, once, or often enough for a vote."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from rich.text import Text
 
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
-from reasoning.pipeline.ask import STYLES, Asked, Reply, Vote, count_votes, find_model, sample, search, style_named
+from reasoning.pipeline.ask import STYLES, Asked, Reply, Vote, count_votes, sample, search, style_named
 from reasoning.pipeline.devices import use_compile_cache
+from reasoning.pipeline.named_model import find_model
 from reasoning.report.text import printable, shortened
 
 SHOWN_CHARACTERS = 400
@@ -22,6 +23,7 @@ examples:
   reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?" --vote 16        sixteen samples, and what most of them say
   reasoning ask runs/r1_tiny/base "3+4-5+1-8+2?" --vote 16 --style think
   reasoning ask runs/r1_tiny/rl1 "3+4-5+1-8+2?" --greedy --vote 16 --beam 4
+  reasoning ask checkpoints/smollm2 "What is 2+2?" --chat smollm_2
 """
 
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.max_new_tokens is not None and chosen.max_new_tokens < 1:
         raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
     use_compile_cache()
-    model, console = find_model(chosen.stage), output()
+    model, console = find_model(chosen.model, chosen.chat), output()
     asked = Asked(chosen.question, style_named(chosen.style, model.chat), chosen.max_new_tokens or 0)
     if chosen.greedy or (chosen.vote is None and chosen.beam is None):
         show_reply(console, sample(model, asked, 1, 0.0, 0)[0])
@@ -100,8 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("stage", metavar="RUN/STAGE", help="the --out of a run and the name of a stage that trained")
+    parser.add_argument(
+        "model", metavar="MODEL", help="RUN/STAGE (a run's --out and a stage that trained), or what convert wrote"
+    )
     parser.add_argument("question", help="the question as the model's training problems put it")
+    parser.add_argument(
+        "--chat", default="", metavar="NAME", help="its chat format, such as smollm_2 (default: what the run says)"
+    )
     parser.add_argument("--vote", type=int, metavar="N", help="sample N replies and count their answers")
     parser.add_argument("--beam", type=int, metavar="K", help="search with K beams and show what it finds")
     parser.add_argument("--greedy", action="store_true", help="the likeliest reply too, beside --vote or --beam")

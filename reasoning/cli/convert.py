@@ -1,47 +1,108 @@
-"""``reasoning convert``: bring a model from elsewhere into the form that runs start from."""
+"""``reasoning convert``: models from elsewhere into the form that runs start from, and ours into that of others."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reasoning.cli.progress import output
+from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.hf_export import Dtype
+from reasoning.models.model import build_model, parameter_count
 from reasoning.pipeline.convert import convert, fetch
+from reasoning.pipeline.export import Exported, export, prepare
+from reasoning.pipeline.named_model import find_place
+from reasoning.report.facts import gather
+from reasoning.report.model_card import Subject, model_card
 
 EPILOG = """\
 examples:
   reasoning convert hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b
   reasoning convert hf HuggingFaceTB/SmolLM2-135M@main checkpoints/smollm2
   reasoning convert gguf SmolLM2-135M-Instruct.Q4_1.gguf checkpoints/smollm2
-An experiment starts from it as  base = @stages.Pretrained  base.path = 'checkpoints/smollm2'
-(base.path may also name what convert reads: then nothing needs to be converted before).
+  reasoning convert export checkpoints/smollm2 exported/smollm2 --chat smollm_2
+  reasoning convert export runs/mine/sft exported/mine --dtype bfloat16
+An experiment starts from what hf and gguf write as  base = @stages.Pretrained  base.path = 'checkpoints/smollm2'
+(base.path may also name what convert reads: then nothing needs to be converted before). export writes what transformers
+and vLLM load, with a card of what was measured in the run.
 """
+
+Report = Callable[[int, int], None]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Converts, with a bar for progress, and returns the exit status."""
     chosen = _parser().parse_args(arguments)
-    source = fetch(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
+    if chosen.kind != "export" and (chosen.dtype or chosen.chat):
+        raise InputError("--dtype and --chat belong to convert export; what comes in stays float32, with its own files")
     out, console = Path(chosen.out), output()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"reading {source.name}", total=None)
-        mesh = build_mesh(MeshShape())
-        count = convert(source, out, mesh, lambda done, total: bar.update(task, completed=done, total=total))
+    if chosen.kind == "export":
+        return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
+    source = fetch(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
+    with _bar(console, f"reading {source.name}") as report:
+        count = convert(source, out, build_mesh(MeshShape()), report)
     console.print(f"{count:,} parameters are in {out}", soft_wrap=True, markup=False, highlight=False)
     return 0
+
+
+def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -> int:
+    exported = prepare(find_place(source, chat), out, dtype)
+    with _bar(console, f"writing {out.name}") as report:
+        export(exported, out, model_card(_subject(exported, out)), build_mesh(MeshShape()), report)
+    found = f"{out} holds a {exported.settings['model_type']} model in {dtype}; its README.md is a card to read over"
+    console.print(found, soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def _subject(exported: Exported, out: Path) -> Subject:
+    """What the card is about, with the numbers of its run."""
+    place = exported.place
+    return Subject(
+        folder=out.name,
+        settings=exported.settings,
+        parameters=parameter_count(build_model(exported.found.config)),
+        dtype=exported.dtype,
+        chat=place.chat,
+        templated=exported.beside.templated,
+        stage=place.stage,
+        run="" if place.run is None else place.run.path.resolve().name,
+        facts=None if place.run is None else gather(place.run.path),
+    )
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[Report]:
+    """A bar that counts parameters as they come by."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reasoning convert",
-        description="Brings a model into the form that runs start from: float32 parameters, config and tokenizer.",
+        description="Brings a model into the form that runs start from (float32 parameters, config and tokenizer), or "
+        "exports one.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=("hf", "gguf"), help="hf: Hugging Face's safetensors; gguf: llama.cpp's file")
-    parser.add_argument("source", help="a folder or file, or (hf) owner/model[@revision] on the Hub")
+    parser.add_argument(
+        "kind",
+        choices=("hf", "gguf", "export"),
+        help="hf: from Hugging Face's safetensors; gguf: from llama.cpp's file; export: to Hugging Face's",
+    )
+    parser.add_argument(
+        "source", help="a folder or file; (hf) or owner/model[@revision] on the Hub; (export) or RUN/STAGE"
+    )
     parser.add_argument("out", help="the folder to write; it must not exist yet")
+    parser.add_argument("--dtype", choices=get_args(Dtype), help="(export) of the weights (default: float32)")
+    parser.add_argument(
+        "--chat", default="", metavar="NAME", help="(export) its chat format, such as smollm_2 (default: its run's)"
+    )
     return parser

@@ -43,9 +43,11 @@ COMMANDS = {
     "show": Command(
         "reasoning.cli.show", "read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"
     ),
-    "ask": Command("reasoning.cli.ask", "put a question to a stage's model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
+    "ask": Command("reasoning.cli.ask", "put a question to a model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
     "convert": Command(
-        "reasoning.cli.convert", "bring in a pretrained model", "hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b"
+        "reasoning.cli.convert",
+        "bring in a pretrained model, or export one",
+        "hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b",
     ),
     "doctor": Command("reasoning.cli.doctor_command", "check this machine and its libraries"),
 }

@@ -1,12 +1,14 @@
 """The chat formats of pretrained families, equal to the templates that their makers publish, without tools.
 
 An experiment names one as a setting, ``zero.chat = @data.chat_formats.QWEN_2_5``, or as a part of which it changes
-fields, ``talk = @data.chat_formats.LLAMA_3_1`` and ``talk.date = '01 Jan 2026'``. The tests compare each with its
-template, rendered; where a format differs on purpose, it says so here.
+fields, ``talk = @data.chat_formats.LLAMA_3_1`` and ``talk.date = '01 Jan 2026'``. The command line takes the names in
+small letters, too. The tests compare each with its template, rendered; where one differs on purpose, it says so here.
 """
 
+import difflib
 from dataclasses import replace
 
+from reasoning.core.errors import InputError
 from reasoning.data.chat import ChatFormat
 
 SMOLLM_2 = ChatFormat(
@@ -129,3 +131,18 @@ OLMO_2 = ChatFormat(
     marks=("<|endoftext|>",),
 )
 """OLMo 2 (arXiv 2501.00656), in the format of Tulu 3; the names of the roles are text and no single ids."""
+
+
+def formats() -> dict[str, ChatFormat]:
+    """All formats above by their names in small letters."""
+    return {name.lower(): value for name, value in globals().items() if isinstance(value, ChatFormat)}
+
+
+def format_named(name: str) -> ChatFormat:
+    """The format of a name such as ``smollm_2``. Raises InputError that offers the nearest for another."""
+    known = formats()
+    if name.lower() not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        raise InputError(f"there is no chat format {name!r}; {hint}")
+    return known[name.lower()]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,7 +15,6 @@ from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.prompts import PromptStyle, direct, reply_opening, thinking
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.voting import likelihoods, majority, tally
-from reasoning.pipeline.folder import RUN, RunFolder, open_run
 from reasoning.pipeline.loaded_model import NEW_TOKENS, LoadedModel
 from reasoning.rewards.text import said
 from reasoning.stages.exam import encode_prompts, replies
@@ -62,27 +60,6 @@ class Vote:
     ballots: tuple[Ballot, ...]
     majority: str | None
     weighted: str | None
-
-
-def find_model(text: str) -> LoadedModel:
-    """The model that ``RUN/STAGE`` names, with the chat format that it was trained in.
-
-    Raises InputError where there is no such run or stage, or the stage left no checkpoint, and says which did.
-    """
-    path = Path(text)
-    if (path / RUN).exists():
-        raise InputError(f"{path} is a run; name one of its stages too: {_offer(open_run(path))}")
-    if not (path.parent / RUN).exists():
-        raise InputError(
-            f"{path.parent} is not a run's folder (it has no {RUN}); write RUN/STAGE, as in runs/r1_tiny/zero"
-        )
-    run = open_run(path.parent)
-    if path.name not in run:
-        raise InputError(f"{run.path} has no finished stage {path.name!r}; {_offer(run)}")
-    found = run[path.name]
-    if found.kind != "checkpoint":
-        raise InputError(f"stage {path.name} left {found.kind}, no checkpoint to ask; {_offer(run)}")
-    return found.model()
 
 
 def style_named(name: str, chat: ChatFormat) -> PromptStyle:
@@ -158,8 +135,3 @@ def _read(model: LoadedModel, asked: Asked, rollouts: Rollouts) -> tuple[Reply, 
             texts, rollouts.log_probs[0], rollouts.lengths[0], rollouts.truncated[0], strict=True
         )
     )
-
-
-def _offer(run: RunFolder) -> str:
-    names = [artifact.stage for artifact in run.artifacts() if artifact.kind == "checkpoint"]
-    return f"stages with a model are {', '.join(names)}" if names else "no stage of it has trained a model so far"

@@ -1,8 +1,9 @@
 """A trained model as notebooks hold it: its config, parameters and tokenizer, and a way to ask it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
@@ -11,6 +12,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat import ChatFormat
+from reasoning.data.chat_formats import formats
 from reasoning.data.tokenizer import Tokenizer, end_ids
 from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
@@ -18,10 +20,12 @@ from reasoning.generation.voting import tally
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Params
-from reasoning.models.model import Model
+from reasoning.models.hf_import import silent
+from reasoning.models.model import Model, build_model
 from reasoning.rewards.text import said
 from reasoning.stages.exam import replies
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.pretrained import find
+from reasoning.stages.saved import check_vocabulary, model_of, params_of, tokenizer_of
 
 NEW_TOKENS = 256
 """How long replies may get where nobody says, and where the model's context has room for it."""
@@ -31,11 +35,11 @@ NEW_TOKENS = 256
 class LoadedModel:
     """A trained model with its tokenizer and chat format. Parameters are read at their first use."""
 
-    artifact: Artifact
     model: Model
     mesh: Mesh
     tokenizer: Tokenizer
     chat: ChatFormat
+    read: Callable[[], Params]
 
     @property
     def config(self) -> ModelConfig:
@@ -45,7 +49,7 @@ class LoadedModel:
     @cached_property
     def params(self) -> Params:
         """The parameters as a nested dict of arrays, verified against what was saved."""
-        return params_of(self.artifact, self.model, self.mesh)
+        return self.read()
 
     def generate(
         self,
@@ -105,12 +109,38 @@ class LoadedModel:
         return build_engine(self.model, self.mesh, settings)
 
 
-def load(artifact: Artifact, chat: ChatFormat, mesh: MeshShape) -> LoadedModel:
-    """The model of a stage's checkpoint on the devices at hand.
+def load(artifact: Artifact, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
+    """The model of a stage's checkpoint on the devices at hand; without ``chat`` in the default format.
 
     Raises InputError for a stage that left no checkpoint, and for a chat format that its tokenizer doesn't know.
     """
     devices = build_mesh(mesh)
     model, tokenizer = model_of(artifact, devices), tokenizer_of(artifact)
-    tokenizer.check_symbols(chat)
-    return LoadedModel(artifact, model, devices, tokenizer, chat)
+    chat = known_format(tokenizer, chat)
+    return LoadedModel(model, devices, tokenizer, chat, partial(params_of, artifact, model, devices))
+
+
+def load_path(path: Path, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
+    """A model that lies by itself, of no run: what ``reasoning convert`` wrote, or what it reads.
+
+    Raises InputError as ``stages.pretrained.find`` does, and for a chat format that its tokenizer doesn't know.
+    """
+    found, devices = find(path), build_mesh(mesh)
+    model = build_model(found.config, devices)
+    check_vocabulary(found.config, found.tokenizer, path.name)
+    chat = known_format(found.tokenizer, chat)
+    return LoadedModel(model, devices, found.tokenizer, chat, partial(found.load, model, devices, silent))
+
+
+def known_format(tokenizer: Tokenizer, chat: ChatFormat | None) -> ChatFormat:
+    """The format itself, or the default one. Raises InputError where the tokenizer lacks its symbols."""
+    if chat is not None:
+        tokenizer.check_symbols(chat)
+        return chat
+    chat = ChatFormat()
+    if not all(tokenizer.has_symbol(symbol) for symbol in chat.single_ids()):
+        raise InputError(
+            "nothing says in which chat format this model is asked, and its tokenizer isn't one of the default "
+            f"format's; name it, --chat NAME or chat='NAME', one of {', '.join(formats())}"
+        )
+    return chat

@@ -137,8 +137,8 @@ def spans(steps: Sequence[int]) -> str:
     return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
-def chat_of(settings: Mapping[str, Any]) -> ChatFormat:
-    """The chat format in a stage's recorded settings, its own or its probe's; the default one where it has none."""
+def chat_of(settings: Mapping[str, Any]) -> ChatFormat | None:
+    """The chat format in a stage's recorded settings, its own or its probe's; None where they have none."""
     for holder in (settings, settings.get("probe")):
         found = holder.get("chat") if isinstance(holder, Mapping) else None
         if isinstance(found, Mapping):
@@ -146,7 +146,7 @@ def chat_of(settings: Mapping[str, Any]) -> ChatFormat:
                 name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name != "@"
             }
             return ChatFormat(**values)
-    return ChatFormat()
+    return None
 
 
 def _text(value: Any) -> Any:

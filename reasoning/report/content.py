@@ -105,13 +105,14 @@ def _versions(facts: Facts) -> Grid:
     """Seed, code, libraries and devices, as the stages recorded them; several values where stages differ."""
     found: dict[str, dict[str, None]] = {}
     for stage in facts.stages:
-        for name, value in _environment(stage):
+        for name, value in environment(stage):
             found.setdefault(name, {})[value] = None
     rows = tuple((Cell(name), Cell(", ".join(values))) for name, values in found.items())
     return Grid("Seed and versions", ("what", "value"), rows, numeric=False, folded=True)
 
 
-def _environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
+def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
+    """What a stage recorded of where it ran: seed, code, devices, libraries."""
     record = stage.record
     if "seed" in record:
         yield "seed", str(record["seed"])
@@ -204,22 +205,22 @@ def total_sentence(facts: Facts) -> str:
 def _settings(facts: Facts) -> Iterator[Block]:
     for stage in facts.stages:
         settings = stage.record.get("settings")
-        lines = list(_lines(settings, "")) if isinstance(settings, dict) else []
+        lines = list(setting_lines(settings, "")) if isinstance(settings, dict) else []
         if lines:
             place = "" if stage.artifact is None else f", artifacts/{stage.artifact.path.name}"
             yield Code("\n".join(lines), f"{stage.name} ({stage.kind or 'stage'}{place})")
 
 
-def _lines(value: Any, name: str) -> Iterator[str]:
+def setting_lines(value: Any, name: str) -> Iterator[str]:
     """Nested settings as ``optimizer.learning_rate = 0.001``; what a part is comes first, as ``optimizer = @…``."""
     if isinstance(value, dict):
         if "@" in value and name:
             yield f"{name} = @{value['@']}"
         for key, inner in value.items():
             if key != "@":
-                yield from _lines(inner, f"{name}.{key}" if name else str(key))
+                yield from setting_lines(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for place, item in enumerate(value):
-            yield from _lines(item, f"{name}[{place}]")
+            yield from setting_lines(item, f"{name}[{place}]")
     else:
         yield f"{name} = {json.dumps(value, ensure_ascii=False)}"

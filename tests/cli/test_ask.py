@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import gguf_file
 import pytest
 from rich.console import Console
 from tiny_run import write_tiny_run
@@ -78,6 +79,18 @@ def test_what_makes_no_sense_ends_with_one_line(
 def test_an_unknown_stage_ends_with_those_that_there_are(base: str, capsys: pytest.CaptureFixture[str]):
     assert main(["ask", str(Path(base).parent / "rl1"), QUESTION]) == 2
     assert "has no finished stage 'rl1'; stages with a model are base" in capsys.readouterr().err
+
+
+def test_a_model_of_no_run_is_asked_in_the_chat_format_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    gguf_file.write(tmp_path / "model.gguf", context_length=128)
+    model = str(tmp_path / "model.gguf")
+    assert "4 tokens, cut off" in printed(capsys, model, "1", "--chat", "smollm_2", "--max-new-tokens", "4")
+    assert main(["ask", model, "1", "--chat", "smollm2"]) == 2
+    assert "did you mean 'smollm_2'?" in capsys.readouterr().err
+    assert main(["ask", model, "1"]) == 2
+    assert "--chat NAME" in capsys.readouterr().err
 
 
 def test_nothing_that_a_terminal_acts_on_is_printed():

@@ -28,3 +28,28 @@ def test_a_source_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch, na
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert main(["convert", "hf", name, str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_stage_is_exported_with_a_card_of_its_run(tmp_path, capsys):
+    """The run starts from a model that was brought in, so that a family is like it."""
+    write(tmp_path / "model.gguf")
+    file, run, out = tmp_path / "run.gin", tmp_path / "run", tmp_path / "out"
+    file.write_text(
+        f"base = @stages.Pretrained\nbase.path = '{tmp_path}/model.gguf'\n"
+        "run = @pipeline.Run\nrun.stages = (base,)\nrun.cpu_devices = 8\n"
+    )
+    assert main(["run", str(file), "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["convert", "export", f"{run}/base", str(out), "--chat", "smollm_2", "--dtype", "bfloat16"]) == 0
+    assert "holds a llama model in bfloat16" in capsys.readouterr().out
+    card = (out / "README.md").read_text()
+    assert "stage base of the run run" in card and "model.gguf" in card
+    assert {"model.safetensors", "tokenizer.json", "chat_template.jinja"} <= {path.name for path in out.iterdir()}
+    assert main(["convert", "export", f"{run}/base", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--dtype", "bfloat16"], ["--chat", "smollm_2"]])
+def test_what_belongs_to_exports_is_refused_where_a_model_comes_in(tmp_path, capsys, flags):
+    assert main(["convert", "gguf", str(tmp_path / "model.gguf"), str(tmp_path / "out"), *flags]) == 2
+    assert "belong to convert export" in capsys.readouterr().err

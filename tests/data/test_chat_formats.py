@@ -152,3 +152,11 @@ def test_an_experiment_changes_a_field_of_a_familys_format(tmp_path):
     assert found == replace(chat_formats.LLAMA_3_1, date="01 Jan 2026")
     (tmp_path / "resolved.gin").write_text(read(tmp_path / "dated.gin").resolved(["quiz"]))
     assert read(tmp_path / "resolved.gin").part("quiz").chat == found
+
+
+def test_the_command_line_names_a_format_in_small_letters():
+    assert chat_formats.format_named("smollm_2") is chat_formats.format_named("SMOLLM_2") is chat_formats.SMOLLM_2
+    with pytest.raises(InputError, match="there is no chat format 'smolm2'; did you mean 'smollm_2'"):
+        chat_formats.format_named("smolm2")
+    with pytest.raises(InputError, match="there are smollm_2, qwen_2_5"):
+        chat_formats.format_named("xyz")

@@ -10,8 +10,9 @@ from tiny_stages import TEST
 from reasoning.core.errors import InputError
 from reasoning.data.chat import ChatFormat
 from reasoning.generation.prompts import PromptStyle
-from reasoning.pipeline.ask import Asked, Ballot, Reply, count_votes, find_model, sample, search, style_named
+from reasoning.pipeline.ask import Asked, Ballot, Reply, count_votes, sample, search, style_named
 from reasoning.pipeline.loaded_model import LoadedModel
+from reasoning.pipeline.named_model import find_model
 from reasoning.rewards.text import said
 
 QUESTION = TEST.problems()[0].question
@@ -84,19 +85,6 @@ def test_a_vote_without_answers_and_one_of_all_different_answers():
     different = count_votes([reply("1", -9.0), reply("2", -1.0), reply("3", -5.0)])
     assert [ballot.answer for ballot in different.ballots] == ["1", "2", "3"]
     assert (different.majority, different.weighted) == ("1", "2")
-
-
-def test_a_stage_that_is_not_there_or_has_no_model_is_refused_with_those_that_are(folder: Path):
-    offer = "stages with a model are base"
-    for path, message in (
-        (folder, f"is a run; name one of its stages too: {offer}"),
-        (folder / "nothing", f"has no finished stage 'nothing'; {offer}"),
-        (folder / "zero", f"has no finished stage 'zero'; {offer}"),
-        (folder / "corpus", f"stage corpus left records, no checkpoint to ask; {offer}"),
-        (folder / "base" / "checkpoint", "is not a run's folder"),
-    ):
-        with pytest.raises(InputError, match=message):
-            find_model(str(path))
 
 
 def test_a_question_that_does_not_fit_is_refused(model: LoadedModel):

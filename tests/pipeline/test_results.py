@@ -80,7 +80,7 @@ def test_the_chat_format_is_the_stages_own_or_its_probes():
     own, others = {"@": "data.chat.ChatFormat", "user": "U:"}, {"@": "data.chat.ChatFormat", "user": "P:"}
     assert chat_of({"chat": own, "probe": {"chat": others}}) == ChatFormat(user="U:")
     assert chat_of({"probe": {"chat": others}}) == ChatFormat(user="P:")
-    assert chat_of({"steps": 3, "probe": None}) == ChatFormat()
+    assert chat_of({"steps": 3, "probe": None}) is None
 
 
 @pytest.mark.parametrize("chat", [DEEPSEEK_R1, LLAMA_3_1, QWEN_3_DIRECT])

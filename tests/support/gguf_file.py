@@ -29,11 +29,13 @@ SHAPES = {
 }
 
 
-def write(path: Path, kind: str = "F32", architecture: str = "llama", **changes: Any) -> dict[str, np.ndarray]:
+def write(
+    path: Path, kind: str = "F32", architecture: str = "llama", context_length: int = 32, **changes: Any
+) -> dict[str, np.ndarray]:
     """A tiny model; ``changes`` replace tensors (None leaves one out). Gives the values that the file stands for."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
-    writer.add_context_length(32)
+    writer.add_context_length(context_length)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(MLP)
     writer.add_head_count(HEADS)

@@ -1,0 +1,187 @@
+"""The card of an exported model: what it is, where it comes from, what was measured of it, how to load it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.data.chat import ChatFormat
+from reasoning.pipeline.results import chat_of
+from reasoning.report.content import environment, setting_lines
+from reasoning.report.document import Block, Bullets, Cell, Code, Grid, Heading, Paragraph, Report, Section, filled
+from reasoning.report.facts import Facts
+from reasoning.report.markdown import markdown
+from reasoning.report.scores import asked, interval, main_score, ordered_scores, share, spoken
+from reasoning.report.sentences import sentences
+from reasoning.report.stages import StageFacts
+from reasoning.report.table import Evaluation, Score
+
+FRONT = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+# license: yours to choose, within what the licences of the model and the data that it was made from allow
+---
+"""
+
+LOAD = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "{folder}"
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+{prompt}
+reply = model.generate(**tokens, max_new_tokens=256)[0, tokens["input_ids"].shape[1] :]
+print(tokenizer.decode(reply))"""
+
+CHAT = """\
+messages = [{"role": "user", "content": "What is 2+2?"}]
+tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""
+
+PLAIN = 'tokens = tokenizer("Once upon a time", return_tensors="pt")'
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a card is about. ``settings`` is the model's ``config.json``; ``facts`` is None for a model of no run."""
+
+    folder: str
+    settings: Mapping[str, Any]
+    parameters: int
+    dtype: str
+    chat: ChatFormat | None
+    templated: bool
+    stage: str
+    run: str = ""
+    facts: Facts | None = None
+
+
+def model_card(subject: Subject) -> str:
+    """The card as Markdown with the header that the Hub reads; equal models of equal runs give equal bytes."""
+    stage = None if subject.facts is None else subject.facts.stage(subject.stage)
+    sections = (
+        Section("What it is", tuple(_identity(subject, stage))),
+        Section("What was measured", tuple(_measured(subject))),
+        Section("How to load it", tuple(_loading(subject))),
+        Section("Settings", tuple(_settings(subject, stage))),
+    )
+    return FRONT + markdown(Report(subject.folder, filled(sections)))
+
+
+def _identity(subject: Subject, stage: StageFacts | None) -> Iterator[Block]:
+    made = f"stage {subject.stage} of the run {subject.run}" if stage is not None else subject.stage
+    yield Paragraph(
+        f"A decoder of the family {subject.settings['model_type']} with {subject.parameters:,} parameters "
+        f"({subject.dtype}), which reads {subject.settings['max_position_embeddings']:,} tokens at most: {made}, "
+        "exported by reasoning convert export."
+    )
+    if stage is None or subject.facts is None:
+        yield Paragraph("It belongs to no run, so nothing is known here of how it was trained.")
+        return
+    line = (stage.name, *subject.facts.lineage(stage.name))
+    told = dict(sentences(subject.facts))
+    yield Paragraph("How it was made, from the first checkpoint on:")
+    yield Bullets(tuple((name, f"{_kind(subject.facts, name)} {told[name]}") for name in reversed(line)))
+
+
+def _kind(facts: Facts, name: str) -> str:
+    stage = facts.stage(name)
+    source = "" if stage is None else _source(stage)
+    kind = "" if stage is None or not stage.kind else f"({stage.kind}{source})"
+    return kind
+
+
+def _source(stage: StageFacts) -> str:
+    """Where a model came from that a run brought in."""
+    settings = stage.record.get("settings")
+    path = settings.get("path") if stage.kind == "Pretrained" and isinstance(settings, dict) else None
+    return f" from {path}" if isinstance(path, str) else ""
+
+
+def _measured(subject: Subject) -> Iterator[Block]:
+    found = [] if subject.facts is None else subject.facts.evaluations
+    examined = [evaluation for evaluation in found if subject.stage in evaluation.checkpoints]
+    if not examined:
+        yield Paragraph("Nothing: no evaluation of its run examined it." if found else "Nothing.")
+        return
+    yield Paragraph(
+        "Means over problems with 95 % intervals, clustered by problem where there are several samples. They hold for "
+        "problems of this sort, asked in this way, and say nothing of others."
+    )
+    for evaluation in examined:
+        yield from _evaluation(subject, evaluation)
+
+
+def _evaluation(subject: Subject, evaluation: Evaluation) -> Iterator[Block]:
+    yield Heading(f"{evaluation.stage}: {asked(evaluation)}")
+    yield Paragraph(_manner(subject, evaluation))
+    scores = evaluation.checkpoints[subject.stage]
+    yield _grid("all problems", [(spoken(name), name, scores[name]) for name in ordered_scores(scores)])
+    main = main_score(evaluation) or ""
+    for title, parts in (("by kind of problem", evaluation.kinds), ("by prompt", evaluation.prompts)):
+        by_part = parts.get(subject.stage, {})
+        rows = [(part, main, found[main]) for part, found in by_part.items() if main in found]
+        if rows:
+            yield _grid(f"{spoken(main)} {title}", rows)
+
+
+def _manner(subject: Subject, evaluation: Evaluation) -> str:
+    """How an exam asked, as far as its settings say."""
+    exam = _exam(evaluation)
+    told = [
+        text.format(exam[name])
+        for name, text in (
+            ("samples", "{} samples a problem"),
+            ("temperature", "temperature {}"),
+            ("max_new_tokens", "at most {} new tokens"),
+        )
+        if name in exam
+    ]
+    chat = chat_of(exam)
+    if chat is not None:
+        same = "in the chat format that lies here" if chat == subject.chat else "in another chat format than lies here"
+        told.append(same)
+    return f"{', '.join(told).capitalize()}." if told else "Its settings don't say how it asked."
+
+
+def _exam(evaluation: Evaluation) -> Mapping[str, Any]:
+    try:
+        settings = evaluation.artifact.record().get("settings")
+    except InputError:
+        return {}
+    exam = settings.get("exam") if isinstance(settings, dict) else None
+    return exam if isinstance(exam, dict) else {}
+
+
+def _grid(caption: str, rows: Sequence[tuple[str, str, Score]]) -> Grid:
+    cells = tuple(
+        (Cell(shown), Cell(share(score.mean, name)), Cell(interval(score, name)), Cell(f"{score.n:,}"))
+        for shown, name, score in rows
+    )
+    return Grid(caption, ("score", "mean", "95 % interval", "problems"), cells)
+
+
+def _loading(subject: Subject) -> Iterator[Block]:
+    prompt = CHAT if subject.templated else PLAIN
+    yield Code(LOAD.replace("{folder}", subject.folder).replace("{prompt}", prompt))
+    yield Paragraph(
+        "generate takes the likeliest token each time unless told otherwise; no other way of sampling is recommended "
+        "here, since none was measured. The chat template lies in chat_template.jinja and tokenizer_config.json; the "
+        "ids that end a reply in generation_config.json."
+        if subject.templated
+        else "No chat template came with it."
+    )
+
+
+def _settings(subject: Subject, stage: StageFacts | None) -> Iterator[Block]:
+    if stage is not None:
+        settings = stage.record.get("settings")
+        lines = list(setting_lines(settings, "")) if isinstance(settings, dict) else []
+        place = f"artifacts/{stage.artifact.path.name}" if stage.artifact is not None else ""
+        yield Paragraph(
+            f"The run's file, every default spelled out, is resolved.gin in its folder; {place} is what was exported."
+        )
+        rows = tuple((Cell(name), Cell(value)) for name, value in environment(stage))
+        yield Grid("Seed and versions", ("what", "value"), rows, numeric=False, folded=True)
+        yield Code("\n".join(lines), f"Settings of {stage.name} ({stage.kind or 'stage'})")
+    yield Code("\n".join(setting_lines(dict(subject.settings), "")), "config.json")
