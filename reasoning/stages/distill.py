@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from reasoning.core.ranges import Count, Fraction, Index, NonNegative, Positive
 from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.kernels.token_divergence import Kind
+from reasoning.models.lora import LoRA
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
@@ -25,6 +25,7 @@ from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, p
 from reasoning.stages.rollout_log import Judged, RolloutLog
 from reasoning.stages.saved import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
+from reasoning.stages.trainee import Trainee, planned, trainee_of
 from reasoning.tasks.problems import ProblemSet
 from reasoning.training.batches import Aggregation, TokenBatch
 from reasoning.training.losses import distill
@@ -53,6 +54,7 @@ class Distill:
     temperature: Positive = 1.0  # divides the logits of both
     cross_entropy_coefficient: NonNegative = 0.0
     aggregate: Aggregation = token_mean
+    lora: LoRA | None = None  # only adapters train; None: all parameters
     microbatches: Count = 1
     skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
@@ -62,7 +64,8 @@ class Distill:
         check_beta(self.kind, self.beta)
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
+        planned(self)
         check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
@@ -71,20 +74,20 @@ class Distill:
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
         teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
         check_data(inputs, tokenizer, self.name)
+        trainee = trainee_of(self, inputs["start"], context)
         loss_fn = distill(
             teacher.model,
-            student,
+            trainee.model,
             kind=self.kind,
             temperature=self.temperature,
             beta=self.beta,
             cross_entropy_coefficient=self.cross_entropy_coefficient,
         )
-        start = partial(params_of, inputs["start"], student, context.mesh)
-        return train_on_rows(self, inputs["data"], student, tokenizer, start, loss_fn, out, context, teacher)
+        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        return {"steps": self.steps, "rows": self.steps * self.batch}
+        return {**planned(self), "steps": self.steps, "rows": self.steps * self.batch}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,7 @@ class OnPolicyDistill:
     kind: Kind = "reverse"
     beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
     aggregate: Aggregation = token_mean
+    lora: LoRA | None = None  # only adapters train; None: all parameters
     microbatches: Count = 1
     skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
@@ -119,7 +123,8 @@ class OnPolicyDistill:
         check_beta(self.kind, self.beta)
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
+        planned(self)
         rows = f"{self.prompts} prompts x group {self.group} = {self.prompts * self.group} rows"
         check_rows(self.name, self.prompts * self.group, self.microbatches, mesh, rows)
 
@@ -128,18 +133,18 @@ class OnPolicyDistill:
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
         teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
-        source = self.source(student, teacher.model, tokenizer, out, context)
+        trainee = trainee_of(self, inputs["start"], context)
+        source = self.source(trainee, teacher.model, tokenizer, out, context)
         learner = Learner(
             name=self.name,
-            model=student,
+            trainee=trainee,
             tokenizer=tokenizer,
             optimizer=self.optimizer.build(self.steps),
             steps=self.steps,
             updates=1,
             microbatches=self.microbatches,
-            loss_fn=distill(teacher.model, student, kind=self.kind, temperature=self.temperature, beta=self.beta),
+            loss_fn=distill(teacher.model, trainee.model, kind=self.kind, temperature=self.temperature, beta=self.beta),
             skips_allowed=self.skips_allowed,
-            start=partial(params_of, inputs["start"], student, context.mesh),
             probe=self.probe,
             probe_every=self.probe_every,
             shown=("kl", "jsd", "completions/mean_length", "probe/strict"),
@@ -149,17 +154,17 @@ class OnPolicyDistill:
         return learn(learner, source, out, context)
 
     def source(
-        self, student: Model, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context
+        self, trainee: Trainee, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context
     ) -> "CompletionSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
-        sampler = prompt_sampler(self, student, tokenizer, context)
+        sampler = prompt_sampler(self, trainee, tokenizer, context)
         try:
             limit = teacher.config.context
             encode_prompts(sampler.problems, self.chat, tokenizer, self.max_new_tokens, limit)
         except InputError as error:
             raise InputError(f"stage {self.name}, its teacher: {error}") from None
         return CompletionSource(
-            student=student,
+            student=trainee.plain,
             mesh=context.mesh,
             sampler=replace(sampler, context_length=min(sampler.context_length, limit)),
             log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, self.chat),
@@ -170,6 +175,7 @@ class OnPolicyDistill:
         """Sizes for ``run --check``."""
         completions = self.steps * self.prompts * self.group
         return {
+            **planned(self),
             "steps": self.steps,
             "completions": completions,
             "sampled tokens at most": completions * self.max_new_tokens,

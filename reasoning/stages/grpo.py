@@ -5,7 +5,6 @@ Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from reasoning.core.ranges import Count, Index, NonNegative, Positive
 from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
-from reasoning.models.model import Model
+from reasoning.models.lora import LoRA
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
@@ -35,7 +34,8 @@ from reasoning.stages.prompt_sampler import (
 from reasoning.stages.rating import Reward, check_names, rate
 from reasoning.stages.reward_watch import RewardWatch, watch_rewards
 from reasoning.stages.rollout_log import Judged, RolloutLog, of_completions
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.saved import tokenizer_of
+from reasoning.stages.trainee import Trainee, planned, trainee_of
 from reasoning.tasks.problems import ProblemSet
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
@@ -72,6 +72,7 @@ class GRPO:
     advantage: Advantage = group_normalized
     select: Selection = groups_with_signal
     aggregate: Aggregation = token_mean
+    lora: LoRA | None = None  # only adapters train; None: all parameters
     microbatches: Count = 1
     skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
@@ -87,7 +88,8 @@ class GRPO:
         check_names(self.rewards, "rewards")
 
     def check(self, mesh: meshes.Mesh) -> None:
-        """Raises InputError where the rows of a step can't be shared out on ``mesh``."""
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
+        planned(self)
         rows = f"{self.prompts} prompts x group {self.group} = {self.prompts * self.group} rows"
         check_rows(self.name, self.prompts * self.group, self.microbatches, mesh, rows)
 
@@ -95,12 +97,10 @@ class GRPO:
         """Trains and leaves a checkpoint."""
         tokenizer, mesh = tokenizer_of(inputs["start"]), context.mesh
         self.check(mesh)
-        model = model_of(inputs["start"], mesh)
-        start = partial(params_of, inputs["start"], model, mesh)
-        reference = start() if self.kl_coefficient > 0 else None
-        source = self.source(model, tokenizer, reference, out, context)
+        trainee = trainee_of(self, inputs["start"], context)
+        source = self.source(trainee, tokenizer, out, context)
         loss_fn = policy(
-            model,
+            trainee.model,
             clip_low=self.clip_low,
             clip_high=self.clip_high,
             kl_coefficient=self.kl_coefficient,
@@ -108,7 +108,7 @@ class GRPO:
         )
         learner = Learner(
             name=self.name,
-            model=model,
+            trainee=trainee,
             tokenizer=tokenizer,
             optimizer=self.optimizer.build(self.steps * self.updates),
             steps=self.steps,
@@ -116,7 +116,6 @@ class GRPO:
             microbatches=self.microbatches,
             loss_fn=loss_fn,
             skips_allowed=self.skips_allowed,
-            start=start,
             probe=self.probe,
             probe_every=self.probe_every,
             shown=("reward", "completions/mean_length", "probe/strict"),
@@ -124,29 +123,29 @@ class GRPO:
         )
         return learn(learner, source, out, context)
 
-    def source(
-        self, model: Model, tokenizer: Tokenizer, reference: Params | None, out: Path, context: Context
-    ) -> "RolloutSource":
+    def source(self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
-        mesh, sampler = context.mesh, prompt_sampler(self, model, tokenizer, context)
+        mesh, sampler = context.mesh, prompt_sampler(self, trainee, tokenizer, context)
         problems = sampler.problems
         return RolloutSource(
             stage=self,
-            model=model,
+            trainee=trainee,
             mesh=mesh,
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             watch=watch_rewards(self.name, len(problems), self.prompts, self.steps, context.warn),
-            score=build_scoring(model, mesh, self.temperature),
+            score=build_scoring(trainee.model, mesh, self.temperature),
+            score_reference=build_scoring(trainee.plain, mesh, self.temperature),
             assemble=build_assembling(
                 mesh, self.group, self.advantage, self.select, self.aggregate, self.max_new_tokens
             ),
-            reference=reference,
+            reference=trainee.reference() if self.kl_coefficient > 0 else None,
         )
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
         return {
+            **planned(self),
             "steps": self.steps,
             "completions": self.steps * self.prompts * self.group,
             "sampled tokens at most": self.steps * self.prompts * self.group * self.max_new_tokens,
@@ -158,12 +157,13 @@ class RolloutSource:
     """Batches for ``fit`` that are sampled from the very parameters that they then update."""
 
     stage: GRPO
-    model: Model
+    trainee: Trainee
     mesh: meshes.Mesh
     sampler: PromptSampler
     log: RolloutLog
     watch: RewardWatch
     score: Callable[[Params, TokenBatch], jax.Array]
+    score_reference: Callable[[Params, TokenBatch], jax.Array]
     assemble: Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]
     reference: Params | None
 
@@ -190,15 +190,17 @@ class RolloutSource:
             self.log.write(step + 1, sampled, texts, Judged(values, rewards_PG, advantages_PG, trainers_PGN))
         self.watch.look(step + 1, meshes.everyone(rewards_PG))
         passes = (stage.updates > 1) + (self.reference is not None)
-        metrics = rollout_metrics(rollouts, values, rewards_PG) | sampling_cost(self.model.config, sampled, passes)
+        metrics = rollout_metrics(rollouts, values, rewards_PG) | sampling_cost(
+            self.trainee.plain.config, sampled, passes
+        )
         return batch, metrics | log_prob_metrics(rollouts, trainers_PGN)
 
     def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
         if self.stage.updates > 1:
-            batch = replace(batch, old_log_probs=self.score(state.params, batch.rows))
+            batch = replace(batch, old_log_probs=self.score(self.trainee.whole(state.params), batch.rows))
         if self.reference is not None:
-            batch = replace(batch, reference_log_probs=self.score(self.reference, batch.rows))
+            batch = replace(batch, reference_log_probs=self.score_reference(self.reference, batch.rows))
         return batch
 
 

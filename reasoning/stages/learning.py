@@ -19,7 +19,7 @@ from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Answers, Exam, ask, questions_of, sampling_engine
-from reasoning.stages.saved import save
+from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.checkpoints import Checkpointer
@@ -44,10 +44,10 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Learner:
-    """What a stage brings to ``learn``: a model, an objective, an optimizer, and how long it trains."""
+    """What a stage brings to ``learn``: what it trains, an objective, an optimizer, and how long it trains."""
 
     name: str
-    model: Model
+    trainee: Trainee
     tokenizer: Tokenizer
     optimizer: optax.GradientTransformation
     steps: int
@@ -55,7 +55,6 @@ class Learner:
     microbatches: int
     loss_fn: LossFunction
     skips_allowed: int
-    start: Callable[[], Params]
     probe: Exam | None
     probe_every: int
     shown: tuple[str, ...]
@@ -79,16 +78,14 @@ def check_rows(stage: str, rows: int, microbatches: int, mesh: meshes.Mesh, what
 
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
-    model, mesh, optimizer = learner.model, context.mesh, learner.optimizer
-    frozen = learner.frozen
-    program = build_step(
-        model, mesh, learner.loss_fn, optimizer, learner.microbatches, None if frozen is None else frozen.model
-    )
+    trainee, mesh, optimizer, frozen = learner.trainee, context.mesh, learner.optimizer, learner.frozen
+    teacher = None if frozen is None else frozen.model
+    program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, learner.microbatches, teacher)
 
     def initial() -> TrainState:
         key = stage_key(context.seed, learner.name)
         build = jax.jit(lambda params, key: new_state(params, optimizer, key, {}), out_shardings=program.shardings)
-        return build(learner.start(), key)
+        return build(trainee.start(), key)
 
     first = jax.process_index() == 0
     log = MetricsLog(out, first)
@@ -108,9 +105,9 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         tokens_per_step=learner.tokens_per_step,
         flops=partial(step_flops, learner),
     )
-    constants = {} if frozen is None else frozen.params
+    constants = trainee.frozen({} if frozen is None else frozen.params)
     state, spent = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
-    return save(out, model, state.params, learner.tokenizer, asdict(spent))
+    return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
 
 
 def step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
@@ -119,7 +116,7 @@ def step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
     Training takes three times a forward pass; a frozen teacher reads the rows once an update.
     """
     rows, length = (batch.rows if isinstance(batch, PolicyBatch) else batch).tokens.shape
-    passes = [(3, learner.model), *([(1, learner.frozen.model)] if learner.frozen is not None else [])]
+    passes = [(3, learner.trainee.plain), *([(1, learner.frozen.model)] if learner.frozen is not None else [])]
     return learner.updates * sum(times * forward_flops(model.config, rows * length, length) for times, model in passes)
 
 
@@ -147,16 +144,17 @@ def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[Tr
 
     The first reply to each of the first few goes to ``log``, so that one can read how answers change.
     """
-    exam = learner.probe
+    exam, trainee = learner.probe, learner.trainee
     if exam is None:
         return lambda state, step: {}
-    questions = questions_of(exam, learner.tokenizer, learner.model.config.context)
+    questions = questions_of(exam, learner.tokenizer, trainee.plain.config.context)
     followed = questions.problems[:PROBED]
-    engine = sampling_engine(exam, learner.model, context.mesh, learner.tokenizer, exam.samples)
+    engine = sampling_engine(exam, trainee.plain, context.mesh, learner.tokenizer, exam.samples)
     key = stage_key(context.seed, f"{learner.name}/probe")
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
-        answers = ask(exam, engine, engine.publish(state.params), learner.tokenizer, key, exam.temperature, questions)
+        weights = trainee.publish(engine, state.params)
+        answers = ask(exam, engine, weights, learner.tokenizer, key, exam.temperature, questions)
         log.probe(step, (probed(number, problem, answers) for number, problem in enumerate(followed)))
         means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}

@@ -18,6 +18,7 @@ from reasoning.stages.exam import Exam
 from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import check_vocabulary, tokenizer_of
 from reasoning.stages.supervised import train_on_rows
+from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import Aggregation
 from reasoning.training.losses import supervised
 from reasoning.training.optimizers import AdamW
@@ -51,8 +52,8 @@ class Pretrain:
         check_vocabulary(self.model, tokenizer, self.name)
         model = build_model(self.model, context.mesh)
         key = stage_key(context.seed, f"{self.name}/init")
-        start = partial(init_sharded, model, context.mesh, key)
-        return train_on_rows(self, inputs["data"], model, tokenizer, start, supervised(model), out, context)
+        trainee = Trainee(model, partial(init_sharded, model, context.mesh, key))
+        return train_on_rows(self, inputs["data"], trainee, tokenizer, supervised(model), out, context)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

@@ -21,9 +21,9 @@ from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig
 from reasoning.models.flops import forward_flops
-from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import encode_prompts
+from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.training.rollouts import policy_rows
 from reasoning.training.state import Params
@@ -63,6 +63,7 @@ class Sampled:
 class PromptSampler:
     """Samples a group of completions to the next prompts; ``get_state`` and ``set_state`` are a source's."""
 
+    trainee: Trainee
     engine: Engine
     problems: Sequence[Problem]
     prompts: Sequence[Sequence[int]]
@@ -83,18 +84,18 @@ class PromptSampler:
         """What ``params`` answer to the prompts of ``step``."""
         numbers = next(self.order)
         prompts = [self.prompts[number] for number in numbers]
-        weights, key = self.engine.publish(params), step_key(self.key, step)
+        weights, key = self.trainee.publish(self.engine, params), step_key(self.key, step)
         rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
         rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
         return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
 
 
-def prompt_sampler(stage: SamplingSettings, model: Model, tokenizer: Tokenizer, context: Context) -> PromptSampler:
-    """The sampler of a stage's problems from ``model``.
+def prompt_sampler(stage: SamplingSettings, trainee: Trainee, tokenizer: Tokenizer, context: Context) -> PromptSampler:
+    """The sampler of a stage's problems from the model that it trains.
 
     Raises InputError for a prompt that leaves no room for ``max_new_tokens``.
     """
-    problems, settled = stage.problems.problems(), model.config.context
+    problems, settled = stage.problems.problems(), trainee.plain.config.context
     order = item_batches(
         range(len(problems)),
         batch_size=stage.prompts,
@@ -106,7 +107,8 @@ def prompt_sampler(stage: SamplingSettings, model: Model, tokenizer: Tokenizer, 
     prompts = encode_prompts(problems, stage.chat, tokenizer, stage.max_new_tokens, settled)
     settings = SamplerSettings(stage.group, stage.max_new_tokens, end_ids(tokenizer, stage.chat))
     return PromptSampler(
-        engine=build_engine(model, context.mesh, settings),
+        trainee=trainee,
+        engine=build_engine(trainee.plain, context.mesh, settings),
         problems=problems,
         prompts=prompts,
         order=iter(order),

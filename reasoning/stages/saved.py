@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import jax
@@ -17,10 +18,12 @@ from reasoning.data.tokenizer import Tokenizer
 from reasoning.data.tokenizer_files import load_tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
 from reasoning.models.decoder import Params
-from reasoning.models.model import Model, build_model, parameter_shardings
+from reasoning.models.lora import LoRA
+from reasoning.models.model import Model, build_model, parameter_shardings, trained, with_lora
 from reasoning.training.checkpoints import load_params, save_params
 
 CONFIG, CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"
+LORA, ADAPTERS = "adapter.json", "adapter"
 
 
 @contextmanager
@@ -92,3 +95,29 @@ def save(out: Path, model: Model, params: Params, tokenizer: Tokenizer, results:
         tokenizer.save(out)
     save_params(out / CHECKPOINT, params)
     return Outcome("checkpoint", dict(results), hash_tree(params))
+
+
+def save_adapters(out: Path, lora: LoRA, adapters: Params, base: str) -> None:
+    """Writes what a stage has trained by LoRA beside the checkpoint, into which it is merged, for export.
+
+    ``base`` names the artifact that the adapters belong on.
+    """
+    if jax.process_index() == 0:
+        write_atomic(out / LORA, json.dumps({**asdict(lora), "base": base}, indent=1) + "\n")
+    save_params(out / ADAPTERS, adapters)
+
+
+def read_adapters(folder: Path, mesh: Mesh) -> tuple[LoRA, Params]:
+    """What ``save_adapters`` wrote into a folder; InputError where the stage didn't train by LoRA."""
+    file = folder / LORA
+    if not file.exists():
+        raise InputError(f"there is no {LORA} in {folder}; name an artifact of a stage that trained by LoRA")
+    values = read_json(file)
+    try:
+        lora = LoRA(values["rank"], values["alpha"], tuple(values["targets"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{file} doesn't describe adapters: {error}; make the artifact anew") from error
+    model = with_lora(build_model(read_model(folder), mesh), lora)
+    return lora, load_params(
+        folder / ADAPTERS, located(trained(model, model.shapes), trained(model, parameter_shardings(model, mesh)))
+    )

@@ -18,12 +18,11 @@ from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import Row, keep_rows, read_records
 from reasoning.data.tokenizer import Tokenizer
-from reasoning.models.decoder import Params
-from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Exam
 from reasoning.stages.learning import Frozen, Learner, learn
 from reasoning.stages.saved import intact
+from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import Aggregation, TokenBatch, tokens_with_loss
 from reasoning.training.optimizers import AdamW
 from reasoning.training.program import build_batching
@@ -86,15 +85,14 @@ class RowSource:
 def train_on_rows(
     stage: SupervisedSettings,
     data: Artifact,
-    model: Model,
+    trainee: Trainee,
     tokenizer: Tokenizer,
-    start: Callable[[], Params],
     loss_fn: LossFunction,
     out: Path,
     context: Context,
     frozen: Frozen | None = None,
 ) -> Outcome:
-    """Trains ``model`` from ``start`` on the rows of ``data``, by ``loss_fn``, which may read ``frozen`` parameters.
+    """Trains on the rows of ``data``, by ``loss_fn``, which may read ``frozen`` parameters.
 
     Raises InputError for rows that don't fit the models.
     """
@@ -105,7 +103,7 @@ def train_on_rows(
     with intact(data):
         rows = keep_rows(read_records(data.records), MEMORY)
     length = int(rows[0]["tokens"].shape[0])
-    readers = {"model": model} | ({} if frozen is None else {"teacher": frozen.model})
+    readers = {"model": trainee.model} | ({} if frozen is None else {"teacher": frozen.model})
     for whose, reader in readers.items():
         if length > reader.config.context:
             raise InputError(
@@ -123,7 +121,7 @@ def train_on_rows(
     source = RowSource(context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length))
     learner = Learner(
         name=stage.name,
-        model=model,
+        trainee=trainee,
         tokenizer=tokenizer,
         optimizer=stage.optimizer.build(stage.steps),
         steps=stage.steps,
@@ -131,7 +129,6 @@ def train_on_rows(
         microbatches=stage.microbatches,
         loss_fn=loss_fn,
         skips_allowed=stage.skips_allowed,
-        start=start,
         probe=stage.probe,
         probe_every=stage.probe_every,
         shown=("loss", "probe/strict"),

@@ -14,12 +14,13 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import located, rows
-from reasoning.models.model import LanguageModel, parameter_shardings
+from reasoning.models.lora import base_of, joined
+from reasoning.models.model import LanguageModel, lora_of, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
 from reasoning.training.rollouts import Advantage, Selection, assemble
 from reasoning.training.state import Params, TrainState, state_shapes, state_shardings
-from reasoning.training.step import LossFunction, StepShardings, make_step
+from reasoning.training.step import LossFunction, StepShardings, Sums, keep, make_step
 
 REMEMBERED = 32
 """How many programs of a kind are kept for the next stage that asks."""
@@ -58,7 +59,8 @@ def build_step(
     """The step of ``loss_fn`` on ``mesh``, whose devices may be real or a topology's; allocates nothing.
 
     The state lies as the model's rules say, the parameters of a ``frozen`` model (a teacher) as its own do, and batches
-    are split by rows. Calls that differ at most in what the optimizer's state starts from give the same step.
+    are split by rows. Of a model with LoRA the adapters train and its base is frozen: ``constants`` says how the step
+    wants that. Calls that differ at most in what the optimizer's state starts from give the same step.
     Raises InputError, with the numbers, where a parameter doesn't divide over the mesh.
     """
     return _step_program(model, mesh, loss_fn, _Optimizer(optimizer.update, optimizer), microbatches, frozen)
@@ -74,17 +76,40 @@ def _step_program(
     frozen: LanguageModel | None,
 ) -> StepProgram:
     shardings = state_shardings(model, mesh, optimizer.whole, {})
-    constants = {} if frozen is None else parameter_shardings(frozen, mesh)
-    places = StepShardings(shardings, constants, rows(mesh))
+    teacher = {} if frozen is None else parameter_shardings(frozen, mesh)
+    places = constants(model, parameter_shardings(model, mesh), teacher)
+    adapted = lora_of(model) is not None
     step = make_step(
-        loss_fn, optimizer.whole, places, after_update=partial(_rebalance, model), microbatches=microbatches
+        _on_base(loss_fn) if adapted else loss_fn,
+        optimizer.whole,
+        StepShardings(shardings, places, rows(mesh)),
+        after_update=keep if adapted else partial(_rebalance, model),
+        microbatches=microbatches,
     )
+    shapes = constants(model, model.shapes, {} if frozen is None else frozen.shapes)
     return StepProgram(
         step,
         shardings,
         abstract=located(state_shapes(model, optimizer.whole, {}), shardings),
-        frozen=located({} if frozen is None else frozen.shapes, constants),
+        frozen=located(shapes, places),
     )
+
+
+def constants(model: LanguageModel, params: Params, beside: Any) -> Any:
+    """What a step of this model takes as ``frozen``: ``beside``, which its loss reads, and a LoRA's base of ``params``.
+
+    For arrays, shapes and shardings alike.
+    """
+    return beside if lora_of(model) is None else {"base": base_of(params), "beside": beside}
+
+
+def _on_base(loss_fn: LossFunction) -> LossFunction:
+    """The loss of adapters, whose base is frozen."""
+
+    def of_adapters(params: Params, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Sums, Any]:
+        return loss_fn(joined(frozen["base"], params), extra, frozen["beside"], batch, key)
+
+    return of_adapters
 
 
 def _rebalance(model: LanguageModel, params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:

@@ -10,7 +10,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from reasoning.core.mesh import replicated
-from reasoning.models.model import LanguageModel, parameter_shardings
+from reasoning.models.model import LanguageModel, parameter_shardings, trained
 
 Params = dict[str, Any]
 
@@ -19,6 +19,7 @@ Params = dict[str, Any]
 class TrainState:
     """Everything a step reads and writes; saved whole, so that a resumed run gives the same bits.
 
+    ``params`` are those that train: of a model with LoRA its adapters alone.
     ``step`` counts batches seen, ``skipped`` the non-finite updates in a row just before it. ``extra`` is what a loss
     keeps beside parameters (expert biases, adaptive coefficients). ``key`` is the stage's; a step folds ``step`` in.
     """
@@ -41,14 +42,16 @@ def new_state(params: Params, optimizer: optax.GradientTransformation, key: jax.
 def state_shapes(model: LanguageModel, optimizer: optax.GradientTransformation, extra: Any) -> TrainState:
     """Shapes of a state, without allocating."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda params, key: new_state(params, optimizer, key, extra), model.shapes, key)
+    return jax.eval_shape(
+        lambda params, key: new_state(params, optimizer, key, extra), trained(model, model.shapes), key
+    )
 
 
 def state_shardings(
     model: LanguageModel, mesh: Mesh, optimizer: optax.GradientTransformation, extra: Any
 ) -> TrainState:
     """Shardings of a state: optimizer moments lie as their parameters do, everything else is whole on each device."""
-    whole, params = replicated(mesh), parameter_shardings(model, mesh)
+    whole, params = replicated(mesh), trained(model, parameter_shardings(model, mesh))
     shapes = state_shapes(model, optimizer, extra)
     moments = optax.tree.map_params(
         optimizer,

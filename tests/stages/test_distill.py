@@ -25,6 +25,7 @@ from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.prompt_sampler import prompt_sampler
 from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
+from reasoning.stages.trainee import trainee_of
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.preemption import Interrupted
 
@@ -165,7 +166,7 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     context = Surroundings().context()
     model = model_of(student, context.mesh)
     params = params_of(student, model, context.mesh)
-    sampled = prompt_sampler(stage, model, tokenizer_of(student), context)(params, 0)
+    sampled = prompt_sampler(stage, trainee_of(stage, student, context), tokenizer_of(student), context)(params, 0)
     rows = {name: jnp.asarray(values) for name, values in sampled.rows.items()}
     batch = token_batch(rows, token_mean, NEW_TOKENS)
     mask = np.asarray(batch.mask)

@@ -18,7 +18,8 @@ from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
 from reasoning.stages.prompt_sampler import batch_places
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.saved import model_of, tokenizer_of
+from reasoning.stages.trainee import trainee_of
 from reasoning.training.rollouts import every_group
 from reasoning.training.state import TrainState, new_state
 
@@ -40,10 +41,9 @@ def constant(completions: list[str], **columns: Any) -> list[float]:
 def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainState]:
     """The source keeps no rollouts."""
     stage, context = replace(stage, rollouts_every=0), Surroundings().context()
-    model = model_of(base, context.mesh)
-    params = params_of(base, model, context.mesh)
-    state = new_state(params, OPTIMIZER.build(4), jax.random.key(0), {})
-    return stage.source(model, tokenizer_of(base), params if stage.kl_coefficient else None, Path(), context), state
+    trainee = trainee_of(stage, base, context)
+    state = new_state(trainee.start(), OPTIMIZER.build(4), jax.random.key(0), {})
+    return stage.source(trainee, tokenizer_of(base), Path(), context), state
 
 
 def test_it_learns_what_is_rewarded(base: Artifact, tmp_path: Path):

@@ -9,15 +9,15 @@ from tiny_stages import NEW_TOKENS, TRAIN, Surroundings, reinforce
 from reasoning.core.artifact import Artifact
 from reasoning.generation.engine import Rollouts
 from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.saved import model_of, tokenizer_of
+from reasoning.stages.trainee import trainee_of
 from reasoning.training.state import Params
 
 
 def sampler_and_params(base: Artifact, seed: int = 0) -> tuple[PromptSampler, Params]:
     context = Surroundings(seed=seed).context()
-    model = model_of(base, context.mesh)
-    sampler = prompt_sampler(reinforce(), model, tokenizer_of(base), context)
-    return sampler, params_of(base, model, context.mesh)
+    trainee = trainee_of(reinforce(), base, context)
+    return prompt_sampler(reinforce(), trainee, tokenizer_of(base), context), trainee.start()
 
 
 def test_rows_are_the_prompts_of_the_problems_and_what_was_sampled_to_them(base: Artifact):
@@ -67,7 +67,9 @@ def test_stages_of_one_model_and_group_share_an_engine(base: Artifact):
     context = Surroundings().context()
     model, tokenizer = model_of(base, context.mesh), tokenizer_of(base)
     assert model is model_of(base, context.mesh)
-    one = prompt_sampler(reinforce(), model, tokenizer, context)
-    other = prompt_sampler(replace(reinforce(), name="rl1", temperature=0.5), model, tokenizer, context)
+    one, other = (
+        prompt_sampler(stage, trainee_of(stage, base, context), tokenizer, context)
+        for stage in (reinforce(), replace(reinforce(), name="rl1", temperature=0.5))
+    )
     assert one.engine is other.engine
     assert not np.array_equal(jax.random.key_data(one.key), jax.random.key_data(other.key))

@@ -1,0 +1,140 @@
+"""What a stage trains: a model's parameters, or adapters on top of frozen ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+
+from reasoning.core.artifact import Artifact, Outcome, Stage, is_stage
+from reasoning.core.prng import stage_key
+from reasoning.data.tokenizer import Tokenizer
+from reasoning.generation.engine import Engine, decode_shardings
+from reasoning.models.cache import Weights
+from reasoning.models.config import ModelConfig
+from reasoning.models.decoder import Params
+from reasoning.models.lora import LoRA, joined, merged
+from reasoning.models.model import (
+    Model,
+    build_model,
+    init_adapters,
+    parameter_shardings,
+    trained,
+    with_lora,
+    without_lora,
+)
+from reasoning.stages.context import Context
+from reasoning.stages.pretrained import Pretrained, find
+from reasoning.stages.saved import model_of, params_of, save, save_adapters
+from reasoning.training.program import constants
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model, and where its training begins.
+
+    ``model`` is what losses read; with LoRA it has adapters, which alone train, and ``base`` are the parameters beneath
+    them. ``start`` gives what trains, before the first step. The functions take what trains, at any step.
+    """
+
+    model: Model
+    start: Callable[[], Params]
+    base: Params | None = None
+    base_name: str = ""
+
+    @property
+    def plain(self) -> Model:
+        """The model that is sampled from and saved, which has no adapters."""
+        return without_lora(self.model)
+
+    def whole(self, params: Params) -> Params:
+        """The parameters of ``model``; no array is copied."""
+        return params if self.base is None else joined(self.base, params)
+
+    def reference(self) -> Params:
+        """The parameters of ``plain`` before the first step: with LoRA the base, and no second copy."""
+        return self.start() if self.base is None else self.base
+
+    def publish(self, engine: Engine, params: Params) -> Weights:
+        """An engine's weights, adapters merged in; the sum in the type of the parameters is nowhere kept."""
+        if self.base is None:
+            return engine.publish(params)
+        return _publishing(self.model, engine)(self.base, params)
+
+    def frozen(self, beside: Any) -> Any:
+        """What a step takes as frozen: ``beside``, which the loss reads, and the base."""
+        return beside if self.base is None else constants(self.model, self.base, beside)
+
+    def save(self, out: Path, params: Params, tokenizer: Tokenizer, results: Mapping[str, float]) -> Outcome:
+        """Leaves a checkpoint of ``plain``, adapters merged in, and the adapters beside it."""
+        if self.base is not None and self.model.lora is not None:
+            save_adapters(out, self.model.lora, params, self.base_name)
+            params = _merging(self.model)(self.base, params)
+        return save(out, self.plain, params, tokenizer, results)
+
+
+class Adapting(Protocol):
+    """The settings of a stage that trains an artifact's model whole, or adapters on top of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def start(self) -> Stage: ...
+    @property
+    def lora(self) -> LoRA | None: ...
+
+
+def trainee_of(stage: Adapting, start: Artifact, context: Context) -> Trainee:
+    """What a stage trains of the model in ``start``. Raises InputError where the model lacks a target of its LoRA."""
+    plain, mesh = model_of(start, context.mesh), context.mesh
+    load = partial(params_of, start, plain, mesh)
+    if stage.lora is None:
+        return Trainee(plain, load)
+    model, key = with_lora(plain, stage.lora), stage_key(context.seed, f"{stage.name}/lora")
+    return Trainee(model, partial(init_adapters, model, mesh, key), load(), start.path.name)
+
+
+def planned(stage: Adapting) -> dict[str, int]:
+    """How many parameters a stage with LoRA trains, for ``run --check``; nothing where that can't be told beforehand.
+
+    Raises InputError where the model that it starts from lacks a target.
+    """
+    config = None if stage.lora is None else planned_config(stage.start)
+    if config is None:
+        return {}
+    model = with_lora(build_model(config), stage.lora)
+    return {"trained parameters": sum(leaf.size for leaf in jax.tree.leaves(trained(model, model.shapes)))}
+
+
+def planned_config(stage: Stage) -> ModelConfig | None:
+    """The config of the model that a stage will leave, from settings alone; None for stages that users bring."""
+    while is_stage(start := getattr(stage, "start", None)):
+        stage = start
+    if isinstance(stage, Pretrained):
+        return stage.configured(find(Path(stage.path)).config)
+    model = getattr(stage, "model", None)
+    return model if isinstance(model, ModelConfig) else None
+
+
+@lru_cache(32)
+def _publishing(model: Model, engine: Engine) -> Callable[[Params, Params], Weights]:
+    plain = without_lora(model)
+
+    def publish(base: Params, adapters: Params) -> Weights:
+        return engine.publish(_merged(model, base, adapters))
+
+    places = None if plain.mesh is None else decode_shardings(plain, plain.mesh)
+    return jax.jit(publish, out_shardings=places)
+
+
+@lru_cache(32)
+def _merging(model: Model) -> Callable[[Params, Params], Params]:
+    plain = without_lora(model)
+    places = None if plain.mesh is None else parameter_shardings(plain, plain.mesh)
+    return jax.jit(partial(_merged, model), out_shardings=places)
+
+
+def _merged(model: Model, base: Params, adapters: Params) -> Params:
+    return base if model.lora is None else merged(model.lora, joined(base, adapters))

@@ -1,0 +1,106 @@
+"""Stages that train by LoRA: only adapters change, the artifact is a whole model, and it resumes to the same bits."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import tiny_stages
+from tiny_stages import MODEL, Surroundings, examine, reinforce, tune, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.lora import LoRA
+from reasoning.models.model import build_model
+from reasoning.stages.saved import model_of, params_of, read_adapters
+from reasoning.training.preemption import Interrupted
+
+LOW = LoRA(rank=2, alpha=4.0)
+MESH = build_mesh(MeshShape(), jax.devices()[:1])
+
+
+def params(artifact: Artifact) -> dict[str, Any]:
+    return params_of(artifact, model_of(artifact, MESH), MESH)
+
+
+def changed(before: Artifact, after: Artifact) -> set[str]:
+    """Names of the matrices that differ."""
+    compared = jax.tree.map(lambda one, other: not np.array_equal(one, other), params(before), params(after))
+    return {path[-1].key for path, differs in jax.tree_util.tree_leaves_with_path(compared) if differs}
+
+
+def test_sft_with_lora_learns(base, examples, tmp_path):
+    optimizer = replace(tiny_stages.OPTIMIZER, learning_rate=3e-2)
+    stage = tune(steps=24, optimizer=optimizer, lora=LoRA(rank=8, alpha=16.0))
+    losses = [row["loss"] for row in work(stage, tmp_path, {"start": base, "data": examples}).metrics()]
+    assert np.mean(losses[-3:]) < losses[0] - 0.3
+
+
+def test_only_the_matrices_that_lora_adapts_change(base, examples, tmp_path):
+    made = work(tune(lora=replace(LOW, targets=("query", "up"))), tmp_path, {"start": base, "data": examples})
+    assert changed(base, made) == {"query", "up"}
+
+
+def test_what_was_learnt_has_the_rank_of_the_adapters_which_lie_beside_the_model(base, examples, tmp_path):
+    made = work(tune(lora=LOW), tmp_path, {"start": base, "data": examples})
+    lora, adapters = read_adapters(made.path, MESH)
+    assert lora == LOW
+    before, after = (np.asarray(params(one)["stack_0"]["block_0"]["mlp"]["up"][0]) for one in (base, made))
+    sizes = np.linalg.svd(np.float64(after - before), compute_uv=False)
+    assert sizes[1] > 1e-4 and sizes[2] < 1e-6
+    pair = adapters["stack_0"]["block_0"]["mlp"]["up_lora"]
+    np.testing.assert_allclose(after, before + 2.0 * np.asarray(pair["down"][0] @ pair["up"][0]), atol=1e-6)
+    assert json.loads((made.path / "adapter.json").read_text())["base"] == base.path.name
+
+
+def test_what_is_saved_while_training_is_tiny_and_a_stopped_run_goes_on_to_the_same_bits(base, examples, tmp_path):
+    stage, inputs = tune(steps=6, lora=LOW), {"start": base, "data": examples}
+    whole = work(stage, tmp_path / "whole", inputs)
+    with pytest.raises(Interrupted):
+        work(stage, tmp_path / "parts", inputs, Surroundings(stop_at=3))
+    [saved] = (tmp_path / "parts" / "sft" / "checkpoints").glob("step_*/manifest.json")
+    sizes = [np.prod(leaf["shape"]) for leaf in json.loads(saved.read_text())["leaves"]]
+    wide = sum(leaf.size for leaf in jax.tree.leaves(build_model(MODEL).shapes))
+    assert sum(sizes) < wide / 3
+    resumed = work(stage, tmp_path / "parts", inputs)
+    assert resumed.hash == whole.hash
+
+
+def test_an_exam_reads_the_artifact_as_any_other(base, examples, tmp_path):
+    made = work(tune(lora=LOW), tmp_path, {"start": base, "data": examples})
+    results = work(examine(tune()), tmp_path, {"checkpoints": (made,)}).results
+    assert results and model_of(made, MESH) is model_of(base, MESH)
+
+
+def test_grpo_with_lora_samples_from_the_merged_model_and_measures_kl_from_the_frozen_base(base, tmp_path):
+    stage = reinforce(steps=3, kl_coefficient=0.1, updates=2, lora=LOW)
+    rows = work(stage, tmp_path, {"start": base}).metrics()
+    kls = [row["kl"] for row in rows]
+    assert kls[0] < kls[-1]  # the first row's mean has one update from the base in it, the last one five
+    assert all(row["sampling/sampling_logp_difference/mean"] < 1e-4 for row in rows)
+
+
+def test_the_first_step_of_grpo_with_lora_has_the_loss_of_training_whole(base, tmp_path):
+    changes = {"steps": 1, "kl_coefficient": 0.5}
+    whole, low = (
+        work(reinforce(lora=lora, **changes), tmp_path / str(lora is None), {"start": base}).metrics()[0]
+        for lora in (None, LOW)
+    )
+    for name in ("loss", "kl", "entropy", "reward", "completions/mean_length"):
+        np.testing.assert_allclose(low[name], whole[name], rtol=1e-6, atol=1e-9)
+    assert low["grad_norm"] != whole["grad_norm"] > 0
+
+
+def test_the_plan_tells_how_many_parameters_train():
+    attention, mlp = 4 * 2 * (16 + 16), 2 * 2 * (16 + 32)  # matrices x rank x both sides, of the one layer
+    assert tune(lora=LOW).plan() == {"trained parameters": attention + mlp, "steps": 6, "rows": 48}
+    assert "trained parameters" in reinforce(start=tune(), lora=LOW).plan()
+
+
+def test_a_target_that_the_start_lacks_is_refused_before_any_work():
+    for stage in (tune(lora=replace(LOW, targets=("gate",))), reinforce(lora=replace(LOW, targets=("gate",)))):
+        with pytest.raises(InputError, match="LoRA finds no gate to adapt"):
+            stage.check(MESH)
