@@ -1,6 +1,7 @@
 """The stages of a run, one file each; what experiment files name as ``@stages.GRPO`` and so on."""
 
 from reasoning.stages.collect import Collect
+from reasoning.stages.cut import Cut
 from reasoning.stages.distill import Distill, OnPolicyDistill
 from reasoning.stages.evaluate import Evaluate
 from reasoning.stages.exam import Exam
@@ -15,6 +16,7 @@ __all__ = [
     "GRPO",
     "SFT",
     "Collect",
+    "Cut",
     "Distill",
     "Evaluate",
     "Exam",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -86,6 +86,15 @@ class Adapting(Protocol):
     def lora(self) -> LoRA | None: ...
 
 
+@runtime_checkable
+class Reshaping(Protocol):
+    """A stage that leaves a model of another config than that of its start."""
+
+    def configured(self, config: ModelConfig) -> ModelConfig:
+        """The config of what it leaves."""
+        ...
+
+
 def trainee_of(stage: Adapting, start: Artifact, context: Context) -> Trainee:
     """What a stage trains of the model in ``start``. Raises InputError where the model lacks a target of its LoRA."""
     plain, mesh = model_of(start, context.mesh), context.mesh
@@ -110,8 +119,9 @@ def planned(stage: Adapting) -> dict[str, int]:
 
 def planned_config(stage: Stage) -> ModelConfig | None:
     """The config of the model that a stage will leave, from settings alone; None for stages that users bring."""
-    while is_stage(start := getattr(stage, "start", None)):
-        stage = start
+    if is_stage(start := getattr(stage, "start", None)):
+        config = planned_config(start)
+        return stage.configured(config) if config is not None and isinstance(stage, Reshaping) else config
     if isinstance(stage, Pretrained):
         return stage.configured(find(Path(stage.path)).config)
     model = getattr(stage, "model", None)

@@ -1,0 +1,73 @@
+"""A smaller model from the layers of a larger one, as the start of a student (arXiv 1910.01108, section 3).
+
+Parameters of equal layers lie stacked; what is left of the stacks is grouped anew.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from reasoning.core.errors import InputError
+from reasoning.models.config import ModelConfig, block_name, stack_name
+from reasoning.models.decoder import Params
+from reasoning.models.families import stacked
+from reasoning.models.multi_token import multi_token_name
+
+
+def cut_config(config: ModelConfig, layers: Sequence[int]) -> ModelConfig:
+    """The config of the model that has only these layers, numbered from 0, in their order.
+
+    Blocks of multi-token prediction are of the last layer's kind; they stay only where that stays. Raises InputError
+    for no layers, for one that isn't there, and for layers out of order.
+    """
+    wrong = [layer for layer in layers if not 0 <= layer < config.layers]
+    if wrong or not layers:
+        raise InputError(
+            f"layer {wrong[0]} isn't one of the model's {config.layers} (0 to {config.layers - 1}); name some of these"
+            if wrong
+            else f"no layer is named; name some of the model's {config.layers} (0 to {config.layers - 1})"
+        )
+    if any(later <= earlier for earlier, later in zip(layers, layers[1:], strict=False)):
+        raise InputError(f"layers {tuple(layers)} are out of order; name each once, from the first to the last")
+    kinds = tuple(config.kinds())
+    same = kinds[layers[-1]] == kinds[-1]
+    kept = stacked([kinds[layer] for layer in layers])
+    return replace(config, stacks=kept, multi_token=config.multi_token if same else 0)
+
+
+def cut(config: ModelConfig, params: Params, layers: Sequence[int]) -> Params:
+    """The parameters of these layers of a model, as those of ``cut_config``; all that is no layer stays as it is."""
+    places, smaller = _places(config), cut_config(config, layers)
+    found: Params = {name: leaves for name, leaves in params.items() if not _is_layered(config, smaller, name)}
+    rest = [places[layer] for layer in layers]
+    for number, stack in enumerate(smaller.stacks):
+        size = len(stack.pattern)
+        mine, rest = rest[: size * stack.count], rest[size * stack.count :]
+        found[stack_name(number)] = {block_name(block): _gathered(params, mine[block::size]) for block in range(size)}
+    return found
+
+
+def _is_layered(config: ModelConfig, smaller: ModelConfig, name: str) -> bool:
+    """Whether a part of the parameters is a stack, or a block of multi-token prediction that is left out."""
+    stacks = [stack_name(number) for number in range(len(config.stacks))]
+    return name in (*stacks, *(multi_token_name(depth) for depth in range(smaller.multi_token, config.multi_token)))
+
+
+def _places(config: ModelConfig) -> list[tuple[str, str, int]]:
+    """Where each layer lies: its stack, its block in the pattern, its place along the leading axis."""
+    return [
+        (stack_name(number), block_name(block), repeat)
+        for number, stack in enumerate(config.stacks)
+        for repeat in range(stack.count)
+        for block in range(len(stack.pattern))
+    ]
+
+
+def _gathered(params: Params, places: Sequence[tuple[str, str, int]]) -> Params:
+    """Layers of one kind, one behind the other along a leading axis."""
+    one_by_one = [
+        jax.tree.map(lambda leaf, at=repeat: leaf[at], params[stack][block]) for stack, block, repeat in places
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one)
