@@ -10,6 +10,8 @@ from reasoning.core.files import json_text
 from reasoning.data.chat import ChatFormat
 from reasoning.data.chat_template import chat_template
 from reasoning.data.json_tokenizer import CONFIG_FILE, GENERATION_FILE, JSON_FILE, JsonTokenizer, symbol_named
+from reasoning.data.sentencepiece_json import json_of_sentencepiece
+from reasoning.data.sentencepiece_tokenizer import SentencePieceTokenizer
 from reasoning.data.tokenizer import Tokenizer, end_ids
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -36,11 +38,13 @@ def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: i
 
     The chat template lies in a file of its own, where transformers 5 looks, and in ``tokenizer_config.json``, where 4
     does. Without ``chat`` a template that came with the tokenizer stays. Ways of sampling that a model's makers
-    recommend are left out: nothing was measured with them. Raises InputError for tokenizers that transformers can't
-    have, and symbols of ``chat`` that the tokenizer lacks.
+    recommend are left out: nothing was measured with them. Raises InputError as ``json_of_sentencepiece`` does, and for
+    symbols of ``chat`` that the tokenizer lacks.
     """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        tokenizer = _from_sentencepiece(tokenizer, chat)
     if not isinstance(tokenizer, JsonTokenizer):
-        raise InputError("the model's tokenizer is one of sentencepiece, which can't be exported yet")
+        raise InputError(f"a tokenizer of type {type(tokenizer).__name__} can't be exported")
     if chat is not None:
         tokenizer.check_symbols(chat)
     config = json.loads(tokenizer.config)
@@ -54,6 +58,15 @@ def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: i
         files[TEMPLATE_FILE] = template
     ids = _ids(tokenizer, chat, special)
     return TransformersFiles(files | {CONFIG_FILE: json_text(described), GENERATION_FILE: json_text(ids)}, ids)
+
+
+def _from_sentencepiece(tokenizer: SentencePieceTokenizer, chat: ChatFormat | None) -> JsonTokenizer:
+    """The same vocabulary for other programs, and the names of the symbols that the model has ids for."""
+    processor = tokenizer.processor
+    ids = {"bos": processor.bos_id(), "eos": processor.eos_id(), "pad": processor.pad_id(), "unk": processor.unk_id()}
+    named = {f"{name}_token": processor.id_to_piece(token) for name, token in ids.items() if token >= 0}
+    special = () if chat is None else chat.structure()
+    return JsonTokenizer(json_of_sentencepiece(tokenizer, special), json.dumps(named, ensure_ascii=False))
 
 
 def _special(tokenizer: JsonTokenizer, chat: ChatFormat | None, config: Mapping[str, Any]) -> dict[str, str]:

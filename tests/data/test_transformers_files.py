@@ -9,6 +9,7 @@ from reasoning.data.byte_level import from_bpe
 from reasoning.data.chat import ChatFormat
 from reasoning.data.chat_formats import LLAMA_3, SMOLLM_2
 from reasoning.data.json_tokenizer import JsonTokenizer
+from reasoning.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
 from reasoning.data.tokenizer_files import load_tokenizer
 from reasoning.data.transformers_files import transformers_files
 
@@ -91,3 +92,18 @@ def test_what_was_exported_is_read_back_with_the_same_ids_and_ends(tmp_path):
 def test_symbols_that_the_tokenizer_lacks_are_refused(chat, match):
     with pytest.raises(InputError, match=match.replace("|", r"\|")):
         transformers_files(TOKENIZER, chat, 128)
+
+
+def test_a_sentencepiece_vocabulary_is_exported_with_its_padding_and_the_formats_end():
+    chat = ChatFormat()
+    model = train_tokenizer(
+        ["3 + 4 = 7"], vocabulary_size=60, symbols=chat.symbols(), extra_symbols=(), kind="char", byte_fallback=False
+    )
+    ours = SentencePieceTokenizer(model)
+    found, config, generation = exported(ours, chat)
+    assert (config["pad_token"], config["eos_token"], config["bos_token"]) == ("<pad>", "<|end|>", "<|begin|>")
+    assert generation["eos_token_id"] == ours.symbol_id("<|end|>") and generation["pad_token_id"] == 0
+    text = chat.exchange("3 + 4", "<think>3</think><answer>7</answer>").text()
+    theirs = JsonTokenizer(found.files["tokenizer.json"])
+    assert theirs.encode(text) == ours.encode(text)
+    assert theirs.decode(ours.encode(text), keep_special=False) == "3 + 4<think>3</think><answer>7</answer>"
