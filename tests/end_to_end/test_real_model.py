@@ -1,0 +1,75 @@
+"""The workflow on a pretrained model runs through every stage: here on a tiny one in the form of real ones."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from gguf_file import write
+from miniature import ROOT
+
+from reasoning.pipeline.folder import open_run
+
+STEPS = {name: 2 for name in ("zero", "cold", "rl1", "sft2", "r1", "student_sft", "student_kl")}
+OVERRIDES = {
+    **{f"{stage}.steps": steps for stage, steps in STEPS.items()},
+    **{f"{stage}.{field}": size for stage in ("zero", "rl1", "r1") for field, size in (("prompts", 2), ("group", 4))},
+    **{f"{stage}.max_new_tokens": 8 for stage in ("zero", "rl1", "r1", "cold_data", "cot_data")},
+    **{f"{stage}.microbatches": 1 for stage in ("zero", "rl1", "r1")},
+    **{f"{stage}.batch": 4 for stage in ("cold", "sft2", "student_sft", "student_kl")},
+    # A model of random weights is never right, but sometimes it ends.
+    **{f"{stage}.keep": "(@rewards.numbers.whole,)" for stage in ("cold_data", "cot_data")},
+    "base.compute_dtype": "'float32'",
+    "base.context": 1024,
+    "cold_data.wanted": 8,
+    "cold_data.batch": 4,
+    "cot_data.samples": 1,
+    "train.count": 16,
+    "everything.count": 16,
+    "everything.distinct": "(8, 4, 4)",
+    "held_out.count": 4,
+    "quiz.max_new_tokens": 8,
+    "quiz.samples": 2,
+    "exam.ks": "()",
+    "exam.votes": "(2,)",
+    "knowledge.ks": "()",
+    "knowledge.votes": "(2,)",
+    "student.layers": "(0, 1)",
+    "taught.count": 8,
+    "run.cpu_devices": 2,
+}
+
+
+def questions(path: Path) -> Path:
+    """Eighty short questions in GSM8K's form."""
+    rows = [{"question": f"Tom has {n} pens. How many?", "answer": f"Tom has {n}.\n#### {n}"} for n in range(80)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.slow
+def test_the_workflow_of_a_pretrained_model_runs_through_every_stage(tmp_path: Path):
+    write(tmp_path / "model.gguf")
+    given = {
+        **OVERRIDES,
+        "model": f"'{tmp_path / 'model.gguf'}'",
+        "problems_file": f"'{questions(tmp_path / 'gsm8k.jsonl')}'",
+    }
+    command = [sys.executable, "-m", "reasoning", "run", str(ROOT / "experiments" / "r1_smollm2.gin")]
+    command += [f"{name}={value}" for name, value in given.items()] + ["--out", str(tmp_path / "run")]
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = open_run(tmp_path / "run")
+    assert {*STEPS, "base", "cold_data", "cot_data", "knowledge_data", "student", "exam", "knowledge"} <= set(run)
+    exam = run["exam"].results
+    assert {f"{stage}/number/pass@1" for stage in ("base", "zero", "r1", "student_kl")} <= set(exam)
+    assert run["student"].model().config.layers == 2
