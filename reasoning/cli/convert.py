@@ -79,7 +79,7 @@ def _subject(exported: Exported, out: Path) -> Subject:
 def _bar(console: Console, title: str) -> Iterator[Report]:
     """A bar that counts parameters as they come by."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -41,9 +41,9 @@ class Facts:
         return tuple(found)
 
     def taught(self, name: str) -> bool:
-        """Whether a stage learns from written examples or a teacher, not from rewards or a raw corpus."""
+        """Whether a stage learns from written examples or a teacher, and not from rewards, a raw corpus, or nothing."""
         stage = self.stage(name)
-        return stage is not None and stage.kind not in ("GRPO", "Pretrain")
+        return stage is not None and stage.kind not in ("GRPO", "Pretrain", "Pretrained", "Cut")
 
 
 def gather(folder: Path) -> Facts:

@@ -81,21 +81,12 @@ def _identity(subject: Subject, stage: StageFacts | None) -> Iterator[Block]:
     line = (stage.name, *subject.facts.lineage(stage.name))
     told = dict(sentences(subject.facts))
     yield Paragraph("How it was made, from the first checkpoint on:")
-    yield Bullets(tuple((name, f"{_kind(subject.facts, name)} {told[name]}") for name in reversed(line)))
+    yield Bullets(tuple((name, f"{_kind(subject.facts, name)}{told[name]}") for name in reversed(line)))
 
 
 def _kind(facts: Facts, name: str) -> str:
     stage = facts.stage(name)
-    source = "" if stage is None else _source(stage)
-    kind = "" if stage is None or not stage.kind else f"({stage.kind}{source})"
-    return kind
-
-
-def _source(stage: StageFacts) -> str:
-    """Where a model came from that a run brought in."""
-    settings = stage.record.get("settings")
-    path = settings.get("path") if stage.kind == "Pretrained" and isinstance(settings, dict) else None
-    return f" from {path}" if isinstance(path, str) else ""
+    return f"({stage.kind}) " if stage is not None and stage.kind else ""
 
 
 def _measured(subject: Subject) -> Iterator[Block]:
@@ -104,9 +95,10 @@ def _measured(subject: Subject) -> Iterator[Block]:
     if not examined:
         yield Paragraph("Nothing: no evaluation of its run examined it." if found else "Nothing.")
         return
+    rounded = "" if subject.dtype == "float32" else f" Weights were rounded to {subject.dtype} only after that."
     yield Paragraph(
         "Means over problems with 95 % intervals, clustered by problem where there are several samples. They hold for "
-        "problems of this sort, asked in this way, and say nothing of others."
+        f"problems of this sort, asked in this way, and say nothing of others.{rounded}"
     )
     for evaluation in examined:
         yield from _evaluation(subject, evaluation)
@@ -165,11 +157,9 @@ def _loading(subject: Subject) -> Iterator[Block]:
     prompt = CHAT if subject.templated else PLAIN
     yield Code(LOAD.replace("{folder}", subject.folder).replace("{prompt}", prompt))
     yield Paragraph(
-        "generate takes the likeliest token each time unless told otherwise; no other way of sampling is recommended "
-        "here, since none was measured. The chat template lies in chat_template.jinja and tokenizer_config.json; the "
-        "ids that end a reply in generation_config.json."
-        if subject.templated
-        else "No chat template came with it."
+        "generate takes the likeliest token each time unless told otherwise; generation_config.json only says which "
+        "ids end a reply. "
+        + ("The chat template lies in chat_template.jinja." if subject.templated else "No chat template came with it.")
     )
 
 

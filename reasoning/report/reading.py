@@ -58,7 +58,7 @@ def _chosen(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, str], ...]
     chosen: dict[str, str] = {}
     for root in evaluation.checkpoints:
         stage = facts.stage(root)
-        if stage is not None and stage.kind == "Pretrain":
+        if stage is not None and stage.kind in ("Pretrain", "Pretrained"):
             line = [name for name in evaluation.checkpoints if root in facts.lineage(name)]
             alone = [name for name in line if _by_rewards(facts, name, root)]
             trained = [name for name in line if (found := facts.stage(name)) is not None and found.kind == "GRPO"]

@@ -76,7 +76,20 @@ def _lesson(facts: Facts, stage: StageFacts) -> str:
         return f"learning from the teacher {listed(teachers)}"
     if stage.kind == "SFT":
         return f"training on {data}"
+    if stage.kind == "Pretrained":
+        return f"brought in from {_setting(stage, 'path')}"
+    if stage.kind == "Cut":
+        return f"layers {_setting(stage, 'layers')} of {listed(stage.parents.get('start', ())) or 'a model'}"
     return f"{stage.kind or 'this stage'} finished"
+
+
+def _setting(stage: StageFacts, name: str) -> str:
+    """A setting as the stage recorded it, numbers of a list in a row."""
+    settings = stage.record.get("settings")
+    value = settings.get(name) if isinstance(settings, dict) else None
+    if isinstance(value, list):
+        return listed([str(item) for item in value])
+    return value if isinstance(value, str) else "elsewhere"
 
 
 def _examples(facts: Facts, stage: StageFacts) -> tuple[str, ...]:

@@ -31,6 +31,13 @@ def test_the_first_model_that_rewards_alone_made_and_the_last_of_its_line_are_co
     assert subjects == ["llama_weak_rl beside llama_weak (students)", "guessing (students)"]
 
 
+def test_a_base_that_was_brought_in_is_a_base_like_one_that_was_trained(facts):
+    stages = tuple(replace(stage, kind="Pretrained") if stage.name == "base" else stage for stage in facts.stages)
+    brought = replace(facts, stages=stages)
+    assert not brought.taught("base")
+    assert amplification(brought, facts.evaluations[0]) == amplification(facts, facts.evaluations[0])
+
+
 def test_what_the_base_reaches_by_votes_and_prompts_is_stated(facts):
     text = told(facts)
     score = facts.evaluations[0].prompts["base"]["think"]["lenient/pass@1"]

@@ -77,3 +77,19 @@ def test_a_learning_stage_without_an_exam_is_told_by_its_curve(tmp_path):
     stages = [Written("base", "Pretrain", "checkpoint", {}, {}, 30), Written("own", "Own", "checkpoint")]
     told = dict(sentences(gather(write_run(tmp_path / "run", stages))))
     assert told["base"].startswith("learnt to predict the text of its data: loss 3.") and told["own"] == "Own finished."
+
+
+def test_a_model_that_was_brought_in_says_from_where_and_a_cut_one_what_was_left(tmp_path):
+    stages = [
+        Written("base", "Pretrained", "checkpoint"),
+        Written("student", "Cut", "checkpoint", {"start": ["base"]}),
+    ]
+    folder = write_run(tmp_path / "run", stages)
+    for stage, setting in (("base", {"path": "models/x"}), ("student", {"layers": [0, 9, 19]})):
+        file = place_of(folder, stage) / "artifact.json"
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"settings": record["settings"] | setting}))
+    assert dict(sentences(gather(folder))) == {
+        "base": "brought in from models/x.",
+        "student": "layers 0, 9 and 19 of base.",
+    }
