@@ -148,7 +148,7 @@ def _by_layer(paths: list[LeafPath], found: Mapping[LeafPath, list[Part]], param
         pieces: Pieces = {}
         for path in paths:
             array = leaf(params, path)
-            values = _on_host(_layer(array, layer) if is_stacked(path) else array)
+            values = on_host(_layer(array, layer) if is_stacked(path) else array)
             for part in found[path]:
                 if is_stacked(path) and part.place[0] != layer:
                     continue
@@ -200,7 +200,7 @@ def _write_index(folder: Path, layout: Layout) -> None:
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def _on_host(array: jax.Array) -> np.ndarray:
+def on_host(array: jax.Array) -> np.ndarray:
     """A whole leaf in this process's memory. Collective where it spans processes."""
     if not array.is_fully_addressable:
         return np.asarray(multihost_utils.process_allgather(array, tiled=True))
