@@ -53,14 +53,14 @@ def disturbed(model: Model, seed: int = 2) -> Any:
     return joined(base_of(params), noisy)
 
 
-@pytest.mark.parametrize("config", [DENSE, LATENT])
+@pytest.mark.parametrize("config", [DENSE, pytest.param(LATENT, marks=pytest.mark.slow)])
 def test_fresh_adapters_change_no_hidden_state(config: ModelConfig):
     model = with_lora(build_model(config), LOW)
     params = model.init(jax.random.key(1))
     np.testing.assert_array_equal(states(model, params), states(build_model(config), base_of(params)))
 
 
-@pytest.mark.parametrize("config", [DENSE, LATENT])
+@pytest.mark.parametrize("config", [DENSE, pytest.param(LATENT, marks=pytest.mark.slow)])
 def test_merged_parameters_compute_what_adapted_ones_do_and_both_differ_from_the_base(config: ModelConfig):
     model = with_lora(build_model(config), LOW)
     params = disturbed(model)
@@ -87,6 +87,7 @@ def test_a_merged_matrix_is_the_sum_that_the_paper_defines():
     np.testing.assert_array_equal(whole["attention"]["key"], block["attention"]["key"])
 
 
+@pytest.mark.slow
 def test_gradients_of_adapters_are_those_of_the_merged_matrix_projected():
     model = with_lora(build_model(DENSE), LOW)
     plain, params = without_lora(model), disturbed(model)
@@ -141,6 +142,7 @@ def test_adapters_have_the_sizes_of_rank_and_axes_and_join_and_part_without_loss
     assert all(one is other for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [MeshShape(data=1, fsdp=8), MeshShape(data=2, fsdp=2, tensor=2)])
 def test_an_adapted_model_gives_the_same_states_on_any_mesh(shape: MeshShape):
     mesh = build_mesh(shape)
