@@ -93,6 +93,7 @@ def test_a_users_model_trains_with_our_step_on_any_mesh(make, sizes):
     assert losses[2] < losses[1] < losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this model brings no cache")
 def test_what_it_samples_has_the_log_probabilities_that_training_gives():
     params, hidden_states, unembedding = of_nnx()
@@ -117,6 +118,7 @@ def test_sampling_without_a_cache_is_announced():
         foreign_model(*of_nnx(), context=8)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this model brings no cache")
 def test_without_a_cache_our_own_decoder_says_the_same():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
