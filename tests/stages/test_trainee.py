@@ -44,6 +44,7 @@ def test_only_the_matrices_that_lora_adapts_change(base, examples, tmp_path):
     assert changed(base, made) == {"query", "up"}
 
 
+@pytest.mark.slow
 def test_what_was_learnt_has_the_rank_of_the_adapters_which_lie_beside_the_model(base, examples, tmp_path):
     made = work(tune(lora=LOW), tmp_path, {"start": base, "data": examples})
     lora, adapters = read_adapters(made.path, MESH)
@@ -69,12 +70,14 @@ def test_what_is_saved_while_training_is_tiny_and_a_stopped_run_goes_on_to_the_s
     assert resumed.hash == whole.hash
 
 
+@pytest.mark.slow
 def test_an_exam_reads_the_artifact_as_any_other(base, examples, tmp_path):
     made = work(tune(lora=LOW), tmp_path, {"start": base, "data": examples})
     results = work(examine(tune()), tmp_path, {"checkpoints": (made,)}).results
     assert results and model_of(made, MESH) is model_of(base, MESH)
 
 
+@pytest.mark.slow
 def test_grpo_with_lora_samples_from_the_merged_model_and_measures_kl_from_the_frozen_base(base, tmp_path):
     stage = reinforce(steps=3, kl_coefficient=0.1, updates=2, lora=LOW)
     rows = work(stage, tmp_path, {"start": base}).metrics()
@@ -83,6 +86,7 @@ def test_grpo_with_lora_samples_from_the_merged_model_and_measures_kl_from_the_f
     assert all(row["sampling/sampling_logp_difference/mean"] < 1e-4 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_first_step_of_grpo_with_lora_has_the_loss_of_training_whole(base, tmp_path):
     changes = {"steps": 1, "kl_coefficient": 0.5}
     whole, low = (

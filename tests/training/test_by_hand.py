@@ -54,6 +54,7 @@ def test_the_first_loss_is_the_mean_over_the_replies_tokens(model, tuned):
     np.testing.assert_allclose(steps[0][1], -np.mean(np.asarray(log_probs)[:, 1:3]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_grpo_raises_the_reward(model, tuned):
     _, steps = tuned
 
