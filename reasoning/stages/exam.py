@@ -27,6 +27,7 @@ from reasoning.stages.sampling import sample_for_all
 from reasoning.tasks.problems import Problem, ProblemSet
 
 AS_IT_IS = PromptStyle()
+UNKNOWN_CHARACTER = "\ufffd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,8 @@ class Answers:
 def replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, opening: str) -> list[list[str]]:
     """Completions [P][S] as text behind the ``opening`` that the prompt gave, tags kept, without the symbol at the end.
 
-    A model may have more ids than its tokenizer; one that stands for no text reads as an unknown character.
+    A model may have more ids than its tokenizer; one that stands for no text reads as an unknown character, and so does
+    a NUL.
     """
     ends = end_ids(tokenizer, chat)
 
@@ -86,7 +88,9 @@ def replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, opening:
         [ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)]
         for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
     ]
-    return [[opening + text for text in tokenizer.decode_batch(group, lenient=True)] for group in rows]
+    texts = [tokenizer.decode_batch(group, lenient=True) for group in rows]
+    # A model of bytes may write a NUL, which no file that is to be read again as JSON may hold.
+    return [[opening + text.replace("\0", UNKNOWN_CHARACTER) for text in group] for group in texts]
 
 
 def encode_prompts(

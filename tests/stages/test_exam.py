@@ -84,6 +84,14 @@ def test_replies_are_without_the_end_symbol_and_ids_without_text_show_as_unknown
     assert replies(tokenizer, only_end, ChatFormat(), "") == [[""]]
 
 
+def test_a_nul_shows_as_unknown_since_no_json_of_ours_may_hold_one():
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = JsonTokenizer(from_bpe(["<|end|>", *alphabet], [], ["<|end|>"], [], "gpt2"))
+    [letter], [nul] = tokenizer.encode("a"), tokenizer.encode("\0")
+    rollouts = Rollouts(np.array([[[letter, nul]]]), np.zeros((1, 1, 2)), np.array([[2]]), np.array([[True]]))
+    assert replies(tokenizer, rollouts, ChatFormat(marks=("<|end|>",)), "") == [["a\ufffd"]]
+
+
 def test_prompts_are_the_chats_and_one_without_room_is_refused_with_the_numbers(base: Artifact):
     tokenizer, chat = tokenizer_of(base), ChatFormat()
     problems = (Problem("1+1?", "2", "sums"), Problem("1+1+1?", "3", "sums"))  # a term is one token
