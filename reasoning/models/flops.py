@@ -44,3 +44,13 @@ def forward_flops(config: ModelConfig, tokens: int, length: int) -> int:
     value_size = config.head_size if config.latent is None else config.latent.value
     attention = 2 * config.layers * config.heads * (config.query_size + value_size) * length
     return tokens * (2 * matmul_parameters(config) + attention)
+
+
+def training_flops(config: ModelConfig, adapters: int, tokens: int, length: int) -> int:
+    """Operations to train on ``tokens`` tokens: three forward passes, since backward takes two products for each one.
+
+    Of the two the one that gives a weight's gradient falls away for frozen weights, beside ``adapters`` parameters of
+    LoRA that train (0: all train).
+    """
+    whole = 3 * forward_flops(config, tokens, length)
+    return whole + tokens * (6 * adapters - 2 * matmul_parameters(config)) if adapters else whole

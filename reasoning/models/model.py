@@ -203,6 +203,11 @@ def parameter_count(model: LanguageModel) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(model.shapes))
 
 
+def adapter_count(model: Model) -> int:
+    """How many of them belong to adapters."""
+    return parameter_count(model) - parameter_count(without_lora(model))
+
+
 def parameter_shardings(model: LanguageModel, mesh: Mesh) -> Params:
     """The NamedSharding of each parameter on ``mesh``; InputError, with the numbers, where one doesn't divide."""
     return jax.tree.map_with_path(

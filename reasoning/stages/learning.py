@@ -15,7 +15,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizer import Tokenizer
 from reasoning.models.decoder import Params
-from reasoning.models.flops import forward_flops
+from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
 from reasoning.stages.exam import Answers, Exam, ask, questions_of, sampling_engine
@@ -113,11 +113,12 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
 def step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
     """Operations of all updates on a batch, over all processes, padding included: it is computed like anything else.
 
-    Training takes three times a forward pass; a frozen teacher reads the rows once an update.
+    A frozen teacher reads the rows once an update.
     """
     rows, length = (batch.rows if isinstance(batch, PolicyBatch) else batch).tokens.shape
-    passes = [(3, learner.trainee.plain), *([(1, learner.frozen.model)] if learner.frozen is not None else [])]
-    return learner.updates * sum(times * forward_flops(model.config, rows * length, length) for times, model in passes)
+    own = training_flops(learner.trainee.plain.config, learner.trainee.adapters, rows * length, length)
+    teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
+    return learner.updates * (own + teacher)
 
 
 def repeated(step: Step, times: int) -> Step:

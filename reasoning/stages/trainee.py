@@ -18,10 +18,10 @@ from reasoning.models.decoder import Params
 from reasoning.models.lora import LoRA, joined, merged
 from reasoning.models.model import (
     Model,
+    adapter_count,
     build_model,
     init_adapters,
     parameter_shardings,
-    trained,
     with_lora,
     without_lora,
 )
@@ -48,6 +48,11 @@ class Trainee:
     def plain(self) -> Model:
         """The model that is sampled from and saved, which has no adapters."""
         return without_lora(self.model)
+
+    @property
+    def adapters(self) -> int:
+        """How many parameters adapters have; 0 where all of the model's train."""
+        return adapter_count(self.model)
 
     def whole(self, params: Params) -> Params:
         """The parameters of ``model``; no array is copied."""
@@ -113,8 +118,7 @@ def planned(stage: Adapting) -> dict[str, int]:
     config = None if stage.lora is None else planned_config(stage.start)
     if config is None:
         return {}
-    model = with_lora(build_model(config), stage.lora)
-    return {"trained parameters": sum(leaf.size for leaf in jax.tree.leaves(trained(model, model.shapes)))}
+    return {"trained parameters": adapter_count(with_lora(build_model(config), stage.lora))}
 
 
 def planned_config(stage: Stage) -> ModelConfig | None:

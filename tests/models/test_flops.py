@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import pytest
 
 from reasoning.models.config import BlockKind, ModelConfig, Stack
-from reasoning.models.flops import forward_flops, matmul_parameters
-from reasoning.models.model import build_model, parameter_count
+from reasoning.models.flops import forward_flops, matmul_parameters, training_flops
+from reasoning.models.lora import LoRA, adapters_of, base_of, joined
+from reasoning.models.model import adapter_count, build_model, parameter_count, with_lora
 
 SIZES = {"vocabulary": 64, "width": 32, "heads": 4, "kv_heads": 2, "mlp": 48, "context": 16}
 CONFIGS = [
@@ -36,3 +37,20 @@ def test_the_formula_is_near_what_the_compiler_counts():
 
     counted = jax.jit(forward).lower(model.shapes, rows).compile().cost_analysis()["flops"]
     assert forward_flops(config, 4 * 64, 64) == pytest.approx(counted, rel=0.1)
+
+
+def test_training_frozen_weights_takes_no_products_for_their_gradients_as_the_compiler_counts():
+    config = ModelConfig(vocabulary=512, width=128, heads=4, mlp=512, stacks=(Stack(1),), context=64)
+    rows = jax.ShapeDtypeStruct((4, 64), jnp.int32)
+    model = with_lora(build_model(config, None), LoRA(rank=8, alpha=8.0))
+
+    def loss(adapters, base, tokens):
+        params = joined(base, adapters)
+        hidden, _ = model.hidden_states(params, tokens, tokens * 0, tokens * 0 + 1)
+        return jnp.sum(jnp.sin(hidden @ model.unembedding(params)))
+
+    both = adapters_of(model.shapes), base_of(model.shapes)
+    counted = jax.jit(jax.grad(loss)).lower(*both, rows).compile().cost_analysis()["flops"]
+    found = training_flops(config, adapter_count(model), 4 * 64, 64)
+    assert found == pytest.approx(counted, rel=0.1)
+    assert found < 0.8 * training_flops(config, 0, 4 * 64, 64)
