@@ -19,6 +19,9 @@ TEMPLATE_FILE = "chat_template.jinja"
 NOT_OURS = ("auto_map", "tokenizer_file", "name_or_path", "chat_template")
 """Settings that lead to other people's code or folders, or that are written anew."""
 
+READ_AS = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "attention_mask"]}
+"""How transformers shall take ``tokenizer.json``: as it is, and for decoders (4 gives types of tokens otherwise)."""
+
 
 @dataclass(frozen=True)
 class TransformersFiles:
@@ -51,7 +54,7 @@ def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: i
     template = config.get("chat_template") if chat is None else chat_template(chat)
     special = _special(tokenizer, chat, config)
     kept = {name: value for name, value in config.items() if name not in NOT_OURS}
-    described = kept | special | {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context}
+    described = kept | special | READ_AS | {"model_max_length": context}
     files: dict[str, bytes | str] = {JSON_FILE: tokenizer.model}
     if isinstance(template, str):
         described["chat_template"] = template

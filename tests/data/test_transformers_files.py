@@ -64,6 +64,7 @@ def test_the_vocabulary_is_read_as_it_is_and_nothing_leads_to_other_peoples_code
     found, config, generation = exported()
     assert found.files["tokenizer.json"] == MODEL
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast" and "auto_map" not in config
+    assert config["model_input_names"] == ["input_ids", "attention_mask"]  # generate refuses types of tokens
     assert config["add_prefix_space"] is False and config["model_max_length"] == 128
     assert "temperature" not in generation
 
