@@ -46,7 +46,8 @@ def to_hf(config: ModelConfig, dtype: str) -> Json:
     if wrong:
         raise InputError(
             f"no family of Hugging Face's is like this model; the nearest is {family}, which can't have "
-            f"{', '.join(wrong)}; such a model can't be exported"
+            f"{', '.join(_grouped(wrong))}; other programs can't load such a model: train one without, or use this one "
+            "here"
         )
     return values
 
@@ -195,3 +196,17 @@ def _differences(ours: Any, theirs: Any, name: str) -> list[str]:
     if isinstance(ours, float) and isinstance(theirs, float) and math.isclose(ours, theirs, rel_tol=1e-9):
         return []
     return [] if ours == theirs else [f"{name} = {ours!r}"]
+
+
+def _grouped(wrong: list[str]) -> list[str]:
+    """Settings that differ, each once with its first layer and how many other layers have the same."""
+    found: dict[str, list[str]] = {}
+    for text in wrong:
+        layer, dot, setting = (
+            text.removeprefix("stacks.").partition(".") if text.startswith("stacks.") else ("", "", text)
+        )
+        found.setdefault(setting, []).append(layer + dot)
+    return [
+        f"{layers[0]}{setting}{f' (and in {len(layers) - 1} other layers)' if len(layers) > 1 else ''}"
+        for setting, layers in found.items()
+    ]

@@ -64,3 +64,10 @@ def test_a_model_that_no_family_is_like_is_refused_with_the_settings_that_differ
         to_hf(replace(read_config(GOLDEN / name), **changes), "float32")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_what_is_wrong_in_many_layers_is_said_once():
+    config = replace(read_config(GOLDEN / "llama3"), stacks=(Stack(30, (BlockKind("relu2"),)),))
+    with pytest.raises(InputError) as refusal:
+        to_hf(config, "float32")
+    assert "can't have layer 0.activation = 'relu2' (and in 29 other layers); other programs" in str(refusal.value)
