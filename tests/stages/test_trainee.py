@@ -8,14 +8,17 @@ import jax
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import MODEL, Surroundings, examine, reinforce, tune, work
+from tiny_stages import MODEL, TRAIN, Surroundings, examine, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.lora import LoRA
+from reasoning.models.lora import LoRA, merged
 from reasoning.models.model import build_model
-from reasoning.stages.saved import model_of, params_of, read_adapters
+from reasoning.stages import Distill, OnPolicyDistill
+from reasoning.stages.prompt_sampler import prompt_sampler
+from reasoning.stages.saved import model_of, params_of, read_adapters, tokenizer_of
+from reasoning.stages.trainee import trainee_of
 from reasoning.training.preemption import Interrupted
 
 LOW = LoRA(rank=2, alpha=4.0)
@@ -108,3 +111,39 @@ def test_a_target_that_the_start_lacks_is_refused_before_any_work():
     for stage in (tune(lora=replace(LOW, targets=("gate",))), reinforce(lora=replace(LOW, targets=("gate",)))):
         with pytest.raises(InputError, match="LoRA finds no gate to adapt"):
             stage.check(MESH)
+
+
+def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_as_on_one_device(base):
+    completions = []
+    for shape, count in ((MeshShape(data=2, fsdp=2, tensor=2), 8), (MeshShape(), 1)):
+        mesh = build_mesh(shape, jax.devices()[:count])
+        stage, context = reinforce(lora=LOW), replace(Surroundings().context(), mesh=mesh)
+        trainee = trainee_of(stage, base, context)
+        adapters = jax.tree.map(lambda leaf: leaf + 0.1, trainee.start())
+        sampler = prompt_sampler(stage, trainee, tokenizer_of(base), context)
+        weights = trainee.publish(sampler.engine, adapters)
+        alike = sampler.engine.publish(merged(LOW, trainee.whole(adapters)))
+        for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
+            assert one.sharding == other.sharding
+            np.testing.assert_allclose(one, other, atol=1e-6)
+        completions.append(sampler(adapters, 0).rollouts.tokens)
+    np.testing.assert_array_equal(*completions)
+
+
+@pytest.mark.parametrize("on_policy", [False, True])
+def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_that_of_training_whole(
+    base, examples, tmp_path, on_policy
+):
+    common = {"name": "kl", "start": tune(), "teacher": tune(), "optimizer": tiny_stages.OPTIMIZER, "steps": 2}
+    if on_policy:
+        make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "prompts": 4, "group": 2}
+    else:
+        make, sizes = Distill, {"data": tiny_stages.DEMONSTRATIONS, "batch": 8}
+    teacher = work(tune(name="teacher"), tmp_path, {"start": base, "data": examples})
+    inputs = {"start": base, "teacher": teacher, "data": examples}
+    whole, low = (
+        work(make(**common, **sizes, lora=lora), tmp_path / str(lora is None), inputs)
+        for lora in (None, replace(LOW, targets=("value", "down")))
+    )
+    np.testing.assert_allclose(low.metrics()[0]["loss"], whole.metrics()[0]["loss"], rtol=1e-6)
+    assert changed(base, low) == {"value", "down"}
