@@ -17,8 +17,8 @@ from reasoning.models import cache as caches
 from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Decoder, Params, Structure
-from reasoning.models.lora import LoRA, adapters_of, check_targets, merged
+from reasoning.models.decoder import Decoder, Params, Structure, cast
+from reasoning.models.lora import LoRA, adapters_of, base_of, check_targets, merged
 from reasoning.models.parameters import Place
 
 
@@ -159,6 +159,14 @@ def trained(model: LanguageModel, params: Params) -> Params:
     Only models of ours can have adapters, not those that a user brings.
     """
     return params if lora_of(model) is None else adapters_of(params)
+
+
+def frozen_base(model: Model, params: Params) -> Params:
+    """What a step holds of the parameters beneath adapters: they are in the dtype of the computation once and for all.
+
+    Every loss casts to it first, so its numbers are the same, and no gradient needs them wider.
+    """
+    return cast(base_of(params), model.config.compute_dtype)
 
 
 def lora_of(model: LanguageModel) -> LoRA | None:

@@ -20,6 +20,7 @@ from reasoning.models.model import (
     Model,
     adapter_count,
     build_model,
+    frozen_base,
     init_adapters,
     parameter_shardings,
     with_lora,
@@ -32,17 +33,26 @@ from reasoning.training.program import constants
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The artifact that adapters are trained on: what it is called, and its parameters, to be read when needed."""
+
+    name: str
+    load: Callable[[], Params]
+
+
+@dataclass(frozen=True)
 class Trainee:
     """A model, and where its training begins.
 
     ``model`` is what losses read; with LoRA it has adapters, which alone train, and ``base`` are the parameters beneath
-    them. ``start`` gives what trains, before the first step. The functions take what trains, at any step.
+    them, as ``frozen_base`` makes them of what lies in ``origin``. ``start`` gives what trains, before the first step.
+    The functions take what trains, at any step.
     """
 
     model: Model
     start: Callable[[], Params]
     base: Params | None = None
-    base_name: str = ""
+    origin: Origin | None = None
 
     @property
     def plain(self) -> Model:
@@ -70,13 +80,13 @@ class Trainee:
 
     def frozen(self, beside: Any) -> Any:
         """What a step takes as frozen: ``beside``, which the loss reads, and the base."""
-        return beside if self.base is None else constants(self.model, self.base, beside)
+        return beside if self.base is None else constants(self.base, beside)
 
     def save(self, out: Path, params: Params, tokenizer: Tokenizer, results: Mapping[str, float]) -> Outcome:
         """Leaves a checkpoint of ``plain``, adapters merged in, and the adapters beside it."""
-        if self.base is not None and self.model.lora is not None:
-            save_adapters(out, self.model.lora, params, self.base_name)
-            params = _merging(self.model)(self.base, params)
+        if self.origin is not None and self.model.lora is not None:
+            save_adapters(out, self.model.lora, params, self.origin.name)
+            params = _merging(self.model)(self.origin.load(), params)
         return save(out, self.plain, params, tokenizer, results)
 
 
@@ -107,7 +117,9 @@ def trainee_of(stage: Adapting, start: Artifact, context: Context) -> Trainee:
     if stage.lora is None:
         return Trainee(plain, load)
     model, key = with_lora(plain, stage.lora), stage_key(context.seed, f"{stage.name}/lora")
-    return Trainee(model, partial(init_adapters, model, mesh, key), load(), start.path.name)
+    narrow = jax.jit(partial(frozen_base, model), out_shardings=parameter_shardings(plain, mesh))
+    fresh = partial(init_adapters, model, mesh, key)
+    return Trainee(model, fresh, narrow(load()), Origin(start.path.name, load))
 
 
 def planned(stage: Adapting) -> dict[str, int]:

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import located, rows
 from reasoning.models.lora import base_of, joined
-from reasoning.models.model import LanguageModel, lora_of, parameter_shardings
+from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
 from reasoning.training.rollouts import Advantage, Selection, assemble
@@ -59,8 +59,8 @@ def build_step(
     """The step of ``loss_fn`` on ``mesh``, whose devices may be real or a topology's; allocates nothing.
 
     The state lies as the model's rules say, the parameters of a ``frozen`` model (a teacher) as its own do, and batches
-    are split by rows. Of a model with LoRA the adapters train and its base is frozen: ``constants`` says how the step
-    wants that. Calls that differ at most in what the optimizer's state starts from give the same step.
+    are split by rows. Of a model with LoRA the adapters train and its base is frozen, beside what else is
+    (``constants``). Calls that differ at most in what the optimizer's state starts from give the same step.
     Raises InputError, with the numbers, where a parameter doesn't divide over the mesh.
     """
     return _step_program(model, mesh, loss_fn, _Optimizer(optimizer.update, optimizer), microbatches, frozen)
@@ -76,17 +76,14 @@ def _step_program(
     frozen: LanguageModel | None,
 ) -> StepProgram:
     shardings = state_shardings(model, mesh, optimizer.whole, {})
-    teacher = {} if frozen is None else parameter_shardings(frozen, mesh)
-    places = constants(model, parameter_shardings(model, mesh), teacher)
-    adapted = lora_of(model) is not None
-    step = make_step(
-        _on_base(loss_fn) if adapted else loss_fn,
-        optimizer.whole,
-        StepShardings(shardings, places, rows(mesh)),
-        after_update=keep if adapted else partial(_rebalance, model),
-        microbatches=microbatches,
-    )
-    shapes = constants(model, model.shapes, {} if frozen is None else frozen.shapes)
+    shapes, places = ({}, {}) if frozen is None else (frozen.shapes, parameter_shardings(frozen, mesh))
+    after_update = partial(_rebalance, model)
+    if isinstance(model, Model) and model.lora is not None:
+        loss_fn, after_update = _on_base(loss_fn), keep
+        shapes = constants(jax.eval_shape(partial(frozen_base, model), model.shapes), shapes)
+        places = constants(base_of(parameter_shardings(model, mesh)), places)
+    arguments = StepShardings(shardings, places, rows(mesh))
+    step = make_step(loss_fn, optimizer.whole, arguments, after_update=after_update, microbatches=microbatches)
     return StepProgram(
         step,
         shardings,
@@ -95,12 +92,12 @@ def _step_program(
     )
 
 
-def constants(model: LanguageModel, params: Params, beside: Any) -> Any:
-    """What a step of this model takes as ``frozen``: ``beside``, which its loss reads, and a LoRA's base of ``params``.
+def constants(base: Params, beside: Any) -> dict[str, Any]:
+    """What a step of a model with LoRA takes as ``frozen``: its ``frozen_base``, and what its loss reads beside.
 
     For arrays, shapes and shardings alike.
     """
-    return beside if lora_of(model) is None else {"base": base_of(params), "beside": beside}
+    return {"base": base, "beside": beside}
 
 
 def _on_base(loss_fn: LossFunction) -> LossFunction:

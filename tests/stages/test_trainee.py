@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import MODEL, TRAIN, Surroundings, examine, reinforce, tune, work
+from tiny_stages import BASE, MODEL, TRAIN, Surroundings, examine, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.lora import LoRA, merged
-from reasoning.models.model import build_model
+from reasoning.models.model import build_model, parameter_count
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.prompt_sampler import prompt_sampler
 from reasoning.stages.saved import model_of, params_of, read_adapters, tokenizer_of
@@ -147,3 +147,14 @@ def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_
     )
     np.testing.assert_allclose(low.metrics()[0]["loss"], whole.metrics()[0]["loss"], rtol=1e-6)
     assert changed(base, low) == {"value", "down"}
+
+
+@pytest.mark.slow
+def test_a_base_is_held_in_the_dtype_of_the_computation_and_saved_as_it_was(corpus, examples, tmp_path):
+    half = replace(BASE, name="half", steps=2, model=replace(MODEL, compute_dtype="bfloat16"))
+    start = work(half, tmp_path, {"data": corpus})
+    stage = tune(steps=2, start=half, lora=replace(LOW, targets=("query",)))
+    trainee = trainee_of(stage, start, Surroundings().context())
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(trainee.base))
+    assert held == 2 * parameter_count(trainee.plain)
+    assert changed(start, work(stage, tmp_path, {"start": start, "data": examples})) == {"query"}

@@ -17,6 +17,7 @@ from reasoning.models.lora import LoRA, base_of, joined
 from reasoning.models.model import (
     Model,
     build_model,
+    frozen_base,
     init_adapters,
     init_sharded,
     parameter_count,
@@ -48,7 +49,7 @@ def run(model: Model, base: Any, loss_fn: Any, batch: Any, microbatches: int = 1
         lambda params: new_state(params, optimizer, jax.random.key(1), {}), out_shardings=program.shardings
     )
     state, losses = initial(init_adapters(model, model.mesh, jax.random.key(2))), []
-    frozen = constants(model, base, {} if teacher is None else teacher.params)
+    frozen = constants(base, {} if teacher is None else teacher.params)
     for _ in range(3):
         state, sums = program.step(state, frozen, batch)
         losses.append(float(sums["loss"][0]))
@@ -112,6 +113,15 @@ def test_no_step_holds_a_gradient_or_a_copy_of_the_base():
     assert not stacked.findall(low.as_text())
 
 
+@pytest.mark.slow
+def test_a_base_in_the_dtype_of_the_computation_gives_the_very_losses_of_a_float32_one():
+    model, base = adapted(ONE, replace(three_steps.CONFIG, compute_dtype="bfloat16"))
+    batch = three_steps.supervised_case(without_lora(model), base).batch
+    narrow = frozen_base(model, base)
+    assert narrow["head"].dtype == jnp.bfloat16
+    assert run(model, narrow, supervised(model), batch)[0] == run(model, base, supervised(model), batch)[0]
+
+
 def test_reference_log_probabilities_are_the_adapted_models_at_first_and_the_bases_later():
     model, base = adapted(ONE)
     plain = without_lora(model)
@@ -124,9 +134,9 @@ def test_reference_log_probabilities_are_the_adapted_models_at_first_and_the_bas
     now, then = score(joined(base, state.params), batch.rows), reference(base, batch.rows)
     mask = np.asarray(batch.rows.mask) > 0
     assert np.abs(np.asarray(now - then)[mask]).max() > 1e-3
-    [kl, count] = build_step(model, ONE, loss_fn, three_steps.OPTIMIZER, 1).step(
-        state, constants(model, base, {}), batch
-    )[1]["kl"]
+    [kl, count] = build_step(model, ONE, loss_fn, three_steps.OPTIMIZER, 1).step(state, constants(base, {}), batch)[1][
+        "kl"
+    ]
     apart = np.float64(then - now)[mask]
     np.testing.assert_allclose(kl / count, np.mean(np.exp(apart) - apart - 1), rtol=1e-3)
 
