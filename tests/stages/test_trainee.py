@@ -74,6 +74,14 @@ def test_what_is_saved_while_training_is_tiny_and_a_stopped_run_goes_on_to_the_s
 
 
 @pytest.mark.slow
+def test_a_stopped_grpo_goes_on_to_the_same_bits(base, tmp_path):
+    stage, inputs = reinforce(steps=3, kl_coefficient=0.1, lora=LOW), {"start": base}
+    whole = work(stage, tmp_path / "whole", inputs)
+    with pytest.raises(Interrupted):
+        work(stage, tmp_path / "parts", inputs, Surroundings(stop_at=2))
+    assert work(stage, tmp_path / "parts", inputs).hash == whole.hash
+
+
 def test_an_exam_reads_the_artifact_as_any_other(base, examples, tmp_path):
     made = work(tune(lora=LOW), tmp_path, {"start": base, "data": examples})
     results = work(examine(tune()), tmp_path, {"checkpoints": (made,)}).results
