@@ -1,5 +1,6 @@
 """The card of an exported model: what it is, where it comes from, what was measured of it, how to load it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ pipeline_tag: text-generation
 LOAD = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = "{folder}"
+folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
 {prompt}
@@ -155,7 +156,7 @@ def _grid(caption: str, rows: Sequence[tuple[str, str, Score]]) -> Grid:
 
 def _loading(subject: Subject) -> Iterator[Block]:
     prompt = CHAT if subject.templated else PLAIN
-    yield Code(LOAD.replace("{folder}", subject.folder).replace("{prompt}", prompt))
+    yield Code(LOAD.replace("{folder}", json.dumps(subject.folder, ensure_ascii=False)).replace("{prompt}", prompt))
     yield Paragraph(
         "generate takes the likeliest token each time unless told otherwise; generation_config.json only says which "
         "ids end a reply. "

@@ -78,3 +78,10 @@ def test_what_a_run_says_can_not_leave_its_place(subject: Subject):
     assert (
         "<script>" not in model_card(replace(subject, folder="<script>", stage="<script>", facts=None)).split("```")[0]
     )
+
+
+def test_the_code_that_loads_it_is_python_whatever_the_folder_is_called():
+    card = model_card(replace(ALONE, folder='a"\nimport os #', templated=True))
+    code = card.split("```")[1]
+    assert "\nimport os" not in code
+    compile(code, "card", "exec")
