@@ -15,7 +15,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.hf_export import Dtype
 from reasoning.models.model import build_model, parameter_count
 from reasoning.pipeline.convert import convert, fetch
-from reasoning.pipeline.export import Exported, export, prepare
+from reasoning.pipeline.export import Exported, export, export_adapter, prepare
 from reasoning.pipeline.named_model import find_place
 from reasoning.report.facts import gather
 from reasoning.report.model_card import Subject, model_card
@@ -27,6 +27,7 @@ examples:
   reasoning convert gguf SmolLM2-135M-Instruct.Q4_1.gguf checkpoints/smollm2
   reasoning convert export checkpoints/smollm2 exported/smollm2 --chat smollm_2
   reasoning convert export runs/mine/sft exported/mine --dtype bfloat16
+  reasoning convert export runs/mine/grpo exported/adapter --adapter-of HuggingFaceTB/SmolLM2-135M-Instruct
 An experiment starts from what hf and gguf write as  base = @stages.Pretrained  base.path = 'checkpoints/smollm2'
 (base.path may also name what convert reads: then nothing needs to be converted before). export writes what transformers
 and vLLM load, with a card of what was measured in the run.
@@ -38,9 +39,13 @@ Report = Callable[[int, int], None]
 def main(arguments: Sequence[str]) -> int:
     """Converts, with a bar for progress, and returns the exit status."""
     chosen = _parser().parse_args(arguments)
-    if chosen.kind != "export" and (chosen.dtype or chosen.chat):
-        raise InputError("--dtype and --chat belong to convert export; what comes in stays float32, with its own files")
+    if chosen.kind != "export" and (chosen.dtype or chosen.chat or chosen.adapter_of):
+        raise InputError(
+            "--dtype, --chat and --adapter-of belong to convert export; what comes in stays float32, with its own files"
+        )
     out, console = Path(chosen.out), output()
+    if chosen.adapter_of:
+        return _export_adapter(chosen.source, out, chosen.adapter_of, console)
     if chosen.kind == "export":
         return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
     source = fetch(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
@@ -56,6 +61,12 @@ def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -
         export(exported, out, model_card(_subject(exported, out)), build_mesh(MeshShape()), report)
     found = f"{out} holds a {exported.settings['model_type']} model in {dtype}; its README.md is a card to read over"
     console.print(found, soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def _export_adapter(source: str, out: Path, base: str, console: Console) -> int:
+    export_adapter(find_place(source, ""), out, base, build_mesh(MeshShape()))
+    console.print(f"{out} holds adapters of {base} for peft", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
@@ -104,5 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=get_args(Dtype), help="(export) of the weights (default: float32)")
     parser.add_argument(
         "--chat", default="", metavar="NAME", help="(export) its chat format, such as smollm_2 (default: its run's)"
+    )
+    parser.add_argument(
+        "--adapter-of",
+        default="",
+        metavar="BASE",
+        help="(export) only what a stage trained by LoRA, as peft's adapter of BASE, the model that it started from",
     )
     return parser

@@ -14,9 +14,10 @@ from reasoning.models.families_export import to_hf
 from reasoning.models.hf_export import Dtype, export_checkpoint
 from reasoning.models.hf_import import Report, silent
 from reasoning.models.model import build_model
+from reasoning.models.peft_export import export_adapters
 from reasoning.pipeline.named_model import Place
 from reasoning.stages.pretrained import Found, find
-from reasoning.stages.saved import check_vocabulary
+from reasoning.stages.saved import check_vocabulary, read_adapters, read_model
 
 CARD = "README.md"
 
@@ -66,3 +67,13 @@ def export(exported: Exported, out: Path, card: str, mesh: Mesh, report: Report)
         raise InputError(f"could not write {out}: {error}; free space and run the same command again") from error
     finally:
         shutil.rmtree(whole, ignore_errors=True)
+
+
+def export_adapter(place: Place, out: Path, base: str, mesh: Mesh) -> None:
+    """Writes what a stage has trained by LoRA as the folder ``out``, which peft and vLLM load onto the model ``base``.
+
+    ``base`` is a folder or a name at Hugging Face, and must be the model that the stage started from. Raises InputError
+    where the stage didn't train by LoRA, ``out`` exists, or peft can't hold such adapters.
+    """
+    lora, adapters = read_adapters(place.path, mesh)
+    export_adapters(out, read_model(place.path), lora, adapters, base)

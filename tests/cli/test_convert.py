@@ -1,9 +1,16 @@
 """The convert command, as it is typed."""
 
+import json
+
+import jax
 import pytest
 from gguf_file import write
 
 from reasoning.cli.main import main
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.lora import LoRA
+from reasoning.models.model import build_model, init_adapters, with_lora
+from reasoning.stages.saved import read_model, save_adapters
 
 
 def test_a_gguf_file_becomes_a_folder_that_is_whole_or_absent(tmp_path, capsys):
@@ -49,7 +56,23 @@ def test_a_stage_is_exported_with_a_card_of_its_run(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--dtype", "bfloat16"], ["--chat", "smollm_2"]])
+def test_what_lora_trained_is_exported_as_an_adapter_of_its_base(tmp_path, capsys):
+    write(tmp_path / "model.gguf")
+    model, out = tmp_path / "model", tmp_path / "adapter"
+    assert main(["convert", "gguf", str(tmp_path / "model.gguf"), str(model)]) == 0
+    words = ["convert", "export", str(model), str(out), "--adapter-of", "owner/base"]
+    assert main(words) == 2
+    assert "name an artifact of a stage that trained by LoRA" in capsys.readouterr().err
+    lora, mesh = LoRA(rank=2, alpha=4.0, targets=("query", "down")), build_mesh(MeshShape())
+    adapted = with_lora(build_model(read_model(model), mesh), lora)
+    save_adapters(model, lora, init_adapters(adapted, mesh, jax.random.key(0)), "start")
+    assert main(words) == 0
+    described = json.loads((out / "adapter_config.json").read_text())
+    assert (described["r"], described["base_model_name_or_path"]) == (2, "owner/base")
+    assert set(described["target_modules"]) == {"q_proj", "down_proj"}
+
+
+@pytest.mark.parametrize("flags", [["--dtype", "bfloat16"], ["--chat", "smollm_2"], ["--adapter-of", "a/b"]])
 def test_what_belongs_to_exports_is_refused_where_a_model_comes_in(tmp_path, capsys, flags):
     assert main(["convert", "gguf", str(tmp_path / "model.gguf"), str(tmp_path / "out"), *flags]) == 2
     assert "belong to convert export" in capsys.readouterr().err
