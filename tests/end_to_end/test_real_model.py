@@ -11,6 +11,7 @@ import pytest
 from gguf_file import write
 from miniature import ROOT
 
+from reasoning.data.chat_formats import SMOLLM_2
 from reasoning.pipeline.folder import open_run
 
 STEPS = {name: 2 for name in ("zero", "cold", "rl1", "sft2", "r1", "student_sft", "student_kl")}
@@ -72,4 +73,4 @@ def test_the_workflow_of_a_pretrained_model_runs_through_every_stage(tmp_path: P
     run = open_run(tmp_path / "run")
     assert {*STEPS, "base", "cold_data", "cot_data", "knowledge_data", "student", "exam"} <= set(run)
     assert {f"{stage}/number/pass@1" for stage in ("base", "r1", "student_kl")} <= set(run["exam"].results)
-    assert run["student"].model().config.layers == 2
+    assert run["student"].model(SMOLLM_2).config.layers == 2
