@@ -110,7 +110,7 @@ def test_what_it_samples_has_the_log_probabilities_that_training_gives():
         named = {"tokens": rows, "positions": ones, "segments": ones, "loss_mask": ones}
         scored = score(model, params, token_batch(named, token_mean, 16)).log_prob_BT[:, len(prompt) - 1 : -1]
         said = np.arange(8) < lengths[:, None]
-        np.testing.assert_allclose(np.where(said, scored, 0), log_probs, atol=1e-5)
+        np.testing.assert_allclose(np.where(said, scored, 0), log_probs, atol=3e-5)
 
 
 def test_sampling_without_a_cache_is_announced():
@@ -131,7 +131,7 @@ def test_without_a_cache_our_own_decoder_says_the_same():
         engine = build_engine(one, mesh, SamplerSettings(2, 6, (3,)))
         said.append(engine.generate(engine.publish(params), [[5, 6, 7], [9]], [0, 1], jax.random.key(1), 1.0))
     np.testing.assert_array_equal(said[0].tokens, said[1].tokens)
-    np.testing.assert_allclose(said[0].log_probs, said[1].log_probs, atol=1e-5)
+    np.testing.assert_allclose(said[0].log_probs, said[1].log_probs, atol=3e-5)
 
 
 def first(function, *arguments):

@@ -68,7 +68,7 @@ def test_merged_parameters_compute_what_adapted_ones_do_and_both_differ_from_the
     whole = merged(LOW, params)
     assert jax.tree.map(jnp.shape, whole) == jax.tree.map(jnp.shape, plain.shapes)
     adapted = states(model, params)
-    np.testing.assert_allclose(adapted, states(plain, whole), atol=1e-5)
+    np.testing.assert_allclose(adapted, states(plain, whole), atol=1e-4)
     assert np.abs(adapted - states(plain, base_of(params))).max() > 0.1
 
 
@@ -152,11 +152,11 @@ def test_an_adapted_model_gives_the_same_states_on_any_mesh(shape: MeshShape):
     tokens = jax.random.randint(jax.random.key(5), (8, 9), 0, 48)
     batch = (tokens, jnp.broadcast_to(jnp.arange(9), (8, 9)), jnp.ones_like(tokens))
     found, _ = jax.jit(spread.hidden_states)(placed, *(jax.device_put(leaf, rows(mesh)) for leaf in batch))
-    np.testing.assert_allclose(found, alone.hidden_states(params, *batch)[0], atol=2e-5)
+    np.testing.assert_allclose(found, alone.hidden_states(params, *batch)[0], atol=1e-4)
     fresh = init_adapters(spread, mesh, jax.random.key(3))
     assert fresh["stack_0"]["block_0"]["mlp"]["up_lora"]["down"].sharding.spec[1] == "fsdp"
     jax.tree.map(
-        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5),
         fresh,
         init_adapters(alone, build_mesh(MeshShape(), jax.devices()[:1]), jax.random.key(3)),
     )
@@ -170,7 +170,7 @@ def test_published_weights_are_the_plain_models_and_decode_as_the_adapted_one_co
     tokens = jax.random.randint(jax.random.key(5), (2, 9), 0, 48)
     cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(2, 12))
     found, _ = model.extend(weights, tokens, cache)
-    np.testing.assert_allclose(found, states(model, params), atol=1e-5)
+    np.testing.assert_allclose(found, states(model, params), atol=1e-4)
 
 
 def test_without_lora_the_model_is_the_very_same():

@@ -119,6 +119,6 @@ def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
     cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(2, 16))
     assert {leaf.shape[1:] for layer in cache["layers"] for leaf in layer} == {(1, 16, 16), (1, 16, 4)}
     first, cache = model.extend(weights, tokens[:, :7], cache)
-    np.testing.assert_allclose(first, whole[:, :7], atol=2e-5)
+    np.testing.assert_allclose(first, whole[:, :7], atol=1e-4)
     rest, cache = model.extend(weights, tokens[:, 7:], cache)
-    np.testing.assert_allclose(rest, whole[:, 7:], atol=2e-5)
+    np.testing.assert_allclose(rest, whole[:, 7:], atol=1e-4)

@@ -76,7 +76,7 @@ def test_padding_changes_no_balance_loss():
     counted = jnp.asarray([[1.0, 1, 1, 0, 0]] * 2)
     padded = imbalance(moe, scores, loads(moe, chosen, counted), counted)
     short = (scores[:, :3], loads(moe, chosen[:, :3], counted[:, :3]), counted[:, :3])
-    np.testing.assert_allclose(padded, imbalance(moe, *short), rtol=1e-6)
+    np.testing.assert_allclose(padded, imbalance(moe, *short), rtol=1e-5)
 
 
 def test_biases_move_by_the_rate_towards_an_even_load():

@@ -86,7 +86,7 @@ def test_layers_left_out_pass_states_on_unchanged():
     small = cut_config(ALTERNATING, layers)
     assert [kind.window for kind in small.kinds()] == [4, 0, 4]
     np.testing.assert_allclose(
-        logits(small, cut(ALTERNATING, params, layers)), logits(ALTERNATING, silent), rtol=1e-5, atol=1e-5
+        logits(small, cut(ALTERNATING, params, layers)), logits(ALTERNATING, silent), rtol=1e-4, atol=1e-4
     )
 
 

@@ -56,7 +56,7 @@ def test_what_was_learnt_has_the_rank_of_the_adapters_which_lie_beside_the_model
     sizes = np.linalg.svd(np.float64(after - before), compute_uv=False)
     assert sizes[1] > 1e-4 and sizes[2] < 1e-6
     pair = adapters["stack_0"]["block_0"]["mlp"]["up_lora"]
-    np.testing.assert_allclose(after, before + 2.0 * np.asarray(pair["down"][0] @ pair["up"][0]), atol=1e-6)
+    np.testing.assert_allclose(after, before + 2.0 * np.asarray(pair["down"][0] @ pair["up"][0]), atol=1e-5)
     assert json.loads((made.path / "adapter.json").read_text())["base"] == base.path.name
 
 
@@ -105,7 +105,7 @@ def test_the_first_step_of_grpo_with_lora_has_the_loss_of_training_whole(base, t
         for lora in (None, LOW)
     )
     for name in ("loss", "kl", "entropy", "reward", "completions/mean_length"):
-        np.testing.assert_allclose(low[name], whole[name], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(low[name], whole[name], rtol=1e-5, atol=1e-9)
     assert low["grad_norm"] != whole["grad_norm"] > 0
 
 
@@ -133,7 +133,7 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
         alike = sampler.engine.publish(merged(LOW, trainee.whole(adapters)))
         for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
             assert one.sharding == other.sharding
-            np.testing.assert_allclose(one, other, atol=1e-6)
+            np.testing.assert_allclose(one, other, atol=1e-5)
         completions.append(sampler(adapters, 0).rollouts.tokens)
     np.testing.assert_array_equal(*completions)
 
@@ -153,7 +153,7 @@ def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_
         work(make(**common, **sizes, lora=lora), tmp_path / str(lora is None), inputs)
         for lora in (None, replace(LOW, targets=("value", "down")))
     )
-    np.testing.assert_allclose(low.metrics()[0]["loss"], whole.metrics()[0]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(low.metrics()[0]["loss"], whole.metrics()[0]["loss"], rtol=1e-5)
     assert changed(base, low) == {"value", "down"}
 
 
