@@ -105,7 +105,7 @@ def test_the_first_step_of_grpo_with_lora_has_the_loss_of_training_whole(base, t
         for lora in (None, LOW)
     )
     for name in ("loss", "kl", "entropy", "reward", "completions/mean_length"):
-        np.testing.assert_allclose(low[name], whole[name], rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(low[name], whole[name], rtol=1e-5, atol=1e-6)
     assert low["grad_norm"] != whole["grad_norm"] > 0
 
 
