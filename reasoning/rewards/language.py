@@ -1,7 +1,7 @@
 """Rewards for thinking in one language, which pure reinforcement learning lets drift."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
@@ -45,18 +45,11 @@ class LanguageConsistency:
 
         A reply whose thinking holds characters of neither language is wholly in the language asked for.
         """
-        tags = chat or ChatFormat()
-        return [
-            0.0 if cut else self._share(completion, tags)
-            for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
-        ]
+        return of_thinking(self._share, completions, truncated, chat)
 
-    def _share(self, completion: str, chat: ChatFormat) -> float:
-        reply = parse(completion, chat)
-        if reply is None:
-            return 0.0
-        native = sum(character in self.native for character in reply.thinking)
-        foreign = sum(character in self.foreign for character in reply.thinking)
+    def _share(self, thinking: str) -> float:
+        native = sum(character in self.native for character in thinking)
+        foreign = sum(character in self.foreign for character in thinking)
         return native / (native + foreign) if native + foreign else 1.0
 
 
@@ -88,16 +81,24 @@ class InScript:
         **columns: object,
     ) -> list[float]:
         """The share a completion, 1.0 for thinking without letters; 0.0 for a reply without the tagged form."""
-        tags = chat or ChatFormat()
-        return [
-            0.0 if cut else self._share(completion, tags)
-            for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
-        ]
+        return of_thinking(self._share, completions, truncated, chat)
 
-    def _share(self, completion: str, chat: ChatFormat) -> float:
-        reply = parse(completion, chat)
-        if reply is None:
-            return 0.0
-        letters = [character for character in reply.thinking if character.isalpha()]
+    def _share(self, thinking: str) -> float:
+        letters = [character for character in thinking if character.isalpha()]
         own = sum(unicodedata.name(letter, "").startswith(self.script) for letter in letters)
         return own / len(letters) if letters else 1.0
+
+
+def of_thinking(
+    share: Callable[[str], float],
+    completions: Sequence[str],
+    truncated: Sequence[bool] | None,
+    chat: ChatFormat | None,
+) -> list[float]:
+    """``share`` of each completion's thinking; 0.0 for one that was cut off or hasn't the tagged form."""
+    tags = chat or ChatFormat()
+    replies = (
+        None if cut else parse(completion, tags)
+        for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
+    )
+    return [0.0 if reply is None else share(reply.thinking) for reply in replies]

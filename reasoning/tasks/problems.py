@@ -1,14 +1,17 @@
 """Questions with one right answer each, and sets of them drawn from several tasks."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative
-from reasoning.tasks.splits import Split
+from reasoning.tasks.splits import Split, split_of
+
+MISSES, FEWEST = 200, 10
+"""Draws without a new question, for each wanted one and for at least ten, after which a task counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,26 @@ def _fresh(task: Task, split: Split, share: int, seed: int, seen: set[str]) -> l
             return fresh[:share]
         wanted += share - len(fresh)
     return []
+
+
+def drawn(draw: Callable[[], Problem | None], split: Split, count: int, source: str) -> tuple[Problem, ...]:
+    """``count`` problems of distinct questions of ``split`` from a source that draws at random, None for no problem.
+
+    Raises InputError, naming ``source`` and the number found, where drawing long enough gives no more.
+    """
+    return take_distinct(_fresh_draws(draw, split, MISSES * max(count, FEWEST)), split, count, source)
+
+
+def _fresh_draws(draw: Callable[[], Problem | None], split: Split, patience: int) -> Iterator[Problem]:
+    seen: set[str] = set()
+    misses = 0
+    while misses < patience:
+        problem = draw()
+        if problem is None or problem.question in seen or split_of(problem.question) != split:
+            misses += 1
+            continue
+        seen.add(problem.question)
+        yield problem
 
 
 def take_distinct(stream: Iterable[Problem], split: Split, count: int, source: str) -> tuple[Problem, ...]:

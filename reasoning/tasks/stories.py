@@ -1,12 +1,12 @@
 """Short word problems of one step, made from sentences with numbers in them."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from reasoning.core.ranges import Count
-from reasoning.tasks.problems import Problem, take_distinct
-from reasoning.tasks.splits import Split, split_of
+from reasoning.tasks.problems import Problem, drawn
+from reasoning.tasks.splits import Split
 
 NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Iris", "Jack", "Kate", "Leo")
 THINGS = ("apples", "books", "coins", "pencils", "marbles", "stickers", "cookies", "shells", "stamps", "cards")
@@ -23,8 +23,6 @@ PACKS = (
     "{name} has {a} boxes with {b} {things} in each. How many {things} does {name} have?",
     "{name} collects {b} {things} a day for {a} days. How many {things} is that?",
 )
-ATTEMPTS = 200
-"""Drawn stories a wanted one after which the task counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,9 @@ class Stories:
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` stories of ``split`` (contract: ``tasks.problems.Task``)."""
         generator = random.Random(f"stories/{self!r}/{split}/{seed}")
-        return take_distinct(self._stream(generator, split, count), split, count, repr(self))
+        return drawn(partial(self._draw, generator), split, count, repr(self))
 
-    def _stream(self, generator: random.Random, split: Split, count: int) -> Iterator[Problem]:
-        seen: set[str] = set()
-        misses = 0
-        while misses < ATTEMPTS * max(count, 10):
-            question, value = self._draw(generator)
-            if question in seen or split_of(question) != split:
-                misses += 1
-                continue
-            seen.add(question)
-            yield Problem(question, str(value), self.name)
-
-    def _draw(self, generator: random.Random) -> tuple[str, int]:
+    def _draw(self, generator: random.Random) -> Problem:
         def pick(options: tuple[str, ...]) -> str:
             return options[int(generator.random() * len(options))]
 
@@ -64,4 +51,5 @@ class Stories:
         else:
             first = 2 + int(generator.random() * 9)
             form, value = pick(PACKS), first * second
-        return form.format(name=pick(NAMES), things=pick(THINGS), a=first, b=second), value
+        question = form.format(name=pick(NAMES), things=pick(THINGS), a=first, b=second)
+        return Problem(question, str(value), self.name)

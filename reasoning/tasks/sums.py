@@ -1,17 +1,15 @@
 """Sums and differences of whole numbers, for models that were trained on text: ``27 + 45``."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index
-from reasoning.tasks.problems import Problem, take_distinct
-from reasoning.tasks.splits import Split, split_of
+from reasoning.tasks.problems import Problem, drawn
+from reasoning.tasks.splits import Split
 
 SIGNS = {"+": 1, "-": -1}
-ATTEMPTS = 200
-"""Drawn questions a wanted one after which the task counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +38,9 @@ class Sums:
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` sums of ``split`` (contract: ``tasks.problems.Task``)."""
         generator = random.Random(f"sums/{self!r}/{split}/{seed}")
-        return take_distinct(self._stream(generator, split, count), split, count, repr(self))
+        return drawn(partial(self._draw, generator), split, count, repr(self))
 
-    def _stream(self, generator: random.Random, split: Split, count: int) -> Iterator[Problem]:
-        seen: set[str] = set()
-        misses = 0
-        while misses < ATTEMPTS * max(count, 10):
-            written, value = self._draw(generator)
-            question = self.form.replace("{sum}", written)
-            if value < 0 or question in seen or split_of(question) != split:
-                misses += 1
-                continue
-            seen.add(question)
-            yield Problem(question, str(value), self.name)
-
-    def _draw(self, generator: random.Random) -> tuple[str, int]:
+    def _draw(self, generator: random.Random) -> Problem | None:
         span = self.largest - self.smallest + 1
         numbers = [self.smallest + int(generator.random() * span) for _ in range(self.operands)]
         written, value = str(numbers[0]), numbers[0]
@@ -62,4 +48,4 @@ class Sums:
             sign = self.signs[int(generator.random() * len(self.signs))]
             written += f" {sign} {number}"
             value += SIGNS[sign] * number
-        return written, value
+        return Problem(self.form.replace("{sum}", written), str(value), self.name) if value >= 0 else None
