@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -85,6 +86,24 @@ def publish_folder(temporary: Path, final: Path) -> None:
     sync_tree(temporary)
     os.rename(temporary, final)
     sync(final.parent)
+
+
+@contextlib.contextmanager
+def folder_in_making(final: Path, mark: str = "") -> Iterator[Path]:
+    """Give a name beside ``final`` to write a folder under; it becomes ``final`` at the end, or is removed.
+
+    Nothing lies there yet, not even the folder. ``mark`` keeps apart two that are made for one name, one within the
+    other. Raises InputError where ``final`` exists by then, and, instead of any OSError, where it can't be written.
+    """
+    temporary = final.with_name(f".{final.name}{mark}{PARTIAL_SUFFIX}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield temporary
+        publish_folder(temporary, final)
+    except OSError as error:
+        raise InputError(f"could not write {final}: {error}; free space and run the same command again") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ Where two matrices of ours are parts of one of theirs (latent attention's keys a
 one of the sum of their ranks, of which each half writes its own rows: B A is then what both add.
 """
 
-import shutil
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, publish_folder, write_atomic, write_json
+from reasoning.core.files import folder_in_making, write_atomic, write_json
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Params
 from reasoning.models.hf_export import on_host
@@ -47,9 +46,7 @@ def export_adapters(folder: Path, config: ModelConfig, lora: LoRA, adapters: Par
         )
     if jax.process_index() != 0:
         return
-    partial = folder.with_name(f".{folder.name}{PARTIAL_SUFFIX}")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
+    with folder_in_making(folder) as partial:
         partial.mkdir(parents=True)
         tensors: dict[str, np.ndarray] = {}
         for name, several in halves.items():
@@ -57,11 +54,6 @@ def export_adapters(folder: Path, config: ModelConfig, lora: LoRA, adapters: Par
             tensors[f"{PREFIX}{name}.lora_A.weight"], tensors[f"{PREFIX}{name}.lora_B.weight"] = down, up
         write_atomic(partial / WEIGHTS, _file(tensors))
         write_json(partial / CONFIG, _described(lora, halves, base))
-        publish_folder(partial, folder)
-    except OSError as error:
-        raise InputError(f"could not write {folder}: {error}; free space and run the same command again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _halves(config: ModelConfig, adapters: Params) -> dict[str, list[Half]]:

@@ -1,6 +1,5 @@
 """Models from elsewhere, brought once into the form that stages leave and start from."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import jax
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, publish_folder
+from reasoning.core.files import folder_in_making
 from reasoning.models.model import build_model
 from reasoning.stages.pretrained import find
 from reasoning.stages.saved import check_vocabulary, save
@@ -28,17 +27,10 @@ def convert(source: Path, out: Path, mesh: Mesh, report: Callable[[int, int], No
     found = find(source)
     model = build_model(found.config, mesh)
     check_vocabulary(model.config, found.tokenizer, "convert")
-    partial = out.with_name(f".{out.name}{PARTIAL_SUFFIX}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with folder_in_making(out) as partial:
         partial.mkdir(parents=True)
         params = found.load(model, mesh, report)
         save(partial, model, params, found.tokenizer, {})
-        publish_folder(partial, out)
-    except OSError as error:
-        raise InputError(f"could not write {out}: {error}; free space and run the same command again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

@@ -1,6 +1,5 @@
 """Models of ours as folders that other programs load: weights, config, tokenizer, chat template, and a card."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, publish_folder, write_atomic
+from reasoning.core.files import folder_in_making, write_atomic
 from reasoning.data.transformers_files import TransformersFiles, transformers_files
 from reasoning.models.families_export import to_hf
 from reasoning.models.hf_export import Dtype, export_checkpoint
@@ -55,18 +54,11 @@ def export(exported: Exported, out: Path, card: str, mesh: Mesh, report: Report)
     Raises InputError where it can't be written.
     """
     found, beside = exported.found, exported.beside
-    whole = out.with_name(f".{out.name}.whole{PARTIAL_SUFFIX}")
-    shutil.rmtree(whole, ignore_errors=True)
-    try:
+    with folder_in_making(out, ".whole") as whole:
         params = found.load(build_model(found.config, mesh), mesh, silent)
         export_checkpoint(whole, found.config, params, exported.dtype, beside.ids, report)
         for name, content in {**beside.files, CARD: card}.items():
             write_atomic(whole / name, content)
-        publish_folder(whole, out)
-    except OSError as error:
-        raise InputError(f"could not write {out}: {error}; free space and run the same command again") from error
-    finally:
-        shutil.rmtree(whole, ignore_errors=True)
 
 
 def export_adapter(place: Place, out: Path, base: str, mesh: Mesh) -> None:
