@@ -1,0 +1,143 @@
+"""Greedy decoding of SmolLM2-135M-Instruct on the CPU, side by side: this project's engine, and transformers' generate.
+
+Both read the same GGUF file, continue the same 64 tokens by 64 more, in float32 and in bfloat16, one reply at a time and
+eight. Contestants run in turn, each in a process of its own, several rounds; medians are printed, with the ratio to
+transformers in the same type round by round, since machines drift. ``make smollm2`` shows where the file comes from.
+
+    pip install -e '.[hf,parity]'
+    python benchmarks/decode.py SmolLM2-135M-Instruct.Q4_1.gguf --rounds 3
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROMPT, NEW = 64, 64
+BATCHES = (1, 8)
+CONTESTANTS = ("ours-float32", "ours-bfloat16", "transformers-float32", "transformers-bfloat16")
+
+
+def prompt() -> list[int]:
+    """Ids of common tokens of SmolLM2's vocabulary, the same for all."""
+    return [300 + 37 * at % 20_000 for at in range(PROMPT)]
+
+
+def timed(generate: Callable[[int], list[int]]) -> dict[str, object]:
+    """Tokens a second and CPU seconds a token for each batch, the first reply's tokens, and the peak memory."""
+    found: dict[str, object] = {}
+    for batch in BATCHES:
+        found["reply"] = generate(batch)
+        started, begun = time.perf_counter(), time.process_time()
+        generate(batch)
+        tokens = NEW * batch
+        found[str(batch)] = tokens / (time.perf_counter() - started)
+        found[f"cpu {batch}"] = (time.process_time() - begun) / tokens
+    found["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return found
+
+
+def ours(file: Path, dtype: str) -> dict[str, object]:
+    """The engine that exams and GRPO use: batch 1 on one XLA device, batch 8 on one a core."""
+    import jax
+
+    from reasoning.pipeline.devices import keep_freed_memory
+
+    jax.config.update("jax_platforms", "cpu")
+    keep_freed_memory()
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    from dataclasses import replace
+
+    from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.generation.engine import build_engine
+    from reasoning.generation.sampler import SamplerSettings
+    from reasoning.models.hf_import import silent
+    from reasoning.models.model import build_model
+    from reasoning.stages.pretrained import find
+
+    found = find(file)
+    config = replace(found.config, compute_dtype=dtype)
+
+    def generate(batch: int) -> list[int]:
+        devices = jax.devices() if batch % len(jax.devices()) == 0 else jax.devices()[:1]
+        mesh = build_mesh(MeshShape(), devices)
+        model = build_model(config, mesh)
+        engine = build_engine(model, mesh, SamplerSettings(1, NEW, ()))
+        if batch not in weights:
+            weights.clear()
+            weights[batch] = engine.publish(found.load(model, mesh, silent))
+        replies = engine.generate(weights[batch], [prompt()] * batch, range(batch), jax.random.key(0), 0.0)
+        return replies.tokens[0, 0].tolist()
+
+    weights: dict[int, dict] = {}
+    return timed(generate)
+
+
+def transformers(file: Path, dtype: str) -> dict[str, object]:
+    """``generate`` with its defaults and every core's thread."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=getattr(torch, dtype)).eval()
+
+    def generate(batch: int) -> list[int]:
+        tokens = torch.tensor([prompt()] * batch)
+        with torch.no_grad():
+            made = model.generate(
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=NEW,
+                min_new_tokens=NEW,
+                do_sample=False,
+                pad_token_id=0,
+            )
+        return made[0, PROMPT:].tolist()
+
+    return timed(generate)
+
+
+def measure(file: Path, contestant: str) -> dict:
+    """One contestant in a fresh process."""
+    command = [sys.executable, __file__, str(file), "--one", contestant]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def main() -> None:
+    """Runs the contestants in turn and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="SmolLM2-135M-Instruct as GGUF")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one is not None:
+        who, dtype = chosen.one.split("-")
+        print(json.dumps((ours if who == "ours" else transformers)(chosen.file.resolve(), dtype)))
+        return
+    rounds = [{name: measure(chosen.file, name) for name in chosen.contestants} for _ in range(chosen.rounds)]
+    print(f"{'':22} {'batch':>5} {'tokens/s':>9} {'cpu s/token':>11} {'peak MiB':>9}  tokens/s of transformers'")
+    for name in chosen.contestants:
+        other = f"transformers-{name.split('-')[1]}"
+        for batch in map(str, BATCHES):
+            speed, cpu = (statistics.median(one[name][key] for one in rounds) for key in (batch, f"cpu {batch}"))
+            ratios = [one[name][batch] / one[other][batch] for one in rounds if other in one]
+            shown = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            peak = max(one[name]["rss"] for one in rounds)
+            print(f"{name:22} {batch:>5} {speed:9.1f} {cpu:11.4f} {peak:9.0f}  {shown}")
+    replies = {name: rounds[0][name]["reply"] for name in chosen.contestants}
+    for name, reply in replies.items():
+        first = next(iter(replies.values()))
+        same = next((at for at, pair in enumerate(zip(reply, first, strict=True)) if pair[0] != pair[1]), NEW)
+        print(f"{name}: the first {same} of {NEW} tokens equal those of {chosen.contestants[0]}")
+
+
+if __name__ == "__main__":
+    main()
