@@ -6,6 +6,7 @@ Shapes: P prompts of this process, G samples a prompt, T prompt time, N new toke
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,15 +57,14 @@ def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
     def whole(place: NamedSharding) -> NamedSharding:
         return meshes.without(place, "fsdp")
 
-    shapes, places = jax.eval_shape(model.publish, model.shapes), parameter_shardings(model, mesh)
-    weights: Weights = {}
-    for name, value in shapes.items():
-        if isinstance(value, tuple):
-            unstacked = jax.tree.map(lambda place: meshes.drop_first(whole(place)), places[name])
-            weights[name] = tuple(unstacked for _ in value)
-        else:
-            weights[name] = jax.tree.map(whole, places[name])
-    return weights
+    def placed(value: Any, place: Any) -> Any:
+        if isinstance(value, tuple):  # unstacked layers
+            return tuple(jax.tree.map(lambda one: meshes.drop_first(whole(one)), place) for _ in value)
+        if isinstance(value, dict):
+            return {name: placed(inner, place[name]) for name, inner in value.items()}
+        return whole(place)
+
+    return placed(jax.eval_shape(model.publish, model.shapes), parameter_shardings(model, mesh))
 
 
 def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,24 +9,29 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from reasoning.models.config import stack_name
-from reasoning.models.decoder import Decoder, Params, Period, Structure, cast, views
+from reasoning.models.block import Block
+from reasoning.models.config import block_name, stack_name
+from reasoning.models.decoder import Decoder, Params, Structure, cast, views
 
 Cache = dict[str, Any]
 Weights = dict[str, Any]
 
 
 def publish(structure: Structure, params: Params) -> Weights:
-    """Weights as decoding wants them: cast, and each stack unstacked into a tuple of layers.
+    """Weights as decoding wants them: cast, and the stacked blocks of each run unstacked into a tuple.
 
     Slicing layers from a stack inside the token loop doubles its cost at small batches, so it's done once, here.
     """
     weights: Weights = dict(cast(params, structure.config.compute_dtype))
     for index, stack in enumerate(structure.config.stacks):
         name = stack_name(index)
-        weights[name] = tuple(
-            jax.tree.map(lambda leaf, layer=layer: leaf[layer], weights[name]) for layer in range(stack.count)
-        )
+        weights[name] = {
+            block: tuple(
+                jax.tree.map(lambda leaf, layer=layer: leaf[layer], weights[name][block])
+                for layer in range(stack.count * length)
+            )
+            for block, length in ((block_name(run), length) for run, (_, length) in enumerate(stack.runs()))
+        }
     return weights
 
 
@@ -57,22 +62,23 @@ def extend(structure: Structure, weights: Weights, tokens_BT: jax.Array, cache: 
     distance_BTS = positions_BT[:, :, None] - jnp.arange(cache["layers"][0][0].shape[2])
     view_of = views(structure.config, positions_BT, distance_BTS >= 0, distance_BTS)
     x_BTD, held = decoder.embed(tokens_BT, positions_BT), list(cache["layers"])
-    layer = 0
-    for index in range(len(structure.config.stacks)):
-        name = stack_name(index)
-        graph = nnx.split(getattr(decoder, name))[0]
-        for layer_weights in weights[name]:
-            period: Period = nnx.merge(graph, layer_weights)
-            for _, block in period.blocks():
-                x_BTD, held[layer] = block.extend(x_BTD, view_of(block.kind), held[layer], start_B, structure.place)
-                layer += 1
+    graphs: dict[tuple[str, str], Any] = {}
+    for number, layer in enumerate(structure.config.each_layer()):
+        at = (layer.stack, layer.block)
+        if at not in graphs:
+            graphs[at] = nnx.split(getattr(getattr(decoder, layer.stack), layer.block))[0]
+        block: Block = nnx.merge(graphs[at], weights[layer.stack][layer.block][layer.index])
+        x_BTD, held[number] = block.extend(x_BTD, view_of(layer.kind), held[number], start_B, structure.place)
     return decoder.final_norm(x_BTD), {"layers": tuple(held), "length": start_B + time}
 
 
 def placeholders(structure: Structure, weights: Weights) -> Weights:
-    """Weights with each unstacked stack replaced by its first layer, which is enough to rebuild the module's graph."""
+    """Weights with unstacked blocks replaced by the first of them, which is enough to rebuild the module's graph."""
     stacks = {stack_name(index) for index in range(len(structure.config.stacks))}
-    return {name: value[0] if name in stacks else value for name, value in weights.items()}
+    return {
+        name: {block: layers[0] for block, layers in value.items()} if name in stacks else value
+        for name, value in weights.items()
+    }
 
 
 def prefill(

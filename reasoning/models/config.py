@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 from reasoning.core.errors import InputError
@@ -111,6 +112,20 @@ class Stack:
         if not self.pattern:
             raise InputError("a stack's pattern is empty; name at least one block kind")
 
+    def runs(self) -> tuple[tuple[BlockKind, int], ...]:
+        """The pattern as kinds and how many blocks of a kind follow each other; each run is compiled as one block."""
+        return tuple((kind, len(tuple(same))) for kind, same in groupby(self.pattern))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where the parameters of one layer lie: ``params[stack][block]``, at ``index`` of each leaf's leading axis."""
+
+    stack: str
+    block: str
+    index: int
+    kind: BlockKind
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -191,6 +206,14 @@ class ModelConfig:
         for stack in self.stacks:
             yield from stack.pattern * stack.count
 
+    def each_layer(self) -> Iterator[Layer]:
+        """Every layer, first to last."""
+        for number, stack in enumerate(self.stacks):
+            for repeat in range(stack.count):
+                for run, (kind, length) in enumerate(stack.runs()):
+                    for place in range(length):
+                        yield Layer(stack_name(number), block_name(run), repeat * length + place, kind)
+
 
 def stack_name(index: int) -> str:
     """What a decoder's parameters call its stack number ``index``."""
@@ -198,7 +221,7 @@ def stack_name(index: int) -> str:
 
 
 def block_name(index: int) -> str:
-    """What a stack's parameters call block number ``index`` of its pattern."""
+    """What a stack's parameters call the blocks of run number ``index`` of its pattern."""
     return f"block_{index}"
 
 

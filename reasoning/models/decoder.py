@@ -3,7 +3,7 @@
 Shapes: B batch, T time, S cache length, D model width, V vocabulary, E experts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,32 +36,26 @@ class Structure:
     place: Place
 
 
-class Period(nnx.Module):
-    """One repetition of a stack's pattern: its blocks in order."""
+def repeated(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA | None, rngs: nnx.Rngs) -> Block:
+    """``count`` blocks of a kind in one whose parameters carry a leading layers axis, with ``lora`` adapted."""
 
-    def __init__(self, config: ModelConfig, stack: Stack, rngs: nnx.Rngs):
-        self.size = len(stack.pattern)
-        for index, kind in enumerate(stack.pattern):
-            setattr(self, block_name(index), Block(config, kind, rngs))
-
-    def blocks(self) -> Iterator[tuple[str, Block]]:
-        """The blocks with their names, first to last."""
-        for index in range(self.size):
-            yield block_name(index), getattr(self, block_name(index))
-
-
-def repeated(config: ModelConfig, stack: Stack, lora: LoRA | None, rngs: nnx.Rngs) -> Period:
-    """``stack.count`` periods in one module whose parameters carry a leading layers axis, with ``lora`` adapted."""
-
-    @nnx.split_rngs(splits=stack.count)
+    @nnx.split_rngs(splits=count)
     @nnx.vmap(in_axes=0, out_axes=0, transform_metadata={nnx.PARTITION_NAME: "layers"})
-    def build(rngs: nnx.Rngs) -> Period:
-        period = Period(config, stack, rngs)
+    def build(rngs: nnx.Rngs) -> Block:
+        block = Block(config, kind, rngs)
         if lora is not None:
-            adapt(period, lora, rngs)
-        return period
+            adapt(block, lora, rngs)
+        return block
 
     return build(rngs)
+
+
+class Blocks(nnx.Module):
+    """The blocks of a stack: all of a run of equal ones, in all repetitions of the pattern, in one ``Block``."""
+
+    def __init__(self, config: ModelConfig, stack: Stack, lora: LoRA | None, rngs: nnx.Rngs):
+        for index, (kind, length) in enumerate(stack.runs()):
+            setattr(self, block_name(index), repeated(config, kind, stack.count * length, lora, rngs))
 
 
 class Decoder(nnx.Module):
@@ -77,7 +71,7 @@ class Decoder(nnx.Module):
         if config.learned_positions:
             self.positions = parameter(rngs, (config.context, width), config.embedding_std, ("none", "embed"))
         for index, stack in enumerate(config.stacks):
-            setattr(self, stack_name(index), repeated(config, stack, lora, rngs))
+            setattr(self, stack_name(index), Blocks(config, stack, lora, rngs))
         self.final_norm = RMSNorm(config)
         if not config.tied:
             std = config.head_scale * width**-0.5
@@ -120,13 +114,16 @@ def rematerialised(config: ModelConfig, body: Callable) -> Callable:
     return body
 
 
-def gathered(place: Place, layer: Params, axes: Params) -> Params:
-    """One layer's weights with their fsdp shards gathered; in backward their gradients are scattered again."""
+def gathered(place: Place, axes: Params, block: str, layer: Params) -> Params:
+    """One layer's weights with their fsdp shards gathered; in backward their gradients are scattered again.
+
+    ``axes`` are the logical axes of the stack's parameters, ``block`` the layer's name among them.
+    """
 
     def gather(leaf: jax.Array, names: PartitionSpec) -> jax.Array:
         return place.pin(leaf, tuple(None if name == "embed" else name for name in names[1:]))
 
-    return jax.tree.map(gather, layer, axes)
+    return jax.tree.map(gather, layer, axes[block])
 
 
 def cast(tree: Params, dtype: str) -> Params:
@@ -143,25 +140,41 @@ def cast(tree: Params, dtype: str) -> Params:
 
 def run_stack(
     config: ModelConfig,
-    stack: Period,
+    stack: Stack,
+    blocks: Blocks,
     x_BTD: jax.Array,
     block: Callable[[Block, jax.Array], tuple[jax.Array, Measured]],
-    gather: Callable[[Params], Params],
+    gather: Callable[[str, Params], Params],
 ) -> tuple[jax.Array, dict[str, Measured]]:
     """Scans ``block`` over the layers of a stack; each layer's weights are sliced and gathered inside the loop.
 
-    Beside the hidden states what each block of the pattern measured, with a leading layers axis.
+    A pattern of several runs is a scan over its repetitions, and within it one over each run, so that every run is
+    compiled once. Beside the hidden states what each run's blocks measured, with a leading layers axis.
     """
-    graph, state = nnx.split(stack)
+    bodies, states = {}, {}
+    for index, (_, length) in enumerate(stack.runs()):
+        name = block_name(index)
+        graph, state = nnx.split(getattr(blocks, name))
 
-    def body(x: jax.Array, layer: Params) -> tuple[jax.Array, dict[str, Measured]]:
-        period: Period = nnx.merge(graph, gather(layer))
+        def body(x: jax.Array, layer: Params, name: str = name, graph: Any = graph) -> tuple[jax.Array, Measured]:
+            return block(nnx.merge(graph, gather(name, layer)), x)
+
+        bodies[name], states[name] = rematerialised(config, body), (length, nnx.to_pure_dict(state))
+
+    def period(x: jax.Array, layers: dict[str, Params]) -> tuple[jax.Array, dict[str, Measured]]:
         measured = {}
-        for name, one in period.blocks():
-            x, measured[name] = block(one, x)
+        for name, one in bodies.items():
+            x, measured[name] = jax.lax.scan(one, x, layers[name])
         return x, measured
 
-    return jax.lax.scan(rematerialised(config, body), x_BTD, nnx.to_pure_dict(state))
+    if stack.count == 1 or len(bodies) == 1:
+        return period(x_BTD, {name: state for name, (_, state) in states.items()})
+    layers = {
+        name: jax.tree.map(lambda leaf, length=length: leaf.reshape(stack.count, length, *leaf.shape[1:]), state)
+        for name, (length, state) in states.items()
+    }
+    x_BTD, measured = jax.lax.scan(period, x_BTD, layers)
+    return x_BTD, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), measured)
 
 
 def hidden_states(
@@ -182,10 +195,10 @@ def hidden_states(
         return one(x, view_of(one.kind), counted_BT, place)
 
     measured = {}
-    for index in range(len(config.stacks)):
+    for index, stack in enumerate(config.stacks):
         name = stack_name(index)
-        gather = partial(gathered, place, axes=structure.axes[name])
-        x_BTD, measured[name] = run_stack(config, getattr(decoder, name), x_BTD, block, gather)
+        gather = partial(gathered, place, structure.axes[name])
+        x_BTD, measured[name] = run_stack(config, stack, getattr(decoder, name), x_BTD, block, gather)
     return decoder.final_norm(x_BTD), _summary(measured)
 
 
@@ -239,16 +252,12 @@ def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
 
 def rebalance(structure: Structure, params: Params, load: dict[str, dict[str, jax.Array]]) -> Params:
     """Parameters whose routers' biases have moved towards an even ``load``, as ``hidden_states`` measures it."""
-    stacks = structure.config.stacks
-    kinds = {
-        (stack_name(index), block_name(number)): kind
-        for index, stack in enumerate(stacks)
-        for number, kind in enumerate(stack.pattern)
-    }
+    kinds = {(layer.stack, layer.block): layer.kind for layer in structure.config.each_layer()}
+    last = structure.config.stacks[-1].pattern[-1]  # that of blocks of multi-token prediction
     params = dict(params)
     for name, blocks in load.items():
         for block, load_LE in blocks.items():
-            moe = kinds.get((name, block), stacks[-1].pattern[-1]).moe
+            moe = kinds.get((name, block), last).moe
             if moe is not None and moe.bias_rate:
                 params[name] = _with_bias(params[name], block, moe, load_LE)
     return params

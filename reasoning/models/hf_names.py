@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reasoning.models.config import BlockKind, Latent, ModelConfig, block_name, stack_name
+from reasoning.models.config import BlockKind, Latent, ModelConfig, stack_name
 from reasoning.models.multi_token import multi_token_name
 
 Path = tuple[str, ...]
@@ -204,14 +204,10 @@ def parts(config: ModelConfig) -> dict[Path, list[Part]]:
     }
     if not config.tied:
         found["head",] = [Part((), _linear("lm_head.weight", config.width, config.vocabulary))]
-    layer = 0
-    for number, stack in enumerate(config.stacks):
-        for repeat in range(stack.count):
-            for index, kind in enumerate(stack.pattern):
-                for path, part in _block(config, kind, f"model.layers.{layer}"):
-                    whole = (stack_name(number), block_name(index), *path)
-                    found.setdefault(whole, []).append(Part((repeat, *part.place), part.tensor))
-                layer += 1
+    for number, layer in enumerate(config.each_layer()):
+        for path, part in _block(config, layer.kind, f"model.layers.{number}"):
+            whole = (layer.stack, layer.block, *path)
+            found.setdefault(whole, []).append(Part((layer.index, *part.place), part.tensor))
     for index in range(config.multi_token):
         for path, part in _multi_token(config, index):
             found.setdefault((multi_token_name(index), *path), []).append(part)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.errors import InputError
-from reasoning.models.config import ModelConfig, block_name, stack_name
+from reasoning.models.config import Layer, ModelConfig, stack_name
 from reasoning.models.decoder import Params
 from reasoning.models.families import stacked
 from reasoning.models.multi_token import multi_token_name
@@ -39,13 +39,13 @@ def cut_config(config: ModelConfig, layers: Sequence[int]) -> ModelConfig:
 
 def cut(config: ModelConfig, params: Params, layers: Sequence[int]) -> Params:
     """The parameters of these layers of a model, as those of ``cut_config``; all that is no layer stays as it is."""
-    places, smaller = _places(config), cut_config(config, layers)
+    smaller, old = cut_config(config, layers), tuple(config.each_layer())
     found: Params = {name: leaves for name, leaves in params.items() if not _is_layered(config, smaller, name)}
-    rest = [places[layer] for layer in layers]
-    for number, stack in enumerate(smaller.stacks):
-        size = len(stack.pattern)
-        mine, rest = rest[: size * stack.count], rest[size * stack.count :]
-        found[stack_name(number)] = {block_name(block): _gathered(params, mine[block::size]) for block in range(size)}
+    sources: dict[tuple[str, str], list[Layer]] = {}  # in the order of the leading axis, which is that of layers
+    for new, number in zip(smaller.each_layer(), layers, strict=True):
+        sources.setdefault((new.stack, new.block), []).append(old[number])
+    for (stack, block), places in sources.items():
+        found.setdefault(stack, {})[block] = _gathered(params, places)
     return found
 
 
@@ -55,19 +55,9 @@ def _is_layered(config: ModelConfig, smaller: ModelConfig, name: str) -> bool:
     return name in (*stacks, *(multi_token_name(depth) for depth in range(smaller.multi_token, config.multi_token)))
 
 
-def _places(config: ModelConfig) -> list[tuple[str, str, int]]:
-    """Where each layer lies: its stack, its block in the pattern, its place along the leading axis."""
-    return [
-        (stack_name(number), block_name(block), repeat)
-        for number, stack in enumerate(config.stacks)
-        for repeat in range(stack.count)
-        for block in range(len(stack.pattern))
-    ]
-
-
-def _gathered(params: Params, places: Sequence[tuple[str, str, int]]) -> Params:
+def _gathered(params: Params, places: Sequence[Layer]) -> Params:
     """Layers of one kind, one behind the other along a leading axis."""
     one_by_one = [
-        jax.tree.map(lambda leaf, at=repeat: leaf[at], params[stack][block]) for stack, block, repeat in places
+        jax.tree.map(lambda leaf, at=layer.index: leaf[at], params[layer.stack][layer.block]) for layer in places
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one)

@@ -1,0 +1,69 @@
+"""Each kind of block is compiled once, however many layers there are of it."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
+from reasoning.models.model import build_model, parameter_count
+
+LOCAL, GLOBAL = BlockKind(window=4), BlockKind()
+DENSE, MIXTURE = BlockKind(), BlockKind(moe=MoE(experts=4, active=2, width=8, router="sigmoid"))
+CONFIG = ModelConfig(vocabulary=32, width=16, heads=2, mlp=24, stacks=(Stack(1),), context=32)
+GEMMA_3 = (Stack(2, (LOCAL,) * 5 + (GLOBAL,)), Stack(1, (LOCAL,) * 2))
+
+
+def compiled(config: ModelConfig, backward: bool) -> str:
+    """The compiled text of the hidden states of a batch, or of their sum's gradient."""
+    model = build_model(config)
+    tokens = jnp.zeros((2, 16), jnp.int32)
+
+    def total(params: dict) -> jax.Array:
+        return model.hidden_states(params, tokens, tokens, tokens + 1)[0].sum()
+
+    return jax.jit(jax.grad(total) if backward else total).lower(model.shapes).compile().as_text()
+
+
+def products(config: ModelConfig, backward: bool) -> int:
+    """How many matrix products the compiled program has, each counted once, in a loop or not."""
+    return compiled(config, backward).count(" dot(")
+
+
+@pytest.mark.parametrize("backward", (False, True))
+@pytest.mark.parametrize("remat", ("none", "block"))
+def test_a_pattern_compiles_each_run_of_equal_blocks_once(backward: bool, remat: str):
+    config = replace(CONFIG, remat=remat)
+    kinds = [products(replace(config, stacks=(Stack(3, (kind,)),)), backward) for kind in (LOCAL, GLOBAL)]
+    assert kinds[0] == kinds[1] > 5
+    assert products(replace(config, stacks=GEMMA_3), backward) == 3 * kinds[0]
+
+
+def test_depth_adds_no_products():
+    latent = replace(CONFIG, latent=Latent(rank=8, plain=8, rotary=8, value=8), head_dim=8)
+    for stacks in ((Stack(1, (DENSE,)), Stack(2, (MIXTURE,))), GEMMA_3[:1]):
+        config = replace(latent, stacks=stacks)
+        deeper = replace(latent, stacks=tuple(replace(stack, count=3 * stack.count) for stack in stacks))
+        assert products(config, backward=False) == products(deeper, backward=False)
+
+
+def test_runs_compute_what_blocks_one_by_one_compute():
+    kinds = (LOCAL, LOCAL, GLOBAL) * 2 + (LOCAL,)
+    grouped = build_model(replace(CONFIG, stacks=(Stack(2, (LOCAL, LOCAL, GLOBAL)), Stack(1, (LOCAL,)))))
+    alone = build_model(replace(CONFIG, stacks=tuple(Stack(1, (kind,)) for kind in kinds)))
+    params = grouped.init(jax.random.key(0))
+    assert parameter_count(grouped) == parameter_count(alone)
+    apart = {name: value for name, value in params.items() if not name.startswith("stack")}
+    for number, layer in enumerate(grouped.config.each_layer()):
+        own = jax.tree.map(lambda leaf, at=layer.index: leaf[at : at + 1], params[layer.stack][layer.block])
+        apart[f"stack_{number}"] = {"block_0": own}
+    assert [layer.kind for layer in grouped.config.each_layer()] == list(kinds)
+    tokens = jax.random.randint(jax.random.key(1), (2, 16), 0, 32)
+    positions = jnp.broadcast_to(jnp.arange(16), tokens.shape)
+    inputs = (tokens, positions, jnp.ones_like(tokens))
+    expected = alone.hidden_states(apart, *inputs)[0]
+    np.testing.assert_allclose(grouped.hidden_states(params, *inputs)[0], expected, atol=1e-5)
+    cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), grouped.cache_shapes(2, 16))
+    np.testing.assert_allclose(grouped.extend(grouped.publish(params), tokens, cache)[0], expected, atol=1e-5)
