@@ -1,11 +1,14 @@
 """Greedy decoding of SmolLM2-135M-Instruct on the CPU, side by side: this project's engine, and transformers' generate.
 
-Both read the same GGUF file, continue the same 64 tokens by 64 more, in float32 and in bfloat16, one reply at a time and
-eight. Contestants run in turn, each in a process of its own, several rounds; medians are printed, with the ratio to
-transformers in the same type round by round, since machines drift. ``make smollm2`` shows where the file comes from.
+Both read the same safetensors (transformers would keep a GGUF file's weights packed, which is slower), and continue the
+same 64 tokens by 64 more, in float32 and in bfloat16, one reply at a time and eight. Contestants run in turn, each in a
+process of its own, several rounds; medians are printed, with the ratio to transformers in the same type round by round,
+since machines drift.
 
-    pip install -e '.[hf,parity]'
-    python benchmarks/decode.py SmolLM2-135M-Instruct.Q4_1.gguf --rounds 3
+    pip install -e '.[parity]'
+    make smollm2
+    python -m reasoning convert export checkpoints/smollm2 exported/smollm2 --chat smollm_2
+    python benchmarks/decode.py exported/smollm2 --rounds 3
 """
 
 import argparse
@@ -43,15 +46,14 @@ def timed(generate: Callable[[int], list[int]]) -> dict[str, object]:
     return found
 
 
-def ours(file: Path, dtype: str) -> dict[str, object]:
-    """The engine that exams and GRPO use: batch 1 on one XLA device, batch 8 on one a core."""
+def ours(folder: Path, dtype: str) -> dict[str, object]:
+    """The engine that exams and GRPO use, on one XLA device with every core's thread, as ``reasoning ask`` has it."""
     import jax
 
     from reasoning.pipeline.devices import keep_freed_memory
 
     jax.config.update("jax_platforms", "cpu")
     keep_freed_memory()
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     from dataclasses import replace
 
     from reasoning.core.mesh import MeshShape, build_mesh
@@ -61,31 +63,25 @@ def ours(file: Path, dtype: str) -> dict[str, object]:
     from reasoning.models.model import build_model
     from reasoning.stages.pretrained import find
 
-    found = find(file)
-    config = replace(found.config, compute_dtype=dtype)
+    found, mesh = find(folder), build_mesh(MeshShape())
+    model = build_model(replace(found.config, compute_dtype=dtype), mesh)
+    engine = build_engine(model, mesh, SamplerSettings(1, NEW, ()))
+    weights = engine.publish(found.load(model, mesh, silent))
 
     def generate(batch: int) -> list[int]:
-        devices = jax.devices() if batch % len(jax.devices()) == 0 else jax.devices()[:1]
-        mesh = build_mesh(MeshShape(), devices)
-        model = build_model(config, mesh)
-        engine = build_engine(model, mesh, SamplerSettings(1, NEW, ()))
-        if batch not in weights:
-            weights.clear()
-            weights[batch] = engine.publish(found.load(model, mesh, silent))
-        replies = engine.generate(weights[batch], [prompt()] * batch, range(batch), jax.random.key(0), 0.0)
+        replies = engine.generate(weights, [prompt()] * batch, range(batch), jax.random.key(0), 0.0)
         return replies.tokens[0, 0].tolist()
 
-    weights: dict[int, dict] = {}
     return timed(generate)
 
 
-def transformers(file: Path, dtype: str) -> dict[str, object]:
+def transformers(folder: Path, dtype: str) -> dict[str, object]:
     """``generate`` with its defaults and every core's thread."""
     import torch
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=getattr(torch, dtype)).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
 
     def generate(batch: int) -> list[int]:
         tokens = torch.tensor([prompt()] * batch)
@@ -103,9 +99,9 @@ def transformers(file: Path, dtype: str) -> dict[str, object]:
     return timed(generate)
 
 
-def measure(file: Path, contestant: str) -> dict:
+def measure(folder: Path, contestant: str) -> dict:
     """One contestant in a fresh process."""
-    command = [sys.executable, __file__, str(file), "--one", contestant]
+    command = [sys.executable, __file__, str(folder), "--one", contestant]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
@@ -113,16 +109,16 @@ def measure(file: Path, contestant: str) -> dict:
 def main() -> None:
     """Runs the contestants in turn and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="SmolLM2-135M-Instruct as GGUF")
+    parser.add_argument("folder", type=Path, help="SmolLM2-135M-Instruct in Hugging Face's format")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
         who, dtype = chosen.one.split("-")
-        print(json.dumps((ours if who == "ours" else transformers)(chosen.file.resolve(), dtype)))
+        print(json.dumps((ours if who == "ours" else transformers)(chosen.folder.resolve(), dtype)))
         return
-    rounds = [{name: measure(chosen.file, name) for name in chosen.contestants} for _ in range(chosen.rounds)]
+    rounds = [{name: measure(chosen.folder, name) for name in chosen.contestants} for _ in range(chosen.rounds)]
     print(f"{'':22} {'batch':>5} {'tokens/s':>9} {'cpu s/token':>11} {'peak MiB':>9}  tokens/s of transformers'")
     for name in chosen.contestants:
         other = f"transformers-{name.split('-')[1]}"
