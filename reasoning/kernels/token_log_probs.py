@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from reasoning.core.errors import InputError
+from reasoning.kernels import pallas_tpu
 from reasoning.kernels import vocabulary_sharding as sharded
 from reasoning.kernels.chunked import (
     LOGITS_BYTES,
@@ -28,6 +29,7 @@ from reasoning.kernels.chunked import (
     inverse_of,
     statistics,
 )
+from reasoning.kernels.pallas_tpu import TPU
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 
@@ -46,6 +48,7 @@ class _Plan(NamedTuple):
     vocabulary: int
     width: int
     sharding: VocabularySharding | None
+    tpu: TPU | None
 
 
 def token_log_probs(
@@ -58,6 +61,7 @@ def token_log_probs(
     bias_V: Float[Array, " V"] | None = None,
     sharding: VocabularySharding | None = None,
     logits_bytes: int = LOGITS_BYTES,
+    tpu: TPU | None = None,
 ) -> TokenLogProbs:
     """log p(target), entropy and log-sum-exp of ``softmax(soft_cap * tanh((h W + b) / soft_cap) / temperature)``.
 
@@ -73,6 +77,7 @@ def token_log_probs(
     Tokens are worked on in at least 8 chunks of the time axis, each with at most ``logits_bytes`` of logits a device;
     rows are split only where one time step alone exceeds that, or where T is below 8. With ``sharding``, both passes
     run under ``jax.shard_map``; arrays are the global ones, B and T must divide over their mesh axes, V and D need not.
+    With ``tpu`` Pallas kernels for that chip do both passes in its VMEM, and ``logits_bytes`` is of no interest.
     Raises InputError for shapes that don't fit, and for a temperature or cap that isn't positive.
     """
     _check(hidden_BTD, unembed_DV, targets_BT, temperature, soft_cap, bias_V, sharding)
@@ -82,7 +87,7 @@ def token_log_probs(
     unembed_DV = sharded.pad_unembed(unembed_DV, sharding)
     if bias_V is not None and sharding is not None:
         bias_V = sharded.pad_to(bias_V, 0, sharding.size(sharding.vocabulary_axis))
-    plan = _Plan(Head(soft_cap, logits_bytes), vocabulary, width, sharding)
+    plan = _Plan(Head(soft_cap, logits_bytes), vocabulary, width, sharding, tpu)
     return _token_log_probs(plan, hidden_BTD, unembed_DV, bias_V, targets_BT, inverse_temperature_BT)
 
 
@@ -115,7 +120,9 @@ def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int 
     tokens = plan.sharding.token_spec
     operands = (tokens, plan.sharding.unembed_spec, plan.sharding.bias_spec, tokens, tokens)
     out_specs = tokens if results is None else operands[:results]
-    return jax.shard_map(local, mesh=plan.sharding.mesh, in_specs=(*operands, *[tokens] * kept), out_specs=out_specs)
+    in_specs = (*operands, *[tokens] * kept)
+    checked = plan.tpu is None  # kernels don't say over which axes their results differ
+    return jax.shard_map(local, mesh=plan.sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=checked)
 
 
 def _local_operands(plan: _Plan, hidden: Array, unembed: Array, bias: Array | None, targets: Array, inverse: Array):
@@ -127,7 +134,11 @@ def _local_operands(plan: _Plan, hidden: Array, unembed: Array, bias: Array | No
 def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, Softmax]:
     targets = arrays[3]
     operands, local_targets = _local_operands(plan, *arrays)
-    whole = sharded.merge(statistics(operands, local_targets, plan.head), plan.sharding)
+    if plan.tpu is None:
+        own = statistics(operands, local_targets, plan.head)
+    else:
+        own = pallas_tpu.statistics(operands, local_targets, plan.head, plan.tpu)
+    whole = sharded.merge(own, plan.sharding)
     log_total = jnp.log(whole.total)
     entropy = log_total - whole.moment / whole.total
     log_prob = _at_targets((whole.target - whole.shift) - log_total, targets, plan.vocabulary)
@@ -141,11 +152,16 @@ def _local_backward(plan: _Plan, hidden, unembed, bias, targets, inverse, softma
     pick = _at_targets(upstream.log_prob_BT, targets, plan.vocabulary)
     slopes = Slopes(level=upstream.logsumexp_BT - pick, bend=upstream.entropy_BT, pick=pick)
     dtype, sharding = operands.accumulator, plan.sharding
-    start_DV = sharded.zeros(operands.unembed_DV.shape, dtype, sharding)
-    start_V = None if bias is None else sharded.zeros(bias.shape, dtype, sharding)
     hidden_type = hidden.dtype if sharded.has_whole_vocabulary(sharding) else dtype
-    start = Sums(start_DV, start_V)
-    of_hidden, sums = gradients(operands, local_targets, softmax, slopes, start, hidden_type, plan.head)
+    if plan.tpu is None:
+        start_DV = sharded.zeros(operands.unembed_DV.shape, dtype, sharding)
+        start = Sums(start_DV, None if bias is None else sharded.zeros(bias.shape, dtype, sharding))
+        of_hidden, sums = gradients(operands, local_targets, softmax, slopes, start, hidden_type, plan.head)
+    else:
+        unembed_type = unembed.dtype if sharded.has_all_tokens(sharding) else dtype
+        of_hidden, sums = pallas_tpu.gradients(
+            operands, local_targets, softmax, slopes, unembed_type, hidden_type, plan.head, plan.tpu
+        )
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
     of_unembed = sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
     if bias is None or sums.bias_V is None:

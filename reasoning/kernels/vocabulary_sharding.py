@@ -108,6 +108,11 @@ def has_whole_vocabulary(sharding: VocabularySharding | None) -> bool:
     return sharding is None or sharding.size(sharding.vocabulary_axis) == 1
 
 
+def has_all_tokens(sharding: VocabularySharding | None) -> bool:
+    """Whether no other device adds to the parameters' gradients."""
+    return sharding is None or sharding.size(sharding.tokens) == 1
+
+
 # The functions below run on one device's parts; without a sharding each is the identity.
 
 

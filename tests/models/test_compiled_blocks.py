@@ -24,7 +24,9 @@ def compiled(config: ModelConfig, backward: bool) -> str:
     def total(params: dict) -> jax.Array:
         return model.hidden_states(params, tokens, tokens, tokens + 1)[0].sum()
 
-    return jax.jit(jax.grad(total) if backward else total).lower(model.shapes).compile().as_text()
+    text = jax.jit(jax.grad(total) if backward else total).lower(model.shapes).compile().as_text()
+    assert text is not None
+    return text
 
 
 def products(config: ModelConfig, backward: bool) -> int:
