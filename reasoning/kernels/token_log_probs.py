@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from reasoning.core.errors import InputError
-from reasoning.kernels import pallas_tpu
+from reasoning.kernels import pallas_tpu, pallas_tpu_backward
 from reasoning.kernels import vocabulary_sharding as sharded
 from reasoning.kernels.chunked import (
     LOGITS_BYTES,
@@ -159,7 +159,7 @@ def _local_backward(plan: _Plan, hidden, unembed, bias, targets, inverse, softma
         of_hidden, sums = gradients(operands, local_targets, softmax, slopes, start, hidden_type, plan.head)
     else:
         unembed_type = unembed.dtype if sharded.has_all_tokens(sharding) else dtype
-        of_hidden, sums = pallas_tpu.gradients(
+        of_hidden, sums = pallas_tpu_backward.gradients(
             operands, local_targets, softmax, slopes, unembed_type, hidden_type, plan.head, plan.tpu
         )
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)

@@ -23,13 +23,11 @@ SHARE = 0.9
 
 @dataclass(frozen=True)
 class Chip:
-    """One device's cores that share its memory; VMEM bytes, bfloat16 operations and bytes a second of each of them."""
+    """How many cores one device has, and the bytes of VMEM of each of them."""
 
     name: str
     cores: int
     vmem: int
-    flops: float
-    bandwidth: float
 
     @property
     def vmem_limit(self) -> int:
@@ -63,8 +61,7 @@ def chip_named(kind: str) -> Chip:
     if kind not in VERSIONS:
         raise InputError(f"no kernel tiles are known for {kind!r}, only for {', '.join(VERSIONS)}; choose 'chunked'")
     version, cores = VERSIONS[kind]
-    found = pltpu.get_tpu_info_for_chip(version, cores)
-    return Chip(kind, cores, found.vmem_capacity_bytes, found.bf16_ops_per_second, found.mem_bw_bytes_per_second)
+    return Chip(kind, cores, pltpu.get_tpu_info_for_chip(version, cores).vmem_capacity_bytes)
 
 
 def forward_bytes(tiles: Tiles, width: int, itemsize: int) -> int:

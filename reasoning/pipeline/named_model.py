@@ -1,9 +1,7 @@
 """The model that somebody names in words: ``RUN/STAGE``, or the place of one that belongs to no run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
@@ -11,7 +9,6 @@ from reasoning.data.chat import ChatFormat
 from reasoning.data.chat_formats import format_named
 from reasoning.pipeline.folder import RUN, RunFolder, open_run
 from reasoning.pipeline.loaded_model import LoadedModel, load_path
-from reasoning.pipeline.results import chat_of
 from reasoning.stages.saved import CONFIG
 
 
@@ -64,26 +61,7 @@ def _of_run(run: RunFolder, stage: str, chat: ChatFormat | None) -> Place:
     found = run[stage]
     if found.kind != "checkpoint":
         raise InputError(f"stage {stage} left {found.kind}, no checkpoint to ask; {_offer(run)}")
-    return Place(found.path, chat or _trained_chat(run, stage), stage, run)
-
-
-def _trained_chat(run: RunFolder, stage: str) -> ChatFormat | None:
-    """The format in the settings of a stage, or of the nearest that it was made from: its data's, its start's."""
-    records = {artifact.hash: artifact.record() for artifact in run.artifacts()}
-    waiting, seen = [run[stage].hash], set[str]()
-    while waiting:
-        digest = waiting.pop(0)
-        record = records.get(digest, {})
-        if digest not in seen and (found := chat_of(record.get("settings", {}))):
-            return found
-        seen.add(digest)
-        waiting += [parent for parent in _parents(record) if parent not in seen]
-    return None
-
-
-def _parents(record: Mapping[str, Any]) -> list[str]:
-    parents = record.get("parents", {})
-    return [digest for name in sorted(parents) for digest in parents[name]] if isinstance(parents, dict) else []
+    return Place(found.path, chat or found.trained_chat(), stage, run)
 
 
 def _offer(run: RunFolder) -> str:

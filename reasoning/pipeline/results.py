@@ -1,6 +1,6 @@
 """What a finished stage left, as notebooks see it: its numbers, its samples, and its model, ready to be asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ class StageResults:
     """What ``r.open('runs/r1_tiny')['zero']`` gives. Everything is read when it is asked for."""
 
     artifact: Artifact
+    others: Callable[[], tuple[Artifact, ...]] = tuple  # what its run has finished, for what a stage was made from
 
     @property
     def path(self) -> Path:
@@ -98,13 +99,29 @@ class StageResults:
     def model(self, chat: ChatFormat | None = None, mesh: MeshShape | None = None) -> "LoadedModel":
         """The trained model, to be asked.
 
-        ``chat`` is the format that it was trained with, by default the one that the stage's own settings name;
-        ``mesh`` says how it is spread over the devices at hand, by default the data axis takes all of them. Raises
-        InputError for a stage that left no checkpoint.
+        ``chat`` is the format that it was trained with, by default what ``trained_chat`` finds; ``mesh`` says how it is
+        spread over the devices at hand, by default the data axis takes all of them. Raises InputError for a stage that
+        left no checkpoint.
         """
         from reasoning.pipeline.loaded_model import load  # With all that training needs; reading numbers needs it not.
 
-        return load(self.artifact, chat or chat_of(self.record().get("settings", {})), mesh or MeshShape())
+        return load(self.artifact, chat or self.trained_chat(), mesh or MeshShape())
+
+    def trained_chat(self) -> ChatFormat | None:
+        """The format in the settings of a stage, or of the nearest that it was made from: its data's, its start's."""
+        own = self.record()
+        if found := chat_of(own.get("settings", {})):
+            return found
+        records = {artifact.hash: artifact.record() for artifact in self.others()}
+        waiting, seen = _parents(own), {self.hash}
+        while waiting:
+            digest = waiting.pop(0)
+            record = records.get(digest, {})
+            if digest not in seen and (found := chat_of(record.get("settings", {}))):
+                return found
+            seen.add(digest)
+            waiting += [parent for parent in _parents(record) if parent not in seen]
+        return None
 
 
 def read_rollouts(folder: Path, stage: str, step: int | None = None) -> pa.Table:
@@ -135,6 +152,11 @@ def spans(steps: Sequence[int]) -> str:
         else:
             parts.append([step])
     return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def _parents(record: Mapping[str, Any]) -> list[str]:
+    parents = record.get("parents", {})
+    return [digest for name in sorted(parents) for digest in parents[name]] if isinstance(parents, dict) else []
 
 
 def chat_of(settings: Mapping[str, Any]) -> ChatFormat | None:

@@ -42,6 +42,7 @@ def test_a_stage_is_asked_in_its_own_format_else_in_that_of_what_it_was_made_fro
     record(folder, "base", parents={"data": ["1" * 64]})
     record(folder, "corpus", hash="1" * 64, settings=other)
     assert find_place(f"{folder}/base").chat == ChatFormat(opening="=")
+    assert r.open(folder)["base"].model().chat == ChatFormat(opening="=")
     record(folder, "base", settings=own)
     place = find_place(f"{folder}/base")
     assert (place.chat, place.stage, place.path) == (ChatFormat(opening="+"), "base", folder / "base")

@@ -1,0 +1,267 @@
+"""The gradients of log-probability statistics as a Pallas kernel for TPUs; the forward pass is in ``pallas_tpu``.
+
+A tile of the matrix and the float32 sum of its gradient stay in VMEM while hidden states stream past. What that gives
+for the hidden states is added to a float32 array in HBM by copies that run beside the matrix products. So each logit is
+made once, and 6 N D V operations do both gradients; two kernels with one gradient each would need 8.
+
+Legend: N tokens, D model width, V columns of the vocabulary on this device; n, v one tile of N and V.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from reasoning.kernels.chunked import Head, Operands, Slopes, Softmax, Sums
+from reasoning.kernels.pallas_tpu import (
+    TPU,
+    bias_of,
+    column_numbers,
+    flat,
+    limit_of,
+    logits_of,
+    product,
+    row_numbers,
+)
+from reasoning.kernels.tpu_tiles import Tiles, backward_tiles
+
+STRIP = 512
+"""Columns of D that one matrix product of the kernel makes, which bounds what it needs besides its results."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """The tiles of a backward pass: those of tokens (``steps``), of columns (``strips``), and of columns a core."""
+
+    count: int
+    columns: int
+    steps: int
+    strips: int
+    each: int
+
+    def parts(self, width: int) -> list[slice]:
+        """Columns of D, strip by strip."""
+        return [slice(start, min(start + STRIP, width)) for start in range(0, width, STRIP)]
+
+
+def gradients(
+    operands: Operands,
+    targets_BT: Array,
+    softmax: Softmax,
+    slopes: Slopes,
+    unembed_type: jnp.dtype,
+    hidden_type: jnp.dtype,
+    head: Head,
+    tpu: TPU,
+) -> tuple[Array, Sums]:
+    """The backward pass over this device's tokens and columns; as ``chunked.gradients``.
+
+    The matrix's gradient is summed in float32 and leaves as ``unembed_type``.
+    """
+    hidden_ND, unembed_DV, count, width, columns = flat(operands)
+    sizes = (operands.operand.itemsize, jnp.dtype(unembed_type).itemsize)
+    tiles = tpu.backward or backward_tiles(tpu.chip, *sizes, hidden_ND.shape, columns)
+    steps, strips = pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns)
+    cores = min(tpu.chip.cores, strips)  # each has a tile of its own to write
+    round_ = Round(count, columns, steps, strips, pl.cdiv(strips, cores))
+    numbers = (*softmax, *slopes)
+    call = pl.pallas_call(
+        partial(_backward, head.soft_cap, round_, operands.operand),
+        grid=(cores, round_.each, steps),
+        **_specs(round_, tiles, width, len(numbers)),
+        out_shape=[
+            jax.ShapeDtypeStruct((cores, steps * tiles.tokens, width), jnp.float32),
+            jax.ShapeDtypeStruct((width, columns), unembed_type),
+            jax.ShapeDtypeStruct((1, columns), jnp.float32),
+        ],
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=("parallel", "arbitrary", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
+        ),
+        cost_estimate=pl.CostEstimate(
+            flops=6 * count * width * columns,
+            transcendentals=count * columns,
+            bytes_accessed=sum(sizes) * width * columns + count * width * strips * (sizes[0] + 8),
+        ),
+        interpret=pltpu.InterpretParams() if tpu.interpret else False,
+        name="token_log_probs_backward",
+    )
+    of_hidden, of_unembed, of_bias = call(
+        limit_of(operands, columns),
+        hidden_ND,
+        unembed_DV,
+        bias_of(operands, columns),
+        operands.inverse_temperature_BT.reshape(-1, 1),
+        targets_BT.reshape(-1, 1),
+        jnp.stack([values.reshape(-1) for values in numbers], axis=1),
+    )
+    of_hidden = of_hidden.sum(axis=0)[:count].astype(hidden_type).reshape(operands.hidden_BTD.shape)
+    return of_hidden, Sums(of_unembed, None if operands.bias_V is None else of_bias[0])
+
+
+def _specs(round_: Round, tiles: Tiles, width: int, numbers: int) -> dict[str, Any]:
+    """Which part of each operand and result a step of the kernel sees, and the VMEM that it keeps between steps."""
+
+    def column(core: Any, v: Any) -> Any:
+        return jnp.minimum(core * round_.each + v, round_.strips - 1)  # a core that has none left stays on its last
+
+    token = pl.BlockSpec((tiles.tokens, 1), lambda c, v, n: (n, 0))
+    strip = pl.BlockSpec((width, tiles.columns), lambda c, v, n: (0, column(c, v)))
+    bias = pl.BlockSpec((1, tiles.columns), lambda c, v, n: (0, column(c, v)))
+    hidden = pl.BlockSpec((tiles.tokens, width), lambda c, v, n: (n, 0))
+    by_token = pl.BlockSpec((tiles.tokens, numbers), lambda c, v, n: (n, 0))
+    return {
+        "in_specs": [pl.BlockSpec(memory_space=pltpu.SMEM), hidden, strip, bias, token, token, by_token],
+        "out_specs": [pl.BlockSpec(memory_space=pl.ANY), strip, bias],
+        "scratch_shapes": [
+            pltpu.VMEM((width, tiles.columns), jnp.float32),
+            pltpu.VMEM((2, tiles.tokens, width), jnp.float32),
+            pltpu.SemaphoreType.DMA((2,)),
+            pltpu.SemaphoreType.DMA((2,)),
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Carried:
+    """The hidden states' gradient, which waits in HBM between two tiles of columns and comes to VMEM to be added to.
+
+    Copies run beside matrix products: a tile is fetched during the step before its own. With one tile of tokens it
+    stays in VMEM until the end.
+    """
+
+    there: Any
+    held: Any
+    read_done: Any
+    write_done: Any
+    core: Any
+    round: Round
+
+    def _copy(self, step: Any, write: bool) -> Any:
+        rows, slot = self.held.shape[1], self.slot(step)
+        of_tile = self.there.at[self.core, pl.ds((step % self.round.steps) * rows, rows), :]
+        if write:
+            return pltpu.make_async_copy(self.held.at[slot], of_tile, self.write_done.at[slot])
+        return pltpu.make_async_copy(of_tile, self.held.at[slot], self.read_done.at[slot])
+
+    def slot(self, step: Any) -> Any:
+        """Where a step's tile is in VMEM."""
+        return step % min(2, self.round.steps)
+
+    def fetch_next(self, step: Any) -> None:
+        """Begins the next step's copy. Its tile was written a whole round ago, or just now, which is waited for."""
+        if self.round.steps == 1:
+            return
+
+        @pl.when(step >= 1)
+        def _() -> None:
+            self._copy(step - 1, write=True).wait()
+
+        @pl.when((step + 1 >= self.round.steps) & (step + 1 < self.round.steps * self.round.each))
+        def _() -> None:
+            self._copy(step + 1, write=False).start()
+
+    def add(self, step: Any, make: Callable[[slice], Array]) -> None:
+        """Adds what ``make`` gives of each part of D to the step's tile, and sends it back."""
+        steps, slot = self.round.steps, self.slot(step)
+
+        @pl.when(step < steps)
+        def _() -> None:
+            for part in self.round.parts(self.held.shape[2]):
+                self.held[slot, :, part] = make(part)
+
+        @pl.when(step >= steps)
+        def _() -> None:
+            if steps > 1:
+                self._copy(step, write=False).wait()
+            for part in self.round.parts(self.held.shape[2]):
+                self.held[slot, :, part] += make(part)
+
+        last = step == steps * self.round.each - 1
+
+        def send() -> None:
+            self._copy(step, write=True).start()
+
+        if steps > 1:
+            send()
+        else:
+            pl.when(last)(send)
+
+        @pl.when(last)
+        def _() -> None:
+            self._copy(step, write=True).wait()
+
+
+def _backward(
+    soft_cap: float | None,
+    round_: Round,
+    operand: jnp.dtype,
+    limit,
+    hidden,
+    unembed,
+    bias,
+    inverse,
+    targets,
+    numbers,
+    of_hidden,
+    of_unembed,
+    of_bias,
+    sum_Dv,
+    held,
+    read_done,
+    write_done,
+) -> None:
+    """One tile of columns against one tile of tokens, whose gradient of the hidden states waits in HBM in between."""
+    core, v, n = (pl.program_id(axis) for axis in range(3))
+    strip, step, rows = core * round_.each + v, v * round_.steps + n, hidden.shape[0]
+    own, strip = strip < round_.strips, jnp.minimum(strip, round_.strips - 1)
+    carried = Carried(of_hidden, held, read_done, write_done, core, round_)
+
+    hidden_nD, unembed_Dv = hidden[...], unembed[...]
+    logits_nv, slope = logits_of(hidden_nD, unembed_Dv, bias[...], inverse[...], soft_cap, operand)
+    carried.fetch_next(step)
+    column_nv = column_numbers(strip, logits_nv)
+    real_nv = (column_nv < jnp.minimum(limit[0, 0], round_.columns)) & own
+    # What lies behind the last token or column may be anything, and zero times anything isn't zero.
+    if round_.count % rows:
+        real_nv &= row_numbers(n, logits_nv.shape) < round_.count
+        hidden_nD = jnp.where(row_numbers(n, hidden_nD.shape) < round_.count, hidden_nD, 0)
+    if round_.columns % unembed.shape[1]:
+        unembed_Dv = jnp.where(column_numbers(strip, unembed_Dv) < round_.columns, unembed_Dv, 0)
+    gradient_nv = slope * _slope_of_loss(logits_nv, column_nv == targets[...], numbers)
+    gradient_nv = jnp.where(real_nv, gradient_nv, 0)
+    narrow_nv = gradient_nv.astype(operand)
+
+    @pl.when(n == 0)
+    def _() -> None:
+        sum_Dv[...] = jnp.zeros_like(sum_Dv)
+
+    for part in round_.parts(hidden.shape[1]):
+        sum_Dv[part] += product(hidden_nD[:, part], narrow_nv, (0, 0), operand)
+
+    @pl.when(own & (n == 0))
+    def _() -> None:
+        of_bias[...] = jnp.zeros_like(of_bias)
+
+    @pl.when(own)
+    def _() -> None:
+        of_bias[...] += gradient_nv.sum(axis=0, keepdims=True)
+
+    @pl.when(own & (n == round_.steps - 1))
+    def _() -> None:
+        of_unembed[...] = sum_Dv[...].astype(of_unembed.dtype)
+
+    carried.add(step, lambda part: product(narrow_nv, unembed_Dv[part], (1, 1), operand))
+
+
+def _slope_of_loss(logits_nv: Array, is_target_nv: Array, numbers: Any) -> Array:
+    """The gradient of each logit after the cap, as ``chunked.Slopes`` has it."""
+    shift, log_total, entropy, level, bend, pick = (numbers[:, at : at + 1] for at in range(6))
+    log_p_nv = (logits_nv - shift) - log_total
+    smooth_nv = jnp.exp(log_p_nv) * (level - bend * (log_p_nv + entropy))
+    return smooth_nv + jnp.where(is_target_nv, pick, 0)
