@@ -17,8 +17,8 @@ LANES, SUBLANES = 128, 16
 SIZES = (1024, 512, 256, 128)
 """Tile sizes that are tried, the best first."""
 
-SHARE = 0.9
-"""The part of VMEM that a kernel may take; the compiler keeps some for itself."""
+SHARE = 0.8
+"""The part of VMEM that the buffers counted here may take; the compiler keeps some for what it spills."""
 
 
 @dataclass(frozen=True)
