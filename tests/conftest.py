@@ -1,10 +1,12 @@
 """Eight virtual CPU devices, a persistent compilation cache and checked array types for every test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jaxtyping
+import pytest
 
 # Array annotations are checked, shapes included, wherever a test calls one of these packages; kernels check their own.
 jaxtyping.install_import_hook(["reasoning.objectives", "reasoning.models"], "beartype.beartype")
@@ -21,3 +23,15 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(CACHE)))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+MAPS = Path("/proc/self/maps")
+MANY_MAPS = 20_000
+"""Linux gives a process 65,530 mappings of memory; every compiled program takes some, and XLA crashes without."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs() -> Iterator[None]:
+    """Frees compiled programs after a module, where a worker holds many: they come back from the cache on disk."""
+    yield
+    if MAPS.exists() and MAPS.read_text().count("\n") > MANY_MAPS:
+        jax.clear_caches()
