@@ -33,8 +33,8 @@ class TPU:
 
 def statistics(operands: Operands, targets_BT: Array, head: Head, tpu: TPU) -> Statistics:
     """The forward pass over this device's tokens and columns; as ``chunked.statistics``."""
-    hidden_ND, unembed_DV, count, width, columns = flat(operands)
-    tiles = tpu.forward or forward_tiles(tpu.chip, operands.operand.itemsize, hidden_ND.shape, columns)
+    count, width, columns = sizes_of(operands)
+    tiles = tpu.forward or forward_tiles(tpu.chip, operands.operand.itemsize, (count, width), columns)
     grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
     token = pl.BlockSpec((tiles.tokens, 1), lambda n, v: (n, 0))
     call = pl.pallas_call(
@@ -62,35 +62,33 @@ def statistics(operands: Operands, targets_BT: Array, head: Head, tpu: TPU) -> S
         interpret=pltpu.InterpretParams() if tpu.interpret else False,
         name="token_log_probs_forward",
     )
-    [found] = call(
-        limit_of(operands, columns),
-        hidden_ND,
-        unembed_DV,
-        bias_of(operands, columns),
-        operands.inverse_temperature_BT.reshape(-1, 1),
-        targets_BT.reshape(-1, 1),
-    )
+    [found] = call(*arrays_of(operands, targets_BT))
     return Statistics(*(found[:, at].reshape(targets_BT.shape) for at in range(found.shape[1])))
 
 
-def flat(operands: Operands) -> tuple[Array, Array, int, int, int]:
-    """Hidden states [N, D], the matrix, and N, D and V."""
+def sizes_of(operands: Operands) -> tuple[int, int, int]:
+    """N, D and V."""
     if operands.accumulator != jnp.float32:
         raise InputError(f"the TPU's kernels take bfloat16 and float32, not {operands.operand}; use the chunked ones")
     width, columns = operands.unembed_DV.shape
-    hidden_ND = operands.hidden_BTD.reshape(-1, width)
-    return hidden_ND, operands.unembed_DV, hidden_ND.shape[0], width, columns
+    return operands.inverse_temperature_BT.size, width, columns
 
 
-def limit_of(operands: Operands, columns: int) -> Array:
-    """[1, 1]: how many of this device's columns belong to the vocabulary."""
-    return jnp.asarray(columns if operands.real_columns is None else operands.real_columns, jnp.int32).reshape(1, 1)
-
-
-def bias_of(operands: Operands, columns: int) -> Array:
-    """[1, V]: what is added to the logits."""
-    zeros = jnp.zeros((1, columns), jnp.float32)
-    return zeros if operands.bias_V is None else operands.bias_V.astype(jnp.float32)[None]
+def arrays_of(operands: Operands, targets_BT: Array) -> tuple[Array, ...]:
+    """What both kernels read first: how many columns are real [1, 1], hidden states [N, D], matrix, bias [1, V], and
+    of each token [N, 1] the inverse temperature and the target.
+    """
+    width, columns = operands.unembed_DV.shape
+    limit = columns if operands.real_columns is None else operands.real_columns
+    bias_V = jnp.zeros(columns) if operands.bias_V is None else operands.bias_V
+    return (
+        jnp.asarray(limit, jnp.int32).reshape(1, 1),
+        operands.hidden_BTD.reshape(-1, width),
+        operands.unembed_DV,
+        bias_V.astype(jnp.float32)[None],
+        operands.inverse_temperature_BT.reshape(-1, 1),
+        targets_BT.reshape(-1, 1),
+    )
 
 
 def _forward(

@@ -21,13 +21,12 @@ from jax.experimental.pallas import tpu as pltpu
 from reasoning.kernels.chunked import Head, Operands, Slopes, Softmax, Sums
 from reasoning.kernels.pallas_tpu import (
     TPU,
-    bias_of,
+    arrays_of,
     column_numbers,
-    flat,
-    limit_of,
     logits_of,
     product,
     row_numbers,
+    sizes_of,
 )
 from reasoning.kernels.tpu_tiles import Tiles, backward_tiles
 
@@ -45,10 +44,6 @@ class Round:
     strips: int
     each: int
 
-    def parts(self, width: int) -> list[slice]:
-        """Columns of D, strip by strip."""
-        return [slice(start, min(start + STRIP, width)) for start in range(0, width, STRIP)]
-
 
 def gradients(
     operands: Operands,
@@ -64,9 +59,9 @@ def gradients(
 
     The matrix's gradient is summed in float32 and leaves as ``unembed_type``.
     """
-    hidden_ND, unembed_DV, count, width, columns = flat(operands)
+    count, width, columns = sizes_of(operands)
     sizes = (operands.operand.itemsize, jnp.dtype(unembed_type).itemsize)
-    tiles = tpu.backward or backward_tiles(tpu.chip, *sizes, hidden_ND.shape, columns)
+    tiles = tpu.backward or backward_tiles(tpu.chip, *sizes, (count, width), columns)
     steps, strips = pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns)
     cores = min(tpu.chip.cores, strips)  # each has a tile of its own to write
     round_ = Round(count, columns, steps, strips, pl.cdiv(strips, cores))
@@ -91,15 +86,8 @@ def gradients(
         interpret=pltpu.InterpretParams() if tpu.interpret else False,
         name="token_log_probs_backward",
     )
-    of_hidden, of_unembed, of_bias = call(
-        limit_of(operands, columns),
-        hidden_ND,
-        unembed_DV,
-        bias_of(operands, columns),
-        operands.inverse_temperature_BT.reshape(-1, 1),
-        targets_BT.reshape(-1, 1),
-        jnp.stack([values.reshape(-1) for values in numbers], axis=1),
-    )
+    by_token = jnp.stack([values.reshape(-1) for values in numbers], axis=1)
+    of_hidden, of_unembed, of_bias = call(*arrays_of(operands, targets_BT), by_token)
     of_hidden = of_hidden.sum(axis=0)[:count].astype(hidden_type).reshape(operands.hidden_BTD.shape)
     return of_hidden, Sums(of_unembed, None if operands.bias_V is None else of_bias[0])
 
@@ -125,6 +113,11 @@ def _specs(round_: Round, tiles: Tiles, width: int, numbers: int) -> dict[str, A
             pltpu.SemaphoreType.DMA((2,)),
         ],
     }
+
+
+def parts(width: int) -> list[slice]:
+    """Columns of D, strip by strip."""
+    return [slice(start, min(start + STRIP, width)) for start in range(0, width, STRIP)]
 
 
 @dataclass(frozen=True)
@@ -172,14 +165,14 @@ class Carried:
 
         @pl.when(step < steps)
         def _() -> None:
-            for part in self.round.parts(self.held.shape[2]):
+            for part in parts(self.held.shape[2]):
                 self.held[slot, :, part] = make(part)
 
         @pl.when(step >= steps)
         def _() -> None:
             if steps > 1:
                 self._copy(step, write=False).wait()
-            for part in self.round.parts(self.held.shape[2]):
+            for part in parts(self.held.shape[2]):
                 self.held[slot, :, part] += make(part)
 
         last = step == steps * self.round.each - 1
@@ -241,7 +234,7 @@ def _backward(
     def _() -> None:
         sum_Dv[...] = jnp.zeros_like(sum_Dv)
 
-    for part in round_.parts(hidden.shape[1]):
+    for part in parts(hidden.shape[1]):
         sum_Dv[part] += product(hidden_nD[:, part], narrow_nv, (0, 0), operand)
 
     @pl.when(own & (n == 0))

@@ -2,11 +2,12 @@
 
 A tile is right when the kernel's buffers fit the chip's VMEM and the matrix units wait for no copy: the forward pass
 reads the matrix once a tile of tokens, so ``tokens`` must exceed the chip's operations a byte; the backward pass reads
-and writes tokens once a tile of columns. docs/kernels.md has the formulas.
+and writes tokens once a tile of columns.
 
 Legend: N tokens, D model width, V columns of the vocabulary on this device.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jax.experimental.pallas import tpu as pltpu
@@ -77,48 +78,36 @@ def backward_bytes(tiles: Tiles, width: int, itemsize: int, gradient_itemsize: i
     return operands + gradients + 5 * 4 * tiles.tokens * tiles.columns + 4 * LANES * 8 * tiles.tokens
 
 
-def forward_tiles(chip: Chip, itemsize: int, hidden_shape: tuple[int, ...], columns: int) -> Tiles:
+def forward_tiles(chip: Chip, itemsize: int, hidden_shape: tuple[int, int], columns: int) -> Tiles:
     """The tiles that re-read the matrix least often; of those with the same tokens, the widest."""
     count, width = hidden_shape
-    options = [
-        tiles
-        for tokens in SIZES
-        for strip in SIZES
-        if forward_bytes(
-            tiles := Tiles(_at_most(tokens, count, SUBLANES), _at_most(strip, columns, LANES)), width, itemsize
-        )
-        <= chip.vmem_limit
-    ]
-    return max(options, key=lambda tiles: (tiles.tokens, tiles.columns)) if options else _none(chip, width)
+    options = _fitting(chip, width, count, columns, lambda tiles: forward_bytes(tiles, width, itemsize))
+    return max(options, key=lambda tiles: (tiles.tokens, tiles.columns))
 
 
 def backward_tiles(
-    chip: Chip, itemsize: int, gradient_itemsize: int, hidden_shape: tuple[int, ...], columns: int
+    chip: Chip, itemsize: int, gradient_itemsize: int, hidden_shape: tuple[int, int], columns: int
 ) -> Tiles:
     """The tiles that re-read tokens and their gradient least often; of those with the same columns, the tallest."""
     count, width = hidden_shape
-    options = [
-        tiles
-        for tokens in SIZES
-        for strip in SIZES
-        if backward_bytes(
-            tiles := Tiles(_at_most(tokens, count, SUBLANES), _at_most(strip, columns, LANES)),
-            width,
-            itemsize,
-            gradient_itemsize,
-        )
-        <= chip.vmem_limit
-    ]
-    return max(options, key=lambda tiles: (tiles.columns, tiles.tokens)) if options else _none(chip, width)
+    itemsizes = (itemsize, gradient_itemsize)
+    options = _fitting(chip, width, count, columns, lambda tiles: backward_bytes(tiles, width, *itemsizes))
+    return max(options, key=lambda tiles: (tiles.columns, tiles.tokens))
+
+
+def _fitting(chip: Chip, width: int, count: int, columns: int, needs: Callable[[Tiles], int]) -> list[Tiles]:
+    """The tiles of which a kernel ``needs`` no more VMEM than there is. Raises InputError where none are so small."""
+    tiles = (
+        Tiles(_at_most(tokens, count, SUBLANES), _at_most(strip, columns, LANES)) for tokens in SIZES for strip in SIZES
+    )
+    if options := [each for each in tiles if needs(each) <= chip.vmem_limit]:
+        return options
+    raise InputError(
+        f"no tile of hidden states of width {width} fits the {chip.vmem // 2**20} MiB of VMEM of {chip.name}; choose "
+        "'chunked' kernels"
+    )
 
 
 def _at_most(tile: int, size: int, multiple: int) -> int:
     """The tile, or all of a smaller axis, in the multiple that the chip's registers hold."""
     return min(tile, -(-size // multiple) * multiple)
-
-
-def _none(chip: Chip, width: int) -> Tiles:
-    raise InputError(
-        f"no tile of hidden states of width {width} fits the {chip.vmem // 2**20} MiB of VMEM of {chip.name}; choose "
-        "'chunked' kernels"
-    )

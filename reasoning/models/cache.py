@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from reasoning.models.block import Block
-from reasoning.models.config import block_name, stack_name
+from reasoning.models.config import stack_name
 from reasoning.models.decoder import Decoder, Params, Structure, cast, views
 
 Cache = dict[str, Any]
@@ -23,16 +23,15 @@ def publish(structure: Structure, params: Params) -> Weights:
     Slicing layers from a stack inside the token loop doubles its cost at small batches, so it's done once, here.
     """
     weights: Weights = dict(cast(params, structure.config.compute_dtype))
-    for index, stack in enumerate(structure.config.stacks):
+    for index in range(len(structure.config.stacks)):
         name = stack_name(index)
-        weights[name] = {
-            block: tuple(
-                jax.tree.map(lambda leaf, layer=layer: leaf[layer], weights[name][block])
-                for layer in range(stack.count * length)
-            )
-            for block, length in ((block_name(run), length) for run, (_, length) in enumerate(stack.runs()))
-        }
+        weights[name] = {block: _unstacked(layers) for block, layers in weights[name].items()}
     return weights
+
+
+def _unstacked(layers: Params) -> tuple[Params, ...]:
+    count = len(jax.tree.leaves(layers)[0])
+    return tuple(jax.tree.map(lambda leaf, layer=layer: leaf[layer], layers) for layer in range(count))
 
 
 def cache_shapes(structure: Structure, slots: int, length: int) -> Cache:

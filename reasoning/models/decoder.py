@@ -152,14 +152,14 @@ def run_stack(
     compiled once. Beside the hidden states what each run's blocks measured, with a leading layers axis.
     """
     bodies, states = {}, {}
-    for index, (_, length) in enumerate(stack.runs()):
+    for index in range(len(stack.runs())):
         name = block_name(index)
         graph, state = nnx.split(getattr(blocks, name))
 
         def body(x: jax.Array, layer: Params, name: str = name, graph: Any = graph) -> tuple[jax.Array, Measured]:
             return block(nnx.merge(graph, gather(name, layer)), x)
 
-        bodies[name], states[name] = rematerialised(config, body), (length, nnx.to_pure_dict(state))
+        bodies[name], states[name] = rematerialised(config, body), nnx.to_pure_dict(state)
 
     def period(x: jax.Array, layers: dict[str, Params]) -> tuple[jax.Array, dict[str, Measured]]:
         measured = {}
@@ -168,11 +168,8 @@ def run_stack(
         return x, measured
 
     if stack.count == 1 or len(bodies) == 1:
-        return period(x_BTD, {name: state for name, (_, state) in states.items()})
-    layers = {
-        name: jax.tree.map(lambda leaf, length=length: leaf.reshape(stack.count, length, *leaf.shape[1:]), state)
-        for name, (length, state) in states.items()
-    }
+        return period(x_BTD, states)
+    layers = jax.tree.map(lambda leaf: leaf.reshape(stack.count, -1, *leaf.shape[1:]), states)
     x_BTD, measured = jax.lax.scan(period, x_BTD, layers)
     return x_BTD, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), measured)
 
