@@ -6,99 +6,33 @@ teacher, which doesn't. Everything here is local to one device; sums over a shar
 Legend: B rows, T time, V columns of the vocabulary on this device, N tokens of one chunk.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from reasoning.kernels.chunked import (
-    Head,
-    Operands,
-    Sums,
     Tokens,
     chunk_shape,
     join,
     logits,
     masked,
+    no_sums,
     push_back,
     split,
     split_tokens,
 )
-
-Kind = Literal["forward", "reverse", "jsd"]
-
-
-class Measure(NamedTuple):
-    """Which divergence; ``beta`` is the teacher's share of the mixture and only of interest for 'jsd'."""
-
-    kind: Kind
-    beta: float
+from reasoning.kernels.measures import Measure, terms
+from reasoning.kernels.operands import Divergence, Normaliser, Normalisers, Operands, Pair, Sums
 
 
-class Pair(NamedTuple):
-    """The logits of student and teacher over the same tokens and columns."""
-
-    student: Operands
-    teacher: Operands
-
-
-class Heads(NamedTuple):
-    """How logits are made of both: their soft caps; the limit of bytes is the student's."""
-
-    student: Head
-    teacher: Head
-
-
-class Normaliser(NamedTuple):
-    """What turns logits into log-probabilities over the whole vocabulary: log p = z - shift - log_total; [B, T]."""
-
-    shift: Array
-    log_total: Array
-
-
-class Normalisers(NamedTuple):
-    """Those of both."""
-
-    student: Normaliser
-    teacher: Normaliser
-
-
-class Divergence(NamedTuple):
-    """Sums over one device's columns, each [B, T]: the divergence, and the ``pull`` that its gradient is centred by."""
-
-    value: Array
-    pull: Array
-
-
-def terms(log_p: Array, log_q: Array, measure: Measure) -> tuple[Array, Array]:
-    """A divergence of the student's q from the teacher's p, column by column: its value, and its pull on the student.
-
-    Both sum over the vocabulary: the values to the divergence, in nats. The gradient of a student's logit is
-    ``pull - q * (sum of pulls)``. Each value is a convex function with its minimum at p = q, never negative, and no
-    pull is anything but zero there. So neither a sum over a large vocabulary nor rounding leaves a remainder.
-    """
-    p, q, ratio = jnp.exp(log_p), jnp.exp(log_q), log_q - log_p
-    if measure.kind == "forward":
-        return (q - p) - p * ratio, q - p
-    if measure.kind == "reverse":
-        return (p - q) + q * ratio, q * ratio
-    share = measure.beta
-    # The mixture m = share p + (1 - share) q against the larger of the two, so that no exponential overflows:
-    # log p / m where q < p, and log q / m elsewhere.
-    below = -jnp.log1p((1 - share) * jnp.expm1(jnp.minimum(ratio, 0)))
-    above = -jnp.log1p(share * jnp.expm1(jnp.minimum(-ratio, 0)))
-    of_student = jnp.where(ratio < 0, ratio + below, above)
-    of_teacher = jnp.where(ratio < 0, below, above - ratio)
-    return share * p * of_teacher + (1 - share) * q * of_student, (1 - share) * q * of_student
-
-
-def normalisers_of(pair: Pair, heads: Heads) -> Normalisers:
+def normalisers_of(pair: Pair, logits_bytes: int) -> Normalisers:
     """Those over these columns alone; the caller merges them where the vocabulary is sharded."""
-    rows, steps = _chunk_shape_of(pair, heads)
+    rows, steps = _chunk_shape_of(pair, logits_bytes)
 
     def chunk(_: None, inputs: tuple[Tokens, Tokens]) -> tuple[None, Normalisers]:
-        both = zip(inputs, pair, heads, strict=True)
+        both = zip(inputs, pair, strict=True)
         return None, Normalisers(*(_normaliser(_masked_logits(*one)) for one in both))
 
     _, found = lax.scan(chunk, None, _split_pair(pair, rows, steps))
@@ -106,18 +40,18 @@ def normalisers_of(pair: Pair, heads: Heads) -> Normalisers:
 
 
 def divergences(
-    pair: Pair, normalisers: Normalisers | None, heads: Heads, measure: Measure
+    pair: Pair, normalisers: Normalisers | None, measure: Measure, logits_bytes: int
 ) -> tuple[Divergence, Normalisers]:
     """The forward pass over this device's tokens and columns.
 
     ``normalisers`` None: these columns are the whole vocabulary, so they are found on the way.
     """
-    rows, steps = _chunk_shape_of(pair, heads)
+    rows, steps = _chunk_shape_of(pair, logits_bytes)
 
     def chunk(_: None, inputs: tuple) -> tuple[None, tuple[Divergence, Normalisers]]:
         (of_student, of_teacher), given = inputs
-        student_NV = _masked_logits(of_student, pair.student, heads.student)
-        teacher_NV = _masked_logits(of_teacher, pair.teacher, heads.teacher)
+        student_NV = _masked_logits(of_student, pair.student)
+        teacher_NV = _masked_logits(of_teacher, pair.teacher)
         found = Normalisers(_normaliser(student_NV), _normaliser(teacher_NV)) if given is None else given
         log_p_NV, log_q_NV = _log_probs(teacher_NV, found.teacher), _log_probs(student_NV, found.student)
         value_NV, pull_NV = terms(log_p_NV, log_q_NV, measure)
@@ -133,21 +67,20 @@ def divergence_gradients(
     normalisers: Normalisers,
     pull_BT: Array,
     upstream_BT: Array,
-    start: Sums,
-    hidden_type: jnp.dtype,
-    heads: Heads,
     measure: Measure,
+    hidden_type: jnp.dtype,
+    logits_bytes: int,
 ) -> tuple[Array, Sums]:
     """The backward pass, to the student only: the hidden states' gradient, and the parameters'.
 
-    ``pull_BT`` are the sums of pulls over the whole vocabulary; ``start`` and ``hidden_type`` are as in ``gradients``.
+    ``pull_BT`` are the sums of pulls over the whole vocabulary; types are as in ``gradients``.
     """
-    rows, steps = _chunk_shape_of(pair, heads)
+    rows, steps = _chunk_shape_of(pair, logits_bytes)
 
     def chunk(sums: Sums, inputs: tuple) -> tuple[Sums, Array]:
         (of_student, of_teacher), found, pull_N, upstream_N = inputs
-        student_NV, slope = logits(of_student, pair.student, heads.student)
-        teacher_NV = _masked_logits(of_teacher, pair.teacher, heads.teacher)
+        student_NV, slope = logits(of_student, pair.student)
+        teacher_NV = _masked_logits(of_teacher, pair.teacher)
         log_q_NV = _log_probs(masked(student_NV, pair.student), found.student)
         _, pull_NV = terms(_log_probs(teacher_NV, found.teacher), log_q_NV, measure)
         centred_NV = pull_NV - jnp.exp(log_q_NV) * pull_N[:, None]
@@ -157,15 +90,15 @@ def divergence_gradients(
     upstream = split(upstream_BT, rows, steps, end="constant")
     kept = _split_normalisers(normalisers, rows, steps)
     inputs = (_split_pair(pair, rows, steps), kept, split(pull_BT, rows, steps), upstream)
-    sums, chunks = lax.scan(chunk, start, inputs)
+    sums, chunks = lax.scan(chunk, no_sums(pair.student), inputs)
     return join(chunks, rows, steps, *upstream_BT.shape), sums
 
 
-def _chunk_shape_of(pair: Pair, heads: Heads) -> tuple[int, int]:
+def _chunk_shape_of(pair: Pair, logits_bytes: int) -> tuple[int, int]:
     """Chunks in which the logits of both together stay within the limit."""
     batch, length, _ = pair.student.hidden_BTD.shape
     columns, itemsize = pair.student.unembed_DV.shape[1], pair.student.accumulator.itemsize
-    return chunk_shape(batch, length, 2 * columns, itemsize, heads.student.logits_bytes)
+    return chunk_shape(batch, length, 2 * columns, itemsize, logits_bytes)
 
 
 def _split_pair(pair: Pair, rows: int, steps: int) -> tuple[Tokens, Tokens]:
@@ -182,8 +115,8 @@ def _join(records: Any, pair: Pair, rows: int, steps: int) -> Any:
     return jax.tree.map(lambda values: join(values, rows, steps, batch, length), records)
 
 
-def _masked_logits(tokens: Tokens, operands: Operands, head: Head) -> Array:
-    return masked(logits(tokens, operands, head)[0], operands)
+def _masked_logits(tokens: Tokens, operands: Operands) -> Array:
+    return masked(logits(tokens, operands)[0], operands)
 
 
 def _normaliser(logits_NV: Array) -> Normaliser:

@@ -3,10 +3,10 @@
 The counterpart of ``chunked.statistics``: a tile of hidden states stays in VMEM while the matrix streams past it, and
 each logit is made once, 2 N D V operations. The backward pass is in ``pallas_tpu_backward``.
 
-Legend: N tokens, D model width, V columns of the vocabulary on this device; n, v one tile of N and V.
+Legend: N tokens, K candidates of one token, D model width, V columns of the vocabulary on this device; n, v one tile of
+N and V.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,40 +17,30 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.chunked import MASKED, Head, Operands, Statistics
-from reasoning.kernels.tpu_tiles import Chip, Tiles, forward_tiles
+from reasoning.kernels.operands import MASKED, Operands, Statistics
+from reasoning.kernels.tpu_tiles import TPU, Load, forward_tiles
 
 
-@dataclass(frozen=True)
-class TPU:
-    """What the kernels are built for, and whether they are interpreted (on a CPU, by tests)."""
-
-    chip: Chip
-    interpret: bool = False
-    forward: Tiles | None = None  # None: the best that fit
-    backward: Tiles | None = None
-
-
-def statistics(operands: Operands, targets_BT: Array, head: Head, tpu: TPU) -> Statistics:
+def statistics(operands: Operands, targets_BTK: Array, tpu: TPU) -> Statistics:
     """The forward pass over this device's tokens and columns; as ``chunked.statistics``."""
     count, width, columns = sizes_of(operands)
-    tiles = tpu.forward or forward_tiles(tpu.chip, operands.operand.itemsize, (count, width), columns)
+    candidates = targets_BTK.shape[2]
+    tiles = tpu.tiles or forward_tiles(tpu.chip, Load(row_bytes_of(operands), arrays=4), count, columns)
     grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
-    token = pl.BlockSpec((tiles.tokens, 1), lambda n, v: (n, 0))
     call = pl.pallas_call(
-        partial(_forward, head.soft_cap, columns, operands.operand),
+        partial(_forward, operands.soft_cap, columns, operands.operand),
         grid=grid,
         in_specs=[
             pl.BlockSpec(memory_space=pltpu.SMEM),
             pl.BlockSpec((tiles.tokens, width), lambda n, v: (n, 0)),
             pl.BlockSpec((width, tiles.columns), lambda n, v: (0, v)),
             pl.BlockSpec((1, tiles.columns), lambda n, v: (0, v)),
-            token,
-            token,
+            pl.BlockSpec((tiles.tokens, 1), lambda n, v: (n, 0)),
+            pl.BlockSpec((tiles.tokens, candidates), lambda n, v: (n, 0)),
         ],
-        out_specs=[pl.BlockSpec((tiles.tokens, len(Statistics._fields)), lambda n, v: (n, 0))],
-        out_shape=[jax.ShapeDtypeStruct((count, len(Statistics._fields)), jnp.float32)],
-        scratch_shapes=[pltpu.VMEM((tiles.tokens, 1), jnp.float32)] * len(Statistics._fields),
+        out_specs=[pl.BlockSpec((tiles.tokens, 3 + candidates), lambda n, v: (n, 0))],
+        out_shape=[jax.ShapeDtypeStruct((count, 3 + candidates), jnp.float32)],
+        scratch_shapes=[pltpu.VMEM((tiles.tokens, each), jnp.float32) for each in (1, 1, 1, candidates)],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
         ),
@@ -62,21 +52,29 @@ def statistics(operands: Operands, targets_BT: Array, head: Head, tpu: TPU) -> S
         interpret=pltpu.InterpretParams() if tpu.interpret else False,
         name="token_log_probs_forward",
     )
-    [found] = call(*arrays_of(operands, targets_BT))
-    return Statistics(*(found[:, at].reshape(targets_BT.shape) for at in range(found.shape[1])))
+    [found] = call(*arrays_of(operands), targets_BTK.reshape(-1, candidates))
+    found = found.reshape(*targets_BTK.shape[:2], 3 + candidates)
+    return Statistics(found[..., 0], found[..., 1], found[..., 2], found[..., 3:])
 
 
 def sizes_of(operands: Operands) -> tuple[int, int, int]:
-    """N, D and V."""
+    """N, D and V. Raises InputError for a type that no TPU multiplies."""
     if operands.accumulator != jnp.float32:
-        raise InputError(f"the TPU's kernels take bfloat16 and float32, not {operands.operand}; use the chunked ones")
+        raise InputError(
+            f"the TPU's kernels take bfloat16 and float32, not {operands.operand}; set kernels to 'chunked'"
+        )
     width, columns = operands.unembed_DV.shape
     return operands.inverse_temperature_BT.size, width, columns
 
 
-def arrays_of(operands: Operands, targets_BT: Array) -> tuple[Array, ...]:
-    """What both kernels read first: how many columns are real [1, 1], hidden states [N, D], matrix, bias [1, V], and
-    of each token [N, 1] the inverse temperature and the target.
+def row_bytes_of(operands: Operands) -> int:
+    """The bytes of one token's hidden state, or of one column."""
+    return operands.operand.itemsize * operands.unembed_DV.shape[0]
+
+
+def arrays_of(operands: Operands) -> tuple[Array, ...]:
+    """What all kernels read first: how many columns are real [1, 1], hidden states [N, D], matrix, bias [1, V], and of
+    each token the inverse temperature [N, 1].
     """
     width, columns = operands.unembed_DV.shape
     limit = columns if operands.real_columns is None else operands.real_columns
@@ -87,7 +85,6 @@ def arrays_of(operands: Operands, targets_BT: Array) -> tuple[Array, ...]:
         operands.unembed_DV,
         bias_V.astype(jnp.float32)[None],
         operands.inverse_temperature_BT.reshape(-1, 1),
-        targets_BT.reshape(-1, 1),
     )
 
 
@@ -115,7 +112,9 @@ def _forward(
     total[...] = scale * total[...] + weight_nv.sum(axis=1, keepdims=True)
     shift[...] = largest
     # A target on another device may have the number of a column that only fills this tile up.
-    target[...] += jnp.where(real_nv & (column_nv == targets[...]), logits_nv, 0).sum(axis=1, keepdims=True)
+    for k in range(targets.shape[1]):
+        of_target_nv = jnp.where(real_nv & (column_nv == targets[:, k : k + 1]), logits_nv, 0)
+        target[:, k : k + 1] += of_target_nv.sum(axis=1, keepdims=True)
 
     @pl.when(v == last)
     def _() -> None:
@@ -123,7 +122,12 @@ def _forward(
 
 
 def logits_of(
-    hidden_nD: Array, unembed_Dv: Array, bias_1v: Array, inverse_n1: Array, soft_cap: float | None, operand: jnp.dtype
+    hidden_nD: Array,
+    unembed_Dv: Array,
+    bias_1v: Array | float,
+    inverse_n1: Array,
+    soft_cap: float | None,
+    operand: jnp.dtype,
 ) -> tuple[Array, Array]:
     """A tile's logits [n, v], and their derivative with respect to ``h W + b``."""
     logits_nv = product(hidden_nD, unembed_Dv, (1, 0), operand) + bias_1v

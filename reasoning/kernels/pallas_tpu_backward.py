@@ -1,10 +1,11 @@
-"""The gradients of log-probability statistics as a Pallas kernel for TPUs; the forward pass is in ``pallas_tpu``.
+"""Gradients through logits that live in VMEM only, as one Pallas kernel for TPUs, whatever the loss.
 
 A tile of the matrix and the float32 sum of its gradient stay in VMEM while hidden states stream past. What that gives
 for the hidden states is added to a float32 array in HBM by copies that run beside the matrix products. So each logit is
 made once, and 6 N D V operations do both gradients; two kernels with one gradient each would need 8.
 
-Legend: N tokens, D model width, V columns of the vocabulary on this device; n, v one tile of N and V.
+Legend: N tokens, K candidates of one token, D model width, V columns of the vocabulary on this device; n, v one tile of
+N and V.
 """
 
 from collections.abc import Callable
@@ -18,20 +19,36 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from reasoning.kernels.chunked import Head, Operands, Slopes, Softmax, Sums
+from reasoning.kernels.operands import Operands, Slopes, Softmax, Sums, Types
 from reasoning.kernels.pallas_tpu import (
-    TPU,
     arrays_of,
     column_numbers,
     logits_of,
     product,
+    row_bytes_of,
     row_numbers,
     sizes_of,
 )
-from reasoning.kernels.tpu_tiles import Tiles, backward_tiles
+from reasoning.kernels.tpu_tiles import TPU, Load, Tiles, backward_tiles
 
 STRIP = 512
 """Columns of D that one matrix product of the kernel makes, which bounds what it needs besides its results."""
+
+
+@dataclass(frozen=True)
+class LogitGradient:
+    """What a loss brings to the kernel: the gradient of a tile's logits, and the arrays which that needs.
+
+    ``slope(tile, logits_nv, column_nv)`` reads its arrays' parts from the references ``tile``: of those ``by_token``
+    [N, …] a tile of tokens, of those ``by_column`` [E, V] a tile of columns. ``load`` and ``flops`` count all of it.
+    """
+
+    name: str
+    by_token: tuple[Array, ...]
+    by_column: tuple[Array, ...]
+    slope: Callable[[tuple[Any, ...], Array, Array], Array]
+    load: Load
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -46,66 +63,91 @@ class Round:
 
 
 def gradients(
-    operands: Operands,
-    targets_BT: Array,
-    softmax: Softmax,
-    slopes: Slopes,
-    unembed_type: jnp.dtype,
-    hidden_type: jnp.dtype,
-    head: Head,
-    tpu: TPU,
+    operands: Operands, targets_BTK: Array, softmax: Softmax, slopes: Slopes, types: Types, tpu: TPU
 ) -> tuple[Array, Sums]:
     """The backward pass over this device's tokens and columns; as ``chunked.gradients``.
 
-    The matrix's gradient is summed in float32 and leaves as ``unembed_type``.
+    The matrix's gradient is summed in float32 and leaves as ``types`` has it.
     """
     count, width, columns = sizes_of(operands)
-    sizes = (operands.operand.itemsize, jnp.dtype(unembed_type).itemsize)
-    tiles = tpu.backward or backward_tiles(tpu.chip, *sizes, (count, width), columns)
+    candidates = targets_BTK.shape[2]
+    numbers = (*(values[..., None] for values in (*softmax, slopes.level, slopes.bend)), slopes.pick)
+    loss = LogitGradient(
+        name="token_log_probs_backward",
+        by_token=(targets_BTK.reshape(count, candidates), jnp.concatenate(numbers, axis=2).reshape(count, -1)),
+        by_column=(),
+        slope=_slope_of_log_probs,
+        load=Load(row_bytes_of(operands), arrays=5),
+        flops=6 * count * width * columns,
+    )
+    return push_back(operands, loss, types, tpu)
+
+
+def _slope_of_log_probs(tile: tuple[Any, ...], logits_nv: Array, column_nv: Array) -> Array:
+    """The gradient of each logit after the cap, as ``operands.Slopes`` has it."""
+    targets, numbers = tile
+    shift, log_total, entropy, level, bend = (numbers[:, at : at + 1] for at in range(5))
+    log_p_nv = (logits_nv - shift) - log_total
+    slope_nv = jnp.exp(log_p_nv) * (level - bend * (log_p_nv + entropy))
+    for k in range(targets.shape[1]):
+        slope_nv += jnp.where(column_nv == targets[:, k : k + 1], numbers[:, 5 + k : 6 + k], 0)
+    return slope_nv
+
+
+def push_back(operands: Operands, loss: LogitGradient, types: Types, tpu: TPU) -> tuple[Array, Sums]:
+    """The gradients of hidden states, matrix and bias, where a loss has the gradient of the logits."""
+    count, width, columns = sizes_of(operands)
+    wide = jnp.dtype(types.unembed).itemsize
+    tiles = tpu.tiles or backward_tiles(tpu.chip, loss.load, (count, width), columns, wide)
     steps, strips = pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns)
     cores = min(tpu.chip.cores, strips)  # each has a tile of its own to write
     round_ = Round(count, columns, steps, strips, pl.cdiv(strips, cores))
-    numbers = (*softmax, *slopes)
     call = pl.pallas_call(
-        partial(_backward, head.soft_cap, round_, operands.operand),
+        partial(_backward, operands.soft_cap, round_, operands.operand, loss),
         grid=(cores, round_.each, steps),
-        **_specs(round_, tiles, width, len(numbers)),
+        **_specs(round_, tiles, width, loss),
         out_shape=[
             jax.ShapeDtypeStruct((cores, steps * tiles.tokens, width), jnp.float32),
-            jax.ShapeDtypeStruct((width, columns), unembed_type),
+            jax.ShapeDtypeStruct((width, columns), types.unembed),
             jax.ShapeDtypeStruct((1, columns), jnp.float32),
         ],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
         ),
         cost_estimate=pl.CostEstimate(
-            flops=6 * count * width * columns,
-            transcendentals=count * columns,
-            bytes_accessed=sum(sizes) * width * columns + count * width * strips * (sizes[0] + 8),
+            flops=loss.flops,
+            transcendentals=count * columns * (1 + len(loss.by_column)),
+            bytes_accessed=columns * (loss.load.row_bytes + wide * width)
+            + strips * count * (loss.load.row_bytes + 8 * width),
         ),
         interpret=pltpu.InterpretParams() if tpu.interpret else False,
-        name="token_log_probs_backward",
+        name=loss.name,
     )
-    by_token = jnp.stack([values.reshape(-1) for values in numbers], axis=1)
-    of_hidden, of_unembed, of_bias = call(*arrays_of(operands, targets_BT), by_token)
-    of_hidden = of_hidden.sum(axis=0)[:count].astype(hidden_type).reshape(operands.hidden_BTD.shape)
+    of_hidden, of_unembed, of_bias = call(*arrays_of(operands), *loss.by_token, *loss.by_column)
+    of_hidden = of_hidden.sum(axis=0)[:count].astype(types.hidden).reshape(operands.hidden_BTD.shape)
     return of_hidden, Sums(of_unembed, None if operands.bias_V is None else of_bias[0])
 
 
-def _specs(round_: Round, tiles: Tiles, width: int, numbers: int) -> dict[str, Any]:
+def _specs(round_: Round, tiles: Tiles, width: int, loss: LogitGradient) -> dict[str, Any]:
     """Which part of each operand and result a step of the kernel sees, and the VMEM that it keeps between steps."""
 
     def column(core: Any, v: Any) -> Any:
         return jnp.minimum(core * round_.each + v, round_.strips - 1)  # a core that has none left stays on its last
 
-    token = pl.BlockSpec((tiles.tokens, 1), lambda c, v, n: (n, 0))
-    strip = pl.BlockSpec((width, tiles.columns), lambda c, v, n: (0, column(c, v)))
-    bias = pl.BlockSpec((1, tiles.columns), lambda c, v, n: (0, column(c, v)))
-    hidden = pl.BlockSpec((tiles.tokens, width), lambda c, v, n: (n, 0))
-    by_token = pl.BlockSpec((tiles.tokens, numbers), lambda c, v, n: (n, 0))
+    def of_tokens(numbers: int) -> pl.BlockSpec:
+        return pl.BlockSpec((tiles.tokens, numbers), lambda c, v, n: (n, 0))
+
+    def of_columns(numbers: int) -> pl.BlockSpec:
+        return pl.BlockSpec((numbers, tiles.columns), lambda c, v, n: (0, column(c, v)))
+
+    own = [
+        *(of_tokens(each.shape[1]) for each in loss.by_token),
+        *(of_columns(each.shape[0]) for each in loss.by_column),
+    ]
+    limit = pl.BlockSpec(memory_space=pltpu.SMEM)
     return {
-        "in_specs": [pl.BlockSpec(memory_space=pltpu.SMEM), hidden, strip, bias, token, token, by_token],
-        "out_specs": [pl.BlockSpec(memory_space=pl.ANY), strip, bias],
+        "in_specs": [limit, of_tokens(width), of_columns(width), of_columns(1), of_tokens(1), *own],
+        "out_specs": [pl.BlockSpec(memory_space=pl.ANY), of_columns(width), of_columns(1)],
         "scratch_shapes": [
             pltpu.VMEM((width, tiles.columns), jnp.float32),
             pltpu.VMEM((2, tiles.tokens, width), jnp.float32),
@@ -194,22 +236,16 @@ def _backward(
     soft_cap: float | None,
     round_: Round,
     operand: jnp.dtype,
+    loss: LogitGradient,
     limit,
     hidden,
     unembed,
     bias,
     inverse,
-    targets,
-    numbers,
-    of_hidden,
-    of_unembed,
-    of_bias,
-    sum_Dv,
-    held,
-    read_done,
-    write_done,
+    *rest,
 ) -> None:
     """One tile of columns against one tile of tokens, whose gradient of the hidden states waits in HBM in between."""
+    *tile, of_hidden, of_unembed, of_bias, sum_Dv, held, read_done, write_done = rest
     core, v, n = (pl.program_id(axis) for axis in range(3))
     strip, step, rows = core * round_.each + v, v * round_.steps + n, hidden.shape[0]
     own, strip = strip < round_.strips, jnp.minimum(strip, round_.strips - 1)
@@ -226,8 +262,7 @@ def _backward(
         hidden_nD = jnp.where(row_numbers(n, hidden_nD.shape) < round_.count, hidden_nD, 0)
     if round_.columns % unembed.shape[1]:
         unembed_Dv = jnp.where(column_numbers(strip, unembed_Dv) < round_.columns, unembed_Dv, 0)
-    gradient_nv = slope * _slope_of_loss(logits_nv, column_nv == targets[...], numbers)
-    gradient_nv = jnp.where(real_nv, gradient_nv, 0)
+    gradient_nv = jnp.where(real_nv, slope * loss.slope(tuple(tile), logits_nv, column_nv), 0)
     narrow_nv = gradient_nv.astype(operand)
 
     @pl.when(n == 0)
@@ -250,11 +285,3 @@ def _backward(
         of_unembed[...] = sum_Dv[...].astype(of_unembed.dtype)
 
     carried.add(step, lambda part: product(narrow_nv, unembed_Dv[part], (1, 1), operand))
-
-
-def _slope_of_loss(logits_nv: Array, is_target_nv: Array, numbers: Any) -> Array:
-    """The gradient of each logit after the cap, as ``chunked.Slopes`` has it."""
-    shift, log_total, entropy, level, bend, pick = (numbers[:, at : at + 1] for at in range(6))
-    log_p_nv = (logits_nv - shift) - log_total
-    smooth_nv = jnp.exp(log_p_nv) * (level - bend * (log_p_nv + entropy))
-    return smooth_nv + jnp.where(is_target_nv, pick, 0)

@@ -16,29 +16,21 @@ from jaxtyping import Array, Float
 
 from reasoning.core.errors import InputError
 from reasoning.kernels import vocabulary_sharding as sharded
-from reasoning.kernels.chunked import LOGITS_BYTES, Head, Sums, check_soft_cap, check_temperature, inverse_of
-from reasoning.kernels.chunked_divergence import (
-    Heads,
-    Kind,
-    Measure,
-    Normaliser,
-    Normalisers,
-    Pair,
-    divergence_gradients,
-    divergences,
-    normalisers_of,
-)
+from reasoning.kernels.backends import Kernels, kernels_for
+from reasoning.kernels.measures import Kind, Measure, check_measure
+from reasoning.kernels.operands import Normaliser, Normalisers, Pair, check_soft_cap, check_temperature, inverse_of
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 
 class _Plan(NamedTuple):
     """The settings of one call that are no arrays; vocabulary and widths are those before any padding."""
 
-    heads: Heads
+    soft_caps: tuple[float | None, float | None]
     measure: Measure
     vocabulary: int
     widths: tuple[int, int]
     sharding: VocabularySharding | None
+    kernels: Kernels
 
 
 def token_divergence(
@@ -52,7 +44,7 @@ def token_divergence(
     beta: float = 0.5,
     soft_caps: tuple[float | None, float | None] = (None, None),
     sharding: VocabularySharding | None = None,
-    logits_bytes: int = LOGITS_BYTES,
+    kernels: Kernels | None = None,
 ) -> Float[Array, "B T"]:
     """How far q = softmax(student's logits / temperature) is from the teacher's p, per token, float32, in nats.
 
@@ -65,14 +57,14 @@ def token_divergence(
 
     Gradients reach the student only, its hidden states and its matrix, each in its input's type; the matrix's is summed
     in float32. Teacher and student may differ in width and in their ``soft_caps`` (the student's, the teacher's; see
-    ``token_log_probs``), not in vocabulary. Types, ``temperature`` and chunks are as in
-    ``token_log_probs``; ``logits_bytes`` is for the logits of both together. Equal logits give exactly 0 and no
-    gradient. Where a mesh cuts the vocabulary, the forward pass makes the logits twice: first to normalise them.
+    ``token_log_probs``), not in vocabulary. Types, ``temperature`` and ``kernels`` are as in ``token_log_probs``.
+    Equal logits give exactly 0 and no gradient. Where a mesh cuts the vocabulary, and in Pallas kernels, the forward
+    pass makes the logits twice: first to normalise them.
     Raises InputError for shapes that don't fit, an unknown kind, a temperature that isn't positive, and, for 'jsd', a
     ``beta`` that isn't between 0 and 1.
     """
     _check(student_hidden_BTD, student_unembed_DV, teacher_hidden_BTE, teacher_unembed_EV)
-    _check_measure(kind, beta)
+    check_measure(kind, beta)
     check_temperature(temperature)
     for cap in soft_caps:
         check_soft_cap(cap)
@@ -80,8 +72,8 @@ def token_divergence(
     sharded.check_tokens(tokens, sharding)
     dtype = jnp.promote_types(jnp.result_type(student_hidden_BTD, student_unembed_DV), jnp.float32)
     (width, vocabulary), teacher_width = student_unembed_DV.shape, teacher_unembed_EV.shape[0]
-    heads = Heads(*(Head(cap, logits_bytes) for cap in soft_caps))
-    plan = _Plan(heads, Measure(kind, beta), vocabulary, (width, teacher_width), sharding)
+    kernels = kernels or kernels_for("auto", None if sharding is None else sharding.mesh)
+    plan = _Plan(soft_caps, Measure(kind, beta), vocabulary, (width, teacher_width), sharding, kernels)
     student = (student_hidden_BTD, sharded.pad_unembed(student_unembed_DV, sharding))
     teacher = (teacher_hidden_BTE, sharded.pad_unembed(teacher_unembed_EV, sharding))
     return _token_divergence(plan, *student, *teacher, inverse_of(temperature, tokens, dtype))
@@ -116,14 +108,19 @@ def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int 
     tokens, matrix = plan.sharding.token_spec, plan.sharding.unembed_spec
     operands = (tokens, matrix, tokens, matrix, tokens)
     out_specs = tokens if results is None else operands[:results]
-    return jax.shard_map(local, mesh=plan.sharding.mesh, in_specs=(*operands, *[tokens] * kept), out_specs=out_specs)
+    in_specs = (*operands, *[tokens] * kept)
+    return jax.shard_map(
+        local, mesh=plan.sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=plan.kernels.typed
+    )
 
 
 def _local_pair(plan: _Plan, hidden: Array, unembed: Array, of_teacher: Array, matrix: Array, inverse: Array) -> Pair:
-    width, teacher_width = plan.widths
+    both = zip((hidden, of_teacher), (unembed, matrix), plan.widths, plan.soft_caps, strict=True)
     return Pair(
-        sharded.local_operands(hidden, unembed, None, inverse, (width, plan.vocabulary), plan.sharding),
-        sharded.local_operands(of_teacher, matrix, None, inverse, (teacher_width, plan.vocabulary), plan.sharding),
+        *(
+            sharded.local_operands(states, columns, None, inverse, (width, plan.vocabulary), cap, plan.sharding)
+            for states, columns, width, cap in both
+        )
     )
 
 
@@ -131,8 +128,8 @@ def _local_forward(plan: _Plan, *arrays: Array) -> tuple[Array, Array, Normalise
     pair, sharding = _local_pair(plan, *arrays), plan.sharding
     known = None
     if not sharded.has_whole_vocabulary(sharding):
-        known = Normalisers(*(_merged(part, sharding) for part in normalisers_of(pair, plan.heads)))
-    sums, found = divergences(pair, known, plan.heads, plan.measure)
+        known = Normalisers(*(_merged(part, sharding) for part in plan.kernels.normalisers(pair)))
+    sums, found = plan.kernels.divergences(pair, known, plan.measure)
     if known is None:  # equal on all devices of the vocabulary's axis, of which there is one: this tells JAX so
         known = Normalisers(*(_merged(part, sharding) for part in found))
     return sharded.sum_over_columns(sums.value, sharding), sharded.sum_over_columns(sums.pull, sharding), known
@@ -151,12 +148,8 @@ def _local_backward(plan: _Plan, *arrays) -> tuple[Array, Array]:
     *operands, pull, normalisers, upstream = arrays
     pair, sharding = _local_pair(plan, *operands), plan.sharding
     hidden, unembed = operands[:2]
-    dtype = pair.student.accumulator
-    start = Sums(sharded.zeros(pair.student.unembed_DV.shape, dtype, sharding), None)
-    hidden_type = hidden.dtype if sharded.has_whole_vocabulary(sharding) else dtype
-    of_hidden, sums = divergence_gradients(
-        pair, normalisers, pull, upstream, start, hidden_type, plan.heads, plan.measure
-    )
+    types = sharded.gradient_types(hidden, unembed, pair.student.accumulator, sharding)
+    of_hidden, sums = plan.kernels.divergence_gradients(pair, normalisers, pull, upstream, plan.measure, types)
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
     return of_hidden, sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
 
@@ -175,10 +168,3 @@ def _check(hidden: Array, unembed: Array, teacher_hidden: Array, teacher_unembed
             f"the student's vocabulary is {unembed.shape[1]} and the teacher's {teacher_unembed.shape[1]}; a "
             "divergence compares them token by token, so they must be the same"
         )
-
-
-def _check_measure(kind: str, beta: float) -> None:
-    if kind not in ("forward", "reverse", "jsd"):
-        raise InputError(f"the divergence {kind!r} is unknown; choose 'forward', 'reverse' or 'jsd'")
-    if kind == "jsd" and not 0 < beta < 1:
-        raise InputError(f"beta is {beta}; the teacher's share of the mixture must lie between 0 and 1")

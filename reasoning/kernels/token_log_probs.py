@@ -3,7 +3,7 @@
 Losses of reinforcement learning, distillation and fine-tuning all start here. An array of [tokens, vocabulary] is never
 made, forward or backward, on one device or many.
 
-Legend: B rows, T time, D model width, V vocabulary.
+Legend: B rows, T time, K candidates of one token, D model width, V vocabulary.
 """
 
 import functools
@@ -15,26 +15,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from reasoning.core.errors import InputError
-from reasoning.kernels import pallas_tpu, pallas_tpu_backward
 from reasoning.kernels import vocabulary_sharding as sharded
-from reasoning.kernels.chunked import (
-    LOGITS_BYTES,
-    Head,
-    Slopes,
-    Softmax,
-    Sums,
-    check_soft_cap,
-    check_temperature,
-    gradients,
-    inverse_of,
-    statistics,
-)
-from reasoning.kernels.pallas_tpu import TPU
+from reasoning.kernels.backends import Kernels, kernels_for
+from reasoning.kernels.operands import Operands, Slopes, Softmax, check_soft_cap, check_temperature, inverse_of
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 
 class TokenLogProbs(NamedTuple):
-    """What a distribution over the vocabulary says of each token, float32 [B, T], in nats."""
+    """What a distribution over the vocabulary says of each token, float32 [B, T], in nats.
+
+    Where K candidates of each token were asked for, their log-probabilities are [B, T, K].
+    """
 
     log_prob_BT: Array
     entropy_BT: Array
@@ -44,24 +35,23 @@ class TokenLogProbs(NamedTuple):
 class _Plan(NamedTuple):
     """The settings of one call that are no arrays: ``vocabulary`` and ``width`` are those before any padding."""
 
-    head: Head
+    soft_cap: float | None
     vocabulary: int
     width: int
     sharding: VocabularySharding | None
-    tpu: TPU | None
+    kernels: Kernels
 
 
 def token_log_probs(
     hidden_BTD: Float[Array, "B T D"],
     unembed_DV: Float[Array, "D V"],
-    targets_BT: Int[Array, "B T"],
+    targets_BT: Int[Array, "B T"] | Int[Array, "B T K"],
     *,
     temperature: float | Float[Array, "..."] = 1.0,
     soft_cap: float | None = None,
     bias_V: Float[Array, " V"] | None = None,
     sharding: VocabularySharding | None = None,
-    logits_bytes: int = LOGITS_BYTES,
-    tpu: TPU | None = None,
+    kernels: Kernels | None = None,
 ) -> TokenLogProbs:
     """log p(target), entropy and log-sum-exp of ``softmax(soft_cap * tanh((h W + b) / soft_cap) / temperature)``.
 
@@ -72,23 +62,26 @@ def token_log_probs(
     gradients. Reverse mode only.
 
     A negative target is ignored: its log-probability is 0 and passes no gradient (entropy and log-sum-exp are as ever).
-    A target of V or more gives NaN, in the log-probability and in the gradients that it reaches.
+    A target of V or more gives NaN, in the log-probability and in the gradients that it reaches. Targets [B, T, K] ask
+    for K candidates of each token, a few dozen at most.
 
-    Tokens are worked on in at least 8 chunks of the time axis, each with at most ``logits_bytes`` of logits a device;
-    rows are split only where one time step alone exceeds that, or where T is below 8. With ``sharding``, both passes
-    run under ``jax.shard_map``; arrays are the global ones, B and T must divide over their mesh axes, V and D need not.
-    With ``tpu`` Pallas kernels for that chip do both passes in its VMEM, and ``logits_bytes`` is of no interest.
+    ``kernels`` compute it (None: those for the mesh's devices; ``backends.kernels_for``), chunks of tokens in plain
+    XLA or Pallas kernels on TPUs. With ``sharding``, both passes run under ``jax.shard_map``; arrays are the global
+    ones, B and T must divide over their mesh axes, V and D need not.
     Raises InputError for shapes that don't fit, and for a temperature or cap that isn't positive.
     """
     _check(hidden_BTD, unembed_DV, targets_BT, temperature, soft_cap, bias_V, sharding)
     width, vocabulary = unembed_DV.shape
     dtype = jnp.promote_types(jnp.result_type(hidden_BTD, unembed_DV), jnp.float32)
-    inverse_temperature_BT = inverse_of(temperature, targets_BT.shape, dtype)
+    inverse_temperature_BT = inverse_of(temperature, targets_BT.shape[:2], dtype)
     unembed_DV = sharded.pad_unembed(unembed_DV, sharding)
     if bias_V is not None and sharding is not None:
         bias_V = sharded.pad_to(bias_V, 0, sharding.size(sharding.vocabulary_axis))
-    plan = _Plan(Head(soft_cap, logits_bytes), vocabulary, width, sharding, tpu)
-    return _token_log_probs(plan, hidden_BTD, unembed_DV, bias_V, targets_BT, inverse_temperature_BT)
+    kernels = kernels or kernels_for("auto", None if sharding is None else sharding.mesh)
+    plan = _Plan(soft_cap, vocabulary, width, sharding, kernels)
+    targets_BTK = targets_BT if targets_BT.ndim == 3 else targets_BT[..., None]
+    found: TokenLogProbs = _token_log_probs(plan, hidden_BTD, unembed_DV, bias_V, targets_BTK, inverse_temperature_BT)
+    return found if targets_BT.ndim == 3 else found._replace(log_prob_BT=found.log_prob_BT[..., 0])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -121,27 +114,28 @@ def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int 
     operands = (tokens, plan.sharding.unembed_spec, plan.sharding.bias_spec, tokens, tokens)
     out_specs = tokens if results is None else operands[:results]
     in_specs = (*operands, *[tokens] * kept)
-    checked = plan.tpu is None  # kernels don't say over which axes their results differ
-    return jax.shard_map(local, mesh=plan.sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=checked)
+    return jax.shard_map(
+        local, mesh=plan.sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=plan.kernels.typed
+    )
 
 
-def _local_operands(plan: _Plan, hidden: Array, unembed: Array, bias: Array | None, targets: Array, inverse: Array):
+def _local_operands(
+    plan: _Plan, hidden: Array, unembed: Array, bias: Array | None, targets: Array, inverse: Array
+) -> tuple[Operands, Array]:
     """This device's operands, and its targets counted from its first column."""
-    operands = sharded.local_operands(hidden, unembed, bias, inverse, (plan.width, plan.vocabulary), plan.sharding)
-    return operands, targets.astype(jnp.int32) - sharded.first_column(unembed.shape[1], plan.sharding)
+    sizes, sharding = (plan.width, plan.vocabulary), plan.sharding
+    operands = sharded.local_operands(hidden, unembed, bias, inverse, sizes, plan.soft_cap, sharding)
+    return operands, targets.astype(jnp.int32) - sharded.first_column(unembed.shape[1], sharding)
 
 
 def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, Softmax]:
     targets = arrays[3]
-    operands, local_targets = _local_operands(plan, *arrays)
-    if plan.tpu is None:
-        own = statistics(operands, local_targets, plan.head)
-    else:
-        own = pallas_tpu.statistics(operands, local_targets, plan.head, plan.tpu)
+    own = plan.kernels.statistics(*_local_operands(plan, *arrays))
     whole = sharded.merge(own, plan.sharding)
     log_total = jnp.log(whole.total)
     entropy = log_total - whole.moment / whole.total
-    log_prob = _at_targets((whole.target - whole.shift) - log_total, targets, plan.vocabulary)
+    log_prob = (whole.target - whole.shift[..., None]) - log_total[..., None]
+    log_prob = _at_targets(log_prob, targets, plan.vocabulary)
     return TokenLogProbs(log_prob, entropy, whole.shift + log_total), Softmax(whole.shift, log_total, entropy)
 
 
@@ -150,18 +144,10 @@ def _local_backward(plan: _Plan, hidden, unembed, bias, targets, inverse, softma
     of the log-sum-exp, p."""
     operands, local_targets = _local_operands(plan, hidden, unembed, bias, targets, inverse)
     pick = _at_targets(upstream.log_prob_BT, targets, plan.vocabulary)
-    slopes = Slopes(level=upstream.logsumexp_BT - pick, bend=upstream.entropy_BT, pick=pick)
-    dtype, sharding = operands.accumulator, plan.sharding
-    hidden_type = hidden.dtype if sharded.has_whole_vocabulary(sharding) else dtype
-    if plan.tpu is None:
-        start_DV = sharded.zeros(operands.unembed_DV.shape, dtype, sharding)
-        start = Sums(start_DV, None if bias is None else sharded.zeros(bias.shape, dtype, sharding))
-        of_hidden, sums = gradients(operands, local_targets, softmax, slopes, start, hidden_type, plan.head)
-    else:
-        unembed_type = unembed.dtype if sharded.has_all_tokens(sharding) else dtype
-        of_hidden, sums = pallas_tpu_backward.gradients(
-            operands, local_targets, softmax, slopes, unembed_type, hidden_type, plan.head, plan.tpu
-        )
+    slopes = Slopes(level=upstream.logsumexp_BT - pick.sum(axis=-1), bend=upstream.entropy_BT, pick=pick)
+    sharding = plan.sharding
+    types = sharded.gradient_types(hidden, unembed, operands.accumulator, sharding)
+    of_hidden, sums = plan.kernels.gradients(operands, local_targets, softmax, slopes, types)
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
     of_unembed = sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
     if bias is None or sums.bias_V is None:
@@ -177,10 +163,12 @@ def _at_targets(values: Array, targets: Array, vocabulary: int) -> Array:
 def _check(hidden, unembed, targets, temperature, soft_cap, bias, sharding: VocabularySharding | None) -> None:
     if hidden.ndim != 3 or unembed.shape[:1] != hidden.shape[2:] or unembed.ndim != 2:
         raise InputError(f"hidden states {hidden.shape} and unembedding {unembed.shape} must be [B, T, D] and [D, V]")
-    if targets.shape != hidden.shape[:2] or 0 in targets.shape:
-        raise InputError(f"targets {targets.shape} must be [B, T] of the hidden states {hidden.shape}, and not empty")
+    if targets.ndim not in (2, 3) or targets.shape[:2] != hidden.shape[:2] or 0 in targets.shape:
+        raise InputError(
+            f"targets {targets.shape} must be [B, T] or [B, T, K] of the hidden states {hidden.shape}, and not empty"
+        )
     if bias is not None and bias.shape != unembed.shape[1:]:
         raise InputError(f"bias {bias.shape} must be [V] of the unembedding {unembed.shape}")
     check_temperature(temperature)
     check_soft_cap(soft_cap)
-    sharded.check_tokens(targets.shape, sharding)
+    sharded.check_tokens(targets.shape[:2], sharding)

@@ -44,6 +44,18 @@ class Tiles:
     columns: int
 
 
+@dataclass(frozen=True)
+class TPU:
+    """What the kernels are built for, and whether they are interpreted (on a CPU, by tests).
+
+    Tiles are the best that fit where None; those given serve the kernels of both passes.
+    """
+
+    chip: Chip
+    interpret: bool = False
+    tiles: Tiles | None = None
+
+
 VERSIONS = {
     "TPU v4": (pltpu.ChipVersion.TPU_V4, 2),
     "TPU v5 lite": (pltpu.ChipVersion.TPU_V5E, 1),
@@ -60,51 +72,63 @@ VERSIONS = {
 def chip_named(kind: str) -> Chip:
     """The chip that JAX calls ``kind``. Raises InputError for one that isn't known."""
     if kind not in VERSIONS:
-        raise InputError(f"no kernel tiles are known for {kind!r}, only for {', '.join(VERSIONS)}; choose 'chunked'")
+        raise InputError(
+            f"no kernel tiles are known for {kind!r}, only for {', '.join(VERSIONS)}; set kernels to 'chunked'"
+        )
     version, cores = VERSIONS[kind]
     return Chip(kind, cores, pltpu.get_tpu_info_for_chip(version, cores).vmem_capacity_bytes)
 
 
-def forward_bytes(tiles: Tiles, width: int, itemsize: int) -> int:
-    """VMEM of the forward pass: both operands twice, for copies run ahead, and the logits and what becomes of them."""
-    operands = 2 * itemsize * width * (tiles.tokens + tiles.columns)
-    return operands + 4 * 4 * tiles.tokens * tiles.columns + 4 * LANES * 10 * tiles.tokens
+@dataclass(frozen=True)
+class Load:
+    """What a kernel holds of each token, of each column, and of each logit.
+
+    ``row_bytes`` are the operands' of one token, or one column (two distributions: both operands'); ``arrays`` is how
+    many float32 arrays of a tile's logits live at once.
+    """
+
+    row_bytes: int
+    arrays: int
 
 
-def backward_bytes(tiles: Tiles, width: int, itemsize: int, gradient_itemsize: int) -> int:
-    """VMEM of the backward pass: the same, the matrix's gradient and its sum, and two tiles of the hidden states'."""
+def forward_bytes(tiles: Tiles, load: Load) -> int:
+    """VMEM of a forward pass: operands twice, for copies run ahead, and the logits and what becomes of them."""
+    operands = 2 * load.row_bytes * (tiles.tokens + tiles.columns)
+    return operands + 4 * load.arrays * tiles.tokens * tiles.columns + 4 * LANES * 10 * tiles.tokens
+
+
+def backward_bytes(tiles: Tiles, load: Load, width: int, gradient_itemsize: int) -> int:
+    """VMEM of a backward pass: the same, the matrix's gradient and its sum, and two tiles of the hidden states'."""
     gradients = width * (tiles.columns * (4 + 2 * gradient_itemsize) + 2 * 4 * tiles.tokens)
-    operands = 2 * itemsize * width * (tiles.tokens + tiles.columns)
-    return operands + gradients + 5 * 4 * tiles.tokens * tiles.columns + 4 * LANES * 8 * tiles.tokens
+    return forward_bytes(tiles, load) + gradients
 
 
-def forward_tiles(chip: Chip, itemsize: int, hidden_shape: tuple[int, int], columns: int) -> Tiles:
+def forward_tiles(chip: Chip, load: Load, count: int, columns: int) -> Tiles:
     """The tiles that re-read the matrix least often; of those with the same tokens, the widest."""
-    count, width = hidden_shape
-    options = _fitting(chip, width, count, columns, lambda tiles: forward_bytes(tiles, width, itemsize))
+    options = _fitting(chip, count, columns, lambda tiles: forward_bytes(tiles, load))
     return max(options, key=lambda tiles: (tiles.tokens, tiles.columns))
 
 
 def backward_tiles(
-    chip: Chip, itemsize: int, gradient_itemsize: int, hidden_shape: tuple[int, int], columns: int
+    chip: Chip, load: Load, hidden_shape: tuple[int, int], columns: int, gradient_itemsize: int
 ) -> Tiles:
     """The tiles that re-read tokens and their gradient least often; of those with the same columns, the tallest."""
     count, width = hidden_shape
-    itemsizes = (itemsize, gradient_itemsize)
-    options = _fitting(chip, width, count, columns, lambda tiles: backward_bytes(tiles, width, *itemsizes))
+    options = _fitting(chip, count, columns, lambda tiles: backward_bytes(tiles, load, width, gradient_itemsize))
     return max(options, key=lambda tiles: (tiles.columns, tiles.tokens))
 
 
-def _fitting(chip: Chip, width: int, count: int, columns: int, needs: Callable[[Tiles], int]) -> list[Tiles]:
+def _fitting(chip: Chip, count: int, columns: int, needs: Callable[[Tiles], int]) -> list[Tiles]:
     """The tiles of which a kernel ``needs`` no more VMEM than there is. Raises InputError where none are so small."""
-    tiles = (
+    tiles = [
         Tiles(_at_most(tokens, count, SUBLANES), _at_most(strip, columns, LANES)) for tokens in SIZES for strip in SIZES
-    )
+    ]
     if options := [each for each in tiles if needs(each) <= chip.vmem_limit]:
         return options
+    least = min(map(needs, tiles))
     raise InputError(
-        f"no tile of hidden states of width {width} fits the {chip.vmem // 2**20} MiB of VMEM of {chip.name}; choose "
-        "'chunked' kernels"
+        f"hidden states are so wide that the smallest tile of a kernel needs {least // 2**20} MiB of VMEM, and "
+        f"{chip.name} has {chip.vmem // 2**20}; set kernels to 'chunked'"
     )
 
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.chunked import Operands, Statistics
+from reasoning.kernels.operands import Operands, Statistics, Types
 
 Axes = str | tuple[str, ...] | None
 
@@ -113,6 +113,14 @@ def has_all_tokens(sharding: VocabularySharding | None) -> bool:
     return sharding is None or sharding.size(sharding.tokens) == 1
 
 
+def gradient_types(hidden: Array, unembed: Array, wide: jnp.dtype, sharding: VocabularySharding | None) -> Types:
+    """The types in which one device's gradients are exact enough: ``wide`` where others are still to be added."""
+    return Types(
+        hidden=hidden.dtype if has_whole_vocabulary(sharding) else wide,
+        unembed=unembed.dtype if has_all_tokens(sharding) else wide,
+    )
+
+
 # The functions below run on one device's parts; without a sharding each is the identity.
 
 
@@ -136,13 +144,16 @@ def local_operands(
     bias: Array | None,
     inverse: Array,
     size: tuple[int, int],
+    soft_cap: float | None,
     sharding: VocabularySharding | None,
 ) -> Operands:
     """This device's operands: its columns of the matrix in full width. ``size`` is [D, V] before any padding."""
     width, vocabulary = size
     padded = sharding is not None and vocabulary % sharding.size(sharding.vocabulary_axis) > 0
     real_columns = jnp.asarray(vocabulary - first_column(unembed.shape[1], sharding)) if padded else None
-    return Operands(hidden, gather_unembed(unembed, width, sharding), bias, inverse, real_columns)
+    varying = () if sharding is None else (*sharding.tokens, *names(sharding.vocabulary_axis))
+    matrix_Dv = gather_unembed(unembed, width, sharding)
+    return Operands(hidden, matrix_Dv, bias, inverse, real_columns, soft_cap, varying)
 
 
 def merge(own: Statistics, sharding: VocabularySharding | None) -> Statistics:
@@ -181,11 +192,3 @@ def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, sca
         gradient = with_layout_constraint(pad_to(gradient, 0, sharding.size(sharding.embed_axis)), Layout((0, 1)))
         gradient = lax.psum_scatter(gradient, sharding.embed_axis, scatter_dimension=0, tiled=True)
     return lax.psum(gradient, rest) if rest else gradient
-
-
-def zeros(shape: tuple[int, ...], dtype: jnp.dtype, sharding: VocabularySharding | None) -> Array:
-    """The start of a sum that differs from device to device."""
-    start = jnp.zeros(shape, dtype)
-    if sharding is None:
-        return start
-    return lax.pcast(start, (*sharding.tokens, *names(sharding.vocabulary_axis)), to="varying")

@@ -12,7 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from reasoning.kernels.token_divergence import Kind, token_divergence
+from reasoning.kernels.backends import Choice, kernels_for
+from reasoning.kernels.measures import Kind
+from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.models.model import LanguageModel
 from reasoning.models.multi_token import shifted
@@ -27,9 +29,11 @@ LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
 
 
-def score(model: LanguageModel, params: Params, rows: TokenBatch, temperature: float = 1.0) -> TokenLogProbs:
+def score(
+    model: LanguageModel, params: Params, rows: TokenBatch, temperature: float = 1.0, kernels: Choice = "auto"
+) -> TokenLogProbs:
     """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole."""
-    return scores_of(model, params, hidden_states(model, params, rows)[0], rows, temperature)
+    return scores_of(model, params, hidden_states(model, params, rows)[0], rows, temperature, kernels)
 
 
 def hidden_states(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
@@ -57,7 +61,12 @@ def balanced(
 
 
 def scores_of(
-    model: LanguageModel, params: Params, hidden_BTD: jax.Array, rows: TokenBatch, temperature: float
+    model: LanguageModel,
+    params: Params,
+    hidden_BTD: jax.Array,
+    rows: TokenBatch,
+    temperature: float,
+    kernels: Choice,
 ) -> TokenLogProbs:
     """``score`` from hidden states that are there already."""
     return token_log_probs(
@@ -67,6 +76,7 @@ def scores_of(
         temperature=temperature,
         soft_cap=model.soft_cap,
         sharding=sharding_of(model),
+        kernels=kernels_for(kernels, model.mesh),
     )
 
 
@@ -81,28 +91,28 @@ def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Arra
 
 
 @lru_cache(LOSSES)
-def supervised(model: LanguageModel) -> LossFunction:
+def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunction:
     """Cross-entropy of the next token, for pretraining and supervised fine-tuning alike."""
 
     def loss_fn(
         params: Params, extra: Any, frozen: Any, batch: TokenBatch, key: jax.Array
     ) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = hidden_states(model, params, batch)
-        scores = scores_of(model, params, hidden_BTD, batch, 1.0)
+        scores = scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         sums = {
             "cross_entropy": total(loss_BT, batch.mask),
             "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
         }
         loss, sums, updates = balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
-        further, further_sums, further_updates = foresight(model, params, hidden_BTD, batch)
+        further, further_sums, further_updates = foresight(model, params, hidden_BTD, batch, kernels)
         return loss + further, sums | further_sums, joined(updates, further_updates)
 
     return loss_fn
 
 
 def foresight(
-    model: LanguageModel, params: Params, hidden_BTD: jax.Array, batch: TokenBatch
+    model: LanguageModel, params: Params, hidden_BTD: jax.Array, batch: TokenBatch, kernels: Choice
 ) -> tuple[jax.Array | float, Sums, dict[str, Any]]:
     """The loss of multi-token prediction, its metrics and its updates; nothing for models without such blocks.
 
@@ -118,7 +128,7 @@ def foresight(
     for depth, states_BTD in enumerate(states, start=1):
         later = {name: shifted(getattr(batch, name), batch.segments, depth) for name in ("mask", "weights")}
         targets_BT = shifted(batch.targets, batch.segments, depth, fill=-1)
-        scores = scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0)
+        scores = scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
         sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
@@ -137,7 +147,13 @@ def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(LOSSES)
 def policy(
-    model: LanguageModel, *, clip_low: float, clip_high: float, kl_coefficient: float, temperature: float
+    model: LanguageModel,
+    *,
+    clip_low: float,
+    clip_high: float,
+    kl_coefficient: float,
+    temperature: float,
+    kernels: Choice = "auto",
 ) -> LossFunction:
     """GRPO's surrogate: clipped policy gradient plus ``kl_coefficient`` times the k3 estimate of KL to the reference.
 
@@ -148,7 +164,7 @@ def policy(
         params: Params, extra: Any, frozen: Any, batch: PolicyBatch, key: jax.Array
     ) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = hidden_states(model, params, batch.rows)
-        scores = scores_of(model, params, hidden_BTD, batch.rows, temperature)
+        scores = scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
         surrogate = clipped_policy_gradient(
             scores.log_prob_BT, batch.old_log_probs, batch.advantages, clip_low=clip_low, clip_high=clip_high
         )
@@ -176,6 +192,7 @@ def distill(
     temperature: float = 1.0,
     beta: float = 0.5,
     cross_entropy_coefficient: float = 0.0,
+    kernels: Choice = "auto",
 ) -> LossFunction:
     """The divergence of ``student`` from ``teacher`` over the whole vocabulary at every token that counts.
 
@@ -199,11 +216,12 @@ def distill(
             temperature=temperature,
             beta=beta,
             sharding=sharding_of(student),
+            kernels=kernels_for(kernels, student.mesh),
         )
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
         sums = {"jsd" if kind == "jsd" else "kl": total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
-            scores = scores_of(student, params, hidden_BTD, batch, 1.0)
+            scores = scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
             cross_entropy_BT = cross_entropy(scores.log_prob_BT)
             sums["cross_entropy"] = total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
         loss_BT = with_hard_targets(

@@ -10,19 +10,27 @@ from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.kernels import chunked
-from reasoning.kernels.chunked import Head, Operands
-from reasoning.kernels.pallas_tpu import TPU, statistics
+from reasoning.kernels.backends import Chunked, PallasTPU, kernels_for
+from reasoning.kernels.operands import Operands
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
-from reasoning.kernels.tpu_tiles import VERSIONS, Tiles, backward_bytes, backward_tiles, chip_named, forward_tiles
+from reasoning.kernels.tpu_tiles import (
+    TPU,
+    VERSIONS,
+    Load,
+    Tiles,
+    backward_bytes,
+    backward_tiles,
+    chip_named,
+    forward_tiles,
+)
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 ONE_CORE, TWO_CORES = chip_named("TPU v5 lite"), chip_named("TPU v5p")
 SMALL = Tiles(16, 128)
 
 
-def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> TPU:
-    return TPU(chip, interpret=True, forward=tiles, backward=tiles)
+def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> PallasTPU:
+    return PallasTPU(TPU(chip, interpret=True, tiles=tiles))
 
 
 def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32, scale: float = 1.0) -> dict:
@@ -76,19 +84,19 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
 )
 def test_interpreted_kernels_give_what_the_chunked_ones_give(chip, shape, soft_cap):
     given = arrays(*shape)
-    found = both_passes(given, soft_cap=soft_cap, tpu=interpreted(chip))
+    found = both_passes(given, soft_cap=soft_cap, kernels=interpreted(chip))
     check_equal(found, both_passes(given, soft_cap=soft_cap), 1e-5)
 
 
 def test_bfloat16_stays_within_its_own_rounding():
     given = arrays(2, 16, 32, 300, jnp.bfloat16)
-    check_equal(both_passes(given, tpu=interpreted()), both_passes(given), 2.0**-7)
+    check_equal(both_passes(given, kernels=interpreted()), both_passes(given), 2.0**-7)
 
 
 @pytest.mark.slow
 def test_logits_in_the_thousands_keep_their_digits():
     given = arrays(2, 16, 16, 300, scale=1e3)
-    found, expected = both_passes(given, tpu=interpreted()), both_passes(given)
+    found, expected = both_passes(given, kernels=interpreted()), both_passes(given)
     largest = float(np.abs(expected[2]).max())
     assert largest > 5e3
     for one, other in zip(found[:3], expected[:3], strict=True):
@@ -99,16 +107,16 @@ def test_logits_in_the_thousands_keep_their_digits():
 
 def test_the_parts_of_a_cut_vocabulary_make_up_the_whole():
     """Each of four parts has 65 columns, of which the third has 58 and the last none that are real."""
-    given, head = arrays(2, 8, 16, 260), Head(None, 2**20)
-    real, targets_BT = 188, given["targets_BT"] % 188
+    given = arrays(2, 8, 16, 260)
+    real, targets_BT1 = 188, given["targets_BT"][..., None] % 188
     own = []
     for first in range(0, 260, 65):
         unembed_DV = given["unembed_DV"][:, first : first + 65]
         limit = jnp.asarray(real - first)
         part = Operands(given["hidden_BTD"], unembed_DV, None, 1 / given["temperature"], limit)
-        own.append(statistics(part, targets_BT - first, head, interpreted()))
+        own.append(interpreted().statistics(part, targets_BT1 - first))
     whole = Operands(given["hidden_BTD"], given["unembed_DV"][:, :real], None, 1 / given["temperature"], None)
-    expected = chunked.statistics(whole, targets_BT, head)
+    expected = Chunked().statistics(whole, targets_BT1)
     shift = jnp.stack([part.shift for part in own]).max(axis=0)
     np.testing.assert_array_equal(shift, expected.shift)
     total = sum(jnp.exp(part.shift - shift) * part.total for part in own)
@@ -120,8 +128,8 @@ def test_float64_is_refused():
     with jax.enable_x64(True):
         given = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), arrays(1, 4, 16, 128) | {"targets_BT": jnp.ones(1)})
         given["targets_BT"] = jnp.zeros((1, 4), jnp.int32)
-        with pytest.raises(InputError, match="use the chunked ones"):
-            both_passes(given, tpu=interpreted())
+        with pytest.raises(InputError, match="set kernels to 'chunked'"):
+            both_passes(given, kernels=interpreted())
 
 
 @pytest.mark.parametrize("kind", VERSIONS)
@@ -129,18 +137,19 @@ def test_tiles_fit_and_multiply_faster_than_they_read(kind: str):
     chip = chip_named(kind)
     if chip.vmem < 2**25:
         return  # v4 has too little VMEM to wait for nothing
-    forward = forward_tiles(chip, 2, (4096, 4096), 128_256)
-    backward = backward_tiles(chip, 2, 2, (4096, 4096), 128_256)
+    load = Load(row_bytes=2 * 4096, arrays=5)
+    forward = forward_tiles(chip, load, 4096, 128_256)
+    backward = backward_tiles(chip, load, (4096, 4096), 128_256, 2)
     known = pltpu.get_tpu_info_for_chip(*VERSIONS[kind])
     operations_a_byte = known.bf16_ops_per_second / known.mem_bw_bytes_per_second
     assert forward.tokens > operations_a_byte
-    assert backward_bytes(backward, 4096, 2, 2) <= chip.vmem_limit < chip.vmem
+    assert backward_bytes(backward, load, 4096, 2) <= chip.vmem_limit < chip.vmem
     assert 6 * backward.columns / 10 > 0.9 * operations_a_byte
 
 
 def test_a_width_that_fits_no_tile_and_a_chip_that_is_not_known_are_refused():
-    with pytest.raises(InputError, match="width 1000000 fits the 128 MiB"):
-        forward_tiles(ONE_CORE, 2, (4096, 1_000_000), 4096)
+    with pytest.raises(InputError, match="needs 977 MiB of VMEM, and TPU v5 lite has 128"):
+        forward_tiles(ONE_CORE, Load(row_bytes=2 * 1_000_000, arrays=4), 4096, 4096)
     with pytest.raises(InputError, match="'TPU v2'"):
         chip_named("TPU v2")
 
@@ -152,7 +161,7 @@ def test_both_passes_compile_for_a_chip_and_keep_no_logits(topology: str):
     device = topology_devices(topology)[0]
     mesh = build_mesh(MeshShape(), [device])
     given = jax.eval_shape(lambda: arrays(2, 1024, 1024, 32_000, jnp.bfloat16))
-    run = partial(both_passes, sharding=VocabularySharding(mesh), tpu=TPU(chip_named(device.device_kind)))
+    run = partial(both_passes, sharding=VocabularySharding(mesh), kernels=kernels_for("auto", mesh))
     place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     compiled = jax.jit(run, in_shardings=place, out_shardings=place).lower(given).compile()
     text, memory = compiled.as_text(), compiled.memory_analysis()

@@ -13,6 +13,7 @@ import pytest
 from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
+from reasoning.kernels.backends import Chunked
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.planning.shapes import arrays_pairing
 
@@ -67,7 +68,7 @@ def definition(hidden, matrix, teacher_hidden, teacher_matrix, kind, beta=0.5, t
     }[kind]
 
 
-OPTIONS = ("kind", "beta", "temperature", "logits_bytes")
+OPTIONS = ("kind", "beta", "temperature", "kernels")
 
 
 def fused(*arrays, temperature=1.0, **options):
@@ -157,7 +158,7 @@ def test_gradients_do_not_depend_on_how_tokens_are_chunked(shape, logits_bytes, 
 
     with jax.enable_x64(True):
         arrays = tuple(jnp.asarray(x) for x in arrays)
-        computed = gradients(arrays, upstream, logits_bytes=logits_bytes, **measure)
+        computed = gradients(arrays, upstream, kernels=Chunked(logits_bytes), **measure)
         expected = jax.jit(jax.grad(whole, argnums=(0, 1)))(*arrays)
     for one, other in zip(computed, expected, strict=False):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
@@ -301,7 +302,7 @@ def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(ro
 def test_both_logits_together_stay_within_the_memory_of_a_chunk():
     *arrays, upstream = problem(4, 480, 24, 20, 1009)
     limit = 2**20
-    traced = gradients.trace(float32(arrays), upstream, kind="forward", logits_bytes=limit)
+    traced = gradients.trace(float32(arrays), upstream, kind="forward", kernels=Chunked(limit))
     share = limit / (2 * 4 * 1009) / (4 * 480)
     assert arrays_pairing(traced.jaxpr, 1009, 4 * 480, share=share) == []
     assert arrays_pairing(traced.jaxpr, 1009, 4 * 480, share=share / 2) != []

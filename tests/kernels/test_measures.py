@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from reasoning.kernels.chunked_divergence import Measure, terms
+from reasoning.kernels.measures import Measure, terms
 
 logits = st.lists(st.floats(-1e4, 1e4, width=32), min_size=5, max_size=5)
 measures = st.sampled_from(

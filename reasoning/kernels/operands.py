@@ -1,0 +1,137 @@
+"""What every backend of the kernels takes and gives: the arrays that make logits, and the sums over them.
+
+All of it is local to one device; sums over a sharded vocabulary are the caller's.
+
+Legend: B rows, T time, K candidates of one token, D model width, V columns of the vocabulary on this device.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from reasoning.core.errors import InputError
+
+MASKED = -1e30
+"""Logit of a padded column: its exponential is zero, and products with it stay finite (minus infinity's would not)."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What makes the logits ``soft_cap * tanh((h W + b) / soft_cap) / temperature``.
+
+    Columns from the scalar ``real_columns`` on are padding and have no probability; None means that all are real.
+    ``varying`` are the mesh axes over which devices hold different parts of any of it.
+    """
+
+    hidden_BTD: Array
+    unembed_DV: Array
+    bias_V: Array | None
+    inverse_temperature_BT: Array
+    real_columns: Array | None
+    soft_cap: float | None = None
+    varying: tuple[str, ...] = ()
+
+    @property
+    def accumulator(self) -> jnp.dtype:
+        """The type of sums and outputs: float32, or float64 where the inputs are (so that finite differences work)."""
+        return jnp.promote_types(self.operand, jnp.float32)
+
+    @property
+    def operand(self) -> jnp.dtype:
+        """The type in which matrices are multiplied."""
+        return jnp.result_type(self.hidden_BTD, self.unembed_DV)
+
+
+class Statistics(NamedTuple):
+    """Sums over one device's columns, from which log-probability, entropy and log-sum-exp follow; each [B, T].
+
+    ``shift`` is the largest logit z, ``total`` sums exp(z - shift), ``moment`` sums exp(z - shift) (z - shift), and
+    ``target`` [B, T, K] are the candidates' logits (0 where one isn't among these columns). Sums relative to the shift
+    keep their precision when logits are in the thousands.
+    """
+
+    shift: Array
+    total: Array
+    moment: Array
+    target: Array
+
+
+class Softmax(NamedTuple):
+    """What the backward pass keeps of the forward pass, over the whole vocabulary: log p = z - shift - log_total."""
+
+    shift: Array
+    log_total: Array
+    entropy: Array
+
+
+class Slopes(NamedTuple):
+    """A logit's gradient is ``p (level - bend (log p + entropy))``, each [B, T], plus ``pick`` [B, T, K] where it is a
+    candidate's.
+    """
+
+    level: Array
+    bend: Array
+    pick: Array
+
+
+class Types(NamedTuple):
+    """The types that gradients may leave a backend in; wider is always allowed."""
+
+    hidden: jnp.dtype
+    unembed: jnp.dtype
+
+
+class Sums(NamedTuple):
+    """Gradients of matrix and bias over this device's tokens."""
+
+    unembed_DV: Array
+    bias_V: Array | None
+
+
+class Pair(NamedTuple):
+    """The logits of student and teacher over the same tokens and columns."""
+
+    student: Operands
+    teacher: Operands
+
+
+class Normaliser(NamedTuple):
+    """What turns logits into log-probabilities over the whole vocabulary: log p = z - shift - log_total; [B, T]."""
+
+    shift: Array
+    log_total: Array
+
+
+class Normalisers(NamedTuple):
+    """Those of both."""
+
+    student: Normaliser
+    teacher: Normaliser
+
+
+class Divergence(NamedTuple):
+    """Sums over one device's columns, each [B, T]: the divergence, and the ``pull`` that its gradient is centred by."""
+
+    value: Array
+    pull: Array
+
+
+def check_temperature(temperature: float | Array) -> None:
+    """Raises InputError for a number that isn't positive; what an array holds isn't known before the program runs."""
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise InputError(f"temperature is {temperature}; it divides the logits, so it must be above 0")
+
+
+def check_soft_cap(soft_cap: float | None) -> None:
+    """Raises InputError for a cap that isn't positive."""
+    if soft_cap is not None and not soft_cap > 0:
+        raise InputError(f"soft_cap is {soft_cap}; it must be above 0, or None for no cap")
+
+
+def inverse_of(temperature: float | Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """1 / temperature for each token: a number, or an array that broadcasts to the ``shape`` [B, T]."""
+    values = jnp.asarray(temperature, dtype)
+    values = values.reshape((1,) * (2 - values.ndim) + values.shape)
+    return jnp.broadcast_to(1 / values, shape)
