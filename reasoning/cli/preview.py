@@ -26,6 +26,7 @@ def show_preview(console: Console, preview: Preview, out: Path) -> None:
         console.print(Text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
     else:
         console.print(Text("mesh: " + ", ".join(f"{axis} {size}" for axis, size in preview.mesh.items())))
+        console.print(Text(f"kernels: {preview.kernels}"))
 
 
 def _sizes(sizes: Mapping[str, object]) -> str:

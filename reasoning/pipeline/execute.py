@@ -12,6 +12,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh, wait_for_all
+from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.graph import Graph, Node
@@ -45,21 +46,25 @@ def execute(
 
     ``resolved`` is the text of the configuration, kept beside the results. ``shared`` is given for a run of a sweep;
     a single run has artifacts of its own in ``out/artifacts``. Every process of a job calls this alike.
-    Raises InputError before any work for a graph, a choice, a mesh or a folder that can't be used; Interrupted when a
-    signal asked to stop, after saving. Whatever a stage raises passes through, and its folder stays to be resumed.
+    Raises InputError before any work for a graph, a choice, a mesh, kernels or a folder that can't be used; Interrupted
+    when a signal asked to stop, after saving. Whatever a stage raises passes through, and its folder stays to be
+    resumed.
     """
     graph = graphs.build(run.stages)
     _check_choice(graph, choice)
     check_installed(run.log_to)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
-    known = identities(graph, run.seed, dict(mesh.shape), origin)
+    kernels = kernels_for(run.kernels, mesh)
+    known = identities(graph, run.seed, dict(mesh.shape), origin, run.kernels)
     _check_agreement(known)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
         place = Workplace(out, graph, known, shared.artifacts if shared else out / ARTIFACTS)
         agree(lambda: place.open(choice, watcher, resolved))
+        if shared is None:
+            watcher.note(f"kernels: {kernels}")
         context = Context(
             mesh=mesh,
             seed=run.seed,
@@ -69,6 +74,7 @@ def execute(
             checkpoint_every=run.checkpoint_every,
             keep=run.keep,
             keep_every=run.keep_every,
+            kernels=run.kernels,
             open_sink=lambda stage, first: open_sinks(
                 run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
             ),

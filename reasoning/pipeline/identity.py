@@ -7,6 +7,7 @@ from typing import Any
 from reasoning.core import experiment
 from reasoning.core.artifact import Stage, is_stage
 from reasoning.core.hashes import hash_json
+from reasoning.kernels.backends import Choice
 from reasoning.pipeline.graph import Graph, Node
 
 Describe = Callable[[object, Callable[[object], object | None]], Any]
@@ -39,11 +40,14 @@ class Identity:
     parents: dict[str, list[str]]
     seed: int
     mesh: dict[str, int]
+    kernels: Choice
     sources: dict[str, str]
     hash: str
 
 
-def identities(graph: Graph, seed: int, mesh: Mapping[str, int], origin: Origin) -> dict[str, Identity]:
+def identities(
+    graph: Graph, seed: int, mesh: Mapping[str, int], origin: Origin, kernels: Choice = "auto"
+) -> dict[str, Identity]:
     """The identity of every stage, parents first. Raises InputError for a setting that can't be found again by name."""
     found: dict[str, Identity] = {}
     for node in graph.values():
@@ -60,7 +64,9 @@ def identities(graph: Graph, seed: int, mesh: Mapping[str, int], origin: Origin)
             "mesh": dict(mesh),
             "sources": sources,
         }
-        found[node.name] = Identity(settings, parents, own_seed, dict(mesh), sources, hash_json(covered))
+        if kernels != "auto":  # as devices choose; the kind of device isn't part of the hash either
+            covered["kernels"] = kernels
+        found[node.name] = Identity(settings, parents, own_seed, dict(mesh), kernels, sources, hash_json(covered))
     return found
 
 
@@ -76,8 +82,8 @@ def seed_of(stage: Stage, seed: int) -> int:
 def changes(before: Mapping[str, Any], now: Identity) -> tuple[str, ...]:
     """What differs between an artifact's record and an identity, as ``clip_high 0.2 -> 0.28``, parents left out."""
     old, new = dict(_leaves(before.get("settings", {}), "")), dict(_leaves(now.settings, ""))
-    for name in ("seed", "mesh"):
-        old |= dict(_leaves(before.get(name), name))
+    for name in ("seed", "mesh", "kernels"):
+        old |= dict(_leaves(before.get(name, "auto" if name == "kernels" else None), name))
         new |= dict(_leaves(getattr(now, name), name))
     absent = "nothing"
     found = [

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from reasoning.core.errors import InputError
 from reasoning.core.experiment_types import type_name
 from reasoning.core.mesh import build_mesh
+from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.identity import Origin, identities
@@ -37,10 +38,13 @@ class StagePreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """The stages, parents first; the mesh's sizes by axis, or ``obstacle``: why this machine can't run it."""
+    """The stages, parents first; the mesh's sizes by axis and its kernels, or ``obstacle``: why this machine can't run
+    it.
+    """
 
     stages: tuple[StagePreview, ...]
     mesh: Mapping[str, int]
+    kernels: str
     obstacle: str
 
 
@@ -52,14 +56,15 @@ def preview(run: Run, out: Path, origin: Origin) -> Preview:
     """
     graph = graphs.build(run.stages)
     mesh: dict[str, int] = {}
-    obstacle = ""
+    kernels = obstacle = ""
     try:
         found = build_mesh(run.mesh)
         mesh = dict(found.shape)
         graphs.check_fit(graph, found)
+        kernels = str(kernels_for(run.kernels, found))
     except InputError as error:
         obstacle = str(error)
-    known = identities(graph, run.seed, mesh, origin)
+    known = identities(graph, run.seed, mesh, origin, run.kernels)
     place = Workplace(out, graph, known, out / ARTIFACTS)
     stages = tuple(
         StagePreview(
@@ -71,4 +76,4 @@ def preview(run: Run, out: Path, origin: Origin) -> Preview:
         )
         for node in graph.values()
     )
-    return Preview(stages, mesh, obstacle)
+    return Preview(stages, mesh, kernels, obstacle)

@@ -9,6 +9,7 @@ from reasoning.core.mesh import MeshShape
 from reasoning.core.prng import SEEDS
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Range
+from reasoning.kernels.backends import Choice as Kernels
 from reasoning.training.sinks import SinkName
 
 
@@ -17,7 +18,8 @@ class Run:
     """Stages in any order (parents that aren't listed are pulled in), with one seed, one mesh, one checkpoint plan.
 
     ``cpu_devices`` is how many XLA devices a run on the CPU has, over all processes: one a core is fastest. The file
-    fixes it because results depend on it to the last bit; accelerators ignore it. A stage saves every
+    fixes it because results depend on it to the last bit; accelerators ignore it. ``kernels`` compute log-probabilities
+    and divergences: by default those for the mesh's devices (``kernels.backends``). A stage saves every
     ``checkpoint_every`` steps and keeps the ``keep`` newest, and for good those at multiples of ``keep_every`` (0:
     none). ``log_to`` names where metrics go beside ``metrics.jsonl``. Neither checkpoints nor ``log_to`` ever change a
     result, so these settings are not part of any hash.
@@ -27,6 +29,7 @@ class Run:
     seed: Annotated[int, Range(minimum=0, maximum=SEEDS - 1)] = 0
     mesh: MeshShape = MeshShape()
     cpu_devices: Count = 1
+    kernels: Kernels = "auto"
     checkpoint_every: Count = 100
     keep: Count = 2
     keep_every: Index = 0

@@ -12,6 +12,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.experiment import Experiment
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh
+from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.arms import ArmRun, Plan, expand, shown
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
@@ -116,8 +117,10 @@ def _workplaces(found: SweepFolder, fit: bool = True) -> list[Workplace]:
         if fit:
             mesh = build_mesh(arm_run.run.mesh)
             graphs.check_fit(arm_run.graph, mesh)
+            kernels_for(arm_run.run.kernels, mesh)
             sizes = dict(mesh.shape)
-        known = identities(arm_run.graph, arm_run.run.seed, sizes, origin_of(arm_run.experiment))
+        run = arm_run.run
+        known = identities(arm_run.graph, run.seed, sizes, origin_of(arm_run.experiment), run.kernels)
         places.append(Workplace(found.place(arm_run), arm_run.graph, known, found.artifacts))
     return places
 
@@ -132,6 +135,9 @@ def _open(found: SweepFolder, places: Sequence[Workplace], watcher: Watcher, str
             told[text.replace(str(where), "")] = text
             watcher.warn(text)
 
+    runs = [each.run for each in found.plan.runs]
+    for kernels in dict.fromkeys(str(kernels_for(run.kernels, build_mesh(run.mesh))) for run in runs):
+        watcher.note(f"kernels: {kernels}")
     for place in places:
         place.check_environment(strict, warn)
     strangers = found.strangers()

@@ -99,6 +99,7 @@ class Workplace:
             "parents": identity.parents,
             "seed": identity.seed,
             "mesh": identity.mesh,
+            "kernels": identity.kernels,
             "sources": identity.sources,
             "environments": environments,
         }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jax.sharding import Mesh
 
 from reasoning.core.progress import Progress
+from reasoning.kernels.backends import Choice
 from reasoning.training.sinks import Several, Sink
 
 
@@ -16,7 +17,7 @@ def no_sinks(stage: str, first: int) -> Sink:
 
 @dataclass(frozen=True)
 class Context:
-    """The surroundings of a run, the same for all of its stages; nothing here changes a result but seed and mesh.
+    """The surroundings of a run, the same for all of its stages; seed, mesh and kernels are all that changes results.
 
     ``stop(step)`` is asked after each step and gives the number of the signal that asks to stop, or None. The
     checkpoint settings say how often a stage saves, how many of the newest it keeps, and which are kept for good.
@@ -32,3 +33,4 @@ class Context:
     keep: int
     keep_every: int
     open_sink: Callable[[str, int], Sink] = no_sinks
+    kernels: Choice = "auto"

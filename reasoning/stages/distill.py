@@ -82,6 +82,7 @@ class Distill:
             temperature=self.temperature,
             beta=self.beta,
             cross_entropy_coefficient=self.cross_entropy_coefficient,
+            kernels=context.kernels,
         )
         return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
 
@@ -143,7 +144,14 @@ class OnPolicyDistill:
             steps=self.steps,
             updates=1,
             microbatches=self.microbatches,
-            loss_fn=distill(teacher.model, trainee.model, kind=self.kind, temperature=self.temperature, beta=self.beta),
+            loss_fn=distill(
+                teacher.model,
+                trainee.model,
+                kind=self.kind,
+                temperature=self.temperature,
+                beta=self.beta,
+                kernels=context.kernels,
+            ),
             skips_allowed=self.skips_allowed,
             probe=self.probe,
             probe_every=self.probe_every,

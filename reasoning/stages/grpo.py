@@ -105,6 +105,7 @@ class GRPO:
             clip_high=self.clip_high,
             kl_coefficient=self.kl_coefficient,
             temperature=self.temperature,
+            kernels=context.kernels,
         )
         learner = Learner(
             name=self.name,
@@ -134,8 +135,8 @@ class GRPO:
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             watch=watch_rewards(self.name, len(problems), self.prompts, self.steps, context.warn),
-            score=build_scoring(trainee.model, mesh, self.temperature),
-            score_reference=build_scoring(trainee.plain, mesh, self.temperature),
+            score=build_scoring(trainee.model, mesh, self.temperature, context.kernels),
+            score_reference=build_scoring(trainee.plain, mesh, self.temperature, context.kernels),
             assemble=build_assembling(
                 mesh, self.group, self.advantage, self.select, self.aggregate, self.max_new_tokens
             ),

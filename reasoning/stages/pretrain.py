@@ -53,7 +53,9 @@ class Pretrain:
         model = build_model(self.model, context.mesh)
         key = stage_key(context.seed, f"{self.name}/init")
         trainee = Trainee(model, partial(init_sharded, model, context.mesh, key))
-        return train_on_rows(self, inputs["data"], trainee, tokenizer, supervised(model), out, context)
+        return train_on_rows(
+            self, inputs["data"], trainee, tokenizer, supervised(model, kernels=context.kernels), out, context
+        )
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

@@ -49,7 +49,9 @@ class SFT:
         tokenizer = tokenizer_of(inputs["start"])
         check_data(inputs, tokenizer, self.name)
         trainee = trainee_of(self, inputs["start"], context)
-        return train_on_rows(self, inputs["data"], trainee, tokenizer, supervised(trainee.model), out, context)
+        return train_on_rows(
+            self, inputs["data"], trainee, tokenizer, supervised(trainee.model, kernels=context.kernels), out, context
+        )
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

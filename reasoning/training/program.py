@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import located, rows
+from reasoning.kernels.backends import Choice
 from reasoning.models.lora import base_of, joined
 from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
@@ -115,9 +116,15 @@ def _rebalance(model: LanguageModel, params: Params, extra: Any, updates: Any) -
 
 
 @lru_cache(REMEMBERED)
-def build_scoring(model: LanguageModel, mesh: Mesh, temperature: float) -> Callable[[Params, TokenBatch], jax.Array]:
+def build_scoring(
+    model: LanguageModel, mesh: Mesh, temperature: float, kernels: Choice = "auto"
+) -> Callable[[Params, TokenBatch], jax.Array]:
     """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
-    return jax.jit(lambda params, batch: score(model, params, batch, temperature).log_prob_BT, out_shardings=rows(mesh))
+
+    def log_probs(params: Params, batch: TokenBatch) -> jax.Array:
+        return score(model, params, batch, temperature, kernels).log_prob_BT
+
+    return jax.jit(log_probs, out_shardings=rows(mesh))
 
 
 def build_assembling(

@@ -15,11 +15,12 @@ def shown(preview):
 
 def test_sizes_are_readable_and_parents_and_state_are_told():
     stage = StagePreview("zero", "stages.GRPO", ("base",), {"parameters": 1234567, "dtype": "float32"}, "begun")
-    text = shown(Preview((stage,), {"data": 2, "fsdp": 1}, ""))
+    text = shown(Preview((stage,), {"data": 2, "fsdp": 1}, "Pallas for TPU v5e", ""))
     assert "parameters 1,234,567" in text and "dtype float32" in text and "base" in text
     assert "unfinished, will go on" in text and "mesh: data 2, fsdp 1" in text
+    assert "kernels: Pallas for TPU v5e" in text
 
 
 def test_what_this_machine_can_not_run_is_said_with_the_reason():
-    text = shown(Preview((StagePreview("zero", "stages.GRPO", (), {}, None),), {}, "the mesh needs 256 devices"))
+    text = shown(Preview((StagePreview("zero", "stages.GRPO", (), {}, None),), {}, "", "the mesh needs 256 devices"))
     assert "this machine can't run it: the mesh needs 256 devices" in text and "not known here" in text

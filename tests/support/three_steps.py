@@ -16,6 +16,7 @@ import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.kernels.backends import Choice
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.objectives.advantages import group_normalized
@@ -87,20 +88,20 @@ def own(rows: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index * len(leaf) // count : (index + 1) * len(leaf) // count], rows)
 
 
-def supervised_case(model: Model, start: Params) -> Case:
+def supervised_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
     """Cross-entropy of packed rows."""
     assert model.mesh is not None
     rows = meshes.to_global(model.mesh, own(token_rows()))
-    return Case(supervised(model), build_batching(model.mesh, token_mean, CONFIG.context)(rows))
+    return Case(supervised(model, kernels=kernels), build_batching(model.mesh, token_mean, CONFIG.context)(rows))
 
 
-def policy_case(model: Model, start: Params) -> Case:
+def policy_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
     """GRPO; its second and third step are off-policy, clipped, and held by a KL term."""
     assert model.mesh is not None
-    loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
+    loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9, kernels=kernels)
     assembling = build_assembling(model.mesh, GROUP, group_normalized, every_group, token_mean, NEW)
     batch = assembling(*meshes.to_global(model.mesh, own(rollout_rows())))
-    old = build_scoring(model, model.mesh, 0.9)(start, batch.rows)
+    old = build_scoring(model, model.mesh, 0.9, kernels)(start, batch.rows)
     return Case(loss_fn, batch.replace(old_log_probs=old, reference_log_probs=old))
 
 
@@ -111,17 +112,20 @@ def teacher_of(model: Model) -> Frozen:
     return Frozen(teacher, init_sharded(teacher, model.mesh, jax.random.key(7)))
 
 
-def kl_case(model: Model, start: Params) -> Case:
+def kl_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
     """Forward KL from a teacher, and a share of cross-entropy, on packed rows."""
     teacher = teacher_of(model)
-    loss_fn = distill(teacher.model, model, kind="forward", temperature=1.5, cross_entropy_coefficient=0.3)
-    return Case(loss_fn, supervised_case(model, start).batch, teacher)
+    options = {"kind": "forward", "temperature": 1.5, "cross_entropy_coefficient": 0.3}
+    loss_fn = distill(teacher.model, model, kernels=kernels, **options)
+    return Case(loss_fn, supervised_case(model, start, kernels).batch, teacher)
 
 
 CASES = {"sft": supervised_case, "grpo": policy_case, "kl": kl_case}
 
 
-def losses(shape: MeshShape, microbatches: int, devices: Any = None) -> dict[str, list[float]]:
+def losses(
+    shape: MeshShape, microbatches: int, devices: Any = None, kernels: Choice = "auto"
+) -> dict[str, list[float]]:
     """The losses of three steps of each case."""
     mesh = build_mesh(shape, devices)
     model = build_model(CONFIG, mesh)
@@ -132,7 +136,7 @@ def losses(shape: MeshShape, microbatches: int, devices: Any = None) -> dict[str
     )
     found: dict[str, list[float]] = {}
     for name, case_of in CASES.items():
-        case = case_of(model, start())
+        case = case_of(model, start(), kernels)
         frozen = None if case.teacher is None else case.teacher.model
         program = build_step(model, mesh, case.loss_fn, OPTIMIZER, microbatches, frozen)
         state, found[name] = initial(start()), []
