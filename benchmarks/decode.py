@@ -15,12 +15,11 @@ import argparse
 import json
 import os
 import resource
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from side_by_side import median, ratio, rounds_of
 
 PROMPT, NEW = 64, 64
 BATCHES = (1, 8)
@@ -99,13 +98,6 @@ def transformers(folder: Path, dtype: str) -> dict[str, object]:
     return timed(generate)
 
 
-def measure(folder: Path, contestant: str) -> dict:
-    """One contestant in a fresh process."""
-    command = [sys.executable, __file__, str(folder), "--one", contestant]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
-
-
 def main() -> None:
     """Runs the contestants in turn and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -118,16 +110,14 @@ def main() -> None:
         who, dtype = chosen.one.split("-")
         print(json.dumps((ours if who == "ours" else transformers)(chosen.folder.resolve(), dtype)))
         return
-    rounds = [{name: measure(chosen.folder, name) for name in chosen.contestants} for _ in range(chosen.rounds)]
+    rounds = rounds_of(__file__, chosen.contestants, chosen.rounds, str(chosen.folder))
     print(f"{'':22} {'batch':>5} {'tokens/s':>9} {'cpu s/token':>11} {'peak MiB':>9}  tokens/s of transformers'")
     for name in chosen.contestants:
         other = f"transformers-{name.split('-')[1]}"
         for batch in map(str, BATCHES):
-            speed, cpu = (statistics.median(one[name][key] for one in rounds) for key in (batch, f"cpu {batch}"))
-            ratios = [one[name][batch] / one[other][batch] for one in rounds if other in one]
-            shown = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            speed, cpu = (median(rounds, name, key) for key in (batch, f"cpu {batch}"))
             peak = max(one[name]["rss"] for one in rounds)
-            print(f"{name:22} {batch:>5} {speed:9.1f} {cpu:11.4f} {peak:9.0f}  {shown}")
+            print(f"{name:22} {batch:>5} {speed:9.1f} {cpu:11.4f} {peak:9.0f}  {ratio(rounds, name, other, batch)}")
     replies = {name: rounds[0][name]["reply"] for name in chosen.contestants}
     for name, reply in replies.items():
         first = next(iter(replies.values()))

@@ -13,10 +13,10 @@ import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+
+from side_by_side import median, ratio, rounds_of
 
 BATCH, LENGTH, VOCABULARY, WIDTH, MLP, HEADS, LAYERS = 8, 256, 4096, 256, 1024, 4, 8
 CONTESTANTS = ("jax-1", "jax-2", "torch")
@@ -142,13 +142,6 @@ def torch_step(steps: int) -> dict[str, float]:
     return timed(step, steps)
 
 
-def measure(contestant: str, steps: int) -> dict[str, float]:
-    """One contestant in a fresh process."""
-    command = [sys.executable, __file__, "--one", contestant, "--steps", str(steps)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
-
-
 def main() -> None:
     """Runs the contestants in turn and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,16 +154,14 @@ def main() -> None:
         found = torch_step(chosen.steps) if chosen.one == "torch" else ours(int(chosen.one[-1]), chosen.steps)
         print(json.dumps(found))
         return
-    rounds = [{name: measure(name, chosen.steps) for name in chosen.contestants} for _ in range(chosen.rounds)]
+    rounds = rounds_of(__file__, chosen.contestants, chosen.rounds, "--steps", str(chosen.steps))
     print(f"{'':8} {'wall s':>8} {'tokens/s':>9} {'cpu s':>7} {'peak MiB':>9} {'last loss':>9}  tokens/s of torch's")
     for name in chosen.contestants:
-        middle = {key: statistics.median(one[name][key] for one in rounds) for key in ("wall", "cpu", "rss", "loss")}
-        ratios = [one["torch"]["wall"] / one[name]["wall"] for one in rounds if "torch" in one]
-        shown = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+        middle = {key: median(rounds, name, key) for key in ("wall", "cpu", "rss", "loss")}
         speed = BATCH * LENGTH / middle["wall"]
         print(
             f"{name:8} {middle['wall']:8.3f} {speed:9.0f} {middle['cpu']:7.2f} {middle['rss']:9.0f} "
-            f"{middle['loss']:9.4f}  {shown}"
+            f"{middle['loss']:9.4f}  {ratio(rounds, 'torch', name, 'wall')}"
         )
 
 
