@@ -12,7 +12,14 @@ from jax import Array
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.kernels import chunked, chunked_divergence, pallas_tpu, pallas_tpu_backward, pallas_tpu_divergence
+from reasoning.kernels import (
+    chunked,
+    chunked_backward,
+    chunked_divergence,
+    pallas_tpu,
+    pallas_tpu_backward,
+    pallas_tpu_divergence,
+)
 from reasoning.kernels.measures import Measure
 from reasoning.kernels.operands import (
     Divergence,
@@ -30,8 +37,11 @@ from reasoning.kernels.tpu_tiles import TPU, chip_named
 Choice = Literal["auto", "chunked", "pallas_tpu", "pallas_tpu_interpreted"]
 """How an experiment file names them; 'auto' goes by the platform of the mesh's devices."""
 
-LOGITS_BYTES = 64 * 2**20
-"""How much memory one chunk's logits may take on a device, unless a caller says otherwise."""
+LOGITS_BYTES = 8 * 2**20
+"""How much memory a chunk of one model's logits may take: on a CPU about what its caches hold."""
+
+ACCELERATOR_LOGITS_BYTES = 64 * 2**20
+"""The same for accelerators, whose matrix units want larger products."""
 
 INTERPRETED_CHIP = "TPU v5e"
 """The chip whose memory interpreted kernels make do with, on whatever device they are interpreted."""
@@ -67,7 +77,7 @@ class Kernels(Protocol):
 
 @dataclass(frozen=True)
 class Chunked:
-    """Plain XLA on any device, one chunk of tokens at a time, each with at most ``logits_bytes`` of logits."""
+    """Plain XLA on any device, a chunk of tokens at a time, each with at most ``logits_bytes`` of a model's logits."""
 
     logits_bytes: int = LOGITS_BYTES
 
@@ -86,8 +96,8 @@ class Chunked:
     def gradients(
         self, operands: Operands, targets_BTK: Array, softmax: Softmax, slopes: Slopes, types: Types
     ) -> tuple[Array, Sums]:
-        """See ``chunked.gradients``."""
-        return chunked.gradients(operands, targets_BTK, softmax, slopes, types.hidden, self.logits_bytes)
+        """See ``chunked_backward.gradients``."""
+        return chunked_backward.gradients(operands, targets_BTK, softmax, slopes, types, self.logits_bytes)
 
     def normalisers(self, pair: Pair) -> Normalisers:
         """See ``chunked_divergence.normalisers_of``."""
@@ -110,7 +120,7 @@ class Chunked:
     ) -> tuple[Array, Sums]:
         """See ``chunked_divergence.divergence_gradients``."""
         return chunked_divergence.divergence_gradients(
-            pair, normalisers, pull_BT, upstream_BT, measure, types.hidden, self.logits_bytes
+            pair, normalisers, pull_BT, upstream_BT, measure, types, self.logits_bytes
         )
 
 
@@ -173,7 +183,7 @@ def kernels_for(choice: Choice, mesh: Mesh | None) -> Kernels:
     """
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     if choice == "chunked" or (choice == "auto" and device.platform != "tpu"):
-        return Chunked()
+        return Chunked(LOGITS_BYTES if device.platform == "cpu" else ACCELERATOR_LOGITS_BYTES)
     if choice == "pallas_tpu_interpreted":
         return PallasTPU(TPU(chip_named(INTERPRETED_CHIP), interpret=True))
     if choice not in ("auto", "pallas_tpu"):

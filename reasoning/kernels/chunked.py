@@ -1,29 +1,31 @@
 """Log-probability statistics of tokens against a vocabulary, one chunk of tokens at a time, in plain XLA.
 
 The logits of all tokens are the largest array of language-model training, so they never exist: a scan walks over chunks
-of tokens, and the backward pass makes each chunk's logits again. What compares two distributions is in
-``chunked_divergence``.
+of tokens. The backward pass, in ``chunked_backward``, makes logits again, by strips of columns. What compares two
+distributions is in ``chunked_divergence``.
 
-Legend: B rows, T time, K candidates of one token, D model width, V columns of the vocabulary on this device, N tokens
-of one chunk.
+Legend: B rows, T time, N all tokens of this device, n those of one chunk, K candidates of one token, D model width,
+V columns of the vocabulary on this device.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from reasoning.kernels.operands import MASKED, Operands, Slopes, Softmax, Statistics, Sums
+from reasoning.kernels.operands import MASKED, Operands, Statistics
 
 CHUNKS = 8
 """Least number of chunks, where there are that many tokens: no chunk then holds more than a quarter of them."""
 
 
 class Tokens(NamedTuple):
-    """What one chunk's logits are made of, besides the parameters."""
+    """What logits are made of, besides the parameters: hidden states [N, D] or [n, D], and temperatures."""
 
-    hidden_ND: Array
-    inverse_temperature_N: Array
+    hidden: Array
+    inverse_temperature: Array
 
 
 def statistics(operands: Operands, targets_BTK: Array, logits_bytes: int) -> Statistics:
@@ -31,120 +33,60 @@ def statistics(operands: Operands, targets_BTK: Array, logits_bytes: int) -> Sta
 
     ``targets_BTK`` counts from this device's first column; an id outside its columns matches nothing here.
     """
-    rows, steps = _chunk_shape_of(operands, logits_bytes)
 
-    def chunk(_: None, inputs: tuple[Tokens, Array]) -> tuple[None, Statistics]:
-        tokens, targets_NK = inputs
-        logits_NV = masked(logits(tokens, operands)[0], operands)
-        shift_N = logits_NV.max(axis=-1)
-        centred_NV = logits_NV - shift_N[:, None]
-        weight_NV = jnp.exp(centred_NV)
-        return None, Statistics(
-            shift=shift_N,
-            total=weight_NV.sum(axis=-1),
-            moment=(weight_NV * centred_NV).sum(axis=-1),
-            target=_at_candidates(logits_NV, targets_NK),
+    def chunk(part: tuple[Tokens, Array]) -> Statistics:
+        tokens, targets_nK = part
+        logits_nV = masked(logits(tokens, operands)[0], operands)
+        shift_n = logits_nV.max(axis=-1)
+        centred_nV = logits_nV - shift_n[:, None]
+        weight_nV = jnp.exp(centred_nV)
+        return Statistics(
+            shift=shift_n,
+            total=weight_nV.sum(axis=-1),
+            moment=(weight_nV * centred_nV).sum(axis=-1),
+            target=_at_candidates(logits_nV, targets_nK),
         )
 
-    _, chunks = lax.scan(chunk, None, (split_tokens(operands, rows, steps), split(targets_BTK, rows, steps)))
-    return Statistics(*(join(values, rows, steps, *targets_BTK.shape[:2]) for values in chunks))
+    tokens = flat(operands)
+    size = chunk_size(len(tokens.hidden), operands.unembed_DV.shape[1], operands.accumulator.itemsize, logits_bytes)
+    found = by_chunks(chunk, (tokens, targets_BTK.reshape(-1, targets_BTK.shape[2])), size)
+    return Statistics(*(each.reshape(*targets_BTK.shape[:2], *each.shape[1:]) for each in found))
 
 
-def gradients(
-    operands: Operands,
-    targets_BTK: Array,
-    softmax: Softmax,
-    slopes: Slopes,
-    hidden_type: jnp.dtype,
-    logits_bytes: int,
-) -> tuple[Array, Sums]:
-    """The backward pass over this device's tokens and columns: the hidden states' gradient in ``hidden_type``, and the
-    parameters', summed in the accumulator's type.
+def flat(operands: Operands) -> Tokens:
+    """All tokens on one axis."""
+    width = operands.hidden_BTD.shape[2]
+    return Tokens(operands.hidden_BTD.reshape(-1, width), operands.inverse_temperature_BT.reshape(-1))
+
+
+def chunk_size(tokens: int, columns: int, itemsize: int, logits_bytes: int) -> int:
+    """How many tokens make a chunk: as many as ``logits_bytes`` hold (one, if none), and at most an eighth of them all.
+
+    Sixteen at a time where there are enough, since processors and compilers work on multiples.
     """
-    rows, steps = _chunk_shape_of(operands, logits_bytes)
-
-    def chunk(sums: Sums, inputs: tuple) -> tuple[Sums, Array]:
-        tokens, targets_NK, softmax_N, slopes_N = inputs
-        logits_NV, slope = logits(tokens, operands)
-        gradient_NV = slope * _logit_gradient(logits_NV, targets_NK, softmax_N, slopes_N)
-        if operands.real_columns is not None:
-            gradient_NV = jnp.where(_columns(logits_NV) < operands.real_columns, gradient_NV, 0)
-        return push_back(gradient_NV, tokens, operands, sums, hidden_type)
-
-    tokens, targets = split_tokens(operands, rows, steps), split(targets_BTK, rows, steps)
-    kept = Softmax(*(split(values, rows, steps) for values in softmax))
-    # A ragged end repeats real tokens, whose softmax is finite, and their zero slopes make every gradient zero.
-    upstream = Slopes(*(split(values, rows, steps, end="constant") for values in slopes))
-    sums, chunks = lax.scan(chunk, no_sums(operands), (tokens, targets, kept, upstream))
-    return join(chunks, rows, steps, *targets_BTK.shape[:2]), sums
+    held = max(1, min(logits_bytes // (columns * itemsize), -(-tokens // CHUNKS)))
+    return held if held < 16 else held // 16 * 16
 
 
-def no_sums(operands: Operands) -> Sums:
-    """The zeros that the parameters' sums begin with; under shard_map they differ from device to device."""
+def by_chunks(function: Callable[[Any], Any], arrays: Any, size: int) -> Any:
+    """``function`` of ``size`` tokens at a time, for trees of arrays [N, …] in and out.
 
-    def zeros(shape: tuple[int, ...]) -> Array:
-        start = jnp.zeros(shape, operands.accumulator)
-        return lax.pcast(start, operands.varying, to="varying") if operands.varying else start
-
-    return Sums(zeros(operands.unembed_DV.shape), None if operands.bias_V is None else zeros(operands.bias_V.shape))
-
-
-def push_back(
-    gradient_NV: Array, tokens: Tokens, operands: Operands, sums: Sums, hidden_type: jnp.dtype
-) -> tuple[Sums, Array]:
-    """A chunk's gradient of ``h W + b`` taken on: added to the parameters' sums, and to the hidden states [N, D]."""
-    of_bias = None if sums.bias_V is None else sums.bias_V + gradient_NV.sum(axis=0)
-    of_unembed = sums.unembed_DV + _product(tokens.hidden_ND, gradient_NV, (0, 0), operands)
-    of_hidden = _product(gradient_NV, operands.unembed_DV, (1, 1), operands)
-    return Sums(of_unembed, of_bias), of_hidden.astype(hidden_type)
-
-
-def chunk_shape(rows: int, length: int, columns: int, itemsize: int, logits_bytes: int) -> tuple[int, int]:
-    """How many rows and time steps make one chunk: all rows of a stretch of time while they fit, then fewer rows.
-
-    Time is cut first, so that a batch axis sharded over devices stays as it is. A chunk's logits take at most
-    ``logits_bytes`` (unless one token's take more), and no chunk holds more than a quarter of four or more tokens.
+    A last chunk that isn't full repeats tokens of the one before.
     """
-    tokens = max(1, logits_bytes // (columns * itemsize))
-    steps = min(_share(length, CHUNKS), max(1, tokens // rows))
-    stretches = -(-length // steps)
-    steps = -(-length // stretches)
-    return min(_share(rows, -(-CHUNKS // stretches)), max(1, tokens // steps)), steps
+    count = len(jax.tree.leaves(arrays)[0])
+
+    def chunk(_: None, begin: Array) -> tuple[None, Any]:
+        start = jnp.minimum(begin, count - size)
+        return None, function(jax.tree.map(lambda each: lax.dynamic_slice_in_dim(each, start, size), arrays))
+
+    def joined(chunks: Array) -> Array:
+        values, rest = chunks.reshape(-1, *chunks.shape[2:]), count % size
+        return jnp.concatenate((values[: count - rest], values[len(values) - rest :])) if rest else values
+
+    return jax.tree.map(joined, lax.scan(chunk, None, jnp.arange(0, count, size))[1])
 
 
-def _share(size: int, parts: int) -> int:
-    """The evenest part when ``size`` things are cut into at least ``parts`` parts (or single things, if fewer)."""
-    return size if parts == 1 else min(-(-size // parts), max(1, (size - 1) // (parts - 1)))
-
-
-def split(values: Array, rows: int, steps: int, end: Literal["edge", "constant"] = "edge") -> Array:
-    """[B, T, ...] to [chunks, N, ...]; a ragged end repeats the last row and step ('edge') or is zero ('constant')."""
-    batch, length, *rest = values.shape
-    down, across = -(-batch // rows), -(-length // steps)
-    padding = [(0, down * rows - batch), (0, across * steps - length)] + [(0, 0)] * len(rest)
-    blocks = jnp.pad(values, padding, mode=end).reshape(down, rows, across, steps, *rest)
-    return jnp.swapaxes(blocks, 1, 2).reshape(down * across, rows * steps, *rest)
-
-
-def join(chunks: Array, rows: int, steps: int, batch: int, length: int) -> Array:
-    """The inverse of ``split``: [chunks, N, ...] back to [B, T, ...], without the padding."""
-    down, across, rest = -(-batch // rows), -(-length // steps), chunks.shape[2:]
-    blocks = jnp.swapaxes(chunks.reshape(down, across, rows, steps, *rest), 1, 2)
-    return blocks.reshape(down * rows, across * steps, *rest)[:batch, :length]
-
-
-def _chunk_shape_of(operands: Operands, logits_bytes: int) -> tuple[int, int]:
-    batch, length, _ = operands.hidden_BTD.shape
-    columns, itemsize = operands.unembed_DV.shape[1], operands.accumulator.itemsize
-    return chunk_shape(batch, length, columns, itemsize, logits_bytes)
-
-
-def split_tokens(operands: Operands, rows: int, steps: int) -> Tokens:
-    """All tokens in chunks, on a new first axis."""
-    return Tokens(split(operands.hidden_BTD, rows, steps), split(operands.inverse_temperature_BT, rows, steps))
-
-
-def _product(left: Array, right: Array, summed: tuple[int, int], operands: Operands) -> Array:
+def product(left: Array, right: Array, summed: tuple[int, int], operands: Operands) -> Array:
     """A matrix product over one axis of each side, with wide sums."""
     left, right = left.astype(operands.operand), right.astype(operands.operand)
     axes = (((summed[0],), (summed[1],)), ((), ()))
@@ -152,47 +94,38 @@ def _product(left: Array, right: Array, summed: tuple[int, int], operands: Opera
 
 
 def logits(tokens: Tokens, operands: Operands) -> tuple[Array, Array]:
-    """A chunk's logits [N, V], and their derivative with respect to ``h W + b``."""
-    logits_NV = _product(tokens.hidden_ND, operands.unembed_DV, (1, 0), operands)
+    """A chunk's logits [n, V], and their derivative with respect to ``h W + b``."""
+    logits_nV = product(tokens.hidden, operands.unembed_DV, (1, 0), operands)
     if operands.bias_V is not None:
-        logits_NV = logits_NV + operands.bias_V.astype(logits_NV.dtype)[None, :]
-    slope = tokens.inverse_temperature_N[:, None]
+        logits_nV = logits_nV + operands.bias_V.astype(logits_nV.dtype)[None, :]
+    slope = tokens.inverse_temperature[:, None]
     if operands.soft_cap is not None:
-        bounded_NV = jnp.tanh(logits_NV / operands.soft_cap)
-        logits_NV = operands.soft_cap * bounded_NV
-        slope = slope * (1 - jnp.square(bounded_NV))
-    return logits_NV * tokens.inverse_temperature_N[:, None], slope
+        bounded_nV = jnp.tanh(logits_nV / operands.soft_cap)
+        logits_nV = operands.soft_cap * bounded_nV
+        slope = slope * (1 - jnp.square(bounded_nV))
+    return logits_nV * tokens.inverse_temperature[:, None], slope
 
 
-def masked(logits_NV: Array, operands: Operands) -> Array:
+def masked(logits_nV: Array, operands: Operands) -> Array:
     """The logits, those of padded columns so low that they have no probability."""
     if operands.real_columns is None:
-        return logits_NV
-    return jnp.where(_columns(logits_NV) < operands.real_columns, logits_NV, MASKED)
+        return logits_nV
+    return jnp.where(column_numbers(logits_nV) < operands.real_columns, logits_nV, MASKED)
 
 
-def _logit_gradient(logits_NV: Array, targets_NK: Array, softmax: Softmax, slopes: Slopes) -> Array:
-    log_p_NV = (logits_NV - softmax.shift[:, None]) - softmax.log_total[:, None]
-    surprise_NV = log_p_NV + softmax.entropy[:, None]
-    smooth_NV = jnp.exp(log_p_NV) * (slopes.level[:, None] - slopes.bend[:, None] * surprise_NV)
-    if targets_NK.shape[1] == 1:
-        return smooth_NV + jnp.where(_columns(logits_NV) == targets_NK, slopes.pick, 0)
-    rows_N1 = jnp.arange(logits_NV.shape[0])[:, None]
-    return smooth_NV.at[rows_N1, _elsewhere(targets_NK, logits_NV)].add(slopes.pick, mode="drop")
+def _at_candidates(logits_nV: Array, targets_nK: Array) -> Array:
+    """The logits [n, K] of each token's candidates, 0 for those that aren't among these columns."""
+    if targets_nK.shape[1] == 1:
+        return jnp.where(column_numbers(logits_nV) == targets_nK, logits_nV, 0).sum(axis=-1, keepdims=True)
+    places_nK = candidates_among(targets_nK, logits_nV)
+    return jnp.take_along_axis(logits_nV, places_nK, axis=1, mode="fill", fill_value=0)
 
 
-def _at_candidates(logits_NV: Array, targets_NK: Array) -> Array:
-    """The logits [N, K] of each token's candidates, 0 for those that aren't among these columns."""
-    if targets_NK.shape[1] == 1:
-        return jnp.where(_columns(logits_NV) == targets_NK, logits_NV, 0).sum(axis=-1, keepdims=True)
-    places_NK = _elsewhere(targets_NK, logits_NV)
-    return jnp.take_along_axis(logits_NV, places_NK, axis=1, mode="fill", fill_value=0)
+def candidates_among(targets_nK: Array, logits_nV: Array) -> Array:
+    """The targets as indices, those before the first column moved behind the last, where indexing finds nothing."""
+    return jnp.where(targets_nK < 0, logits_nV.shape[1], targets_nK)
 
 
-def _elsewhere(targets_NK: Array, logits_NV: Array) -> Array:
-    """The targets, those before the first column moved behind the last, where indexing finds nothing."""
-    return jnp.where(targets_NK < 0, logits_NV.shape[1], targets_NK)
-
-
-def _columns(logits_NV: Array) -> Array:
-    return lax.broadcasted_iota(jnp.int32, logits_NV.shape, 1)
+def column_numbers(values: Array) -> Array:
+    """The column of each entry."""
+    return lax.broadcasted_iota(jnp.int32, values.shape, 1)

@@ -3,63 +3,51 @@
 The counterpart of ``chunked``'s statistics for two sets of logits: those of a student, which learns, and those of a
 teacher, which doesn't. Everything here is local to one device; sums over a sharded vocabulary are the caller's.
 
-Legend: B rows, T time, V columns of the vocabulary on this device, N tokens of one chunk.
+Legend: B rows, T time, N all tokens of this device, n those of one chunk, V columns of the vocabulary on this device,
+v those of one strip.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from reasoning.kernels.chunked import (
-    Tokens,
-    chunk_shape,
-    join,
-    logits,
-    masked,
-    no_sums,
-    push_back,
-    split,
-    split_tokens,
-)
+from reasoning.kernels.chunked import Tokens, by_chunks, chunk_size, flat, logits, masked
+from reasoning.kernels.chunked_backward import push_back, strip_of
 from reasoning.kernels.measures import Measure, terms
-from reasoning.kernels.operands import Divergence, Normaliser, Normalisers, Operands, Pair, Sums
+from reasoning.kernels.operands import Divergence, Normaliser, Normalisers, Operands, Pair, Sums, Types
 
 
 def normalisers_of(pair: Pair, logits_bytes: int) -> Normalisers:
     """Those over these columns alone; the caller merges them where the vocabulary is sharded."""
-    rows, steps = _chunk_shape_of(pair, logits_bytes)
 
-    def chunk(_: None, inputs: tuple[Tokens, Tokens]) -> tuple[None, Normalisers]:
-        both = zip(inputs, pair, strict=True)
-        return None, Normalisers(*(_normaliser(_masked_logits(*one)) for one in both))
+    def chunk(part: tuple[Tokens, Tokens]) -> Normalisers:
+        return Normalisers(*(_normaliser(_masked_logits(*one)) for one in zip(part, pair, strict=True)))
 
-    _, found = lax.scan(chunk, None, _split_pair(pair, rows, steps))
-    return _join(found, pair, rows, steps)
+    return _by_chunks(chunk, pair, (flat(pair.student), flat(pair.teacher)), logits_bytes)
 
 
 def divergences(
     pair: Pair, normalisers: Normalisers | None, measure: Measure, logits_bytes: int
 ) -> tuple[Divergence, Normalisers]:
-    """The forward pass over this device's tokens and columns.
+    """The forward pass over this device's tokens and columns, with ``logits_bytes`` of each one's logits at a time.
 
     ``normalisers`` None: these columns are the whole vocabulary, so they are found on the way.
     """
-    rows, steps = _chunk_shape_of(pair, logits_bytes)
 
-    def chunk(_: None, inputs: tuple) -> tuple[None, tuple[Divergence, Normalisers]]:
-        (of_student, of_teacher), given = inputs
-        student_NV = _masked_logits(of_student, pair.student)
-        teacher_NV = _masked_logits(of_teacher, pair.teacher)
-        found = Normalisers(_normaliser(student_NV), _normaliser(teacher_NV)) if given is None else given
-        log_p_NV, log_q_NV = _log_probs(teacher_NV, found.teacher), _log_probs(student_NV, found.student)
-        value_NV, pull_NV = terms(log_p_NV, log_q_NV, measure)
-        return None, (Divergence(value_NV.sum(axis=-1), pull_NV.sum(axis=-1)), found)
+    def chunk(part: tuple) -> tuple[Divergence, Normalisers]:
+        of_student, of_teacher, given = part
+        student_nV, teacher_nV = _masked_logits(of_student, pair.student), _masked_logits(of_teacher, pair.teacher)
+        found = Normalisers(_normaliser(student_nV), _normaliser(teacher_nV)) if given is None else given
+        log_p_nV, log_q_nV = _log_probs(teacher_nV, found.teacher), _log_probs(student_nV, found.student)
+        value_nV, pull_nV = terms(log_p_nV, log_q_nV, measure)
+        return Divergence(value_nV.sum(axis=-1), pull_nV.sum(axis=-1)), found
 
-    given = None if normalisers is None else _split_normalisers(normalisers, rows, steps)
-    _, results = lax.scan(chunk, None, (_split_pair(pair, rows, steps), given))
-    return _join(results, pair, rows, steps)
+    given = jax.tree.map(lambda values: values.reshape(-1), normalisers)
+    return _by_chunks(chunk, pair, (flat(pair.student), flat(pair.teacher), given), logits_bytes)
 
 
 def divergence_gradients(
@@ -68,61 +56,41 @@ def divergence_gradients(
     pull_BT: Array,
     upstream_BT: Array,
     measure: Measure,
-    hidden_type: jnp.dtype,
+    types: Types,
     logits_bytes: int,
 ) -> tuple[Array, Sums]:
     """The backward pass, to the student only: the hidden states' gradient, and the parameters'.
 
-    ``pull_BT`` are the sums of pulls over the whole vocabulary; types are as in ``gradients``.
+    ``pull_BT`` are the sums of pulls over the whole vocabulary; types are as in ``chunked_backward.gradients``.
     """
-    rows, steps = _chunk_shape_of(pair, logits_bytes)
+    of_teacher = flat(pair.teacher)
+    known = jax.tree.map(lambda values: values.reshape(-1), normalisers)
+    pull_N1, upstream_N1 = pull_BT.reshape(-1, 1), upstream_BT.reshape(-1, 1)
 
-    def chunk(sums: Sums, inputs: tuple) -> tuple[Sums, Array]:
-        (of_student, of_teacher), found, pull_N, upstream_N = inputs
-        student_NV, slope = logits(of_student, pair.student)
-        teacher_NV = _masked_logits(of_teacher, pair.teacher)
-        log_q_NV = _log_probs(masked(student_NV, pair.student), found.student)
-        _, pull_NV = terms(_log_probs(teacher_NV, found.teacher), log_q_NV, measure)
-        centred_NV = pull_NV - jnp.exp(log_q_NV) * pull_N[:, None]
-        return push_back(slope * upstream_N[:, None] * centred_NV, of_student, pair.student, sums, hidden_type)
+    def slope_of(student_Nv: Array, start: Array) -> Array:
+        teacher_Nv = logits(of_teacher, strip_of(pair.teacher, start, student_Nv.shape[1]))[0]
+        log_q_Nv = _log_probs(student_Nv, known.student)
+        _, pull_Nv = terms(_log_probs(teacher_Nv, known.teacher), log_q_Nv, measure)
+        return upstream_N1 * (pull_Nv - jnp.exp(log_q_Nv) * pull_N1)
 
-    # A ragged end repeats real tokens, whose terms are finite, and their zero upstream makes every gradient zero.
-    upstream = split(upstream_BT, rows, steps, end="constant")
-    kept = _split_normalisers(normalisers, rows, steps)
-    inputs = (_split_pair(pair, rows, steps), kept, split(pull_BT, rows, steps), upstream)
-    sums, chunks = lax.scan(chunk, no_sums(pair.student), inputs)
-    return join(chunks, rows, steps, *upstream_BT.shape), sums
+    return push_back(pair.student, slope_of, types, logits_bytes)
 
 
-def _chunk_shape_of(pair: Pair, logits_bytes: int) -> tuple[int, int]:
-    """Chunks in which the logits of both together stay within the limit."""
-    batch, length, _ = pair.student.hidden_BTD.shape
-    columns, itemsize = pair.student.unembed_DV.shape[1], pair.student.accumulator.itemsize
-    return chunk_shape(batch, length, 2 * columns, itemsize, logits_bytes)
-
-
-def _split_pair(pair: Pair, rows: int, steps: int) -> tuple[Tokens, Tokens]:
-    return split_tokens(pair.student, rows, steps), split_tokens(pair.teacher, rows, steps)
-
-
-def _split_normalisers(normalisers: Normalisers, rows: int, steps: int) -> Normalisers:
-    return jax.tree.map(lambda values: split(values, rows, steps), normalisers)
-
-
-def _join(records: Any, pair: Pair, rows: int, steps: int) -> Any:
-    """Records of [chunks, N] arrays with [B, T] arrays."""
-    batch, length, _ = pair.student.hidden_BTD.shape
-    return jax.tree.map(lambda values: join(values, rows, steps, batch, length), records)
+def _by_chunks(chunk: Callable[[Any], Any], pair: Pair, arrays: Any, logits_bytes: int) -> Any:
+    """``chunk`` of all tokens, with its results as [B, T]."""
+    shape, student = pair.student.inverse_temperature_BT.shape, pair.student
+    size = chunk_size(math.prod(shape), student.unembed_DV.shape[1], student.accumulator.itemsize, logits_bytes)
+    return jax.tree.map(lambda values: values.reshape(shape), by_chunks(chunk, arrays, size))
 
 
 def _masked_logits(tokens: Tokens, operands: Operands) -> Array:
     return masked(logits(tokens, operands)[0], operands)
 
 
-def _normaliser(logits_NV: Array) -> Normaliser:
-    shift_N = logits_NV.max(axis=-1)
-    return Normaliser(shift_N, jnp.log(jnp.exp(logits_NV - shift_N[:, None]).sum(axis=-1)))
+def _normaliser(logits_nV: Array) -> Normaliser:
+    shift_n = logits_nV.max(axis=-1)
+    return Normaliser(shift_n, jnp.log(jnp.exp(logits_nV - shift_n[:, None]).sum(axis=-1)))
 
 
-def _log_probs(logits_NV: Array, normaliser: Normaliser) -> Array:
-    return (logits_NV - normaliser.shift[:, None]) - normaliser.log_total[:, None]
+def _log_probs(logits_nV: Array, normaliser: Normaliser) -> Array:
+    return (logits_nV - normaliser.shift[:, None]) - normaliser.log_total[:, None]

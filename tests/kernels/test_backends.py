@@ -9,7 +9,7 @@ import three_steps
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.kernels.backends import Chunked, PallasTPU, kernels_for
+from reasoning.kernels.backends import ACCELERATOR_LOGITS_BYTES, Chunked, PallasTPU, kernels_for
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 
@@ -44,7 +44,7 @@ def test_the_meshs_devices_choose_and_not_the_machine_that_plans(topology):
     assert jax.default_backend() == "cpu"
     assert isinstance(found, PallasTPU) and not found.tpu.interpret
     assert found.tpu.chip.name == mesh.devices.flat[0].device_kind and found.tpu.chip.name in str(found)
-    assert kernels_for("chunked", mesh) == Chunked()
+    assert kernels_for("chunked", mesh) == Chunked(ACCELERATOR_LOGITS_BYTES)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Chunks cover every token once and stay within their bounds."""
+"""Chunks of tokens and strips of columns cover everything once and stay within their bounds."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,49 +6,60 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning.kernels.chunked import chunk_shape, join, split
+from reasoning.kernels.chunked import by_chunks, chunk_size
+from reasoning.kernels.chunked_backward import LEAST, push_back, strip_size
+from reasoning.kernels.operands import Operands, Types
 
-sizes = st.integers(1, 300)
+tokens = st.integers(1, 100_000)
+columns = st.integers(1, 262_144)
+budget = st.sampled_from([1, 2**12, 2**20, 2**26])
 
 
-@given(rows=sizes, length=sizes, columns=st.integers(1, 200_000), budget=st.sampled_from([2**12, 2**20, 2**26]))
+@given(tokens=tokens, columns=columns, budget=budget)
 @settings(deadline=None)
-def test_a_chunk_stays_within_the_memory_budget_unless_it_is_one_token(rows, length, columns, budget):
-    chunk_rows, steps = chunk_shape(rows, length, columns, 4, budget)
-    assert 1 <= chunk_rows <= rows and 1 <= steps <= length
-    assert chunk_rows * steps * columns * 4 <= budget or chunk_rows * steps == 1
+def test_a_chunk_stays_within_the_memory_budget_unless_it_is_one_token(tokens, columns, budget):
+    size = chunk_size(tokens, columns, 4, budget)
+    assert 1 <= size <= tokens
+    assert size * columns * 4 <= budget or size == 1
+    assert size < 16 or size % 16 == 0
 
 
-@given(rows=sizes, length=sizes)
+@given(tokens=tokens)
 @settings(deadline=None)
-def test_a_chunk_holds_at_most_a_quarter_of_four_or_more_tokens(rows, length):
-    chunk_rows, steps = chunk_shape(rows, length, 100, 4, 2**40)
-    assert chunk_rows * steps <= max(1, rows * length / 4)
+def test_a_chunk_holds_at_most_a_quarter_of_four_or_more_tokens(tokens):
+    assert chunk_size(tokens, 100, 4, 2**40) <= max(1, tokens / 4)
 
 
-@given(rows=sizes, length=st.integers(8, 300))
+@given(tokens=tokens, columns=columns, budget=budget)
 @settings(deadline=None)
-def test_rows_stay_whole_and_time_makes_at_least_eight_chunks_while_memory_allows(rows, length):
-    chunk_rows, steps = chunk_shape(rows, length, 100, 4, 2**40)
-    assert chunk_rows == rows
-    assert -(-length // steps) >= 8
+def test_a_strip_stays_within_the_memory_budget_unless_it_is_narrow_and_within_a_quarter(tokens, columns, budget):
+    size = strip_size(tokens, columns, 4, budget)
+    assert 1 <= size <= columns
+    assert size * tokens * 4 <= budget or size <= LEAST
+    assert size <= max(1, columns / 4)
 
 
-def test_many_rows_of_a_large_vocabulary_are_split_within_one_time_step():
-    assert chunk_shape(1024, 64, 32_000, 4, 64 * 2**20) == (524, 1)
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (6, 3), (7, 3), (20, 16), (5, 5)])
+def test_chunks_are_joined_in_order_whatever_is_left_for_the_last(count, size):
+    values = np.arange(2.0 * count).reshape(count, 2)
+    doubled, first = by_chunks(lambda part: (2 * part, part[:, 0]), jnp.asarray(values), size)
+    np.testing.assert_array_equal(doubled, 2 * values)
+    np.testing.assert_array_equal(first, values[:, 0])
 
 
-@pytest.mark.parametrize(
-    ("rows", "length", "chunk_rows", "steps"), [(1, 1, 1, 1), (6, 8, 3, 2), (7, 20, 3, 6), (2, 5, 2, 9)]
-)
-def test_joining_undoes_splitting(rows, length, chunk_rows, steps):
-    values = np.arange(rows * length * 2).reshape(rows, length, 2)
-    chunks = split(jnp.asarray(values), chunk_rows, steps)
-    assert chunks.shape[1:] == (chunk_rows * steps, 2)
-    np.testing.assert_array_equal(join(chunks, chunk_rows, steps, rows, length), values)
+@pytest.mark.parametrize("columns", [1, 8, 37, 64, 301])
+def test_each_column_is_pushed_back_once_whatever_is_left_for_the_last_strip(columns):
+    random = np.random.default_rng(0)
+    hidden, matrix = random.normal(size=(2, 3, 4)), random.normal(size=(4, columns))
+    slopes = random.normal(size=(6, columns))
+    operands = Operands(*map(jnp.float32, (hidden, matrix, np.zeros(columns), np.ones((2, 3)))), real_columns=None)
 
+    def slope_of(logits, start):
+        return jnp.take(jnp.float32(slopes), start + jnp.arange(logits.shape[1]), axis=1)
 
-def test_the_ragged_end_repeats_the_last_step_or_is_zero():
-    values = jnp.asarray([[1, 2, 3]])
-    np.testing.assert_array_equal(split(values, 1, 2), [[1, 2], [3, 3]])
-    np.testing.assert_array_equal(split(values, 1, 2, end="constant"), [[1, 2], [3, 0]])
+    types = Types(jnp.float32, jnp.bfloat16)
+    of_hidden, sums = push_back(operands, slope_of, types, logits_bytes=1)
+    np.testing.assert_allclose(of_hidden.reshape(6, 4), slopes @ matrix.T, rtol=1e-4, atol=1e-5)
+    assert sums.unembed_DV.dtype == jnp.bfloat16
+    np.testing.assert_allclose(sums.unembed_DV, hidden.reshape(6, 4).T @ slopes, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(sums.bias_V, slopes.sum(axis=0), rtol=1e-5, atol=1e-5)

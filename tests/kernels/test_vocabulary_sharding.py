@@ -63,7 +63,8 @@ def assert_sharded_equals_unsharded(sharding, biased=True, **sizes):
     expected = results_and_gradients(*arrays, sharding=None)
     results = results_and_gradients(*arrays, sharding=sharding)
     for one, other in zip(jax.tree.leaves(results), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+        # Where a target has nearly all probability, what is left of its gradient is a difference of ones.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * max(1.0, float(jnp.abs(other).max())))
     return results[0]
 
 
