@@ -1,0 +1,184 @@
+"""Token log-probabilities and divergences compiled for TPUs, on any machine: memory, work, tiles, traffic, what binds.
+
+Forward and backward together, with an upstream gradient of each token on every result. Temporaries are the compiler's
+count for one device. Operations are the kernels' own estimates (a compiler can't see into a kernel), in units of tokens
+x width x vocabulary, beside the formula's; it counts a loop's body once, so naive's and chunked's are left out. Traffic
+between HBM and VMEM and the chip's balance follow from tiles by formula. Needs libtpu: make tpu-aot.
+
+    python benchmarks/log_probs_tpu.py
+    python benchmarks/log_probs_tpu.py v5p:4x8x8 --mesh fsdp=16,tensor=16 --tokens 1048576
+    python benchmarks/log_probs_tpu.py v6e:1x1 --contestants naive chunked pallas
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from side_by_side import rounds_of
+
+CONTESTANTS = ("naive", "chunked", "pallas")
+TOPOLOGIES = ("v5e:1x1", "v6e:1x1", "v5p:1x1x1", "tpu7x:1x1x1")
+LOSSES = ("log_probs", "forward", "reverse", "jsd")
+PRODUCTS = {"log_probs": 8, "forward": 16, "reverse": 16, "jsd": 16}
+"""Operations by formula, over tokens x width x vocabulary: 2 a product of matrices; both models have one width."""
+ROWS = 4
+
+
+def naive(loss: str) -> Callable[..., Any]:
+    """The definition, over whole logits."""
+    import jax
+    import jax.numpy as jnp
+
+    def log_softmax(hidden: Any, matrix: Any) -> Any:
+        return jax.nn.log_softmax(jnp.dot(hidden, matrix, preferred_element_type=jnp.float32))
+
+    def log_probs(hidden: Any, matrix: Any, targets: Any) -> Any:
+        log_p = log_softmax(hidden, matrix)
+        picked = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+        return picked, -(jnp.exp(log_p) * log_p).sum(-1)
+
+    def forward(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> Any:
+        log_p, log_q = log_softmax(teacher, teacher_matrix), log_softmax(hidden, matrix)
+        return ((jnp.exp(log_p) * (log_p - log_q)).sum(-1),)
+
+    return {"log_probs": log_probs, "forward": forward}[loss]
+
+
+def ours(loss: str, choice: str, mesh: Any) -> Callable[..., Any]:
+    """The same by this project's kernels."""
+    from reasoning.kernels.backends import kernels_for
+    from reasoning.kernels.token_divergence import token_divergence
+    from reasoning.kernels.token_log_probs import VocabularySharding, token_log_probs
+
+    options = {"kernels": kernels_for(choice, mesh), "sharding": VocabularySharding(mesh)}
+    if loss == "log_probs":
+        return lambda *given: token_log_probs(*given, **options)
+    return lambda *given: (token_divergence(*given, kind=loss, **options),)
+
+
+def compiled(contestant: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One contestant's program for one topology, and what the compiler says of it."""
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.planning.collectives import exchanged
+    from reasoning.planning.topology import topology_devices
+
+    devices = topology_devices(chosen.topologies[0])
+    sizes = {name: int(size) for name, size in (pair.split("=") for pair in chosen.mesh.split(",") if pair)}
+    mesh = build_mesh(MeshShape(**sizes), devices if sizes else devices[:1])
+    choice = {"naive": "auto", "chunked": "chunked", "pallas": "pallas_tpu"}[contestant]
+    function = naive(chosen.loss) if contestant == "naive" else ours(chosen.loss, choice, mesh)
+
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = max(ROWS, shards)
+    by_rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp", "expert")))
+    by_columns = NamedSharding(mesh, PartitionSpec("fsdp", "tensor"))
+    shape = jax.ShapeDtypeStruct
+    states = shape((rows, chosen.tokens // rows, chosen.width), jnp.dtype(chosen.dtype), sharding=by_rows)
+    matrix = shape((chosen.width, chosen.vocabulary), jnp.dtype(chosen.dtype), sharding=by_columns)
+    targets = shape(states.shape[:2], jnp.int32, sharding=by_rows)
+    weights = shape(states.shape[:2], jnp.float32, sharding=by_rows)
+    rest = (targets,) if chosen.loss == "log_probs" else (states, matrix)
+
+    def both(hidden: Any, matrix: Any, weights: Any, *rest: Any) -> Any:
+        results, back = jax.vjp(lambda hidden, matrix: tuple(function(hidden, matrix, *rest)), hidden, matrix)
+        return results, back(tuple(weights for _ in results))
+
+    started = time.perf_counter()
+    program = (
+        jax.jit(both, out_shardings=(by_rows, (by_rows, by_columns))).lower(states, matrix, weights, *rest).compile()
+    )
+    memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
+    assert memory is not None and cost is not None and text is not None
+    local = chosen.tokens // shards * chosen.width * chosen.vocabulary // mesh.shape["tensor"]
+    return {
+        "seconds": time.perf_counter() - started,
+        "temporaries": memory.temp_size_in_bytes / 2**20,
+        "operations": cost["flops"] / local,
+        "all-reduces": len(exchanged(text, "all-reduce")),
+        "calls": text.count("tpu_custom_call"),
+        "kind": devices[0].device_kind,
+        "local": [chosen.tokens // shards, chosen.vocabulary // mesh.shape["tensor"]],
+    }
+
+
+def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
+    """Tiles, VMEM and HBM traffic of the two kernels of log-probabilities, and how long the chip needs for each."""
+    from jax.experimental.pallas import tpu as pltpu
+
+    from reasoning.kernels.tpu_tiles import (
+        VERSIONS,
+        Load,
+        backward_bytes,
+        backward_tiles,
+        chip_named,
+        forward_bytes,
+        forward_tiles,
+    )
+
+    chip, (count, columns) = chip_named(found["kind"]), found["local"]
+    known, itemsize = pltpu.get_tpu_info_for_chip(*VERSIONS[chip.name]), 2 if chosen.dtype == "bfloat16" else 4
+    row = itemsize * chosen.width
+    first, second = Load(row, 4), Load(row, 5)
+    forward, backward = (
+        forward_tiles(chip, first, count, columns),
+        backward_tiles(chip, second, (count, chosen.width), columns, itemsize),
+    )
+    reads = row * (count + columns * -(-count // forward.tokens))
+    strips = -(-columns // backward.columns)
+    moves = columns * 2 * row + strips * count * (row + 8 * chosen.width)
+    lines = []
+    for name, tiles, vmem, products, bytes_ in (
+        ("forward", forward, forward_bytes(forward, first), 2, reads),
+        ("backward", backward, backward_bytes(backward, second, chosen.width, itemsize), 6, moves),
+    ):
+        computing = 1e3 * products * count * chosen.width * columns / known.bf16_ops_per_second / chip.cores
+        moving = 1e3 * bytes_ / known.mem_bw_bytes_per_second / chip.cores
+        lines.append(
+            f"    {name}: tiles {tiles.tokens} x {tiles.columns}, {vmem / 2**20:.0f} of {chip.vmem / 2**20:.0f} MiB of "
+            f"VMEM, {bytes_ / 2**30:.2f} GiB by HBM; at the chip's best {computing:.2f} ms of products, "
+            f"{moving:.2f} ms of traffic: {'products bind' if computing >= moving else 'traffic binds'}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compiles each contestant for each topology in a process of its own, and prints a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("topologies", nargs="*", default=TOPOLOGIES)
+    parser.add_argument("--loss", choices=LOSSES, default="log_probs")
+    parser.add_argument("--tokens", type=int, default=4096, help="of all devices together")
+    parser.add_argument("--width", type=int, default=4096)
+    parser.add_argument("--vocabulary", type=int, default=128_256)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument(
+        "--mesh", default="", help="axes of the whole topology, as fsdp=16,tensor=16 (default: one chip)"
+    )
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=["pallas"])
+    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one is not None:
+        print(json.dumps(compiled(chosen.one, chosen)))
+        return
+    names = ("loss", "tokens", "width", "vocabulary", "dtype", "mesh")
+    arguments = [text for name in names for text in (f"--{name}", str(getattr(chosen, name)))]
+    print(f"{'':14} {'':8} {'MiB temporary':>13} {'operations / NDV':>17} {'all-reduces':>11} {'compiled in s':>13}")
+    for topology in chosen.topologies:
+        for name, found in rounds_of(__file__, chosen.contestants, 1, topology, *arguments)[0].items():
+            work = f"{found['operations']:.2f} ({PRODUCTS[chosen.loss]})" if name == "pallas" else ""
+            print(
+                f"{topology:14} {name:8} {found['temporaries']:13.1f} {work:>17} {found['all-reduces']:11} "
+                f"{found['seconds']:13.0f}",
+                flush=True,
+            )
+            if name == "pallas" and chosen.loss == "log_probs":
+                print(formulas(found, chosen), flush=True)
+
+
+if __name__ == "__main__":
+    main()
