@@ -17,13 +17,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --n
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
-test test-fast test-kill r1 r1-miniature smollm2: export JAX_PLATFORMS ?= cpu
+test test-fast test-kill r1 r1-miniature smollm2 kernels-tpu: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
 test test-fast: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot r1 r1-miniature smollm2 test test-fast test-kill lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu r1 r1-miniature smollm2 test test-fast test-kill lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,11 @@ environment: $(INSTALLED)  ## Build .venv from the hashed requirements (ENVIRONM
 
 tpu-aot: $(INSTALLED)  ## Add libtpu, so that programs can be compiled for TPUs on this machine.
 	$(PIP) --require-hashes -r requirements/tpu-aot.txt
+
+kernels-tpu: tpu-aot  ## Compile the Pallas kernels for four generations of TPUs at full size, and show what binds.
+	for loss in log_probs forward reverse jsd; do \
+	  echo "== $$loss"; $(VENV)/bin/python benchmarks/log_probs_tpu.py --loss $$loss; done
+	$(VENV)/bin/python benchmarks/log_probs_tpu.py v5p:4x8x8 --mesh tensor=256
 
 r1: $(INSTALLED)  ## Take a tiny model through the whole R1 workflow on this machine, from nothing.
 	$(VENV)/bin/python -m reasoning run experiments/r1_tiny.gin --out runs/r1_tiny

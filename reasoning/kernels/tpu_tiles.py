@@ -18,8 +18,8 @@ LANES, SUBLANES = 128, 16
 SIZES = (1024, 512, 256, 128)
 """Tile sizes that are tried, the best first."""
 
-SHARE = 0.8
-"""The part of VMEM that the buffers counted here may take; the compiler keeps some for what it spills."""
+SHARE, LIMIT = 0.8, 0.9
+"""The part of VMEM that the buffers counted here may take, and the part that a kernel may with what it spills."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Chip:
     @property
     def vmem_limit(self) -> int:
         """What a kernel may take of VMEM."""
-        return int(self.vmem * SHARE)
+        return int(self.vmem * LIMIT)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _fitting(chip: Chip, count: int, columns: int, needs: Callable[[Tiles], int]
     tiles = [
         Tiles(_at_most(tokens, count, SUBLANES), _at_most(strip, columns, LANES)) for tokens in SIZES for strip in SIZES
     ]
-    if options := [each for each in tiles if needs(each) <= chip.vmem_limit]:
+    if options := [each for each in tiles if needs(each) <= chip.vmem * SHARE]:
         return options
     least = min(map(needs, tiles))
     raise InputError(

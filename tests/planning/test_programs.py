@@ -138,6 +138,11 @@ def logits_in(text: str, vocabulary: int, tokens: int) -> list[str]:
     return arrays_pairing(text, vocabulary, tokens, weights=[(WIDTH, vocabulary), (TEACHER_WIDTH, vocabulary)])
 
 
+def test_a_step_that_is_planned_on_a_cpu_has_the_kernels_of_its_tpus(planned: Planned):
+    assert jax.default_backend() == "cpu"
+    assert planned.text.count('custom_call_target="tpu_custom_call"') >= 2
+
+
 def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(planned: Planned):
     assert logits_in(planned.text, planned.vocabulary, planned.tokens) == []
 
