@@ -7,6 +7,7 @@ Legend: N tokens, K candidates of one token, D model width, V columns of the voc
 N and V.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -112,9 +113,14 @@ def _forward(
     total[...] = scale * total[...] + weight_nv.sum(axis=1, keepdims=True)
     shift[...] = largest
     # A target on another device may have the number of a column that only fills this tile up.
-    for k in range(targets.shape[1]):
-        of_target_nv = jnp.where(real_nv & (column_nv == targets[:, k : k + 1]), logits_nv, 0)
-        target[:, k : k + 1] += of_target_nv.sum(axis=1, keepdims=True)
+    candidates_nK = targets[...]
+
+    def pick(k: Any, picked_nK: Array) -> Array:
+        is_target_nv = real_nv & (column_nv == candidate(candidates_nK, k))
+        of_target_n1 = jnp.where(is_target_nv, logits_nv, 0).sum(axis=1, keepdims=True)
+        return picked_nK + jnp.where(column_numbers(0, picked_nK) == k, of_target_n1, 0)
+
+    target[...] = over_candidates(pick, target[...], targets.shape[1])
 
     @pl.when(v == last)
     def _() -> None:
@@ -144,6 +150,21 @@ def product(left: Array, right: Array, summed: tuple[int, int], operand: jnp.dty
     precision = lax.Precision.HIGHEST if operand == jnp.float32 else lax.Precision.DEFAULT
     left, right = left.astype(operand), right.astype(operand)
     return lax.dot_general(left, right, axes, precision=precision, preferred_element_type=jnp.float32)
+
+
+def over_candidates(step: Callable[[Any, Array], Array], start: Array, count: int) -> Array:
+    """``step`` of each candidate's number in turn; a loop, or a few dozen of them would not fit into VMEM."""
+    return step(0, start) if count == 1 else lax.fori_loop(0, count, step, start)
+
+
+def candidate(values_nK: Array, k: Any) -> Array:
+    """One candidate's column [n, 1]; float32 holds every id of a vocabulary exactly."""
+    if values_nK.shape[1] == 1:
+        return values_nK
+    column_n1 = jnp.where(column_numbers(0, values_nK) == k, values_nK.astype(jnp.float32), 0).sum(
+        axis=1, keepdims=True
+    )
+    return column_n1.astype(values_nK.dtype)
 
 
 def row_numbers(n: Any, shape: tuple[int, ...]) -> Array:

@@ -22,8 +22,10 @@ from jax.experimental.pallas import tpu as pltpu
 from reasoning.kernels.operands import Operands, Slopes, Softmax, Sums, Types
 from reasoning.kernels.pallas_tpu import (
     arrays_of,
+    candidate,
     column_numbers,
     logits_of,
+    over_candidates,
     product,
     row_bytes_of,
     row_numbers,
@@ -88,10 +90,13 @@ def _slope_of_log_probs(tile: tuple[Any, ...], logits_nv: Array, column_nv: Arra
     targets, numbers = tile
     shift, log_total, entropy, level, bend = (numbers[:, at : at + 1] for at in range(5))
     log_p_nv = (logits_nv - shift) - log_total
-    slope_nv = jnp.exp(log_p_nv) * (level - bend * (log_p_nv + entropy))
-    for k in range(targets.shape[1]):
-        slope_nv += jnp.where(column_nv == targets[:, k : k + 1], numbers[:, 5 + k : 6 + k], 0)
-    return slope_nv
+    smooth_nv = jnp.exp(log_p_nv) * (level - bend * (log_p_nv + entropy))
+    candidates_nK, picks_nK = targets[...], numbers[:, 5:]
+
+    def pick(k: Any, slope_nv: Array) -> Array:
+        return slope_nv + jnp.where(column_nv == candidate(candidates_nK, k), candidate(picks_nK, k), 0)
+
+    return over_candidates(pick, smooth_nv, targets.shape[1])
 
 
 def push_back(operands: Operands, loss: LogitGradient, types: Types, tpu: TPU) -> tuple[Array, Sums]:

@@ -7,10 +7,13 @@ import pytest
 from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.kernels.backends import Chunked, PallasTPU
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.top_k_divergence import top_k_divergence
 from reasoning.kernels.tpu_tiles import TPU, Tiles, chip_named
+from reasoning.kernels.vocabulary_sharding import VocabularySharding
+from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 KINDS = ("forward", "reverse", "jsd")
 ROWS, TIME, WIDTH, VOCABULARY, K = 2, 9, 8, 40, 4
@@ -139,3 +142,19 @@ def test_ids_and_log_probabilities_of_other_shapes_are_refused():
     ids, top = stored(log_p)
     with pytest.raises(InputError, match=r"ids \(2, 9, 4\) and log-probabilities \(2, 9, 3\)"):
         top_k_divergence(jnp.float32(hidden), jnp.float32(matrix), ids, top[..., :3], kind="forward")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu isn't installed")
+def test_sixty_four_candidates_compile_for_a_chip_with_little_memory():
+    mesh = build_mesh(MeshShape(), topology_devices("v5p:1x1x1"))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def loss(hidden, matrix, ids, top):
+        return top_k_divergence(hidden, matrix, ids, top, kind="forward", sharding=VocabularySharding(mesh)).sum()
+
+    shapes = ((2, 1024, 1024), jnp.bfloat16), ((1024, 32_000), jnp.bfloat16), ((2, 1024, 64), jnp.int32)
+    given = [jax.ShapeDtypeStruct(*each, sharding=place) for each in (*shapes, ((2, 1024, 64), jnp.float32))]
+    compiled = jax.jit(jax.grad(loss, argnums=(0, 1)), out_shardings=place).lower(*given).compile()
+    text = compiled.as_text()
+    assert text is not None and text.count('custom_call_target="tpu_custom_call"') == 2

@@ -182,3 +182,8 @@ def test_two_runs_leave_the_same_bytes(kit, tmp_path):
     other = type(kit)(tmp_path / "other")
     other.run(other.chain())
     assert contents(kit.out) == contents(other.out)
+
+
+def test_kernels_that_the_devices_can_not_run_are_refused_before_any_work(kit):
+    story = kit.story_of_failure(kit.chain(kernels="pallas_tpu"), InputError, "the mesh's devices are cpu")
+    assert story.worked() == [] and not kit.out.exists()

@@ -146,3 +146,14 @@ def test_a_function_that_nobody_can_find_again_is_refused(kit):
     stage = replace(kit.Add("base"), inner=lambda: number)
     with pytest.raises(InputError):
         hashes(replace(kit.chain(), stages=(stage,)))
+
+
+def test_kernels_that_a_file_names_count_and_those_that_devices_choose_do_not(kit):
+    graph = build(kit.chain().stages)
+    chosen = identities(graph, 0, MESH, Origin())
+    assert identities(graph, 0, MESH, Origin(), "auto") == chosen
+    named = identities(graph, 0, MESH, Origin(), "chunked")
+    assert all(named[name].hash != chosen[name].hash for name in chosen)
+    before = {"settings": chosen["base"].settings, "seed": 0, "mesh": MESH, "sources": {}}  # of before there were any
+    assert changes(before, named["base"]) == ("kernels auto -> chunked",)
+    assert changes(before, chosen["base"]) == ()
