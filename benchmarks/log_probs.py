@@ -21,34 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from naive_heads import naive
 from side_by_side import median, ratio, rounds_of
 
 CONTESTANTS = ("naive", "chunked", "pallas")
 LOSSES = ("log_probs", "forward", "reverse", "jsd")
 MIB = 2**20
-
-
-def naive(loss: str) -> Callable[..., Any]:
-    """The definition, over whole logits."""
-    import jax
-    import jax.numpy as jnp
-
-    def log_probs(hidden: Any, matrix: Any, targets: Any) -> Any:
-        log_p = jax.nn.log_softmax(jnp.dot(hidden, matrix, preferred_element_type=jnp.float32))
-        picked = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
-        return picked, -(jnp.exp(log_p) * log_p).sum(-1)
-
-    def divergence(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> Any:
-        log_q = jax.nn.log_softmax(jnp.dot(hidden, matrix, preferred_element_type=jnp.float32))
-        log_p = jax.nn.log_softmax(jnp.dot(teacher, teacher_matrix, preferred_element_type=jnp.float32))
-        if loss == "forward":
-            return ((jnp.exp(log_p) * (log_p - log_q)).sum(-1),)
-        if loss == "reverse":
-            return ((jnp.exp(log_q) * (log_q - log_p)).sum(-1),)
-        log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
-        return ((jnp.exp(log_p) * (log_p - log_m) + jnp.exp(log_q) * (log_q - log_m)).sum(-1) / 2,)
-
-    return log_probs if loss == "log_probs" else divergence
 
 
 def ours(loss: str, choice: str) -> Callable[..., Any]:

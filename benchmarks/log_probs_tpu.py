@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from naive_heads import naive
 from side_by_side import rounds_of
 
 CONTESTANTS = ("naive", "chunked", "pallas")
@@ -24,26 +25,6 @@ LOSSES = ("log_probs", "forward", "reverse", "jsd")
 PRODUCTS = {"log_probs": 8, "forward": 16, "reverse": 16, "jsd": 16}
 """Operations by formula, over tokens x width x vocabulary: 2 a product of matrices; both models have one width."""
 ROWS = 4
-
-
-def naive(loss: str) -> Callable[..., Any]:
-    """The definition, over whole logits."""
-    import jax
-    import jax.numpy as jnp
-
-    def log_softmax(hidden: Any, matrix: Any) -> Any:
-        return jax.nn.log_softmax(jnp.dot(hidden, matrix, preferred_element_type=jnp.float32))
-
-    def log_probs(hidden: Any, matrix: Any, targets: Any) -> Any:
-        log_p = log_softmax(hidden, matrix)
-        picked = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
-        return picked, -(jnp.exp(log_p) * log_p).sum(-1)
-
-    def forward(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> Any:
-        log_p, log_q = log_softmax(teacher, teacher_matrix), log_softmax(hidden, matrix)
-        return ((jnp.exp(log_p) * (log_p - log_q)).sum(-1),)
-
-    return {"log_probs": log_probs, "forward": forward}[loss]
 
 
 def ours(loss: str, choice: str, mesh: Any) -> Callable[..., Any]:

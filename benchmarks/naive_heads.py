@@ -1,0 +1,46 @@
+"""Log-probabilities and divergences over the logits of all tokens, as everybody writes them first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def naive(loss: str) -> Callable[..., Any]:
+    """From hidden states, matrix and targets to log-probability and entropy; or from two pairs to a divergence."""
+    return log_probs if loss == "log_probs" else DIVERGENCES[loss]
+
+
+def log_softmax(hidden: Any, matrix: Any) -> Any:
+    """Over whole logits."""
+    return jax.nn.log_softmax(jnp.dot(hidden, matrix, preferred_element_type=jnp.float32))
+
+
+def log_probs(hidden: Any, matrix: Any, targets: Any) -> tuple[Any, Any]:
+    """Of the targets, and the entropy."""
+    log_p = log_softmax(hidden, matrix)
+    picked = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+    return picked, -(jnp.exp(log_p) * log_p).sum(-1)
+
+
+def forward(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> tuple[Any]:
+    """KL from the teacher to the student."""
+    log_p, log_q = log_softmax(teacher, teacher_matrix), log_softmax(hidden, matrix)
+    return ((jnp.exp(log_p) * (log_p - log_q)).sum(-1),)
+
+
+def reverse(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> tuple[Any]:
+    """KL from the student to the teacher."""
+    log_p, log_q = log_softmax(teacher, teacher_matrix), log_softmax(hidden, matrix)
+    return ((jnp.exp(log_q) * (log_q - log_p)).sum(-1),)
+
+
+def jsd(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> tuple[Any]:
+    """The mean of both to their mixture."""
+    log_p, log_q = log_softmax(teacher, teacher_matrix), log_softmax(hidden, matrix)
+    log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
+    return ((jnp.exp(log_p) * (log_p - log_m) + jnp.exp(log_q) * (log_q - log_m)).sum(-1) / 2,)
+
+
+DIVERGENCES = {"forward": forward, "reverse": reverse, "jsd": jsd}
