@@ -21,12 +21,15 @@ from reasoning.core.errors import InputError
 from reasoning.kernels.operands import MASKED, Operands, Statistics
 from reasoning.kernels.tpu_tiles import TPU, Load, forward_tiles
 
+STRIP = 512
+"""Columns of D that one matrix product makes or sums, where that bounds what it needs besides operands and result."""
+
 
 def statistics(operands: Operands, targets_BTK: Array, tpu: TPU) -> Statistics:
     """The forward pass over this device's tokens and columns; as ``chunked.statistics``."""
     count, width, columns = sizes_of(operands)
     candidates = targets_BTK.shape[2]
-    tiles = tpu.tiles or forward_tiles(tpu.chip, Load(row_bytes_of(operands), arrays=4), count, columns)
+    tiles = tpu.tiles or forward_tiles(tpu.chip, load_of((operands,), arrays=4), count, columns)
     grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
     call = pl.pallas_call(
         partial(_forward, operands.soft_cap, columns, operands.operand),
@@ -68,9 +71,9 @@ def sizes_of(operands: Operands) -> tuple[int, int, int]:
     return operands.inverse_temperature_BT.size, width, columns
 
 
-def row_bytes_of(operands: Operands) -> int:
-    """The bytes of one token's hidden state, or of one column."""
-    return operands.operand.itemsize * operands.unembed_DV.shape[0]
+def load_of(models: tuple[Operands, ...], arrays: int) -> Load:
+    """What a kernel holds of one distribution, or of two, with so many arrays of a tile's logits."""
+    return Load(sum(each.operand.itemsize * each.unembed_DV.shape[0] for each in models), arrays)
 
 
 def arrays_of(operands: Operands) -> tuple[Array, ...]:
@@ -102,7 +105,7 @@ def _forward(
         for sums in (total, moment, target):
             sums[...] = jnp.zeros_like(sums)
 
-    logits_nv = logits_of(hidden[...], unembed[...], bias[...], inverse[...], soft_cap, operand)[0]
+    logits_nv = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)[0]
     column_nv = column_numbers(v, logits_nv)
     real_nv = column_nv < jnp.minimum(limit[0, 0], columns)
     logits_nv = jnp.where(real_nv, logits_nv, MASKED)
@@ -128,20 +131,27 @@ def _forward(
 
 
 def logits_of(
-    hidden_nD: Array,
-    unembed_Dv: Array,
+    hidden: Any,
+    unembed: Any,
     bias_1v: Array | float,
     inverse_n1: Array,
     soft_cap: float | None,
     operand: jnp.dtype,
 ) -> tuple[Array, Array]:
-    """A tile's logits [n, v], and their derivative with respect to ``h W + b``."""
-    logits_nv = product(hidden_nD, unembed_Dv, (1, 0), operand) + bias_1v
+    """A tile's logits [n, v], and their derivative with respect to ``h W + b``, from references [n, D] and [D, v]."""
+    # Float32 is multiplied in pieces, which for the whole width at once would take more memory than the operands.
+    strips = parts(hidden.shape[1]) if operand == jnp.float32 else [slice(None)]
+    logits_nv = sum((product(hidden[:, part], unembed[part, :], (1, 0), operand) for part in strips), bias_1v)
     slope = inverse_n1
     if soft_cap is not None:
         bounded_nv = jnp.tanh(logits_nv / soft_cap)
         logits_nv, slope = soft_cap * bounded_nv, slope * (1 - bounded_nv * bounded_nv)
     return logits_nv * inverse_n1, slope
+
+
+def parts(width: int) -> list[slice]:
+    """Columns of D, strip by strip."""
+    return [slice(start, min(start + STRIP, width)) for start in range(0, width, STRIP)]
 
 
 def product(left: Array, right: Array, summed: tuple[int, int], operand: jnp.dtype) -> Array:

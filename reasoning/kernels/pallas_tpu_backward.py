@@ -24,17 +24,15 @@ from reasoning.kernels.pallas_tpu import (
     arrays_of,
     candidate,
     column_numbers,
+    load_of,
     logits_of,
     over_candidates,
+    parts,
     product,
-    row_bytes_of,
     row_numbers,
     sizes_of,
 )
 from reasoning.kernels.tpu_tiles import TPU, Load, Tiles, backward_tiles
-
-STRIP = 512
-"""Columns of D that one matrix product of the kernel makes, which bounds what it needs besides its results."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def gradients(
         by_token=(targets_BTK.reshape(count, candidates), jnp.concatenate(numbers, axis=2).reshape(count, -1)),
         by_column=(),
         slope=_slope_of_log_probs,
-        load=Load(row_bytes_of(operands), arrays=5),
+        load=load_of((operands,), arrays=5),
         flops=6 * count * width * columns,
     )
     return push_back(operands, loss, types, tpu)
@@ -160,11 +158,6 @@ def _specs(round_: Round, tiles: Tiles, width: int, loss: LogitGradient) -> dict
             pltpu.SemaphoreType.DMA((2,)),
         ],
     }
-
-
-def parts(width: int) -> list[slice]:
-    """Columns of D, strip by strip."""
-    return [slice(start, min(start + STRIP, width)) for start in range(0, width, STRIP)]
 
 
 @dataclass(frozen=True)
@@ -256,26 +249,32 @@ def _backward(
     own, strip = strip < round_.strips, jnp.minimum(strip, round_.strips - 1)
     carried = Carried(of_hidden, held, read_done, write_done, core, round_)
 
-    hidden_nD, unembed_Dv = hidden[...], unembed[...]
-    logits_nv, slope = logits_of(hidden_nD, unembed_Dv, bias[...], inverse[...], soft_cap, operand)
+    logits_nv, slope = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)
     carried.fetch_next(step)
     column_nv = column_numbers(strip, logits_nv)
     real_nv = (column_nv < jnp.minimum(limit[0, 0], round_.columns)) & own
     # What lies behind the last token or column may be anything, and zero times anything isn't zero.
     if round_.count % rows:
         real_nv &= row_numbers(n, logits_nv.shape) < round_.count
-        hidden_nD = jnp.where(row_numbers(n, hidden_nD.shape) < round_.count, hidden_nD, 0)
-    if round_.columns % unembed.shape[1]:
-        unembed_Dv = jnp.where(column_numbers(strip, unembed_Dv) < round_.columns, unembed_Dv, 0)
     gradient_nv = jnp.where(real_nv, slope * loss.slope(tuple(tile), logits_nv, column_nv), 0)
     narrow_nv = gradient_nv.astype(operand)
+
+    def real_tokens(part: slice) -> Array:
+        hidden_nd = hidden[:, part]
+        inside_nd = row_numbers(n, hidden_nd.shape) < round_.count
+        return jnp.where(inside_nd, hidden_nd, 0) if round_.count % rows else hidden_nd
+
+    def real_columns(part: slice) -> Array:
+        unembed_dv = unembed[part, :]
+        inside_dv = column_numbers(strip, unembed_dv) < round_.columns
+        return jnp.where(inside_dv, unembed_dv, 0) if round_.columns % unembed.shape[1] else unembed_dv
 
     @pl.when(n == 0)
     def _() -> None:
         sum_Dv[...] = jnp.zeros_like(sum_Dv)
 
     for part in parts(hidden.shape[1]):
-        sum_Dv[part] += product(hidden_nD[:, part], narrow_nv, (0, 0), operand)
+        sum_Dv[part] += product(real_tokens(part), narrow_nv, (0, 0), operand)
 
     @pl.when(own & (n == 0))
     def _() -> None:
@@ -289,4 +288,4 @@ def _backward(
     def _() -> None:
         of_unembed[...] = sum_Dv[...].astype(of_unembed.dtype)
 
-    carried.add(step, lambda part: product(narrow_nv, unembed_Dv[part], (1, 1), operand))
+    carried.add(step, lambda part: product(narrow_nv, real_columns(part), (1, 1), operand))

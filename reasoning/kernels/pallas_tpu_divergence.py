@@ -18,9 +18,9 @@ from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.kernels.measures import Measure, terms
 from reasoning.kernels.operands import Divergence, Normaliser, Normalisers, Operands, Pair, Sums, Types
-from reasoning.kernels.pallas_tpu import arrays_of, column_numbers, logits_of, row_bytes_of, sizes_of, statistics
+from reasoning.kernels.pallas_tpu import arrays_of, column_numbers, load_of, logits_of, sizes_of, statistics
 from reasoning.kernels.pallas_tpu_backward import LogitGradient, push_back
-from reasoning.kernels.tpu_tiles import TPU, Load, forward_tiles
+from reasoning.kernels.tpu_tiles import TPU, forward_tiles
 
 ARRAYS = 10
 """How many arrays of a tile's logits a divergence needs at once; the mixture's logarithms need the most."""
@@ -42,7 +42,7 @@ def divergences(pair: Pair, normalisers: Normalisers, measure: Measure, tpu: TPU
     student, teacher = pair
     count, width, columns = sizes_of(student)
     teacher_width = sizes_of(teacher)[1]
-    tiles = tpu.tiles or forward_tiles(tpu.chip, _load(pair), count, columns)
+    tiles = tpu.tiles or forward_tiles(tpu.chip, load_of(pair, ARRAYS), count, columns)
     grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
 
     def of_tokens(numbers: int) -> pl.BlockSpec:
@@ -65,7 +65,7 @@ def divergences(pair: Pair, normalisers: Normalisers, measure: Measure, tpu: TPU
         cost_estimate=pl.CostEstimate(
             flops=2 * count * (width + teacher_width) * columns,
             transcendentals=2 * count * columns,
-            bytes_accessed=_load(pair).row_bytes * (count + columns * grid[0]),
+            bytes_accessed=load_of(pair, ARRAYS).row_bytes * (count + columns * grid[0]),
         ),
         interpret=pltpu.InterpretParams() if tpu.interpret else False,
         name="token_divergence_forward",
@@ -86,7 +86,7 @@ def divergence_gradients(
         by_token=by_token,
         by_column=by_column,
         slope=partial(_slope_of_divergence, pair_settings(pair)[1], measure),
-        load=_load(pair),
+        load=load_of(pair, ARRAYS),
         flops=count * columns * (6 * width + 2 * pair.teacher.unembed_DV.shape[0]),
     )
     return push_back(pair.student, loss, types, tpu)
@@ -95,10 +95,6 @@ def divergence_gradients(
 def pair_settings(pair: Pair) -> tuple[tuple[float | None, jnp.dtype], ...]:
     """Of each of both, the cap of its logits and the type in which its matrix is multiplied."""
     return tuple((operands.soft_cap, operands.operand) for operands in pair)
-
-
-def _load(pair: Pair) -> Load:
-    return Load(sum(row_bytes_of(operands) for operands in pair), ARRAYS)
 
 
 def _of_teacher(pair: Pair, normalisers: Normalisers, further: tuple[Array, ...]) -> tuple[tuple, tuple]:
@@ -114,7 +110,7 @@ def _log_probs(
     """log p and log q of a tile, from the student's logits."""
     hidden, numbers, unembed = tile
     shift, log_total, teacher_shift, teacher_log_total, inverse = (numbers[:, at : at + 1] for at in range(5))
-    teacher_nv = logits_of(hidden[...], unembed[...], 0.0, inverse, *teacher)[0]
+    teacher_nv = logits_of(hidden, unembed, 0.0, inverse, *teacher)[0]
     return (teacher_nv - teacher_shift) - teacher_log_total, (student_nv - shift) - log_total
 
 
@@ -139,7 +135,7 @@ def _forward(settings, columns: int, measure: Measure, limit, hidden, unembed, b
         for sums in (value, pull):
             sums[...] = jnp.zeros_like(sums)
 
-    student_nv = logits_of(hidden[...], unembed[...], bias[...], inverse[...], *settings[0])[0]
+    student_nv = logits_of(hidden, unembed, bias[...], inverse[...], *settings[0])[0]
     real_nv = column_numbers(v, student_nv) < jnp.minimum(limit[0, 0], columns)
     found = terms(*_log_probs(tuple(tile), student_nv, settings[1]), measure)
     for sums, each_nv in zip((value, pull), found, strict=True):

@@ -60,7 +60,8 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
 def test_interpreted_kernels_give_what_the_chunked_ones_give(shape, chip, soft_caps, kind):
     given, options = problem(*shape), {"kind": kind, "beta": 0.3, "soft_caps": soft_caps, "temperature": 0.8}
     found = both_passes(*given, kernels=interpreted(chip), **options)
-    check_equal(found, both_passes(*given, kernels=Chunked(), **options), 1e-5)
+    # Upstream gradients of 30 multiply what rounding leaves of nearly equal pulls.
+    check_equal(found, both_passes(*given, kernels=Chunked(), **options), 1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
