@@ -53,7 +53,7 @@ def statistics(operands: Operands, targets_BTK: Array, tpu: TPU) -> Statistics:
             transcendentals=count * columns,
             bytes_accessed=operands.operand.itemsize * width * (count + columns * grid[0]),
         ),
-        interpret=pltpu.InterpretParams() if tpu.interpret else False,
+        interpret=tpu.interpret,
         name="token_log_probs_forward",
     )
     [found] = call(*arrays_of(operands), targets_BTK.reshape(-1, candidates))

@@ -123,7 +123,7 @@ def push_back(operands: Operands, loss: LogitGradient, types: Types, tpu: TPU) -
             bytes_accessed=columns * (loss.load.row_bytes + wide * width)
             + strips * count * (loss.load.row_bytes + 8 * width),
         ),
-        interpret=pltpu.InterpretParams() if tpu.interpret else False,
+        interpret=tpu.interpret,
         name=loss.name,
     )
     of_hidden, of_unembed, of_bias = call(*arrays_of(operands), *loss.by_token, *loss.by_column)

@@ -67,7 +67,7 @@ def divergences(pair: Pair, normalisers: Normalisers, measure: Measure, tpu: TPU
             transcendentals=2 * count * columns,
             bytes_accessed=load_of(pair, ARRAYS).row_bytes * (count + columns * grid[0]),
         ),
-        interpret=pltpu.InterpretParams() if tpu.interpret else False,
+        interpret=tpu.interpret,
         name="token_divergence_forward",
     )
     by_token, by_column = _of_teacher(pair, normalisers, ())

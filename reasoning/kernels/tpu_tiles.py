@@ -46,13 +46,15 @@ class Tiles:
 
 @dataclass(frozen=True)
 class TPU:
-    """What the kernels are built for, and whether they are interpreted (on a CPU, by tests).
+    """What the kernels are built for, and whether they are interpreted on another device.
 
+    ``interpret`` True turns a kernel into XLA's operations, on any mesh; ``InterpretParams`` simulates a TPU's memory,
+    with NaN behind every ragged end, on one device (those of a mesh would wait for each other's callbacks).
     Tiles are the best that fit where None; those given serve the kernels of both passes.
     """
 
     chip: Chip
-    interpret: bool = False
+    interpret: bool | pltpu.InterpretParams = False
     tiles: Tiles | None = None
 
 

@@ -27,7 +27,7 @@ def test_pallas_without_a_tpu_is_refused_unless_interpreted(cpu_mesh):
     with pytest.raises(InputError, match="the mesh's devices are cpu; choose 'chunked'"):
         kernels_for("pallas_tpu", cpu_mesh)
     found = kernels_for("pallas_tpu_interpreted", cpu_mesh)
-    assert isinstance(found, PallasTPU) and found.tpu.interpret and "very slow" in str(found)
+    assert isinstance(found, PallasTPU) and found.tpu.interpret is True and "very slow" in str(found)
 
 
 def test_an_unknown_choice_is_refused(cpu_mesh):

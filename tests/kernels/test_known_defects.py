@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.pallas import tpu as pltpu
 from scipy.special import log_softmax, logsumexp
 
 from reasoning.kernels.backends import Chunked, Kernels, PallasTPU
@@ -20,7 +21,7 @@ from reasoning.planning.shapes import arrays_pairing
 
 def interpreted(tiles: Tiles) -> PallasTPU:
     """Kernels whose tiles end raggedly; what lies behind an array's end is NaN."""
-    return PallasTPU(TPU(chip_named("TPU v5e"), interpret=True, tiles=tiles))
+    return PallasTPU(TPU(chip_named("TPU v5e"), interpret=pltpu.InterpretParams(), tiles=tiles))
 
 
 both = pytest.mark.parametrize(

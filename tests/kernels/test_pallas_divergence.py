@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.kernels.backends import Chunked, PallasTPU, kernels_for
@@ -21,7 +22,7 @@ KINDS = ("forward", "reverse", "jsd")
 
 
 def interpreted(chip: str = "TPU v5e") -> PallasTPU:
-    return PallasTPU(TPU(chip_named(chip), interpret=True, tiles=Tiles(16, 128)))
+    return PallasTPU(TPU(chip_named(chip), interpret=pltpu.InterpretParams(), tiles=Tiles(16, 128)))
 
 
 def problem(batch: int, time: int, width: int, teacher_width: int, vocabulary: int, dtype: Any = jnp.float32) -> tuple:

@@ -30,7 +30,7 @@ SMALL = Tiles(16, 128)
 
 
 def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> PallasTPU:
-    return PallasTPU(TPU(chip, interpret=True, tiles=tiles))
+    return PallasTPU(TPU(chip, interpret=pltpu.InterpretParams(), tiles=tiles))
 
 
 def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32, scale: float = 1.0) -> dict:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.pallas import tpu as pltpu
 from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
@@ -17,7 +18,7 @@ from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 KINDS = ("forward", "reverse", "jsd")
 ROWS, TIME, WIDTH, VOCABULARY, K = 2, 9, 8, 40, 4
-INTERPRETED = PallasTPU(TPU(chip_named("TPU v5e"), interpret=True, tiles=Tiles(16, 128)))
+INTERPRETED = PallasTPU(TPU(chip_named("TPU v5e"), interpret=pltpu.InterpretParams(), tiles=Tiles(16, 128)))
 
 
 def problem(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
