@@ -17,28 +17,15 @@ import ctypes
 import json
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from naive_heads import naive
+from heads import both_passes, naive, ours
 from side_by_side import median, ratio, rounds_of
 
 CONTESTANTS = ("naive", "chunked", "pallas")
 LOSSES = ("log_probs", "forward", "reverse", "jsd")
 MIB = 2**20
-
-
-def ours(loss: str, choice: str) -> Callable[..., Any]:
-    """The same by this project's kernels."""
-    from reasoning.kernels.backends import kernels_for
-    from reasoning.kernels.token_divergence import token_divergence
-    from reasoning.kernels.token_log_probs import token_log_probs
-
-    kernels = kernels_for(choice, None)
-    if loss == "log_probs":
-        return lambda *given: token_log_probs(*given, kernels=kernels)[:2]
-    return lambda *given: (token_divergence(*given, kind=loss, kernels=kernels),)
 
 
 def operands(chosen: argparse.Namespace) -> tuple[Any, ...]:
@@ -84,16 +71,15 @@ def measured(contestant: str, chosen: argparse.Namespace) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    choices = {"chunked": "chunked", "pallas": "pallas_tpu"}
-    function = naive(chosen.loss) if contestant == "naive" else ours(chosen.loss, choices[contestant])
+    from reasoning.kernels.backends import kernels_for
+
+    head = naive(chosen.loss)
+    if contestant != "naive":
+        head = ours(chosen.loss, kernels=kernels_for({"chunked": "chunked", "pallas": "pallas_tpu"}[contestant], None))
     given = jax.block_until_ready(operands(chosen))
     weights = jnp.linspace(-1, 1, given[0].shape[0] * given[0].shape[1]).reshape(given[0].shape[:2])
-
-    def both(hidden: Any, matrix: Any, *rest: Any) -> Any:
-        results, back = jax.vjp(lambda hidden, matrix: function(hidden, matrix, *rest), hidden, matrix)
-        return results, back(tuple(weights for _ in results))
-
-    program = jax.jit(both).lower(*given).compile()
+    given = (*given[:2], weights, *given[2:])
+    program = jax.jit(both_passes(head, 2)).lower(*given).compile()
     peak = Peak(jax.devices()[0])
     results = jax.block_until_ready(program(*given))
     found = {"MiB": peak.mebibytes(), "sum": float(sum(jnp.sum(each) for each in results[0]))}

@@ -13,10 +13,9 @@ between HBM and VMEM and the chip's balance follow from tiles by formula. Needs 
 import argparse
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
-from naive_heads import naive
+from heads import both_passes, naive, ours
 from side_by_side import rounds_of
 
 CONTESTANTS = ("naive", "chunked", "pallas")
@@ -27,18 +26,6 @@ PRODUCTS = {"log_probs": 8, "forward": 16, "reverse": 16, "jsd": 16}
 ROWS = 4
 
 
-def ours(loss: str, choice: str, mesh: Any) -> Callable[..., Any]:
-    """The same by this project's kernels."""
-    from reasoning.kernels.backends import kernels_for
-    from reasoning.kernels.token_divergence import token_divergence
-    from reasoning.kernels.token_log_probs import VocabularySharding, token_log_probs
-
-    options = {"kernels": kernels_for(choice, mesh), "sharding": VocabularySharding(mesh)}
-    if loss == "log_probs":
-        return lambda *given: token_log_probs(*given, **options)
-    return lambda *given: (token_divergence(*given, kind=loss, **options),)
-
-
 def compiled(contestant: str, chosen: argparse.Namespace) -> dict[str, Any]:
     """One contestant's program for one topology, and what the compiler says of it."""
     import jax
@@ -46,13 +33,17 @@ def compiled(contestant: str, chosen: argparse.Namespace) -> dict[str, Any]:
     from jax.sharding import NamedSharding, PartitionSpec
 
     from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.kernels.backends import kernels_for
+    from reasoning.kernels.vocabulary_sharding import VocabularySharding
     from reasoning.planning.topology import topology_devices
 
     devices = topology_devices(chosen.topologies[0])
     sizes = {name: int(size) for name, size in (pair.split("=") for pair in chosen.mesh.split(",") if pair)}
     mesh = build_mesh(MeshShape(**sizes), devices if sizes else devices[:1])
-    choice = {"naive": "auto", "chunked": "chunked", "pallas": "pallas_tpu"}[contestant]
-    function = naive(chosen.loss) if contestant == "naive" else ours(chosen.loss, choice, mesh)
+    head = naive(chosen.loss)
+    if contestant != "naive":
+        kernels = kernels_for({"chunked": "chunked", "pallas": "pallas_tpu"}[contestant], mesh)
+        head = ours(chosen.loss, kernels=kernels, sharding=VocabularySharding(mesh))
 
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
     rows = max(ROWS, shards)
@@ -65,13 +56,11 @@ def compiled(contestant: str, chosen: argparse.Namespace) -> dict[str, Any]:
     weights = shape(states.shape[:2], jnp.float32, sharding=by_rows)
     rest = (targets,) if chosen.loss == "log_probs" else (states, matrix)
 
-    def both(hidden: Any, matrix: Any, weights: Any, *rest: Any) -> Any:
-        results, back = jax.vjp(lambda hidden, matrix: tuple(function(hidden, matrix, *rest)), hidden, matrix)
-        return results, back(tuple(weights for _ in results))
-
     started = time.perf_counter()
     program = (
-        jax.jit(both, out_shardings=(by_rows, (by_rows, by_columns))).lower(states, matrix, weights, *rest).compile()
+        jax.jit(both_passes(head), out_shardings=(by_rows, (by_rows, by_columns)))
+        .lower(states, matrix, weights, *rest)
+        .compile()
     )
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
     assert memory is not None and cost is not None and text is not None
@@ -91,6 +80,7 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     """Tiles, VMEM and HBM traffic of the two kernels of log-probabilities, and how long the chip needs for each."""
     from jax.experimental.pallas import tpu as pltpu
 
+    from reasoning.kernels import pallas_tpu, pallas_tpu_backward
     from reasoning.kernels.tpu_tiles import (
         VERSIONS,
         Load,
@@ -104,7 +94,7 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     chip, (count, columns) = chip_named(found["kind"]), found["local"]
     known, itemsize = pltpu.get_tpu_info_for_chip(*VERSIONS[chip.name]), 2 if chosen.dtype == "bfloat16" else 4
     row = itemsize * chosen.width
-    first, second = Load(row, 4), Load(row, 5)
+    first, second = Load(row, pallas_tpu.ARRAYS), Load(row, pallas_tpu_backward.ARRAYS)
     forward, backward = (
         forward_tiles(chip, first, count, columns),
         backward_tiles(chip, second, (count, chosen.width), columns, itemsize),

@@ -8,6 +8,7 @@ N and V.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,44 +22,86 @@ from reasoning.core.errors import InputError
 from reasoning.kernels.operands import MASKED, Operands, Statistics
 from reasoning.kernels.tpu_tiles import TPU, Load, forward_tiles
 
+ARRAYS = 4
+"""How many arrays of a tile's logits the statistics need at once."""
+
 STRIP = 512
 """Columns of D that one matrix product makes or sums, where that bounds what it needs besides operands and result."""
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A forward pass: the numbers of each token that a kernel sums up while columns stream past.
+
+    Besides what ``arrays_of`` gives the kernel sees those ``by_token`` [N, …] and ``by_column`` [E, V]; it writes
+    ``results`` columns for each token, and keeps scratch of just those. ``load`` and ``products`` (matrix products of
+    N, this many numbers, and V) count all of it, ``exponentials`` those of each logit.
+    """
+
+    name: str
+    kernel: Callable[..., None]
+    by_token: tuple[Array, ...]
+    by_column: tuple[Array, ...]
+    results: tuple[int, ...]
+    load: Load
+    products: int
+    exponentials: int
+
+
 def statistics(operands: Operands, targets_BTK: Array, tpu: TPU) -> Statistics:
     """The forward pass over this device's tokens and columns; as ``chunked.statistics``."""
-    count, width, columns = sizes_of(operands)
+    _, width, columns = sizes_of(operands)
     candidates = targets_BTK.shape[2]
-    tiles = tpu.tiles or forward_tiles(tpu.chip, load_of((operands,), arrays=4), count, columns)
+    sweep = Sweep(
+        name="token_log_probs_forward",
+        kernel=partial(_forward, operands.soft_cap, columns, operands.operand),
+        by_token=(targets_BTK.reshape(-1, candidates),),
+        by_column=(),
+        results=(1, 1, 1, candidates),
+        load=load_of((operands,), ARRAYS),
+        products=width,
+        exponentials=1,
+    )
+    found = stream_past(operands, sweep, tpu).reshape(*targets_BTK.shape[:2], 3 + candidates)
+    return Statistics(found[..., 0], found[..., 1], found[..., 2], found[..., 3:])
+
+
+def stream_past(operands: Operands, sweep: Sweep, tpu: TPU) -> Array:
+    """What a forward pass finds for each token [N, all results]: a tile of tokens stays while columns stream past."""
+    count, width, columns = sizes_of(operands)
+    tiles = tpu.tiles or forward_tiles(tpu.chip, sweep.load, count, columns)
     grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
+
+    def of_tokens(numbers: int) -> pl.BlockSpec:
+        return pl.BlockSpec((tiles.tokens, numbers), lambda n, v: (n, 0))
+
+    def of_columns(numbers: int) -> pl.BlockSpec:
+        return pl.BlockSpec((numbers, tiles.columns), lambda n, v: (0, v))
+
+    shared = [pl.BlockSpec(memory_space=pltpu.SMEM), of_tokens(width), of_columns(width), of_columns(1), of_tokens(1)]
+    own = [of_tokens(each.shape[1]) for each in sweep.by_token] + [
+        of_columns(each.shape[0]) for each in sweep.by_column
+    ]
     call = pl.pallas_call(
-        partial(_forward, operands.soft_cap, columns, operands.operand),
+        sweep.kernel,
         grid=grid,
-        in_specs=[
-            pl.BlockSpec(memory_space=pltpu.SMEM),
-            pl.BlockSpec((tiles.tokens, width), lambda n, v: (n, 0)),
-            pl.BlockSpec((width, tiles.columns), lambda n, v: (0, v)),
-            pl.BlockSpec((1, tiles.columns), lambda n, v: (0, v)),
-            pl.BlockSpec((tiles.tokens, 1), lambda n, v: (n, 0)),
-            pl.BlockSpec((tiles.tokens, candidates), lambda n, v: (n, 0)),
-        ],
-        out_specs=[pl.BlockSpec((tiles.tokens, 3 + candidates), lambda n, v: (n, 0))],
-        out_shape=[jax.ShapeDtypeStruct((count, 3 + candidates), jnp.float32)],
-        scratch_shapes=[pltpu.VMEM((tiles.tokens, each), jnp.float32) for each in (1, 1, 1, candidates)],
+        in_specs=[*shared, *own],
+        out_specs=[of_tokens(sum(sweep.results))],
+        out_shape=[jax.ShapeDtypeStruct((count, sum(sweep.results)), jnp.float32)],
+        scratch_shapes=[pltpu.VMEM((tiles.tokens, each), jnp.float32) for each in sweep.results],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
         ),
         cost_estimate=pl.CostEstimate(
-            flops=2 * count * width * columns,
-            transcendentals=count * columns,
-            bytes_accessed=operands.operand.itemsize * width * (count + columns * grid[0]),
+            flops=2 * count * sweep.products * columns,
+            transcendentals=sweep.exponentials * count * columns,
+            bytes_accessed=sweep.load.row_bytes * (count + columns * grid[0]),
         ),
         interpret=tpu.interpret,
-        name="token_log_probs_forward",
+        name=sweep.name,
     )
-    [found] = call(*arrays_of(operands), targets_BTK.reshape(-1, candidates))
-    found = found.reshape(*targets_BTK.shape[:2], 3 + candidates)
-    return Statistics(found[..., 0], found[..., 1], found[..., 2], found[..., 3:])
+    [found] = call(*arrays_of(operands), *sweep.by_token, *sweep.by_column)
+    return found
 
 
 def sizes_of(operands: Operands) -> tuple[int, int, int]:

@@ -34,6 +34,9 @@ from reasoning.kernels.pallas_tpu import (
 )
 from reasoning.kernels.tpu_tiles import TPU, Load, Tiles, backward_tiles
 
+ARRAYS = 5
+"""How many arrays of a tile's logits the gradients of log-probabilities need at once."""
+
 
 @dataclass(frozen=True)
 class LogitGradient:
@@ -77,7 +80,7 @@ def gradients(
         by_token=(targets_BTK.reshape(count, candidates), jnp.concatenate(numbers, axis=2).reshape(count, -1)),
         by_column=(),
         slope=_slope_of_log_probs,
-        load=load_of((operands,), arrays=5),
+        load=load_of((operands,), ARRAYS),
         flops=6 * count * width * columns,
     )
     return push_back(operands, loss, types, tpu)

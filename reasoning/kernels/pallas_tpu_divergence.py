@@ -10,17 +10,24 @@ and V.
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.kernels.measures import Measure, terms
 from reasoning.kernels.operands import Divergence, Normaliser, Normalisers, Operands, Pair, Sums, Types
-from reasoning.kernels.pallas_tpu import arrays_of, column_numbers, load_of, logits_of, sizes_of, statistics
+from reasoning.kernels.pallas_tpu import (
+    Sweep,
+    arrays_of,
+    column_numbers,
+    load_of,
+    logits_of,
+    sizes_of,
+    statistics,
+    stream_past,
+)
 from reasoning.kernels.pallas_tpu_backward import LogitGradient, push_back
-from reasoning.kernels.tpu_tiles import TPU, forward_tiles
+from reasoning.kernels.tpu_tiles import TPU
 
 ARRAYS = 10
 """How many arrays of a tile's logits a divergence needs at once; the mixture's logarithms need the most."""
@@ -39,40 +46,20 @@ def _normaliser(operands: Operands, tpu: TPU) -> Normaliser:
 
 def divergences(pair: Pair, normalisers: Normalisers, measure: Measure, tpu: TPU) -> Divergence:
     """The forward pass over this device's tokens and columns, where the whole vocabulary's normalisers are known."""
-    student, teacher = pair
-    count, width, columns = sizes_of(student)
-    teacher_width = sizes_of(teacher)[1]
-    tiles = tpu.tiles or forward_tiles(tpu.chip, load_of(pair, ARRAYS), count, columns)
-    grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
-
-    def of_tokens(numbers: int) -> pl.BlockSpec:
-        return pl.BlockSpec((tiles.tokens, numbers), lambda n, v: (n, 0))
-
-    def of_columns(numbers: int) -> pl.BlockSpec:
-        return pl.BlockSpec((numbers, tiles.columns), lambda n, v: (0, v))
-
-    shared = [pl.BlockSpec(memory_space=pltpu.SMEM), of_tokens(width), of_columns(width), of_columns(1), of_tokens(1)]
-    call = pl.pallas_call(
-        partial(_forward, pair_settings(pair), columns, measure),
-        grid=grid,
-        in_specs=[*shared, of_tokens(teacher_width), of_tokens(5), of_columns(teacher_width)],
-        out_specs=[of_tokens(len(Divergence._fields))],
-        out_shape=[jax.ShapeDtypeStruct((count, len(Divergence._fields)), jnp.float32)],
-        scratch_shapes=[pltpu.VMEM((tiles.tokens, 1), jnp.float32)] * len(Divergence._fields),
-        compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
-        ),
-        cost_estimate=pl.CostEstimate(
-            flops=2 * count * (width + teacher_width) * columns,
-            transcendentals=2 * count * columns,
-            bytes_accessed=load_of(pair, ARRAYS).row_bytes * (count + columns * grid[0]),
-        ),
-        interpret=tpu.interpret,
-        name="token_divergence_forward",
-    )
+    _, width, columns = sizes_of(pair.student)
     by_token, by_column = _of_teacher(pair, normalisers, ())
-    [found] = call(*arrays_of(student), *by_token, *by_column)
-    return Divergence(*(found[:, at].reshape(normalisers.student.shift.shape) for at in range(found.shape[1])))
+    sweep = Sweep(
+        name="token_divergence_forward",
+        kernel=partial(_forward, pair_settings(pair), columns, measure),
+        by_token=by_token,
+        by_column=by_column,
+        results=(1,) * len(Divergence._fields),
+        load=load_of(pair, ARRAYS),
+        products=width + sizes_of(pair.teacher)[1],
+        exponentials=2,
+    )
+    found = stream_past(pair.student, sweep, tpu).reshape(*normalisers.student.shift.shape, -1)
+    return Divergence(found[..., 0], found[..., 1])
 
 
 def divergence_gradients(

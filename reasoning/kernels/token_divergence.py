@@ -98,19 +98,11 @@ _token_divergence.defvjp(_forward, _backward)
 
 
 def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int | None) -> Callable:
-    """``function`` of the five operands and ``kept`` records of [B, T] arrays, under shard_map if there is a mesh.
-
-    It returns gradients of the first ``results`` operands, or [B, T] arrays if that is None.
-    """
+    """``function`` of the five operands and ``kept`` records of [B, T] arrays; see ``sharded.on_each_device``."""
+    operands = ("token", "unembed", "token", "unembed", "token")
     local = functools.partial(function, plan)
-    if plan.sharding is None:
-        return local
-    tokens, matrix = plan.sharding.token_spec, plan.sharding.unembed_spec
-    operands = (tokens, matrix, tokens, matrix, tokens)
-    out_specs = tokens if results is None else operands[:results]
-    in_specs = (*operands, *[tokens] * kept)
-    return jax.shard_map(
-        local, mesh=plan.sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=plan.kernels.typed
+    return sharded.on_each_device(
+        local, plan.sharding, (*operands, *["token"] * kept), results=results, typed=plan.kernels.typed
     )
 
 

@@ -7,8 +7,10 @@ Legend: B rows, T time, D model width, V vocabulary; d and v are one device's pa
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental.layout import Layout, with_layout_constraint
@@ -119,6 +121,28 @@ def gradient_types(hidden: Array, unembed: Array, wide: jnp.dtype, sharding: Voc
         hidden=hidden.dtype if has_whole_vocabulary(sharding) else wide,
         unembed=unembed.dtype if has_all_tokens(sharding) else wide,
     )
+
+
+def on_each_device(
+    function: Callable,
+    sharding: VocabularySharding | None,
+    arguments: tuple[str, ...],
+    *,
+    results: int | None,
+    typed: bool,
+) -> Callable:
+    """``function`` of each device's parts of its arguments, under shard_map; the function itself without a mesh.
+
+    ``arguments`` say how each of them lies: 'unembed', 'bias', or 'token', a [B, T] array or a record of such. It
+    returns gradients of the first ``results`` arguments, or [B, T] arrays if that is None. ``typed``: its results say
+    over which mesh axes they differ.
+    """
+    if sharding is None:
+        return function
+    specs = {"token": sharding.token_spec, "unembed": sharding.unembed_spec, "bias": sharding.bias_spec}
+    in_specs = tuple(specs[each] for each in arguments)
+    out_specs = sharding.token_spec if results is None else in_specs[:results]
+    return jax.shard_map(function, mesh=sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=typed)
 
 
 # The functions below run on one device's parts; without a sharding each is the identity.

@@ -14,7 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, Index, NonNegative, Positive
 from reasoning.data.chat import ChatFormat
 from reasoning.data.tokenizer import Tokenizer
-from reasoning.kernels.token_divergence import Kind
+from reasoning.kernels.measures import Kind, check_measure
 from reasoning.models.lora import LoRA
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
@@ -61,7 +61,7 @@ class Distill:
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
 
     def __post_init__(self) -> None:
-        check_beta(self.kind, self.beta)
+        check_measure(self.kind, self.beta)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -121,7 +121,7 @@ class OnPolicyDistill:
     chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
-        check_beta(self.kind, self.beta)
+        check_measure(self.kind, self.beta)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -236,9 +236,3 @@ def teacher_for(student: Model, tokenizer: Tokenizer, stage: str, inputs: Mappin
             "different things; train the student on data of the teacher's tokenizer, or learn from its samples by SFT"
         )
     return Frozen(model, params_of(inputs["teacher"], model, mesh))
-
-
-def check_beta(kind: Kind, beta: float) -> None:
-    """Raises InputError for a mixture of one distribution alone."""
-    if kind == "jsd" and not 0 < beta < 1:
-        raise InputError(f"beta is {beta}; the teacher's share of the mixture must lie between 0 and 1")

@@ -1,4 +1,4 @@
-"""Log-probabilities and divergences over the logits of all tokens, as everybody writes them first."""
+"""Heads to compare: over the logits of all tokens, as everybody writes them first, and this project's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,3 +44,26 @@ def jsd(hidden: Any, matrix: Any, teacher: Any, teacher_matrix: Any) -> tuple[An
 
 
 DIVERGENCES = {"forward": forward, "reverse": reverse, "jsd": jsd}
+
+
+def ours(loss: str, **options: Any) -> Callable[..., Any]:
+    """The same by this project's kernels, with its log-sum-exp too; ``options`` are ``kernels`` and ``sharding``."""
+    from reasoning.kernels.token_divergence import token_divergence
+    from reasoning.kernels.token_log_probs import token_log_probs
+
+    if loss == "log_probs":
+        return lambda *given: token_log_probs(*given, **options)
+    return lambda *given: (token_divergence(*given, kind=loss, **options),)
+
+
+def both_passes(head: Callable[..., Any], most: int | None = None) -> Callable[..., Any]:
+    """From hidden states, matrix, a gradient of each token and the rest to results and the two operands' gradients.
+
+    ``most``: only so many of the results count, since naive makes no log-sum-exp.
+    """
+
+    def run(hidden: Any, matrix: Any, weights: Any, *rest: Any) -> Any:
+        results, back = jax.vjp(lambda hidden, matrix: tuple(head(hidden, matrix, *rest))[:most], hidden, matrix)
+        return results, back(tuple(weights for _ in results))
+
+    return run
