@@ -58,7 +58,7 @@ def ours(folder: Path, dtype: str) -> dict[str, object]:
     from reasoning.core.mesh import MeshShape, build_mesh
     from reasoning.generation.engine import build_engine
     from reasoning.generation.sampler import SamplerSettings
-    from reasoning.models.hf_import import silent
+    from reasoning.models.formats.checkpoint_reader import silent
     from reasoning.models.model import build_model
     from reasoning.stages.pretrained import find
 

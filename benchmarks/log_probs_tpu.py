@@ -81,7 +81,7 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     from jax.experimental.pallas import tpu as pltpu
 
     from reasoning.kernels import pallas_tpu, pallas_tpu_backward
-    from reasoning.kernels.tpu_tiles import (
+    from reasoning.kernels.pallas_tpu.tiles import (
         VERSIONS,
         Load,
         backward_bytes,

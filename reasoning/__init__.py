@@ -46,12 +46,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasoning.core.experiment import Experiment, Overrides
-    from reasoning.data.chat import ChatFormat
-    from reasoning.pipeline.folder import RunFolder
-    from reasoning.pipeline.loaded_model import LoadedModel
+    from reasoning.data.chat.format import ChatFormat
+    from reasoning.experiment.reader import Experiment, Overrides
     from reasoning.pipeline.run import Run
     from reasoning.report.sweep import SweepResult
+    from reasoning.use.loaded_model import LoadedModel
+    from reasoning.use.run_folder import RunFolder
 
 
 def read(path: str | os.PathLike[str], overrides: "Overrides" = ()) -> "Experiment":
@@ -59,9 +59,9 @@ def read(path: str | os.PathLike[str], overrides: "Overrides" = ()) -> "Experime
 
     Raises InputError with file, line and a caret for anything that is wrong.
     """
-    from reasoning.core import experiment
+    from reasoning.experiment import reader
 
-    return experiment.read(os.fspath(path), overrides)
+    return reader.read(os.fspath(path), overrides)
 
 
 def run(
@@ -80,9 +80,9 @@ def run(
     from pathlib import Path
 
     from reasoning.cli.progress import display
-    from reasoning.pipeline.folder import open_run
     from reasoning.pipeline.launch import launch
     from reasoning.pipeline.run import Choice
+    from reasoning.use.run_folder import open_run
 
     with display() as watcher:
         launch(experiment, Path(out), watcher, Choice(tuple(only), again, strict_code))
@@ -98,7 +98,7 @@ def sweep(experiment: "Experiment", out: str | os.PathLike[str], strict_code: bo
     from pathlib import Path
 
     from reasoning.cli.progress import display
-    from reasoning.pipeline.sweep_run import launch_sweep
+    from reasoning.pipeline.sweeps.run import launch_sweep
     from reasoning.report.sweep import SweepResult, write_table
 
     return SweepResult(launch_sweep(experiment, Path(out), display, write_table, strict_code))
@@ -106,7 +106,7 @@ def sweep(experiment: "Experiment", out: str | os.PathLike[str], strict_code: bo
 
 def open(path: str | os.PathLike[str]) -> "RunFolder":
     """Opens the folder of a run: ``open('runs/zero')['zero'].metrics()``. Raises InputError where it isn't one."""
-    from reasoning.pipeline.folder import open_run
+    from reasoning.use.run_folder import open_run
 
     return open_run(path)
 
@@ -114,10 +114,10 @@ def open(path: str | os.PathLike[str]) -> "RunFolder":
 def load(path: str | os.PathLike[str], chat: "str | ChatFormat" = "") -> "LoadedModel":
     """A model to be asked: ``RUN/STAGE``, or a folder or file of no run, such as ``reasoning convert`` writes or reads.
 
-    ``chat`` is a format, or the name of one of ``data.chat_formats``; without it what the run's settings say counts.
+    ``chat`` is a format, or the name of one of ``data.chat.formats``; without it what the run's settings say counts.
     Raises InputError where there is no such model, and for a format that its tokenizer doesn't know.
     """
-    from reasoning.pipeline.named_model import find_model
+    from reasoning.use.named_model import find_model
 
     return find_model(os.fspath(path), chat)
 
@@ -141,7 +141,7 @@ def find(name: str) -> Any:
 
     Raises InputError for a name that leads nowhere.
     """
-    from reasoning.core.experiment_references import find as found
+    from reasoning.experiment.references import find as found
 
     return found(name.removeprefix("@"))
 

@@ -35,3 +35,31 @@ def _forget_programs() -> Iterator[None]:
     yield
     if MAPS.exists() and MAPS.read_text().count("\n") > MANY_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stages")
+
+
+# What most stages start from, made once a worker: a prepared corpus, demonstrations, and a base model. Their module is
+# imported by those who ask, after the settings above.
+@pytest.fixture(scope="session")
+def corpus(workshop: Path):
+    import tiny_stages
+
+    return tiny_stages.work(tiny_stages.CORPUS, workshop)
+
+
+@pytest.fixture(scope="session")
+def examples(workshop: Path, corpus):
+    import tiny_stages
+
+    return tiny_stages.work(tiny_stages.DEMONSTRATIONS, workshop, {"tokenizer": corpus})
+
+
+@pytest.fixture(scope="session")
+def base(workshop: Path, corpus):
+    import tiny_stages
+
+    return tiny_stages.work(tiny_stages.BASE, workshop, {"data": corpus})

@@ -9,9 +9,9 @@ import pytest
 import reasoning as r
 from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
-from reasoning.pipeline.loaded_model import LoadedModel
-from reasoning.pipeline.results import StageResults
 from reasoning.rewards.accuracy import strict
+from reasoning.use.loaded_model import LoadedModel
+from reasoning.use.stage_results import StageResults
 
 
 @dataclass(frozen=True)

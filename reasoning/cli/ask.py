@@ -10,10 +10,10 @@ from rich.text import Text
 
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
-from reasoning.pipeline.ask import STYLES, Asked, Reply, Vote, count_votes, sample, search, style_named
 from reasoning.pipeline.devices import use_compile_cache
-from reasoning.pipeline.named_model import find_model
 from reasoning.report.text import printable, shortened
+from reasoning.use.ask import STYLES, Asked, Reply, Vote, count_votes, sample, search, style_named
+from reasoning.use.named_model import find_model
 
 SHOWN_CHARACTERS = 400
 

@@ -12,13 +12,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.hf_export import Dtype
+from reasoning.models.formats.checkpoint_writer import Dtype
 from reasoning.models.model import build_model, parameter_count
-from reasoning.pipeline.convert import convert, fetch
-from reasoning.pipeline.export import Exported, export, export_adapter, prepare
-from reasoning.pipeline.named_model import find_place
 from reasoning.report.facts import gather
 from reasoning.report.model_card import Subject, model_card
+from reasoning.use.convert import convert, fetch
+from reasoning.use.export import Exported, export, export_adapter, prepare
+from reasoning.use.named_model import find_place
 
 EPILOG = """\
 examples:

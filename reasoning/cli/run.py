@@ -11,8 +11,8 @@ from rich.console import Console
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
 from reasoning.cli.preview import show_preview
 from reasoning.cli.progress import display, output
-from reasoning.core import experiment
-from reasoning.core.experiment import Experiment
+from reasoning.experiment import reader
+from reasoning.experiment.reader import Experiment
 from reasoning.pipeline.devices import use_compile_cache, use_cpu_devices
 from reasoning.pipeline.launch import launch, origin_of, run_of
 from reasoning.pipeline.preview import preview
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parser().parse_intermixed_args(arguments)
     initialize_from_environment()
     use_compile_cache()
-    read = experiment.read(chosen.file, chosen.overrides)
+    read = reader.read(chosen.file, chosen.overrides)
     out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
     processes = int(os.environ.get(PROCESSES, 1))
     if chosen.check:

@@ -14,14 +14,14 @@ from rich.text import Text
 
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
 from reasoning.cli.progress import display, output
-from reasoning.core import experiment
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
-from reasoning.pipeline.arms import expand, shown
+from reasoning.experiment import reader
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.pipeline.processes import is_main
-from reasoning.pipeline.sweep_folder import SweepFolder
-from reasoning.pipeline.sweep_run import SweepPreview, launch_sweep, preview_sweep
+from reasoning.pipeline.sweeps.arms import expand, shown
+from reasoning.pipeline.sweeps.folder import SweepFolder
+from reasoning.pipeline.sweeps.run import SweepPreview, launch_sweep, preview_sweep
 from reasoning.report.sweep import show_sweep, write_table
 from reasoning.training.preemption import Interrupted
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parser().parse_intermixed_args(arguments)
     initialize_from_environment()
     use_compile_cache()
-    read = experiment.read(chosen.file, chosen.overrides)
+    read = reader.read(chosen.file, chosen.overrides)
     out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
     processes = int(os.environ.get(PROCESSES, 1))
     if chosen.check:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 
 LAYOUTS = (("text",), ("messages",), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"))

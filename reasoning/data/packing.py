@@ -17,7 +17,7 @@ from jaxtyping import Int
 from reasoning.core.errors import InputError, without_notes
 from reasoning.data.documents import Document
 from reasoning.data.records import write_records
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 
 DOCUMENTS_A_BATCH = 1024
 """Documents tokenised by one call of sentencepiece."""

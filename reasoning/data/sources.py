@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from reasoning.core.errors import InputError, without_notes
 from reasoning.core.files import parse_json
 from reasoning.core.ranges import Count, Positive
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import find_layout, read_row
 from reasoning.data.documents import Document, Documents
 from reasoning.data.lines import Lines, open_lines

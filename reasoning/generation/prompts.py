@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 
 
 @dataclass(frozen=True)

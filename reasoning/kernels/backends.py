@@ -12,14 +12,9 @@ from jax import Array
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.kernels import (
-    chunked,
-    chunked_backward,
-    chunked_divergence,
-    pallas_tpu,
-    pallas_tpu_backward,
-    pallas_tpu_divergence,
-)
+from reasoning.kernels.chunked import backward as chunked_backward
+from reasoning.kernels.chunked import divergence as chunked_divergence
+from reasoning.kernels.chunked import forward as chunked
 from reasoning.kernels.measures import Measure
 from reasoning.kernels.operands import (
     Divergence,
@@ -32,7 +27,10 @@ from reasoning.kernels.operands import (
     Sums,
     Types,
 )
-from reasoning.kernels.tpu_tiles import TPU, chip_named
+from reasoning.kernels.pallas_tpu import backward as pallas_tpu_backward
+from reasoning.kernels.pallas_tpu import divergence as pallas_tpu_divergence
+from reasoning.kernels.pallas_tpu import forward as pallas_tpu
+from reasoning.kernels.pallas_tpu.tiles import TPU, chip_named
 
 Choice = Literal["auto", "chunked", "pallas_tpu", "pallas_tpu_interpreted"]
 """How an experiment file names them; 'auto' goes by the platform of the mesh's devices."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from reasoning.core.errors import InputError
 from reasoning.models.config import Layer, ModelConfig, stack_name
 from reasoning.models.decoder import Params
-from reasoning.models.families import stacked
+from reasoning.models.formats.families import stacked
 from reasoning.models.multi_token import multi_token_name
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from reasoning.core import experiment
 from reasoning.core.artifact import Stage, is_stage
 from reasoning.core.hashes import hash_json
+from reasoning.experiment import reader
 from reasoning.kernels.backends import Choice
 from reasoning.pipeline.graph import Graph, Node
 
@@ -23,7 +23,7 @@ class Origin:
     A run that was built in Python has none of its own, and the defaults serve.
     """
 
-    describe: Describe = experiment.describe
+    describe: Describe = reader.describe
     sources: Mapping[str, str] | None = None
 
 
@@ -107,7 +107,7 @@ def _parent_name(value: object) -> str | None:
 def _hashed(value: Any, described: Any) -> Any:
     """A description without the fields that can't change a result, those of inner dataclasses too."""
     if isinstance(described, dict) and is_dataclass(value) and not isinstance(value, type):
-        unhashed = {field.name for field in fields(value) if not experiment.is_hashed(field)}
+        unhashed = {field.name for field in fields(value) if not reader.is_hashed(field)}
         return {
             name: _hashed(getattr(value, name, None), inner)
             for name, inner in described.items()
@@ -125,7 +125,7 @@ def _sources(node: Node, hashed: Any, origin: Origin) -> dict[str, str]:
 
     ``hashed`` is the description without the fields that change no result; what only these use doesn't count.
     """
-    found = experiment.user_sources(node.stage, _parent_name, experiment.is_hashed)
+    found = reader.user_sources(node.stage, _parent_name, reader.is_hashed)
     named = tuple(_references(hashed))
     for module, digest in (origin.sources or {}).items():
         if any(name.startswith(f"@{module}.") for name in named):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.core.experiment import Experiment
+from reasoning.experiment.reader import Experiment
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
 from reasoning.pipeline.execute import execute
 from reasoning.pipeline.identity import Origin

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
-from reasoning.core.experiment_types import type_name
 from reasoning.core.mesh import build_mesh
+from reasoning.experiment.types import type_name
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning.core.errors import InputError
-from reasoning.pipeline.folder import RESOLVED, open_run
+from reasoning.pipeline.folder import RESOLVED
 from reasoning.report.samples import Samples, read_samples
 from reasoning.report.stages import Complaints, StageFacts, read_stages
 from reasoning.report.table import Evaluation, evaluations
+from reasoning.use.run_folder import open_run
 
 
 @dataclass(frozen=True)

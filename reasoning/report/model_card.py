@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
-from reasoning.pipeline.results import chat_of
+from reasoning.data.chat.format import ChatFormat
 from reasoning.report.content import environment, setting_lines
 from reasoning.report.document import Block, Bullets, Cell, Code, Grid, Heading, Paragraph, Report, Section, filled
 from reasoning.report.facts import Facts
@@ -16,6 +15,7 @@ from reasoning.report.scores import asked, interval, main_score, ordered_scores,
 from reasoning.report.sentences import sentences
 from reasoning.report.stages import StageFacts
 from reasoning.report.table import Evaluation, Score
+from reasoning.use.stage_results import chat_of
 
 FRONT = """\
 ---

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
-from reasoning.pipeline.results import read_rollouts, spans
 from reasoning.report.text import printable, shortened
 from reasoning.training.metrics import rollout_files
+from reasoning.use.stage_results import read_rollouts, spans
 
 SAMPLES = "samples.jsonl"
 SHOWN_CHARACTERS = 2000

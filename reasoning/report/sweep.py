@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning.core.files import write_atomic
-from reasoning.pipeline.folder import RunFolder
-from reasoning.pipeline.sweep_folder import TABLES, SweepFolder
+from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report import sweep_text
 from reasoning.report.sweep_numbers import Numbers, collect
 from reasoning.report.text import printable
+from reasoning.use.run_folder import RunFolder, open_run
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SweepResult:
         """The finished runs by arm's label and seed."""
         plan = self.folder.plan
         finished = [run for run in plan.runs if self.folder.state(run) == "finished"]
-        return {(run.arm, run.seed): self.folder.open(run) for run in finished}
+        return {(run.arm, run.seed): open_run(self.folder.place(run)) for run in finished}
 
     def failed(self) -> Mapping[tuple[str, int], str]:
         """Why runs failed, by arm's label and seed."""

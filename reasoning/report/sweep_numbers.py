@@ -9,11 +9,12 @@ import numpy as np
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.core.experiment_places import located, suggestion
 from reasoning.core.files import read_json
 from reasoning.core.statistics import Interval, difference_over_seeds, mean_with_interval
-from reasoning.pipeline.arms import BASELINE, ArmRun, Plan, shown
-from reasoning.pipeline.sweep_folder import RunState, SweepFolder
+from reasoning.experiment.places import located, suggestion
+from reasoning.pipeline.sweeps.arms import BASELINE, ArmRun, Plan, shown
+from reasoning.pipeline.sweeps.folder import RunState, SweepFolder
+from reasoning.use.run_folder import open_run
 
 RESULTS = "results.json"
 
@@ -105,7 +106,7 @@ def collect(folder: SweepFolder) -> Numbers:
     plan = folder.plan
     states: dict[tuple[str, int], RunState] = {_key(run): folder.state(run) for run in plan.runs}
     finished = [run for run in plan.runs if states[_key(run)] == "finished"]
-    artifacts = {_key(run): folder.open(run).artifacts() for run in finished}
+    artifacts = {_key(run): open_run(folder.place(run)).artifacts() for run in finished}
     read: dict[Path, dict[str, float]] = {}
     values = {key: _all_numbers(found, read) for key, found in artifacts.items()}
     scores = plan.sweep.scores or _default_scores(artifacts.values())

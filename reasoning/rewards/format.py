@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.text import cut_off, parse
 
 

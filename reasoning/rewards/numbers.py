@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.text import cut_off, last_words
 
 # ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.

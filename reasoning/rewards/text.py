@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 
 # ASCII digits only: int() and str.isdigit() also take those of other scripts.
 NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?[0-9]+(?:\.[0-9]+)?")

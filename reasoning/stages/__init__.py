@@ -1,10 +1,10 @@
 """The stages of a run, one file each; what experiment files name as ``@stages.GRPO`` and so on."""
 
+from reasoning.evaluation.exam import Exam
 from reasoning.stages.collect import Collect
 from reasoning.stages.cut import Cut
 from reasoning.stages.distill import Distill, OnPolicyDistill
 from reasoning.stages.evaluate import Evaluate
-from reasoning.stages.exam import Exam
 from reasoning.stages.grpo import GRPO
 from reasoning.stages.prepare import Prepare, TokenizerTraining
 from reasoning.stages.pretrain import Pretrain

@@ -19,16 +19,16 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive
-from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import end_ids
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.flops import forward_flops
+from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
+from reasoning.rollouts.sampling import sample_for_all
+from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.stages.context import Context
 from reasoning.stages.conversations import write_conversations
-from reasoning.stages.exam import encode_prompts, replies
-from reasoning.stages.rating import Reward, check_names, rate, reward_name
-from reasoning.stages.sampling import sample_for_all
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.training.preemption import Interrupted
@@ -76,7 +76,7 @@ class Collect:
             file, start = parts / f"{number:06}.json", number * self.batch
             if not file.exists():
                 rollouts = sample_for_all(engine, weights, prompts, start, self.batch, key, self.temperature)
-                texts = replies(tokenizer, rollouts, self.chat, self.chat.opening)
+                texts = decode_replies(tokenizer, rollouts, self.chat, self.chat.opening)
                 rows = self.judged(problems[start : start + self.batch], texts, rollouts)
                 if jax.process_index() == 0:
                     write_atomic(file, json.dumps(rows, ensure_ascii=False))

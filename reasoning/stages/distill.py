@@ -1,7 +1,7 @@
 """Distillation: a student learns a teacher's distribution over the next token, on data or on what it says itself."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,56 +9,42 @@ import jax
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
-from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Fraction, Index, NonNegative, Positive
-from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.core.ranges import Count, Fraction, NonNegative, Positive
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.measures import Kind, check_measure
-from reasoning.models.lora import LoRA
 from reasoning.models.model import Model
-from reasoning.objectives.aggregation import token_mean
+from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, sampling_cost
+from reasoning.rollouts.record import Judged, RolloutLog
+from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam, encode_prompts
-from reasoning.stages.learning import Frozen, Learner, check_rows, learn
-from reasoning.stages.prompt_sampler import PromptSampler, completion_metrics, prompt_sampler, sampling_cost
-from reasoning.stages.rollout_log import Judged, RolloutLog
+from reasoning.stages.learning import Frozen, Learner, check_rollouts, check_rows, learn
 from reasoning.stages.saved import check_data, model_of, params_of, tokenizer_of
+from reasoning.stages.settings import FineTuning, OnPolicy
 from reasoning.stages.supervised import train_on_rows
-from reasoning.stages.trainee import Trainee, planned, trainee_of
-from reasoning.tasks.problems import ProblemSet
-from reasoning.training.batches import Aggregation, TokenBatch
+from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
+from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import distill
-from reasoning.training.optimizers import AdamW
 from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill:
+class Distill(FineTuning):
     """Trains ``start`` to say what ``teacher`` would, token by token, on the packed rows of ``data``.
 
     Logit distillation (Hinton et al., arXiv 1503.02531). As in SFT only the replies carry loss. Above 0,
     ``cross_entropy_coefficient`` adds the loss of SFT.
     """
 
-    name: str = ""
-    start: Stage
     teacher: Stage
     data: Stage
-    optimizer: AdamW
-    steps: Count
     batch: Count  # rows a step
     kind: Kind = "forward"
     beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
     temperature: Positive = 1.0  # divides the logits of both
     cross_entropy_coefficient: NonNegative = 0.0
-    aggregate: Aggregation = token_mean
-    lora: LoRA | None = None  # only adapters train; None: all parameters
-    microbatches: Count = 1
-    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
-    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
-    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
 
     def __post_init__(self) -> None:
         check_measure(self.kind, self.beta)
@@ -84,7 +70,7 @@ class Distill:
             cross_entropy_coefficient=self.cross_entropy_coefficient,
             kernels=context.kernels,
         )
-        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
+        return train_on_rows(self, self.batch, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
@@ -92,33 +78,18 @@ class Distill:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnPolicyDistill:
+class OnPolicyDistill(OnPolicy):
     """Trains ``start`` on its own completions of problems, to say what ``teacher`` would say in its place.
 
-    A step samples ``prompts`` x ``group`` completions and takes the divergence from the teacher at each of their
-    tokens; no reward is needed. MiniLLM (arXiv 2306.08543); GKD (arXiv 2306.13649) with all rows sampled.
+    A step samples ``samples`` completions of each of ``questions`` problems and takes the divergence from the teacher
+    at each of their tokens; no reward is needed. MiniLLM (arXiv 2306.08543); GKD (arXiv 2306.13649) with all rows
+    sampled.
     """
 
-    name: str = ""
-    start: Stage
     teacher: Stage
-    problems: ProblemSet
-    optimizer: AdamW
-    steps: Count
-    max_new_tokens: Count
-    prompts: Count = 32  # questions a step
-    group: Count = 1
-    temperature: Positive = 1.0  # of sampling, and it divides the logits of both
+    samples: Count = 1  # replies a question
     kind: Kind = "reverse"
     beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
-    aggregate: Aggregation = token_mean
-    lora: LoRA | None = None  # only adapters train; None: all parameters
-    microbatches: Count = 1
-    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
-    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
-    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
-    rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
-    chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
         check_measure(self.kind, self.beta)
@@ -126,8 +97,7 @@ class OnPolicyDistill:
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
         planned(self)
-        rows = f"{self.prompts} prompts x group {self.group} = {self.prompts * self.group} rows"
-        check_rows(self.name, self.prompts * self.group, self.microbatches, mesh, rows)
+        check_rollouts(self.name, self.questions, self.samples, self.microbatches, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where student and teacher don't speak the same tokens."""
@@ -137,13 +107,9 @@ class OnPolicyDistill:
         trainee = trainee_of(self, inputs["start"], context)
         source = self.source(trainee, teacher.model, tokenizer, out, context)
         learner = Learner(
-            name=self.name,
+            settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
-            optimizer=self.optimizer.build(self.steps),
-            steps=self.steps,
-            updates=1,
-            microbatches=self.microbatches,
             loss_fn=distill(
                 teacher.model,
                 trainee.model,
@@ -152,11 +118,8 @@ class OnPolicyDistill:
                 beta=self.beta,
                 kernels=context.kernels,
             ),
-            skips_allowed=self.skips_allowed,
-            probe=self.probe,
-            probe_every=self.probe_every,
             shown=("kl", "jsd", "completions/mean_length", "probe/strict"),
-            tokens_per_step=self.prompts * self.group * self.max_new_tokens,
+            tokens_per_step=self.questions * self.samples * self.max_new_tokens,
             frozen=teacher,
         )
         return learn(learner, source, out, context)
@@ -165,7 +128,7 @@ class OnPolicyDistill:
         self, trainee: Trainee, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context
     ) -> "CompletionSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
-        sampler = prompt_sampler(self, trainee, tokenizer, context)
+        sampler = sampler_of(self, trainee, tokenizer, context)
         try:
             limit = teacher.config.context
             encode_prompts(sampler.problems, self.chat, tokenizer, self.max_new_tokens, limit)
@@ -181,7 +144,7 @@ class OnPolicyDistill:
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        completions = self.steps * self.prompts * self.group
+        completions = self.steps * self.questions * self.samples
         return {
             **planned(self),
             "steps": self.steps,

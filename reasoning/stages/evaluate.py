@@ -16,13 +16,13 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Range
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.exam import Answers, Exam, Questions, ask, beam_engine, questions_of, sampling_engine
+from reasoning.evaluation.tables import Replies, from_json, rows, tables, to_json
 from reasoning.generation.prompts import PromptStyle
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Answers, Exam, Questions, ask, beam_engine, questions_of, sampling_engine
-from reasoning.stages.exam_table import Replies, from_json, rows, tables, to_json
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted

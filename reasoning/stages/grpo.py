@@ -4,7 +4,7 @@ Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,73 +12,50 @@ import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
-from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, NonNegative, Positive
-from reasoning.data.chat import ChatFormat
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.core.ranges import Count, NonNegative
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
-from reasoning.models.lora import LoRA
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
-from reasoning.objectives.aggregation import token_mean
-from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam
-from reasoning.stages.learning import Learner, check_rows, learn
-from reasoning.stages.prompt_sampler import (
+from reasoning.rollouts.prompt_sampler import (
     PromptSampler,
     Sampled,
     completion_metrics,
-    prompt_sampler,
     sampling_cost,
 )
-from reasoning.stages.rating import Reward, check_names, rate
-from reasoning.stages.reward_watch import RewardWatch, watch_rewards
-from reasoning.stages.rollout_log import Judged, RolloutLog, of_completions
+from reasoning.rollouts.rating import Reward, check_names, rate
+from reasoning.rollouts.record import Judged, RolloutLog, of_completions
+from reasoning.rollouts.watch import RewardWatch, watch_rewards
+from reasoning.stages.context import Context
+from reasoning.stages.learning import Learner, check_rollouts, learn
 from reasoning.stages.saved import tokenizer_of
-from reasoning.stages.trainee import Trainee, planned, trainee_of
-from reasoning.tasks.problems import ProblemSet
-from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch
+from reasoning.stages.settings import OnPolicy
+from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
+from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
-from reasoning.training.optimizers import AdamW
+from reasoning.training.policy_rows import Advantage, Selection
 from reasoning.training.program import build_assembling, build_scoring
-from reasoning.training.rollouts import Advantage, Selection
 from reasoning.training.state import Params, TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPO:
+class GRPO(OnPolicy):
     """Trains ``start`` on problems by sampling a group of replies to each and rewarding them against each other.
 
-    A step samples ``prompts`` x ``group`` replies, rewards them, and updates ``updates`` times. The total reward is
-    the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``advantage``, ``select`` (which groups
-    are learnt from), ``aggregate`` (how tokens weigh).
+    A step samples ``samples`` replies to each of ``questions`` problems, rewards them, and updates ``updates`` times.
+    The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``advantage``,
+    ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
     """
 
-    name: str = ""
-    start: Stage
-    problems: ProblemSet
     rewards: tuple[Reward, ...]
     reward_weights: tuple[float, ...]
-    optimizer: AdamW
-    steps: Count
-    max_new_tokens: Count
-    prompts: Count = 32  # questions a step
-    group: Count = 16
-    temperature: Positive = 1.0
     updates: Count = 1  # optimizer steps on the same rollouts; 1 is strictly on-policy
     clip_low: NonNegative = 0.2
     clip_high: NonNegative = 0.2
     kl_coefficient: NonNegative = 0.0  # above 0: KL to the frozen start
     advantage: Advantage = group_normalized
     select: Selection = groups_with_signal
-    aggregate: Aggregation = token_mean
-    lora: LoRA | None = None  # only adapters train; None: all parameters
-    microbatches: Count = 1
-    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
-    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
-    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
-    rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
-    chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
         if len(self.rewards) != len(self.reward_weights) or not self.rewards:
@@ -90,8 +67,7 @@ class GRPO:
     def check(self, mesh: meshes.Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
         planned(self)
-        rows = f"{self.prompts} prompts x group {self.group} = {self.prompts * self.group} rows"
-        check_rows(self.name, self.prompts * self.group, self.microbatches, mesh, rows)
+        check_rollouts(self.name, self.questions, self.samples, self.microbatches, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
@@ -108,25 +84,20 @@ class GRPO:
             kernels=context.kernels,
         )
         learner = Learner(
-            name=self.name,
+            settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
-            optimizer=self.optimizer.build(self.steps * self.updates),
-            steps=self.steps,
             updates=self.updates,
-            microbatches=self.microbatches,
             loss_fn=loss_fn,
-            skips_allowed=self.skips_allowed,
-            probe=self.probe,
-            probe_every=self.probe_every,
             shown=("reward", "completions/mean_length", "probe/strict"),
-            tokens_per_step=self.prompts * self.group * self.max_new_tokens,
+            tokens_per_step=self.questions * self.samples * self.max_new_tokens,
         )
         return learn(learner, source, out, context)
 
     def source(self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
-        mesh, sampler = context.mesh, prompt_sampler(self, trainee, tokenizer, context)
+        mesh = context.mesh
+        sampler = sampler_of(self, trainee, tokenizer, context)
         problems = sampler.problems
         return RolloutSource(
             stage=self,
@@ -134,11 +105,11 @@ class GRPO:
             mesh=mesh,
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
-            watch=watch_rewards(self.name, len(problems), self.prompts, self.steps, context.warn),
+            watch=watch_rewards(self.name, len(problems), self.questions, self.steps, context.warn),
             score=build_scoring(trainee.model, mesh, self.temperature, context.kernels),
             score_reference=build_scoring(trainee.plain, mesh, self.temperature, context.kernels),
             assemble=build_assembling(
-                mesh, self.group, self.advantage, self.select, self.aggregate, self.max_new_tokens
+                mesh, self.samples, self.advantage, self.select, self.aggregate, self.max_new_tokens
             ),
             reference=trainee.reference() if self.kl_coefficient > 0 else None,
         )
@@ -148,8 +119,8 @@ class GRPO:
         return {
             **planned(self),
             "steps": self.steps,
-            "completions": self.steps * self.prompts * self.group,
-            "sampled tokens at most": self.steps * self.prompts * self.group * self.max_new_tokens,
+            "completions": self.steps * self.questions * self.samples,
+            "sampled tokens at most": self.steps * self.questions * self.samples * self.max_new_tokens,
         }
 
 

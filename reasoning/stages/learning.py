@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.exam import Answers, ask, questions_of, sampling_engine
 from reasoning.models.decoder import Params
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Answers, Exam, ask, questions_of, sampling_engine
+from reasoning.stages.settings import Learning
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
@@ -44,21 +44,18 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Learner:
-    """What a stage brings to ``learn``: what it trains, an objective, an optimizer, and how long it trains."""
+    """What a stage brings to ``learn``: its settings, what it trains and an objective.
 
-    name: str
+    A step updates ``updates`` times on one batch. ``shown`` are the metrics of the progress line.
+    """
+
+    settings: Learning
     trainee: Trainee
     tokenizer: Tokenizer
-    optimizer: optax.GradientTransformation
-    steps: int
-    updates: int
-    microbatches: int
     loss_fn: LossFunction
-    skips_allowed: int
-    probe: Exam | None
-    probe_every: int
     shown: tuple[str, ...]
     tokens_per_step: int
+    updates: int = 1
     frozen: Frozen | None = None
 
 
@@ -76,31 +73,38 @@ def check_rows(stage: str, rows: int, microbatches: int, mesh: meshes.Mesh, what
         )
 
 
+def check_rollouts(stage: str, questions: int, samples: int, microbatches: int, mesh: meshes.Mesh) -> None:
+    """Raises InputError where the rows of a step that samples can't be shared out on ``mesh``."""
+    rows = f"{questions} questions x {samples} samples = {questions * samples} rows"
+    check_rows(stage, questions * samples, microbatches, mesh, rows)
+
+
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
-    trainee, mesh, optimizer, frozen = learner.trainee, context.mesh, learner.optimizer, learner.frozen
+    settings, trainee, mesh, frozen = learner.settings, learner.trainee, context.mesh, learner.frozen
+    optimizer = settings.optimizer.build(settings.steps * learner.updates)
     teacher = None if frozen is None else frozen.model
-    program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, learner.microbatches, teacher)
+    program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, settings.microbatches, teacher)
 
     def initial() -> TrainState:
-        key = stage_key(context.seed, learner.name)
+        key = stage_key(context.seed, settings.name)
         build = jax.jit(lambda params, key: new_state(params, optimizer, key, {}), out_shardings=program.shardings)
         return build(trainee.start(), key)
 
     first = jax.process_index() == 0
     log = MetricsLog(out, first)
     loop = Loop(
-        name=learner.name,
-        steps=learner.steps,
+        name=settings.name,
+        steps=settings.steps,
         checkpointer=Checkpointer(out / "checkpoints", context.keep, context.keep_every, context.warn),
         checkpoint_every=context.checkpoint_every,
         log=log,
-        open_sink=partial(context.open_sink, learner.name) if first else lambda step: Several(),
+        open_sink=partial(context.open_sink, settings.name) if first else lambda step: Several(),
         report=context.report,
         stop=context.stop,
-        skips_allowed=learner.skips_allowed,
+        skips_allowed=settings.skips_allowed,
         probe=probing(learner, context, log),
-        probe_every=learner.probe_every if learner.probe is not None else 0,
+        probe_every=settings.probe_every if settings.probe is not None else 0,
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
         flops=partial(step_flops, learner),
@@ -145,13 +149,13 @@ def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[Tr
 
     The first reply to each of the first few goes to ``log``, so that one can read how answers change.
     """
-    exam, trainee = learner.probe, learner.trainee
+    exam, trainee = learner.settings.probe, learner.trainee
     if exam is None:
         return lambda state, step: {}
     questions = questions_of(exam, learner.tokenizer, trainee.plain.config.context)
     followed = questions.problems[:PROBED]
     engine = sampling_engine(exam, trainee.plain, context.mesh, learner.tokenizer, exam.samples)
-    key = stage_key(context.seed, f"{learner.name}/probe")
+    key = stage_key(context.seed, f"{learner.settings.name}/probe")
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
         weights = trainee.publish(engine, state.params)

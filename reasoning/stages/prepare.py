@@ -12,12 +12,12 @@ from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Documents
 from reasoning.data.packing import Packer, Tally, first_fit, pack_into
-from reasoning.data.sentencepiece_tokenizer import Kind, SentencePieceTokenizer, train_tokenizer
 from reasoning.data.sources import Source, mix
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizers.sentencepiece import Kind, SentencePieceTokenizer, train_tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.context import Context
 from reasoning.stages.conversations import read_conversations
 from reasoning.stages.saved import RECORDS, tokenizer_of

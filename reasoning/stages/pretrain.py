@@ -1,44 +1,33 @@
 """Pretraining: a fresh model learns to predict the next token of packed documents."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.prng import stage_key
-from reasoning.core.ranges import Count, Index
+from reasoning.core.ranges import Count
 from reasoning.models.config import ModelConfig
 from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
-from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam
 from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import check_vocabulary, tokenizer_of
+from reasoning.stages.settings import Learning
 from reasoning.stages.supervised import train_on_rows
 from reasoning.stages.trainee import Trainee
-from reasoning.training.batches import Aggregation
 from reasoning.training.losses import supervised
-from reasoning.training.optimizers import AdamW
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain:
+class Pretrain(Learning):
     """Trains ``model`` from random parameters on the packed rows of ``data``."""
 
-    name: str = ""
     model: ModelConfig
     data: Stage
-    optimizer: AdamW
-    steps: Count
     batch: Count  # rows a step
-    aggregate: Aggregation = token_mean
-    microbatches: Count = 1
-    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
-    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
-    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step, or the model, can't be shared out on ``mesh``."""
@@ -53,9 +42,8 @@ class Pretrain:
         model = build_model(self.model, context.mesh)
         key = stage_key(context.seed, f"{self.name}/init")
         trainee = Trainee(model, partial(init_sharded, model, context.mesh, key))
-        return train_on_rows(
-            self, inputs["data"], trainee, tokenizer, supervised(model, kernels=context.kernels), out, context
-        )
+        loss_fn = supervised(model, kernels=context.kernels)
+        return train_on_rows(self, self.batch, inputs["data"], trainee, tokenizer, loss_fn, out, context)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

@@ -11,14 +11,14 @@ from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Index
-from reasoning.data.gguf_tokenizer import tokenizer_of_gguf
-from reasoning.data.tokenizer import Tokenizer
-from reasoning.data.tokenizer_files import load_tokenizer
+from reasoning.data.tokenizers.files import load_tokenizer
+from reasoning.data.tokenizers.gguf import tokenizer_of_gguf
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Params
-from reasoning.models.families import read_config
-from reasoning.models.gguf_files import config_of, import_gguf, open_gguf
-from reasoning.models.hf_import import Report, import_checkpoint
+from reasoning.models.formats.checkpoint_reader import Report, import_checkpoint
+from reasoning.models.formats.families import read_config
+from reasoning.models.formats.gguf import config_of, import_gguf, open_gguf
 from reasoning.models.model import Model, build_model, parameter_count
 from reasoning.stages.context import Context
 from reasoning.stages.saved import CONFIG, check_vocabulary, read_model, read_params, save

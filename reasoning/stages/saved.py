@@ -14,8 +14,8 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import located
-from reasoning.data.tokenizer import Tokenizer
-from reasoning.data.tokenizer_files import load_tokenizer
+from reasoning.data.tokenizers.files import load_tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
 from reasoning.models.decoder import Params
 from reasoning.models.lora import LoRA

@@ -6,7 +6,7 @@ They differ in the start and in the loss.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import grain
 import jax
@@ -17,14 +17,13 @@ from reasoning.core.errors import InputError, without_notes
 from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import Row, keep_rows, read_records
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.context import Context
-from reasoning.stages.exam import Exam
 from reasoning.stages.learning import Frozen, Learner, learn
 from reasoning.stages.saved import intact
+from reasoning.stages.settings import Learning
 from reasoning.stages.trainee import Trainee
-from reasoning.training.batches import Aggregation, TokenBatch, tokens_with_loss
-from reasoning.training.optimizers import AdamW
+from reasoning.training.batches import TokenBatch, tokens_with_loss
 from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
 from reasoning.training.step import LossFunction
@@ -33,29 +32,6 @@ MEMORY = 1 << 28
 """Bytes up to which a data set's rows are decoded once and kept."""
 
 PREFETCH = 2
-
-
-class SupervisedSettings(Protocol):
-    """The settings that pretraining, fine-tuning and logit distillation share."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def optimizer(self) -> AdamW: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def aggregate(self) -> Aggregation: ...
-    @property
-    def microbatches(self) -> int: ...
-    @property
-    def skips_allowed(self) -> int: ...
-    @property
-    def probe(self) -> Exam | None: ...
-    @property
-    def probe_every(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +59,8 @@ class RowSource:
 
 
 def train_on_rows(
-    stage: SupervisedSettings,
+    stage: Learning,
+    batch: int,
     data: Artifact,
     trainee: Trainee,
     tokenizer: Tokenizer,
@@ -92,7 +69,7 @@ def train_on_rows(
     context: Context,
     frozen: Frozen | None = None,
 ) -> Outcome:
-    """Trains on the rows of ``data``, by ``loss_fn``, which may read ``frozen`` parameters.
+    """Trains on the rows of ``data``, ``batch`` a step, by ``loss_fn``, which may read ``frozen`` parameters.
 
     Raises InputError for rows that don't fit the models.
     """
@@ -112,7 +89,7 @@ def train_on_rows(
             )
     batches = token_batches(
         rows,
-        batch_size=stage.batch,
+        batch_size=batch,
         seed=data_seed(context.seed, stage.name),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -120,19 +97,12 @@ def train_on_rows(
     )
     source = RowSource(context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length))
     learner = Learner(
-        name=stage.name,
+        settings=stage,
         trainee=trainee,
         tokenizer=tokenizer,
-        optimizer=stage.optimizer.build(stage.steps),
-        steps=stage.steps,
-        updates=1,
-        microbatches=stage.microbatches,
         loss_fn=loss_fn,
-        skips_allowed=stage.skips_allowed,
-        probe=stage.probe,
-        probe_every=stage.probe_every,
         shown=("loss", "probe/strict"),
-        tokens_per_step=stage.batch * length,
+        tokens_per_step=batch * length,
         frozen=frozen,
     )
     return learn(learner, source, out, context)

@@ -10,12 +10,12 @@ import jax
 
 from reasoning.core.artifact import Artifact, Outcome, Stage, is_stage
 from reasoning.core.prng import stage_key
-from reasoning.data.tokenizer import Tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, decode_shardings
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Params
-from reasoning.models.lora import LoRA, joined, merged
+from reasoning.models.lora import joined, merged
 from reasoning.models.model import (
     Model,
     adapter_count,
@@ -26,9 +26,11 @@ from reasoning.models.model import (
     with_lora,
     without_lora,
 )
+from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
 from reasoning.stages.context import Context
 from reasoning.stages.pretrained import Pretrained, find
 from reasoning.stages.saved import model_of, params_of, save, save_adapters
+from reasoning.stages.settings import FineTuning, OnPolicy
 from reasoning.training.program import constants
 
 
@@ -90,17 +92,6 @@ class Trainee:
         return save(out, self.plain, params, tokenizer, results)
 
 
-class Adapting(Protocol):
-    """The settings of a stage that trains an artifact's model whole, or adapters on top of it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def start(self) -> Stage: ...
-    @property
-    def lora(self) -> LoRA | None: ...
-
-
 @runtime_checkable
 class Reshaping(Protocol):
     """A stage that leaves a model of another config than that of its start."""
@@ -110,7 +101,7 @@ class Reshaping(Protocol):
         ...
 
 
-def trainee_of(stage: Adapting, start: Artifact, context: Context) -> Trainee:
+def trainee_of(stage: FineTuning, start: Artifact, context: Context) -> Trainee:
     """What a stage trains of the model in ``start``. Raises InputError where the model lacks a target of its LoRA."""
     plain, mesh = model_of(start, context.mesh), context.mesh
     load = partial(params_of, start, plain, mesh)
@@ -122,7 +113,14 @@ def trainee_of(stage: Adapting, start: Artifact, context: Context) -> Trainee:
     return Trainee(model, fresh, narrow(load()), Origin(start.path.name, load))
 
 
-def planned(stage: Adapting) -> dict[str, int]:
+def sampler_of(stage: OnPolicy, trainee: Trainee, tokenizer: Tokenizer, context: Context) -> PromptSampler:
+    """What samples a stage's problems from the model that it trains; InputError for a prompt that leaves no room."""
+    return prompt_sampler(
+        stage, stage.name, stage.questions, trainee.plain, trainee.publish, tokenizer, context.mesh, context.seed
+    )
+
+
+def planned(stage: FineTuning) -> dict[str, int]:
     """How many parameters a stage with LoRA trains, for ``run --check``; nothing where that can't be told beforehand.
 
     Raises InputError where the model that it starts from lacks a target.

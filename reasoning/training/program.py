@@ -19,7 +19,7 @@ from reasoning.models.lora import base_of, joined
 from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
-from reasoning.training.rollouts import Advantage, Selection, assemble
+from reasoning.training.policy_rows import Advantage, Selection, assemble
 from reasoning.training.state import Params, TrainState, state_shapes, state_shardings
 from reasoning.training.step import LossFunction, StepShardings, Sums, keep, make_step
 

@@ -11,7 +11,7 @@ from tiny_stages import TEST
 
 from reasoning.cli.ask import show_reply, show_search, show_vote
 from reasoning.cli.main import main
-from reasoning.pipeline.ask import Reply, count_votes
+from reasoning.use.ask import Reply, count_votes
 
 QUESTION = TEST.problems()[0].question
 

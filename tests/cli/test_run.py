@@ -7,7 +7,7 @@ import pytest
 
 from reasoning.cli.distributed import process_environment
 from reasoning.cli.main import main
-from reasoning.pipeline.folder import open_run
+from reasoning.use.run_folder import open_run
 
 
 def test_a_run_ends_with_its_report_and_the_next_one_skips_everything(project, capsys):

@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import find_layout, read_row
 
 CHAT = ChatFormat()

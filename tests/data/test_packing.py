@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
-from reasoning.data.byte_level import from_bpe
-from reasoning.data.chat import ChatFormat
-from reasoning.data.chat_formats import SMOLLM_2
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.documents import Document, Piece
-from reasoning.data.json_tokenizer import JsonTokenizer
 from reasoning.data.packing import COLUMNS, OPEN_ROWS, Tally, concat_then_split, first_fit, pack, pack_into
 from reasoning.data.records import read_records
-from reasoning.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
+from reasoning.data.tokenizers.byte_level import from_bpe
+from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_tokenizer
+from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
 
 CHAT = ChatFormat()
 LETTERS = "abcdefgh"

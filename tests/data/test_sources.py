@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import write_records
 from reasoning.data.sources import Generated, Interleaved, Jsonl, Parquet, TextFolder, Tfds, find_files, mix
 

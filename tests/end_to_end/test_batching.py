@@ -21,7 +21,7 @@ from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
-from reasoning.training.rollouts import assemble, every_group
+from reasoning.training.policy_rows import assemble, every_group
 from reasoning.training.state import TrainState
 from reasoning.training.step import gradients
 

@@ -94,7 +94,7 @@ SURROUNDINGS = {
         r"stage base: 12 rows can't be shared evenly by 8 data-parallel",
     ),
     "a batch over microbatches": (["base.microbatches=3"], r"8 rows can't .* by 3 microbatches on 8 .* multiple of 24"),
-    "prompts over devices": (["zero.prompts=3", "zero.group=2"], r"stage zero: 3 prompts x group 2 = 6 rows can't be"),
+    "rows over devices": (["zero.questions=3", "zero.samples=2"], r"zero: 3 questions x 2 samples = 6 rows can't be"),
 }
 
 

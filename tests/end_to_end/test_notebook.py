@@ -14,7 +14,7 @@ from miniature import EXPERIMENT, ROOT, learning_stages
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from reasoning.pipeline.folder import open_run
+from reasoning.use.run_folder import open_run
 
 TOUR, OWN_MODEL = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 IMPORTED = {TOUR: {"os", "matplotlib.pyplot"}, OWN_MODEL: {"jax", "jax.numpy", "numpy", "flax"}}

@@ -23,8 +23,8 @@ from miniature import (
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.files import read_json
-from reasoning.pipeline.folder import open_run
-from reasoning.pipeline.results import StageResults
+from reasoning.use.run_folder import open_run
+from reasoning.use.stage_results import StageResults
 
 pytestmark = pytest.mark.slow
 

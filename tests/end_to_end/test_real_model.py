@@ -11,8 +11,8 @@ import pytest
 from gguf_file import write
 from miniature import ROOT
 
-from reasoning.data.chat_formats import SMOLLM_2
-from reasoning.pipeline.folder import open_run
+from reasoning.data.chat.formats import SMOLLM_2
+from reasoning.use.run_folder import open_run
 
 STEPS = {name: 2 for name in ("zero", "cold", "rl1", "sft2", "r1", "student_sft", "student_kl")}
 OVERRIDES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from miniature import Miniature, content, differences, graph, learning_stages
 
-from reasoning.pipeline.folder import open_run
+from reasoning.use.run_folder import open_run
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
-from reasoning.data.chat_formats import DEEPSEEK_R1, QWEN_3_DIRECT
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.formats import DEEPSEEK_R1, QWEN_3_DIRECT
 from reasoning.generation.prompts import PromptStyle, direct, prompt_text, reply_opening, thinking
 
 CHAT = ChatFormat()

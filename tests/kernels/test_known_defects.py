@@ -13,9 +13,9 @@ from jax.experimental.pallas import tpu as pltpu
 from scipy.special import log_softmax, logsumexp
 
 from reasoning.kernels.backends import Chunked, Kernels, PallasTPU
+from reasoning.kernels.pallas_tpu.tiles import TPU, Tiles, chip_named
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import token_log_probs
-from reasoning.kernels.tpu_tiles import TPU, Tiles, chip_named
 from reasoning.planning.shapes import arrays_pairing
 
 

@@ -13,9 +13,9 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.kernels.backends import Chunked, PallasTPU, kernels_for
 from reasoning.kernels.measures import Measure
 from reasoning.kernels.operands import Operands, Pair
+from reasoning.kernels.pallas_tpu.tiles import TPU, Tiles, chip_named
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import VocabularySharding
-from reasoning.kernels.tpu_tiles import TPU, Tiles, chip_named
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 KINDS = ("forward", "reverse", "jsd")

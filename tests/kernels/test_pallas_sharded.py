@@ -9,9 +9,9 @@ import pytest
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.kernels.backends import Kernels, PallasTPU
+from reasoning.kernels.pallas_tpu.tiles import TPU, Tiles, chip_named
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import token_log_probs
-from reasoning.kernels.tpu_tiles import TPU, Tiles, chip_named
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 ROWS, TIME, WIDTH, TEACHER_WIDTH, VOCABULARY = 8, 36, 24, 20, 301

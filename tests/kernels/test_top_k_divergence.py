@@ -10,9 +10,9 @@ from scipy.special import log_softmax
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.kernels.backends import Chunked, PallasTPU
+from reasoning.kernels.pallas_tpu.tiles import TPU, Tiles, chip_named
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.top_k_divergence import top_k_divergence
-from reasoning.kernels.tpu_tiles import TPU, Tiles, chip_named
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 

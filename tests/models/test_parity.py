@@ -10,8 +10,8 @@ import pytest
 
 from reasoning.core.files import read_json
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.families import from_hf, read_config
-from reasoning.models.hf_import import import_checkpoint
+from reasoning.models.formats.checkpoint_reader import import_checkpoint
+from reasoning.models.formats.families import from_hf, read_config
 from reasoning.models.model import build_model
 
 GOLDEN = Path(__file__).parent / "parity"

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from reasoning.core.experiment import read
+from reasoning.experiment.reader import read
 from reasoning.models import presets
 from reasoning.models.config import ModelConfig
-from reasoning.models.families import from_hf
-from reasoning.models.families_export import to_hf
+from reasoning.models.formats.families import from_hf
+from reasoning.models.formats.families_export import to_hf
 from reasoning.models.model import build_model, parameter_count
 
 # Totals of the safetensors files on the Hub (a tied unembedding counted once); DeepSeek-V3 without its MTP module.

@@ -10,7 +10,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack
-from reasoning.models.families import read_config
+from reasoning.models.formats.families import read_config
 from reasoning.models.model import build_model
 from reasoning.models.surgery import cut, cut_config
 

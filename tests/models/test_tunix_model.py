@@ -11,7 +11,7 @@ from flax import nnx
 from reasoning.models.foreign import ForeignModel, foreign_model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import token_batch
-from reasoning.training.by_hand import grpo_steps, supervised_steps
+from reasoning.training.functional import grpo_steps, supervised_steps
 from reasoning.training.losses import score
 from reasoning.training.optimizers import AdamW
 

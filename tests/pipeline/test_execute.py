@@ -10,10 +10,10 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import MeshShape
 from reasoning.pipeline import execute
-from reasoning.pipeline.folder import open_run
 from reasoning.training import sinks
 from reasoning.training.preemption import Interrupted
 from reasoning.training.sinks import Labels
+from reasoning.use.run_folder import open_run
 
 
 @dataclass(frozen=True)

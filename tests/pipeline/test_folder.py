@@ -4,7 +4,8 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.pipeline import folder
-from reasoning.pipeline.folder import Entry, keep_resolved, open_run, read_run, set_aside, write_run
+from reasoning.pipeline.folder import Entry, keep_resolved, read_run, set_aside, write_run
+from reasoning.use.run_folder import open_run
 
 
 def make(path, *names):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.core.experiment import read
+from reasoning.experiment.reader import read
 from reasoning.pipeline.graph import build
 from reasoning.pipeline.identity import Origin, changes, identities
 

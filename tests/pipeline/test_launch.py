@@ -2,7 +2,7 @@ import jax
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.core.experiment import read
+from reasoning.experiment.reader import read
 from reasoning.pipeline.launch import launch, origin_of, run_of
 from reasoning.pipeline.run import Choice
 

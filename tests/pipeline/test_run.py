@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.core.experiment import read
+from reasoning.experiment.reader import read
 
 FILE = """
 base = @pipeline.Run

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.pipeline.folder import open_run
 from reasoning.training.preemption import Interrupted
+from reasoning.use.run_folder import open_run
 
 
 def contents(folder):

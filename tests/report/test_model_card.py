@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from written_run import HOSTILE, place_of, write_run
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.report.facts import gather
 from reasoning.report.model_card import Subject, model_card
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from reasoning.core.errors import InputError
 from reasoning.generation.engine import Rollouts
 from reasoning.report.rollouts import Choice, Collection, choose, facts, has_samples, read, show
-from reasoning.stages.rollout_log import Judged, rollout_table
+from reasoning.rollouts.record import Judged, rollout_table
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollouts_file
 

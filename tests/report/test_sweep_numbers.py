@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from reasoning.core.errors import InputError
-from reasoning.core.experiment import read
+from reasoning.experiment.reader import read
 from reasoning.pipeline.run import Watcher
-from reasoning.pipeline.sweep_run import launch_sweep
+from reasoning.pipeline.sweeps.run import launch_sweep
 from reasoning.report.sweep_numbers import cell_of, collect
 from tests.support.small_sweep import SweepProject
 

@@ -1,6 +1,6 @@
 import pytest
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.accuracy import answered, lenient, strict
 
 TAGGED = "<think>3+8=1,1-5=6</think><answer>{}</answer>"

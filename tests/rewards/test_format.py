@@ -1,4 +1,4 @@
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.format import tagged
 
 GOOD = "<think>3+8=1</think><answer>wrong but in form</answer>"

@@ -1,6 +1,6 @@
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.kinds import ForKinds
-from reasoning.stages.rating import reward_name
+from reasoning.rollouts.rating import reward_name
 
 RIGHT = "<think>1</think><answer>6</answer>"
 

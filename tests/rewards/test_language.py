@@ -1,9 +1,9 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.language import InScript, LanguageConsistency
-from reasoning.stages.rating import reward_name
+from reasoning.rollouts.rating import reward_name
 
 REWARD = LanguageConsistency("0123456789", "ABCDEFGHIJ")
 

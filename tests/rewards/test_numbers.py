@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.numbers import cut, last_value, number, number_even_if_cut, whole
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.rewards.repetition import Unrepetitive, repeated_share, repetition
-from reasoning.stages.rating import reward_name
+from reasoning.rollouts.rating import reward_name
 
 
 @pytest.mark.parametrize(

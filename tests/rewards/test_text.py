@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.text import Reply, answered, cut_off, last_number, parse, said, says
 
 CHAT = ChatFormat()

@@ -10,7 +10,7 @@ from tiny_stages import BASE, NEW_TOKENS, TRAIN, Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import read_records, take_rows
 from reasoning.stages.collect import Collect
 from reasoning.stages.saved import tokenizer_of

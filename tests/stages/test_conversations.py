@@ -4,7 +4,7 @@ import pytest
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.sources import mix
 from reasoning.stages.conversations import read_conversations, write_conversations
 

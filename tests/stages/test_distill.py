@@ -22,8 +22,8 @@ from reasoning.data.sources import Generated
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
+from reasoning.rollouts.prompt_sampler import prompt_sampler
 from reasoning.stages import Distill, OnPolicyDistill
-from reasoning.stages.prompt_sampler import prompt_sampler
 from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
 from reasoning.stages.trainee import trainee_of
 from reasoning.training.batches import TokenBatch, token_batch
@@ -60,7 +60,7 @@ def by_logits(**changes: Any) -> Distill:
 
 def on_policy(**changes: Any) -> OnPolicyDistill:
     settings = {"start": STUDENT, "teacher": BASE, "problems": TRAIN, "optimizer": OPTIMIZER}
-    sizes = {"steps": 2, "prompts": 4, "group": 2, "max_new_tokens": NEW_TOKENS}
+    sizes = {"steps": 2, "questions": 4, "samples": 2, "max_new_tokens": NEW_TOKENS}
     return OnPolicyDistill(**{"name": "followed", **settings, **sizes, **changes})
 
 
@@ -183,7 +183,7 @@ def test_on_policy_a_student_comes_closer_to_its_teacher_without_any_reward(
     base: Artifact, student: Artifact, tmp_path: Path
 ):
     surroundings = Surroundings()
-    made = work(on_policy(steps=16, group=4), tmp_path, inputs(student, base), surroundings)
+    made = work(on_policy(steps=16, samples=4), tmp_path, inputs(student, base), surroundings)
     values = [row["kl"] for row in made.metrics()]
     assert np.mean(values[-3:]) < 0.7 * np.mean(values[:2])
     assert {"kl", "completions/mean_length"} <= surroundings.reports[-1].values.keys()
@@ -226,8 +226,8 @@ def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
     mesh = build_mesh(MeshShape(data=2, fsdp=4))
     with pytest.raises(InputError, match="stage distilled: 12 rows can't be shared evenly by 8 data-parallel devices"):
         by_logits(batch=12).check(mesh)
-    with pytest.raises(InputError, match="followed: 5 prompts x group 2 = 10 rows can't be shared evenly by 8 data"):
-        on_policy(prompts=5).check(mesh)
+    with pytest.raises(InputError, match="followed: 5 questions x 2 samples = 10 rows can't be shared evenly by 8"):
+        on_policy(questions=5).check(mesh)
 
 
 @pytest.mark.parametrize("build", [by_logits, on_policy])

@@ -15,7 +15,7 @@ from tiny_stages import BASE, Surroundings, examine, quiz, reinforce, tune, work
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.accuracy import lenient
 from reasoning.rewards.text import said

@@ -13,14 +13,14 @@ from tiny_stages import NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, q
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.data.sentencepiece_tokenizer import UNKNOWN_ID
+from reasoning.data.tokenizers.sentencepiece import UNKNOWN_ID
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
+from reasoning.rollouts.prompt_sampler import batch_places
 from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
-from reasoning.stages.prompt_sampler import batch_places
 from reasoning.stages.saved import model_of, tokenizer_of
 from reasoning.stages.trainee import trainee_of
-from reasoning.training.rollouts import every_group
+from reasoning.training.policy_rows import every_group
 from reasoning.training.state import TrainState, new_state
 
 TRL_NAMES = {
@@ -174,9 +174,9 @@ def test_a_prompt_without_room_is_refused_before_anything_is_sampled(base: Artif
 
 def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
     mesh = build_mesh(MeshShape(data=4, tensor=2))
-    reinforce(prompts=2, group=6, microbatches=3).check(mesh)
-    with pytest.raises(InputError, match="zero: 3 prompts x group 6 = 18 rows can't be shared evenly by 4 data-par"):
-        reinforce(prompts=3, group=6).check(mesh)
+    reinforce(questions=2, samples=6, microbatches=3).check(mesh)
+    with pytest.raises(InputError, match="zero: 3 questions x 6 samples = 18 rows can't be shared evenly by 4"):
+        reinforce(questions=3, samples=6).check(mesh)
 
 
 def test_settings_that_contradict_each_other_are_refused():

@@ -14,12 +14,12 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.prng import stage_key
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
+from reasoning.evaluation.exam import ask, sampling_engine
 from reasoning.pipeline.graph import build
 from reasoning.pipeline.identity import Origin, identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
-from reasoning.stages.exam import ask, sampling_engine
 from reasoning.stages.learning import check_rows, repeated
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.training.preemption import Interrupted

@@ -10,7 +10,7 @@ from tiny_stages import CORPUS, DEMONSTRATIONS, LENGTH, Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.packing import Packer, concat_then_split, first_fit
 from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated, Jsonl

@@ -10,12 +10,12 @@ from tiny_stages import Surroundings, work
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.hf_export import export_checkpoint
+from reasoning.models.formats.checkpoint_writer import export_checkpoint
 from reasoning.models.model import build_model
-from reasoning.pipeline.convert import convert
 from reasoning.stages import Pretrained
 from reasoning.stages.pretrained import find
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.use.convert import convert
 
 
 @pytest.fixture(scope="module")

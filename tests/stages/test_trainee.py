@@ -15,8 +15,8 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.lora import LoRA, merged
 from reasoning.models.model import build_model, parameter_count
+from reasoning.rollouts.prompt_sampler import prompt_sampler
 from reasoning.stages import Distill, OnPolicyDistill
-from reasoning.stages.prompt_sampler import prompt_sampler
 from reasoning.stages.saved import model_of, params_of, read_adapters, tokenizer_of
 from reasoning.stages.trainee import trainee_of
 from reasoning.training.preemption import Interrupted

@@ -23,8 +23,8 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from reasoning.core.experiment import read
 from reasoning.core.hashes import hash_tree
+from reasoning.experiment.reader import read
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.launch import run_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jax
 
-from reasoning.core.experiment import read
-from reasoning.pipeline.arms import Plan, expand
+from reasoning.experiment.reader import read
+from reasoning.pipeline.sweeps.arms import Plan, expand
 
 MODULE = '''
 import os

@@ -24,8 +24,8 @@ from reasoning.objectives.aggregation import token_mean
 from reasoning.stages.learning import Frozen
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
+from reasoning.training.policy_rows import every_group, policy_rows
 from reasoning.training.program import build_assembling, build_batching, build_scoring, build_step
-from reasoning.training.rollouts import every_group, policy_rows
 from reasoning.training.state import Params, new_state, state_shardings
 from reasoning.training.step import LossFunction
 

@@ -10,7 +10,7 @@ import jax
 from reasoning.core.artifact import Artifact
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.progress import Progress
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 from reasoning.data.sources import Generated
 from reasoning.models.config import BlockKind, ModelConfig, Stack
@@ -67,7 +67,7 @@ def tune(**changes: Any) -> SFT:
 def reinforce(**changes: Any) -> GRPO:
     """A few steps of reinforcement learning."""
     settings = {"start": BASE, "problems": TRAIN, "optimizer": OPTIMIZER, "max_new_tokens": NEW_TOKENS}
-    sizes = {"steps": 2, "prompts": 4, "group": 4, "rewards": (early_end,), "reward_weights": (1.0,)}
+    sizes = {"steps": 2, "questions": 4, "samples": 4, "rewards": (early_end,), "reward_weights": (1.0,)}
     return GRPO(**{"name": "zero", **settings, **sizes, **changes})
 
 

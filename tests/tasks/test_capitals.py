@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.tasks.capitals import Capitals, CapitalsCorpus, known_capitals
 
 CHAT = ChatFormat()

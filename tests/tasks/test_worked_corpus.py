@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat import ChatFormat
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Piece
 from reasoning.rewards.accuracy import strict
 from reasoning.tasks.chains import Chains

@@ -20,7 +20,7 @@ from reasoning.objectives.advantages import group_mean
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
 from reasoning.training.batches import PolicyBatch, token_batch
 from reasoning.training.losses import distill, policy, score, supervised
-from reasoning.training.rollouts import assemble, every_group
+from reasoning.training.policy_rows import assemble, every_group
 
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
 GROUP, NEW = three_steps.GROUP, three_steps.NEW

@@ -1,0 +1,70 @@
+"""The tokenizer that a GGUF file describes in its metadata, as a ``tokenizer.json``."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.data.tokenizers.byte_level import Style, from_bpe
+from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
+
+Field = Callable[..., Any]
+"""``field(name, default)`` gives a metadata field's value; without a default it raises where there is none."""
+
+STYLES: dict[str, Style] = {
+    "gpt-2": "gpt2",
+    "gpt2": "gpt2",
+    "smollm": "smollm",
+    "qwen2": "qwen2",
+    "llama-bpe": "llama3",
+    "llama3": "llama3",
+    "deepseek-v3": "deepseek3",
+    "deepseek-r1-qwen": "qwen2",
+    "tekken": "tekken",
+}
+"""llama.cpp's names for how a text is cut."""
+
+CONTROL, USER_DEFINED = 3, 4
+"""Kinds of tokens that are found in a text before it is cut: symbols, and plain text that is always one token."""
+
+
+def tokenizer_of_gguf(field: Field) -> JsonTokenizer:
+    """The tokenizer of a file's metadata. Raises InputError for kinds other than byte-level BPE, and damaged ones."""
+    kind, cut = field("tokenizer.ggml.model"), field("tokenizer.ggml.pre", "gpt-2")
+    if kind != "gpt2" or cut not in STYLES:
+        raise InputError(
+            f"the file's tokenizer is of kind {kind!r} and cuts text as {cut!r}; byte-level ones ('gpt2') that cut as "
+            f"{', '.join(STYLES)} can be read, for others take the tokenizer.json of the model's own folder"
+        )
+    tokens: list[str] = field("tokenizer.ggml.tokens")
+    kinds: list[int] = field("tokenizer.ggml.token_type", [0] * len(tokens))
+    marked = {
+        wanted: [token for token, found in zip(tokens, kinds, strict=True) if found == wanted]
+        for wanted in (CONTROL, USER_DEFINED)
+    }
+    model = from_bpe(
+        tokens, _merges(field("tokenizer.ggml.merges")), marked[CONTROL], marked[USER_DEFINED], STYLES[cut]
+    )
+    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    for name, key in (("eos_token", "eos_token_id"), ("pad_token", "padding_token_id"), ("bos_token", "bos_token_id")):
+        number = field(f"tokenizer.ggml.{key}", -1)
+        if 0 <= number < len(tokens):
+            config[name] = tokens[number]
+    template = field("tokenizer.chat_template", "")
+    if template:
+        config["chat_template"] = template
+    ends = {field(f"tokenizer.ggml.{key}", -1) for key in ("eos_token_id", "eot_token_id")}
+    generation = {"eos_token_id": sorted(int(end) for end in ends if end >= 0)}
+    return JsonTokenizer(model, json.dumps(config, ensure_ascii=False), json.dumps(generation))
+
+
+def _merges(written: list[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for merge in written:
+        left, space, right = merge.partition(" ")
+        if not space:
+            raise InputError(
+                f"the file's tokenizer has the merge {merge!r:.40}, which is no pair; fetch the file again"
+            )
+        pairs.append((left, right))
+    return pairs

@@ -1,0 +1,120 @@
+"""The words of experiment files: tokens that remember their line and column, and what numbers and texts mean."""
+
+import ast
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reasoning.experiment.places import Place, located
+
+NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_TOKEN = re.compile(
+    rf"""
+    (?P<space>[ \t\f\r]+|\#[^\n]*)
+  | (?P<newline>\n)
+  | (?P<text>[rR]?(?:
+        '''(?:[^\\]|\\.)*?''' | \"\"\"(?:[^\\]|\\.)*?\"\"\"
+      | '(?!'')(?:[^'\\\n]|\\.)*' | "(?!"")(?:[^"\\\n]|\\.)*"))
+  | (?P<number>\.?\d(?:[eE][+-]|[\w.])*)
+  | (?P<reference>@{NAME})
+  | (?P<constant>%[^\W\d]\w*)
+  | (?P<name>{NAME})
+  | (?P<symbol>[()\[\]{{}},:=+-])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+CLOSERS = {"(": ")", "[": "]", "{": "}"}
+NO_ARITHMETIC = "; a value is a literal, a part's name, @module.name or %constant, and nothing is computed"
+
+
+@dataclass(frozen=True)
+class Token:
+    """One word; ``kind`` is text, number, reference, constant, name, symbol, newline or end."""
+
+    kind: str
+    text: str
+    place: Place
+
+
+@dataclass
+class Cursor:
+    """The tokens that remain to be read."""
+
+    tokens: list[Token]
+    position: int = 0
+
+    def peek(self) -> Token:
+        return self.tokens[self.position]
+
+    def take(self) -> Token:
+        token = self.tokens[self.position]
+        self.position += token.kind != "end"
+        return token
+
+    def skip(self, text: str) -> bool:
+        """Whether the next token was the symbol ``text``, which is then consumed."""
+        found = self.peek().kind == "symbol" and self.peek().text == text
+        self.position += found
+        return found
+
+
+def tokens(text: str, path: str, numbered: bool) -> Iterator[Token]:
+    """The words of ``text`` without spaces, comments and the line ends inside brackets; the last one is the end.
+
+    ``path`` is what errors call the text, with the line's number after it where ``numbered``. Raises InputError for a
+    character that begins no word.
+    """
+    lines = text.split("\n")
+    position, row, start, depth = 0, 0, 0, 0
+
+    def place(width: int) -> Place:
+        column = position - start
+        label = f"{path}:{row + 1}" if numbered else path
+        return Place(label, lines[row], column, max(1, min(width, len(lines[row]) - column)))
+
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise located(_stray(text[position]), place(1))
+        kind, word = match.lastgroup or "", match.group()
+        depth += (word in CLOSERS) - (word in CLOSERS.values() and depth > 0)
+        if kind != "space" and not (kind == "newline" and depth):
+            yield Token(kind, word, place(len(word)))
+        position = match.end()
+        if "\n" in word:
+            row += word.count("\n")
+            start = match.start() + word.rindex("\n") + 1
+    yield Token("end", "", place(1))
+
+
+def _stray(character: str) -> str:
+    if character in "'\"":
+        return "this text is never closed; end it with the same quote, or use three for text of several lines"
+    if character in "@%":
+        return f"'{character}' needs a name right after it"
+    return f"unexpected '{character}'{NO_ARITHMETIC}"
+
+
+def text_of(token: Token) -> str:
+    """What a text in quotes says; raises InputError for an escape that Python doesn't know."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return ast.literal_eval(token.text)
+    except (SyntaxError, ValueError) as error:
+        raise located(f"bad text ({error.args[0]}); double the backslash, or write r'…'", token.place) from error
+
+
+def number_of(token: Token) -> int | float:
+    """The number that a token writes; raises InputError unless it is a finite integer or real."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            number = ast.literal_eval(token.text)
+    except (SyntaxError, ValueError) as error:
+        raise located(f"'{token.text}' is not a number; names begin with a letter", token.place) from error
+    if not isinstance(number, int | float) or (isinstance(number, float) and not math.isfinite(number)):
+        raise located(f"'{token.text}' is not a finite real number", token.place)
+    return number

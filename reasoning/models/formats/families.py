@@ -1,0 +1,206 @@
+"""From a Hugging Face ``config.json`` to a ``ModelConfig``: what a family takes for granted, and what it may vary."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_json
+from reasoning.models.config import Activation, BlockKind, Latent, ModelConfig, MoE, Stack
+from reasoning.models.formats.family_settings import ARCHITECTURES, DEFAULTS, EVERYWHERE, MULTIMODAL, Json, check
+from reasoning.models.formats.rope_settings import read_ropes, score_growth, to_rope
+
+LONGEST_PATTERN = 16
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The model that the ``config.json`` in ``folder`` describes. Raises InputError as ``from_hf`` does."""
+    values = read_json(folder / "config.json")
+    if not isinstance(values, dict):
+        raise InputError(f"{folder / 'config.json'} is not a table of settings; fetch the file again")
+    try:
+        return from_hf(values)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+
+
+def from_hf(given: Mapping[str, Any]) -> ModelConfig:
+    """The model that a ``config.json`` describes, in the dialect of transformers 5 or of 4.
+
+    DeepSeek's layers for multi-token prediction are left out: set ``multi_token`` to import them too. Raises
+    InputError that names the field, for architectures and settings that the decoder can't be.
+    """
+    family, values = _family(given)
+    check(values)
+    try:
+        return _config(family, values)
+    except KeyError as missing:
+        raise InputError(f"config.json: {missing} of a {family} model is missing; fetch the file again") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"config.json: a setting has a wrong type or value: {error}; fetch the file again") from None
+
+
+def _family(given: Mapping[str, Any]) -> tuple[str, Json]:
+    """The ``model_type`` and the settings with its defaults."""
+    kind, architectures = given.get("model_type"), given.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise InputError(f"config.json: architectures is {architectures!r}, expected a list; fetch the file again")
+    if MULTIMODAL in architectures or kind == "gemma3":
+        if not isinstance(given.get("text_config"), dict):
+            raise InputError("config.json: a gemma3 model without text_config; fetch the file again")
+        text = {"tie_word_embeddings": given.get("tie_word_embeddings", True), **given["text_config"]}
+        return "gemma3_text", {**EVERYWHERE, **DEFAULTS["gemma3_text"], **text}
+    if not isinstance(kind, str) or kind not in DEFAULTS:
+        raise InputError(f"config.json: model_type {kind!r} isn't supported; {', '.join(sorted(DEFAULTS))} are")
+    if architectures and ARCHITECTURES[kind] not in architectures:
+        raise InputError(
+            f"config.json: architectures {list(architectures)} isn't supported; {ARCHITECTURES[kind]} is, a plain "
+            "decoder with its unembedding"
+        )
+    return kind, {**EVERYWHERE, **DEFAULTS[kind], **given}
+
+
+def _config(family: str, values: Json) -> ModelConfig:
+    gemma = family.startswith("gemma")
+    ropes = read_ropes(values)
+    latent = _latent(values) if family == "deepseek_v3" else None
+    if family == "deepseek_v3" and values["rms_norm_eps"] != 1e-6:
+        raise InputError(f"config.json: rms_norm_eps is {values['rms_norm_eps']}, the norms within are bound to 1e-6")
+    return ModelConfig(
+        vocabulary=values["vocab_size"],
+        width=values["hidden_size"],
+        heads=values["num_attention_heads"],
+        mlp=values["intermediate_size"],
+        stacks=stacked(_kinds(family, values, _activation(family, values))),
+        context=values["max_position_embeddings"],
+        kv_heads=0 if latent else values["num_key_value_heads"] or 0,
+        head_dim=0 if latent else values["head_dim"] or 0,
+        latent=latent,
+        qkv_bias=family == "qwen2",
+        query_key_norm="all" if family == "olmo2" else "head" if family in QUERY_KEY_NORM else "none",
+        attention_scale=_attention_scale(family, values, ropes["full_attention"], latent),
+        attention_soft_cap=float(values.get("attn_logit_softcapping") or 0.0) if gemma else 0.0,
+        logit_soft_cap=float(values.get("final_logit_softcapping") or 0.0) if gemma else 0.0,
+        norms="after" if family == "olmo2" else "both" if family in ("gemma2", "gemma3_text") else "before",
+        norm_offset=gemma,
+        norm_epsilon=float(values["rms_norm_eps"]),
+        tied=bool(values["tie_word_embeddings"]),
+        scaled_embedding=gemma,
+        rope=to_rope(ropes["full_attention"]),
+    )
+
+
+QUERY_KEY_NORM = ("qwen3", "qwen3_moe", "gemma3_text")
+
+
+def _activation(family: str, values: Json) -> Activation:
+    name = values.get("hidden_activation") or values["hidden_act"]
+    # Gemma 1's releases say gelu and mean its approximation by tanh.
+    allowed = {"gelu_pytorch_tanh", *(("gelu",) if family == "gemma" else ())} if "gemma" in family else {"silu"}
+    if name not in allowed:
+        raise InputError(f"config.json: hidden_act {name!r} isn't what a {family} model has, {sorted(allowed)[-1]}")
+    return "geglu" if "gemma" in family else "swiglu"
+
+
+def _latent(values: Json) -> Latent:
+    if values["num_key_value_heads"] not in (None, values["num_attention_heads"]):
+        raise InputError("config.json: num_key_value_heads differs from num_attention_heads; latent attention has one")
+    return Latent(
+        rank=values["kv_lora_rank"],
+        query_rank=values["q_lora_rank"] or 0,
+        plain=values["qk_nope_head_dim"],
+        rotary=values["qk_rope_head_dim"],
+        value=values["v_head_dim"],
+    )
+
+
+def _attention_scale(family: str, values: Json, rope: Json, latent: Latent | None) -> float:
+    if family in ("gemma2", "gemma3_text"):
+        scalar, size = values["query_pre_attn_scalar"], values["head_dim"]
+        return 0.0 if scalar == size else float(scalar) ** -0.5
+    growth = 1.0 if latent is None else score_growth(rope)
+    return 0.0 if latent is None or growth == 1.0 else (latent.plain + latent.rotary) ** -0.5 * growth
+
+
+def _kinds(family: str, values: Json, activation: Activation) -> list[BlockKind]:
+    """What each layer is, first to last."""
+    ropes = {name: to_rope(rope) for name, rope in read_ropes(values).items()}
+    local = ropes["sliding_attention"] if ropes["sliding_attention"] != ropes["full_attention"] else None
+    moe = _moe(family, values)
+    kinds = []
+    for layer, window in enumerate(_windows(family, values)):
+        sparse = moe is not None and _is_sparse(family, values, layer)
+        rope = local if window else None
+        kinds.append(BlockKind(activation, window, rope, moe if sparse else None))
+    return kinds
+
+
+def _windows(family: str, values: Json) -> list[int]:
+    """The sliding window of each layer, 0 where it sees everything."""
+    count = values["num_hidden_layers"]
+    window = values.get("sliding_window") or 0
+    if family.startswith("qwen") and not values["use_sliding_window"]:
+        window = 0
+    if family in ("llama", "olmo2", "gemma", "deepseek_v3") or not window:
+        return [0] * count
+    if family in ("mistral", "qwen3_moe"):
+        return [window] * count
+    types = values.get("layer_types")
+    if types is None and family == "gemma2":
+        types = ["full_attention" if layer % 2 else "sliding_attention" for layer in range(count)]
+    elif types is None and family == "gemma3_text":
+        period = values.get("_sliding_window_pattern") or values["sliding_window_pattern"]
+        types = ["sliding_attention" if (layer + 1) % period else "full_attention" for layer in range(count)]
+    elif types is None:
+        first = values["max_window_layers"]
+        types = ["sliding_attention" if layer >= first else "full_attention" for layer in range(count)]
+    unknown = set(types) - {"full_attention", "sliding_attention"}
+    if unknown or len(types) != count:
+        raise InputError(f"config.json: layer_types has {len(types)} entries for {count} layers, unknown {unknown}")
+    return [window if kind == "sliding_attention" else 0 for kind in types]
+
+
+def _moe(family: str, values: Json) -> MoE | None:
+    if family == "qwen3_moe":
+        return MoE(
+            experts=values["num_experts"] if "num_experts" in values else values["num_local_experts"],
+            active=values["num_experts_per_tok"],
+            width=values["moe_intermediate_size"],
+            renormalise=bool(values["norm_topk_prob"]),
+        )
+    if family != "deepseek_v3":
+        return None
+    return MoE(
+        experts=values["n_routed_experts"] if "n_routed_experts" in values else values["num_local_experts"],
+        active=values["num_experts_per_tok"],
+        width=values["moe_intermediate_size"],
+        shared=values["n_shared_experts"] or 0,
+        router="sigmoid",
+        renormalise=bool(values["norm_topk_prob"]),
+        scale=float(values["routed_scaling_factor"]),
+        groups=values["n_group"] or 1,
+        active_groups=values["topk_group"] or 1,
+    )
+
+
+def _is_sparse(family: str, values: Json, layer: int) -> bool:
+    if family == "deepseek_v3":
+        return layer >= (values["first_k_dense_replace"] or 0) and layer % (values["moe_layer_freq"] or 1) == 0
+    return layer not in (values.get("mlp_only_layers") or ()) and (layer + 1) % values["decoder_sparse_step"] == 0
+
+
+def stacked(kinds: Sequence[BlockKind]) -> tuple[Stack, ...]:
+    """Layers as stacks of repeated patterns: from the first layer on, always the shortest that reaches furthest."""
+    stacks, rest = [], tuple(kinds)
+    while rest:
+        best = (0, 0)
+        for size in range(1, min(LONGEST_PATTERN, len(rest)) + 1):
+            count = 1
+            while rest[count * size : (count + 1) * size] == rest[:size]:
+                count += 1
+            if (count > 1 or size == 1) and count * size > best[0] * best[1]:
+                best = (count, size)
+        count, size = best
+        stacks.append(Stack(count, rest[:size]))
+        rest = rest[count * size :]
+    return tuple(stacks)

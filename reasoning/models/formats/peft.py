@@ -1,0 +1,127 @@
+"""Writes adapters as PEFT stores them, to be loaded onto a model in Hugging Face's format.
+
+Where two matrices of ours are parts of one of theirs (latent attention's keys and values), the adapters of both become
+one of the sum of their ranks, of which each half writes its own rows: B A is then what both add.
+"""
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import folder_in_making, write_atomic, write_json
+from reasoning.models.config import ModelConfig
+from reasoning.models.decoder import Params
+from reasoning.models.formats.checkpoint_writer import on_host
+from reasoning.models.formats.safetensors import header_bytes
+from reasoning.models.formats.tensor_names import Path as LeafPath
+from reasoning.models.formats.tensor_names import Tensor, is_stacked, parts
+from reasoning.models.lora import SUFFIX, LoRA
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PREFIX = "base_model.model."
+
+Half = tuple[Tensor, np.ndarray, np.ndarray]
+"""A part of a matrix of theirs with its A and B: down [in, r] and up [r, out, …]."""
+
+
+def export_adapters(folder: Path, config: ModelConfig, lora: LoRA, adapters: Params, base: str) -> None:
+    """Writes adapters as ``folder``, which appears when it is whole; peft and vLLM load it onto the model ``base``.
+
+    ``base`` is a folder or a name at Hugging Face, and the model there is the one that the adapters were trained on.
+    Of several processes all must call it, and the first one writes. Raises InputError where ``folder`` exists, and for
+    adapters of MLPs in a model with experts: peft takes those names for the experts' own.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    halves = _halves(config, adapters)
+    if any(kind.moe for kind in config.kinds()) and any(".mlp." in name for name in halves):
+        raise InputError(
+            "peft can't hold adapters of MLPs in a model with experts, since it takes them for the experts' own; "
+            "export the whole model, or train with attention's matrices as targets"
+        )
+    if jax.process_index() != 0:
+        return
+    with folder_in_making(folder) as partial:
+        partial.mkdir(parents=True)
+        tensors: dict[str, np.ndarray] = {}
+        for name, several in halves.items():
+            down, up = _theirs(several)
+            tensors[f"{PREFIX}{name}.lora_A.weight"], tensors[f"{PREFIX}{name}.lora_B.weight"] = down, up
+        write_atomic(partial / WEIGHTS, _file(tensors))
+        write_json(partial / CONFIG, _described(lora, halves, base))
+
+
+def _halves(config: ModelConfig, adapters: Params) -> dict[str, list[Half]]:
+    """By the names of their modules, the parts of each that have an adapter."""
+    found: dict[str, list[Half]] = {}
+    for path, several in parts(config).items():
+        pair = _pair(adapters, path)
+        if pair is None:
+            continue
+        down, up = on_host(pair["down"]), on_host(pair["up"])
+        for part in several:
+            at = part.place[0] if is_stacked(path) else ...
+            half = (part.tensor, down[at], up[at])
+            found.setdefault(part.tensor.name.removesuffix(".weight"), []).append(half)
+    return found
+
+
+def _pair(adapters: Mapping[str, Any], path: LeafPath) -> Mapping[str, jax.Array] | None:
+    """The adapter beside the matrix at ``path``."""
+    *outer, name = path
+    inner: Mapping[str, Any] | None = adapters
+    for key in outer:
+        inner = None if inner is None else inner.get(key)
+    return None if inner is None else inner.get(name + SUFFIX)
+
+
+def _theirs(several: list[Half]) -> tuple[np.ndarray, np.ndarray]:
+    """A [r, in] and B [out, r] of one matrix of theirs [out, in], from the adapters of all its parts."""
+    downs, ups = [], []
+    for tensor, down, up in several:
+        outer = tensor.view[: tensor.flat[0]]
+        rank = up.shape[0]
+        downs.append(down.reshape(-1, rank).T)
+        turned = np.zeros((*outer, rank), np.float32)
+        place = slice(None) if tensor.picked is None else np.array(tensor.picked)
+        turned[(slice(None),) * tensor.axis + (place,)] = np.moveaxis(up, 0, -1)
+        ups.append(turned.reshape(prod(outer), rank))
+    return np.concatenate(downs), np.concatenate(ups, axis=1)
+
+
+def _described(lora: LoRA, halves: Mapping[str, list[Half]], base: str) -> dict[str, Any]:
+    """The settings that peft reads; modules of another rank than most are in patterns of their own."""
+    wider = {name: len(several) for name, several in halves.items() if len(several) > 1}
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "r": lora.rank,
+        "lora_alpha": _number(lora.alpha),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "use_rslora": False,
+        "use_dora": False,
+        "fan_in_fan_out": False,
+        "target_modules": sorted({name.rsplit(".", 1)[1] for name in halves}),
+        "rank_pattern": {name: count * lora.rank for name, count in wider.items()},
+        "alpha_pattern": {name: _number(count * lora.alpha) for name, count in wider.items()},
+    }
+
+
+def _number(value: float) -> int | float:
+    """A whole number as one, which some readers insist on."""
+    return int(value) if value == int(value) else value
+
+
+def _file(tensors: Mapping[str, np.ndarray]) -> bytes:
+    """A safetensors file of float32 tensors."""
+    described = {name: (np.dtype(np.float32), tensor.shape) for name, tensor in tensors.items()}
+    beginning, _ = header_bytes(described)
+    return beginning + b"".join(np.ascontiguousarray(tensor, np.float32).tobytes() for tensor in tensors.values())

@@ -1,0 +1,199 @@
+"""Does the runs of a sweep one after the other, in one process and one folder of artifacts, each stage once."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import lock
+from reasoning.core.mesh import build_mesh
+from reasoning.experiment.reader import Experiment
+from reasoning.kernels.backends import kernels_for
+from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
+from reasoning.pipeline.execute import Shared, execute
+from reasoning.pipeline.identity import identities
+from reasoning.pipeline.launch import origin_of
+from reasoning.pipeline.processes import agree
+from reasoning.pipeline.run import Choice, Watcher
+from reasoning.pipeline.sweeps.arms import ArmRun, Plan, expand, shown
+from reasoning.pipeline.sweeps.folder import SweepFolder
+from reasoning.pipeline.workplace import Workplace
+from reasoning.training.preemption import Interrupted, Preemption
+
+Watch = Callable[[], AbstractContextManager[Watcher]]
+"""Makes a watcher for one run; a new one each, since every run has the same stages."""
+
+
+@dataclass(frozen=True)
+class StageSharing:
+    """One stage of a sweep: in how many runs it is, how often it differs, and how many of these are finished."""
+
+    stage: str
+    runs: int
+    different: int
+    finished: int
+
+
+@dataclass(frozen=True)
+class SweepPreview:
+    """What a sweep would do; ``obstacle`` says why this machine can't."""
+
+    plan: Plan
+    stages: tuple[StageSharing, ...]
+    obstacle: str
+
+
+def preview_sweep(experiment: Experiment, out: Path, processes: int = 1) -> SweepPreview:
+    """Reads and checks every run as a sweep would, and writes nothing. Raises InputError as a sweep would."""
+    plan = expand(experiment)
+    use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
+    obstacle = ""
+    try:
+        places = _workplaces(SweepFolder(out, plan))
+    except InputError as error:
+        obstacle = str(error)
+        places = _workplaces(SweepFolder(out, plan), fit=False)
+    counted: dict[str, dict[str, bool]] = {}
+    runs: dict[str, int] = {}
+    for place in places:
+        for name, identity in place.known.items():
+            runs[name] = runs.get(name, 0) + 1
+            counted.setdefault(name, {})[identity.hash] = place.state(name) == "finished"
+    stages = (StageSharing(name, runs[name], len(found), sum(found.values())) for name, found in counted.items())
+    return SweepPreview(plan, tuple(stages), obstacle)
+
+
+def launch_sweep(
+    experiment: Experiment,
+    out: Path,
+    watch: Watch,
+    after_run: Callable[[SweepFolder], object],
+    strict_code: bool = False,
+    processes: int = 1,
+) -> SweepFolder:
+    """Completes all runs of a sweep in the folder ``out``.
+
+    Every run is read and checked before the first begins; what is finished is skipped. A run that fails is recorded and
+    the others go on, except where several processes work together: those can't leave a run at the same point, so its
+    error ends the sweep. ``after_run`` is called on process 0 after each run. Raises InputError before any work for bad
+    settings, Interrupted when a signal asked to stop, and OSError, since a full disk fails every run.
+    """
+    plan = expand(experiment)
+    keep_freed_memory()
+    use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
+    found = SweepFolder(out, plan)
+    places = _workplaces(found)
+    with ExitStack() as held:
+        agree(lambda: held.enter_context(lock(out)))
+        shared = Shared(found.artifacts, held.enter_context(Preemption()))
+        with watch() as watcher:
+            told = agree(lambda: _open(found, places, watcher, strict_code))
+        choice = Choice(strict_code=strict_code)
+        _do(_Work(found, shared, choice, watch, frozenset(told)), places, after_run)
+    return found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every run needs; ``told`` are warnings that were given for all of them and aren't repeated."""
+
+    folder: SweepFolder
+    shared: Shared
+    choice: Choice
+    watch: Watch
+    told: frozenset[str]
+
+
+def _workplaces(found: SweepFolder, fit: bool = True) -> list[Workplace]:
+    """The workplace of every run; raises InputError for a run that doesn't fit this machine."""
+    places = []
+    for arm_run in found.plan.runs:
+        sizes: dict[str, int] = {}
+        if fit:
+            mesh = build_mesh(arm_run.run.mesh)
+            graphs.check_fit(arm_run.graph, mesh)
+            kernels_for(arm_run.run.kernels, mesh)
+            sizes = dict(mesh.shape)
+        run = arm_run.run
+        known = identities(arm_run.graph, run.seed, sizes, origin_of(arm_run.experiment), run.kernels)
+        places.append(Workplace(found.place(arm_run), arm_run.graph, known, found.artifacts))
+    return places
+
+
+def _open(found: SweepFolder, places: Sequence[Workplace], watcher: Watcher, strict: bool) -> list[str]:
+    """Makes the folders of all runs ready, all checks first; returns the warnings, each given once."""
+    told: dict[str, str] = {}
+
+    def warn(text: str, where: Path = found.path) -> None:
+        # The same change in the settings of many runs is one piece of news.
+        if text.replace(str(where), "") not in told:
+            told[text.replace(str(where), "")] = text
+            watcher.warn(text)
+
+    runs = [each.run for each in found.plan.runs]
+    for kernels in dict.fromkeys(str(kernels_for(run.kernels, build_mesh(run.mesh))) for run in runs):
+        watcher.note(f"kernels: {kernels}")
+    for place in places:
+        place.check_environment(strict, warn)
+    strangers = found.strangers()
+    if strangers:
+        warn(f"{found.path} also holds runs that are not in this sweep; they stay: {', '.join(strangers)}")
+    found.keep_plan()
+    for place, arm_run in zip(places, found.plan.runs, strict=True):
+        quiet = replace(watcher, warn=lambda text, place=place: warn(text, place.out))
+        place.open(Choice(strict_code=strict), quiet, arm_run.text)
+    return list(told.values())
+
+
+def _do(work: _Work, places: Sequence[Workplace], after_run: Callable[[SweepFolder], object]) -> None:
+    def tell() -> None:
+        after_run(work.folder)
+
+    failed: dict[str, str] = {}
+    runs = work.folder.plan.runs
+    for number, (arm_run, place) in enumerate(zip(runs, places, strict=True), start=1):
+        name = f"{_arm_name(work.folder.plan, arm_run)}, seed {arm_run.seed}"
+        with work.watch() as watcher:
+            if agree(lambda place=place: all(place.state(stage) == "finished" for stage in place.known)):
+                watcher.note(f"{name}: already finished (run {number} of {len(runs)})")
+                watcher = replace(watcher, note=lambda text: None)
+            else:
+                watcher.note(f"{name}: run {number} of {len(runs)}")
+            _do_one(work, arm_run, place, watcher, failed)
+        agree(tell)
+
+
+def _do_one(work: _Work, arm_run: ArmRun, place: Workplace, watcher: Watcher, failed: dict[str, str]) -> None:
+    """One run; where it fails, the record of it and, in ``failed``, the hash of the stage that did."""
+    hopeless = [stage for stage, identity in place.known.items() if identity.hash in failed]
+    if hopeless:
+        message = f"{hopeless[0]} failed for another run too: {failed[place.known[hopeless[0]].hash]}"
+        work.folder.keep_failure(arm_run, message)
+        watcher.warn(message)
+        return
+    agree(lambda: work.folder.forget_failure(arm_run))
+    warn = watcher.warn
+    quiet = replace(watcher, warn=lambda text: None if text in work.told else warn(text))
+    try:
+        execute(arm_run.run, place.out, quiet, work.choice, origin_of(arm_run.experiment), arm_run.text, work.shared)
+    except (Interrupted, OSError):
+        raise
+    except Exception as error:
+        if jax.process_count() > 1:
+            raise
+        message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        work.folder.keep_failure(arm_run, message)
+        begun = [stage for stage in place.known if place.state(stage) == "begun"]
+        failed.update({place.known[stage].hash: message for stage in begun[:1]})
+        known = isinstance(error, InputError)
+        told = [message, *getattr(error, "__notes__", ())] if known else [traceback.format_exc().rstrip()]
+        warn("\n".join(["this run failed, the others go on:", *told]))
+
+
+def _arm_name(plan: Plan, arm_run: ArmRun) -> str:
+    return next(shown(arm) for arm in plan.arms if arm.label == arm_run.arm)

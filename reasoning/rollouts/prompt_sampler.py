@@ -1,0 +1,139 @@
+"""Completions of the very parameters that a stage trains, sampled anew each step: what GRPO and on-policy
+distillation learn from.
+
+Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from reasoning.core.mesh import everyone
+from reasoning.core.prng import data_seed, stage_key, step_key
+from reasoning.data.pipeline import item_batches
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.generation.engine import Engine, Rollouts
+from reasoning.models.cache import Weights
+from reasoning.models.config import ModelConfig
+from reasoning.models.flops import forward_flops
+from reasoning.models.model import Model
+from reasoning.rollouts.sampling import Sampling, sampler_for
+from reasoning.rollouts.text import encode_prompts
+from reasoning.tasks.problems import Problem
+from reasoning.training.policy_rows import policy_rows
+from reasoning.training.state import Params
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One step's problems [P] with their numbers and prompts, their completions [P, G], and the rows [B, T] of both."""
+
+    numbers: Sequence[int]
+    problems: Sequence[Problem]
+    prompts: Sequence[Sequence[int]]
+    rollouts: Rollouts
+    rows: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class PromptSampler:
+    """Samples a group of completions to the next prompts; ``get_state`` and ``set_state`` are a source's."""
+
+    publish: Callable[[Params], Weights]
+    engine: Engine
+    problems: Sequence[Problem]
+    prompts: Sequence[Sequence[int]]
+    order: grain.DatasetIterator[list[int]]
+    key: jax.Array
+    temperature: float
+    context_length: int
+
+    def get_state(self) -> dict[str, Any]:
+        """Which prompts come next."""
+        return self.order.get_state()
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        """Goes on with the prompts that come next in ``cursor``."""
+        self.order.set_state(cursor)
+
+    def __call__(self, params: Params, step: int) -> Sampled:
+        """What ``params`` answer to the prompts of ``step``."""
+        numbers = next(self.order)
+        prompts = [self.prompts[number] for number in numbers]
+        weights, key = self.publish(params), step_key(self.key, step)
+        rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
+        rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
+        return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
+
+
+def prompt_sampler(
+    settings: Sampling,
+    name: str,
+    questions: int,
+    model: Model,
+    publish: Callable[[Engine, Params], Weights],
+    tokenizer: Tokenizer,
+    mesh: Mesh,
+    seed: int,
+) -> PromptSampler:
+    """The sampler of the stage ``name``: ``questions`` of its problems a step, asked of ``model`` as it trains.
+
+    ``publish`` makes the engine's weights of what trains. Raises InputError for a prompt that leaves no room for
+    ``max_new_tokens``.
+    """
+    problems, context = settings.problems.problems(), model.config.context
+    order = item_batches(
+        range(len(problems)),
+        batch_size=questions,
+        seed=data_seed(seed, name),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        prefetch=0,
+    )
+    engine = sampler_for(model, mesh, tokenizer, settings.chat, settings.samples, settings.max_new_tokens)
+    return PromptSampler(
+        publish=partial(publish, engine),
+        engine=engine,
+        problems=problems,
+        prompts=encode_prompts(problems, settings.chat, tokenizer, settings.max_new_tokens, context),
+        order=iter(order),
+        key=stage_key(seed, name),
+        temperature=settings.temperature,
+        context_length=context,
+    )
+
+
+def batch_places(count: int) -> list[int]:
+    """This process's places in the global batch, as identities of its requests.
+
+    Not the problems' numbers: a problem may come twice in a batch, where an epoch ends, and shall be answered anew.
+    """
+    return [jax.process_index() + jax.process_count() * place for place in range(count)]
+
+
+def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
+    """How long completions are and which share hit the limit, over all processes, under the names of TRL."""
+    return {
+        "completions/mean_length": float(everyone(rollouts.lengths.mean(axis=1)).mean()),
+        "completions/clipped_ratio": float(everyone(rollouts.truncated.mean(axis=1)).mean()),
+    }
+
+
+def sampling_cost(config: ModelConfig, sampled: Sampled, scored: int = 0) -> dict[str, int]:
+    """What a batch took before any update, over all processes: ``tokens`` that were sampled, and ``flops``.
+
+    Each prompt is read once whatever its number of samples; ``scored`` forward passes went over all rows, padding
+    included.
+    """
+    own = np.array([[sum(map(len, sampled.prompts)), sampled.rollouts.lengths.sum()]])
+    read, new = (int(count) for count in everyone(own).sum(axis=0))
+    rows, time = sampled.rows["tokens"].shape
+    rows *= jax.process_count()
+    passes = scored * forward_flops(config, rows * time, time)
+    return {"tokens": new, "flops": forward_flops(config, read + new, time) + passes}

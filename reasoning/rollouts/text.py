@@ -1,0 +1,65 @@
+"""Between text and token ids: a problem's question becomes a prompt, a completion the text that rewards read.
+
+Shapes: P problems, S samples a problem.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reasoning.core.errors import InputError
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.prompts import PromptStyle, prompt_text
+from reasoning.tasks.problems import Problem
+
+AS_IT_IS = PromptStyle()
+UNKNOWN_CHARACTER = "\ufffd"
+
+
+def decode_replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, opening: str) -> list[list[str]]:
+    """Completions [P][S] as text behind the ``opening`` that the prompt gave, tags kept, without the symbol at the end.
+
+    A model may have more ids than its tokenizer; one that stands for no text reads as an unknown character, and so does
+    a NUL.
+    """
+    ends = end_ids(tokenizer, chat)
+
+    def ids(tokens: np.ndarray, length: int) -> list[int]:
+        kept = tokens[:length].tolist()
+        return kept[:-1] if kept and kept[-1] in ends else kept
+
+    rows = [
+        [ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)]
+        for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
+    ]
+    texts = [tokenizer.decode_batch(group, lenient=True) for group in rows]
+    # A model of bytes may write a NUL, which no file that is to be read again as JSON may hold.
+    return [[opening + text.replace("\0", UNKNOWN_CHARACTER) for text in group] for group in texts]
+
+
+def encode_prompts(
+    problems: Sequence[Problem],
+    chat: ChatFormat,
+    tokenizer: Tokenizer,
+    room: int,
+    context: int,
+    style: PromptStyle = AS_IT_IS,
+) -> list[list[int]]:
+    """The prompts as token ids; made before any work, so that what doesn't fit shows at once and not hours later.
+
+    Raises InputError where the tokenizer lacks a symbol or a character, and where a prompt and ``room`` new tokens
+    exceed the model's ``context``.
+    """
+    tokenizer.check_symbols(chat)
+    prompts = tokenizer.encode_batch([prompt_text(style, chat, problem.question) for problem in problems])
+    longest = max(range(len(prompts)), key=lambda number: len(prompts[number]))
+    needed = len(prompts[longest]) + room
+    if needed > context:
+        raise InputError(
+            f"the prompt {problems[longest].question!r:.80} of {len(prompts[longest])} tokens and {room} new ones make "
+            f"{needed}, more than the model's context of {context}; lower max_new_tokens, shorten the questions, or "
+            "train a model with a longer context"
+        )
+    return prompts

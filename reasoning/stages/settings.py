@@ -1,0 +1,42 @@
+"""Settings that learning stages share, each spelled once: records of fields, which the stages extend."""
+
+from dataclasses import dataclass, field
+
+from reasoning.core.artifact import NOT_HASHED, Stage
+from reasoning.core.ranges import Count, Index
+from reasoning.evaluation.exam import Exam
+from reasoning.models.lora import LoRA
+from reasoning.objectives.aggregation import token_mean
+from reasoning.rollouts.sampling import Sampling
+from reasoning.training.batches import Aggregation
+from reasoning.training.optimizers import AdamW
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What every stage that trains a model says of its loop."""
+
+    name: str = ""
+    optimizer: AdamW
+    steps: Count
+    aggregate: Aggregation = token_mean  # how tokens weigh
+    microbatches: Count = 1
+    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
+    probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(Learning):
+    """Training that goes on from what another stage left."""
+
+    start: Stage
+    lora: LoRA | None = None  # only adapters train; None: all parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicy(FineTuning, Sampling):
+    """Training on replies that the model samples itself, anew each step."""
+
+    questions: Count = 32  # problems asked a step
+    rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)

@@ -1,0 +1,71 @@
+"""Models of ours as folders that other programs load: weights, config, tokenizer, chat template, and a card."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import folder_in_making, write_atomic
+from reasoning.data.tokenizers.transformers_files import TransformersFiles, transformers_files
+from reasoning.models.formats.checkpoint_reader import Report, silent
+from reasoning.models.formats.checkpoint_writer import Dtype, export_checkpoint
+from reasoning.models.formats.families_export import to_hf
+from reasoning.models.formats.peft import export_adapters
+from reasoning.models.model import build_model
+from reasoning.stages.pretrained import Found, find
+from reasoning.stages.saved import check_vocabulary, read_adapters, read_model
+from reasoning.use.named_model import Place
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that can be exported: its settings in Hugging Face's words, the files beside, what was read of it."""
+
+    place: Place
+    found: Found
+    settings: dict[str, Any]
+    beside: TransformersFiles
+    dtype: Dtype
+
+
+def prepare(place: Place, out: Path, dtype: Dtype) -> Exported:
+    """Finds out whether a model can be exported to the folder ``out``, before anything large is read.
+
+    Raises InputError where ``out`` exists, for settings that no family of Hugging Face's has, for a tokenizer that
+    transformers can't have, and for a chat format that isn't the tokenizer's.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already; move it away, or write to another folder")
+    found = find(place.path)
+    check_vocabulary(found.config, found.tokenizer, place.stage)
+    settings = to_hf(found.config, dtype)
+    return Exported(
+        place, found, settings, transformers_files(found.tokenizer, place.chat, found.config.context), dtype
+    )
+
+
+def export(exported: Exported, out: Path, card: str, mesh: Mesh, report: Report) -> None:
+    """Writes the folder ``out``, which appears when it is whole: what transformers and vLLM need, and ``card``.
+
+    Raises InputError where it can't be written.
+    """
+    found, beside = exported.found, exported.beside
+    with folder_in_making(out, ".whole") as whole:
+        params = found.load(build_model(found.config, mesh), mesh, silent)
+        export_checkpoint(whole, found.config, params, exported.dtype, beside.ids, report)
+        for name, content in {**beside.files, CARD: card}.items():
+            write_atomic(whole / name, content)
+
+
+def export_adapter(place: Place, out: Path, base: str, mesh: Mesh) -> None:
+    """Writes what a stage has trained by LoRA as the folder ``out``, which peft and vLLM load onto the model ``base``.
+
+    ``base`` is a folder or a name at Hugging Face, and must be the model that the stage started from. Raises InputError
+    where the stage didn't train by LoRA, ``out`` exists, or peft can't hold such adapters.
+    """
+    lora, adapters = read_adapters(place.path, mesh)
+    export_adapters(out, read_model(place.path), lora, adapters, base)

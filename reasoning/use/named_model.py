@@ -1,0 +1,70 @@
+"""The model that somebody names in words: ``RUN/STAGE``, or the place of one that belongs to no run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.formats import format_named
+from reasoning.pipeline.folder import RUN
+from reasoning.stages.saved import CONFIG
+from reasoning.use.loaded_model import LoadedModel, load_path
+from reasoning.use.run_folder import RunFolder, open_run
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model lies. ``chat`` is the format that was asked for, or that it was trained in, as far as its run says.
+
+    ``run`` is None for a model that belongs to none; ``stage`` is then the folder's name.
+    """
+
+    path: Path
+    chat: ChatFormat | None
+    stage: str
+    run: RunFolder | None = None
+
+
+def find_place(text: str, chat: str | ChatFormat = "") -> Place:
+    """Where ``text`` says; ``chat`` is a format or names one of ``data.chat.formats`` (empty: what the run says).
+
+    Raises InputError where there is no such run, stage or folder, or the stage left no checkpoint, saying which did.
+    """
+    path = Path(text)
+    asked = (format_named(chat) if chat else None) if isinstance(chat, str) else chat
+    if (path / RUN).exists():
+        raise InputError(f"{path} is a run; name one of its stages too: {_offer(open_run(path))}")
+    if (path.parent / RUN).exists():
+        return _of_run(open_run(path.parent), path.name, asked)
+    if any((path / name).exists() for name in (CONFIG, "config.json")) or path.is_file():
+        return Place(path, asked, path.name)
+    raise InputError(
+        f"{path.parent} is not a run's folder (it has no {RUN}), and {path} holds no model by itself; write RUN/STAGE, "
+        "as in runs/r1_tiny/zero, or name what reasoning convert wrote"
+    )
+
+
+def find_model(text: str, chat: str | ChatFormat = "") -> LoadedModel:
+    """The model that ``text`` names, to be asked.
+
+    Raises InputError as ``find_place`` does, and for a chat format that its tokenizer doesn't know.
+    """
+    place = find_place(text, chat)
+    if place.run is None:
+        return load_path(place.path, place.chat, MeshShape())
+    return place.run[place.stage].model(place.chat)
+
+
+def _of_run(run: RunFolder, stage: str, chat: ChatFormat | None) -> Place:
+    if stage not in run:
+        raise InputError(f"{run.path} has no finished stage {stage!r}; {_offer(run)}")
+    found = run[stage]
+    if found.kind != "checkpoint":
+        raise InputError(f"stage {stage} left {found.kind}, no checkpoint to ask; {_offer(run)}")
+    return Place(found.path, chat or found.trained_chat(), stage, run)
+
+
+def _offer(run: RunFolder) -> str:
+    names = [artifact.stage for artifact in run.artifacts() if artifact.kind == "checkpoint"]
+    return f"stages with a model are {', '.join(names)}" if names else "no stage of it has trained a model so far"

@@ -1,0 +1,175 @@
+"""What a finished stage left, as notebooks see it: its numbers, its samples, and its model, ready to be asked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_jsonl
+from reasoning.core.mesh import MeshShape
+from reasoning.data.chat.format import ChatFormat
+from reasoning.training.metrics import rollout_files
+
+if TYPE_CHECKING:
+    from reasoning.use.loaded_model import LoadedModel
+
+
+@dataclass(frozen=True)
+class StageResults:
+    """What ``r.open('runs/r1_tiny')['zero']`` gives. Everything is read when it is asked for."""
+
+    artifact: Artifact
+    others: Callable[[], tuple[Artifact, ...]] = tuple  # what its run has finished, for what a stage was made from
+
+    @property
+    def path(self) -> Path:
+        """The folder that everything lies in."""
+        return self.artifact.path
+
+    @property
+    def kind(self) -> str:
+        """What the stage left: ``checkpoint``, ``records`` or ``results``."""
+        return self.artifact.kind
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return self.artifact.stage
+
+    @property
+    def hash(self) -> str:
+        """The hash of all that can change the result."""
+        return self.artifact.hash
+
+    @property
+    def results(self) -> Mapping[str, float]:
+        """The small table of final numbers."""
+        return self.artifact.results
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the saved parameters; there only if ``kind`` is ``checkpoint``. See ``model``."""
+        return self.artifact.checkpoint
+
+    def record(self) -> dict[str, Any]:
+        """All of ``artifact.json``: parents, resolved settings, seed, mesh, device, code and library versions."""
+        return self.artifact.record()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """What each step computed, under the names of TRL; empty for a stage that doesn't learn."""
+        return self.artifact.metrics()
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Replies that a collecting or an evaluating stage shows; empty for others (see ``rollouts``)."""
+        return self.artifact.samples()
+
+    def probes(self) -> list[dict[str, Any]]:
+        """What the model answered to the same few questions as it learnt; empty where it wasn't probed."""
+        file = self.path / "probes.jsonl"
+        return read_jsonl(file) if file.exists() else []
+
+    def steps(self) -> tuple[int, ...]:
+        """The steps whose completions were kept, counted from 1."""
+        return tuple(rollout_files(self.path))
+
+    def rollouts(self, step: int | None = None) -> pa.Table:
+        """What the stage sampled at a step, or at all steps: one row a completion, with rewards and log-probabilities.
+
+        Raises InputError where it kept none, or none of that step.
+        """
+        return read_rollouts(self.path, self.stage, step)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows of the data set that a collecting or preparing stage left, texts as ``str``.
+
+        Raises InputError for a stage that left none.
+        """
+        from reasoning.data.records import read_records, take_rows  # As ``load`` below.
+
+        if self.kind != "records":
+            raise InputError(f"stage {self.stage} left {self.kind}, no records; name a stage that collects or prepares")
+        rows = read_records(self.artifact.records)
+        return [{name: _text(value) for name, value in row.items()} for row in take_rows(rows, range(len(rows)))]
+
+    def model(self, chat: ChatFormat | None = None, mesh: MeshShape | None = None) -> "LoadedModel":
+        """The trained model, to be asked.
+
+        ``chat`` is the format that it was trained with, by default what ``trained_chat`` finds; ``mesh`` says how it is
+        spread over the devices at hand, by default the data axis takes all of them. Raises InputError for a stage that
+        left no checkpoint.
+        """
+        from reasoning.use.loaded_model import load  # With all that training needs; reading numbers needs it not.
+
+        return load(self.artifact, chat or self.trained_chat(), mesh or MeshShape())
+
+    def trained_chat(self) -> ChatFormat | None:
+        """The format in the settings of a stage, or of the nearest that it was made from: its data's, its start's."""
+        own = self.record()
+        if found := chat_of(own.get("settings", {})):
+            return found
+        records = {artifact.hash: artifact.record() for artifact in self.others()}
+        waiting, seen = _parents(own), {self.hash}
+        while waiting:
+            digest = waiting.pop(0)
+            record = records.get(digest, {})
+            if digest not in seen and (found := chat_of(record.get("settings", {}))):
+                return found
+            seen.add(digest)
+            waiting += [parent for parent in _parents(record) if parent not in seen]
+        return None
+
+
+def read_rollouts(folder: Path, stage: str, step: int | None = None) -> pa.Table:
+    """The completions that a stage kept in its folder, of one step or of all.
+
+    Raises InputError where there are none, none of that step (saying which there are), or the file is damaged.
+    """
+    files = rollout_files(folder)
+    if not files:
+        raise InputError(f"stage {stage} kept no rollouts; stages that sample as they learn do, see rollouts_every")
+    if step is not None and step not in files:
+        raise InputError(f"stage {stage} kept no rollouts of step {step}; it kept {spans(tuple(files))}")
+    tables = []
+    for path in files.values() if step is None else (files[step],):
+        try:
+            tables.append(pq.read_table(path))
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path} is damaged ({error}); --from {stage} makes the stage anew") from None
+    return pa.concat_tables(tables)
+
+
+def spans(steps: Sequence[int]) -> str:
+    """Steps in words, runs of neighbours shortened: ``1 to 40, 45``."""
+    parts: list[list[int]] = []
+    for step in steps:
+        if parts and step == parts[-1][-1] + 1:
+            parts[-1].append(step)
+        else:
+            parts.append([step])
+    return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def _parents(record: Mapping[str, Any]) -> list[str]:
+    parents = record.get("parents", {})
+    return [digest for name in sorted(parents) for digest in parents[name]] if isinstance(parents, dict) else []
+
+
+def chat_of(settings: Mapping[str, Any]) -> ChatFormat | None:
+    """The chat format in a stage's recorded settings, its own or its probe's; None where they have none."""
+    for holder in (settings, settings.get("probe")):
+        found = holder.get("chat") if isinstance(holder, Mapping) else None
+        if isinstance(found, Mapping):
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name != "@"
+            }
+            return ChatFormat(**values)
+    return None
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value

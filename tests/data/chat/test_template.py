@@ -1,0 +1,50 @@
+"""The templates that we write, rendered as transformers renders them, against the formats themselves."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.format import formats as chat_formats
+from reasoning.data.chat.template import chat_template
+
+jinja2 = pytest.importorskip("jinja2")
+sandbox = pytest.importorskip("jinja2.sandbox")
+
+GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("chats.json").read_text())
+FORMATS = {name: found for name, found in vars(chat_formats).items() if isinstance(found, ChatFormat)}
+ODD = ChatFormat(user="it's {{ x }}\n", end="\\n", close='"', start="🙂", preface="é", opening="{% if %}-%}")
+FORMATS |= {"own": ChatFormat(), "odd": ODD}
+
+
+def refuse(message):
+    raise jinja2.TemplateError(message)
+
+
+def rendered(chat, messages, prompt):
+    environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = refuse
+    return environment.from_string(chat_template(chat)).render(messages=messages, add_generation_prompt=prompt)
+
+
+@pytest.mark.parametrize("title", GOLDEN["conversations"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_template_writes_what_the_format_writes(name, title):
+    chat, messages = FORMATS[name], GOLDEN["conversations"][title]
+    prompt = messages[-1]["role"] != "assistant"
+    try:
+        text = chat.conversation(messages) + chat.opening if prompt else chat.document(messages).text()
+    except InputError:
+        with pytest.raises(jinja2.TemplateError, match="must take turns"):
+            rendered(chat, messages, prompt)
+    else:
+        assert rendered(chat, messages, prompt) == text
+
+
+def test_the_date_and_the_systems_text_are_the_formats():
+    chat = replace(chat_formats.LLAMA_3_1, date="01 Jan 2026", default_system="Be kind.")
+    question = [{"role": "user", "content": "1 + 1?"}]
+    assert "Today Date: 01 Jan 2026\n\nBe kind.<|eot_id|>" in rendered(chat, question, True)

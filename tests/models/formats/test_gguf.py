@@ -1,0 +1,85 @@
+"""GGUF files written here with the gguf package's own writer, read back as parameters."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from gguf_file import HEADS, KEY_HEADS, MLP, WIDTH, write
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.formats.gguf import GGUF, config_of, half_split, import_gguf, open_gguf, their_name
+
+
+def read(path: Path) -> tuple[GGUF, Any]:
+    file = open_gguf(path)
+    return file, import_gguf(file, config_of(file), build_mesh(MeshShape(), jax.devices()[:1]))
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0", "Q4_1"])
+def test_weights_are_what_the_file_stands_for_laid_out_as_ours(tmp_path, kind):
+    held = write(tmp_path / "model.gguf", kind)
+    file, params = read(tmp_path / "model.gguf")
+    config = config_of(file)
+    assert (config.width, config.heads, config.kv_heads, config.mlp, config.tied) == (
+        WIDTH,
+        HEADS,
+        KEY_HEADS,
+        MLP,
+        True,
+    )
+    assert (config.rope.base, config.norm_epsilon, config.context) == (5000.0, 1e-5, 32)
+    block = params["stack_0"]["block_0"]
+    np.testing.assert_array_equal(params["embedding"], held["token_embd.weight"])
+    np.testing.assert_array_equal(block["mlp"]["down"][1], held["blk.1.ffn_down.weight"].T)
+    value = held["blk.1.attn_v.weight"].reshape(KEY_HEADS, -1, WIDTH)
+    np.testing.assert_array_equal(block["attention"]["value"][1], value.transpose(2, 0, 1))
+    # Row 2 i of a head turns with row 2 i + 1 in the file, row i with row i + half here.
+    query = held["blk.0.attn_q.weight"].reshape(HEADS, WIDTH // HEADS, WIDTH)
+    halves = np.concatenate([query[:, 0::2], query[:, 1::2]], axis=1)
+    np.testing.assert_array_equal(block["attention"]["query"][0], halves.transpose(2, 0, 1))
+
+
+def test_half_split_undoes_the_interleaving_of_llama_cpps_converter():
+    rows = np.arange(24).reshape(12, 2)
+    interleaved = rows.reshape(2, 2, 3, 2).swapaxes(1, 2).reshape(12, 2)  # as llama.cpp's converter permutes
+    np.testing.assert_array_equal(half_split(interleaved, 2), rows)
+
+
+def test_names_become_hugging_faces():
+    assert their_name("blk.7.ffn_gate.weight") == "model.layers.7.mlp.gate_proj.weight"
+    assert their_name("output.weight") == "lm_head.weight"
+
+
+def test_missing_and_misshapen_tensors_are_listed_before_anything_is_read(tmp_path):
+    write(tmp_path / "model.gguf", blk_0_ffn_up_weight=None, blk_1_ffn_up_weight=np.zeros((MLP, 32), np.float32))
+    with pytest.raises(InputError, match=r"missing: model.layers.0.mlp.up_proj.weight.*shape: model.layers.1.mlp.up"):
+        read(tmp_path / "model.gguf")
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path):
+    write(tmp_path / "model.gguf", blk_1_ffn_up_weight=np.full((MLP, WIDTH), np.nan, np.float32))
+    with pytest.raises(InputError, match=r"blk.1.ffn_up.weight holds NaN"):
+        read(tmp_path / "model.gguf")
+
+
+def test_what_is_no_gguf_file_of_a_known_model_is_refused(tmp_path):
+    (tmp_path / "text.gguf").write_text("hello, this is no model")
+    with pytest.raises(InputError, match="no GGUF file"):
+        open_gguf(tmp_path / "text.gguf")
+    write(tmp_path / "odd.gguf", architecture="mamba")
+    with pytest.raises(InputError, match="architecture 'mamba'"):
+        open_gguf(tmp_path / "odd.gguf")
+    with pytest.raises(InputError, match="could not read"):
+        open_gguf(tmp_path / "absent.gguf")
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path):
+    write(tmp_path / "model.gguf")
+    whole = (tmp_path / "model.gguf").read_bytes()
+    for share in (0.02, 0.6, 0.99):
+        (tmp_path / "cut.gguf").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match="cut off or damaged"):
+            read(tmp_path / "cut.gguf")

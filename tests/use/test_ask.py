@@ -1,0 +1,106 @@
+"""One question to a run's model: the replies are the engine's, the vote is counted, and what can't be asked is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_run import write_tiny_run
+from tiny_stages import TEST
+
+from reasoning.core.errors import InputError
+from reasoning.data.chat.format import ChatFormat
+from reasoning.generation.prompts import PromptStyle
+from reasoning.rewards.text import said
+from reasoning.use.ask import Asked, Ballot, Reply, count_votes, sample, search, style_named
+from reasoning.use.loaded_model import LoadedModel
+from reasoning.use.named_model import find_model
+
+QUESTION = TEST.problems()[0].question
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_run(tmp_path_factory.mktemp("asked"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> LoadedModel:
+    return find_model(f"{folder}/base")
+
+
+def test_replies_are_those_of_the_model_and_answers_are_read_from_them(model: LoadedModel):
+    replies = sample(model, Asked(QUESTION, max_new_tokens=8), 16, 1.0, seed=3)
+    assert [reply.text for reply in replies] == model.generate([QUESTION], 16, 1.0, 8, seed=3)[0]
+    assert {reply.truncated for reply in replies} == {True, False}
+    for reply in replies:
+        assert reply.answer == (None if reply.truncated else said(reply.text, ChatFormat()))
+        assert reply.log_prob < 0 and 1 <= reply.length <= 8
+    assert sample(model, Asked(QUESTION, max_new_tokens=8), 16, 1.0, seed=4) != replies
+
+
+def test_at_temperature_zero_there_is_one_reply_whatever_the_seed(model: LoadedModel):
+    one, other = (sample(model, Asked(QUESTION, max_new_tokens=8), 2, 0.0, seed) for seed in (0, 1))
+    assert one == other and one[0] == one[1]
+
+
+def test_a_style_begins_the_reply(model: LoadedModel):
+    chat = ChatFormat()
+    for name, opening in (("plain", ""), ("think", "<think>"), ("direct", "<answer>")):
+        style = style_named(name, chat)
+        reply = sample(model, Asked(QUESTION, style, 8), 1, 0.0, seed=0)[0]
+        assert style.opening == opening and reply.text.startswith(opening)
+    assert style_named("plain", chat) == PromptStyle()
+    with pytest.raises(InputError, match="there is no style 'cot'; there are plain, think, direct"):
+        style_named("cot", chat)
+
+
+def test_a_search_gives_its_completions_best_first(model: LoadedModel):
+    found = search(model, Asked(QUESTION, max_new_tokens=8), 4)
+    scores = [score for _, score in found]
+    assert len(found) == 4 and scores == sorted(scores, reverse=True)
+    for reply, score in found:
+        assert np.isclose(score, reply.log_prob / reply.length, rtol=1e-4)
+    greedy = sample(model, Asked(QUESTION, max_new_tokens=8), 1, 0.0, seed=0)[0]
+    assert search(model, Asked(QUESTION, max_new_tokens=8), 1)[0][0].text == greedy.text
+
+
+def reply(answer: str | None, log_prob: float, text: str = "") -> Reply:
+    return Reply(text or f"={answer}", answer, log_prob, 2, answer is None)
+
+
+def test_a_vote_counts_answers_and_weighs_them_by_probability():
+    given = [reply(None, -0.5), reply("7", -1.0), reply("6", -3.0, "first"), reply("6", -3.0, "second")]
+    vote = count_votes(given)
+    share = np.exp(-1.0) / (np.exp(-1.0) + 2 * np.exp(-3.0))
+    assert [(ballot.answer, ballot.votes) for ballot in vote.ballots] == [("6", 2), ("7", 1), (None, 1)]
+    np.testing.assert_allclose([ballot.weight for ballot in vote.ballots], [1 - share, share, 0.0])
+    assert vote.ballots[0].example.text == "first"
+    assert (vote.majority, vote.weighted) == ("6", "7")
+
+
+def test_a_vote_without_answers_and_one_of_all_different_answers():
+    vote = count_votes([reply(None, -1.0), reply(None, -2.0)])
+    assert vote.ballots == (Ballot(None, 2, 0.0, reply(None, -1.0)),)
+    assert vote.majority is vote.weighted is None
+    different = count_votes([reply("1", -9.0), reply("2", -1.0), reply("3", -5.0)])
+    assert [ballot.answer for ballot in different.ballots] == ["1", "2", "3"]
+    assert (different.majority, different.weighted) == ("1", "2")
+
+
+def test_a_question_that_does_not_fit_is_refused(model: LoadedModel):
+    with pytest.raises(InputError, match="no id for 'ω' in"):
+        sample(model, Asked("3ω?"), 1, 0.0, seed=0)
+    with pytest.raises(InputError, match="of 33 tokens and 1 new ones make 34, more than the model's context of 32"):
+        sample(model, Asked("1" * 31), 1, 0.0, seed=0)
+    with pytest.raises(InputError, match="30 new ones make 3[0-9], more than the model's context of 32"):
+        search(model, Asked(QUESTION, max_new_tokens=30), 2)
+    whole = sample(model, Asked("1" * 29), 4, 1.0, seed=0)  # room for one token
+    assert {reply.length for reply in whole} == {1}
+
+
+@pytest.mark.parametrize(("count", "temperature"), [(0, 1.0), (1, -0.5), (1, float("nan")), (1, float("inf"))])
+def test_no_replies_and_no_temperature_are_refused(model: LoadedModel, count: int, temperature: float):
+    with pytest.raises(InputError, match="can't be sampled"):
+        sample(model, Asked(QUESTION), count, temperature, seed=0)
+    with pytest.raises(InputError, match="0 beams"):
+        search(model, Asked(QUESTION), 0)

@@ -1,0 +1,89 @@
+"""A model in a notebook answers as it does in an exam, the same each time, and says what it can't do."""
+
+from collections import Counter
+
+import jax
+import pytest
+import tiny_stages
+from tiny_stages import TEST, quiz
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.core.hashes import hash_tree
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.data.chat.format import ChatFormat
+from reasoning.evaluation.exam import ask, sampling_engine
+from reasoning.rewards.text import said
+from reasoning.use.loaded_model import LoadedModel, load
+
+QUESTIONS = [problem.question for problem in TEST.problems()]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder = tmp_path_factory.mktemp("loaded")
+    corpus = tiny_stages.work(tiny_stages.CORPUS, folder)
+    return tiny_stages.work(tiny_stages.BASE, folder, {"data": corpus})
+
+
+@pytest.fixture(scope="module")
+def model(base: Artifact) -> LoadedModel:
+    return load(base, ChatFormat(), MeshShape())
+
+
+def test_it_holds_config_tokenizer_and_the_parameters_that_were_saved(base: Artifact, model: LoadedModel):
+    assert model.config == tiny_stages.MODEL and hash_tree(model.params) == base.hash
+    assert model.tokenizer.decode(model.tokenizer.encode("+3")) == "+3"
+
+
+def test_greedy_replies_are_those_of_an_exam(base: Artifact, model: LoadedModel):
+    exam, mesh = quiz(), build_mesh(MeshShape())
+    engine = sampling_engine(exam, model.model, mesh, model.tokenizer, 1)
+    weights = engine.publish(model.params)
+    answers = ask(exam, engine, weights, model.tokenizer, jax.random.key(0), 0.0)
+    assert model.generate(QUESTIONS, temperature=0.0, max_new_tokens=exam.max_new_tokens) == answers.texts
+
+
+def test_the_same_seed_gives_the_same_replies_and_another_one_others(model: LoadedModel):
+    first = model.generate(QUESTIONS, samples=3, max_new_tokens=8, seed=4)
+    assert [len(group) for group in first] == [3, 3, 3, 3]
+    assert model.generate(QUESTIONS, samples=3, max_new_tokens=8, seed=4) == first
+    assert model.generate(QUESTIONS, samples=3, max_new_tokens=8, seed=5) != first
+
+
+@pytest.mark.slow
+def test_replies_are_as_long_as_the_context_allows_where_nobody_says(model: LoadedModel):
+    replies = model.generate(QUESTIONS, samples=8)[0]
+    longest = max(len(model.tokenizer.encode(text.replace("\ufffd", "A"))) for text in replies)
+    prompt = len(model.tokenizer.encode(ChatFormat().prompt(QUESTIONS[0])))
+    assert 8 < longest <= model.config.context - prompt
+
+
+def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel):
+    [texts] = model.generate(QUESTIONS[:1], samples=12, max_new_tokens=8, seed=3)
+    votes = model.vote(QUESTIONS[0], samples=12, max_new_tokens=8, seed=3)
+    lengths = [len(model.tokenizer.encode(text.replace("\ufffd", "A"))) for text in texts]
+    given = [said(text, ChatFormat()) for text, length in zip(texts, lengths, strict=True) if length < 8]  # not cut off
+    assert votes == Counter(answer for answer in given if answer is not None)
+    assert list(votes.values()) == sorted(votes.values(), reverse=True) and len(votes) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"questions": "+1+1?"}, r"generate takes a list of questions, not '\+1\+1\?'; write generate\(\[question\]\)"),
+        ({"questions": []}, "generate takes a list of questions"),
+        ({"questions": ["what?"]}, "the vocabulary has no id for"),
+        ({"questions": QUESTIONS, "samples": 0}, "samples is 0"),
+        ({"questions": QUESTIONS, "temperature": -1.0}, "temperature -1.0"),
+        ({"questions": QUESTIONS, "max_new_tokens": 99}, "more than|exceed the model's context of 32"),
+    ],
+)
+def test_what_can_not_be_asked_is_refused(model: LoadedModel, arguments: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        model.generate(**arguments)
+
+
+def test_a_chat_format_that_the_tokenizer_does_not_know_is_refused(base: Artifact):
+    with pytest.raises(InputError, match="no single id for '<user>'"):
+        load(base, ChatFormat(user="<user>"), MeshShape())
