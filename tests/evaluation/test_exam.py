@@ -19,13 +19,14 @@ from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.tokenizers.byte_level import from_bpe
 from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
-from reasoning.evaluation.exam import Answers, ask, beam_engine, encode_prompts, questions_of, replies, sampling_engine
+from reasoning.evaluation.exam import Answers, ask, beam_engine, questions_of, sampling_engine
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle, thinking
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.text import said
+from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
 from reasoning.tasks.problems import Problem
 
@@ -78,10 +79,10 @@ def test_replies_are_without_the_end_symbol_and_ids_without_text_show_as_unknown
     tokens = np.array([[[two, end, 0], [tag, size + 5, two]]])
     lengths = np.array([[2, 3]])
     rollouts = Rollouts(tokens, np.zeros((1, 2, 3)), lengths, np.array([[False, True]]))
-    assert replies(tokenizer, rollouts, ChatFormat(), "") == [["2", "<answer>\ufffd2"]]
-    assert replies(tokenizer, rollouts, ChatFormat(), "so ") == [["so 2", "so <answer>\ufffd2"]]
+    assert decode_replies(tokenizer, rollouts, ChatFormat(), "") == [["2", "<answer>\ufffd2"]]
+    assert decode_replies(tokenizer, rollouts, ChatFormat(), "so ") == [["so 2", "so <answer>\ufffd2"]]
     only_end = Rollouts(np.array([[[end]]]), np.zeros((1, 1, 1)), np.array([[1]]), np.array([[False]]))
-    assert replies(tokenizer, only_end, ChatFormat(), "") == [[""]]
+    assert decode_replies(tokenizer, only_end, ChatFormat(), "") == [[""]]
 
 
 def test_a_nul_shows_as_unknown_since_no_json_of_ours_may_hold_one():
@@ -89,7 +90,7 @@ def test_a_nul_shows_as_unknown_since_no_json_of_ours_may_hold_one():
     tokenizer = JsonTokenizer(from_bpe(["<|end|>", *alphabet], [], ["<|end|>"], [], "gpt2"))
     [letter], [nul] = tokenizer.encode("a"), tokenizer.encode("\0")
     rollouts = Rollouts(np.array([[[letter, nul]]]), np.zeros((1, 1, 2)), np.array([[2]]), np.array([[True]]))
-    assert replies(tokenizer, rollouts, ChatFormat(marks=("<|end|>",)), "") == [["a\ufffd"]]
+    assert decode_replies(tokenizer, rollouts, ChatFormat(marks=("<|end|>",)), "") == [["a\ufffd"]]
 
 
 def test_prompts_are_the_chats_and_one_without_room_is_refused_with_the_numbers(base: Artifact):
@@ -123,7 +124,7 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
     engine = sampling_engine(quiz(), model, mesh, tokenizer, 3)
     weights = engine.publish(params_of(base, model, mesh))
     rollouts = engine.generate(weights, questions.prompts, range(4), stage_key(0, "exam"), 1.0)
-    written = replies(tokenizer, rollouts, chat, "")
+    written = decode_replies(tokenizer, rollouts, chat, "")
     answers = asked(base, 1.0, style=style)
     assert answers.texts == [["<think>1" + text for text in group] for group in written]
     np.testing.assert_array_equal(answers.lengths, rollouts.lengths)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.data.chat import formats as chat_formats
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.chat.format import formats as chat_formats
 from reasoning.experiment.reader import read
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("chats.json").read_text())

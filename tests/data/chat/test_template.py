@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.data.chat import formats as chat_formats
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.chat.format import formats as chat_formats
 from reasoning.data.chat.template import chat_template
 
 jinja2 = pytest.importorskip("jinja2")

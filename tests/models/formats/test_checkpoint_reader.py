@@ -17,7 +17,7 @@ from reasoning.models.formats.families import read_config
 from reasoning.models.formats.tensor_names import parts
 from reasoning.models.model import build_model, parameter_shardings
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "parity"
 
 
 def one_device():

@@ -15,7 +15,7 @@ from reasoning.models.formats.checkpoint_writer import export_checkpoint, write_
 from reasoning.models.formats.families import read_config
 from reasoning.models.formats.tensor_names import parts
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "parity"
 NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/config.json"))
 
 

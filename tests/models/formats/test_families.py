@@ -8,7 +8,7 @@ from reasoning.core.files import read_json
 from reasoning.models.config import BlockKind, MoE, Rope, Stack
 from reasoning.models.formats.families import from_hf, read_config, stacked
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "parity"
 
 
 def config_json(name, **changes):

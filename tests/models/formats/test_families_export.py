@@ -8,7 +8,7 @@ from reasoning.models.config import BlockKind, Rope, Stack
 from reasoning.models.formats.families import from_hf, read_config
 from reasoning.models.formats.families_export import to_hf
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "parity"
 NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/config.json"))
 
 

@@ -21,7 +21,7 @@ from reasoning.models.formats.peft import export_adapters
 from reasoning.models.lora import LoRA, adapters_of, joined, merged
 from reasoning.models.model import build_model, with_lora
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "parity"
 MESH = build_mesh(MeshShape(), jax.devices()[:1])
 LATENT = ("query_down", "query_up", "latent_down", "rotary_key", "key_up", "value_up", "output")
 

@@ -10,7 +10,7 @@ from reasoning.models.formats.families import read_config
 from reasoning.models.formats.tensor_names import copies, parts
 from reasoning.models.model import build_model
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "parity"
 NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/config.json"))
 
 

@@ -140,7 +140,7 @@ def test_an_override_of_what_every_arm_sets_is_refused(project):
 
 def test_a_checkpoint_that_the_evaluation_does_not_examine_is_refused(tmp_path):
     file = tmp_path / "a.gin"
-    example = Path(__file__).resolve().parents[2] / "experiments" / "r1_miniature.gin"
+    example = Path(__file__).resolve().parents[3] / "experiments" / "r1_miniature.gin"
     file.write_text(f"include '{example}'\nsweep = @pipeline.Sweep\nsweep.scores = ('exam/zreo/length',)\n")
     with pytest.raises(InputError, match="exam doesn't examine 'zreo'; did you mean 'zero'"):
         expand(read(file))

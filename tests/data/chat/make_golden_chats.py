@@ -1,6 +1,6 @@
 """Renders conversations with the templates of model makers; the tests compare our chat formats with the result.
 
-    python tests/data/make_golden_chats.py QWEN_3=path/to/qwen3.jinja DEEPSEEK_R1=r1.jinja …
+    python tests/data/chat/make_golden_chats.py QWEN_3=path/to/qwen3.jinja DEEPSEEK_R1=r1.jinja …
 
 Needs jinja2, and imports nothing of this project. Each template is named by the key in ``SOURCES`` that says where its
 file is from; keys that aren't given keep what ``golden/chats.json`` has of them. Templates are code of others: get them
