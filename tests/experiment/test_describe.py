@@ -64,7 +64,7 @@ def test_classes_of_this_package_and_functions_go_by_their_short_names():
     described = describe(Stage(start=ChatFormat(), rewards=(ChatFormat.prompt, len, Range)))
     assert described["start"]["@"] == "data.chat.ChatFormat"
     assert described["start"]["think_open"] == "<think>"
-    assert described["rewards"] == ["@data.chat.format.ChatFormat.prompt", "@builtins.len", "@core.ranges.Range"]
+    assert described["rewards"] == ["@data.chat.ChatFormat.prompt", "@builtins.len", "@core.ranges.Range"]
 
 
 def test_equal_settings_are_described_alike_whatever_the_kind_of_number():
