@@ -7,7 +7,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,6 +160,34 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise InputError(f"{path}:{number}: expected a JSON object, found {line[:40]!r}")
         records.append(record)
     return records
+
+
+def readable_rows(path: Path, complain: Callable[[str], None]) -> tuple[dict[str, Any], ...]:
+    """The objects of a file of JSON lines up to the first that can't be read, which is told; none without a file.
+
+    For readers that show what there is, also of a run that is still writing.
+    """
+    try:
+        lines = path.read_bytes().decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        complain(f"{path} can't be read: {error.strerror}")
+        return ()
+    rows: list[dict[str, Any]] = []
+    unfinished = lines.pop()
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = parse_json(line, str(path), number)
+            if not isinstance(row, dict):
+                raise InputError(f"{path}:{number}: not a JSON object")
+        except InputError as error:
+            complain(f"{error}; the rows from there on are left out")
+            return tuple(rows)
+        rows.append(row)
+    if unfinished:
+        complain(f"{path}:{len(lines) + 1}: the last line is not finished; it is left out")
+    return tuple(rows)
 
 
 def parse_json(text: str, source: str, first_line: int = 1) -> Any:

@@ -3,7 +3,6 @@
 Shapes: P problems, S samples a problem.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,34 +12,28 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative
-from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
-from reasoning.generation.beam import BeamSettings, build_beam
-from reasoning.generation.engine import Engine, Rollouts, build_engine
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.generation.engine import Generate, Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
-from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.cache import Weights
+from reasoning.models.decoder import Params
 from reasoning.models.model import Model
 from reasoning.rewards.text import said
 from reasoning.rollouts.rating import Reward, check_names, rate
-from reasoning.rollouts.sampling import sample_for_all
+from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
-from reasoning.tasks.problems import Problem, ProblemSet
+from reasoning.tasks.problems import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
+class Exam(Sampling):
     """A set of problems and how they are asked; the same for the final evaluation and for probes during training."""
 
-    problems: ProblemSet
-    scores: tuple[Reward, ...]  # right or wrong, 1 or 0: these also get pass@k
+    scores: tuple[Reward, ...]  # right or wrong, 1 or 0: these get a column for each method
     rates: tuple[Reward, ...] = ()  # other shares, of which only the mean is of interest
-    max_new_tokens: Count
-    samples: Count = 16
     temperature: NonNegative = 1.0
     batch: Count = 64  # problems asked at once
     style: PromptStyle = AS_IT_IS  # how each question is put
-    chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
         check_names((*self.scores, *self.rates), "an exam")
@@ -56,18 +49,41 @@ class Questions:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A model under examination: ``weights`` are as its engine wants them."""
+
+    exam: Exam
+    model: Model
+    mesh: Mesh
+    tokenizer: Tokenizer
+    weights: Weights
+
+
+@dataclass(frozen=True)
 class Answers:
     """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name.
 
-    ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``said`` is the
-    answer that each reply gives (``rewards.text.said``), None where it gives none or was cut off before its end.
+    ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
+    those that replies give (``rewards.text.said``), None where one gives none or was cut off before its end.
     """
 
     texts: list[list[str]]
     lengths: np.ndarray
     scores: dict[str, np.ndarray]
     log_probs: np.ndarray
-    said: list[list[str | None]]
+    answers: list[list[str | None]]
+
+    def pick(self, chosen_P: Sequence[int] | np.ndarray) -> "Answers":
+        """One reply a problem, by its number among the problem's samples."""
+        at = [int(number) for number in chosen_P]
+        rows = np.arange(len(at))
+        return Answers(
+            texts=[[texts[number]] for texts, number in zip(self.texts, at, strict=True)],
+            lengths=self.lengths[rows, at][:, None],
+            scores={name: values_PS[rows, at][:, None] for name, values_PS in self.scores.items()},
+            log_probs=self.log_probs[rows, at][:, None],
+            answers=[[answers[number]] for answers, number in zip(self.answers, at, strict=True)],
+        )
 
 
 def questions_of(
@@ -86,52 +102,52 @@ def questions_of(
     return Questions(problems, prompts, style)
 
 
-def sampling_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, samples: int) -> Engine:
-    """The engine that samples an exam's replies, for questions that are known to fit."""
-    ends = end_ids(tokenizer, exam.chat)
-    return build_engine(model, mesh, SamplerSettings(samples, exam.max_new_tokens, ends))
-
-
-def beam_engine(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, beams: int) -> Engine:
-    """An engine whose one reply a prompt is the best that a beam search finds; key and temperature don't matter."""
-    ends = end_ids(tokenizer, exam.chat)
-    search = build_beam(model, mesh, BeamSettings(beams, exam.max_new_tokens, ends))
-
-    def best(
-        weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
-    ) -> Rollouts:
-        found = search(weights, prompts).rollouts
-        return Rollouts(*(getattr(found, name)[:, :1] for name in Rollouts.names()))
-
-    return Engine(sampling_engine(exam, model, mesh, tokenizer, 1).publish, best)
+def candidate_of(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, params: Params) -> Candidate:
+    """A model with the weights that decode, from its parameters."""
+    engine = sampler_for(model, mesh, tokenizer, exam.chat, 1, exam.max_new_tokens)
+    return Candidate(exam, model, mesh, tokenizer, engine.publish(params))
 
 
 def ask(
-    exam: Exam,
-    engine: Engine,
-    weights: Weights,
-    tokenizer: Tokenizer,
-    key: jax.Array,
-    temperature: float,
-    questions: Questions | None = None,
+    candidate: Candidate, questions: Questions, key: jax.Array, samples: int = 0, temperature: float | None = None
 ) -> Answers:
-    """All replies to an exam, on every process; each process samples its share of every batch.
+    """Sampled replies to all questions; number and temperature are the exam's where they aren't given.
 
-    ``questions`` are those of ``questions_of``, where they are at hand. Raises InputError for a score that doesn't
-    apply to some problem, since every problem counts.
+    Raises InputError as ``graded`` does.
     """
-    questions = questions or questions_of(exam, tokenizer, sys.maxsize)  # the caller knows that they fit
-    problems, prompts = questions.problems, questions.prompts
-    starts = range(0, len(prompts), exam.batch)
-    parts = [sample_for_all(engine, weights, prompts, start, exam.batch, key, temperature) for start in starts]
-    rollouts = Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
-    texts = decode_replies(tokenizer, rollouts, exam.chat, reply_opening(questions.style, exam.chat))
-    scores = rate((*exam.scores, *exam.rates), problems, texts, rollouts.truncated, exam.chat)
+    exam = candidate.exam
+    engine = sampler_for(
+        candidate.model, candidate.mesh, candidate.tokenizer, exam.chat, samples or exam.samples, exam.max_new_tokens
+    )
+    heat = exam.temperature if temperature is None else temperature
+    return graded(candidate, questions, in_batches(engine.generate, candidate, questions, key, heat))
+
+
+def in_batches(
+    generate: Generate, candidate: Candidate, questions: Questions, key: jax.Array, temperature: float
+) -> Rollouts:
+    """What ``generate`` gives to all questions, on every process; each process asks its share of every batch."""
+    prompts, batch = questions.prompts, candidate.exam.batch
+    parts = [
+        sample_for_all(generate, candidate.weights, prompts, start, batch, key, temperature)
+        for start in range(0, len(prompts), batch)
+    ]
+    return Rollouts(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rollouts.names()))
+
+
+def graded(candidate: Candidate, questions: Questions, rollouts: Rollouts) -> Answers:
+    """Completions as text with their scores and answers.
+
+    Raises InputError for a score that doesn't apply to some reply, since every problem counts.
+    """
+    exam = candidate.exam
+    texts = decode_replies(candidate.tokenizer, rollouts, exam.chat, reply_opening(questions.style, exam.chat))
+    scores = rate((*exam.scores, *exam.rates), questions.problems, texts, rollouts.truncated, exam.chat)
     for name, values in scores.items():
         if np.isnan(values).any():
             raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
-    given = [
+    answers = [
         [None if cut else said(text, exam.chat) for text, cut in zip(*group, strict=True)]
         for group in zip(texts, rollouts.truncated, strict=True)
     ]
-    return Answers(texts, rollouts.lengths, scores, rollouts.log_probs.sum(axis=-1, dtype=np.float64), given)
+    return Answers(texts, rollouts.lengths, scores, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)

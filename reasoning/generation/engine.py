@@ -38,6 +38,10 @@ class Rollouts:
         return tuple(field.name for field in fields(Rollouts))
 
 
+Generate = Callable[[Weights, Sequence[Sequence[int]], Sequence[int], jax.Array, float], Rollouts]
+"""``generate(weights, prompts, ids, key, temperature)``: completions of this process's prompts."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """Generation on one mesh.
@@ -48,7 +52,7 @@ class Engine:
     """
 
     publish: Callable[[Params], Weights]
-    generate: Callable[[Weights, Sequence[Sequence[int]], Sequence[int], jax.Array, float], Rollouts]
+    generate: Generate
 
 
 def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:

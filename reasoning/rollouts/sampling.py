@@ -10,7 +10,7 @@ from reasoning.core.mesh import everyone
 from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
-from reasoning.generation.engine import Engine, Rollouts, build_engine
+from reasoning.generation.engine import Engine, Generate, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel
@@ -36,7 +36,7 @@ def sampler_for(
 
 
 def sample_for_all(
-    engine: Engine,
+    generate: Generate,
     weights: Weights,
     prompts: Sequence[Sequence[int]],
     start: int,
@@ -53,6 +53,6 @@ def sample_for_all(
     share = -(-batch // processes)
     numbers = [min(start + offset, len(prompts) - 1) for offset in range(share * processes)]
     own = numbers[index * share : (index + 1) * share]
-    local = engine.generate(weights, [prompts[number] for number in own], own, key, temperature)
+    local = generate(weights, [prompts[number] for number in own], own, key, temperature)
     kept = min(batch, len(prompts) - start)
     return Rollouts(*(everyone(getattr(local, name))[:kept] for name in Rollouts.names()))

@@ -1,6 +1,5 @@
 """The stages of a run, one file each; what experiment files name as ``@stages.GRPO`` and so on."""
 
-from reasoning.evaluation.exam import Exam
 from reasoning.stages.collect import Collect
 from reasoning.stages.cut import Cut
 from reasoning.stages.distill import Distill, OnPolicyDistill
@@ -19,7 +18,6 @@ __all__ = [
     "Cut",
     "Distill",
     "Evaluate",
-    "Exam",
     "OnPolicyDistill",
     "Prepare",
     "Pretrain",

@@ -3,34 +3,30 @@
 Shapes: P problems of a batch, S samples a problem.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from reasoning.core.artifact import Artifact, Outcome, Stage
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, write_atomic
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count, Index, Positive
-from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import end_ids
-from reasoning.generation.engine import Rollouts, build_engine
-from reasoning.generation.sampler import SamplerSettings
+from reasoning.core.ranges import Count, Index
+from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
+from reasoning.generation.engine import Rollouts
 from reasoning.models.flops import forward_flops
+from reasoning.rewards.text import said
 from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
-from reasoning.rollouts.sampling import sample_for_all
+from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.stages.context import Context
 from reasoning.stages.conversations import write_conversations
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
-from reasoning.tasks.problems import Problem, ProblemSet
+from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 
 SHOWN = 100
@@ -38,7 +34,7 @@ SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect:
+class Collect(Sampling):
     """Samples ``start`` on ``problems`` and keeps the replies to which each function of ``keep`` gives 1, each once.
 
     DeepSeek-R1 (arXiv 2501.12948, section 2.3.3): several replies a prompt, the right and readable ones retained.
@@ -46,14 +42,10 @@ class Collect:
 
     name: str = ""
     start: Stage
-    problems: ProblemSet
     keep: tuple[Reward, ...]
-    max_new_tokens: Count
     samples: Count = 4  # replies a problem
     wanted: Index = 0  # stop when so many are kept (0: ask every problem)
-    temperature: Positive = 1.0
     batch: Count = 64  # problems asked at once
-    chat: ChatFormat = ChatFormat()
 
     def __post_init__(self) -> None:
         check_names(self.keep, "keep")
@@ -62,78 +54,86 @@ class Collect:
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Samples batch by batch, each a file of its own, so that a run that was cut off goes on with the next one."""
-        tokenizer, model = tokenizer_of(inputs["start"]), model_of(inputs["start"], context.mesh)
+        start, mesh = inputs["start"], context.mesh
+        tokenizer, model = tokenizer_of(start), model_of(start, mesh)
         problems = self.problems.problems()
         prompts = encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, model.config.context)
-        ends = end_ids(tokenizer, self.chat)
-        engine = build_engine(model, context.mesh, SamplerSettings(self.samples, self.max_new_tokens, ends))
-        weights = engine.publish(params_of(inputs["start"], model, context.mesh))
+        engine = sampler_for(model, mesh, tokenizer, self.chat, self.samples, self.max_new_tokens)
+        weights = engine.publish(params_of(start, model, mesh))
         key, parts = stage_key(context.seed, self.name), out / "parts"
         parts.mkdir(exist_ok=True)
         batches = -(-len(problems) // self.batch)
-        tally = Tally()
+        collected = Collected()
         for number in range(batches):
-            file, start = parts / f"{number:06}.json", number * self.batch
+            file, first = parts / f"{number:06}.jsonl", number * self.batch
             if not file.exists():
-                rollouts = sample_for_all(engine, weights, prompts, start, self.batch, key, self.temperature)
+                rollouts = sample_for_all(engine.generate, weights, prompts, first, self.batch, key, self.temperature)
                 texts = decode_replies(tokenizer, rollouts, self.chat, self.chat.opening)
-                rows = self.judged(problems[start : start + self.batch], texts, rollouts)
+                rows = self.judged(start.stage, first, problems[first : first + self.batch], texts, rollouts)
                 if jax.process_index() == 0:
-                    write_atomic(file, json.dumps(rows, ensure_ascii=False))
+                    write_samples(file, rows)
                 wait_for_all(str(file))
-            tally.add(read_json(file))
-            context.report(Progress(self.name, number + 1, batches, tally.shown(), tally.tokens))
-            if self.wanted and len(tally.kept) >= self.wanted:
+            collected.add(read_samples(file))
+            context.report(Progress(self.name, number + 1, batches, collected.shown(), collected.tokens))
+            if self.wanted and len(collected.kept) >= self.wanted:
                 break
             signal = context.stop(number + 1)
             if signal is not None and number + 1 < batches:
                 raise Interrupted(signal)
-        self.check_kept(tally, context)
+        self.check_kept(collected, context)
         if jax.process_index() == 0:
             tokenizer.save(out)
-            write_conversations(out, list(tally.kept.values())[: self.wanted or None])
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in tally.examples]
-            write_atomic(out / "samples.jsonl", "".join(lines))
+            write_conversations(out, list(collected.kept.values())[: self.wanted or None])
+            write_samples(out / SAMPLES, collected.examples)
         wait_for_all(self.name)
-        read = round(tally.sampled / self.samples * sum(map(len, prompts)) / len(prompts))
-        flops = forward_flops(model.config, read + tally.tokens, self.max_new_tokens)
-        return Outcome("records", {**tally.shown(), "sampled": tally.sampled, "tokens": tally.tokens, "flops": flops})
+        read = round(collected.sampled / self.samples * sum(map(len, prompts)) / len(prompts))
+        flops = forward_flops(model.config, read + collected.tokens, self.max_new_tokens)
+        counts = {"sampled": collected.sampled, "tokens": collected.tokens, "flops": flops}
+        return Outcome("records", {**collected.shown(), **counts})
 
-    def judged(self, problems: Sequence[Problem], texts: list[list[str]], rollouts: Rollouts) -> list[dict[str, Any]]:
-        """One row a reply, with what each function of ``keep`` gave it.
+    def judged(
+        self, checkpoint: str, first: int, problems: Sequence[Problem], texts: list[list[str]], rollouts: Rollouts
+    ) -> Iterator[Replies]:
+        """One row a problem, with what each function of ``keep`` gave its replies.
 
-        ``clean`` says that it holds no symbol which only the chat format may write; others could not be trained on.
+        One that holds a symbol which only the chat format may write is never kept: it could not be trained on.
         """
         structure = self.chat.structure()
         values = rate(self.keep, problems, texts, rollouts.truncated, self.chat)
-        return [
-            {
-                "prompt": problem.question,
-                "completion": texts[place][sample],
-                "answer": problem.answer,
-                "kind": problem.kind,
-                "tokens": int(rollouts.lengths[place, sample]),
-                "clean": not any(symbol in texts[place][sample] for symbol in structure),
-                "scores": {name: float(np.nan_to_num(each[place, sample])) for name, each in values.items()},
-            }
-            for place, problem in enumerate(problems)
-            for sample in range(self.samples)
-        ]
+        for number, (problem, replies) in enumerate(zip(problems, texts, strict=True)):
+            scores = {name: tuple(np.nan_to_num(each[number]).tolist()) for name, each in values.items()}
+            cut = rollouts.truncated[number]
+            yield Replies(
+                checkpoint=checkpoint,
+                problem=first + number,
+                question=problem.question,
+                answer=problem.answer,
+                kind=problem.kind,
+                method="samples",
+                texts=tuple(replies),
+                lengths=tuple(rollouts.lengths[number].tolist()),
+                log_probs=tuple(rollouts.log_probs[number].sum(axis=-1, dtype=np.float64).tolist()),
+                answers=tuple(None if cut[at] else said(text, self.chat) for at, text in enumerate(replies)),
+                scores=scores,
+                kept=tuple(
+                    all(each[at] >= 1 for each in scores.values()) and not any(symbol in text for symbol in structure)
+                    for at, text in enumerate(replies)
+                ),
+            )
 
-    def check_kept(self, tally: "Tally", context: Context) -> None:
+    def check_kept(self, collected: "Collected", context: Context) -> None:
         """Raises InputError where nothing was kept, with the share that each test passed; warns of less than wanted."""
-        if not tally.kept:
-            passed = ", ".join(
-                f"{name} {tally.passed.get(name, 0) / tally.sampled:.1%}" for name in map(reward_name, self.keep)
-            )
+        if not collected.kept:
+            shares = {name: collected.passed.get(name, 0) / collected.sampled for name in map(reward_name, self.keep)}
+            passed = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
             raise InputError(
-                f"stage {self.name}: none of {tally.sampled} replies passed all of keep (passed: {passed}); train its "
-                "start further, sample more, or drop a test"
+                f"stage {self.name}: none of {collected.sampled} replies passed all of keep (passed: {passed}); train "
+                "its start further, sample more, or drop a test"
             )
-        if len(tally.kept) < self.wanted:
+        if len(collected.kept) < self.wanted:
             context.warn(
-                f"stage {self.name}: kept {len(tally.kept)} replies of {self.wanted} wanted, after {tally.sampled} "
-                "samples of all its problems; raise samples or the number of problems"
+                f"stage {self.name}: kept {len(collected.kept)} replies of {self.wanted} wanted, after "
+                f"{collected.sampled} samples of all its problems; raise samples or the number of problems"
             )
 
     def plan(self) -> dict[str, object]:
@@ -141,28 +141,29 @@ class Collect:
         return {"replies at most": self.problems.count * self.samples}
 
 
-class Tally:
+@dataclass
+class Collected:
     """What the batches so far have given; kept replies by question and text, since each is kept once."""
 
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], dict[str, str]] = {}
-        self.examples: list[dict[str, Any]] = []
-        self.passed: dict[str, int] = {}
-        self.sampled = self.tokens = 0
+    kept: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    examples: list[Replies] = field(default_factory=list)
+    passed: dict[str, int] = field(default_factory=dict)
+    sampled: int = 0
+    tokens: int = 0
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, rows: Sequence[Replies]) -> None:
         """Counts one batch."""
         for row in rows:
-            self.sampled += 1
-            self.tokens += row["tokens"]
-            for name, value in row["scores"].items():
-                self.passed[name] = self.passed.get(name, 0) + (value >= 1)
-            good = row["clean"] and all(value >= 1 for value in row["scores"].values())
-            if good:
-                texts = {name: row[name] for name in ("prompt", "completion", "answer", "kind")}
-                self.kept.setdefault((row["prompt"], row["completion"]), texts)
-            if len(self.examples) < SHOWN:
-                self.examples.append({**row, "kept": good})
+            if len(row.texts) * (len(self.examples) + 1) <= max(SHOWN, len(row.texts)):
+                self.examples.append(row)
+            self.sampled += len(row.texts)
+            self.tokens += sum(row.lengths)
+            for name, values in row.scores.items():
+                self.passed[name] = self.passed.get(name, 0) + sum(value >= 1 for value in values)
+            for text, kept in zip(row.texts, row.kept, strict=True):
+                if kept:
+                    conversation = {"prompt": row.question, "completion": text, "answer": row.answer, "kind": row.kind}
+                    self.kept.setdefault((row.question, text), conversation)
 
     def shown(self) -> dict[str, float]:
         """The numbers of the progress line and of the artifact's results."""

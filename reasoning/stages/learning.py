@@ -13,10 +13,11 @@ from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.evaluation.exam import Answers, ask, questions_of, sampling_engine
+from reasoning.evaluation.exam import Answers, Candidate, ask, questions_of
 from reasoning.models.decoder import Params
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
+from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.context import Context
 from reasoning.stages.settings import Learning
 from reasoning.stages.trainee import Trainee
@@ -152,14 +153,15 @@ def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[Tr
     exam, trainee = learner.settings.probe, learner.trainee
     if exam is None:
         return lambda state, step: {}
-    questions = questions_of(exam, learner.tokenizer, trainee.plain.config.context)
+    tokenizer, model = learner.tokenizer, trainee.plain
+    questions = questions_of(exam, tokenizer, model.config.context)
     followed = questions.problems[:PROBED]
-    engine = sampling_engine(exam, trainee.plain, context.mesh, learner.tokenizer, exam.samples)
+    engine = sampler_for(model, context.mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens)
     key = stage_key(context.seed, f"{learner.settings.name}/probe")
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
-        weights = trainee.publish(engine, state.params)
-        answers = ask(exam, engine, weights, learner.tokenizer, key, exam.temperature, questions)
+        candidate = Candidate(exam, model, context.mesh, tokenizer, trainee.publish(engine, state.params))
+        answers = ask(candidate, questions, key)
         log.probe(step, (probed(number, problem, answers) for number, problem in enumerate(followed)))
         means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}

@@ -17,7 +17,11 @@ from reasoning.use.run_folder import open_run
 STEPS = {name: 2 for name in ("zero", "cold", "rl1", "sft2", "r1", "student_sft", "student_kl")}
 OVERRIDES = {
     **{f"{stage}.steps": steps for stage, steps in STEPS.items()},
-    **{f"{stage}.{field}": size for stage in ("zero", "rl1", "r1") for field, size in (("prompts", 2), ("group", 4))},
+    **{
+        f"{stage}.{field}": size
+        for stage in ("zero", "rl1", "r1")
+        for field, size in (("questions", 2), ("samples", 4))
+    },
     **{f"{stage}.max_new_tokens": 8 for stage in ("zero", "rl1", "r1", "cold_data", "cot_data")},
     **{f"{stage}.microbatches": 1 for stage in ("zero", "rl1", "r1")},
     **{f"{stage}.batch": 4 for stage in ("cold", "sft2", "student_sft", "student_kl")},
@@ -34,8 +38,8 @@ OVERRIDES = {
     "held_out.count": 4,
     "quiz.max_new_tokens": 8,
     "quiz.samples": 2,
-    "exam.ks": "()",
-    "exam.votes": "(2,)",
+    "samples.ks": "()",
+    "samples.votes": "(2,)",
     "exam.checkpoints": "(base, r1, student_kl)",
     "run.stages": "(base, zero, cold, rl1, sft2, r1, student_sft, student_kl, exam)",
     "chat.default_system": "'Think.'",  # the template in bytes would be the longest part of each row

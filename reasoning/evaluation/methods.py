@@ -1,0 +1,181 @@
+"""Ways of getting replies to an exam's questions, each a record: ``exam.methods = (greedy, samples, beam4)``.
+
+Another one is a frozen dataclass of any module with ``name``, ``cost`` and ``replies``; its column stands beside the
+others in tables, reports and sweeps.
+
+Shapes: P problems, S samples a problem, V votes a problem.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from reasoning.core.errors import InputError
+from reasoning.core.ranges import Count, Index, Range
+from reasoning.core.statistics import pass_at_k
+from reasoning.data.tokenizers.tokenizer import end_ids
+from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches
+from reasoning.generation.beam import BeamSettings, build_beam
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.voting import likelihoods, majority
+from reasoning.models.cache import Weights
+
+
+@runtime_checkable
+class Method(Protocol):
+    """One way of getting replies; each score of its replies is the column ``<score>/<name>``."""
+
+    @property
+    def name(self) -> str:
+        """What its column and its files are called; no two methods of an exam share it."""
+        ...
+
+    def cost(self, exam: Exam) -> int:
+        """How many replies are decoded for each question."""
+        ...
+
+    def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
+        """One or more replies to each question, in order; the same for the same key, on every process.
+
+        All methods of an exam get one key, so that they compare on the same draws.
+        """
+        ...
+
+
+@runtime_checkable
+class Summarizing(Protocol):
+    """A method with columns of its own, where the mean over its replies isn't all that they tell."""
+
+    def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
+        """Values [P, …] in 0..1 by column, from one score's values of all replies."""
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A method that not every exam can ask."""
+
+    def check(self, exam: Exam) -> None:
+        """Raises InputError where it doesn't fit the exam."""
+        ...
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The reply without randomness: at each place the likeliest token."""
+
+    @property
+    def name(self) -> str:
+        return "greedy"
+
+    def cost(self, exam: Exam) -> int:
+        """See ``Method``."""
+        return 1
+
+    def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
+        """See ``Method``."""
+        return ask(candidate, questions, key, samples=1, temperature=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Replies sampled at the exam's temperature: pass@1 (the mean over all), unbiased pass@k, and votes of N.
+
+    In a vote each sample counts one (``majority@N``, arXiv 2203.11171) or as much as its probability (``weighted@N``).
+    A vote stands for its first sample with the winning answer; with fewer votes than samples, all disjoint groups of N
+    samples vote, and are averaged.
+    """
+
+    samples: Index = 0  # replies a problem (0: as many as the exam says)
+    ks: tuple[Annotated[int, Range(minimum=2)], ...] = ()
+    votes: tuple[Count, ...] = ()  # sizes N of votes
+
+    @property
+    def name(self) -> str:
+        return "samples"
+
+    def check(self, exam: Exam) -> None:
+        """Raises InputError for a k or a vote that needs more samples than there are."""
+        samples = self.cost(exam)
+        for what, numbers in (("pass", self.ks), ("a vote", self.votes)):
+            if too_large := [number for number in numbers if number > samples]:
+                raise InputError(
+                    f"{what}@{too_large[0]} can't be estimated from {samples} samples a problem; raise the exam's "
+                    "samples or drop it"
+                )
+
+    def cost(self, exam: Exam) -> int:
+        """See ``Method``."""
+        return self.samples or exam.samples
+
+    def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
+        """See ``Method``."""
+        return ask(candidate, questions, key, samples=self.cost(candidate.exam))
+
+    def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
+        """See ``Summarizing``."""
+        right_P = np.round(scores_PS).astype(int).sum(axis=1)
+        columns = {"pass@1": scores_PS}
+        columns |= {f"pass@{k}": pass_at_k(right_P, scores_PS.shape[1], k) for k in self.ks}
+        for size in self.votes:
+            for word, weighted in (("majority", False), ("weighted", True)):
+                columns[f"{word}@{size}"] = scores_of_elected(scores_PS, elections(answers, size, weighted))
+        return columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beam:
+    """The best reply that a search with so many beams finds (``generation.beam``)."""
+
+    beams: Count
+
+    @property
+    def name(self) -> str:
+        return f"beam@{self.beams}"
+
+    def cost(self, exam: Exam) -> int:
+        """See ``Method``."""
+        return self.beams
+
+    def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
+        """See ``Method``; nothing is drawn."""
+        exam, ends = candidate.exam, end_ids(candidate.tokenizer, candidate.exam.chat)
+        search = build_beam(candidate.model, candidate.mesh, BeamSettings(self.beams, exam.max_new_tokens, ends))
+
+        def best(
+            weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
+        ) -> Rollouts:
+            rollouts = search(weights, prompts).rollouts
+            return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))
+
+        return graded(candidate, questions, in_batches(best, candidate, questions, key, 0.0))
+
+
+def columns_of(method: Method, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of a method's replies, from one score's values: its own, or the values under its name."""
+    return method.columns(answers, scores_PS) if isinstance(method, Summarizing) else {method.name: scores_PS}
+
+
+def elections(sampled: Answers, size: int, weighted: bool) -> np.ndarray:
+    """The sample that each vote elects [P, V], -1 where no sample gave an answer: votes of ``size`` samples, in order.
+
+    Each problem's samples make S // size disjoint groups. A vote elects the first sample with the winning answer: the
+    reply that somebody who lets the model vote would be shown, so that its scores are the vote's.
+    """
+    starts = range(0, sampled.lengths.shape[1] // size * size, size)
+
+    def elect(problem: int, start: int) -> int:
+        answers = sampled.answers[problem][start : start + size]
+        weights = likelihoods(answers, sampled.log_probs[problem, start : start + size].tolist()) if weighted else None
+        winner = majority(answers, weights)
+        return -1 if winner is None else start + answers.index(winner)
+
+    return np.array([[elect(problem, start) for start in starts] for problem in range(len(sampled.answers))])
+
+
+def scores_of_elected(scores_PS: np.ndarray, chosen_PV: np.ndarray) -> np.ndarray:
+    """The scores [P, V] of elected samples; a vote without an answer scores 0."""
+    return np.where(chosen_PV < 0, 0.0, np.take_along_axis(scores_PS, np.maximum(chosen_PV, 0), axis=1))

@@ -1,0 +1,184 @@
+"""The schema of what evaluating and collecting stages leave: ``results.json`` and ``samples.jsonl``, written and read.
+
+Stages, report, sweeps and notebooks share these records; nobody else spells a key of the two files.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_json, read_jsonl, readable_rows, write_atomic
+
+RESULTS = "results.json"
+SAMPLES = "samples.jsonl"
+
+Complain = Callable[[str], None]
+"""Takes in words what is damaged, where a reader goes on without it."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean over ``n`` problems with the ends of its 95 % interval; None where there is no interval."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+Scores = Mapping[str, Score]
+"""Scores by column, ``<score>/<method>`` or the name of a rate or an amount, in the order of the file."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one evaluation found: checkpoint (a stage's name) -> column -> score.
+
+    ``kinds`` holds the same by kind of problem, where there are several; ``styles`` by other ways of putting the
+    questions. ``split`` is that of the problems: ``test`` for those that no stage was trained on.
+    """
+
+    checkpoints: Mapping[str, Scores]
+    kinds: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    styles: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    split: str = ""
+
+    def columns(self) -> tuple[str, ...]:
+        """All columns, in the order in which they first occur."""
+        return tuple(dict.fromkeys(name for scores in self.checkpoints.values() for name in scores))
+
+    def means(self) -> dict[str, float]:
+        """The means over all problems as ``checkpoint/column``, for the artifact's own small table."""
+        return {
+            f"{stage}/{name}": each.mean for stage, scores in self.checkpoints.items() for name, each in scores.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replies:
+    """What one checkpoint replied to one problem, asked by one method in one style: a row of ``samples.jsonl``.
+
+    Per reply: its text, its length in tokens, its summed log-probability, the answer that it gives (None: none, or cut
+    off), and its value by each score and rate. ``style`` is empty for the exam's own. A collecting stage says which
+    replies it ``kept``.
+    """
+
+    checkpoint: str
+    problem: int
+    question: str
+    answer: str
+    kind: str
+    method: str
+    style: str = ""
+    texts: tuple[str, ...]
+    lengths: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    answers: tuple[str | None, ...]
+    scores: Mapping[str, tuple[float, ...]]
+    kept: tuple[bool, ...] = ()
+
+
+def write_results(out: Path, results: Results) -> None:
+    """Writes ``results.json`` in one move."""
+    write_atomic(out / RESULTS, json.dumps(asdict(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_results(folder: Path) -> Results:
+    """What ``write_results`` wrote. Raises InputError, naming the place, where the file is missing or damaged."""
+    file = folder / RESULTS
+    content = read_json(file)
+    if not isinstance(content, dict) or not isinstance(content.get("checkpoints"), dict):
+        raise InputError(f"{file} has no 'checkpoints'; move {folder} away and evaluate again")
+    parts = {}
+    for name in ("kinds", "styles"):
+        by_checkpoint = _object(content.get(name, {}), f"{file}: {name}")
+        parts[name] = {stage: _tables(each, f"{file}: {name}.{stage}") for stage, each in by_checkpoint.items()}
+    return Results(_tables(content["checkpoints"], str(file)), **parts, split=str(content.get("split", "")))
+
+
+def write_samples(file: Path, rows: Iterable[Replies]) -> None:
+    """Writes rows of replies in one move."""
+    write_atomic(file, "".join(json.dumps(vars(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_samples(file: Path, complain: Complain | None = None) -> tuple[Replies, ...]:
+    """The rows that ``write_samples`` wrote.
+
+    Without ``complain`` a damaged row raises InputError with file and line; with it, such a row is left out and told.
+    """
+    return tuple(_rows(file, complain))
+
+
+def _rows(file: Path, complain: Complain | None) -> Iterator[Replies]:
+    lines = read_jsonl(file) if complain is None else readable_rows(file, complain)
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield _replies(line)
+        except (TypeError, KeyError, ValueError) as error:
+            message = f"{file}:{number} is not a row of replies ({error!r:.80})"
+            if complain is None:
+                raise InputError(f"{message}; make the artifact anew") from None
+            complain(f"{message}; it is left out")
+
+
+def _replies(row: Mapping[str, Any]) -> Replies:
+    values = {each.name: row[each.name] for each in fields(Replies)}
+    texts = _listed(values["texts"], str)
+    for name in ("checkpoint", "question", "answer", "kind", "method", "style"):
+        _only(values[name], str)
+    return Replies(
+        **values
+        | {
+            "problem": _only(values["problem"], int),
+            "texts": texts,
+            "lengths": _listed(values["lengths"], int, len(texts)),
+            "log_probs": _listed(values["log_probs"], float, len(texts)),
+            "answers": _listed(values["answers"], (str, type(None)), len(texts)),
+            "scores": {name: _listed(each, float, len(texts)) for name, each in values["scores"].items()},
+            "kept": _listed(values["kept"], bool),
+        }
+    )
+
+
+def _listed(value: Any, kind: Any, length: int | None = None) -> tuple[Any, ...]:
+    if not isinstance(value, list) or length not in (None, len(value)):
+        raise ValueError("a list of another length, or none")
+    return tuple(_only(item, kind) for item in value)
+
+
+def _only(value: Any, kind: Any) -> Any:
+    """The value where it is of the kind; JSON's whole numbers are floats too, its true and false no numbers."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{value!r:.40}")
+    return value
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is {value!r:.60}, not scores by checkpoint; evaluate again")
+    return value
+
+
+def _tables(content: Any, where: str) -> dict[str, dict[str, Score]]:
+    """Scores by a checkpoint's or a part's name, and by column."""
+    return {
+        name: {column: _score(value, f"{where}: {name}.{column}") for column, value in _object(scores, where).items()}
+        for name, scores in _object(content, where).items()
+    }
+
+
+def _score(value: Any, where: str) -> Score:
+    try:
+        low, high = (None if value[end] is None else float(value[end]) for end in ("low", "high"))
+        score = Score(float(value["mean"]), low, high, int(value["n"]))
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{where} is not a score with mean, low, high and n ({error!r}); evaluate again") from None
+    if not math.isfinite(score.mean):
+        raise InputError(f"{where} has the mean {score.mean}; evaluate again")
+    return score
