@@ -156,7 +156,8 @@ def is_dataclass(node: ast.ClassDef) -> bool:
 
 
 def field_names(record: ast.ClassDef) -> list[str]:
-    annotated = [part.target for part in record.body if isinstance(part, ast.AnnAssign)]
+    fields = [part for part in record.body if isinstance(part, ast.AnnAssign)]
+    annotated = [part.target for part in fields if not ast.unparse(part.annotation).startswith("ClassVar")]
     return [target.id for target in annotated if isinstance(target, ast.Name)]
 
 

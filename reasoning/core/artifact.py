@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeGuard, cast, get_args, runtime_checkable
+from typing import Any, Literal, cast, get_args
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, read_jsonl
@@ -71,32 +71,6 @@ class Artifact:
     def samples(self) -> list[dict[str, Any]]:
         """The rows of ``samples.jsonl`` in order; empty if the stage wrote none. InputError names a damaged line."""
         return _read_rows(self.path / "samples.jsonl")
-
-
-@runtime_checkable
-class Stage(Protocol):
-    """The one shape of a stage: a frozen dataclass of settings with a name and ``run``.
-
-    Fields whose value is another stage, or a tuple of stages, are its parents; ``inputs`` gives their artifacts under
-    the same field names. ``out`` is a folder that survives restarts: a stage that finds its own unfinished work there
-    goes on from it. ``context`` is a ``stages.context.Context``.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def name(self) -> str:
-        """The part's name in the experiment file; unique in a run, and what its randomness is derived from."""
-        ...
-
-    def run(self, inputs: Mapping[str, Any], out: Path, context: Any) -> Outcome:
-        """Does the work into ``out`` and says what came of it."""
-        ...
-
-
-def is_stage(value: Any) -> TypeGuard[Stage]:
-    """Whether a value is a stage; a stage's class, which has the same attributes, is none."""
-    return isinstance(value, Stage) and not isinstance(value, type)
 
 
 def read(path: Path) -> Artifact:

@@ -20,7 +20,7 @@ from reasoning.pipeline.identity import Identity, Origin, identities
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Choice, Run, Watcher
 from reasoning.pipeline.workplace import Workplace
-from reasoning.stages.context import Context
+from reasoning.stages.stage import Context
 from reasoning.training.preemption import Interrupted, Preemption
 from reasoning.training.sinks import Labels, check_installed, open_sinks
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import Stage, is_stage
 from reasoning.core.errors import InputError
+from reasoning.stages.stage import Stage, is_stage, learns_from
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Stage names become folder names."""
@@ -106,6 +106,7 @@ def _visit(stage: Stage, graph: dict[str, Node], path: tuple[Stage, ...]) -> Non
         parents[field] = tuple(parent.name for parent in found) if isinstance(found, tuple) else found.name
     if stage.name in graph:
         raise InputError(f"two different stages are named {stage.name!r}; give one of them another name")
+    learns_from(stage)  # a word that nobody knows shows here, not when the stage has run
     graph[stage.name] = Node(stage, parents)
 
 

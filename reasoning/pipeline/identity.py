@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from reasoning.core.artifact import Stage, is_stage
 from reasoning.core.hashes import hash_json
 from reasoning.experiment import reader
 from reasoning.kernels.backends import Choice
 from reasoning.pipeline.graph import Graph, Node
+from reasoning.stages.stage import Stage, is_stage
 
 Describe = Callable[[object, Callable[[object], object | None]], Any]
 

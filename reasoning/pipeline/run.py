@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from reasoning.core.artifact import Stage
 from reasoning.core.mesh import MeshShape
 from reasoning.core.prng import SEEDS
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Range
 from reasoning.kernels.backends import Choice as Kernels
+from reasoning.stages.stage import Stage
 from reasoning.training.sinks import SinkName
 
 

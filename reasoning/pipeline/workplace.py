@@ -15,6 +15,7 @@ from reasoning.pipeline.folder import Entry
 from reasoning.pipeline.graph import Graph, downstream
 from reasoning.pipeline.identity import Identity, changes
 from reasoning.pipeline.run import Choice, Watcher
+from reasoning.stages.stage import learns_from
 
 State = Literal["finished", "begun", "new"]
 
@@ -95,6 +96,7 @@ class Workplace:
         return {
             "stage": name,
             "hash": identity.hash,
+            "learns_from": learns_from(self.graph[name].stage),
             "settings": identity.settings,
             "parents": identity.parents,
             "seed": identity.seed,

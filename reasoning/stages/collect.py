@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
@@ -23,9 +23,9 @@ from reasoning.rewards.text import said
 from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
-from reasoning.stages.context import Context
 from reasoning.stages.conversations import write_conversations
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 

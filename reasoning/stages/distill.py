@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, NonNegative, Positive
 from reasoning.data.tokenizers.tokenizer import Tokenizer
@@ -18,10 +18,10 @@ from reasoning.models.model import Model
 from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
-from reasoning.stages.context import Context
 from reasoning.stages.learning import Frozen, Learner, check_rollouts, check_rows, learn
 from reasoning.stages.saved import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.settings import FineTuning, OnPolicy
+from reasoning.stages.stage import Context, LearnsFrom, Stage
 from reasoning.stages.supervised import train_on_rows
 from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
 from reasoning.training.batches import TokenBatch
@@ -37,6 +37,8 @@ class Distill(FineTuning):
     Logit distillation (Hinton et al., arXiv 1503.02531). As in SFT only the replies carry loss. Above 0,
     ``cross_entropy_coefficient`` adds the loss of SFT.
     """
+
+    learns_from: ClassVar[LearnsFrom] = "teacher"
 
     teacher: Stage
     data: Stage
@@ -85,6 +87,8 @@ class OnPolicyDistill(OnPolicy):
     at each of their tokens; no reward is needed. MiniLLM (arXiv 2306.08543); GKD (arXiv 2306.13649) with all rows
     sampled.
     """
+
+    learns_from: ClassVar[LearnsFrom] = "teacher"
 
     teacher: Stage
     samples: Count = 1  # replies a question

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
@@ -27,8 +27,8 @@ from reasoning.evaluation.results import (
 )
 from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
-from reasoning.stages.context import Context
 from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 

@@ -6,7 +6,7 @@ Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -27,10 +27,10 @@ from reasoning.rollouts.prompt_sampler import (
 from reasoning.rollouts.rating import Reward, check_names, rate
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
-from reasoning.stages.context import Context
 from reasoning.stages.learning import Learner, check_rollouts, learn
 from reasoning.stages.saved import tokenizer_of
 from reasoning.stages.settings import OnPolicy
+from reasoning.stages.stage import Context, LearnsFrom
 from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
@@ -47,6 +47,8 @@ class GRPO(OnPolicy):
     The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``advantage``,
     ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
     """
+
+    learns_from: ClassVar[LearnsFrom] = "rewards"
 
     rewards: tuple[Reward, ...]
     reward_weights: tuple[float, ...]

@@ -18,8 +18,8 @@ from reasoning.models.decoder import Params
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
 from reasoning.rollouts.sampling import sampler_for
-from reasoning.stages.context import Context
 from reasoning.stages.settings import Learning
+from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch

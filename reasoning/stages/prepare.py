@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive
@@ -18,9 +18,9 @@ from reasoning.data.packing import Packer, Tally, first_fit, pack_into
 from reasoning.data.sources import Source, mix
 from reasoning.data.tokenizers.sentencepiece import Kind, SentencePieceTokenizer, train_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.stages.context import Context
 from reasoning.stages.conversations import read_conversations
 from reasoning.stages.saved import RECORDS, tokenizer_of
+from reasoning.stages.stage import Context, Stage
 
 
 def no_symbols() -> tuple[str, ...]:

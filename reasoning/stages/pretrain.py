@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.prng import stage_key
 from reasoning.core.ranges import Count
 from reasoning.models.config import ModelConfig
 from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
-from reasoning.stages.context import Context
 from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import check_vocabulary, tokenizer_of
 from reasoning.stages.settings import Learning
+from reasoning.stages.stage import Context, LearnsFrom, Stage
 from reasoning.stages.supervised import train_on_rows
 from reasoning.stages.trainee import Trainee
 from reasoning.training.losses import supervised
@@ -24,6 +25,8 @@ from reasoning.training.losses import supervised
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Learning):
     """Trains ``model`` from random parameters on the packed rows of ``data``."""
+
+    learns_from: ClassVar[LearnsFrom] = "text"
 
     model: ModelConfig
     data: Stage

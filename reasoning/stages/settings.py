@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from reasoning.core.artifact import NOT_HASHED, Stage
+from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.ranges import Count, Index
 from reasoning.evaluation.exam import Exam
 from reasoning.models.lora import LoRA
 from reasoning.objectives.aggregation import token_mean
 from reasoning.rollouts.sampling import Sampling
+from reasoning.stages.stage import Stage
 from reasoning.training.batches import Aggregation
 from reasoning.training.optimizers import AdamW
 

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import Artifact, Outcome, Stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.ranges import Count
-from reasoning.stages.context import Context
 from reasoning.stages.learning import check_rows
 from reasoning.stages.saved import check_data, tokenizer_of
 from reasoning.stages.settings import FineTuning
+from reasoning.stages.stage import Context, LearnsFrom, Stage
 from reasoning.stages.supervised import train_on_rows
 from reasoning.stages.trainee import planned, trainee_of
 from reasoning.training.losses import supervised
@@ -20,6 +21,8 @@ from reasoning.training.losses import supervised
 @dataclass(frozen=True, kw_only=True)
 class SFT(FineTuning):
     """Trains ``start`` on the packed rows of ``data``; only the replies carry loss."""
+
+    learns_from: ClassVar[LearnsFrom] = "examples"
 
     data: Stage
     batch: Count  # rows a step

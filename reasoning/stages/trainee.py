@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from reasoning.core.artifact import Artifact, Outcome, Stage, is_stage
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, decode_shardings
@@ -27,10 +27,10 @@ from reasoning.models.model import (
     without_lora,
 )
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
-from reasoning.stages.context import Context
 from reasoning.stages.pretrained import Pretrained, find
 from reasoning.stages.saved import model_of, params_of, save, save_adapters
 from reasoning.stages.settings import FineTuning, OnPolicy
+from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import jax
 
-from reasoning.core.artifact import NOT_HASHED, Outcome, Stage
+from reasoning.core.artifact import NOT_HASHED, Outcome
+from reasoning.stages.stage import Stage
 from reasoning.core.progress import Progress
 from reasoning.training.preemption import Interrupted
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome, Stage
+from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome
 from reasoning.core.progress import Progress
 from reasoning.pipeline.execute import execute
 from reasoning.pipeline.identity import Origin
 from reasoning.pipeline.run import Choice, Run, Watcher
+from reasoning.stages.stage import Stage
 from reasoning.training.preemption import Interrupted
 
 

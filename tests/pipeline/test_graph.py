@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.core.artifact import Stage
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.pipeline.graph import build, check_fit, check_names, downstream
+from reasoning.stages.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def test_changes_name_the_fields_that_differ(kit):
 USER_MODULE = """
 from dataclasses import dataclass, field
 from collections.abc import Callable
-from reasoning.core.artifact import NOT_HASHED, Stage, Outcome
+from reasoning.core.artifact import NOT_HASHED, Outcome
+from reasoning.stages.stage import Stage
 
 @dataclass(frozen=True)
 class Mine:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import jax
 
-from reasoning.core.artifact import Outcome, Stage
+from reasoning.core.artifact import Outcome
+from reasoning.stages.stage import Stage
 from reasoning.core.errors import InputError
 from reasoning.pipeline.execute import execute
 from reasoning.pipeline.identity import Origin

@@ -17,7 +17,8 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reasoning.core.artifact import NOT_HASHED, Outcome, Stage
+from reasoning.core.artifact import NOT_HASHED, Outcome
+from reasoning.stages.stage import Stage
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
 

@@ -17,7 +17,7 @@ from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages import GRPO, SFT, Evaluate, Exam, Prepare, Pretrain, TokenizerTraining
-from reasoning.stages.context import Context
+from reasoning.stages.stage import Context
 from reasoning.tasks.chains import Chains, term_symbols
 from reasoning.tasks.problems import ProblemSet
 from reasoning.tasks.worked_corpus import Demonstrations, WorkedCorpus
