@@ -23,8 +23,8 @@ from reasoning.rewards.text import said
 from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.conversations import write_conversations
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted

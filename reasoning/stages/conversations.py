@@ -10,7 +10,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.records import read_records, write_records
 from reasoning.data.sources import Tfds
-from reasoning.stages.saved import RECORDS
+from reasoning.stages.checkpoint import RECORDS
 
 COLUMNS = ("prompt", "completion")
 FEATURES = (*COLUMNS, "answer", "kind")

@@ -13,7 +13,7 @@ from reasoning.core.ranges import Index
 from reasoning.models.config import ModelConfig
 from reasoning.models.model import build_model, parameter_count, parameter_shardings
 from reasoning.models.surgery import cut, cut_config
-from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.stages.trainee import planned_config
 

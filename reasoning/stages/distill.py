@@ -18,11 +18,11 @@ from reasoning.models.model import Model
 from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
-from reasoning.stages.learning import Frozen, Learner, check_rollouts, check_rows, learn
-from reasoning.stages.saved import check_data, model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
+from reasoning.stages.learn import Frozen, Learner, check_rollouts, check_rows, learn
+from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import FineTuning, OnPolicy
 from reasoning.stages.stage import Context, LearnsFrom, Stage
-from reasoning.stages.supervised import train_on_rows
 from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
 from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import distill

@@ -27,7 +27,7 @@ from reasoning.evaluation.results import (
 )
 from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted

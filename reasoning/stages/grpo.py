@@ -27,8 +27,8 @@ from reasoning.rollouts.prompt_sampler import (
 from reasoning.rollouts.rating import Reward, check_names, rate
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
-from reasoning.stages.learning import Learner, check_rollouts, learn
-from reasoning.stages.saved import tokenizer_of
+from reasoning.stages.checkpoint import tokenizer_of
+from reasoning.stages.learn import Learner, check_rollouts, learn
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.stage import Context, LearnsFrom
 from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of

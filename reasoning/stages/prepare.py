@@ -18,8 +18,8 @@ from reasoning.data.packing import Packer, Tally, first_fit, pack_into
 from reasoning.data.sources import Source, mix
 from reasoning.data.tokenizers.sentencepiece import Kind, SentencePieceTokenizer, train_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.stages.checkpoint import RECORDS, tokenizer_of
 from reasoning.stages.conversations import read_conversations
-from reasoning.stages.saved import RECORDS, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 
 

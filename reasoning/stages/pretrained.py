@@ -20,7 +20,7 @@ from reasoning.models.formats.checkpoint_reader import Report, import_checkpoint
 from reasoning.models.formats.families import read_config
 from reasoning.models.formats.gguf import config_of, import_gguf, open_gguf
 from reasoning.models.model import Model, build_model, parameter_count
-from reasoning.stages.saved import CONFIG, check_vocabulary, read_model, read_params, save
+from reasoning.stages.checkpoint import CONFIG, check_vocabulary, read_model, read_params, save
 from reasoning.stages.stage import Context
 
 PARTS = 20

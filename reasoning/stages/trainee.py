@@ -27,8 +27,8 @@ from reasoning.models.model import (
     without_lora,
 )
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
+from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.pretrained import Pretrained, find
-from reasoning.stages.saved import model_of, params_of, save, save_adapters
 from reasoning.stages.settings import FineTuning, OnPolicy
 from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants

@@ -9,8 +9,8 @@ import jax
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.mesh import wait_for_all
 from reasoning.data.chat.format import ChatFormat
+from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.conversations import write_conversations
-from reasoning.stages.saved import tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import ProblemSet
 

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.core.files import folder_in_making
 from reasoning.models.model import build_model
+from reasoning.stages.checkpoint import check_vocabulary, save
 from reasoning.stages.pretrained import find
-from reasoning.stages.saved import check_vocabulary, save
 
 REVISION_MARK = "@"
 WANTED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*", "*.model")

@@ -14,8 +14,8 @@ from reasoning.models.formats.checkpoint_writer import Dtype, export_checkpoint
 from reasoning.models.formats.families_export import to_hf
 from reasoning.models.formats.peft import export_adapters
 from reasoning.models.model import build_model
+from reasoning.stages.checkpoint import check_vocabulary, read_adapters, read_model
 from reasoning.stages.pretrained import Found, find
-from reasoning.stages.saved import check_vocabulary, read_adapters, read_model
 from reasoning.use.named_model import Place
 
 CARD = "README.md"

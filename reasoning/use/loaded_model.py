@@ -24,8 +24,8 @@ from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import Model, build_model
 from reasoning.rewards.text import said
 from reasoning.rollouts.text import decode_replies
+from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
-from reasoning.stages.saved import check_vocabulary, model_of, params_of, tokenizer_of
 
 NEW_TOKENS = 256
 """How long replies may get where nobody says, and where the model's context has room for it."""

@@ -8,7 +8,7 @@ from reasoning.core.mesh import MeshShape
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import format_named
 from reasoning.pipeline.folder import RUN
-from reasoning.stages.saved import CONFIG
+from reasoning.stages.checkpoint import CONFIG
 from reasoning.use.loaded_model import LoadedModel, load_path
 from reasoning.use.run_folder import RunFolder, open_run
 

@@ -10,7 +10,7 @@ from reasoning.cli.main import main
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.lora import LoRA
 from reasoning.models.model import build_model, init_adapters, with_lora
-from reasoning.stages.saved import read_model, save_adapters
+from reasoning.stages.checkpoint import read_model, save_adapters
 
 
 def test_a_gguf_file_becomes_a_folder_that_is_whole_or_absent(tmp_path, capsys):

@@ -27,7 +27,7 @@ from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.text import said
 from reasoning.rollouts.text import decode_replies, encode_prompts
-from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
 from reasoning.tasks.problems import Problem
 
 

@@ -9,7 +9,7 @@ from tiny_stages import NEW_TOKENS, TRAIN, Surroundings, reinforce
 from reasoning.core.artifact import Artifact
 from reasoning.generation.engine import Rollouts
 from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics
-from reasoning.stages.saved import model_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, tokenizer_of
 from reasoning.stages.trainee import sampler_of, trainee_of
 from reasoning.training.state import Params
 

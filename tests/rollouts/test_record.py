@@ -14,7 +14,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.generation.engine import Rollouts
 from reasoning.rollouts.record import Judged, of_completions, rollout_table, to_the_bit
 from reasoning.stages import OnPolicyDistill
-from reasoning.stages.saved import tokenizer_of
+from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollout_files, rollouts_file
 from reasoning.training.preemption import Interrupted

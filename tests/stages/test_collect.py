@@ -12,8 +12,8 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import read_records, take_rows
+from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.collect import Collect
-from reasoning.stages.saved import tokenizer_of
 from reasoning.training.preemption import Interrupted
 
 

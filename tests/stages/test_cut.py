@@ -15,7 +15,7 @@ from reasoning.models.config import Stack
 from reasoning.models.model import build_model, parameter_count
 from reasoning.models.surgery import cut
 from reasoning.stages import Cut
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 
 DEEP = replace(BASE, model=replace(MODEL, stacks=(replace(MODEL.stacks[0], count=3),)), steps=1)
 STUDENT = Cut(name="student", start=DEEP, layers=(0, 2))

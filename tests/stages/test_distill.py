@@ -24,7 +24,7 @@ from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.rollouts.prompt_sampler import prompt_sampler
 from reasoning.stages import Distill, OnPolicyDistill
-from reasoning.stages.saved import model_of, params_of, save, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
 from reasoning.stages.trainee import trainee_of
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.preemption import Interrupted

@@ -17,8 +17,8 @@ from reasoning.data.tokenizers.sentencepiece import UNKNOWN_ID
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.rollouts.prompt_sampler import batch_places
+from reasoning.stages.checkpoint import model_of, tokenizer_of
 from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
-from reasoning.stages.saved import model_of, tokenizer_of
 from reasoning.stages.trainee import trainee_of
 from reasoning.training.policy_rows import every_group
 from reasoning.training.state import TrainState, new_state

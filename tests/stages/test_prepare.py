@@ -14,7 +14,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.packing import Packer, concat_then_split, first_fit
 from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated, Jsonl
-from reasoning.stages.saved import tokenizer_of
+from reasoning.stages.checkpoint import tokenizer_of
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, np.ndarray]]:

@@ -13,7 +13,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.model import build_model, parameter_count
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 
 
 def test_the_loss_starts_near_that_of_guessing_and_falls(base: Artifact):

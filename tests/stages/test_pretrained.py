@@ -13,8 +13,8 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.formats.checkpoint_writer import export_checkpoint
 from reasoning.models.model import build_model
 from reasoning.stages import Pretrained
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
 from reasoning.use.convert import convert
 
 

@@ -13,7 +13,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.sources import Generated
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 
 
 def params(artifact: Artifact) -> dict:

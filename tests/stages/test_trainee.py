@@ -17,7 +17,7 @@ from reasoning.models.lora import LoRA, merged
 from reasoning.models.model import build_model, parameter_count
 from reasoning.rollouts.prompt_sampler import prompt_sampler
 from reasoning.stages import Distill, OnPolicyDistill
-from reasoning.stages.saved import model_of, params_of, read_adapters, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, read_adapters, tokenizer_of
 from reasoning.stages.trainee import trainee_of
 from reasoning.training.preemption import Interrupted
 

@@ -7,7 +7,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.records import read_records, take_rows
 from reasoning.rewards.accuracy import answered
-from reasoning.stages.saved import tokenizer_of
+from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.write_answers import WriteAnswers
 from reasoning.tasks.capitals import Capitals
 from reasoning.tasks.problems import ProblemSet

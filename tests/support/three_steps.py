@@ -21,7 +21,7 @@ from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
-from reasoning.stages.learning import Frozen
+from reasoning.stages.learn import Frozen
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
 from reasoning.training.policy_rows import every_group, policy_rows

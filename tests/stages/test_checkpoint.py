@@ -17,7 +17,7 @@ from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, Stack
 from reasoning.models.model import build_model, init_sharded
-from reasoning.stages.saved import check_vocabulary, model_of, params_of, save, tokenizer_of
+from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, save, tokenizer_of
 
 CONFIG = replace(MODEL, stacks=(Stack(1), Stack(1, (BlockKind("relu2"),))), tied=True)
 

@@ -20,8 +20,8 @@ from reasoning.pipeline.graph import build
 from reasoning.pipeline.identity import Origin, identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
-from reasoning.stages.learning import check_rows, repeated
-from reasoning.stages.saved import model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
+from reasoning.stages.learn import check_rows, repeated
 from reasoning.training.preemption import Interrupted
 from reasoning.training.sinks import Several
 

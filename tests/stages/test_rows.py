@@ -12,7 +12,7 @@ from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import read_records
 from reasoning.objectives.aggregation import constant_length
-from reasoning.stages.saved import model_of, params_of
+from reasoning.stages.checkpoint import model_of, params_of
 from reasoning.training.preemption import Interrupted
 
 

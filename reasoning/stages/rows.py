@@ -18,8 +18,8 @@ from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import Row, keep_rows, read_records
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.stages.learning import Frozen, Learner, learn
-from reasoning.stages.saved import intact
+from reasoning.stages.checkpoint import intact
+from reasoning.stages.learn import Frozen, Learner, learn
 from reasoning.stages.settings import Learning
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
