@@ -139,7 +139,7 @@ class OnPolicyDistill(OnPolicy):
         except InputError as error:
             raise InputError(f"stage {self.name}, its teacher: {error}") from None
         return CompletionSource(
-            student=trainee.plain,
+            student=trainee.merged_model,
             mesh=context.mesh,
             sampler=replace(sampler, context_length=min(sampler.context_length, limit)),
             log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, self.chat),

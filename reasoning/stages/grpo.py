@@ -109,7 +109,7 @@ class GRPO(OnPolicy):
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             watch=watch_rewards(self.name, len(problems), self.questions, self.steps, context.warn),
             score=build_scoring(trainee.model, mesh, self.temperature, context.kernels),
-            score_reference=build_scoring(trainee.plain, mesh, self.temperature, context.kernels),
+            score_reference=build_scoring(trainee.merged_model, mesh, self.temperature, context.kernels),
             assemble=build_assembling(
                 mesh, self.samples, self.advantage, self.select, self.aggregate, self.max_new_tokens
             ),
@@ -165,14 +165,14 @@ class RolloutSource:
         self.watch.look(step + 1, meshes.everyone(rewards_PG))
         passes = (stage.updates > 1) + (self.reference is not None)
         metrics = rollout_metrics(rollouts, values, rewards_PG) | sampling_cost(
-            self.trainee.plain.config, sampled, passes
+            self.trainee.merged_model.config, sampled, passes
         )
         return batch, metrics | log_prob_metrics(rollouts, trainers_PGN)
 
     def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
         if self.stage.updates > 1:
-            batch = replace(batch, old_log_probs=self.score(self.trainee.whole(state.params), batch.rows))
+            batch = replace(batch, old_log_probs=self.score(self.trainee.all_params(state.params), batch.rows))
         if self.reference is not None:
             batch = replace(batch, reference_log_probs=self.score_reference(self.reference, batch.rows))
         return batch

@@ -110,7 +110,7 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         tokens_per_step=learner.tokens_per_step,
         flops=partial(step_flops, learner),
     )
-    constants = trainee.frozen({} if frozen is None else frozen.params)
+    constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
     state, spent = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
     return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
 
@@ -121,7 +121,7 @@ def step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
     A frozen teacher reads the rows once an update.
     """
     rows, length = (batch.rows if isinstance(batch, PolicyBatch) else batch).tokens.shape
-    own = training_flops(learner.trainee.plain.config, learner.trainee.adapters, rows * length, length)
+    own = training_flops(learner.trainee.merged_model.config, learner.trainee.adapters, rows * length, length)
     teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
     return learner.updates * (own + teacher)
 
@@ -153,7 +153,7 @@ def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[Tr
     exam, trainee = learner.settings.probe, learner.trainee
     if exam is None:
         return lambda state, step: {}
-    tokenizer, model = learner.tokenizer, trainee.plain
+    tokenizer, model = learner.tokenizer, trainee.merged_model
     questions = questions_of(exam, tokenizer, model.config.context)
     followed = questions.problems[:PROBED]
     engine = sampler_for(model, context.mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens)

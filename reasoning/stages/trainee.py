@@ -35,7 +35,7 @@ from reasoning.training.program import constants
 
 
 @dataclass(frozen=True)
-class Origin:
+class AdapterBase:
     """The artifact that adapters are trained on: what it is called, and its parameters, to be read when needed."""
 
     name: str
@@ -47,17 +47,17 @@ class Trainee:
     """A model, and where its training begins.
 
     ``model`` is what losses read; with LoRA it has adapters, which alone train, and ``base`` are the parameters beneath
-    them, as ``frozen_base`` makes them of what lies in ``origin``. ``start`` gives what trains, before the first step.
+    them, as ``frozen_base`` makes them of what lies in ``adapter_base``. ``start`` gives what trains, before the first step.
     The functions take what trains, at any step.
     """
 
     model: Model
     start: Callable[[], Params]
     base: Params | None = None
-    origin: Origin | None = None
+    adapter_base: AdapterBase | None = None
 
     @property
-    def plain(self) -> Model:
+    def merged_model(self) -> Model:
         """The model that is sampled from and saved, which has no adapters."""
         return without_lora(self.model)
 
@@ -66,12 +66,12 @@ class Trainee:
         """How many parameters adapters have; 0 where all of the model's train."""
         return adapter_count(self.model)
 
-    def whole(self, params: Params) -> Params:
+    def all_params(self, params: Params) -> Params:
         """The parameters of ``model``; no array is copied."""
         return params if self.base is None else joined(self.base, params)
 
     def reference(self) -> Params:
-        """The parameters of ``plain`` before the first step: with LoRA the base, and no second copy."""
+        """The parameters of ``merged_model`` before the first step: with LoRA the base, and no second copy."""
         return self.start() if self.base is None else self.base
 
     def publish(self, engine: Engine, params: Params) -> Weights:
@@ -80,20 +80,20 @@ class Trainee:
             return engine.publish(params)
         return _publishing(self.model, engine)(self.base, params)
 
-    def frozen(self, beside: Any) -> Any:
+    def frozen_inputs(self, beside: Any) -> Any:
         """What a step takes as frozen: ``beside``, which the loss reads, and the base."""
         return beside if self.base is None else constants(self.base, beside)
 
     def save(self, out: Path, params: Params, tokenizer: Tokenizer, results: Mapping[str, float]) -> Outcome:
-        """Leaves a checkpoint of ``plain``, adapters merged in, and the adapters beside it."""
-        if self.origin is not None and self.model.lora is not None:
-            save_adapters(out, self.model.lora, params, self.origin.name)
-            params = _merging(self.model)(self.origin.load(), params)
-        return save(out, self.plain, params, tokenizer, results)
+        """Leaves a checkpoint of ``merged_model``, adapters merged in, and the adapters beside it."""
+        if self.adapter_base is not None and self.model.lora is not None:
+            save_adapters(out, self.model.lora, params, self.adapter_base.name)
+            params = _merging(self.model)(self.adapter_base.load(), params)
+        return save(out, self.merged_model, params, tokenizer, results)
 
 
 @runtime_checkable
-class Reshaping(Protocol):
+class ChangesConfig(Protocol):
     """A stage that leaves a model of another config than that of its start."""
 
     def configured(self, config: ModelConfig) -> ModelConfig:
@@ -110,13 +110,13 @@ def trainee_of(stage: FineTuning, start: Artifact, context: Context) -> Trainee:
     model, key = with_lora(plain, stage.lora), stage_key(context.seed, f"{stage.name}/lora")
     narrow = jax.jit(partial(frozen_base, model), out_shardings=parameter_shardings(plain, mesh))
     fresh = partial(init_adapters, model, mesh, key)
-    return Trainee(model, fresh, narrow(load()), Origin(start.path.name, load))
+    return Trainee(model, fresh, narrow(load()), AdapterBase(start.path.name, load))
 
 
 def sampler_of(stage: OnPolicy, trainee: Trainee, tokenizer: Tokenizer, context: Context) -> PromptSampler:
     """What samples a stage's problems from the model that it trains; InputError for a prompt that leaves no room."""
     return prompt_sampler(
-        stage, stage.name, stage.questions, trainee.plain, trainee.publish, tokenizer, context.mesh, context.seed
+        stage, stage.name, stage.questions, trainee.merged_model, trainee.publish, tokenizer, context.mesh, context.seed
     )
 
 
@@ -135,7 +135,7 @@ def planned_config(stage: Stage) -> ModelConfig | None:
     """The config of the model that a stage will leave, from settings alone; None for stages that users bring."""
     if is_stage(start := getattr(stage, "start", None)):
         config = planned_config(start)
-        return stage.configured(config) if config is not None and isinstance(stage, Reshaping) else config
+        return stage.configured(config) if config is not None and isinstance(stage, ChangesConfig) else config
     if isinstance(stage, Pretrained):
         return stage.configured(find(Path(stage.path)).config)
     model = getattr(stage, "model", None)

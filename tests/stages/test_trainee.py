@@ -130,7 +130,7 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
         adapters = jax.tree.map(lambda leaf: leaf + 0.1, trainee.start())
         sampler = prompt_sampler(stage, trainee, tokenizer_of(base), context)
         weights = trainee.publish(sampler.engine, adapters)
-        alike = sampler.engine.publish(merged(LOW, trainee.whole(adapters)))
+        alike = sampler.engine.publish(merged(LOW, trainee.all_params(adapters)))
         for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
             assert one.sharding == other.sharding
             np.testing.assert_allclose(one, other, atol=1e-5)
@@ -164,5 +164,5 @@ def test_a_base_is_held_in_the_dtype_of_the_computation_and_saved_as_it_was(corp
     stage = tune(steps=2, start=half, lora=replace(LOW, targets=("query",)))
     trainee = trainee_of(stage, start, Surroundings().context())
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(trainee.base))
-    assert held == 2 * parameter_count(trainee.plain)
+    assert held == 2 * parameter_count(trainee.merged_model)
     assert changed(start, work(stage, tmp_path, {"start": start, "data": examples})) == {"query"}
