@@ -24,7 +24,7 @@ from reasoning.rollouts.prompt_sampler import (
     completion_metrics,
     sampling_cost,
 )
-from reasoning.rollouts.rating import Reward, check_names, rate
+from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import tokenizer_of
@@ -52,6 +52,9 @@ class GRPO(OnPolicy):
 
     rewards: tuple[Reward, ...]
     reward_weights: tuple[float, ...]
+    correct: Reward | None = (
+        None  # the one of rewards that says which replies are right, for the metric of their length
+    )
     updates: Count = 1  # optimizer steps on the same rollouts; 1 is strictly on-policy
     clip_low: NonNegative = 0.2
     clip_high: NonNegative = 0.2
@@ -65,6 +68,8 @@ class GRPO(OnPolicy):
                 f"{len(self.rewards)} rewards have {len(self.reward_weights)} reward_weights; give one weight a reward"
             )
         check_names(self.rewards, "rewards")
+        if self.correct is not None and self.correct not in self.rewards:
+            raise InputError(f"correct is {reward_name(self.correct)}, which is not among rewards; name one of them")
 
     def check(self, mesh: meshes.Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -163,8 +168,9 @@ class RolloutSource:
             advantages_PG = meshes.local_rows(batch.advantages)[:, 0].reshape(rewards_PG.shape)
             self.log.write(step + 1, sampled, texts, Judged(values, rewards_PG, advantages_PG, trainers_PGN))
         self.watch.look(step + 1, meshes.everyone(rewards_PG))
+        correct = "" if stage.correct is None else reward_name(stage.correct)
         passes = (stage.updates > 1) + (self.reference is not None)
-        metrics = rollout_metrics(rollouts, values, rewards_PG) | sampling_cost(
+        metrics = rollout_metrics(rollouts, values, rewards_PG, correct) | sampling_cost(
             self.trainee.merged_model.config, sampled, passes
         )
         return batch, metrics | log_prob_metrics(rollouts, trainers_PGN)
@@ -206,12 +212,14 @@ def log_prob_metrics(rollouts: Rollouts, trainers_PGN: np.ndarray | None) -> dic
     return {"sampling/sampling_logp_difference/mean": float(apart / count)}
 
 
-def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], rewards_PG: np.ndarray) -> dict[str, float]:
+def rollout_metrics(
+    rollouts: Rollouts, values: Mapping[str, np.ndarray], rewards_PG: np.ndarray, correct: str = ""
+) -> dict[str, float]:
     """What a step sampled, over all processes, under the names that TRL's users know.
 
     As there, ``reward_std`` is the mean of the groups' sample deviations (divisor G - 1), and a reward's own mean is
-    over the completions that it applies to (NaN where there are none). Correct is what the first reward gives 1 or
-    more; without any such completion there is no length of them.
+    over the completions that it applies to (NaN where there are none). Correct is what the reward ``correct`` gives 1
+    or more; without any such completion there is no length of them.
     """
     others = max(rewards_PG.shape[1] - 1, 1)
     centred_PG = rewards_PG - rewards_PG.mean(axis=1, keepdims=True)
@@ -226,7 +234,8 @@ def rollout_metrics(rollouts: Rollouts, values: Mapping[str, np.ndarray], reward
         everyone_PG = meshes.everyone(values_PG)
         applies_PG = ~np.isnan(everyone_PG)
         metrics[f"rewards/{name}/mean"] = float(everyone_PG[applies_PG].mean()) if applies_PG.any() else float("nan")
-    correct_PG = meshes.everyone(next(iter(values.values()))) >= 1
-    if correct_PG.any():
-        metrics["completions/mean_length/correct"] = float(meshes.everyone(rollouts.lengths)[correct_PG].mean())
+    if correct in values:
+        correct_PG = meshes.everyone(values[correct]) >= 1
+        if correct_PG.any():
+            metrics["completions/mean_length/correct"] = float(meshes.everyone(rollouts.lengths)[correct_PG].mean())
     return metrics

@@ -47,8 +47,8 @@ class Trainee:
     """A model, and where its training begins.
 
     ``model`` is what losses read; with LoRA it has adapters, which alone train, and ``base`` are the parameters beneath
-    them, as ``frozen_base`` makes them of what lies in ``adapter_base``. ``start`` gives what trains, before the first step.
-    The functions take what trains, at any step.
+    them, as ``frozen_base`` makes them of what lies in ``adapter_base``. ``start`` gives what trains, before the first
+    step. The functions take what trains, at any step.
     """
 
     model: Model

@@ -227,10 +227,15 @@ def test_the_length_of_correct_completions_is_a_metric_of_its_own_where_there_ar
     empty, lengths = np.zeros((1, 3, 1)), np.array([[1, 2, 30]])
     rollouts = Rollouts(empty, empty, lengths, np.zeros((1, 3), bool))
     values = {"right": np.array([[1.0, 1.0, 0.0]]), "other": np.ones((1, 3))}
-    assert rollout_metrics(rollouts, values, values["right"])["completions/mean_length/correct"] == 1.5
-    assert "completions/mean_length/correct" not in rollout_metrics(
-        rollouts, {"right": np.zeros((1, 3))}, empty[..., 0]
-    )
+    assert rollout_metrics(rollouts, values, values["right"], "right")["completions/mean_length/correct"] == 1.5
+    for given, correct in (({"right": np.zeros((1, 3))}, "right"), (values, "")):
+        assert "completions/mean_length/correct" not in rollout_metrics(rollouts, given, empty[..., 0], correct)
+
+
+def test_the_reward_that_says_what_is_right_must_be_one_of_the_rewards():
+    assert reinforce(correct=early_end).correct is early_end
+    with pytest.raises(InputError, match="correct is constant, which is not among rewards"):
+        reinforce(correct=constant)
 
 
 def test_a_stage_whose_rewards_tell_nothing_apart_warns_once(base: Artifact, tmp_path: Path):
