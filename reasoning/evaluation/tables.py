@@ -62,13 +62,16 @@ def by_kind(values: Values, problems: Sequence[Problem]) -> dict[str, dict[str, 
 
 
 def rows_of(
-    checkpoint: str, problems: Sequence[Problem], method: str, style: str, answers: Answers
+    checkpoint: str, problems: Sequence[Problem], answers: Answers, method: str, style: str = "", first: int = 0
 ) -> tuple[Replies, ...]:
-    """Replies as rows for ``samples.jsonl``, one a problem; all numbers of the tables can be found from these."""
+    """Replies as rows for ``samples.jsonl``, one a problem; all numbers of the tables can be found from these.
+
+    ``first`` is the number of the first of ``problems`` among all.
+    """
     return tuple(
         Replies(
             checkpoint=checkpoint,
-            problem=number,
+            problem=first + number,
             question=problem.question,
             answer=problem.answer,
             kind=problem.kind,
