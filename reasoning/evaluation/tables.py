@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reasoning.core.errors import InputError
 from reasoning.core.statistics import mean_over_problems, mean_with_interval
 from reasoning.evaluation.exam import Answers, Exam
 from reasoning.evaluation.methods import Method, columns_of
@@ -28,11 +29,16 @@ class Values:
 
 
 def values_of(exam: Exam, asked: Asked) -> Values:
-    """Every score by every method; rates, lengths and numbers of different answers over the most replies there are."""
+    """Every score by every method; rates, lengths and numbers of different answers over the most replies there are.
+
+    Raises InputError for two methods with one column.
+    """
     shares: dict[str, np.ndarray] = {}
     for score in map(reward_name, exam.scores):
         for method, answers in asked:
             columns = columns_of(method, answers, answers.scores[score])
+            if repeated := [column for column in columns if f"{score}/{column}" in shares]:
+                raise InputError(f"two methods have the column {repeated[0]}, one of them {method.name}; rename it")
             shares |= {f"{score}/{column}": values for column, values in columns.items()}
     most = max((answers for _, answers in asked), key=lambda answers: answers.lengths.shape[1])
     shares |= {rate: most.scores[rate] for rate in map(reward_name, exam.rates)}

@@ -71,7 +71,7 @@ class Evaluate:
         names = [style.name for style in (self.quiz.style, *self.styles)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise InputError(f"two prompt styles, the quiz's among them, are named {', '.join(repeated)}; rename one")
+            raise InputError(f"two prompt styles are named {', '.join(repeated)}, the quiz's own counted; rename one")
         if self.quiz.problems.count < 2:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
 
