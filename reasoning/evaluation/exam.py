@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Generate, Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
@@ -140,14 +141,28 @@ def graded(candidate: Candidate, questions: Questions, rollouts: Rollouts) -> An
 
     Raises InputError for a score that doesn't apply to some reply, since every problem counts.
     """
-    exam = candidate.exam
-    texts = decode_replies(candidate.tokenizer, rollouts, exam.chat, reply_opening(questions.style, exam.chat))
-    scores = rate((*exam.scores, *exam.rates), questions.problems, texts, rollouts.truncated, exam.chat)
-    for name, values in scores.items():
+    exam, problems = candidate.exam, questions.problems
+    graders = (*exam.scores, *exam.rates)
+    answers = judged(graders, problems, rollouts, candidate.tokenizer, exam.chat, questions.style)
+    for name, values in answers.scores.items():
         if np.isnan(values).any():
             raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
+    return answers
+
+
+def judged(
+    rewards: Sequence[Reward],
+    problems: Sequence[Problem],
+    rollouts: Rollouts,
+    tokenizer: Tokenizer,
+    chat: ChatFormat,
+    style: PromptStyle = AS_IT_IS,
+) -> Answers:
+    """Completions as text, with the answers that they give and each reward's values, NaN where it doesn't apply."""
+    texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
+    values = rate(rewards, problems, texts, rollouts.truncated, chat)
     answers = [
-        [None if cut else said(text, exam.chat) for text, cut in zip(*group, strict=True)]
+        [None if cut else said(text, chat) for text, cut in zip(*group, strict=True)]
         for group in zip(texts, rollouts.truncated, strict=True)
     ]
-    return Answers(texts, rollouts.lengths, scores, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)
+    return Answers(texts, rollouts.lengths, values, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)

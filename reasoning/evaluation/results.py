@@ -118,7 +118,7 @@ def _rows(file: Path, complain: Complain | None) -> Iterator[Replies]:
     for number, line in enumerate(lines, start=1):
         try:
             yield _replies(line)
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             message = f"{file}:{number} is not a row of replies ({error!r:.80})"
             if complain is None:
                 raise InputError(f"{message}; make the artifact anew") from None
@@ -139,7 +139,7 @@ def _replies(row: Mapping[str, Any]) -> Replies:
             "log_probs": _listed(values["log_probs"], float, len(texts)),
             "answers": _listed(values["answers"], (str, type(None)), len(texts)),
             "scores": {name: _listed(each, float, len(texts)) for name, each in values["scores"].items()},
-            "kept": _listed(values["kept"], bool),
+            "kept": _listed(values["kept"], bool, len(texts) if values["kept"] else 0),
         }
     )
 

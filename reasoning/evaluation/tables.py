@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reasoning.core.errors import InputError
 from reasoning.core.statistics import mean_over_problems, mean_with_interval
 from reasoning.evaluation.exam import Answers, Exam
 from reasoning.evaluation.methods import Method, columns_of
@@ -28,11 +29,16 @@ class Values:
 
 
 def values_of(exam: Exam, asked: Asked) -> Values:
-    """Every score by every method; rates, lengths and numbers of different answers over the most replies there are."""
+    """Every score by every method; rates, lengths and numbers of different answers over the most replies there are.
+
+    Raises InputError for two methods with one column.
+    """
     shares: dict[str, np.ndarray] = {}
     for score in map(reward_name, exam.scores):
         for method, answers in asked:
             columns = columns_of(method, answers, answers.scores[score])
+            if repeated := [column for column in columns if f"{score}/{column}" in shares]:
+                raise InputError(f"two methods have the column {repeated[0]}, one of them {method.name}; rename it")
             shares |= {f"{score}/{column}": values for column, values in columns.items()}
     most = max((answers for _, answers in asked), key=lambda answers: answers.lengths.shape[1])
     shares |= {rate: most.scores[rate] for rate in map(reward_name, exam.rates)}
@@ -62,13 +68,16 @@ def by_kind(values: Values, problems: Sequence[Problem]) -> dict[str, dict[str, 
 
 
 def rows_of(
-    checkpoint: str, problems: Sequence[Problem], method: str, style: str, answers: Answers
+    checkpoint: str, problems: Sequence[Problem], answers: Answers, method: str, style: str = "", first: int = 0
 ) -> tuple[Replies, ...]:
-    """Replies as rows for ``samples.jsonl``, one a problem; all numbers of the tables can be found from these."""
+    """Replies as rows for ``samples.jsonl``, one a problem; all numbers of the tables can be found from these.
+
+    ``first`` is the number of the first of ``problems`` among all.
+    """
     return tuple(
         Replies(
             checkpoint=checkpoint,
-            problem=number,
+            problem=first + number,
             question=problem.question,
             answer=problem.answer,
             kind=problem.kind,

@@ -3,8 +3,8 @@
 Shapes: P problems of a batch, S samples a problem.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jax
@@ -16,17 +16,16 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index
+from reasoning.evaluation.exam import judged
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
-from reasoning.generation.engine import Rollouts
+from reasoning.evaluation.tables import rows_of
 from reasoning.models.flops import forward_flops
-from reasoning.rewards.text import said
-from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
+from reasoning.rollouts.rating import Reward, check_names, reward_name
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
-from reasoning.rollouts.text import decode_replies, encode_prompts
+from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.conversations import write_conversations
 from reasoning.stages.stage import Context, Stage
-from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 
 SHOWN = 100
@@ -68,10 +67,10 @@ class Collect(Sampling):
             file, first = parts / f"{number:06}.jsonl", number * self.batch
             if not file.exists():
                 rollouts = sample_for_all(engine.generate, weights, prompts, first, self.batch, key, self.temperature)
-                texts = decode_replies(tokenizer, rollouts, self.chat, self.chat.opening)
-                rows = self.judged(start.stage, first, problems[first : first + self.batch], texts, rollouts)
+                asked = problems[first : first + self.batch]
+                answers = judged(self.keep, asked, rollouts, tokenizer, self.chat)
                 if jax.process_index() == 0:
-                    write_samples(file, rows)
+                    write_samples(file, self.sifted(rows_of(start.stage, asked, answers, "samples", first=first)))
                 wait_for_all(str(file))
             collected.add(read_samples(file))
             context.report(Progress(self.name, number + 1, batches, collected.shown(), collected.tokens))
@@ -91,35 +90,18 @@ class Collect(Sampling):
         counts = {"sampled": collected.sampled, "tokens": collected.tokens, "flops": flops}
         return Outcome("records", {**collected.shown(), **counts})
 
-    def judged(
-        self, checkpoint: str, first: int, problems: Sequence[Problem], texts: list[list[str]], rollouts: Rollouts
-    ) -> Iterator[Replies]:
-        """One row a problem, with what each function of ``keep`` gave its replies.
+    def sifted(self, rows: Iterable[Replies]) -> Iterator[Replies]:
+        """The rows with the replies that are kept; a function of ``keep`` that doesn't apply to a reply gives it 0.
 
         One that holds a symbol which only the chat format may write is never kept: it could not be trained on.
         """
         structure = self.chat.structure()
-        values = rate(self.keep, problems, texts, rollouts.truncated, self.chat)
-        for number, (problem, replies) in enumerate(zip(problems, texts, strict=True)):
-            scores = {name: tuple(np.nan_to_num(each[number]).tolist()) for name, each in values.items()}
-            cut = rollouts.truncated[number]
-            yield Replies(
-                checkpoint=checkpoint,
-                problem=first + number,
-                question=problem.question,
-                answer=problem.answer,
-                kind=problem.kind,
-                method="samples",
-                texts=tuple(replies),
-                lengths=tuple(rollouts.lengths[number].tolist()),
-                log_probs=tuple(rollouts.log_probs[number].sum(axis=-1, dtype=np.float64).tolist()),
-                answers=tuple(None if cut[at] else said(text, self.chat) for at, text in enumerate(replies)),
-                scores=scores,
-                kept=tuple(
-                    all(each[at] >= 1 for each in scores.values()) and not any(symbol in text for symbol in structure)
-                    for at, text in enumerate(replies)
-                ),
-            )
+        for row in rows:
+            scores = {name: tuple(np.nan_to_num(values).tolist()) for name, values in row.scores.items()}
+            passed = [all(value >= 1 for value in values) for values in zip(*scores.values(), strict=True)]
+            clean = [not any(symbol in text for symbol in structure) for text in row.texts]
+            kept = tuple(both == (True, True) for both in zip(passed, clean, strict=True))
+            yield replace(row, scores=scores, kept=kept)
 
     def check_kept(self, collected: "Collected", context: Context) -> None:
         """Raises InputError where nothing was kept, with the share that each test passed; warns of less than wanted."""

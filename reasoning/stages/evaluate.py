@@ -19,6 +19,7 @@ from reasoning.evaluation.methods import Checked, Greedy, Method, Samples
 from reasoning.evaluation.results import (
     RESULTS,
     SAMPLES,
+    Replies,
     Results,
     read_results,
     read_samples,
@@ -31,6 +32,9 @@ from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
+
+PARTS = "parts"
+"""The folder of one file a piece, until all are done."""
 
 METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
 """Names of methods become parts of file names and of columns."""
@@ -67,22 +71,24 @@ class Evaluate:
         names = [style.name for style in (self.quiz.style, *self.styles)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise InputError(f"two prompt styles are named {', '.join(repeated)}, one of them the quiz's; rename it")
+            raise InputError(f"two prompt styles are named {', '.join(repeated)}, the quiz's own counted; rename one")
         if self.quiz.problems.count < 2:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""
-        if (out / RESULTS).exists():  # Written last, by a run that was cut off just then.
-            return Outcome("results", read_results(out).means())
         artifacts: tuple[Artifact, ...] = inputs["checkpoints"]
+        pieces = [piece for artifact in artifacts for piece in self.pieces(artifact, out)]
+        over, missing = (out / RESULTS).exists(), {piece.file for piece in pieces if not piece.file.exists()}
+        wait_for_all(f"{self.name} has looked")  # Only then does process 0 write and remove what the others look for.
+        if over:  # An earlier run was cut off behind its last file.
+            return self.end(out, read_results(out))
         problems = self.quiz.problems.problems()
         questions = {artifact.stage: self.questions(artifact, problems, context) for artifact in artifacts}
-        (out / "parts").mkdir(exist_ok=True)
-        pieces = [piece for artifact in artifacts for piece in self.pieces(artifact, out)]
+        (out / PARTS).mkdir(exist_ok=True)
         candidate, examined, tokens = None, None, 0
         for number, piece in enumerate(pieces, start=1):
-            if not piece.file.exists():
+            if piece.file in missing:
                 if candidate is None or examined != piece.checkpoint:
                     candidate = None  # Two checkpoints needn't fit into memory.
                     candidate, examined = self.candidate(piece.checkpoint, context), piece.checkpoint
@@ -91,13 +97,17 @@ class Evaluate:
             signal = context.stop(number)
             if signal is not None and number < len(pieces):
                 raise Interrupted(signal)
-        return self.finish(out, artifacts, problems)
+        rows, results = self.collected(out, artifacts, problems)
+        if jax.process_index() == 0:
+            write_samples(out / SAMPLES, rows)
+            write_results(out, results)
+        return self.end(out, results)
 
     def pieces(self, artifact: Artifact, out: Path) -> tuple[_Piece, ...]:
         """What one checkpoint is asked, in order."""
         asked = [(self.quiz.style, self.methods), *((style, self.style_methods) for style in self.styles)]
         return tuple(
-            _Piece(artifact, method, style, out / "parts" / f"{artifact.stage}.{number}.{method.name}.jsonl")
+            _Piece(artifact, method, style, out / PARTS / f"{artifact.stage}.{number}.{method.name}.jsonl")
             for number, (style, methods) in enumerate(asked)
             for method in methods
         )
@@ -127,12 +137,14 @@ class Evaluate:
         answers = piece.method.replies(candidate, questions[piece.style.name], key)
         if jax.process_index() == 0:
             problems = questions[piece.style.name].problems
-            write_samples(piece.file, rows_of(stage, problems, piece.method.name, style, answers))
+            write_samples(piece.file, rows_of(stage, problems, answers, piece.method.name, style))
         wait_for_all(str(piece.file))
         return int(answers.lengths.sum())
 
-    def finish(self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]) -> Outcome:
-        """Writes all replies and the tables, and gives the main table's means."""
+    def collected(
+        self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]
+    ) -> tuple[list[Replies], Results]:
+        """All replies and the tables, from the files of all pieces."""
         rows = []
         checkpoints, kinds, styles = {}, {}, {}
         for artifact in artifacts:
@@ -147,12 +159,13 @@ class Evaluate:
             styles[artifact.stage] = {
                 style: tabulate(values_of(self.quiz, each), range(len(problems))) for style, each in asked.items()
             }
-        results = Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split)
-        if jax.process_index() == 0:
-            write_samples(out / SAMPLES, rows)
-            write_results(out, results)
-            shutil.rmtree(out / "parts")
-        wait_for_all(self.name)
+        return rows, Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split)
+
+    def end(self, out: Path, results: Results) -> Outcome:
+        """The main table's means; the files of pieces, all of which are in the samples, go."""
+        wait_for_all(f"{self.name} has read its parts")
+        if jax.process_index() == 0 and (out / PARTS).exists():
+            shutil.rmtree(out / PARTS)
         return Outcome("results", results.means())
 
     def plan(self) -> dict[str, object]:

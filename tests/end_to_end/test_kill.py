@@ -97,7 +97,7 @@ def steps_are_recorded(folder: Path) -> bool:
 
 
 def a_part_is_there(folder: Path) -> bool:
-    return any((folder / "parts").glob("*.json"))
+    return any((folder / "parts").glob("*.jsonl"))
 
 
 # In the order in which the stages run.

@@ -91,8 +91,10 @@ def test_two_processes_of_four_devices_finish_the_run_and_the_same_command_then_
         check_numbers(artifact)
     check_rollouts(run["zero"])
     samples = run["exam"].samples()
-    problems = {(row["checkpoint"], row["problem"]) for row in samples}
-    assert len(problems) == len(samples) == len(graph()["exam"].parents["checkpoints"]) * 8
+    asked = {tuple(row[name] for name in ("checkpoint", "problem", "method", "style")) for row in samples}
+    # Eight problems, by three methods and by one in each of two further styles.
+    assert len(asked) == len(samples) == len(graph()["exam"].parents["checkpoints"]) * 8 * 5
+    assert not list(run["exam"].path.glob("parts"))
     assert run["zero"].record()["environments"][-1]["device"]["processes"] == 2
     keep_cache(miniature.cache)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_stages
 import tokenizers
-from tiny_stages import NEW_TOKENS, Surroundings, quiz
+from tiny_stages import NEW_TOKENS, Surroundings, questions_for, quiz
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -17,30 +17,22 @@ from reasoning.core.prng import stage_key
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.tokenizers.byte_level import from_bpe
-from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
-from reasoning.evaluation.exam import Answers, ask, beam_engine, questions_of, sampling_engine
-from reasoning.generation.beam import BeamSettings, build_beam
-from reasoning.generation.engine import Rollouts
+from reasoning.evaluation.exam import Answers, ask, questions_of
 from reasoning.generation.prompts import PromptStyle, thinking
-from reasoning.models.model import Model, build_model, init_sharded
+from reasoning.models.model import build_model, init_sharded
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.text import said
+from reasoning.rollouts.sampling import sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
-from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
-from reasoning.tasks.problems import Problem
+from reasoning.stages.checkpoint import save, tokenizer_of
 
-
-def model_on_one_device(base: Artifact) -> Model:
-    return model_of(base, Surroundings().context().mesh)
+KEY = stage_key(0, "exam")
 
 
 def asked(base: Artifact, temperature: float, **changes: Any) -> Answers:
-    exam, mesh, tokenizer = quiz(**changes), Surroundings().context().mesh, tokenizer_of(base)
-    model = model_on_one_device(base)
-    engine = sampling_engine(exam, model, mesh, tokenizer, exam.samples)
-    weights = engine.publish(params_of(base, model, mesh))
-    return ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), temperature)
+    candidate = tiny_stages.candidate(base, quiz(**changes))
+    return ask(candidate, questions_for(candidate), KEY, temperature=temperature)
 
 
 def test_replies_do_not_depend_on_the_size_of_a_batch(base: Artifact):
@@ -72,42 +64,6 @@ def test_a_score_that_does_not_apply_to_a_reply_is_refused(base: Artifact):
         asked(base, 1.0, scores=(absent,))
 
 
-def test_replies_are_without_the_end_symbol_and_ids_without_text_show_as_unknown(base: Artifact):
-    tokenizer = tokenizer_of(base)
-    end, size = tokenizer.symbol_id("<|end|>"), tokenizer.vocabulary_size
-    two, tag = tokenizer.encode("2")[0], tokenizer.symbol_id("<answer>")
-    tokens = np.array([[[two, end, 0], [tag, size + 5, two]]])
-    lengths = np.array([[2, 3]])
-    rollouts = Rollouts(tokens, np.zeros((1, 2, 3)), lengths, np.array([[False, True]]))
-    assert decode_replies(tokenizer, rollouts, ChatFormat(), "") == [["2", "<answer>\ufffd2"]]
-    assert decode_replies(tokenizer, rollouts, ChatFormat(), "so ") == [["so 2", "so <answer>\ufffd2"]]
-    only_end = Rollouts(np.array([[[end]]]), np.zeros((1, 1, 1)), np.array([[1]]), np.array([[False]]))
-    assert decode_replies(tokenizer, only_end, ChatFormat(), "") == [[""]]
-
-
-def test_a_nul_shows_as_unknown_since_no_json_of_ours_may_hold_one():
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = JsonTokenizer(from_bpe(["<|end|>", *alphabet], [], ["<|end|>"], [], "gpt2"))
-    [letter], [nul] = tokenizer.encode("a"), tokenizer.encode("\0")
-    rollouts = Rollouts(np.array([[[letter, nul]]]), np.zeros((1, 1, 2)), np.array([[2]]), np.array([[True]]))
-    assert decode_replies(tokenizer, rollouts, ChatFormat(marks=("<|end|>",)), "") == [["a\ufffd"]]
-
-
-def test_prompts_are_the_chats_and_one_without_room_is_refused_with_the_numbers(base: Artifact):
-    tokenizer, chat = tokenizer_of(base), ChatFormat()
-    problems = (Problem("1+1?", "2", "sums"), Problem("1+1+1?", "3", "sums"))  # a term is one token
-    prompts = encode_prompts(problems, chat, tokenizer, 8, 14)
-    assert [tokenizer.decode(prompt) for prompt in prompts] == [chat.prompt(problem.question) for problem in problems]
-    message = "the prompt '1[+]1[+]1[?]' of 6 tokens and 8 new ones make 14, more than the model's context of 13"
-    with pytest.raises(InputError, match=message):
-        encode_prompts(problems, chat, tokenizer, 8, 13)
-
-
-def test_a_chat_whose_symbols_the_tokenizer_lacks_is_refused(base: Artifact):
-    with pytest.raises(InputError, match="no single id for '<reason>'"):
-        encode_prompts(tiny_stages.TEST.problems(), ChatFormat(think_open="<reason>"), tokenizer_of(base), 1, 32)
-
-
 def test_an_exam_that_does_not_fit_the_context_is_refused(base: Artifact):
     with pytest.raises(InputError, match="more than the model's context of 32"):
         questions_of(quiz(max_new_tokens=29), tokenizer_of(base), 32)
@@ -120,10 +76,9 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
     texts = [tokenizer.decode(prompt) for prompt in questions.prompts]
     expected = [f"<|user|>{problem.question}=<|assistant|><think>1" for problem in tiny_stages.TEST.problems()]
     assert texts == expected
-    model, mesh = model_on_one_device(base), Surroundings().context().mesh
-    engine = sampling_engine(quiz(), model, mesh, tokenizer, 3)
-    weights = engine.publish(params_of(base, model, mesh))
-    rollouts = engine.generate(weights, questions.prompts, range(4), stage_key(0, "exam"), 1.0)
+    candidate = tiny_stages.candidate(base)
+    engine = sampler_for(candidate.model, candidate.mesh, tokenizer, chat, 3, NEW_TOKENS)
+    rollouts = engine.generate(candidate.weights, questions.prompts, range(4), KEY, 1.0)
     written = decode_replies(tokenizer, rollouts, chat, "")
     answers = asked(base, 1.0, style=style)
     assert answers.texts == [["<think>1" + text for text in group] for group in written]
@@ -132,43 +87,37 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
     assert encode_prompts(questions.problems, chat, tokenizer, 8, 32, style) == questions.prompts
 
 
-def test_the_room_counts_from_behind_the_opening(base: Artifact):
-    tokenizer, problems = tokenizer_of(base), (Problem("1+1?", "2", "sums"),)
-    style = PromptStyle("begun", opening="<think>1")
-    assert len(encode_prompts(problems, ChatFormat(), tokenizer, 8, 15, style)[0]) == 7
-    with pytest.raises(InputError, match="of 7 tokens and 8 new ones make 15, more than the model's context of 14"):
-        encode_prompts(problems, ChatFormat(), tokenizer, 8, 14, style)
-
-
-def test_log_probs_are_of_whole_replies_and_questions_at_hand_change_nothing(base: Artifact):
-    exam, mesh, tokenizer = quiz(), Surroundings().context().mesh, tokenizer_of(base)
-    model = model_on_one_device(base)
-    engine = sampling_engine(exam, model, mesh, tokenizer, exam.samples)
-    weights = engine.publish(params_of(base, model, mesh))
-    questions = questions_of(exam, tokenizer, 32)
-    key = stage_key(0, "exam")
-    answers = ask(exam, engine, weights, tokenizer, key, 1.0, questions)
-    plain = asked(base, 1.0)
-    assert answers.texts == plain.texts
-    rollouts = engine.generate(weights, questions.prompts, range(4), key, 1.0)
+def test_log_probs_are_of_whole_replies_and_an_answer_is_what_a_whole_reply_says(base: Artifact):
+    candidate = tiny_stages.candidate(base)
+    answers = asked(base, 1.0)
+    engine = sampler_for(candidate.model, candidate.mesh, candidate.tokenizer, ChatFormat(), 3, NEW_TOKENS)
+    rollouts = engine.generate(candidate.weights, questions_for(candidate).prompts, range(4), KEY, 1.0)
     np.testing.assert_allclose(answers.log_probs, rollouts.log_probs.sum(-1), rtol=1e-5)
-    for text, given, cut in zip(
-        np.ravel(answers.texts), np.ravel(answers.said), np.ravel(rollouts.truncated), strict=True
-    ):
+    for text, given, cut in zip(*map(np.ravel, (answers.texts, answers.answers, rollouts.truncated)), strict=True):
         assert given == (None if cut else said(str(text), ChatFormat()))
 
 
-def test_a_beam_search_answers_once_with_its_best(base: Artifact):
-    exam, mesh, tokenizer = quiz(), Surroundings().context().mesh, tokenizer_of(base)
-    model = model_on_one_device(base)
-    engine = beam_engine(exam, model, mesh, tokenizer, 3)
-    weights = engine.publish(params_of(base, model, mesh))
-    answers = ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), 0.0)
-    settings = BeamSettings(3, NEW_TOKENS, end_ids(tokenizer, ChatFormat()))
-    best = build_beam(model, mesh, settings)(weights, questions_of(exam, tokenizer, 32).prompts)
-    np.testing.assert_array_equal(answers.lengths[:, 0], best.rollouts.lengths[:, 0])
-    np.testing.assert_allclose(answers.log_probs[:, 0] / answers.lengths[:, 0], best.scores[:, 0], rtol=1e-4)
-    assert all(len(group) == 1 for group in answers.texts)
+def test_number_and_temperature_are_the_exams_unless_given_and_fewer_samples_are_the_first(base: Artifact):
+    candidate = tiny_stages.candidate(base)
+    questions = questions_for(candidate)
+    all_three = ask(candidate, questions, KEY)
+    assert all_three.texts == asked(base, 1.0).texts
+    two = ask(candidate, questions, KEY, samples=2)
+    assert two.texts == [group[:2] for group in all_three.texts]
+    cold = tiny_stages.candidate(base, quiz(temperature=0.0))
+    assert ask(cold, questions, KEY).texts == ask(candidate, questions, KEY, temperature=0.0).texts
+
+
+def test_a_picked_reply_keeps_all_that_is_known_of_it(base: Artifact):
+    answers, chosen = asked(base, 1.0), [2, 0, 1, 2]
+    picked = answers.pick(np.array(chosen))
+    for problem, number in enumerate(chosen):
+        assert picked.texts[problem] == [answers.texts[problem][number]]
+        assert picked.answers[problem] == [answers.answers[problem][number]]
+        for name in ("lengths", "log_probs"):
+            assert getattr(picked, name)[problem].tolist() == [getattr(answers, name)[problem, number]]
+        for name, values in answers.scores.items():
+            assert picked.scores[name][problem].tolist() == [values[problem, number]]
 
 
 def test_scores_and_rates_of_one_name_are_refused():
@@ -177,13 +126,9 @@ def test_scores_and_rates_of_one_name_are_refused():
 
 
 def test_replies_are_the_same_on_several_devices(base: Artifact):
-    exam, tokenizer = quiz(batch=3), tokenizer_of(base)
-    mesh = Surroundings(devices=2).context().mesh
-    model = model_of(base, mesh)
-    engine = sampling_engine(exam, model, mesh, tokenizer, exam.samples)
-    weights = engine.publish(params_of(base, model, mesh))
-    assert ask(exam, engine, weights, tokenizer, stage_key(0, "exam"), 1.0).texts == asked(base, 1.0).texts
-    assert len(jax.tree.leaves(weights)[0].devices()) == 2
+    candidate = tiny_stages.candidate(base, quiz(batch=3), devices=2)
+    assert ask(candidate, questions_for(candidate), KEY).texts == asked(base, 1.0).texts
+    assert len(jax.tree.leaves(candidate.weights)[0].devices()) == 2
 
 
 MARKS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]

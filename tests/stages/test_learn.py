@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import pytest
+import tiny_stages
 from tiny_stages import BASE, LENGTH, TEST, Surroundings, quiz, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
@@ -15,12 +16,11 @@ from reasoning.core.files import read_jsonl
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.prng import stage_key
 from reasoning.data.chat.format import ChatFormat
-from reasoning.evaluation.exam import ask, sampling_engine
+from reasoning.evaluation.exam import ask
 from reasoning.pipeline.graph import build
 from reasoning.pipeline.identity import Origin, identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
-from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.learn import check_rows, repeated
 from reasoning.training.preemption import Interrupted
 from reasoning.training.sinks import Several
@@ -57,11 +57,8 @@ def test_a_probe_tells_the_scores_of_the_parameters_that_it_was_asked_at(
     base: Artifact, examples: Artifact, tmp_path: Path
 ):
     made = work(tune(probe=quiz(), probe_every=6), tmp_path, {"start": base, "data": examples})
-    mesh = Surroundings().context().mesh
-    model, tokenizer = model_of(made, mesh), tokenizer_of(made)
-    engine = sampling_engine(quiz(), model, mesh, tokenizer, 3)
-    weights = engine.publish(params_of(made, model, mesh))
-    answers = ask(quiz(), engine, weights, tokenizer, stage_key(0, "sft/probe"), 1.0)
+    candidate = tiny_stages.candidate(made)
+    answers = ask(candidate, tiny_stages.questions_for(candidate), stage_key(0, "sft/probe"))
     last = made.metrics()[-1]
     assert last["probe/mean_length"] == answers.lengths.mean()
     assert last["probe/lenient"] == answers.scores["lenient"].mean()

@@ -13,10 +13,13 @@ from reasoning.core.progress import Progress
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 from reasoning.data.sources import Generated
+from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, questions_of
+from reasoning.evaluation.methods import Greedy, Samples
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
-from reasoning.stages import GRPO, SFT, Evaluate, Exam, Prepare, Pretrain, TokenizerTraining
+from reasoning.stages import GRPO, SFT, Evaluate, Prepare, Pretrain, TokenizerTraining
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context
 from reasoning.tasks.chains import Chains, term_symbols
 from reasoning.tasks.problems import ProblemSet
@@ -73,7 +76,20 @@ def reinforce(**changes: Any) -> GRPO:
 
 def examine(*checkpoints: Any, **changes: Any) -> Evaluate:
     """The final exam of these stages."""
-    return Evaluate(**{"name": "exam", "checkpoints": checkpoints, "exam": quiz(), "ks": (2, 3), **changes})
+    settings = {"quiz": quiz(), "methods": (Greedy(), Samples(ks=(2, 3)))}
+    return Evaluate(**{"name": "exam", "checkpoints": checkpoints, **settings, **changes})
+
+
+def candidate(checkpoint: Artifact, exam: Exam | None = None, devices: int = 1) -> Candidate:
+    """A checkpoint ready to be asked an exam, by default the quiz."""
+    exam, mesh = exam or quiz(), Surroundings(devices=devices).context().mesh
+    model = model_of(checkpoint, mesh)
+    return candidate_of(exam, model, mesh, tokenizer_of(checkpoint), params_of(checkpoint, model, mesh))
+
+
+def questions_for(candidate: Candidate) -> Questions:
+    """The candidate's exam as it reads it."""
+    return questions_of(candidate.exam, candidate.tokenizer, candidate.model.config.context)
 
 
 def early_end(completions: list[str], truncated: list[bool], **columns: Any) -> list[float]:

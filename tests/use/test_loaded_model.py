@@ -12,7 +12,8 @@ from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat.format import ChatFormat
-from reasoning.evaluation.exam import ask, sampling_engine
+from reasoning.evaluation.exam import candidate_of
+from reasoning.evaluation.methods import Greedy
 from reasoning.rewards.text import said
 from reasoning.use.loaded_model import LoadedModel, load
 
@@ -37,10 +38,9 @@ def test_it_holds_config_tokenizer_and_the_parameters_that_were_saved(base: Arti
 
 
 def test_greedy_replies_are_those_of_an_exam(base: Artifact, model: LoadedModel):
-    exam, mesh = quiz(), build_mesh(MeshShape())
-    engine = sampling_engine(exam, model.model, mesh, model.tokenizer, 1)
-    weights = engine.publish(model.params)
-    answers = ask(exam, engine, weights, model.tokenizer, jax.random.key(0), 0.0)
+    exam = quiz()
+    candidate = candidate_of(exam, model.model, build_mesh(MeshShape()), model.tokenizer, model.params)
+    answers = Greedy().replies(candidate, tiny_stages.questions_for(candidate), jax.random.key(0))
     assert model.generate(QUESTIONS, temperature=0.0, max_new_tokens=exam.max_new_tokens) == answers.texts
 
 
