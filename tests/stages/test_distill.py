@@ -22,10 +22,9 @@ from reasoning.data.sources import Generated
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
-from reasoning.rollouts.prompt_sampler import prompt_sampler
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
-from reasoning.stages.trainee import trainee_of
+from reasoning.stages.trainee import sampler_of, trainee_of
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.preemption import Interrupted
 
@@ -166,7 +165,7 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     context = Surroundings().context()
     model = model_of(student, context.mesh)
     params = params_of(student, model, context.mesh)
-    sampled = prompt_sampler(stage, trainee_of(stage, student, context), tokenizer_of(student), context)(params, 0)
+    sampled = sampler_of(stage, trainee_of(stage, student, context), tokenizer_of(student), context)(params, 0)
     rows = {name: jnp.asarray(values) for name, values in sampled.rows.items()}
     batch = token_batch(rows, token_mean, NEW_TOKENS)
     mask = np.asarray(batch.mask)

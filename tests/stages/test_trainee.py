@@ -15,10 +15,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.lora import LoRA, merged
 from reasoning.models.model import build_model, parameter_count
-from reasoning.rollouts.prompt_sampler import prompt_sampler
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.checkpoint import model_of, params_of, read_adapters, tokenizer_of
-from reasoning.stages.trainee import trainee_of
+from reasoning.stages.trainee import sampler_of, trainee_of
 from reasoning.training.preemption import Interrupted
 
 LOW = LoRA(rank=2, alpha=4.0)
@@ -128,7 +127,7 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
         stage, context = reinforce(lora=LOW), replace(Surroundings().context(), mesh=mesh)
         trainee = trainee_of(stage, base, context)
         adapters = jax.tree.map(lambda leaf: leaf + 0.1, trainee.start())
-        sampler = prompt_sampler(stage, trainee, tokenizer_of(base), context)
+        sampler = sampler_of(stage, trainee, tokenizer_of(base), context)
         weights = trainee.publish(sampler.engine, adapters)
         alike = sampler.engine.publish(merged(LOW, trainee.all_params(adapters)))
         for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
@@ -144,7 +143,7 @@ def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_
 ):
     common = {"name": "kl", "start": tune(), "teacher": tune(), "optimizer": tiny_stages.OPTIMIZER, "steps": 2}
     if on_policy:
-        make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "prompts": 4, "group": 2}
+        make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "questions": 4, "samples": 2}
     else:
         make, sizes = Distill, {"data": tiny_stages.DEMONSTRATIONS, "batch": 8}
     teacher = work(tune(name="teacher"), tmp_path, {"start": base, "data": examples})
