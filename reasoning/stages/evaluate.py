@@ -179,7 +179,7 @@ class Evaluate:
 def _check_methods(field: str, methods: tuple[Method, ...], quiz: Exam) -> None:
     names = [method.name for method in methods]
     if not names:
-        raise InputError(f"{field} is empty; name at least one, such as @evaluation.methods.Samples")
+        raise InputError(f"{field} is empty; name at least one")
     for name in names:
         if not METHOD_NAME.fullmatch(name):
             raise InputError(f"{field} has a method named {name!r}; use letters, digits and any of _@.+-")

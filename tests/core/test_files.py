@@ -193,3 +193,28 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="binary: not UTF-8"):
         files.read_json(tmp_path / "binary")
+
+
+def test_readable_rows_are_those_before_the_first_damaged_line_which_is_told(tmp_path):
+    path, told = tmp_path / "rows.jsonl", []
+    for tail, message in (
+        ("", None),
+        ('{"b": 2', "rows.jsonl:2: the last line is not finished; it is left out"),
+        ('[1]\n{"c": 3}\n', "rows.jsonl:2: not a JSON object; the rows from there on are left out"),
+        (
+            '{"b": NaN}\n{"c": 3}\n',
+            "rows.jsonl:2: not plain JSON: NaN is not JSON; the rows from there on are left out",
+        ),
+    ):
+        told.clear()
+        path.write_text('{"a": "x\u2028y"}\n' + tail)
+        assert files.readable_rows(path, told.append) == ({"a": "x\u2028y"},)
+        assert told == ([] if message is None else [f"{tmp_path}/{message}"])
+
+
+def test_readable_rows_of_no_file_are_none_and_what_is_no_file_is_told(tmp_path):
+    told = []
+    assert files.readable_rows(tmp_path / "absent", told.append) == () and told == []
+    assert files.readable_rows(tmp_path, told.append) == () and "can't be read: Is a directory" in told[0]
+    (tmp_path / "binary").write_bytes(b'{"a": "\xff"}\n')
+    assert files.readable_rows(tmp_path / "binary", told.append) == ({"a": "\ufffd"},)
