@@ -6,6 +6,7 @@ others in tables, reports and sweeps.
 Shapes: P problems, S samples a problem, V votes a problem.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
@@ -22,6 +23,9 @@ from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.voting import likelihoods, majority
 from reasoning.models.cache import Weights
+
+METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
+"""Names of methods become parts of file names and of columns."""
 
 
 @runtime_checkable
@@ -152,6 +156,21 @@ class Beam:
             return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))
 
         return graded(candidate, questions, in_batches(best, candidate, questions, key, 0.0))
+
+
+def check_methods(field: str, methods: Sequence[Method], exam: Exam) -> None:
+    """Raises InputError where the methods in ``field`` can't be told apart, or one of them doesn't fit the exam."""
+    names = [method.name for method in methods]
+    if not names:
+        raise InputError(f"{field} is empty; name at least one")
+    for name in names:
+        if not METHOD_NAME.fullmatch(name):
+            raise InputError(f"{field} has a method named {name!r}; use letters, digits and any of _@.+-")
+        if names.count(name) > 1:
+            raise InputError(f"{field} has two methods named {name!r}; drop one of them, or rename it")
+    for method in methods:
+        if isinstance(method, Checked):
+            method.check(exam)
 
 
 def columns_of(method: Method, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:

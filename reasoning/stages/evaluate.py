@@ -1,6 +1,5 @@
 """Evaluation: checkpoints are asked the same held-out problems by several methods, and scored, with intervals."""
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, questions_of
-from reasoning.evaluation.methods import Checked, Greedy, Method, Samples
+from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods
 from reasoning.evaluation.results import (
     RESULTS,
     SAMPLES,
@@ -35,9 +34,6 @@ from reasoning.training.preemption import Interrupted
 
 PARTS = "parts"
 """The folder of one file a piece, until all are done."""
-
-METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
-"""Names of methods become parts of file names and of columns."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         for field, methods in (("methods", self.methods), ("style_methods", self.style_methods)):
-            _check_methods(field, methods, self.quiz)
+            check_methods(field, methods, self.quiz)
         names = [style.name for style in (self.quiz.style, *self.styles)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -174,20 +170,6 @@ class Evaluate:
         further = len(self.styles) * sum(method.cost(self.quiz) for method in self.style_methods)
         replies = len(self.checkpoints) * self.quiz.problems.count * (own + further)
         return {"replies": replies, "sampled tokens at most": replies * self.quiz.max_new_tokens}
-
-
-def _check_methods(field: str, methods: tuple[Method, ...], quiz: Exam) -> None:
-    names = [method.name for method in methods]
-    if not names:
-        raise InputError(f"{field} is empty; name at least one")
-    for name in names:
-        if not METHOD_NAME.fullmatch(name):
-            raise InputError(f"{field} has a method named {name!r}; use letters, digits and any of _@.+-")
-        if names.count(name) > 1:
-            raise InputError(f"{field} has two methods named {name!r}; drop one of them, or rename it")
-    for method in methods:
-        if isinstance(method, Checked):
-            method.check(quiz)
 
 
 def _filled(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ Shapes: P problems, S samples, V votes.
 
 import hashlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from reasoning.core.statistics import pass_at_k
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.evaluation.exam import Answers, ask
-from reasoning.evaluation.methods import Beam, Greedy, Samples, columns_of, elections, scores_of_elected
+from reasoning.evaluation.methods import Beam, Greedy, Samples, check_methods, columns_of, elections, scores_of_elected
 from reasoning.evaluation.results import Replies, read_results, read_samples
 from reasoning.experiment.reader import read
 from reasoning.generation.beam import BeamSettings, build_beam
@@ -103,6 +104,33 @@ def test_samples_are_as_many_as_the_exam_says_unless_they_say_so_themselves_and_
         Samples(samples=2, ks=(2, 3)).check(exam)
     with pytest.raises(InputError, match="a vote@8 can't be estimated from 4 samples"):
         Samples(votes=(4, 8)).check(exam)
+
+
+@dataclass(frozen=True)
+class Named(Greedy):
+    """Greedy replies under a name of one's own."""
+
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "../a"])
+def test_a_method_whose_name_can_be_no_file_is_refused(name: str):
+    with pytest.raises(InputError, match=f"methods has a method named '{name}'; use letters, digits and any of"):
+        check_methods("methods", (Named(name),), quiz())
+
+
+def test_no_methods_two_of_one_name_and_one_that_does_not_fit_are_refused_by_their_field():
+    for methods, message in (
+        ((), "further is empty; name at least one"),
+        ((Samples(), Samples(samples=2)), "further has two methods named 'samples'; drop one of them, or rename it"),
+        ((Samples(ks=(4,)),), "pass@4 can't be estimated from 3 samples"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_methods("further", methods, quiz())
 
 
 def test_greedy_replies_are_the_likeliest_and_samples_are_drawn_at_the_exams_temperature(base: Artifact):

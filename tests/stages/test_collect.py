@@ -1,7 +1,7 @@
 """Rejection sampling: what is kept passed every test, comes once, and survives an interruption."""
 
-import json
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import read_records, take_rows
+from reasoning.evaluation.results import Replies, read_samples, write_samples
+from reasoning.rewards.text import said
 from reasoning.stages.checkpoint import tokenizer_of
-from reasoning.stages.collect import Collect
+from reasoning.stages.collect import Collect, Collected
 from reasoning.training.preemption import Interrupted
 
 
@@ -24,6 +26,11 @@ def short(completions: list[str], truncated: list[bool], **columns: Any) -> list
 
 def says_something(completions: list[str], **columns: Any) -> list[float]:
     return [float(len(text) > 1) for text in completions]
+
+
+def no_number(completions: list[str], **columns: Any) -> list[float | None]:
+    """1 for replies without a digit; to others it doesn't apply."""
+    return [None if any(letter.isdigit() for letter in text) else 1.0 for text in completions]
 
 
 def never(completions: list[str], **columns: Any) -> list[float]:
@@ -47,18 +54,58 @@ def data(workshop: Path, base: Artifact) -> Artifact:
 
 def test_what_is_kept_passed_every_test_and_comes_once(data: Artifact):
     rows = rows_of(data)
-    examples = data.samples()
-    assert len(examples) == 8 * 6 == data.results["sampled"]
+    examples = read_samples(data.path / "samples.jsonl")
+    replies = [(row, number) for row in examples for number in range(6)]
+    assert len(replies) == 8 * 6 == data.results["sampled"]
     structure = ChatFormat().structure()
-    clean = [row for row in examples if not any(symbol in row["completion"] for symbol in structure)]
-    good = [row for row in clean if row["scores"] == {"short": 1.0, "says_something": 1.0}]
-    assert len(clean) < len(examples)  # A model this young writes such symbols, and none of them may be kept.
-    assert [row["kept"] for row in examples] == [row in good for row in examples]
-    expected = dict.fromkeys((row["prompt"], row["completion"]) for row in good)
+    clean = [not any(symbol in row.texts[number] for symbol in structure) for row, number in replies]
+    passed = [all(row.scores[name][number] == 1 for name in ("short", "says_something")) for row, number in replies]
+    assert not all(clean)  # A model this young writes such symbols, and none of them may be kept.
+    good = [both == (True, True) for both in zip(clean, passed, strict=True)]
+    assert [row.kept[number] for row, number in replies] == good
+    expected = dict.fromkeys((row.question, row.texts[number]) for row, number in compress(replies, good))
     assert [(row["prompt"], row["completion"]) for row in rows] == list(expected)
-    assert len(rows) == data.results["kept"] and 0 < len(expected) < len(examples)
-    assert data.results["kept share"] == len(rows) / len(examples)
-    assert data.results["tokens"] == sum(row["tokens"] for row in examples) and data.results["flops"] > 0
+    assert len(rows) == data.results["kept"] and 0 < len(expected) < len(replies)
+    assert data.results["kept share"] == len(rows) / len(replies)
+    assert data.results["tokens"] == sum(row.lengths[number] for row, number in replies) and data.results["flops"] > 0
+
+
+def test_rows_are_those_of_an_exam_and_say_what_each_reply_scored_and_answers(data: Artifact):
+    examples = read_samples(data.path / "samples.jsonl")
+    problems = TRAIN.problems()
+    assert [(row.problem, row.question) for row in examples] == [(n, each.question) for n, each in enumerate(problems)]
+    assert {(row.checkpoint, row.method, row.style) for row in examples} == {("base", "samples", "")}
+    for row in examples:
+        assert list(row.scores["says_something"]) == says_something(list(row.texts))
+        cut = [value == 0 for value in row.scores["short"]]
+        assert list(row.answers) == [
+            None if over else said(text, ChatFormat()) for over, text in zip(cut, row.texts, strict=True)
+        ]
+        assert all(value < 0 for value in row.log_probs)
+
+
+def test_a_test_that_does_not_apply_to_a_reply_keeps_it_out(base: Artifact, tmp_path: Path):
+    made = work(collect(keep=(short, no_number)), tmp_path, {"start": base})
+    rows = read_samples(made.path / "samples.jsonl")
+    values = [value for row in rows for value in row.scores["no_number"]]
+    assert set(values) == {0.0, 1.0}
+    assert not any(
+        kept and not value for row in rows for kept, value in zip(row.kept, row.scores["no_number"], strict=True)
+    )
+
+
+def test_of_many_replies_some_are_shown_whole_problems_at_a_time_and_one_at_least():
+    def shown(samples: int, problems: int) -> int:
+        many = {"texts": ("1",) * samples, "lengths": (1,) * samples, "log_probs": (0.0,) * samples}
+        more = {"answers": ("1",) * samples, "scores": {}, "kept": (False,) * samples}
+        names = ("checkpoint", "question", "answer", "kind", "method")
+        row = Replies(**dict.fromkeys(names, "x"), problem=0, **many, **more)
+        collected = Collected()
+        collected.add([row] * problems)
+        assert collected.sampled == collected.tokens == samples * problems
+        return len(collected.examples)
+
+    assert [shown(*sizes) for sizes in ((6, 8), (6, 50), (64, 3), (200, 3))] == [8, 16, 1, 1]
 
 
 def test_questions_and_answers_are_the_problems(data: Artifact, base: Artifact):
@@ -82,12 +129,12 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(data: Artifact, bas
     surroundings = Surroundings(stop_at=1)
     with pytest.raises(Interrupted):
         work(collect(), tmp_path, {"start": base}, surroundings)
-    first = tmp_path / "data" / "parts" / "000000.json"
-    judged = json.loads(first.read_text())
-    first.write_text(json.dumps([{**row, "completion": "marked"} for row in judged]))  # shows that it isn't made anew
+    first = tmp_path / "data" / "parts" / "000000.jsonl"
+    judged = first.read_text()
+    write_samples(first, [replace(row, texts=("marked",) * 6) for row in read_samples(first)])  # it isn't made anew
     again = work(collect(), tmp_path, {"start": base})
-    assert any(row["completion"] == "marked" for row in again.samples())
-    first.write_text(json.dumps(judged))
+    assert any(row.texts[0] == "marked" for row in read_samples(again.path / "samples.jsonl"))
+    first.write_text(judged)
     restored = work(collect(), tmp_path / "again", {"start": base})
     for file in sorted(path for path in data.records.iterdir()):
         assert (restored.records / file.name).read_bytes() == file.read_bytes()
