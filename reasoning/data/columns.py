@@ -16,14 +16,14 @@ def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tu
 
     Raises InputError that lists the columns, where a chosen one is missing, and where no layout or several fit.
     """
-    found = sorted(columns)
-    listed = ", ".join(found) or "none"
+    present = sorted(columns)
+    listed = ", ".join(present) or "none"
     if chosen:
-        missing = [name for name in chosen if name not in found]
+        missing = [name for name in chosen if name not in present]
         if missing or len(chosen) > 2:
             raise InputError(f"{where}: columns = {tuple(chosen)} must name one or two of the columns found: {listed}")
         return tuple(chosen)
-    fitting = [layout for layout in LAYOUTS if set(layout) <= set(found)]
+    fitting = [layout for layout in LAYOUTS if set(layout) <= set(present)]
     if len(fitting) == 1:
         return fitting[0]
     known = "; ".join(" + ".join(layout) for layout in fitting or LAYOUTS)

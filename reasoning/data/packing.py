@@ -37,7 +37,7 @@ Packer = Callable[[grain.IterDataset, int], grain.IterDataset]
 
 
 @dataclass
-class Tally:
+class PackingCounts:
     """What became of the documents, counted while they are packed: nothing is lost without being counted here."""
 
     documents: int = 0  # read from the source
@@ -78,17 +78,19 @@ def row_features(length: int) -> dict[str, tfds.features.Tensor]:
     return {name: tfds.features.Tensor(shape=(length,), dtype=np.int32) for name in COLUMNS}
 
 
-def pack_into(folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer) -> Tally:
+def pack_into(
+    folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer
+) -> PackingCounts:
     """Pack documents and write the rows as a dataset, which ``records.read_records`` opens. Errors as ``pack``."""
-    tally = Tally()
-    write_records(folder, pack(documents, tokenizer, length, packer, tally), row_features(length))
-    return tally
+    counts = PackingCounts()
+    write_records(folder, pack(documents, tokenizer, length, packer, counts), row_features(length))
+    return counts
 
 
 def pack(
-    documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer, tally: Tally
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer, counts: PackingCounts
 ) -> Iterator[PackedRow]:
-    """Make rows of ``length`` tokens, and count into ``tally``; the same documents give the same rows.
+    """Make rows of ``length`` tokens, and count into ``counts``; the same documents give the same rows.
 
     A row has ``tokens``; ``positions``, from 0 in each document; ``segments``, from 1 in each row and 0 on padding;
     ``loss_mask``, 1 where this token is to be predicted: tokens of pieces with ``learn``, but never the first one of a
@@ -100,25 +102,25 @@ def pack(
     token is left to learn.
     """
     with without_notes():
-        for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, tally)), length):
-            row = _row(packed, tally)
-            tally.rows += 1
-            tally.tokens += int(np.count_nonzero(row["segments"]))
-            tally.learnt += int(row["loss_mask"].sum())
+        for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, counts)), length):
+            row = _row(packed, counts)
+            counts.rows += 1
+            counts.tokens += int(np.count_nonzero(row["segments"]))
+            counts.learnt += int(row["loss_mask"].sum())
             yield row
-    if not tally.learnt:
+    if not counts.learnt:
         raise InputError(
-            f"of {tally.documents} documents ({tally.dropped} longer than {length} tokens and dropped) no token is "
+            f"of {counts.documents} documents ({counts.dropped} longer than {length} tokens and dropped) no token is "
             "left to learn; give more documents, or longer rows"
         )
 
 
-def _row(packed: dict[str, np.ndarray], tally: Tally) -> PackedRow:
+def _row(packed: dict[str, np.ndarray], counts: PackingCounts) -> PackedRow:
     tokens_T, flags_T = packed["tokens"].T
     positions_T, segments_T = packed["tokens_positions"], packed["tokens_segment_ids"]
     if np.any((positions_T == 0) & (segments_T > 0) & (flags_T & MAY_BEGIN == 0)):
         raise InputError(
-            f"the packer cut a document with a prompt (one of the {tally.documents} read so far), so its completion "
+            f"the packer cut a document with a prompt (one of the {counts.documents} read so far), so its completion "
             "would be learnt without it; pack such documents with first_fit"
         )
     columns = (tokens_T, positions_T, segments_T, (flags_T & LEARN) * (positions_T > 0))
@@ -126,7 +128,7 @@ def _row(packed: dict[str, np.ndarray], tally: Tally) -> PackedRow:
 
 
 def _tokenise(
-    documents: Iterable[Document], tokenizer: Tokenizer, length: int, tally: Tally
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, counts: PackingCounts
 ) -> Iterator[Int[np.ndarray, "N 2"]]:
     """Each document's token ids and flags; documents with a prompt that are longer than a row are left out."""
     remaining = iter(documents)
@@ -136,11 +138,11 @@ def _tokenise(
             plain = all(piece.learn for piece in document.pieces)
             tokens_N2 = _join(document, plain, encoded)
             if not len(tokens_N2):
-                raise InputError(f"document {tally.documents} has no tokens; every document needs some text")
-            tally.documents += 1
+                raise InputError(f"document {counts.documents} has no tokens; every document needs some text")
+            counts.documents += 1
             too_long = len(tokens_N2) > length
-            tally.split += plain and too_long
-            tally.dropped += too_long and not plain
+            counts.split += plain and too_long
+            counts.dropped += too_long and not plain
             if plain or not too_long:
                 yield tokens_N2
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from reasoning.core.errors import InputError
-from reasoning.data.records import Row, RowSource, take_rows
+from reasoning.data.records import RandomAccessRows, Row, take_rows
 
 ENDLESS = 1 << 62
 
@@ -90,7 +90,7 @@ class Batches(Generic[Batch]):
 
 
 def token_batches(
-    rows: RowSource, *, batch_size: int, seed: int, process_index: int, process_count: int, prefetch: int
+    rows: RandomAccessRows, *, batch_size: int, seed: int, process_index: int, process_count: int, prefetch: int
 ) -> Batches[Row]:
     """Batches of a packed dataset: dicts of int32[B / P, T].
 

@@ -27,7 +27,7 @@ ROWS_A_BLOCK = 1024
 Row = dict[str, Any]
 
 
-class RowSource(Protocol):
+class RandomAccessRows(Protocol):
     """Rows by number, as lists and grain's sources give them."""
 
     def __len__(self) -> int: ...
@@ -186,7 +186,7 @@ def open_split(builder: tfds.core.DatasetBuilder, split: str) -> Records:
     return records
 
 
-def keep_rows(source: RowSource, limit: int) -> RowSource:
+def keep_rows(source: RandomAccessRows, limit: int) -> RandomAccessRows:
     """Decode a small dataset once, because decoding a row costs ten times more than finding it in memory.
 
     A source of numeric rows whose arrays take ``limit`` bytes or fewer comes back as a list of the same rows; a larger
@@ -198,7 +198,7 @@ def keep_rows(source: RowSource, limit: int) -> RowSource:
     return [row for start in starts for row in take_rows(source, range(len(source))[start : start + ROWS_A_BLOCK])]
 
 
-def take_rows(source: RowSource, indices: Sequence[int]) -> list[Row]:
+def take_rows(source: RandomAccessRows, indices: Sequence[int]) -> list[Row]:
     """The rows with these numbers, read in one call where the source offers it (``__getitems__``)."""
     many = getattr(source, "__getitems__", None)
     return many(indices) if many else [source[index] for index in indices]

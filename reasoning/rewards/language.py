@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.text import cut_off, parse
+from reasoning.rewards.text import cut_off, parse_reply
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def of_thinking(
     """``share`` of each completion's thinking; 0.0 for one that was cut off or hasn't the tagged form."""
     tags = chat or ChatFormat()
     replies = (
-        None if cut else parse(completion, tags)
+        None if cut else parse_reply(completion, tags)
         for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
     )
     return [0.0 if reply is None else share(reply.thinking) for reply in replies]

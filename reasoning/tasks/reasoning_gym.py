@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.tasks.problems import Problem, take_distinct
+from reasoning.tasks.problems import Problem, json_like, take_distinct
 from reasoning.tasks.splits import Split, split_of
 
 # The package makes item i of seed s from s + i, so seeds next to each other share nearly all items. Ours are hashed
@@ -25,6 +25,8 @@ PATIENCE = 20
 @dataclass(frozen=True)
 class ReasoningGym:
     """One generator, ``ReasoningGym('chain_sum', {'max_terms': 3})``; its settings are the package's own.
+
+    What the package tells of a question is the problem's column ``metadata``.
 
     Answers are compared exactly, so choose generators whose questions have one right answer (chain_sum, gcd,
     leg_counting), not those that accept many (countdown).
@@ -52,7 +54,8 @@ class ReasoningGym:
                 if question not in seen and split_of(question) == split:
                     seen.add(question)
                     since_new = 0
-                    yield Problem(question, answer, self.generator)
+                    metadata = json_like(entry.get("metadata", {}), str)
+                    yield Problem(question, answer, self.generator, {"metadata": metadata})
             chunk += 1
 
     def _entries(self, package: ModuleType, seed: int, chunk: int) -> Iterator[Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from reasoning.core.files import read_json
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.accuracy import lenient
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.stages.evaluate import Evaluate
 from reasoning.tasks.chains import Chains
 from reasoning.tasks.problems import Problem, ProblemSet
@@ -204,11 +204,11 @@ def test_saved_answers_are_read_from_the_saved_texts_and_cut_off_replies_give_no
             for text, answer, length in zip(
                 *(samples[column] for column in ("samples", "sample_answers", "sample_lengths")), strict=True
             ):
-                if answer is None and said(text, ChatFormat()) is not None:
+                if answer is None and extract_answer(text, ChatFormat()) is not None:
                     assert length == tiny_stages.NEW_TOKENS
                     cut += 1
                 else:
-                    assert answer == said(text, ChatFormat())
+                    assert answer == extract_answer(text, ChatFormat())
             given = {answer for answer in samples["sample_answers"] if answer is not None}
             assert len(given) <= len(samples["samples"])
     assert cut > 0

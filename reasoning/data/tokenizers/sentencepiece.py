@@ -25,7 +25,7 @@ UNKNOWN_ID = 1
 SPACE_MARK = "\u2581"
 """The character that sentencepiece writes for a space: in a text it would be read as a space."""
 
-Kind = Literal["bpe", "unigram", "char"]
+VocabularyKind = Literal["bpe", "unigram", "char"]
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def train_tokenizer(
     vocabulary_size: int,
     symbols: Sequence[str],
     extra_symbols: Sequence[str],
-    kind: Kind,
+    kind: VocabularyKind,
     byte_fallback: bool,
 ) -> bytes:
     """Learn a vocabulary from texts; the same arguments give the same bytes (one thread, nothing drawn at random).

@@ -89,7 +89,9 @@ class JsonTokenizer:
         """The ids of many texts, much faster than one by one. Raises InputError as ``encode`` does."""
         with _failures("can't encode a text"):
             try:
-                rows = [found.ids for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+                rows = [
+                    encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+                ]
             except (UnicodeEncodeError, TypeError):
                 raise InputError("can only encode text that UTF-8 can write; one holds half a surrogate pair") from None
         if self._unknown is not None:
@@ -148,13 +150,13 @@ class JsonTokenizer:
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
-        found = _record(self.generation, GENERATION_FILE).get("eos_token_id")
-        if found is None:
+        ends = _record(self.generation, GENERATION_FILE).get("eos_token_id")
+        if ends is None:
             symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
             return () if symbol is None else (self.symbol_id(symbol),)
-        listed = found if isinstance(found, list) else [found]
+        listed = ends if isinstance(ends, list) else [ends]
         if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise InputError(f"{GENERATION_FILE}: eos_token_id is {found!r:.60}; it must be an id or a list of ids")
+            raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
         return tuple(listed)
 
     @cached_property
@@ -195,12 +197,12 @@ def _failures(doing: str) -> Iterator[None]:
 
 def symbol_named(config: dict[str, Any], name: str) -> str | None:
     """A symbol of ``tokenizer_config.json``: a text, or a record with one in ``content``. InputError for others."""
-    found = config.get(name)
-    if isinstance(found, dict):
-        found = found.get("content")
-    if found is None or isinstance(found, str):
-        return found
-    raise InputError(f"{CONFIG_FILE}: {name} is {found!r:.60}; it must be a text")
+    value = config.get(name)
+    if isinstance(value, dict):
+        value = value.get("content")
+    if value is None or isinstance(value, str):
+        return value
+    raise InputError(f"{CONFIG_FILE}: {name} is {value!r:.60}; it must be a text")
 
 
 def check_description(description: dict[str, Any]) -> None:
@@ -223,12 +225,12 @@ def check_description(description: dict[str, Any]) -> None:
 
 def _record(content: bytes | str, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        record = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name} is no JSON: {error}; take the file anew") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{name} must hold a record, not {found!r:.40}; take the file anew")
-    return found
+    if not isinstance(record, dict):
+        raise InputError(f"{name} must hold a record, not {record!r:.40}; take the file anew")
+    return record
 
 
 def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -> None:

@@ -83,13 +83,13 @@ def _special(tokenizer: JsonTokenizer, chat: ChatFormat | None, config: Mapping[
 
     The end is that of a reply, as in published chat models; a format that ends one with a mere line break leaves it.
     """
-    found = {name: symbol_named(dict(config), name) for name in ("bos_token", "eos_token", "pad_token")}
+    symbol_of = {name: symbol_named(dict(config), name) for name in ("bos_token", "eos_token", "pad_token")}
     if chat is not None:
         symbols = chat.single_ids()
-        found["eos_token"] = chat.end if chat.end in symbols else found["eos_token"]
-        found["bos_token"] = found["bos_token"] or (chat.begin if chat.begin in symbols else None)
-    found["pad_token"] = found["pad_token"] or found["eos_token"]
-    return {name: symbol for name, symbol in found.items() if symbol}
+        symbol_of["eos_token"] = chat.end if chat.end in symbols else symbol_of["eos_token"]
+        symbol_of["bos_token"] = symbol_of["bos_token"] or (chat.begin if chat.begin in symbols else None)
+    symbol_of["pad_token"] = symbol_of["pad_token"] or symbol_of["eos_token"]
+    return {name: symbol for name, symbol in symbol_of.items() if symbol}
 
 
 def _ids(tokenizer: JsonTokenizer, chat: ChatFormat | None, special: Mapping[str, str]) -> dict[str, Any]:
