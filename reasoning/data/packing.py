@@ -19,16 +19,16 @@ from reasoning.data.documents import Document
 from reasoning.data.records import write_records
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 
-DOCUMENTS_A_BATCH = 1024
+_DOCUMENTS_A_BATCH = 1024
 """Documents tokenised by one call of sentencepiece."""
 
-OPEN_CELLS = 1 << 20
+_OPEN_CELLS = 1 << 20
 OPEN_ROWS = (16, 256)
-"""First fit keeps this many rows open at a time, as many as ``OPEN_CELLS`` tokens allow: more rows waste less."""
+"""First fit keeps this many rows open at a time, as many as ``_OPEN_CELLS`` tokens allow: more rows waste less."""
 
-LEARN = 1
-MAY_BEGIN = 2
-"""Flags of a token that travel with its id through the packer; MAY_BEGIN: a segment may begin with it."""
+_LEARN = 1
+_MAY_BEGIN = 2
+"""Flags of a token that travel with its id through the packer; _MAY_BEGIN: a segment may begin with it."""
 
 COLUMNS = ("tokens", "positions", "segments", "loss_mask")
 
@@ -58,7 +58,7 @@ def first_fit(documents: grain.IterDataset, length: int) -> grain.IterDataset:
     The right packer where a document must be seen whole: prompts with completions, and short texts. Only documents
     longer than a row are cut, into row-long parts.
     """
-    rows = int(np.clip(OPEN_CELLS // length, *OPEN_ROWS))
+    rows = int(np.clip(_OPEN_CELLS // length, *OPEN_ROWS))
     parts = grain.experimental.FlatMapIterDataset(documents, _Cut(length))
     return grain.experimental.FirstFitPackIterDataset(
         parts, length_struct={"tokens": length}, num_packing_bins=rows, shuffle_bins=False
@@ -118,12 +118,12 @@ def pack(
 def _row(packed: dict[str, np.ndarray], counts: PackingCounts) -> PackedRow:
     tokens_T, flags_T = packed["tokens"].T
     positions_T, segments_T = packed["tokens_positions"], packed["tokens_segment_ids"]
-    if np.any((positions_T == 0) & (segments_T > 0) & (flags_T & MAY_BEGIN == 0)):
+    if np.any((positions_T == 0) & (segments_T > 0) & (flags_T & _MAY_BEGIN == 0)):
         raise InputError(
             f"the packer cut a document with a prompt (one of the {counts.documents} read so far), so its completion "
             "would be learnt without it; pack such documents with first_fit"
         )
-    columns = (tokens_T, positions_T, segments_T, (flags_T & LEARN) * (positions_T > 0))
+    columns = (tokens_T, positions_T, segments_T, (flags_T & _LEARN) * (positions_T > 0))
     return {name: np.ascontiguousarray(column, np.int32) for name, column in zip(COLUMNS, columns, strict=True)}
 
 
@@ -132,7 +132,7 @@ def _tokenise(
 ) -> Iterator[Int[np.ndarray, "N 2"]]:
     """Each document's token ids and flags; documents with a prompt that are longer than a row are left out."""
     remaining = iter(documents)
-    while batch := list(islice(remaining, DOCUMENTS_A_BATCH)):
+    while batch := list(islice(remaining, _DOCUMENTS_A_BATCH)):
         encoded = iter(tokenizer.encode_batch([piece.text for document in batch for piece in document.pieces]))
         for document in batch:
             plain = all(piece.learn for piece in document.pieces)
@@ -153,9 +153,9 @@ def _join(document: Document, plain: bool, encoded: Iterator[list[int]]) -> Int[
     for piece in document.pieces:
         piece_ids = next(encoded)
         ids += piece_ids
-        flags += [LEARN * piece.learn + MAY_BEGIN * plain] * len(piece_ids)
+        flags += [_LEARN * piece.learn + _MAY_BEGIN * plain] * len(piece_ids)
     tokens_N2 = np.array((ids, flags), np.int32).T
-    tokens_N2[:1, 1] |= MAY_BEGIN
+    tokens_N2[:1, 1] |= _MAY_BEGIN
     return tokens_N2
 
 

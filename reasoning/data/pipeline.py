@@ -19,7 +19,7 @@ from jaxtyping import Int
 from reasoning.core.errors import InputError
 from reasoning.data.records import RandomAccessRows, Row, take_rows
 
-ENDLESS = 1 << 62
+_ENDLESS = 1 << 62
 
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
@@ -63,7 +63,7 @@ class Batches(Generic[Batch]):
 
     def __iter__(self) -> grain.DatasetIterator:
         options = grain.ReadOptions(num_threads=min(1, self.prefetch), prefetch_buffer_size=self.prefetch)
-        steps = grain.MapDataset.range(ENDLESS).map(self.__getitem__).to_iter_dataset(options)
+        steps = grain.MapDataset.range(_ENDLESS).map(self.__getitem__).to_iter_dataset(options)
         return steps.__iter__()
 
     def _numbers(self, step: int) -> Int[np.ndarray, " share"]:

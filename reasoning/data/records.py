@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseError
 from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, publish_folder
 
-SPLIT = "train"
+_SPLIT = "train"
 """The one split that a dataset of ours has."""
 
 NAME = "records"
@@ -79,9 +79,9 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     template = tfds.core.ShardedFileTemplate(
         dataset_name=NAME,
         data_dir=tfds.core.Path(partial),
-        split=SPLIT,
+        split=_SPLIT,
         filetype_suffix="array_record",
-        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+        template="{DATASET}-{_SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
     )
     shards: list[tuple[int, int]] = []  # rows and bytes of each file
     for first in remaining:
@@ -99,7 +99,7 @@ def _serialize(rows: Iterable[Mapping[str, Any]], columns: tfds.features.Feature
     """Each row as the bytes of a ``tf.train.Example``.
 
     By default protobuf writes the columns in an order that differs from one process to the next, and so does every
-    writer of TFDS; hence the bytes are made here.
+    writer of TFDS, so the bytes are made here.
     """
     serializer = tfds.core.ExampleSerializer(cast(Any, columns.get_serialized_info()))
     for number, row in enumerate(rows):
@@ -142,7 +142,7 @@ def _describe(
     info = tfds.core.DatasetInfo(builder=identity, features=columns)
     info.set_file_format("array_record")
     split = tfds.core.SplitInfo(
-        name=SPLIT,
+        name=_SPLIT,
         shard_lengths=[count for count, _ in shards],
         num_bytes=sum(size for _, size in shards),
         filename_template=template,
@@ -156,7 +156,7 @@ def read_records(folder: Path) -> Records:
 
     Raises InputError where the folder is missing or is no such dataset, or where files are missing or cut short.
     """
-    return open_folder(folder, SPLIT)
+    return open_folder(folder, _SPLIT)
 
 
 def open_folder(folder: Path, split: str) -> Records:

@@ -45,7 +45,7 @@ class LanguageConsistency:
 
         A reply whose thinking holds characters of neither language is wholly in the language asked for.
         """
-        return of_thinking(self._share, completions, truncated, chat)
+        return _of_thinking(self._share, completions, truncated, chat)
 
     def _share(self, thinking: str) -> float:
         native = sum(character in self.native for character in thinking)
@@ -81,7 +81,7 @@ class InScript:
         **columns: object,
     ) -> list[float]:
         """The share a completion, 1.0 for thinking without letters; 0.0 for a reply without the tagged form."""
-        return of_thinking(self._share, completions, truncated, chat)
+        return _of_thinking(self._share, completions, truncated, chat)
 
     def _share(self, thinking: str) -> float:
         letters = [character for character in thinking if character.isalpha()]
@@ -89,7 +89,7 @@ class InScript:
         return own / len(letters) if letters else 1.0
 
 
-def of_thinking(
+def _of_thinking(
     share: Callable[[str], float],
     completions: Sequence[str],
     truncated: Sequence[bool] | None,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from reasoning.core.ranges import Count, Fraction
 
-SIZE = 10
+_SIZE = 10
 """Characters of a stretch that counts as repeated: longer than a step of arithmetic, shorter than a loop."""
 
 
-def repeated_share(text: str, size: int = SIZE) -> float:
+def repeated_share(text: str, size: int = _SIZE) -> float:
     """The share of all stretches of ``size`` characters that occur earlier in the text; 0.0 for a shorter text."""
     stretches = [text[start : start + size] for start in range(len(text) - size + 1)]
     return 1 - len(set(stretches)) / len(stretches) if stretches else 0.0
@@ -27,7 +27,7 @@ class Unrepetitive:
     The n-gram repetition penalty that TRL's users know from open-r1, over characters instead of words.
     """
 
-    size: Count = SIZE
+    size: Count = _SIZE
     share: Fraction = 0.1
 
     @property

@@ -64,7 +64,7 @@ def answer_part(completion: str, chat: ChatFormat) -> str:
     return text.strip()
 
 
-def last_line_value(text: str) -> str:
+def _last_line_value(text: str) -> str:
     """What the last line of ``text`` comes to: the part behind its last ``=``, or all of a line without one."""
     return text.rpartition("\n")[2].rpartition("=")[2].strip()
 
@@ -78,19 +78,20 @@ def matches_answer(completion: str, answer: str, chat: ChatFormat) -> bool:
     text, answer = answer_part(completion, chat), answer.strip()
     if NUMBER.fullmatch(answer):
         return last_number(text) == answer
-    return answer != "" and answer in (last_line_value(text), text.rpartition("\n")[2].strip())
+    return answer != "" and answer in (_last_line_value(text), text.rpartition("\n")[2].strip())
 
 
 def extract_answer(completion: str, chat: ChatFormat) -> str | None:
     """The answer that a reply gives, whatever its form, or None where it gives none; ``matches_answer`` agrees with it.
 
-    What an opened answer block comes to (``last_line_value``). Without one, the reply's last number, or, where it holds
-    no number, what its last line comes to. No right answer is looked at, so votes can be counted by it.
+    What an opened answer block comes to (the part of its last line behind the last ``=``). Without one, the reply's
+    last number, or, where it holds no number, what its last line comes to. No right answer is looked at, so votes can
+    be counted by it.
     """
     text = answer_part(completion, chat)
     opened = chat.answer_open != "" and chat.answer_open in completion
     number = None if opened else last_number(text)
-    return number or last_line_value(text) or None
+    return number or _last_line_value(text) or None
 
 
 def tagged_answer(completion: str, chat: ChatFormat) -> str | None:

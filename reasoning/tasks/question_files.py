@@ -62,7 +62,7 @@ GSM8K = QuestionColumns()
 class QuestionFile:
     """Problems of a file of JSON objects, one a line; of one file for each split, or of one whose questions are split.
 
-    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whoever reads it.
+    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whatever the seed and the count.
     """
 
     path: str

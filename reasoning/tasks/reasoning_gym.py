@@ -17,8 +17,8 @@ from reasoning.tasks.splits import Split, split_of
 
 # The package makes item i of seed s from s + i, so seeds next to each other share nearly all items. Ours are hashed
 # instead, a new one for each chunk; below 2**31 they stay valid for numpy, which some of its generators use.
-CHUNK = 500
-PATIENCE = 20
+_CHUNK = 500
+_PATIENCE = 20
 """Chunks without a single new question after which a generator counts as exhausted."""
 
 
@@ -26,8 +26,7 @@ PATIENCE = 20
 class ReasoningGym:
     """One generator, ``ReasoningGym('chain_sum', {'max_terms': 3})``; its settings are the package's own.
 
-    What the package tells of a question is the problem's column ``metadata``.
-
+    What the package says of a question beside that is the problem's column ``metadata``.
     Answers are compared exactly, so choose generators whose questions have one right answer (chain_sum, gcd,
     leg_counting), not those that accept many (countdown).
     """
@@ -47,7 +46,7 @@ class ReasoningGym:
         package = _package()
         seen: set[str] = set()
         chunk = since_new = 0
-        while since_new < PATIENCE:
+        while since_new < _PATIENCE:
             since_new += 1
             for entry in self._entries(package, seed, chunk):
                 question, answer = self._texts(entry)
@@ -70,10 +69,10 @@ class ReasoningGym:
         digest = blake2b(f"{seed}/{chunk}".encode(), digest_size=4).digest()
         number = int.from_bytes(digest, "big") % 2**31
         try:
-            dataset = package.create_dataset(self.generator, seed=number, size=CHUNK, **self.settings)
+            dataset = package.create_dataset(self.generator, seed=number, size=_CHUNK, **self.settings)
         except (TypeError, ValueError, AssertionError) as error:
             raise InputError(f"{self._where()} is refused by the package: {error}; change its settings") from error
-        return (dataset[index] for index in range(CHUNK))
+        return (dataset[index] for index in range(_CHUNK))
 
     def _texts(self, entry: Mapping[str, Any]) -> tuple[str, str]:
         question, answer = entry["question"], entry["answer"]

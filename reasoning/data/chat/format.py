@@ -8,7 +8,7 @@ from reasoning.data.chat.texts import ChatTexts, Turn
 from reasoning.data.chat.turns import SystemTurn
 from reasoning.data.documents import Document, Piece
 
-ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant")
 
 Message = Mapping[str, str]
 """One turn, ``{'role': 'user', 'content': '1+1?'}``."""
@@ -84,10 +84,10 @@ class ChatFormat(ChatTexts):
 
 def _turn(message: Message, number: int) -> Turn:
     role, content = message.get("role"), message.get("content")
-    if role not in ROLES or not isinstance(content, str):
+    if role not in _ROLES or not isinstance(content, str):
         raise InputError(
             f"message {number} has role {role!r} and content of type {type(content).__name__}; "
-            f"give a role of {', '.join(ROLES)} and a text"
+            f"give a role of {', '.join(_ROLES)} and a text"
         )
     return Turn(role, content, learn=role == "assistant")
 

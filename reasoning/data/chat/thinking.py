@@ -1,6 +1,6 @@
 """What a family makes of the thinking in replies: functions that a chat format names, from turns to turns.
 
-A reply that loses its thinking isn't learnt, since the model shall not learn to go without. ``template`` gives the same
+A reply that loses its thinking isn't learnt, so that the model doesn't learn to go without. ``template`` gives the same
 as lines of jinja inside the loop over the turns, which change ``content``.
 """
 

@@ -19,7 +19,7 @@ ASKED = (
 )
 """Finds the first and the last question."""
 
-ALTERNATING = (
+_ALTERNATING = (
     "{%- for turn in turns %}{%- if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}",
     "{{- raise_exception('user and assistant must take turns, beginning with the user') }}",
     "{%- endif %}{%- endfor %}",
@@ -95,7 +95,7 @@ class SystemInQuestion:
             f"{{%- if loop.index0 == asked.{'last' if self.last else 'first'} and said is not none %}}"
             "{%- set content = said + '\\n\\n' + content %}{%- endif %}"
         )
-        return (*_first_message(chat), *ASKED, *ALTERNATING), (_content(self.trim), begun)
+        return (*_first_message(chat), *ASKED, *_ALTERNATING), (_content(self.trim), begun)
 
 
 def quoted(text: str) -> str:
