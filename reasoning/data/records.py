@@ -81,7 +81,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
         data_dir=tfds.core.Path(partial),
         split=_SPLIT,
         filetype_suffix="array_record",
-        template="{DATASET}-{_SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
     )
     shards: list[tuple[int, int]] = []  # rows and bytes of each file
     for first in remaining:
