@@ -65,7 +65,7 @@ class Answers:
     """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name.
 
     ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
-    those that replies give (``rewards.text.said``), None where one gives none or was cut off before its end.
+    those that replies give (``rewards.text.extract_answer``), None where one gives none or was cut off before its end.
     """
 
     texts: list[list[str]]

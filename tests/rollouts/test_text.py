@@ -13,7 +13,7 @@ from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rollouts.text import decode_replies, encode_prompts
-from reasoning.stages.saved import tokenizer_of
+from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.tasks.problems import Problem
 
 
