@@ -121,7 +121,6 @@ problems.split = 'test'
 problems.count = 4
 quiz = @evaluation.Exam
 quiz.problems = problems
-quiz.scores = (@rewards.accuracy.lenient,)
 quiz.max_new_tokens = 8
 """
 

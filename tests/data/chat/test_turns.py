@@ -88,9 +88,8 @@ talk = @data.chat.ChatFormat
 talk.user = 'U:'
 talk.turns = @my_family.shouted
 talk.thinking = @my_family.mute
-quiz = @stages.Exam
+quiz = @rollouts.sampling.Sampling
 quiz.problems = problems
-quiz.scores = (@rewards.accuracy.lenient,)
 quiz.max_new_tokens = 8
 quiz.chat = talk
 """
