@@ -119,7 +119,7 @@ problems = @tasks.problems.ProblemSet
 problems.tasks = (chains,)
 problems.split = 'test'
 problems.count = 4
-quiz = @evaluation.Exam
+quiz = @rollouts.sampling.Sampling
 quiz.problems = problems
 quiz.max_new_tokens = 8
 """
