@@ -1,18 +1,12 @@
 """Rewards for a right answer; in the batched form of TRL, so functions written for either work in the other."""
 
-from collections.abc import Sequence
-
 from reasoning.data.chat.format import ChatFormat
+from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import cut_off, matches_answer, parse_reply, tagged_answer
 
 
 def strict(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    answer: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
     """1.0 for a reply in the tagged form (``rewards.text.parse_reply``) whose answer is exactly ``answer``, else 0.0.
 
@@ -29,12 +23,7 @@ def strict(
 
 
 def lenient(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    answer: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
     """1.0 for a reply that ends on ``answer`` (``rewards.text.matches_answer``), whatever its form, else 0.0.
 
@@ -49,12 +38,7 @@ def lenient(
 
 
 def answered(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    answer: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
     """1.0 for a reply whose one answer block, at its end, equals ``answer``, thinking before it or not.
 

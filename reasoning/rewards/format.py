@@ -1,17 +1,12 @@
 """Rewards for the form of a reply, whatever its answer."""
 
-from collections.abc import Sequence
-
 from reasoning.data.chat.format import ChatFormat
+from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import cut_off, parse_reply
 
 
 def tagged(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
     """1.0 for a reply that is one block of thinking and one answer (``rewards.text.parse_reply``), else 0.0.
 

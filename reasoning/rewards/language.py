@@ -1,11 +1,12 @@
 """Rewards for thinking in one language, which pure reinforcement learning lets drift."""
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
+from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import cut_off, parse_reply
 
 
@@ -34,12 +35,7 @@ class LanguageConsistency:
         return "language"
 
     def __call__(
-        self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        truncated: Sequence[bool] | None = None,
-        chat: ChatFormat | None = None,
-        **columns: object,
+        self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
     ) -> list[float]:
         """Native over native plus foreign characters of the thinking; 0.0 for a reply without the tagged form.
 
@@ -73,12 +69,7 @@ class InScript:
         return "language"
 
     def __call__(
-        self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        truncated: Sequence[bool] | None = None,
-        chat: ChatFormat | None = None,
-        **columns: object,
+        self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
     ) -> list[float]:
         """The share a completion, 1.0 for thinking without letters; 0.0 for a reply without the tagged form."""
         return _of_thinking(self._share, completions, truncated, chat)
@@ -89,12 +80,7 @@ class InScript:
         return own / len(letters) if letters else 1.0
 
 
-def _of_thinking(
-    share: Callable[[str], float],
-    completions: Sequence[str],
-    truncated: Sequence[bool] | None,
-    chat: ChatFormat | None,
-) -> list[float]:
+def _of_thinking(share: Callable[[str], float], completions: Texts, truncated: Flags, chat: Format) -> list[float]:
     """``share`` of each completion's thinking; 0.0 for one that was cut off or hasn't the tagged form."""
     tags = chat or ChatFormat()
     replies = (

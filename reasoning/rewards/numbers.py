@@ -1,11 +1,11 @@
 """Rewards for replies that end on a number in plain text, as pretrained models write them."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from reasoning.data.chat.format import ChatFormat
+from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import answer_part, cut_off
 
 # ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.
@@ -36,11 +36,11 @@ class EndsOnNumber:
 
     def __call__(
         self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        answer: Sequence[str],
-        truncated: Sequence[bool] | None = None,
-        chat: ChatFormat | None = None,
+        prompts: Texts,
+        completions: Texts,
+        answer: Texts,
+        truncated: Flags = None,
+        chat: Format = None,
         **columns: object,
     ) -> list[float]:
         """One value a completion."""
@@ -62,11 +62,11 @@ number = EndsOnNumber()
 number_even_if_cut = EndsOnNumber(even_if_cut=True)
 
 
-def truncated(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
+def truncated(completions: Texts, truncated: Flags = None, **columns: object) -> list[float]:
     """1.0 for a reply that the length limit cut off, else 0.0: a rate to watch, not a reward."""
     return [float(value) for value in cut_off(completions, truncated)]
 
 
-def finished(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
+def finished(completions: Texts, truncated: Flags = None, **columns: object) -> list[float]:
     """1.0 for a reply that came to its end, right or wrong, else 0.0: what a teacher says for its distributions."""
     return [1.0 - float(value) for value in cut_off(completions, truncated)]

@@ -2,6 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from reasoning.data.chat.format import ChatFormat
+
+Texts = Sequence[str]
+Flags = Sequence[bool] | None  # None: nothing is known of it
+Format = ChatFormat | None  # None: the default one
+
 Reward = Callable[..., Sequence[float | None]]
 """``reward(prompts, completions, **columns) -> one finite number a completion``, or None where it doesn't apply, which
 then adds nothing.

@@ -16,8 +16,6 @@ class CutEarlier:
     """Earlier replies lose what they thought; the last one keeps it, begun by ``opening`` where it lacks that."""
 
     def __call__(self, chat: ChatTexts, turns: Sequence[Turn]) -> Sequence[Turn]:
-        """The turns, with their thinking cut."""
-
         def cut(turn: Turn, last: bool) -> Turn:
             if turn.role != "assistant" or chat.think_close not in turn.content:
                 return turn
@@ -29,7 +27,6 @@ class CutEarlier:
         return [cut(turn, number == len(turns) - 1) for number, turn in enumerate(turns)]
 
     def template(self, chat: ChatTexts) -> Sequence[str]:
-        """The same in jinja."""
         opened, closed = quoted(chat.think_open), quoted(chat.think_close)
         return (
             f"{{%- if turn['role'] == 'assistant' and {closed} in content %}}",
@@ -47,7 +44,6 @@ class Framed:
     """
 
     def __call__(self, chat: ChatTexts, turns: Sequence[Turn]) -> Sequence[Turn]:
-        """The turns, with their thinking cut or put into a block."""
         asked = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=len(turns))
 
         def framed(turn: Turn, answers: bool, last: bool) -> Turn:
@@ -64,7 +60,6 @@ class Framed:
         return [framed(turn, number > asked, number == len(turns) - 1) for number, turn in enumerate(turns)]
 
     def template(self, chat: ChatTexts) -> Sequence[str]:
-        """The same in jinja."""
         opened, closed = quoted(chat.think_open), quoted(chat.think_close)
         return (
             "{%- if turn['role'] == 'assistant' %}{%- set thought = '' %}",

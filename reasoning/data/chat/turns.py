@@ -33,7 +33,6 @@ class SystemTurn:
     trim: bool = False  # no white space around what is said
 
     def __call__(self, chat: ChatTexts, turns: Sequence[Turn]) -> tuple[str, Sequence[Turn]]:
-        """The system's turn, and the others."""
         said, rest = _split(chat, turns)
         rest = _trimmed(rest) if self.trim else rest
         if said is None:
@@ -42,7 +41,6 @@ class SystemTurn:
         return chat.system + preface + (said.strip() if self.trim else said) + chat.close, rest
 
     def template(self, chat: ChatTexts) -> tuple[Sequence[str], Sequence[str]]:
-        """The same in jinja."""
         before = quoted(chat.system + chat.preface.replace("{date}", chat.date))
         said = "said | trim" if self.trim else "said"
         written = f"{{{{- {before} + ({said}) + {quoted(chat.close)} }}}}"
@@ -55,12 +53,10 @@ class SystemAtStart:
     """All that the system says, whenever it does, stands before the first turn, with blank lines between."""
 
     def __call__(self, chat: ChatTexts, turns: Sequence[Turn]) -> tuple[str, Sequence[Turn]]:
-        """The system's texts, and the turns of the others."""
         said = "\n\n".join(turn.content for turn in turns if turn.role == "system")
         return said or chat.default_system or "", [turn for turn in turns if turn.role != "system"]
 
     def template(self, chat: ChatTexts) -> tuple[Sequence[str], Sequence[str]]:
-        """The same in jinja."""
         default = f" | default({quoted(chat.default_system)}, true)" if chat.default_system else ""
         before = (
             "{%- set systems = messages | selectattr('role', 'equalto', 'system') | map(attribute='content') %}",
@@ -78,7 +74,6 @@ class SystemInQuestion:
     trim: bool = False  # no white space around what user and assistant say
 
     def __call__(self, chat: ChatTexts, turns: Sequence[Turn]) -> tuple[str, Sequence[Turn]]:
-        """Nothing before the first turn, and the turns."""
         said, rest = _split(chat, turns)
         if any((turn.role == "user") != (number % 2 == 0) for number, turn in enumerate(rest)):
             raise InputError("user and assistant must take turns in this chat format, beginning with the user")
@@ -90,7 +85,6 @@ class SystemInQuestion:
         return "", written
 
     def template(self, chat: ChatTexts) -> tuple[Sequence[str], Sequence[str]]:
-        """The same in jinja."""
         begun = (
             f"{{%- if loop.index0 == asked.{'last' if self.last else 'first'} and said is not none %}}"
             "{%- set content = said + '\\n\\n' + content %}{%- endif %}"
