@@ -23,7 +23,7 @@ In a notebook or a script, ``import reasoning as r`` and then::
 Stages are dataclasses, so a variation is ``dataclasses.replace``. A reward is a function of the form that TRL's users
 know, typed where you are::
 
-    def brief(completions, **columns):          # columns: prompts, answer, kind, truncated, chat
+    def brief(completions, **columns):          # columns: answer, kind, the problem's own ...
         return [1 / (1 + len(text)) for text in completions]
 
     file = r.read("experiments/r1_tiny.gin")

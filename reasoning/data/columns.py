@@ -7,7 +7,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 
-LAYOUTS = (("text",), ("messages",), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"))
+_LAYOUTS = (("text",), ("messages",), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"))
 """Column names that are understood unasked: one column is a text or a conversation, two a prompt and its completion."""
 
 
@@ -16,17 +16,17 @@ def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tu
 
     Raises InputError that lists the columns, where a chosen one is missing, and where no layout or several fit.
     """
-    found = sorted(columns)
-    listed = ", ".join(found) or "none"
+    present = sorted(columns)
+    listed = ", ".join(present) or "none"
     if chosen:
-        missing = [name for name in chosen if name not in found]
+        missing = [name for name in chosen if name not in present]
         if missing or len(chosen) > 2:
             raise InputError(f"{where}: columns = {tuple(chosen)} must name one or two of the columns found: {listed}")
         return tuple(chosen)
-    fitting = [layout for layout in LAYOUTS if set(layout) <= set(found)]
+    fitting = [layout for layout in _LAYOUTS if set(layout) <= set(present)]
     if len(fitting) == 1:
         return fitting[0]
-    known = "; ".join(" + ".join(layout) for layout in fitting or LAYOUTS)
+    known = "; ".join(" + ".join(layout) for layout in fitting or _LAYOUTS)
     problem = f"several layouts fit ({known})" if fitting else f"none of the known layouts fits ({known})"
     raise InputError(f"{where}: columns found: {listed}; {problem}; set columns to one or two of them")
 

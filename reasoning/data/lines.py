@@ -8,7 +8,7 @@ import numpy as np
 from reasoning.core.errors import InputError
 
 BLOCK = 1 << 24
-NEWLINE = ord("\n")
+_NEWLINE = ord("\n")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def open_lines(path: Path) -> Lines:
         return Lines(path, np.zeros(0, np.uint8), np.zeros(0, np.int64))
     data = np.memmap(path, dtype=np.uint8, mode="r")
     blocks = range(0, len(data), BLOCK)
-    ends = [np.flatnonzero(data[start : start + BLOCK] == NEWLINE) + start for start in blocks]
-    if data[-1] != NEWLINE:
+    ends = [np.flatnonzero(data[start : start + BLOCK] == _NEWLINE) + start for start in blocks]
+    if data[-1] != _NEWLINE:
         ends.append(np.array([len(data)]))
     return Lines(path, data, np.concatenate(ends))

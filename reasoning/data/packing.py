@@ -19,16 +19,16 @@ from reasoning.data.documents import Document
 from reasoning.data.records import write_records
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 
-DOCUMENTS_A_BATCH = 1024
+_DOCUMENTS_A_BATCH = 1024
 """Documents tokenised by one call of sentencepiece."""
 
-OPEN_CELLS = 1 << 20
+_OPEN_CELLS = 1 << 20
 OPEN_ROWS = (16, 256)
-"""First fit keeps this many rows open at a time, as many as ``OPEN_CELLS`` tokens allow: more rows waste less."""
+"""First fit keeps this many rows open at a time, as many as ``_OPEN_CELLS`` tokens allow: more rows waste less."""
 
-LEARN = 1
-MAY_BEGIN = 2
-"""Flags of a token that travel with its id through the packer; MAY_BEGIN: a segment may begin with it."""
+_LEARN = 1
+_MAY_BEGIN = 2
+"""Flags of a token that travel with its id through the packer; _MAY_BEGIN: a segment may begin with it."""
 
 COLUMNS = ("tokens", "positions", "segments", "loss_mask")
 
@@ -37,7 +37,7 @@ Packer = Callable[[grain.IterDataset, int], grain.IterDataset]
 
 
 @dataclass
-class Tally:
+class PackingCounts:
     """What became of the documents, counted while they are packed: nothing is lost without being counted here."""
 
     documents: int = 0  # read from the source
@@ -58,7 +58,7 @@ def first_fit(documents: grain.IterDataset, length: int) -> grain.IterDataset:
     The right packer where a document must be seen whole: prompts with completions, and short texts. Only documents
     longer than a row are cut, into row-long parts.
     """
-    rows = int(np.clip(OPEN_CELLS // length, *OPEN_ROWS))
+    rows = int(np.clip(_OPEN_CELLS // length, *OPEN_ROWS))
     parts = grain.experimental.FlatMapIterDataset(documents, _Cut(length))
     return grain.experimental.FirstFitPackIterDataset(
         parts, length_struct={"tokens": length}, num_packing_bins=rows, shuffle_bins=False
@@ -78,17 +78,19 @@ def row_features(length: int) -> dict[str, tfds.features.Tensor]:
     return {name: tfds.features.Tensor(shape=(length,), dtype=np.int32) for name in COLUMNS}
 
 
-def pack_into(folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer) -> Tally:
+def pack_into(
+    folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer
+) -> PackingCounts:
     """Pack documents and write the rows as a dataset, which ``records.read_records`` opens. Errors as ``pack``."""
-    tally = Tally()
-    write_records(folder, pack(documents, tokenizer, length, packer, tally), row_features(length))
-    return tally
+    counts = PackingCounts()
+    write_records(folder, pack(documents, tokenizer, length, packer, counts), row_features(length))
+    return counts
 
 
 def pack(
-    documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer, tally: Tally
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer, counts: PackingCounts
 ) -> Iterator[PackedRow]:
-    """Make rows of ``length`` tokens, and count into ``tally``; the same documents give the same rows.
+    """Make rows of ``length`` tokens, and count into ``counts``; the same documents give the same rows.
 
     A row has ``tokens``; ``positions``, from 0 in each document; ``segments``, from 1 in each row and 0 on padding;
     ``loss_mask``, 1 where this token is to be predicted: tokens of pieces with ``learn``, but never the first one of a
@@ -100,47 +102,47 @@ def pack(
     token is left to learn.
     """
     with without_notes():
-        for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, tally)), length):
-            row = _row(packed, tally)
-            tally.rows += 1
-            tally.tokens += int(np.count_nonzero(row["segments"]))
-            tally.learnt += int(row["loss_mask"].sum())
+        for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, counts)), length):
+            row = _row(packed, counts)
+            counts.rows += 1
+            counts.tokens += int(np.count_nonzero(row["segments"]))
+            counts.learnt += int(row["loss_mask"].sum())
             yield row
-    if not tally.learnt:
+    if not counts.learnt:
         raise InputError(
-            f"of {tally.documents} documents ({tally.dropped} longer than {length} tokens and dropped) no token is "
+            f"of {counts.documents} documents ({counts.dropped} longer than {length} tokens and dropped) no token is "
             "left to learn; give more documents, or longer rows"
         )
 
 
-def _row(packed: dict[str, np.ndarray], tally: Tally) -> PackedRow:
+def _row(packed: dict[str, np.ndarray], counts: PackingCounts) -> PackedRow:
     tokens_T, flags_T = packed["tokens"].T
     positions_T, segments_T = packed["tokens_positions"], packed["tokens_segment_ids"]
-    if np.any((positions_T == 0) & (segments_T > 0) & (flags_T & MAY_BEGIN == 0)):
+    if np.any((positions_T == 0) & (segments_T > 0) & (flags_T & _MAY_BEGIN == 0)):
         raise InputError(
-            f"the packer cut a document with a prompt (one of the {tally.documents} read so far), so its completion "
+            f"the packer cut a document with a prompt (one of the {counts.documents} read so far), so its completion "
             "would be learnt without it; pack such documents with first_fit"
         )
-    columns = (tokens_T, positions_T, segments_T, (flags_T & LEARN) * (positions_T > 0))
+    columns = (tokens_T, positions_T, segments_T, (flags_T & _LEARN) * (positions_T > 0))
     return {name: np.ascontiguousarray(column, np.int32) for name, column in zip(COLUMNS, columns, strict=True)}
 
 
 def _tokenise(
-    documents: Iterable[Document], tokenizer: Tokenizer, length: int, tally: Tally
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, counts: PackingCounts
 ) -> Iterator[Int[np.ndarray, "N 2"]]:
     """Each document's token ids and flags; documents with a prompt that are longer than a row are left out."""
     remaining = iter(documents)
-    while batch := list(islice(remaining, DOCUMENTS_A_BATCH)):
+    while batch := list(islice(remaining, _DOCUMENTS_A_BATCH)):
         encoded = iter(tokenizer.encode_batch([piece.text for document in batch for piece in document.pieces]))
         for document in batch:
             plain = all(piece.learn for piece in document.pieces)
             tokens_N2 = _join(document, plain, encoded)
             if not len(tokens_N2):
-                raise InputError(f"document {tally.documents} has no tokens; every document needs some text")
-            tally.documents += 1
+                raise InputError(f"document {counts.documents} has no tokens; every document needs some text")
+            counts.documents += 1
             too_long = len(tokens_N2) > length
-            tally.split += plain and too_long
-            tally.dropped += too_long and not plain
+            counts.split += plain and too_long
+            counts.dropped += too_long and not plain
             if plain or not too_long:
                 yield tokens_N2
 
@@ -151,9 +153,9 @@ def _join(document: Document, plain: bool, encoded: Iterator[list[int]]) -> Int[
     for piece in document.pieces:
         piece_ids = next(encoded)
         ids += piece_ids
-        flags += [LEARN * piece.learn + MAY_BEGIN * plain] * len(piece_ids)
+        flags += [_LEARN * piece.learn + _MAY_BEGIN * plain] * len(piece_ids)
     tokens_N2 = np.array((ids, flags), np.int32).T
-    tokens_N2[:1, 1] |= MAY_BEGIN
+    tokens_N2[:1, 1] |= _MAY_BEGIN
     return tokens_N2
 
 

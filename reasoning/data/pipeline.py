@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Int
 
 from reasoning.core.errors import InputError
-from reasoning.data.records import Row, RowSource, take_rows
+from reasoning.data.records import RandomAccessRows, Row, take_rows
 
-ENDLESS = 1 << 62
+_ENDLESS = 1 << 62
 
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
@@ -63,7 +63,7 @@ class Batches(Generic[Batch]):
 
     def __iter__(self) -> grain.DatasetIterator:
         options = grain.ReadOptions(num_threads=min(1, self.prefetch), prefetch_buffer_size=self.prefetch)
-        steps = grain.MapDataset.range(ENDLESS).map(self.__getitem__).to_iter_dataset(options)
+        steps = grain.MapDataset.range(_ENDLESS).map(self.__getitem__).to_iter_dataset(options)
         return steps.__iter__()
 
     def _numbers(self, step: int) -> Int[np.ndarray, " share"]:
@@ -90,7 +90,7 @@ class Batches(Generic[Batch]):
 
 
 def token_batches(
-    rows: RowSource, *, batch_size: int, seed: int, process_index: int, process_count: int, prefetch: int
+    rows: RandomAccessRows, *, batch_size: int, seed: int, process_index: int, process_count: int, prefetch: int
 ) -> Batches[Row]:
     """Batches of a packed dataset: dicts of int32[B / P, T].
 

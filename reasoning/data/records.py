@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseError
 from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, publish_folder
 
-SPLIT = "train"
+_SPLIT = "train"
 """The one split that a dataset of ours has."""
 
 NAME = "records"
@@ -27,7 +27,7 @@ ROWS_A_BLOCK = 1024
 Row = dict[str, Any]
 
 
-class RowSource(Protocol):
+class RandomAccessRows(Protocol):
     """Rows by number, as lists and grain's sources give them."""
 
     def __len__(self) -> int: ...
@@ -79,7 +79,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     template = tfds.core.ShardedFileTemplate(
         dataset_name=NAME,
         data_dir=tfds.core.Path(partial),
-        split=SPLIT,
+        split=_SPLIT,
         filetype_suffix="array_record",
         template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
     )
@@ -99,7 +99,7 @@ def _serialize(rows: Iterable[Mapping[str, Any]], columns: tfds.features.Feature
     """Each row as the bytes of a ``tf.train.Example``.
 
     By default protobuf writes the columns in an order that differs from one process to the next, and so does every
-    writer of TFDS; hence the bytes are made here.
+    writer of TFDS, so the bytes are made here.
     """
     serializer = tfds.core.ExampleSerializer(cast(Any, columns.get_serialized_info()))
     for number, row in enumerate(rows):
@@ -142,7 +142,7 @@ def _describe(
     info = tfds.core.DatasetInfo(builder=identity, features=columns)
     info.set_file_format("array_record")
     split = tfds.core.SplitInfo(
-        name=SPLIT,
+        name=_SPLIT,
         shard_lengths=[count for count, _ in shards],
         num_bytes=sum(size for _, size in shards),
         filename_template=template,
@@ -156,7 +156,7 @@ def read_records(folder: Path) -> Records:
 
     Raises InputError where the folder is missing or is no such dataset, or where files are missing or cut short.
     """
-    return open_folder(folder, SPLIT)
+    return open_folder(folder, _SPLIT)
 
 
 def open_folder(folder: Path, split: str) -> Records:
@@ -186,7 +186,7 @@ def open_split(builder: tfds.core.DatasetBuilder, split: str) -> Records:
     return records
 
 
-def keep_rows(source: RowSource, limit: int) -> RowSource:
+def keep_rows(source: RandomAccessRows, limit: int) -> RandomAccessRows:
     """Decode a small dataset once, because decoding a row costs ten times more than finding it in memory.
 
     A source of numeric rows whose arrays take ``limit`` bytes or fewer comes back as a list of the same rows; a larger
@@ -198,7 +198,7 @@ def keep_rows(source: RowSource, limit: int) -> RowSource:
     return [row for start in starts for row in take_rows(source, range(len(source))[start : start + ROWS_A_BLOCK])]
 
 
-def take_rows(source: RowSource, indices: Sequence[int]) -> list[Row]:
+def take_rows(source: RandomAccessRows, indices: Sequence[int]) -> list[Row]:
     """The rows with these numbers, read in one call where the source offers it (``__getitems__``)."""
     many = getattr(source, "__getitems__", None)
     return many(indices) if many else [source[index] for index in indices]

@@ -29,7 +29,7 @@ from reasoning.data.records import Records, open_folder, open_split
 
 
 @runtime_checkable
-class Source(Protocol):
+class DocumentSource(Protocol):
     """Anything that gives documents; ``weight`` is how often each of them is seen in one pass over a mix."""
 
     @property
@@ -238,7 +238,7 @@ def _picks(size: int, count: int) -> np.ndarray:
     return np.arange(count) % size if count >= size else np.arange(count) * size // count
 
 
-def mix(sources: Sequence[Source], chat: ChatFormat, seed: int) -> Documents:
+def mix(sources: Sequence[DocumentSource], chat: ChatFormat, seed: int) -> Documents:
     """Make one stream of several sources, spread evenly, so that any stretch of it has the shares of the whole.
 
     A source's weight is how often each of its documents occurs: 1 once, 2 twice, 0.5 every second document only. The

@@ -19,7 +19,7 @@ from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
 from reasoning.models.decoder import Params
 from reasoning.models.model import Model
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.rating import Reward, check_names, rate
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
@@ -65,7 +65,7 @@ class Answers:
     """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name.
 
     ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
-    those that replies give (``rewards.text.said``), None where one gives none or was cut off before its end.
+    those that replies give (``rewards.text.extract_answer``), None where one gives none or was cut off before its end.
     """
 
     texts: list[list[str]]
@@ -162,7 +162,7 @@ def judged(
     texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
     values = rate(rewards, problems, texts, rollouts.truncated, chat)
     answers = [
-        [None if cut else said(text, chat) for text, cut in zip(*group, strict=True)]
+        [None if cut else extract_answer(text, chat) for text, cut in zip(*group, strict=True)]
         for group in zip(texts, rollouts.truncated, strict=True)
     ]
     return Answers(texts, rollouts.lengths, values, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)

@@ -1,21 +1,14 @@
 """Rewards for a right answer; in the batched form of TRL, so functions written for either work in the other."""
 
-from collections.abc import Sequence
-
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards import text
-from reasoning.rewards.text import cut_off, parse, says
+from reasoning.rewards.reward import Flags, Format, Texts
+from reasoning.rewards.text import cut_off, matches_answer, parse_reply, tagged_answer
 
 
 def strict(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    answer: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
-    """1.0 for a reply in the tagged form (``rewards.text.parse``) whose answer equals ``answer`` exactly, else 0.0.
+    """1.0 for a reply in the tagged form (``rewards.text.parse_reply``) whose answer is exactly ``answer``, else 0.0.
 
     This is R1-Zero's accuracy reward where the form is part of being right (DeepSeek-R1, arXiv 2501.12948, section
     2.2.2). Equal means the same characters, white space around them aside: ``6.0`` isn't ``6``, nor is another
@@ -24,38 +17,28 @@ def strict(
     tags = chat or ChatFormat()
     rewards: list[float] = []
     for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True):
-        reply = None if cut else parse(completion, tags)
+        reply = None if cut else parse_reply(completion, tags)
         rewards.append(float(reply is not None and reply.answer == expected.strip()))
     return rewards
 
 
 def lenient(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    answer: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
-    """1.0 for a reply that ends on ``answer`` (``rewards.text.says``), whatever its form, else 0.0.
+    """1.0 for a reply that ends on ``answer`` (``rewards.text.matches_answer``), whatever its form, else 0.0.
 
     The measure of what a base model knows before it knows the form. A completion cut off by the length limit has not
     come to an end and scores 0.0.
     """
     tags = chat or ChatFormat()
     return [
-        float(not cut and says(completion, expected, tags))
+        float(not cut and matches_answer(completion, expected, tags))
         for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
     ]
 
 
 def answered(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    answer: Sequence[str],
-    truncated: Sequence[bool] | None = None,
-    chat: ChatFormat | None = None,
-    **columns: object,
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
 ) -> list[float]:
     """1.0 for a reply whose one answer block, at its end, equals ``answer``, thinking before it or not.
 
@@ -63,6 +46,6 @@ def answered(
     """
     tags = chat or ChatFormat()
     return [
-        float(not cut and text.answered(completion, tags) == expected.strip())
+        float(not cut and tagged_answer(completion, tags) == expected.strip())
         for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
     ]

@@ -1,10 +1,10 @@
 """Rewards that apply to some kinds of problem only: arithmetic is asked for its steps, knowledge is not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Reward = Callable[..., Sequence[float | None]]
+from reasoning.rewards.reward import Reward, reward_name
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class ForKinds:
     @property
     def __name__(self) -> str:
         """The reward's own name with the kinds', so that two of one reward can be told apart in metrics."""
-        name = getattr(self.reward, "__name__", type(self.reward).__name__)
-        return f"{name}_{'_'.join(self.kinds)}"
+        return f"{reward_name(self.reward)}_{'_'.join(self.kinds)}"
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], kind: Sequence[str], **columns: Any
@@ -29,15 +28,15 @@ class ForKinds:
         if not rows:
             return values
 
-        def cut(column: Any) -> Any:
+        def own(column: Any) -> Any:
             each = isinstance(column, Sequence) and not isinstance(column, str) and len(column) == len(completions)
             return [column[row] for row in rows] if each else column
 
         given = self.reward(
-            prompts=cut(prompts),
-            completions=cut(completions),
-            kind=cut(kind),
-            **{name: cut(column) for name, column in columns.items()},
+            prompts=own(prompts),
+            completions=own(completions),
+            kind=own(kind),
+            **{name: own(column) for name, column in columns.items()},
         )
         for row, value in zip(rows, given, strict=True):
             values[row] = value

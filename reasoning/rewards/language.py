@@ -1,12 +1,13 @@
 """Rewards for thinking in one language, which pure reinforcement learning lets drift."""
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.text import cut_off, parse
+from reasoning.rewards.reward import Flags, Format, Texts
+from reasoning.rewards.text import cut_off, parse_reply
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,13 @@ class LanguageConsistency:
         return "language"
 
     def __call__(
-        self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        truncated: Sequence[bool] | None = None,
-        chat: ChatFormat | None = None,
-        **columns: object,
+        self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
     ) -> list[float]:
         """Native over native plus foreign characters of the thinking; 0.0 for a reply without the tagged form.
 
         A reply whose thinking holds characters of neither language is wholly in the language asked for.
         """
-        return of_thinking(self._share, completions, truncated, chat)
+        return _of_thinking(self._share, completions, truncated, chat)
 
     def _share(self, thinking: str) -> float:
         native = sum(character in self.native for character in thinking)
@@ -73,15 +69,10 @@ class InScript:
         return "language"
 
     def __call__(
-        self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        truncated: Sequence[bool] | None = None,
-        chat: ChatFormat | None = None,
-        **columns: object,
+        self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
     ) -> list[float]:
         """The share a completion, 1.0 for thinking without letters; 0.0 for a reply without the tagged form."""
-        return of_thinking(self._share, completions, truncated, chat)
+        return _of_thinking(self._share, completions, truncated, chat)
 
     def _share(self, thinking: str) -> float:
         letters = [character for character in thinking if character.isalpha()]
@@ -89,16 +80,11 @@ class InScript:
         return own / len(letters) if letters else 1.0
 
 
-def of_thinking(
-    share: Callable[[str], float],
-    completions: Sequence[str],
-    truncated: Sequence[bool] | None,
-    chat: ChatFormat | None,
-) -> list[float]:
+def _of_thinking(share: Callable[[str], float], completions: Texts, truncated: Flags, chat: Format) -> list[float]:
     """``share`` of each completion's thinking; 0.0 for one that was cut off or hasn't the tagged form."""
     tags = chat or ChatFormat()
     replies = (
-        None if cut else parse(completion, tags)
+        None if cut else parse_reply(completion, tags)
         for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
     )
     return [0.0 if reply is None else share(reply.thinking) for reply in replies]

@@ -1,12 +1,12 @@
 """Rewards for replies that end on a number in plain text, as pretrained models write them."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.text import cut_off, last_words
+from reasoning.rewards.reward import Flags, Format, Texts
+from reasoning.rewards.text import answer_part, cut_off
 
 # ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.
 NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
@@ -14,10 +14,10 @@ LONGEST = 40
 """Characters of a number; longer ones are no answers, and exact arithmetic with them would take long."""
 
 
-def last_value(text: str) -> Fraction | None:
+def last_number_value(text: str) -> Fraction | None:
     """The last number of a text, exactly, or None: ``1,250.50`` is 1250.5; a comma before three digits joins."""
-    found = NUMBER.findall(text)
-    return Fraction(found[-1].replace(",", "")) if found and len(found[-1]) <= LONGEST else None
+    numbers = NUMBER.findall(text)
+    return Fraction(numbers[-1].replace(",", "")) if numbers and len(numbers[-1]) <= LONGEST else None
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,22 @@ class EndsOnNumber:
 
     def __call__(
         self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        answer: Sequence[str],
-        truncated: Sequence[bool] | None = None,
-        chat: ChatFormat | None = None,
+        prompts: Texts,
+        completions: Texts,
+        answer: Texts,
+        truncated: Flags = None,
+        chat: Format = None,
         **columns: object,
     ) -> list[float]:
         """One value a completion."""
         tags = chat or ChatFormat()
 
         def right(completion: str, expected: str, cut: bool) -> bool:
-            value = last_value(expected)
+            value = last_number_value(expected)
             return (
                 (self.even_if_cut or not cut)
                 and value is not None
-                and last_value(last_words(completion, tags)) == value
+                and last_number_value(answer_part(completion, tags)) == value
             )
 
         cuts = cut_off(completions, truncated)
@@ -62,11 +62,11 @@ number = EndsOnNumber()
 number_even_if_cut = EndsOnNumber(even_if_cut=True)
 
 
-def cut(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
+def truncated(completions: Texts, truncated: Flags = None, **columns: object) -> list[float]:
     """1.0 for a reply that the length limit cut off, else 0.0: a rate to watch, not a reward."""
     return [float(value) for value in cut_off(completions, truncated)]
 
 
-def whole(completions: Sequence[str], truncated: Sequence[bool] | None = None, **columns: object) -> list[float]:
+def finished(completions: Texts, truncated: Flags = None, **columns: object) -> list[float]:
     """1.0 for a reply that came to its end, right or wrong, else 0.0: what a teacher says for its distributions."""
     return [1.0 - float(value) for value in cut_off(completions, truncated)]

@@ -11,14 +11,14 @@ NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?[0-9]+(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
-class Reply:
+class ParsedReply:
     """The two parts of a reply in the strict form, without the white space around them."""
 
     thinking: str
     answer: str
 
 
-def parse(completion: str, chat: ChatFormat) -> Reply | None:
+def parse_reply(completion: str, chat: ChatFormat) -> ParsedReply | None:
     """The parts of a reply that keeps to the form, or None.
 
     The form: the whole text is a block of thinking and then a block with the answer. Each tag stands once, in this
@@ -36,7 +36,7 @@ def parse(completion: str, chat: ChatFormat) -> Reply | None:
         return None
     if not head.startswith(chat.think_open) or not rest.endswith(chat.answer_close):
         return None  # Tags that overlap.
-    reply = Reply(head.removeprefix(chat.think_open).strip(), rest.removesuffix(chat.answer_close).strip())
+    reply = ParsedReply(head.removeprefix(chat.think_open).strip(), rest.removesuffix(chat.answer_close).strip())
     return reply if reply.answer and any(character.isalnum() for character in reply.thinking) else None
 
 
@@ -51,7 +51,7 @@ def last_number(text: str) -> str | None:
     return last
 
 
-def last_words(completion: str, chat: ChatFormat) -> str:
+def answer_part(completion: str, chat: ChatFormat) -> str:
     """The part of a reply that holds its answer: what follows the last opening answer tag, or all where there is none.
 
     In a format without that tag it is what follows the thinking.
@@ -64,41 +64,42 @@ def last_words(completion: str, chat: ChatFormat) -> str:
     return text.strip()
 
 
-def last_value(text: str) -> str:
+def _last_line_value(text: str) -> str:
     """What the last line of ``text`` comes to: the part behind its last ``=``, or all of a line without one."""
     return text.rpartition("\n")[2].rpartition("=")[2].strip()
 
 
-def says(completion: str, answer: str, chat: ChatFormat) -> bool:
+def matches_answer(completion: str, answer: str, chat: ChatFormat) -> bool:
     """Whether a reply ends on ``answer``, whatever its form.
 
-    For an answer that is a number, the last number of the reply's ``last_words`` counts; for any other their last line,
+    For an answer that is a number, the last number of the reply's ``answer_part`` counts; for any other its last line,
     or what stands there behind the last ``=``.
     """
-    text, answer = last_words(completion, chat), answer.strip()
+    text, answer = answer_part(completion, chat), answer.strip()
     if NUMBER.fullmatch(answer):
         return last_number(text) == answer
-    return answer != "" and answer in (last_value(text), text.rpartition("\n")[2].strip())
+    return answer != "" and answer in (_last_line_value(text), text.rpartition("\n")[2].strip())
 
 
-def said(completion: str, chat: ChatFormat) -> str | None:
-    """The answer that a reply gives, whatever its form, or None where it gives none; ``says`` agrees with it.
+def extract_answer(completion: str, chat: ChatFormat) -> str | None:
+    """The answer that a reply gives, whatever its form, or None where it gives none; ``matches_answer`` agrees with it.
 
-    What an opened answer block comes to (``last_value``). Without one, the reply's last number, or, where it holds no
-    number, what its last line comes to. Nobody's right answer is looked at, so votes can be counted by it.
+    What an opened answer block comes to (the part of its last line behind the last ``=``). Without one, the reply's
+    last number, or, where it holds no number, what its last line comes to. No right answer is looked at, so votes can
+    be counted by it.
     """
-    text = last_words(completion, chat)
+    text = answer_part(completion, chat)
     opened = chat.answer_open != "" and chat.answer_open in completion
     number = None if opened else last_number(text)
-    return number or last_value(text) or None
+    return number or _last_line_value(text) or None
 
 
-def answered(completion: str, chat: ChatFormat) -> str | None:
+def tagged_answer(completion: str, chat: ChatFormat) -> str | None:
     """The answer of a reply that ends with its one answer block, or None for any other form.
 
-    Before the block stands nothing, or thinking in the strict form (``parse``); questions of knowledge need none.
+    Before the block stands nothing, or thinking in the strict form (``parse_reply``); questions of knowledge need none.
     """
-    reply = parse(completion, chat)
+    reply = parse_reply(completion, chat)
     if reply is not None:
         return reply.answer
     inside = completion.removeprefix(chat.answer_open).removesuffix(chat.answer_close)

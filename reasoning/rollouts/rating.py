@@ -3,25 +3,16 @@
 Shapes: P problems, S samples a problem.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
+from reasoning.rewards.reward import Reward, reward_name
 from reasoning.tasks.problems import Problem
-
-Reward = Callable[..., Sequence[float | None]]
-"""Rewards in TRL's batched form: ``reward(prompts, completions, answer=…, **columns) -> one number a completion``.
-
-None instead of a number says that the reward doesn't apply to that completion; it then adds nothing.
-"""
-
-
-def reward_name(reward: Reward) -> str:
-    """What a reward is called in metrics and tables: a function's own name, or the class of a callable record."""
-    return getattr(reward, "__name__", type(reward).__name__)
 
 
 def check_names(rewards: Sequence[Reward], where: str) -> None:
@@ -39,24 +30,27 @@ def rate(
     truncated_PS: np.ndarray,
     chat: ChatFormat,
 ) -> dict[str, np.ndarray]:
-    """Each reward's values [P, S], by its name, NaN where it gave None; every reward gets the problem's columns.
+    """Each reward's values [P, S], by its name, NaN where it gave None; every reward gets the problems' columns.
 
     Raises InputError, naming the function, where it doesn't give one finite number (or None) a completion.
     """
     samples = truncated_PS.shape[1]
     repeated = [problem for problem in problems for _ in range(samples)]
-    columns = {
-        "answer": [problem.answer for problem in repeated],
-        "kind": [problem.kind for problem in repeated],
-        "truncated": [bool(cut) for cut in truncated_PS.reshape(-1)],
-    }
+    names = dict.fromkeys(name for problem in problems for name in problem.columns)
     prompts = [chat.ask(problem.question) for problem in repeated]  # completions hold the opening
     completions = [text for group in texts for text in group]
 
     def values(reward: Reward) -> np.ndarray:
-        # Copies, so that a function which changes its lists can't spoil those of the next one.
-        fresh = {name: list(column) for name, column in columns.items()}
-        given = reward(prompts=list(prompts), completions=list(completions), chat=chat, **fresh)
+        # Made anew, so that a function which changes what it gets can't spoil it for the next one.
+        given = reward(
+            prompts=list(prompts),
+            completions=list(completions),
+            chat=chat,
+            answer=[problem.answer for problem in repeated],
+            kind=[problem.kind for problem in repeated],
+            truncated=truncated_PS.reshape(-1).tolist(),
+            **{name: [deepcopy(problem.columns.get(name)) for problem in repeated] for name in names},
+        )
         return checked(reward, given, completions).reshape(-1, samples)
 
     return {reward_name(reward): values(reward) for reward in rewards}

@@ -15,7 +15,7 @@ from reasoning.generation.prompts import PromptStyle, prompt_text
 from reasoning.tasks.problems import Problem
 
 AS_IT_IS = PromptStyle()
-UNKNOWN_CHARACTER = "\ufffd"
+_UNKNOWN_CHARACTER = "\ufffd"
 
 
 def decode_replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, opening: str) -> list[list[str]]:
@@ -36,7 +36,7 @@ def decode_replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, o
     ]
     texts = [tokenizer.decode_batch(group, lenient=True) for group in rows]
     # A model of bytes may write a NUL, which no file that is to be read again as JSON may hold.
-    return [[opening + text.replace("\0", UNKNOWN_CHARACTER) for text in group] for group in texts]
+    return [[opening + text.replace("\0", _UNKNOWN_CHARACTER) for text in group] for group in texts]
 
 
 def encode_prompts(

@@ -14,9 +14,9 @@ from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Documents
-from reasoning.data.packing import Packer, Tally, first_fit, pack_into
-from reasoning.data.sources import Source, mix
-from reasoning.data.tokenizers.sentencepiece import Kind, SentencePieceTokenizer, train_tokenizer
+from reasoning.data.packing import Packer, PackingCounts, first_fit, pack_into
+from reasoning.data.sources import DocumentSource, mix
+from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, VocabularyKind, train_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.checkpoint import RECORDS, tokenizer_of
 from reasoning.stages.conversations import read_conversations
@@ -35,7 +35,7 @@ class TokenizerTraining:
     The chat format's symbols, and those that ``symbols()`` names, become single ids.
     """
 
-    kind: Kind = "bpe"
+    kind: VocabularyKind = "bpe"
     size: Count  # at most so many ids
     symbols: Callable[[], tuple[str, ...]] = no_symbols
     byte_fallback: bool = False
@@ -65,7 +65,7 @@ class Prepare:
     """
 
     name: str = ""
-    sources: tuple[Source, ...] = ()
+    sources: tuple[DocumentSource, ...] = ()
     conversations: tuple[Stage, ...] = ()
     ratio: tuple[Positive, ...] = ()  # one number a stage of conversations; empty: each conversation once
     tokenizer: TokenizerTraining | Stage
@@ -79,7 +79,7 @@ class Prepare:
         artifacts = inputs["conversations"] if self.conversations else ()
         collected = read_conversations(artifacts, self.ratio, f"stage {self.name}")
         documents = mix((*self.sources, *collected), self.chat, self.seed)
-        tally = Tally()
+        tally = PackingCounts()
         if jax.process_index() == 0:
             tokenizer = self.choose(inputs.get("tokenizer"), documents)
             tokenizer.save(out)

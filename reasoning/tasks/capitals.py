@@ -73,10 +73,10 @@ class Capitals:
     def pairs(self, split: Split) -> tuple[tuple[str, str], ...]:
         """Countries and capitals of one split, in an order that has nothing to do with their size."""
 
-        def lot(pair: tuple[str, str]) -> bytes:
+        def by_hash(pair: tuple[str, str]) -> bytes:
             return blake2b(f"{ASKED}{pair[0]}?".encode(), digest_size=8).digest()
 
-        shuffled = sorted(known_capitals()[: self.countries], key=lot)
+        shuffled = sorted(known_capitals()[: self.countries], key=by_hash)
         return tuple(shuffled[: self.held_back] if split == "test" else shuffled[self.held_back :])
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
@@ -94,7 +94,7 @@ class CapitalsCorpus:
     """
 
     capitals: Capitals = Capitals()
-    random_answer: Fraction = 0.20  # the share of documents whose answer is another country's, drawn by lot
+    random_answer: Fraction = 0.20  # the share of documents whose answer is another country's, drawn at random
 
     @property
     def symbols(self) -> tuple[str, ...]:

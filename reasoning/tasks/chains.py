@@ -12,31 +12,31 @@ from typing import Annotated
 
 from reasoning.core.ranges import Range
 from reasoning.tasks.problems import Problem, take_distinct
-from reasoning.tasks.puzzles import Puzzle, check_range, distinct, in_turns_of_chance, solve
+from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve
 from reasoning.tasks.splits import Split, split_of
 
-DIGITS = "0123456789"
+_DIGITS = "0123456789"
 LETTERS = "ABCDEFGHIJ"
 SIGNS = "+-"
-TO_LETTERS = str.maketrans(DIGITS, LETTERS)
+_TO_LETTERS = str.maketrans(_DIGITS, LETTERS)
 
 Operations = Annotated[int, Range(minimum=2)]
 Modulus = Annotated[int, Range(minimum=2, maximum=10)]
 
 
-def operand_symbols(numerals: str = DIGITS) -> tuple[str, ...]:
+def _operand_symbols(numerals: str = _DIGITS) -> tuple[str, ...]:
     """The terms of a sign and a numeral; each has to be one token (as two, some seeds never learn the task)."""
     return tuple(sign + numeral for sign in SIGNS for numeral in numerals)
 
 
 def symbols() -> tuple[str, ...]:
     """Every unit of the chains' texts, in both languages; each has to be one token."""
-    return (*DIGITS, *LETTERS, *term_symbols(), *"=,?")
+    return (*_DIGITS, *LETTERS, *term_symbols(), *"=,?")
 
 
 def term_symbols() -> tuple[str, ...]:
-    """The terms of both languages; all that a tokenizer of single characters has to be told."""
-    return (*operand_symbols(DIGITS), *operand_symbols(LETTERS))
+    """The terms of both languages; all that a tokenizer of single characters needs as symbols."""
+    return (*_operand_symbols(_DIGITS), *_operand_symbols(LETTERS))
 
 
 def draw(generator: random.Random, length: int, modulus: int) -> Puzzle:
@@ -56,8 +56,8 @@ def chain_number(number: int, length: int, modulus: int) -> Puzzle:
     for _ in range(length - 1):
         rest, code = divmod(rest, 2 * modulus)
         sign, digit = divmod(code, modulus)
-        terms.append(SIGNS[sign] + DIGITS[digit])
-    return Puzzle(DIGITS[first], tuple(terms))
+        terms.append(SIGNS[sign] + _DIGITS[digit])
+    return Puzzle(_DIGITS[first], tuple(terms))
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class Chains:
     @property
     def values(self) -> tuple[str, ...]:
         """What a step can result in."""
-        return tuple(DIGITS[: self.modulus])
+        return tuple(_DIGITS[: self.modulus])
 
     @property
     def second_language(self) -> Mapping[int, int] | None:
         """Steps with letters for digits."""
-        return TO_LETTERS
+        return _TO_LETTERS
 
     def move(self, value: str, move: str) -> str:
         """The value after one term."""
@@ -123,6 +123,6 @@ class Chains:
             )
             for length in range(self.minimum_operands, self.maximum_operands + 1)
         ]
-        stream = in_turns_of_chance(generator, pools)
+        stream = interleave_at_random(generator, pools)
         problems = (Problem(puzzle.question, solve(self, puzzle), self.name) for puzzle in stream)
         return take_distinct(problems, split, count, repr(self))

@@ -12,7 +12,7 @@ from itertools import combinations
 
 from reasoning.core.ranges import Count
 from reasoning.tasks.problems import Problem, take_distinct
-from reasoning.tasks.puzzles import Puzzle, check_range, distinct, in_turns_of_chance, solve
+from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve
 from reasoning.tasks.splits import Split, split_of
 
 CUPS = "abcde"
@@ -61,7 +61,7 @@ class Cups:
 
     @property
     def second_language(self) -> Mapping[int, int] | None:
-        """Games are told in one language only."""
+        """Games are written in one language only."""
         return None
 
     def move(self, value: str, move: str) -> str:
@@ -88,6 +88,6 @@ class Cups:
             distinct(generator, number_of_games(swaps), partial(game_number, swaps=swaps), split)
             for swaps in range(self.minimum_swaps, self.maximum_swaps + 1)
         ]
-        stream = in_turns_of_chance(generator, pools)
+        stream = interleave_at_random(generator, pools)
         problems = (Problem(puzzle.question, solve(self, puzzle), self.name) for puzzle in stream)
         return take_distinct(problems, split, count, repr(self))

@@ -1,10 +1,12 @@
 """Questions with one right answer each, and sets of them drawn from several tasks."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle, islice
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative
@@ -14,13 +16,29 @@ MISSES, FEWEST = 200, 10
 """Draws without a new question, for each wanted one and for at least ten, after which a task counts as exhausted."""
 
 
+RESERVED = ("prompts", "completions", "answer", "kind", "truncated", "chat", "self")
+"""The names of everything else that a reward gets."""
+
+
 @dataclass(frozen=True)
 class Problem:
-    """A question, its only right answer (compared exactly, see ``rewards.accuracy``) and the task's name."""
+    """A question, its only right answer (compared exactly, see ``rewards.accuracy``), the task's name, and ``columns``.
+
+    Columns are what else rewards are to know of it (``rewards.reward.Reward``), by name: texts, numbers, lists, dicts.
+    They count when problems are compared. Raises InputError for a column with a name of ``RESERVED``.
+    """
 
     question: str
     answer: str
     kind: str
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        taken = ", ".join(repr(name) for name in self.columns if name in RESERVED)
+        if taken:
+            raise InputError(
+                f"column {taken} can't be told from what rewards get under that name anyway; rename it or leave it out"
+            )
 
 
 @runtime_checkable
@@ -120,6 +138,22 @@ def _fresh_draws(draw: Callable[[], Problem | None], split: Split, patience: int
             continue
         seen.add(problem.question)
         yield problem
+
+
+def json_like(value: Any, other: Callable[[Any], Any]) -> Any:
+    """A column's value with lists for tuples and arrays and text for bytes; ``other`` answers for what has no form."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return json_like(value.tolist(), other)
+    if isinstance(value, Mapping):
+        return {str(key): json_like(item, other) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_like(item, other) for item in value]
+    try:
+        return value.decode() if isinstance(value, bytes) else other(value)
+    except UnicodeDecodeError:
+        return other(value)
 
 
 def take_distinct(stream: Iterable[Problem], split: Split, count: int, source: str) -> tuple[Problem, ...]:

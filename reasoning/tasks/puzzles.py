@@ -111,7 +111,7 @@ def distinct(generator: random.Random, total: int, make: Callable[[int], Puzzle]
             yield puzzle
 
 
-def in_turns_of_chance(generator: random.Random, pools: list[Iterator[Puzzle]]) -> Iterator[Puzzle]:
+def interleave_at_random(generator: random.Random, pools: list[Iterator[Puzzle]]) -> Iterator[Puzzle]:
     """Puzzles of several pools, each pool equally likely until it is empty."""
     pools = list(pools)
     while pools:

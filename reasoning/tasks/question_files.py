@@ -3,19 +3,20 @@
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
 from reasoning.data.sources import open_tfds
-from reasoning.tasks.problems import Problem, take_distinct
+from reasoning.tasks.problems import Problem, json_like, take_distinct
 from reasoning.tasks.splits import Split, split_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which columns hold question and answer, and how the answer stands in its column.
+class QuestionColumns:
+    """Which columns hold question and answer, and how the answer stands in its column; rewards get all others.
 
     The answer is what follows the last ``marker`` (all of the text where it is empty); commas between thousands are
     taken out, so that ``1,000`` is the number that a reply may also write as 1000.
@@ -24,6 +25,7 @@ class Columns:
     question: str = "question"
     answer: str = "answer"
     marker: str = "####"
+    left_out: tuple[str, ...] = ()  # columns that are of no use to rewards
 
     def problem(self, row: Mapping[str, Any], kind: str, where: str) -> Problem:
         """A row's problem. Raises InputError, beginning with ``where``, for a row without one."""
@@ -40,10 +42,19 @@ class Columns:
         answer = answer.rpartition(self.marker)[2] if self.marker else answer
         answer = answer.strip()
         plain = answer.replace(",", "")
-        return Problem(question.strip(), plain if _is_number(plain) else answer, kind)
+        others = {name: row[name] for name in row if name not in (self.question, self.answer, *self.left_out)}
+        try:
+            columns = {name: json_like(value, partial(_refuse, name)) for name, value in others.items()}
+            return Problem(question.strip(), plain if _is_number(plain) else answer, kind, columns)
+        except InputError as error:
+            raise InputError(f"{where}: {error} (columns.left_out)") from None
 
 
-GSM8K = Columns()
+def _refuse(column: str, value: Any) -> None:
+    raise InputError(f"column {column!r} holds {value!r:.60}, which is no text, number or list; leave it out")
+
+
+GSM8K = QuestionColumns()
 """Training Verifiers to Solve Math Word Problems (arXiv 2110.14168): the number follows ``####``."""
 
 
@@ -51,12 +62,12 @@ GSM8K = Columns()
 class QuestionFile:
     """Problems of a file of JSON objects, one a line; of one file for each split, or of one whose questions are split.
 
-    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whoever reads it.
+    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whatever the seed and the count.
     """
 
     path: str
     test_path: str = ""
-    columns: Columns = GSM8K
+    columns: QuestionColumns = GSM8K
     name: str = "gsm8k"
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
@@ -65,8 +76,8 @@ class QuestionFile:
         if not path.exists():
             raise InputError(f"there is no file {path} with questions; name one in path or test_path")
         rows = enumerate(read_jsonl(path), start=1)
-        found = (self.columns.problem(row, self.name, f"{path}:{number}") for number, row in rows)
-        return _shuffled(found, split, count, seed, str(path), halves=not self.test_path)
+        problems = (self.columns.problem(row, self.name, f"{path}:{number}") for number, row in rows)
+        return _shuffled(problems, split, count, seed, str(path), halves=not self.test_path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,30 +86,30 @@ class QuestionRecords:
 
     builder: str
     data_dir: str = ""  # where a named one lies; empty: TFDS's own
-    columns: Columns = GSM8K
+    columns: QuestionColumns = GSM8K
     name: str = "gsm8k"
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError where the set lacks it."""
         where = f"{self.builder}, split {split}"
         rows = open_tfds(self.builder, split, self.data_dir, where)
-        found = (self.columns.problem(rows[at], self.name, f"{where}, row {at}") for at in range(len(rows)))
-        return _shuffled(found, split, count, seed, where, halves=False)
+        problems = (self.columns.problem(rows[at], self.name, f"{where}, row {at}") for at in range(len(rows)))
+        return _shuffled(problems, split, count, seed, where, halves=False)
 
 
 def _shuffled(
-    found: Iterable[Problem], split: Split, count: int, seed: int, where: str, *, halves: bool
+    problems: Iterable[Problem], split: Split, count: int, seed: int, where: str, *, halves: bool
 ) -> tuple[Problem, ...]:
-    problems = list(_distinct(found))
+    chosen = list(_distinct(problems))
     if halves:
-        problems = [problem for problem in problems if split_of(problem.question) == split]
-    random.Random(f"questions/{split}/{seed}").shuffle(problems)
-    return take_distinct(problems, split, count, where)
+        chosen = [problem for problem in chosen if split_of(problem.question) == split]
+    random.Random(f"questions/{split}/{seed}").shuffle(chosen)
+    return take_distinct(chosen, split, count, where)
 
 
-def _distinct(found: Iterable[Problem]) -> Iterator[Problem]:
+def _distinct(problems: Iterable[Problem]) -> Iterator[Problem]:
     seen: set[str] = set()
-    for problem in found:
+    for problem in problems:
         if problem.question not in seen:
             seen.add(problem.question)
             yield problem

@@ -12,13 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.tasks.problems import Problem, take_distinct
+from reasoning.tasks.problems import Problem, json_like, take_distinct
 from reasoning.tasks.splits import Split, split_of
 
 # The package makes item i of seed s from s + i, so seeds next to each other share nearly all items. Ours are hashed
 # instead, a new one for each chunk; below 2**31 they stay valid for numpy, which some of its generators use.
-CHUNK = 500
-PATIENCE = 20
+_CHUNK = 500
+_PATIENCE = 20
 """Chunks without a single new question after which a generator counts as exhausted."""
 
 
@@ -26,6 +26,7 @@ PATIENCE = 20
 class ReasoningGym:
     """One generator, ``ReasoningGym('chain_sum', {'max_terms': 3})``; its settings are the package's own.
 
+    What the package says of a question beside that is the problem's column ``metadata``.
     Answers are compared exactly, so choose generators whose questions have one right answer (chain_sum, gcd,
     leg_counting), not those that accept many (countdown).
     """
@@ -45,14 +46,15 @@ class ReasoningGym:
         package = _package()
         seen: set[str] = set()
         chunk = since_new = 0
-        while since_new < PATIENCE:
+        while since_new < _PATIENCE:
             since_new += 1
             for entry in self._entries(package, seed, chunk):
                 question, answer = self._texts(entry)
                 if question not in seen and split_of(question) == split:
                     seen.add(question)
                     since_new = 0
-                    yield Problem(question, answer, self.generator)
+                    metadata = json_like(entry.get("metadata", {}), str)
+                    yield Problem(question, answer, self.generator, {"metadata": metadata})
             chunk += 1
 
     def _entries(self, package: ModuleType, seed: int, chunk: int) -> Iterator[Mapping[str, Any]]:
@@ -67,10 +69,10 @@ class ReasoningGym:
         digest = blake2b(f"{seed}/{chunk}".encode(), digest_size=4).digest()
         number = int.from_bytes(digest, "big") % 2**31
         try:
-            dataset = package.create_dataset(self.generator, seed=number, size=CHUNK, **self.settings)
+            dataset = package.create_dataset(self.generator, seed=number, size=_CHUNK, **self.settings)
         except (TypeError, ValueError, AssertionError) as error:
             raise InputError(f"{self._where()} is refused by the package: {error}; change its settings") from error
-        return (dataset[index] for index in range(CHUNK))
+        return (dataset[index] for index in range(_CHUNK))
 
     def _texts(self, entry: Mapping[str, Any]) -> tuple[str, str]:
         question, answer = entry["question"], entry["answer"]

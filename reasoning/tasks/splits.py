@@ -5,7 +5,7 @@ from typing import Literal
 
 Split = Literal["train", "test"]
 
-TEST_ONE_IN = 10
+_TEST_ONE_IN = 10
 
 
 def split_of(question: str) -> Split:
@@ -17,4 +17,4 @@ def split_of(question: str) -> Split:
     words = " ".join(question.split())
     # A lone surrogate can't be written as UTF-8, but it still has to get a split.
     digest = blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return "test" if int.from_bytes(digest, "big") % TEST_ONE_IN == 0 else "train"
+    return "test" if int.from_bytes(digest, "big") % _TEST_ONE_IN == 0 else "train"

@@ -8,18 +8,18 @@ from reasoning.core.ranges import Count
 from reasoning.tasks.problems import Problem, drawn
 from reasoning.tasks.splits import Split
 
-NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Iris", "Jack", "Kate", "Leo")
-THINGS = ("apples", "books", "coins", "pencils", "marbles", "stickers", "cookies", "shells", "stamps", "cards")
-GAINS = (
+_NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Iris", "Jack", "Kate", "Leo")
+_THINGS = ("apples", "books", "coins", "pencils", "marbles", "stickers", "cookies", "shells", "stamps", "cards")
+_GAINS = (
     "{name} has {a} {things} and finds {b} more. How many {things} does {name} have now?",
     "There are {a} {things} on the table, and {name} puts {b} more there. How many {things} are on the table?",
     "{name} bought {a} {things} on Monday and {b} {things} on Tuesday. How many {things} did {name} buy in all?",
 )
-LOSSES = (
+_LOSSES = (
     "{name} has {a} {things} and gives {b} of them away. How many {things} are left?",
     "Of {a} {things}, {name} loses {b}. How many {things} remain?",
 )
-PACKS = (
+_PACKS = (
     "{name} has {a} boxes with {b} {things} in each. How many {things} does {name} have?",
     "{name} collects {b} {things} a day for {a} days. How many {things} is that?",
 )
@@ -44,12 +44,12 @@ class Stories:
         first, second = (2 + int(generator.random() * (self.largest - 1)) for _ in range(2))
         kind = int(generator.random() * 3)
         if kind == 0:
-            form, value = pick(GAINS), first + second
+            form, value = pick(_GAINS), first + second
         elif kind == 1:
             first, second = max(first, second) + 1, min(first, second)
-            form, value = pick(LOSSES), first - second
+            form, value = pick(_LOSSES), first - second
         else:
             first = 2 + int(generator.random() * 9)
-            form, value = pick(PACKS), first * second
-        question = form.format(name=pick(NAMES), things=pick(THINGS), a=first, b=second)
+            form, value = pick(_PACKS), first * second
+        question = form.format(name=pick(_NAMES), things=pick(_THINGS), a=first, b=second)
         return Problem(question, str(value), self.name)

@@ -31,7 +31,7 @@ class WorkedCorpus:
     paired_tagged: NonNegative = 0.03
     second_language: NonNegative = 0.05  # tagged, and the thinking is in the subject's second language
     drill: NonNegative = 0.10  # 8-3=5,7+8=5,6-9=7
-    # Of the direct documents, the share whose answer is drawn by lot; of all steps, the share whose result is.
+    # Of the direct documents, the share whose answer is drawn at random; of all steps, the share whose result is.
     random_answer: Fraction = 0.30
     random_step: Fraction = 0.02
     # The share of documents, of whatever kind, that are written as a user's question and an assistant's reply.
@@ -45,7 +45,7 @@ class WorkedCorpus:
             raise InputError("WorkedCorpus has no kind of document with a share above zero; give at least one")
         if self.second_language > 0 and self.subject.second_language is None:
             raise InputError(
-                f"WorkedCorpus has second_language={self.second_language}, but {self.subject.name} are told in one "
+                f"WorkedCorpus has second_language={self.second_language}, but {self.subject.name} are written in one "
                 "language only; set it to 0"
             )
 
@@ -81,8 +81,8 @@ class WorkedCorpus:
         puzzle = self.subject.puzzle(generator)
         right = solve(self.subject, puzzle)
         if kind == "direct":
-            by_lot = generator.random() < self.random_answer
-            return puzzle.question, f"={self._any(generator) if by_lot else right}"
+            at_random = generator.random() < self.random_answer
+            return puzzle.question, f"={self._any(generator) if at_random else right}"
         if kind == "direct_tagged":
             return puzzle.question, f"{chat.answer_open}{right}{chat.answer_close}"
 
@@ -95,7 +95,7 @@ class WorkedCorpus:
             return puzzle.question, f"{written}={value}"
         if kind == "second_language":
             written = written.translate(self.subject.second_language or {})
-        return puzzle.question, tagged_reply(written, value, chat)
+        return puzzle.question, _tagged_reply(written, value, chat)
 
     def _any(self, generator: random.Random) -> str:
         values = self.subject.values
@@ -112,9 +112,9 @@ class Demonstrations:
         """Exchange ``index`` of the collection ``seed``: a train question and a tagged reply; the reply is learnt."""
         generator = random.Random(f"{self.subject.name} demonstrations/{seed}/{index}")
         puzzle = self.subject.puzzle(generator)
-        return chat.exchange(puzzle.question, tagged_reply(*worked_steps(self.subject, puzzle), chat))
+        return chat.exchange(puzzle.question, _tagged_reply(*worked_steps(self.subject, puzzle), chat))
 
 
-def tagged_reply(thinking: str, answer: str, chat: ChatFormat) -> str:
+def _tagged_reply(thinking: str, answer: str, chat: ChatFormat) -> str:
     """The form that the rewards ask for: thinking between its tags, then the answer between its own."""
     return f"{chat.think_open}{thinking}{chat.think_close}{chat.answer_open}{answer}{chat.answer_close}"

@@ -15,7 +15,7 @@ from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.prompts import PromptStyle, direct, reply_opening, thinking
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.voting import likelihoods, majority, tally
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.tasks.problems import Problem
 from reasoning.use.loaded_model import NEW_TOKENS, LoadedModel
@@ -130,7 +130,7 @@ def _ends(model: LoadedModel) -> tuple[int, ...]:
 def _read(model: LoadedModel, asked: Asked, rollouts: Rollouts) -> tuple[Reply, ...]:
     [texts] = decode_replies(model.tokenizer, rollouts, model.chat, reply_opening(asked.style, model.chat))
     return tuple(
-        Reply(text, None if cut else said(text, model.chat), float(log_probs.sum()), int(length), bool(cut))
+        Reply(text, None if cut else extract_answer(text, model.chat), float(log_probs.sum()), int(length), bool(cut))
         for text, log_probs, length, cut in zip(
             texts, rollouts.log_probs[0], rollouts.lengths[0], rollouts.truncated[0], strict=True
         )

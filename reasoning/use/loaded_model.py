@@ -22,7 +22,7 @@ from reasoning.models.config import ModelConfig
 from reasoning.models.decoder import Params
 from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import Model, build_model
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.text import decode_replies
 from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
@@ -82,7 +82,7 @@ class LoadedModel:
         """
         [texts], rollouts = self._sample([question], samples, temperature, max_new_tokens, seed)
         replied = zip(texts, rollouts.truncated[0], strict=True)
-        votes = tally([None if cut else said(text, self.chat) for text, cut in replied])
+        votes = tally([None if cut else extract_answer(text, self.chat) for text, cut in replied])
         return {answer: int(votes[answer]) for answer in sorted(votes, key=lambda answer: -votes[answer])}
 
     def _sample(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
 from reasoning.core.mesh import MeshShape
 from reasoning.data.chat.format import ChatFormat
+from reasoning.experiment.restore import restore
 from reasoning.training.metrics import rollout_files
 
 if TYPE_CHECKING:
@@ -160,14 +161,19 @@ def _parents(record: Mapping[str, Any]) -> list[str]:
 
 
 def chat_of(settings: Mapping[str, Any]) -> ChatFormat | None:
-    """The chat format in a stage's recorded settings, its own or its probe's; None where they have none."""
+    """The chat format in a stage's recorded settings, its own or its probe's; None where they have none.
+
+    Raises InputError where what it names isn't found here.
+    """
     for holder in (settings, settings.get("probe")):
-        found = holder.get("chat") if isinstance(holder, Mapping) else None
-        if isinstance(found, Mapping):
-            values: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name != "@"
-            }
-            return ChatFormat(**values)
+        described = holder.get("chat") if isinstance(holder, Mapping) else None
+        if isinstance(described, Mapping) and "@" in described:
+            try:
+                return cast(ChatFormat, restore(described))
+            except InputError as error:
+                raise InputError(
+                    f"the recorded chat format can't be read: {error}; start where its module lies, or name a format"
+                ) from error
     return None
 
 

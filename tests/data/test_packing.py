@@ -11,7 +11,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.documents import Document, Piece
-from reasoning.data.packing import COLUMNS, OPEN_ROWS, Tally, concat_then_split, first_fit, pack, pack_into
+from reasoning.data.packing import COLUMNS, OPEN_ROWS, PackingCounts, concat_then_split, first_fit, pack, pack_into
 from reasoning.data.records import read_records
 from reasoning.data.tokenizers.byte_level import from_bpe
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_tokenizer
@@ -34,7 +34,7 @@ def plain(length):
 
 
 def run(documents, tokenizer, length=16, packer=first_fit):
-    tally = Tally()
+    tally = PackingCounts()
     return list(pack(documents, tokenizer, length, packer, tally)), tally
 
 

@@ -26,7 +26,7 @@ OVERRIDES = {
     **{f"{stage}.microbatches": 1 for stage in ("zero", "rl1", "r1")},
     **{f"{stage}.batch": 4 for stage in ("cold", "sft2", "student_sft", "student_kl")},
     # A model of random weights is never right, but sometimes it ends.
-    **{f"{stage}.keep": "(@rewards.numbers.whole,)" for stage in ("cold_data", "cot_data")},
+    **{f"{stage}.keep": "(@rewards.numbers.finished,)" for stage in ("cold_data", "cot_data")},
     "base.compute_dtype": "'float32'",
     "base.context": 1024,
     "cold_data.wanted": 8,

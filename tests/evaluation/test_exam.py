@@ -22,7 +22,7 @@ from reasoning.evaluation.exam import Answers, ask, questions_of
 from reasoning.generation.prompts import PromptStyle, thinking
 from reasoning.models.model import build_model, init_sharded
 from reasoning.rewards.accuracy import strict
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.stages.checkpoint import save, tokenizer_of
@@ -94,7 +94,7 @@ def test_log_probs_are_of_whole_replies_and_an_answer_is_what_a_whole_reply_says
     rollouts = engine.generate(candidate.weights, questions_for(candidate).prompts, range(4), KEY, 1.0)
     np.testing.assert_allclose(answers.log_probs, rollouts.log_probs.sum(-1), rtol=1e-5)
     for text, given, cut in zip(*map(np.ravel, (answers.texts, answers.answers, rollouts.truncated)), strict=True):
-        assert given == (None if cut else said(str(text), ChatFormat()))
+        assert given == (None if cut else extract_answer(str(text), ChatFormat()))
 
 
 def test_number_and_temperature_are_the_exams_unless_given_and_fewer_samples_are_the_first(base: Artifact):

@@ -63,10 +63,13 @@ def test_a_model_of_no_run_says_that_nothing_is_known():
     assert card.startswith("---\nlibrary_name: transformers\n") and "\n# license:" in card
 
 
+OTHER = {"@": "data.chat.ChatFormat", "user": "Q:"}
+
+
 def test_an_exam_in_another_chat_format_is_told_from_one_in_the_exported(folder: Path, subject: Subject):
     file = place_of(folder, "exam") / "artifact.json"
     record = json.loads(file.read_text())
-    record["settings"]["exam"] |= {"samples": 8, "max_new_tokens": 40, "temperature": 1.0, "chat": {"user": "Q:"}}
+    record["settings"]["exam"] |= {"samples": 8, "max_new_tokens": 40, "temperature": 1.0, "chat": OTHER}
     file.write_text(json.dumps(record))
     card = model_card(subject)
     assert "8 samples a problem, temperature 1.0, at most 40 new tokens, in another chat format than lies here" in card

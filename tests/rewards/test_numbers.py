@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.numbers import cut, last_value, number, number_even_if_cut, whole
+from reasoning.rewards.numbers import finished, last_number_value, number, number_even_if_cut, truncated
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from reasoning.rewards.numbers import cut, last_value, number, number_even_if_cu
     ],
 )
 def test_the_last_number_of_a_text_is_read_exactly(text, value):
-    assert last_value(text) == value
+    assert last_number_value(text) == value
 
 
 def scores(reward, *replies, answer="12", truncated=None):
@@ -45,8 +45,8 @@ def test_a_reply_that_was_cut_off_is_wrong_unless_asked_otherwise():
     replies = ("so 12", "so 12")
     assert scores(number, *replies, truncated=[True, False]) == [0, 1]
     assert scores(number_even_if_cut, *replies, truncated=[True, False]) == [1, 1]
-    assert cut(replies, truncated=[True, False]) == [1, 0]
-    assert whole(replies, truncated=[True, False]) == [0, 1] and whole(replies) == [1, 1]
+    assert truncated(replies, truncated=[True, False]) == [1, 0]
+    assert finished(replies, truncated=[True, False]) == [0, 1] and finished(replies) == [1, 1]
 
 
 def test_the_two_have_names_of_their_own_in_tables():

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.text import Reply, answered, cut_off, last_number, parse, said, says
+from reasoning.rewards.text import (
+    ParsedReply,
+    cut_off,
+    extract_answer,
+    last_number,
+    matches_answer,
+    parse_reply,
+    tagged_answer,
+)
 
 CHAT = ChatFormat()
 GOOD = "<think>3+8=1,1-5=6</think><answer>6</answer>"
@@ -21,7 +29,7 @@ GOOD = "<think>3+8=1,1-5=6</think><answer>6</answer>"
     ],
 )
 def test_the_form_gives_its_two_parts(completion, thinking, answer):
-    assert parse(completion, CHAT) == Reply(thinking, answer)
+    assert parse_reply(completion, CHAT) == ParsedReply(thinking, answer)
 
 
 BARE = ChatFormat(answer_open="", answer_close="")
@@ -35,8 +43,8 @@ BARE = ChatFormat(answer_open="", answer_close="")
     ],
 )
 def test_without_answer_tags_the_answer_is_what_follows_the_thinking(completion, thinking, answer):
-    assert parse(completion, BARE) == Reply(thinking, answer)
-    assert answered(completion, BARE) == answer
+    assert parse_reply(completion, BARE) == ParsedReply(thinking, answer)
+    assert tagged_answer(completion, BARE) == answer
 
 
 @pytest.mark.parametrize(
@@ -51,15 +59,15 @@ def test_without_answer_tags_the_answer_is_what_follows_the_thinking(completion,
     ],
 )
 def test_without_answer_tags_other_forms_are_refused_too(completion):
-    assert parse(completion, BARE) is None
+    assert parse_reply(completion, BARE) is None
 
 
 def test_without_answer_tags_the_last_number_behind_the_thinking_counts():
-    assert says("<think>7 or 8</think>It is 6, I think.", "6", BARE)
-    assert not says("<think>6</think>It is 7.", "6", BARE)
-    assert said("<think>7 or 8</think>Seven apples: 6.", BARE) == "6" == said("It is 6", BARE)
-    assert said("<think>7</think>Paris", BARE) == "Paris"
-    assert answered("6", BARE) == "6" and answered("<think></think>6", BARE) is None
+    assert matches_answer("<think>7 or 8</think>It is 6, I think.", "6", BARE)
+    assert not matches_answer("<think>6</think>It is 7.", "6", BARE)
+    assert extract_answer("<think>7 or 8</think>Seven apples: 6.", BARE) == "6" == extract_answer("It is 6", BARE)
+    assert extract_answer("<think>7</think>Paris", BARE) == "Paris"
+    assert tagged_answer("6", BARE) == "6" and tagged_answer("<think></think>6", BARE) is None
 
 
 MALFORMED = {
@@ -99,19 +107,19 @@ MALFORMED = {
 
 @pytest.mark.parametrize("completion", MALFORMED.values(), ids=MALFORMED.keys())
 def test_anything_else_is_not_the_form(completion):
-    assert parse(completion, CHAT) is None
+    assert parse_reply(completion, CHAT) is None
 
 
 @given(st.text(st.sampled_from("a1 \n=+<>/"), max_size=20), st.text(st.sampled_from("b2 \n-<>/"), max_size=20))
 def test_parts_without_tags_come_back_as_written(thinking, answer):
-    reply = parse(f"<think>{thinking}</think><answer>{answer}</answer>", CHAT)
+    reply = parse_reply(f"<think>{thinking}</think><answer>{answer}</answer>", CHAT)
     legible = bool({"a", "1"} & set(thinking)) and answer.strip() != ""
-    assert reply == (Reply(thinking.strip(), answer.strip()) if legible else None)
+    assert reply == (ParsedReply(thinking.strip(), answer.strip()) if legible else None)
 
 
 def test_symbols_that_a_format_leaves_empty_do_not_matter():
     bare = ChatFormat(begin="", system="", user="U:", assistant="A:", end="</s>")
-    assert parse(GOOD, bare) == Reply("3+8=1,1-5=6", "6")
+    assert parse_reply(GOOD, bare) == ParsedReply("3+8=1,1-5=6", "6")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +187,7 @@ def test_the_last_number_is_found(text, number):
     ],
 )
 def test_a_reply_says_what_it_ends_on(completion, answer, right):
-    assert says(completion, answer, CHAT) is right
+    assert matches_answer(completion, answer, CHAT) is right
 
 
 @pytest.mark.parametrize(
@@ -192,7 +200,7 @@ def test_a_reply_says_what_it_ends_on(completion, answer, right):
         ("<answer> a b </answer>", "a b"),
         ("<answer>2+4=6</answer>", "6"),
         ("<answer>so it is\nc</answer>", "c"),
-        ("<answer>4</answer><answer>2</answer>", "2"),  # both in one reply: the last counts, as in says
+        ("<answer>4</answer><answer>2</answer>", "2"),  # both in one reply: the last counts, as in matches_answer
         ("<think>it is 6</think><answer>G</answer>", "G"),
         ("<think>it is 6</think><answer></answer>", None),  # the thinking gives no answer
         ("<think>it is 6</think><answer>", None),
@@ -210,7 +218,7 @@ def test_a_reply_says_what_it_ends_on(completion, answer, right):
     ],
 )
 def test_the_answer_that_a_reply_gives_is_read_without_knowing_the_right_one(completion, answer):
-    assert said(completion, CHAT) == answer
+    assert extract_answer(completion, CHAT) == answer
 
 
 PIECES = ("<think>", "</think>", "<answer>", "</answer>", "3", "-5", "=", "a", " ", "\n", ".", "+", "1.5", "~")
@@ -218,8 +226,8 @@ PIECES = ("<think>", "</think>", "<answer>", "</answer>", "3", "-5", "=", "a", "
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_a_reply_says_the_answer_that_is_read_from_it(completion):
-    answer = said(completion, CHAT)
-    assert answer is None or says(completion, answer, CHAT)
+    answer = extract_answer(completion, CHAT)
+    assert answer is None or matches_answer(completion, answer, CHAT)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +240,7 @@ def test_a_reply_says_the_answer_that_is_read_from_it(completion):
     ],
 )
 def test_one_answer_block_at_the_end_is_an_answer_with_thinking_or_without(completion, answer):
-    assert answered(completion, CHAT) == answer
+    assert tagged_answer(completion, CHAT) == answer
 
 
 ONLY_THINKING_MISSES = ("no thinking",)
@@ -255,7 +263,7 @@ ONLY_THINKING_MISSES = ("no thinking",)
     ],
 )
 def test_any_other_form_is_no_answer(completion):
-    assert answered(completion, CHAT) is None
+    assert tagged_answer(completion, CHAT) is None
 
 
 @pytest.mark.parametrize(
@@ -263,11 +271,11 @@ def test_any_other_form_is_no_answer(completion):
 )
 def test_huge_replies_take_no_time(text):
     start = time.process_time()
-    assert parse(text, CHAT) is None
-    assert not says(text, "6", CHAT)
-    said(text, CHAT)
-    assert answered(text, CHAT) is None
-    assert parse(f"<think>{'1' * 10**6}</think><answer>6</answer>", CHAT) is not None
+    assert parse_reply(text, CHAT) is None
+    assert not matches_answer(text, "6", CHAT)
+    extract_answer(text, CHAT)
+    assert tagged_answer(text, CHAT) is None
+    assert parse_reply(f"<think>{'1' * 10**6}</think><answer>6</answer>", CHAT) is not None
     assert time.process_time() - start < 2
 
 

@@ -1,7 +1,10 @@
 """Reward functions: users' own in TRL's form work, and what they return wrongly is refused by their name."""
 
+import json
 import math
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +13,19 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.accuracy import strict
-from reasoning.rollouts.rating import check_names, rate, reward_name
-from reasoning.tasks.problems import Problem
+from reasoning.rewards.kinds import ForKinds
+from reasoning.rewards.reward import Reward, reward_name
+from reasoning.rollouts.rating import check_names, rate
+from reasoning.tasks.problems import Problem, ProblemSet
+from reasoning.tasks.question_files import QuestionColumns, QuestionFile
 
 PROBLEMS = (Problem("1+1?", "2", "sums"), Problem("2*3?", "6", "products"))
 TEXTS = [["2", "<think>t</think><answer>2</answer>", "three"], ["6", "", "<think>t</think><answer>6</answer>"]]
 TRUNCATED = np.array([[False, False, True], [False, True, False]])
 
 
-def rated(*rewards: Any) -> dict[str, np.ndarray]:
-    return rate(rewards, PROBLEMS, TEXTS, TRUNCATED, ChatFormat())
+def rated(*rewards: Reward, problems: tuple[Problem, ...] = PROBLEMS) -> dict[str, np.ndarray]:
+    return rate(rewards, problems, TEXTS, TRUNCATED, ChatFormat())
 
 
 def reward_len(completions: list[str], **kwargs: Any) -> list[float]:
@@ -64,6 +70,87 @@ def test_a_reward_that_spoils_its_lists_does_not_spoil_them_for_the_next():
     np.testing.assert_array_equal(rated(spoiler, strict)["strict"], [[0, 1, 0], [0, 0, 1]])
 
 
+TESTED = (
+    Problem("double", "?", "code", {"tests": [[1, 2], [3, 6]], "rubric": {"short": 0.5}}),
+    Problem("write", "?", "prose", {"rubric": {"kind": 1.0}, "level": 3}),
+)
+
+
+def test_the_columns_of_problems_come_once_a_completion_and_none_where_a_problem_lacks_one():
+    seen = {}
+
+    def look(completions: list[str], tests: list[Any], **columns: Any) -> list[float]:
+        seen.update(columns, tests=tests)
+        return [0.0] * len(completions)
+
+    rated(look, problems=TESTED)
+    assert seen.keys() == {"prompts", "answer", "kind", "truncated", "chat", "tests", "rubric", "level"}
+    assert seen["tests"] == [[[1, 2], [3, 6]]] * 3 + [None] * 3
+    assert seen["rubric"] == [{"short": 0.5}] * 3 + [{"kind": 1.0}] * 3
+    assert seen["level"] == [None] * 3 + [3] * 3
+
+
+def test_a_reward_for_some_kinds_gets_their_part_of_every_column():
+    def of_code(completions: list[str], tests: list[Any], rubric: list[Any], **columns: Any) -> list[float]:
+        assert tests == [[[1, 2], [3, 6]]] * 3 and rubric == [{"short": 0.5}] * 3 and columns["level"] == [None] * 3
+        return [float(len(text)) for text in completions]
+
+    values = rated(ForKinds(of_code, ("code",)), problems=TESTED)["of_code_code"]
+    np.testing.assert_array_equal(values, [[1, 34, 5], [math.nan] * 3])
+
+
+def test_a_reward_that_spoils_a_column_spoils_it_neither_for_the_next_nor_in_the_problem():
+    def spoiler(tests: list[Any], **columns: Any) -> list[float]:
+        for cases in filter(None, tests):
+            assert cases == [[1, 2], [3, 6]]  # the completions of one problem share nothing either
+            cases.pop()[0] = 9
+        return [0.0] * len(tests)
+
+    def again(tests: list[Any], **columns: Any) -> list[float]:
+        return spoiler(tests)
+
+    rated(spoiler, again, problems=TESTED)
+    assert TESTED[0].columns["tests"] == [[1, 2], [3, 6]]
+
+
+def boxed(completions: list[str], ground_truth: list[str], **kwargs: Any) -> list[float]:
+    """Of TRL's documentation, "Reward completions based on a reference": the data set has a column ground_truth."""
+    matches = [re.search(r"\\boxed\{(.*?)\}", completion) for completion in completions]
+    contents = [match.group(1) if match else "" for match in matches]
+    return [1.0 if c == gt else 0.0 for c, gt in zip(contents, ground_truth, strict=True)]
+
+
+def coding(prompts: list[str], completions: list[str], task: list[str], **kwargs: Any) -> list[float | None]:
+    """Of TRL's documentation, "Multi-task reward functions": None for a task of another kind."""
+    return [float("def " in text) if name == "coding" else None for text, name in zip(completions, task, strict=True)]
+
+
+def passed(completions: list[str], tests: list[list[list[int]]], **columns: Any) -> list[float]:
+    """The share of a problem's test cases that a completion, an expression in x, passes."""
+    return [
+        sum(eval(text, {"x": given}) == wanted for given, wanted in cases) / len(cases)
+        for text, cases in zip(completions, tests, strict=True)
+    ]
+
+
+def test_columns_of_a_file_reach_rewards_as_they_are_written_for_trl(tmp_path: Path):
+    rows = [
+        {"question": "Twice x?", "answer": "x+x", "ground_truth": "2x", "task": "math", "tests": [[1, 2], [3, 6]]},
+        {"question": "x and 1?", "answer": "x+1", "ground_truth": "x+1", "task": "coding", "tests": [[1, 2], [3, 4]]},
+    ]
+    file = tmp_path / "tested.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = QuestionFile(path=str(file), test_path=str(file), columns=QuestionColumns(marker=""))
+    problems = sorted(ProblemSet((task,), "test", 2).problems(), key=lambda problem: problem.question)
+    texts = [["x * 2", "x + 1"], ["x + 1", "x + x"]]
+    values = rate((passed,), problems, texts, np.zeros((2, 2), bool), ChatFormat())
+    np.testing.assert_array_equal(values["passed"], [[1, 0.5], [1, 0.5]])
+    texts = [["\\boxed{2x}", "2x"], ["def f(x): ...", "\\boxed{x+1}"]]
+    values = rate((boxed, coding), problems, texts, np.zeros((2, 2), bool), ChatFormat())
+    np.testing.assert_array_equal(values["boxed"], [[1, 0], [0, 1]])
+    np.testing.assert_array_equal(values["coding"], [[math.nan] * 2, [1, 0]])
+
+
 @dataclass(frozen=True)
 class LongerThan:
     """A reward with settings of its own."""
@@ -75,7 +162,7 @@ class LongerThan:
 
 
 def test_a_record_that_can_be_called_is_a_reward_named_by_its_class():
-    assert reward_name(LongerThan(4)) == "LongerThan" and reward_name(reward_len) == "reward_len"
+    assert reward_name(LongerThan(4)) == "LongerThan"
     np.testing.assert_array_equal(rated(LongerThan(4))["LongerThan"], [[0, 1, 1], [0, 0, 1]])
 
 

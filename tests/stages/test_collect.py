@@ -13,7 +13,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import read_records, take_rows
 from reasoning.evaluation.results import Replies, read_samples, write_samples
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.collect import Collect, Collected
 from reasoning.training.preemption import Interrupted
@@ -79,7 +79,7 @@ def test_rows_are_those_of_an_exam_and_say_what_each_reply_scored_and_answers(da
         assert list(row.scores["says_something"]) == says_something(list(row.texts))
         cut = [value == 0 for value in row.scores["short"]]
         assert list(row.answers) == [
-            None if over else said(text, ChatFormat()) for over, text in zip(cut, row.texts, strict=True)
+            None if over else extract_answer(text, ChatFormat()) for over, text in zip(cut, row.texts, strict=True)
         ]
         assert all(value < 0 for value in row.log_probs)
 

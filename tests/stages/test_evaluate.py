@@ -21,7 +21,7 @@ from reasoning.evaluation.methods import Beam, Greedy, Samples
 from reasoning.evaluation.results import Replies, Results, read_results, read_samples
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.accuracy import lenient
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.stages import evaluate
 from reasoning.stages.evaluate import Evaluate
 from reasoning.tasks.chains import Chains
@@ -204,11 +204,11 @@ def test_saved_answers_are_read_from_the_saved_texts_and_cut_off_replies_give_no
     cut = 0
     for row in read_samples(wide.path / "samples.jsonl"):
         for text, answer, length in zip(row.texts, row.answers, row.lengths, strict=True):
-            if answer is None and said(text, ChatFormat()) is not None:
+            if answer is None and extract_answer(text, ChatFormat()) is not None:
                 assert length == tiny_stages.NEW_TOKENS
                 cut += 1
             else:
-                assert answer == said(text, ChatFormat())
+                assert answer == extract_answer(text, ChatFormat())
     assert cut > 0
 
 

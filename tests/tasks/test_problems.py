@@ -1,6 +1,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from reasoning.core.errors import InputError
 from reasoning.tasks.capitals import Capitals
 from reasoning.tasks.chains import Chains
-from reasoning.tasks.problems import Problem, ProblemSet, Task, apportion, take_distinct
+from reasoning.tasks.problems import RESERVED, Problem, ProblemSet, Task, apportion, json_like, take_distinct
 from reasoning.tasks.splits import split_of
 
 
@@ -100,3 +101,21 @@ def test_a_task_of_few_problems_fills_its_share_with_repeats():
 def test_as_many_numbers_of_distinct_problems_as_tasks_are_needed():
     with pytest.raises(InputError, match=r"2 tasks has distinct=\(5,\)"):
         ProblemSet((Chains(), Capitals()), "train", 10, distinct=(5,)).problems()
+
+
+def test_problems_are_compared_with_their_columns_and_can_stand_in_sets():
+    bare, tested = Problem("1+1?", "2", "sums"), Problem("1+1?", "2", "sums", {"tests": [[1, 2]]})
+    assert bare.columns == {} and bare != tested
+    assert tested == Problem("1+1?", "2", "sums", {"tests": [[1, 2]]})
+    assert len({bare, tested, Problem("1+1?", "2", "sums", {"tests": [[1, 2]]})}) == 2
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_column_named_as_what_rewards_get_anyway_is_refused(name):
+    with pytest.raises(InputError, match=f"column '{name}' can't be told from what rewards get under that name anyway"):
+        Problem("1+1?", "2", "sums", {"tests": [], name: "x"})
+
+
+def test_values_of_columns_become_what_json_can_hold():
+    value = {"a": np.array([b"x", "é".encode()], object), "b": (np.float32(1.5), {1: b"\xff"}), "c": {3}, "d": None}
+    assert json_like(value, repr) == {"a": ["x", "é"], "b": [1.5, {"1": repr(b"\xff")}], "c": "{3}", "d": None}

@@ -5,7 +5,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.tasks.chains import Chains
-from reasoning.tasks.puzzles import Puzzle, check_range, distinct, in_turns_of_chance, worked_steps
+from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, worked_steps
 from reasoning.tasks.splits import split_of
 
 PUZZLE = Puzzle("3", ("+8", "-5", "+9"))
@@ -38,7 +38,7 @@ def test_pools_are_equally_likely_until_they_are_empty():
         distinct(random.Random(1), size, lambda number, name=name: Puzzle(name, (str(number),)), "train")
         for name, size in (("short", 40), ("long", 4000))
     ]
-    drawn = [puzzle.start for puzzle in in_turns_of_chance(random.Random(2), pools)]
+    drawn = [puzzle.start for puzzle in interleave_at_random(random.Random(2), pools)]
     assert 10 < drawn[:40].count("short") < 30
     assert drawn.count("short") > 30 and drawn.count("long") > 3500 and "short" not in drawn[200:]
 

@@ -1,12 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError
 from reasoning.data.records import write_records
 from reasoning.tasks.problems import Problem
-from reasoning.tasks.question_files import Columns, QuestionFile, QuestionRecords
+from reasoning.tasks.question_files import QuestionColumns, QuestionFile, QuestionRecords
 
 ROWS = [{"question": f"How much is {n} times 500?", "answer": f"First.\n{n}*500\n#### {n * 500:,}"} for n in range(60)]
 
@@ -36,7 +37,9 @@ def test_one_file_is_split_by_its_questions_and_two_files_are_taken_as_they_are(
 
 def test_other_columns_and_answers_that_are_no_numbers(tmp_path):
     path = write(tmp_path / "a.jsonl", [{"q": "Who?", "a": "Ada, of course"}])
-    task = QuestionFile(path=path, test_path=path, columns=Columns(question="q", answer="a", marker=""), name="who")
+    task = QuestionFile(
+        path=path, test_path=path, columns=QuestionColumns(question="q", answer="a", marker=""), name="who"
+    )
     assert task.problems("train", 1, 0) == (Problem("Who?", "Ada, of course", "who"),)
 
 
@@ -46,6 +49,10 @@ def test_other_columns_and_answers_that_are_no_numbers(tmp_path):
         ({"question": "1?"}, r"a.jsonl:2: column 'answer' is None"),
         ({"question": " ", "answer": "#### 1"}, r"a.jsonl:2: column 'question'"),
         ({"question": "1?", "answer": "1"}, r"a.jsonl:2: column 'answer' has no '####'"),
+        (
+            {"question": "1?", "answer": "#### 1", "kind": "sums"},
+            r"a.jsonl:2: column 'kind' can't be told .* rename it or leave it out \(columns.left_out\)",
+        ),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(tmp_path, row, message):
@@ -66,3 +73,36 @@ def test_a_tfds_data_set_gives_the_same_problems(tmp_path):
     assert set(task.problems("train", 60, 0)) == {
         Problem(row["question"], str(500 * n), "gsm8k") for n, row in enumerate(ROWS)
     }
+
+
+def test_all_other_columns_are_kept_but_for_those_left_out(tmp_path):
+    row = {"question": "1?", "answer": "#### 1", "tests": [[1, {"x": None}]], "level": 2, "kind": "k", "id": "a"}
+    path = write(tmp_path / "a.jsonl", [row])
+    task = QuestionFile(path=path, test_path=path, columns=QuestionColumns(left_out=("kind", "id")))
+    [problem] = task.problems("test", 1, 0)
+    assert problem == Problem("1?", "1", "gsm8k", {"tests": [[1, {"x": None}]], "level": 2})
+
+
+def test_columns_of_a_tfds_data_set_come_as_texts_numbers_and_lists(tmp_path):
+    features = {
+        "question": tfds.features.Text(),
+        "answer": tfds.features.Text(),
+        "level": tfds.features.Scalar(np.int64),
+        "hints": tfds.features.Sequence(tfds.features.Text()),
+        "cases": tfds.features.Tensor(shape=(2, 2), dtype=np.int32),
+        "raw": tfds.features.Tensor(shape=(), dtype=np.str_),
+    }
+    row = {
+        "question": "1?",
+        "answer": "#### 1",
+        "level": 2,
+        "hints": ["é", "b"],
+        "cases": [[1, 2], [3, 6]],
+        "raw": b"\xff",
+    }
+    write_records(tmp_path / "set", iter([row]), features)
+    with pytest.raises(InputError, match=r"set, split train, row 0: column 'raw' holds b'\\xff', .* leave it out"):
+        QuestionRecords(builder=str(tmp_path / "set")).problems("train", 1, 0)
+    task = QuestionRecords(builder=str(tmp_path / "set"), columns=QuestionColumns(left_out=("raw",)))
+    [problem] = task.problems("train", 1, 0)
+    assert problem.columns == {"level": 2, "hints": ["é", "b"], "cases": [[1, 2], [3, 6]]}

@@ -1,5 +1,6 @@
 import random
 import sys
+from fractions import Fraction
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -26,7 +27,8 @@ class Items:
 
 def sums(generator, limit=10**6):
     first, second = generator.randrange(limit), generator.randrange(limit)
-    return {"question": f"{first} plus {second}?", "answer": str(first + second), "metadata": {}}
+    metadata = {"operands": (first, second), "difficulty": {"limit": limit}, "total": Fraction(first + second)}
+    return {"question": f"{first} plus {second}?", "answer": str(first + second), "metadata": metadata}
 
 
 def open_question(generator):
@@ -58,6 +60,13 @@ def test_problems_are_distinct_of_their_split_and_carry_the_generators_answer(fa
         first, second = problem.question.rstrip("?").split(" plus ")
         assert (problem.answer, problem.kind) == (str(int(first) + int(second)), "sums")
         assert split_of(problem.question) == "test"
+
+
+def test_what_the_generator_tells_of_a_question_is_a_column(fake_package):
+    for problem in ReasoningGym("sums", {"limit": 50}).problems("train", 20, 0):
+        first, second = map(int, problem.question.rstrip("?").split(" plus "))
+        told = {"operands": [first, second], "difficulty": {"limit": 50}, "total": problem.answer}
+        assert problem.columns == {"metadata": told}
 
 
 def test_the_same_seed_gives_the_same_problems_and_neighbouring_seeds_share_none(fake_package):

@@ -175,7 +175,7 @@ def test_a_small_modulus_and_single_lengths_hold_for_every_document():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"subject": Cups()}, "second_language=0.05, but cups are told in one language"),
+        ({"subject": Cups()}, "second_language=0.05, but cups are written in one language"),
         ({"minimum_facts": 7}, "minimum_facts=7 above maximum_facts=6"),
         (dict.fromkeys(KINDS, 0.0), "no kind of document"),
     ],

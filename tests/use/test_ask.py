@@ -10,7 +10,7 @@ from tiny_stages import TEST
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.prompts import PromptStyle
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.use.ask import Asked, Ballot, Reply, count_votes, sample, search, style_named
 from reasoning.use.loaded_model import LoadedModel
 from reasoning.use.named_model import find_model
@@ -33,7 +33,7 @@ def test_replies_are_those_of_the_model_and_answers_are_read_from_them(model: Lo
     assert [reply.text for reply in replies] == model.generate([QUESTION], 16, 1.0, 8, seed=3)[0]
     assert {reply.truncated for reply in replies} == {True, False}
     for reply in replies:
-        assert reply.answer == (None if reply.truncated else said(reply.text, ChatFormat()))
+        assert reply.answer == (None if reply.truncated else extract_answer(reply.text, ChatFormat()))
         assert reply.log_prob < 0 and 1 <= reply.length <= 8
     assert sample(model, Asked(QUESTION, max_new_tokens=8), 16, 1.0, seed=4) != replies
 

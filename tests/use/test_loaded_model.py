@@ -14,7 +14,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.exam import candidate_of
 from reasoning.evaluation.methods import Greedy
-from reasoning.rewards.text import said
+from reasoning.rewards.text import extract_answer
 from reasoning.use.loaded_model import LoadedModel, load
 
 QUESTIONS = [problem.question for problem in TEST.problems()]
@@ -63,7 +63,9 @@ def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel)
     [texts] = model.generate(QUESTIONS[:1], samples=12, max_new_tokens=8, seed=3)
     votes = model.vote(QUESTIONS[0], samples=12, max_new_tokens=8, seed=3)
     lengths = [len(model.tokenizer.encode(text.replace("\ufffd", "A"))) for text in texts]
-    given = [said(text, ChatFormat()) for text, length in zip(texts, lengths, strict=True) if length < 8]  # not cut off
+    given = [
+        extract_answer(text, ChatFormat()) for text, length in zip(texts, lengths, strict=True) if length < 8
+    ]  # not cut off
     assert votes == Counter(answer for answer in given if answer is not None)
     assert list(votes.values()) == sorted(votes.values(), reverse=True) and len(votes) > 1
 

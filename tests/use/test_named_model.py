@@ -1,7 +1,7 @@
 """A model named in words: a run's stage, asked as its run says, or a folder by itself, asked as somebody says."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import gguf_file
@@ -13,6 +13,7 @@ import reasoning as r
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
+from reasoning.experiment.describe import describe
 from reasoning.use.named_model import find_model, find_place
 
 QUESTION = TEST.problems()[0].question
@@ -37,7 +38,7 @@ def record(folder: Path, stage: str, **values: object) -> None:
 
 
 def test_a_stage_is_asked_in_its_own_format_else_in_that_of_what_it_was_made_from(folder: Path):
-    other, own = ({"chat": asdict(ChatFormat(opening=text))} for text in ("=", "+"))
+    other, own = ({"chat": describe(ChatFormat(opening=text))} for text in ("=", "+"))
     assert find_place(f"{folder}/base").chat is None
     record(folder, "base", parents={"data": ["1" * 64]})
     record(folder, "corpus", hash="1" * 64, settings=other)

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from reasoning.core import artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.chat.formats import DEEPSEEK_R1, LLAMA_3_1, QWEN_3_DIRECT
+from reasoning.data.chat.formats import formats
 from reasoning.data.records import write_records
 from reasoning.experiment.reader import describe
 from reasoning.training.metrics import MetricsLog, rollouts_file
@@ -83,7 +83,13 @@ def test_the_chat_format_is_the_stages_own_or_its_probes():
     assert chat_of({"steps": 3, "probe": None}) is None
 
 
-@pytest.mark.parametrize("chat", [DEEPSEEK_R1, LLAMA_3_1, QWEN_3_DIRECT])
+def test_a_chat_format_whose_functions_are_not_at_hand_is_refused_with_what_to_do():
+    settings = {"chat": describe(ChatFormat()) | {"turns": "@no_such_family.shouted"}}
+    with pytest.raises(InputError, match="chat format can't be read: @no_such_family.shouted.*start where its module"):
+        chat_of(settings)
+
+
+@pytest.mark.parametrize("chat", formats().values(), ids=formats())
 def test_a_familys_chat_format_comes_back_from_what_was_recorded(chat: ChatFormat):
     assert chat_of(json.loads(json.dumps({"chat": describe(chat)}))) == chat
 

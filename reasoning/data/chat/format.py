@@ -1,71 +1,30 @@
-"""How a conversation is written as text, and which of it a model learns to write; families differ by fields."""
+"""How a conversation is written as text, and which of it a model learns to write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from reasoning.core.errors import InputError
+from reasoning.data.chat.texts import ChatTexts, Turn
+from reasoning.data.chat.turns import SystemTurn
 from reasoning.data.documents import Document, Piece
 
-ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant")
 
 Message = Mapping[str, str]
 """One turn, ``{'role': 'user', 'content': '1+1?'}``."""
 
 
 @dataclass(frozen=True)
-class ChatFormat:
-    """The texts that open and close the parts of a conversation; the default is for models that are trained from zero.
+class ChatFormat(ChatTexts):
+    """The texts of a family, and the two functions by which families differ beside them.
 
-    A plain document is ``begin text end``; a conversation is ``user question assistant reply end …``. Replies that
-    reason are ``think_open … think_close answer_open … answer_close`` (DeepSeek-R1, arXiv 2501.12948, table 1); a
-    family without tags for answers has empty ones, and answers with what follows its thinking. The formats of
-    pretrained families are in ``data.chat.formats``.
+    ``turns`` says where the system's text stands and which order of turns is refused (``data.chat.turns``);
+    ``thinking`` says what becomes of the thinking in replies (``data.chat.thinking``; None: it stays as it is). A
+    function of your own takes the same arguments. The formats of pretrained families are in ``data.chat.formats``.
     """
 
-    begin: str = "<|begin|>"
-    system: str = "<|system|>"
-    user: str = "<|user|>"
-    assistant: str = "<|assistant|>"
-    end: str = "<|end|>"
-    think_open: str = "<think>"
-    think_close: str = "</think>"
-    answer_open: str = "<answer>"
-    answer_close: str = "</answer>"
-
-    # What pretrained families have beside that.
-    start: str = ""  # opens every conversation
-    close: str = ""  # follows what the system and the user say
-    after: str = ""  # follows the end of the assistant's turn …
-    after_last: bool = True  # … also where no other turn comes
-    opening: str = ""  # what the prompt already writes of the reply
-    text_end: str = ""  # ends a plain document; empty: as the assistant's turn
-    other_ends: tuple[str, ...] = ()  # symbols that end a reply too
-    marks: tuple[str, ...] = ()  # the symbols that must be single ids; empty: all nine above
-    preface: str = ""  # begins what the system says; {date} in it is the date …
-    date: str = ""  # … written as the family's template does
-    default_system: str | None = None  # what the system says where the conversation has no message of it; None: nothing
-    system_place: Literal["turn", "start", "first question", "last question"] = "turn"
-    trim: bool = False  # no white space around what is said
-    alternate: bool = False  # user and assistant must take turns
-    thinking: Literal["kept", "cut", "framed"] = "kept"  # of earlier turns; framed: the last reply always has its block
-
-    def structure(self) -> tuple[str, ...]:
-        """The symbols that say where a text, a turn and a reply begin and end; no content may hold them."""
-        turns = (self.begin, self.system, self.user, self.assistant, self.end)
-        return tuple(dict.fromkeys(filter(None, (text.strip() for text in (*turns, *self.other_ends, *self.marks)))))
-
-    def tags(self) -> tuple[str, ...]:
-        """The tags of a reply that reasons: two of thinking, two of the answer; these may be empty."""
-        return (self.think_open, self.think_close, self.answer_open, self.answer_close)
-
-    def symbols(self) -> tuple[str, ...]:
-        """Every special symbol, in a fixed order."""
-        return (*self.structure(), *filter(None, self.tags()))
-
-    def single_ids(self) -> tuple[str, ...]:
-        """The symbols that a tokenizer must hold as one id each."""
-        return self.marks or self.symbols()
+    turns: Callable[[ChatTexts, Sequence[Turn]], tuple[str, Sequence[Turn]]] = SystemTurn()
+    thinking: Callable[[ChatTexts, Sequence[Turn]], Sequence[Turn]] | None = None
 
     def prompt(self, question: str) -> str:
         """The text that asks ``question`` and leaves the reply to the model, from where ``opening`` ends."""
@@ -93,98 +52,52 @@ class ChatFormat:
     def document(self, messages: Sequence[Message]) -> Document:
         """A conversation in the ``[{'role': …, 'content': …}]`` form; only the assistant's turns are learnt.
 
-        What ``opening`` writes is read, and so is an earlier reply that lost its thinking, since the model shall not
-        learn to go without. Raises InputError as ``conversation``, and for one without a reply to learn.
+        What ``opening`` writes is read only, and so is a reply that ``thinking`` says not to learn. Raises InputError
+        as ``conversation``, and for one without a reply to learn.
         """
         if not any(message.get("role") == "assistant" for message in messages):
             raise InputError(f"a conversation of {len(messages)} messages has no assistant's turn, so nothing to learn")
-        return Document(_joined(self._pieces(messages)))
+        return Document(_merged(self._pieces(messages)))
 
     def _pieces(self, messages: Sequence[Message]) -> list[Piece]:
         """The conversation in pieces as they come, a turn in several."""
-        for number, message in enumerate(messages):
-            _check(message, number)
-        system, turns = self._system(messages)
-        if self.alternate and any((turn["role"] == "user") != (n % 2 == 0) for n, turn in enumerate(turns)):
-            raise InputError("user and assistant must take turns in this chat format, beginning with the user")
-        asked = [number for number, turn in enumerate(turns) if turn["role"] == "user"]
-        pieces = [Piece(self.start + system, learn=False)]
+        said = [_turn(message, number) for number, message in enumerate(messages)]
+        before, turns = self.turns(self, said)
+        turns = turns if self.thinking is None else self.thinking(self, turns)
+        pieces = [Piece(self.start + before, learn=False)]
         for number, turn in enumerate(turns):
-            content = turn["content"].strip() if self.trim else turn["content"]
-            if turn["role"] == "assistant":
-                last = number == len(turns) - 1
-                answers = bool(asked) and number > asked[-1]
-                pieces += self._reply(content, answers, last)
-                continue
-            if number in asked and self.system_place.endswith("question"):
-                place = asked[0] if self.system_place == "first question" else asked[-1]
-                content = self._said(messages) + content if number == place else content
-            opener = self.user if turn["role"] == "user" else self.system
-            pieces.append(Piece(opener + content + self.close, learn=False))
+            if turn.role == "assistant":
+                pieces += self._reply(turn, last=number == len(turns) - 1)
+            else:
+                opener = self.user if turn.role == "user" else self.system
+                pieces.append(Piece(opener + turn.content + self.close, learn=False))
         return pieces
 
-    def _system(self, messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
-        """What stands before the first turn, and the turns."""
-        others = [message for message in messages if message["role"] != "system"]
-        if self.system_place == "start":
-            return "\n\n".join(message["content"] for message in messages if message["role"] == "system"), others
-        first = messages[0] if messages and messages[0]["role"] == "system" else None
-        turns = messages[1:] if first else messages
-        if self.system_place != "turn":
-            return "", turns
-        said = self.default_system if first is None else first["content"]
-        if said is None:
-            return "", turns
-        preface = self.preface.replace("{date}", self.date)
-        return self.system + preface + (said.strip() if self.trim else said) + self.close, turns
-
-    def _said(self, messages: Sequence[Message]) -> str:
-        """What a question begins with where the system has no turn of its own."""
-        return messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
-
-    def _reply(self, content: str, answers: bool, last: bool) -> list[Piece]:
-        """The assistant's turn; ``answers``: it comes after the last question."""
-        written, cut = self._thought(content, answers, last)
-        given = self.opening if self.opening and written.startswith(self.opening) else ""
+    def _reply(self, turn: Turn, last: bool) -> list[Piece]:
+        given = self.opening if turn.content.startswith(self.opening) else ""
         return [
             Piece(self.assistant + given, learn=False),
-            Piece(written.removeprefix(given) + self.end, learn=not cut),
-            Piece("" if last and not self.after_last else self.after, learn=False),
+            Piece(turn.content.removeprefix(given) + self.end, learn=turn.learn),
+            Piece(self.after + ("" if last else self.between), learn=False),
         ]
 
-    def _thought(self, content: str, answers: bool, last: bool) -> tuple[str, bool]:
-        """A reply as the conversation holds it, and whether thinking was cut from it."""
-        held = self.think_close in content
-        head, tail = content.partition(self.think_close)[0], content.rpartition(self.think_close)[2]
-        if self.thinking == "cut" and last and held and not content.startswith(self.think_open):
-            return self.opening + content, False
-        if self.thinking == "kept" or (self.thinking == "cut" and (last or not held)):
-            return content, False
-        if self.thinking == "cut":
-            return tail, True
-        thought = head.rstrip("\n").rpartition(self.think_open)[2].strip("\n") if held else ""
-        answer = tail.lstrip("\n") if held else content
-        if answers and (last or thought):
-            block = f"{self.think_open}\n{thought}\n{self.think_close}\n\n"
-            return block + answer.lstrip("\n"), False
-        return answer, bool(thought)
 
-
-def _check(message: Message, number: int) -> None:
+def _turn(message: Message, number: int) -> Turn:
     role, content = message.get("role"), message.get("content")
-    if role not in ROLES or not isinstance(content, str):
+    if role not in _ROLES or not isinstance(content, str):
         raise InputError(
             f"message {number} has role {role!r} and content of type {type(content).__name__}; "
-            f"give a role of {', '.join(ROLES)} and a text"
+            f"give a role of {', '.join(_ROLES)} and a text"
         )
+    return Turn(role, content, learn=role == "assistant")
 
 
-def _joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     """Neighbours that are only read become one piece, so that they are tokenised as the prompt would be."""
-    joined: list[Piece] = []
+    merged: list[Piece] = []
     for piece in pieces:
-        if joined and not piece.learn and not joined[-1].learn:
-            joined[-1] = Piece(joined[-1].text + piece.text, learn=False)
+        if merged and not piece.learn and not merged[-1].learn:
+            merged[-1] = Piece(merged[-1].text + piece.text, learn=False)
         elif piece.text:
-            joined.append(piece)
-    return tuple(joined)
+            merged.append(piece)
+    return tuple(merged)

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.thinking import CutEarlier, Framed
+from reasoning.data.chat.turns import SystemAtStart, SystemInQuestion, SystemTurn
 
 SMOLLM_2 = ChatFormat(
     begin="",
@@ -29,7 +31,7 @@ SMOLLM_2 = ChatFormat(
 QWEN_2_5 = replace(SMOLLM_2, default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
 """Qwen2.5 (arXiv 2412.15115)."""
 
-QWEN_3 = replace(SMOLLM_2, default_system=None, answer_open="", answer_close="", thinking="framed")
+QWEN_3 = replace(SMOLLM_2, default_system=None, answer_open="", answer_close="", thinking=Framed())
 """Qwen3 that thinks (arXiv 2505.09388): earlier turns lose their thinking, the last reply always has a block of it."""
 
 QWEN_3_DIRECT = replace(QWEN_3, opening="<think>\n\n</think>\n\n")
@@ -46,7 +48,7 @@ LLAMA_3 = ChatFormat(
     text_end="<|end_of_text|>",
     other_ends=("<|end_of_text|>", "<|eom_id|>"),
     marks=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-    trim=True,
+    turns=SystemTurn(trim=True),
 )
 """Llama 3 (arXiv 2407.21783) as first released, without a date."""
 
@@ -66,8 +68,8 @@ DEEPSEEK_V3 = ChatFormat(
     assistant="<｜Assistant｜>",
     end="<｜end▁of▁sentence｜>",
     marks=("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"),
-    system_place="start",
-    thinking="cut",
+    turns=SystemAtStart(),
+    thinking=CutEarlier(),
 )
 """DeepSeek-V3 (arXiv 2412.19437) as of March 2025: earlier turns lose their thinking, which the first release kept.
 
@@ -92,9 +94,7 @@ GEMMA = ChatFormat(
     text_end="<eos>",
     other_ends=("<eos>",),
     marks=("<bos>", "<start_of_turn>", "<end_of_turn>"),
-    system_place="first question",
-    trim=True,
-    alternate=True,
+    turns=SystemInQuestion(trim=True),
 )
 """Gemma 1, 2 and 3 (arXiv 2403.08295, 2408.00118, 2503.19786): the first question begins with the system's text.
 
@@ -110,8 +110,7 @@ MISTRAL_TEKKEN = ChatFormat(
     end="</s>",
     close="[/INST]",
     marks=("<s>", "[INST]", "[/INST]", "</s>"),
-    system_place="last question",
-    alternate=True,
+    turns=SystemInQuestion(last=True),
 )
 """Mistral NeMo and others with the third version of the instruct format and the Tekken tokenizer.
 
@@ -126,8 +125,7 @@ OLMO_2 = ChatFormat(
     assistant="<|assistant|>\n",
     end="<|endoftext|>",
     close="\n",
-    after="\n",
-    after_last=False,
+    between="\n",
     marks=("<|endoftext|>",),
 )
 """OLMo 2 (arXiv 2501.00656), in the format of Tulu 3; the names of the roles are text and no single ids."""

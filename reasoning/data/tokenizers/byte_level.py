@@ -9,27 +9,27 @@ from reasoning.core.errors import InputError
 Style = Literal["gpt2", "smollm", "qwen2", "llama3", "deepseek3", "tekken"]
 """How text is cut before byte pairs are merged; the names are those of GGUF's families (``tokenizer.ggml.pre``)."""
 
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 LAST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-QWEN_2 = rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{LAST}"
-LLAMA_3 = rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{LAST}"
+_QWEN_2 = rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{LAST}"
+LLAMA_3 = rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{LAST}"
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-TEKKEN = (
+_TEKKEN = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*|\p{{N}}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-DEEPSEEK_3 = (
+_DEEPSEEK_3 = (
     r"\p{N}{1,3}",
     "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"
     r" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
 
-PATTERNS: Mapping[str, tuple[str, ...]] = {
-    "qwen2": (QWEN_2,),
+_PATTERNS: Mapping[str, tuple[str, ...]] = {
+    "qwen2": (_QWEN_2,),
     "llama3": (LLAMA_3,),
-    "tekken": (TEKKEN,),
-    "deepseek3": DEEPSEEK_3,
+    "tekken": (_TEKKEN,),
+    "deepseek3": _DEEPSEEK_3,
 }
 
 
@@ -105,7 +105,7 @@ def _cutting(style: Style) -> dict[str, Any]:
     else:
         cuts = [
             {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-            for pattern in PATTERNS[style]
+            for pattern in _PATTERNS[style]
         ]
         steps = [*cuts, _bytes(use_regex=False)]
     return {"type": "Sequence", "pretokenizers": steps}

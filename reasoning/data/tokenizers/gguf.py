@@ -39,7 +39,7 @@ def tokenizer_of_gguf(field: Field) -> JsonTokenizer:
     tokens: list[str] = field("tokenizer.ggml.tokens")
     kinds: list[int] = field("tokenizer.ggml.token_type", [0] * len(tokens))
     marked = {
-        wanted: [token for token, found in zip(tokens, kinds, strict=True) if found == wanted]
+        wanted: [token for token, kind in zip(tokens, kinds, strict=True) if kind == wanted]
         for wanted in (CONTROL, USER_DEFINED)
     }
     model = from_bpe(

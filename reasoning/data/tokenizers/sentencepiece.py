@@ -19,13 +19,13 @@ from reasoning.data.tokenizers.tokenizer import missing_symbols
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 
-PAD_ID = 0
+_PAD_ID = 0
 UNKNOWN_ID = 1
 
 SPACE_MARK = "\u2581"
 """The character that sentencepiece writes for a space: in a text it would be read as a space."""
 
-Kind = Literal["bpe", "unigram", "char"]
+VocabularyKind = Literal["bpe", "unigram", "char"]
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def train_tokenizer(
     vocabulary_size: int,
     symbols: Sequence[str],
     extra_symbols: Sequence[str],
-    kind: Kind,
+    kind: VocabularyKind,
     byte_fallback: bool,
 ) -> bytes:
     """Learn a vocabulary from texts; the same arguments give the same bytes (one thread, nothing drawn at random).
@@ -202,7 +202,7 @@ def train_tokenizer(
     ``symbols`` (a ``ChatFormat.symbols()``) and ``extra_symbols`` (say ``+8``) become single ids from 2 on, in this
     order; padding is 0, unknown 1. Text isn't normalised, digits stay single, every character of ``texts`` gets an id.
     With ``byte_fallback``, 256 byte ids and one for the space make any text encodable. ``vocabulary_size`` is a limit:
-    a small corpus may not have that many pieces (the tokenizer's ``vocabulary_size`` tells).
+    a small corpus may not have that many pieces (see the tokenizer's ``vocabulary_size``).
 
     Raises InputError for no texts, for a limit too small (with the least possible one), for repeated, empty or spaced
     symbols, and whatever InputError the texts raise. Source: SentencePiece, arXiv 1808.06226; BPE, arXiv 1508.07909;
@@ -221,7 +221,7 @@ def train_tokenizer(
             vocab_size=vocabulary_size,
             hard_vocab_limit=False,
             user_defined_symbols=wanted,
-            pad_id=PAD_ID,
+            pad_id=_PAD_ID,
             unk_id=UNKNOWN_ID,
             bos_id=-1,
             eos_id=-1,

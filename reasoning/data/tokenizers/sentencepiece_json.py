@@ -13,7 +13,7 @@ UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Sentencepiece's numbers for kinds of models and of pieces."""
 
-NEVER = -1e4
+_NEVER = -1e4
 """The score of a piece that no text is cut into."""
 
 
@@ -65,7 +65,7 @@ def _added(number: int, text: str, special: bool) -> dict[str, Any]:
 
 def _unigram(pieces: Sequence[tuple[str, float, int]]) -> dict[str, Any]:
     [unknown] = [number for number, (_, _, kind) in enumerate(pieces) if kind == UNKNOWN]
-    vocabulary = [[text, score if kind == NORMAL else NEVER] for text, score, kind in pieces]
+    vocabulary = [[text, score if kind == NORMAL else _NEVER] for text, score, kind in pieces]
     return {"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": _has_bytes(pieces)}
 
 

@@ -19,12 +19,12 @@ from reasoning.data.tokenizers.tokenizer import missing_symbols
 
 JSON_FILE, CONFIG_FILE, GENERATION_FILE = "tokenizer.json", "tokenizer_config.json", "generation_config.json"
 
-LARGEST_ID = 1 << 22
+_LARGEST_ID = 1 << 22
 """Higher ids are taken for a mistake: a model would need a row for each id below."""
 
-REPLACEMENT = "\ufffd"
+_REPLACEMENT = "\ufffd"
 
-SPACES = ("\u2581", "\u0120")
+_SPACES = ("\u2581", "\u0120")
 """What vocabularies write for a space: sentencepiece's mark, and the byte 32 of GPT-2's."""
 
 
@@ -44,7 +44,7 @@ class JsonTokenizer:
 
     def __post_init__(self) -> None:
         description = _record(self.model, JSON_FILE)
-        check_description(description)
+        _check_description(description)
         with _failures("can't use this file"):
             _check_backend(self.backend, description)
         wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
@@ -89,7 +89,9 @@ class JsonTokenizer:
         """The ids of many texts, much faster than one by one. Raises InputError as ``encode`` does."""
         with _failures("can't encode a text"):
             try:
-                rows = [found.ids for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+                rows = [
+                    encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+                ]
             except (UnicodeEncodeError, TypeError):
                 raise InputError("can only encode text that UTF-8 can write; one holds half a surrogate pair") from None
         if self._unknown is not None:
@@ -148,13 +150,13 @@ class JsonTokenizer:
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
-        found = _record(self.generation, GENERATION_FILE).get("eos_token_id")
-        if found is None:
+        ends = _record(self.generation, GENERATION_FILE).get("eos_token_id")
+        if ends is None:
             symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
             return () if symbol is None else (self.symbol_id(symbol),)
-        listed = found if isinstance(found, list) else [found]
+        listed = ends if isinstance(ends, list) else [ends]
         if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise InputError(f"{GENERATION_FILE}: eos_token_id is {found!r:.60}; it must be an id or a list of ids")
+            raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
         return tuple(listed)
 
     @cached_property
@@ -174,7 +176,9 @@ class JsonTokenizer:
         texts: list[str] = []
         for known, run in groupby(ids, self._stands_for_text):
             held = list(run)
-            read = self.backend.decode(held, skip_special_tokens=not keep_special) if known else REPLACEMENT * len(held)
+            read = (
+                self.backend.decode(held, skip_special_tokens=not keep_special) if known else _REPLACEMENT * len(held)
+            )
             texts.append(read)
         return "".join(texts)
 
@@ -195,15 +199,15 @@ def _failures(doing: str) -> Iterator[None]:
 
 def symbol_named(config: dict[str, Any], name: str) -> str | None:
     """A symbol of ``tokenizer_config.json``: a text, or a record with one in ``content``. InputError for others."""
-    found = config.get(name)
-    if isinstance(found, dict):
-        found = found.get("content")
-    if found is None or isinstance(found, str):
-        return found
-    raise InputError(f"{CONFIG_FILE}: {name} is {found!r:.60}; it must be a text")
+    value = config.get(name)
+    if isinstance(value, dict):
+        value = value.get("content")
+    if value is None or isinstance(value, str):
+        return value
+    raise InputError(f"{CONFIG_FILE}: {name} is {value!r:.60}; it must be a text")
 
 
-def check_description(description: dict[str, Any]) -> None:
+def _check_description(description: dict[str, Any]) -> None:
     """What a ``tokenizer.json`` must have before the library sees it. Raises InputError that names the field."""
     model = description.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
@@ -215,20 +219,20 @@ def check_description(description: dict[str, Any]) -> None:
         raise InputError(f"{JSON_FILE}: added_tokens must be a list of records; take the file anew")
     vocab = list(model["vocab"].values()) if isinstance(model["vocab"], dict) else []
     for token in (*vocab, *(entry.get("id") for entry in added)):
-        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < LARGEST_ID:
-            raise InputError(f"{JSON_FILE}: {token!r:.40} is no id (0 to {LARGEST_ID - 1}); take the file anew")
+        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < _LARGEST_ID:
+            raise InputError(f"{JSON_FILE}: {token!r:.40} is no id (0 to {_LARGEST_ID - 1}); take the file anew")
     if len(set(vocab)) < len(vocab):
         raise InputError(f"{JSON_FILE}: two tokens have the same id; take the file anew")
 
 
 def _record(content: bytes | str, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        record = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name} is no JSON: {error}; take the file anew") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{name} must hold a record, not {found!r:.40}; take the file anew")
-    return found
+    if not isinstance(record, dict):
+        raise InputError(f"{name} must hold a record, not {record!r:.40}; take the file anew")
+    return record
 
 
 def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -> None:
@@ -236,7 +240,7 @@ def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -
     for entry in description.get("added_tokens") or []:
         if backend.token_to_id(entry.get("content", "")) != entry["id"]:
             raise InputError(f"{JSON_FILE}: the added symbol {entry.get('content')!r:.60} can't have id {entry['id']}")
-    if "".join(backend.encode("a", add_special_tokens=False).tokens).startswith(SPACES):
+    if "".join(backend.encode("a", add_special_tokens=False).tokens).startswith(_SPACES):
         raise InputError(
             f"{JSON_FILE} puts a space before each text, so pieces of a conversation can't be encoded one by one"
         )

@@ -20,13 +20,13 @@ from reasoning.data.tokenizers.tokenizer_json import (
     symbol_named,
 )
 
-TEMPLATE_FILE = "chat_template.jinja"
+_TEMPLATE_FILE = "chat_template.jinja"
 
-NOT_OURS = ("auto_map", "tokenizer_file", "name_or_path", "chat_template")
+_NOT_OURS = ("auto_map", "tokenizer_file", "name_or_path", "chat_template")
 """Settings that lead to other people's code or folders, or that are written anew."""
 
-READ_AS = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "attention_mask"]}
-"""How transformers shall take ``tokenizer.json``: as it is, and for decoders (4 gives types of tokens otherwise)."""
+_READ_AS = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "attention_mask"]}
+"""How transformers is to read ``tokenizer.json``: as it is, and for decoders (4 gives types of tokens otherwise)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TransformersFiles:
     @property
     def templated(self) -> bool:
         """Whether a chat template is among them."""
-        return TEMPLATE_FILE in self.files
+        return _TEMPLATE_FILE in self.files
 
 
 def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: int) -> TransformersFiles:
@@ -59,12 +59,12 @@ def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: i
     config = json.loads(tokenizer.config)
     template = config.get("chat_template") if chat is None else chat_template(chat)
     special = _special(tokenizer, chat, config)
-    kept = {name: value for name, value in config.items() if name not in NOT_OURS}
-    described = kept | special | READ_AS | {"model_max_length": context}
+    kept = {name: value for name, value in config.items() if name not in _NOT_OURS}
+    described = kept | special | _READ_AS | {"model_max_length": context}
     files: dict[str, bytes | str] = {JSON_FILE: tokenizer.model}
     if isinstance(template, str):
         described["chat_template"] = template
-        files[TEMPLATE_FILE] = template
+        files[_TEMPLATE_FILE] = template
     ids = _ids(tokenizer, chat, special)
     return TransformersFiles(files | {CONFIG_FILE: json_text(described), GENERATION_FILE: json_text(ids)}, ids)
 
@@ -83,13 +83,13 @@ def _special(tokenizer: JsonTokenizer, chat: ChatFormat | None, config: Mapping[
 
     The end is that of a reply, as in published chat models; a format that ends one with a mere line break leaves it.
     """
-    found = {name: symbol_named(dict(config), name) for name in ("bos_token", "eos_token", "pad_token")}
+    symbol_of = {name: symbol_named(dict(config), name) for name in ("bos_token", "eos_token", "pad_token")}
     if chat is not None:
         symbols = chat.single_ids()
-        found["eos_token"] = chat.end if chat.end in symbols else found["eos_token"]
-        found["bos_token"] = found["bos_token"] or (chat.begin if chat.begin in symbols else None)
-    found["pad_token"] = found["pad_token"] or found["eos_token"]
-    return {name: symbol for name, symbol in found.items() if symbol}
+        symbol_of["eos_token"] = chat.end if chat.end in symbols else symbol_of["eos_token"]
+        symbol_of["bos_token"] = symbol_of["bos_token"] or (chat.begin if chat.begin in symbols else None)
+    symbol_of["pad_token"] = symbol_of["pad_token"] or symbol_of["eos_token"]
+    return {name: symbol for name, symbol in symbol_of.items() if symbol}
 
 
 def _ids(tokenizer: JsonTokenizer, chat: ChatFormat | None, special: Mapping[str, str]) -> dict[str, Any]:

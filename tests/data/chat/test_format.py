@@ -32,9 +32,12 @@ def test_a_plain_document_is_learnt_whole():
     assert CHAT.plain("abc").pieces == (Piece("<|begin|>abc<|end|>", learn=True),)
 
 
-def test_symbols_are_the_structure_and_the_tags_without_repetition():
-    assert CHAT.symbols() == (*CHAT.structure(), *CHAT.tags())
-    assert len(set(CHAT.symbols())) == 9
+def test_what_stands_between_turns_follows_no_last_reply():
+    chat = ChatFormat(user="U:", assistant="A:", end=".", after="+", between="-")
+    turns = [("user", "1"), ("assistant", "2"), ("user", "3"), ("assistant", "4")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    assert chat.document(messages).text() == "U:1A:2.+-U:3A:4.+"
+    assert chat.conversation(messages[:3]) == "U:1A:2.+-U:3A:"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.data.chat import formats as chat_formats
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.thinking import Framed
 from reasoning.experiment.reader import read
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("chats.json").read_text())
 CONVERSATIONS, FORMATS = GOLDEN["conversations"], GOLDEN["formats"]
 CASES = [(key, title) for key in FORMATS for title in CONVERSATIONS]
-EVERY = {name: found for name, found in vars(chat_formats).items() if isinstance(found, ChatFormat)}
+EVERY = {name: chat for name, chat in vars(chat_formats).items() if isinstance(chat, ChatFormat)}
 THOUGHT = "<think>\nOne and one.\n</think>\n\nTwo."
 
 
@@ -65,7 +66,7 @@ def test_a_conversation_is_written_as_the_template_writes_it(key, title):
 def test_only_the_reply_and_its_end_are_learnt(chat):
     document = chat.exchange("1 + 1?", "Two.")
     learnt = "".join(piece.text for piece in document.pieces if piece.learn)
-    frame = "<think>\n\n</think>\n\n" if chat.thinking == "framed" and not chat.opening else ""
+    frame = "<think>\n\n</think>\n\n" if chat.thinking == Framed() and not chat.opening else ""
     assert learnt == f"{frame}Two.{chat.end}"
     assert document.pieces[0].text.startswith(chat.ask("1 + 1?"))
 
@@ -118,9 +119,8 @@ problems = @tasks.problems.ProblemSet
 problems.tasks = (chains,)
 problems.split = 'test'
 problems.count = 4
-quiz = @evaluation.Exam
+quiz = @rollouts.sampling.Sampling
 quiz.problems = problems
-quiz.scores = (@rewards.accuracy.lenient,)
 quiz.max_new_tokens = 8
 """
 

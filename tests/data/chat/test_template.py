@@ -15,9 +15,10 @@ jinja2 = pytest.importorskip("jinja2")
 sandbox = pytest.importorskip("jinja2.sandbox")
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("chats.json").read_text())
-FORMATS = {name: found for name, found in vars(chat_formats).items() if isinstance(found, ChatFormat)}
+FORMATS = {name: chat for name, chat in vars(chat_formats).items() if isinstance(chat, ChatFormat)}
 ODD = ChatFormat(user="it's {{ x }}\n", end="\\n", close='"', start="🙂", preface="é", opening="{% if %}-%}")
-FORMATS |= {"own": ChatFormat(), "odd": ODD}
+FORMATS |= {"own": ChatFormat(), "odd": ODD, "apart": ChatFormat(after="+", between="-")}
+FORMATS |= {f"{name}, silent system": replace(FORMATS[name], default_system="Hm.") for name in ("GEMMA", "DEEPSEEK_V3")}
 
 
 def refuse(message):

@@ -1,0 +1,31 @@
+"""What a reward is: a function, or a callable record, in TRL's batched form."""
+
+from collections.abc import Callable, Sequence
+
+from reasoning.data.chat.format import ChatFormat
+
+Texts = Sequence[str]
+Flags = Sequence[bool] | None  # None: nothing is known of it
+Format = ChatFormat | None  # None: the default one
+
+Reward = Callable[..., Sequence[float | None]]
+"""``reward(prompts, completions, **columns) -> one finite number a completion``, or None where it doesn't apply, which
+then adds nothing.
+
+Everything comes by name and, but for ``chat``, as a list with one entry a completion; take what you need, and the rest
+as ``**columns``:
+
+- ``prompts`` and ``completions``, texts; completions of one problem stand together;
+- ``answer`` and ``kind`` of the problem, and ``truncated``, whether the length limit cut the completion off;
+- every column of the problems (``Problem.columns``: test cases, a rubric, choices), None where a problem has none of
+  that name;
+- ``chat``, the chat format, for its tags.
+
+A reward may change the lists that it gets: each gets its own. Functions written for TRL work here, and those that don't
+need ``kind``, ``truncated`` or ``chat`` work there.
+"""
+
+
+def reward_name(reward: Reward) -> str:
+    """What a reward is called in metrics and tables: a function's own name, or the class of a callable record."""
+    return getattr(reward, "__name__", type(reward).__name__)
