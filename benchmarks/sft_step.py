@@ -75,7 +75,7 @@ def ours(devices: int, steps: int) -> dict[str, float]:
         "segments": np.ones_like(tokens),
         "loss_mask": np.ones_like(tokens),
     }
-    batch = jax.jit(lambda r: token_batch(r, token_mean, LENGTH), out_shardings=meshes.rows(mesh))(
+    batch = jax.jit(lambda r: token_batch(r, token_mean, LENGTH), out_shardings=meshes.row_sharding(mesh))(
         meshes.to_global(mesh, rows)
     )
     holder = [state]

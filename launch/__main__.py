@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command = [*RUN, options.experiment, *options.rest]
     if options.way == "local":
-        local.launch(command)
-    return multiprocess.launch(command, options.processes, options.devices, options.grace)
+        local.become(command)
+    return multiprocess.run_processes(command, options.processes, options.devices, options.grace)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 
-def launch(command: Sequence[str]) -> NoReturn:
+def become(command: Sequence[str]) -> NoReturn:
     """Become ``command``: its output, signals and exit code are the caller's own, with no parent in between."""
     sys.stdout.flush()
     sys.stderr.flush()

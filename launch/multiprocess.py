@@ -11,7 +11,7 @@ from reasoning.cli.distributed import process_environment
 PATIENCE = "--xla_cpu_collective_call_warn_stuck_timeout_seconds=120 --xla_cpu_collective_timeout_seconds=900"
 
 
-def launch(command: Sequence[str], processes: int, devices: int, grace: float = 15.0) -> int:
+def run_processes(command: Sequence[str], processes: int, devices: int, grace: float = 15.0) -> int:
     """Run ``command`` as one job of ``processes`` processes with ``devices`` CPU devices each.
 
     Every process gets the variables of `process_environment`, the coordinator being process 0 on a free loopback port.

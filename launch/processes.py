@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-POLL = 0.05
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_POLL_SECONDS = 0.05
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
     to the launcher goes to every process and is waited for, as long as a checkpoint takes; a second one kills.
     """
     received: list[int] = []
-    previous = {number: signal.signal(number, lambda number, _: received.append(number)) for number in SIGNALS}
+    previous = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
     children: list[subprocess.Popen[bytes]] = []
     try:
         for process in processes:
@@ -90,7 +90,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]], received: Sequence[int], 
             forwarded += 1
         if kill_at is not None and time.monotonic() > kill_at:
             _signal(children, signal.SIGKILL)
-        time.sleep(POLL)
+        time.sleep(_POLL_SECONDS)
     failures = [child.returncode for child in children if child.returncode]
     code = first_failure or (failures[0] if failures else 0)
     return 128 - code if code < 0 else code

@@ -47,7 +47,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reasoning.data.chat.format import ChatFormat
-    from reasoning.experiment.reader import Experiment, Overrides
+    from reasoning.experiment.drafts import Overrides
+    from reasoning.experiment.reader import Experiment
     from reasoning.pipeline.run import Run
     from reasoning.report.sweep import SweepResult
     from reasoning.use.loaded_model import LoadedModel
@@ -59,9 +60,9 @@ def read(path: str | os.PathLike[str], overrides: "Overrides" = ()) -> "Experime
 
     Raises InputError with file, line and a caret for anything that is wrong.
     """
-    from reasoning.experiment import reader
+    from reasoning.experiment.reader import read_experiment
 
-    return reader.read(os.fspath(path), overrides)
+    return read_experiment(os.fspath(path), overrides)
 
 
 def run(
@@ -80,12 +81,12 @@ def run(
     from pathlib import Path
 
     from reasoning.cli.progress import display
-    from reasoning.pipeline.launch import launch
-    from reasoning.pipeline.run import Choice
+    from reasoning.pipeline.run import RunOptions
+    from reasoning.pipeline.run_experiment import run_experiment
     from reasoning.use.run_folder import open_run
 
     with display() as watcher:
-        launch(experiment, Path(out), watcher, Choice(tuple(only), again, strict_code))
+        run_experiment(experiment, Path(out), watcher, RunOptions(tuple(only), again, strict_code))
     return open_run(out)
 
 
@@ -98,10 +99,10 @@ def sweep(experiment: "Experiment", out: str | os.PathLike[str], strict_code: bo
     from pathlib import Path
 
     from reasoning.cli.progress import display
-    from reasoning.pipeline.sweeps.run import launch_sweep
+    from reasoning.pipeline.sweeps.run_sweep import run_sweep
     from reasoning.report.sweep import SweepResult, write_table
 
-    return SweepResult(launch_sweep(experiment, Path(out), display, write_table, strict_code))
+    return SweepResult(run_sweep(experiment, Path(out), display, write_table, strict_code))
 
 
 def open(path: str | os.PathLike[str]) -> "RunFolder":
@@ -117,7 +118,7 @@ def load(path: str | os.PathLike[str], chat: "str | ChatFormat" = "") -> "Loaded
     ``chat`` is a format, or the name of one of ``data.chat.formats``; without it what the run's settings say counts.
     Raises InputError where there is no such model, and for a format that its tokenizer doesn't know.
     """
-    from reasoning.use.named_model import find_model
+    from reasoning.use.find_model import find_model
 
     return find_model(os.fspath(path), chat)
 
@@ -141,9 +142,9 @@ def find(name: str) -> Any:
 
     Raises InputError for a name that leads nowhere.
     """
-    from reasoning.experiment.references import find as found
+    from reasoning.experiment.references import find_object
 
-    return found(name.removeprefix("@"))
+    return find_object(name.removeprefix("@"))
 
 
 def __getattr__(name: str) -> Any:

@@ -85,7 +85,11 @@ def test_a_package_imports_only_from_rows_above_its_own():
         ("core/a.py", "from reasoning import stages", "stages stands below core"),
         ("core/a.py", "def f():\n    import reasoning.cli.main", "cli stands below core"),
         ("data/deep/a.py", "from ...rewards import accuracy", "rewards stands below data"),
-        ("training/a.py", "from reasoning.experiment.reader import read", "experiment stands below training"),
+        (
+            "training/a.py",
+            "from reasoning.experiment.reader import read_experiment",
+            "experiment stands below training",
+        ),
         ("utils/a.py", "", "utils has no row"),
     ],
 )

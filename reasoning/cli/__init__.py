@@ -1,0 +1,1 @@
+"""The commands of ``reasoning``: arguments in, text and an exit status out; no logic that a notebook would want."""

@@ -12,12 +12,21 @@ from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.report.text import printable, shortened
-from reasoning.use.ask import STYLES, Asked, Reply, Vote, count_votes, sample, search, style_named
-from reasoning.use.named_model import find_model
+from reasoning.use.ask import (
+    STYLE_NAMES,
+    AskedQuestion,
+    ModelReply,
+    Vote,
+    count_votes,
+    sample_replies,
+    search_replies,
+    style_named,
+)
+from reasoning.use.find_model import find_model
 
-SHOWN_CHARACTERS = 400
+_SHOWN_CHARACTERS = 400
 
-EPILOG = """\
+_EPILOG = """\
 examples:
   reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?"                  its likeliest reply
   reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?" --vote 16        sixteen samples, and what most of them say
@@ -36,18 +45,18 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
     use_compile_cache()
     model, console = find_model(chosen.model, chosen.chat), output()
-    asked = Asked(chosen.question, style_named(chosen.style, model.chat), chosen.max_new_tokens or 0)
+    asked = AskedQuestion(chosen.question, style_named(chosen.style, model.chat), chosen.max_new_tokens or 0)
     if chosen.greedy or (chosen.vote is None and chosen.beam is None):
-        show_reply(console, sample(model, asked, 1, 0.0, 0)[0])
+        show_reply(console, sample_replies(model, asked, 1, 0.0, 0)[0])
     if chosen.vote is not None:
         temperature = 1.0 if chosen.temperature is None else chosen.temperature
-        show_vote(console, count_votes(sample(model, asked, chosen.vote, temperature, chosen.seed)))
+        show_vote(console, count_votes(sample_replies(model, asked, chosen.vote, temperature, chosen.seed)))
     if chosen.beam is not None:
-        show_search(console, search(model, asked, chosen.beam), chosen.beam)
+        show_search(console, search_replies(model, asked, chosen.beam), chosen.beam)
     return 0
 
 
-def show_reply(console: Console, reply: Reply) -> None:
+def show_reply(console: Console, reply: ModelReply) -> None:
     """Prints one reply in full, and its answer."""
     console.print(_cell(reply.text), soft_wrap=True)
     cut = ", cut off" if reply.truncated else ""
@@ -66,21 +75,21 @@ def show_vote(console: Console, vote: Vote) -> None:
     console.print(_cell(f"weighted by probability: {_answer(vote.weighted)}", "bold"), soft_wrap=True)
 
 
-def show_search(console: Console, found: Sequence[tuple[Reply, float]], beams: int) -> None:
+def show_search(console: Console, replies: Sequence[tuple[ModelReply, float]], beams: int) -> None:
     """Prints one row a completion, best first."""
     table = _table(f"beam search with {beams}", "score", "answer", "reply")
-    for reply, score in found:
+    for reply, score in replies:
         table.add_row(*map(_cell, (f"{score:.3f}", _answer(reply.answer), _shown(reply))))
     console.print(table)
-    console.print(_cell(f"best: {_answer(found[0][0].answer)}", "bold"), soft_wrap=True)
+    console.print(_cell(f"best: {_answer(replies[0][0].answer)}", "bold"), soft_wrap=True)
 
 
 def _answer(answer: str | None) -> str:
     return "none" if answer is None else answer
 
 
-def _shown(reply: Reply) -> str:
-    return shortened(reply.text, SHOWN_CHARACTERS) + (" (cut off)" if reply.truncated else "")
+def _shown(reply: ModelReply) -> str:
+    return shortened(reply.text, _SHOWN_CHARACTERS) + (" (cut off)" if reply.truncated else "")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -99,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reasoning ask",
         description="Asks a trained model one question. Without --vote and --beam it gives its likeliest reply.",
-        epilog=EPILOG,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -113,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--beam", type=int, metavar="K", help="search with K beams and show what it finds")
     parser.add_argument("--greedy", action="store_true", help="the likeliest reply too, beside --vote or --beam")
     parser.add_argument(
-        "--style", choices=STYLES, default="plain", help="make the reply begin with thinking, or with the answer"
+        "--style", choices=STYLE_NAMES, default="plain", help="make the reply begin with thinking, or with the answer"
     )
     parser.add_argument("--temperature", type=float, metavar="T", help="of the samples of --vote (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="other samples for another S (default: 0)")

@@ -1,7 +1,7 @@
 """``reasoning convert``: models from elsewhere into the form that runs start from, and ours into that of others."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
@@ -12,15 +12,16 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.formats.checkpoint_reader import Report
 from reasoning.models.formats.checkpoint_writer import Dtype
 from reasoning.models.model import build_model, parameter_count
 from reasoning.report.facts import gather
 from reasoning.report.model_card import Subject, model_card
-from reasoning.use.convert import convert, fetch
-from reasoning.use.export import Exported, export, export_adapter, prepare
-from reasoning.use.named_model import find_place
+from reasoning.use.convert import convert_model, fetch_model
+from reasoning.use.export import ExportPlan, export, export_adapter, plan_export
+from reasoning.use.find_model import locate_model
 
-EPILOG = """\
+_EPILOG = """\
 examples:
   reasoning convert hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b
   reasoning convert hf HuggingFaceTB/SmolLM2-135M@main checkpoints/smollm2
@@ -32,8 +33,6 @@ An experiment starts from what hf and gguf write as  base = @stages.Pretrained  
 (base.path may also name what convert reads: then nothing needs to be converted before). export writes what transformers
 and vLLM load, with a card of what was measured in the run.
 """
-
-Report = Callable[[int, int], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,41 +47,41 @@ def main(arguments: Sequence[str]) -> int:
         return _export_adapter(chosen.source, out, chosen.adapter_of, console)
     if chosen.kind == "export":
         return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
-    source = fetch(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
+    source = fetch_model(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
     with _bar(console, f"reading {source.name}") as report:
-        count = convert(source, out, build_mesh(MeshShape()), report)
+        count = convert_model(source, out, build_mesh(MeshShape()), report)
     console.print(f"{count:,} parameters are in {out}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
 def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -> int:
-    exported = prepare(find_place(source, chat), out, dtype)
+    plan = plan_export(locate_model(source, chat), out, dtype)
     with _bar(console, f"writing {out.name}") as report:
-        export(exported, out, model_card(_subject(exported, out)), build_mesh(MeshShape()), report)
-    found = f"{out} holds a {exported.settings['model_type']} model in {dtype}; its README.md is a card to read over"
-    console.print(found, soft_wrap=True, markup=False, highlight=False)
+        export(plan, out, model_card(_subject(plan, out)), build_mesh(MeshShape()), report)
+    message = f"{out} holds a {plan.settings['model_type']} model in {dtype}; its README.md is a card to read over"
+    console.print(message, soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
 def _export_adapter(source: str, out: Path, base: str, console: Console) -> int:
-    export_adapter(find_place(source, ""), out, base, build_mesh(MeshShape()))
+    export_adapter(locate_model(source, ""), out, base, build_mesh(MeshShape()))
     console.print(f"{out} holds adapters of {base} for peft", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
-def _subject(exported: Exported, out: Path) -> Subject:
+def _subject(plan: ExportPlan, out: Path) -> Subject:
     """What the card is about, with the numbers of its run."""
-    place = exported.place
+    location = plan.location
     return Subject(
         folder=out.name,
-        settings=exported.settings,
-        parameters=parameter_count(build_model(exported.found.config)),
-        dtype=exported.dtype,
-        chat=place.chat,
-        templated=exported.beside.templated,
-        stage=place.stage,
-        run="" if place.run is None else place.run.path.resolve().name,
-        facts=None if place.run is None else gather(place.run.path),
+        settings=plan.settings,
+        parameters=parameter_count(build_model(plan.pretrained.config)),
+        dtype=plan.dtype,
+        chat=location.chat,
+        templated=plan.beside.templated,
+        stage=location.stage,
+        run="" if location.run is None else location.run.path.resolve().name,
+        facts=None if location.run is None else gather(location.run.path),
     )
 
 
@@ -100,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="reasoning convert",
         description="Brings a model into the form that runs start from (float32 parameters, config and tokenizer), or "
         "exports one.",
-        epilog=EPILOG,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

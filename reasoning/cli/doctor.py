@@ -1,5 +1,6 @@
-"""`reasoning doctor`: what this machine has, what is missing and what for, and whether runs work here at all."""
+"""``reasoning doctor``: what this machine has, what is missing and what for, and whether runs work here at all."""
 
+import argparse
 import os
 import re
 import shutil
@@ -21,12 +22,13 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning.pipeline.devices import use_compile_cache
+from reasoning.pipeline.environment import installed_version
 
-DISTRIBUTION = "reasoning-jax"
-STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
-GIB = 2**30
-ENOUGH_DISK = 5 * GIB
-ENOUGH_MEMORY = 2 * GIB
+_DISTRIBUTION = "reasoning-jax"
+_COLOURS = {"ok": "green", "note": "yellow", "bad": "bold red"}
+_GIB = 2**30
+_ENOUGH_DISK = 5 * _GIB
+_ENOUGH_MEMORY = 2 * _GIB
 
 PURPOSES = {
     "cuda12": "runs on NVIDIA GPUs with CUDA 12",
@@ -42,10 +44,10 @@ PURPOSES = {
     "dev": "tests and lint",
 }
 
-PLUGINS = {"cuda12": "jax-cuda12-plugin", "cuda13": "jax-cuda13-plugin", "tpu": "libtpu"}
+_PLUGINS = {"cuda12": "jax-cuda12-plugin", "cuda13": "jax-cuda13-plugin", "tpu": "libtpu"}
 
 # The smallest program for a topology that needs a collective: libtpu must load, fit this jaxlib, and compile.
-AHEAD_OF_TIME = """
+_AHEAD_OF_TIME = """
 import jax, numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
@@ -64,15 +66,24 @@ class Finding:
     text: str
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Prints what this machine has and lacks, and returns the exit status: 0 where runs work here."""
+    argparse.ArgumentParser(
+        prog="reasoning doctor",
+        description="Says what this machine has, what is missing and what for, and whether runs work here at all.",
+    ).parse_args(arguments)
+    return doctor()
+
+
 def doctor() -> int:
     """Print what was found and return 0 where runs work here, 1 where something bad was found.
 
     Starts JAX on the platform that a run would take, and compiles one tiny program for it.
     """
-    findings = [*versions(), *devices(), *storage(), *extras(), ahead_of_time()]
+    findings = [*versions(), *devices(), *_storage(), *extras(), ahead_of_time()]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
-        table.add_row(Text(finding.state, style=STYLES[finding.state]), finding.name, Text(finding.text))
+        table.add_row(Text(finding.state, style=_COLOURS[finding.state]), finding.name, Text(finding.text))
     bad = [finding.name for finding in findings if finding.state == "bad"]
     console = Console(highlight=False)
     console.print(table)
@@ -80,33 +91,25 @@ def doctor() -> int:
     return 1 if bad else 0
 
 
-def requirements(extra: str | None = None) -> list[tuple[str, str]]:
+def _requirements(extra: str | None = None) -> list[tuple[str, str]]:
     """(distribution, lowest version or "") for what the package needs, or for what one of its extras adds."""
-    found = []
-    for line in metadata.requires(DISTRIBUTION) or ():
+    needed = []
+    for line in metadata.requires(_DISTRIBUTION) or ():
         marked = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
         stated = re.match(r"([\w.-]+)(?:\[([\w-]+)\])?(?:\s*>=\s*([\d.]+))?", line)
         if stated and (marked and marked[1]) == extra:
             name, option, lowest = stated.groups()
             # An option of JAX stands for one plugin that it adds; the number is JAX's own.
-            found.append((PLUGINS[option], "") if option in PLUGINS else (name, lowest or ""))
-    return found
-
-
-def version(name: str) -> str | None:
-    """The installed version of a distribution, or None."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+            needed.append((_PLUGINS[option], "") if option in _PLUGINS else (name, lowest or ""))
+    return needed
 
 
 def older(installed: str, lowest: str) -> bool:
     """Whether a release is older than another, by the numbers in front of any suffix."""
-    return numbers(installed) < numbers(lowest)
+    return _leading_numbers(installed) < _leading_numbers(lowest)
 
 
-def numbers(release: str) -> list[int]:
+def _leading_numbers(release: str) -> list[int]:
     """The leading numbers of a version, trailing zeros dropped: 1.10.0rc1 gives [1, 10]."""
     leading = re.match(r"\d+(\.\d+)*", release)
     parts = [int(part) for part in leading[0].split(".")] if leading else []
@@ -118,32 +121,32 @@ def numbers(release: str) -> list[int]:
 def versions() -> list[Finding]:
     """Python, the package, and everything that it needs, against the lowest releases that it accepts."""
     python = ".".join(map(str, sys.version_info[:3]))
-    found = [Finding("python", "ok" if sys.version_info >= (3, 11) else "bad", f"{python} at {sys.executable}")]
-    own = version(DISTRIBUTION)
+    findings = [Finding("python", "ok" if sys.version_info >= (3, 11) else "bad", f"{python} at {sys.executable}")]
+    own = installed_version(_DISTRIBUTION)
     if own is None:
-        return [*found, Finding(DISTRIBUTION, "bad", "not installed; make environment, or pip install -e .")]
-    for name, lowest in [(DISTRIBUTION, ""), ("jaxlib", ""), *requirements()]:
-        installed = version(name)
+        return [*findings, Finding(_DISTRIBUTION, "bad", "not installed; make environment, or pip install -e .")]
+    for name, lowest in [(_DISTRIBUTION, ""), ("jaxlib", ""), *_requirements()]:
+        installed = installed_version(name)
         if installed is None:
-            found.append(Finding(name, "bad", "missing; make environment"))
+            findings.append(Finding(name, "bad", "missing; make environment"))
         elif lowest and older(installed, lowest):
-            found.append(Finding(name, "bad", f"{installed}, but {lowest} or newer is needed; make environment"))
+            findings.append(Finding(name, "bad", f"{installed}, but {lowest} or newer is needed; make environment"))
         else:
-            found.append(Finding(name, "ok", installed))
-    return found
+            findings.append(Finding(name, "ok", installed))
+    return findings
 
 
 def extras() -> list[Finding]:
     """Which optional parts are here, and what the missing ones are for."""
-    if version(DISTRIBUTION) is None:
+    if installed_version(_DISTRIBUTION) is None:
         return []
-    found = []
-    for extra in metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or ():
-        missing = [name for name, _ in requirements(extra) if version(name) is None]
+    findings = []
+    for extra in metadata.metadata(_DISTRIBUTION).get_all("Provides-Extra") or ():
+        missing = [name for name, _ in _requirements(extra) if installed_version(name) is None]
         purpose = PURPOSES.get(extra, "")
         text = f"{purpose} (missing: {', '.join(missing)})" if missing else purpose
-        found.append(Finding(f"extra {extra}", "note" if missing else "ok", text))
-    return found
+        findings.append(Finding(f"extra {extra}", "note" if missing else "ok", text))
+    return findings
 
 
 def devices() -> list[Finding]:
@@ -168,17 +171,17 @@ def mesh_sum(here: Sequence[Any]) -> Finding:
     return Finding("mesh", "ok", f"a sum over all devices is right, {time.monotonic() - begun:.1f} s with compilation")
 
 
-def storage(folder: Path | None = None) -> list[Finding]:
+def _storage(folder: Path | None = None) -> list[Finding]:
     """Disk under ``folder`` (by default where runs are written, here), memory, and the cache of compiled programs."""
     free = shutil.disk_usage(folder or Path.cwd()).free
     use_compile_cache()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [
-        Finding("disk", "ok" if free >= ENOUGH_DISK else "note", f"{free / GIB:.0f} GiB free here"),
+        Finding("disk", "ok" if free >= _ENOUGH_DISK else "note", f"{free / _GIB:.0f} GiB free here"),
         Finding(
             "memory",
-            "ok" if memory >= ENOUGH_MEMORY else "note",
-            f"{memory / GIB:.0f} GiB; {os.cpu_count()} processors",
+            "ok" if memory >= _ENOUGH_MEMORY else "note",
+            f"{memory / _GIB:.0f} GiB; {os.cpu_count()} processors",
         ),
         compile_cache(jax.config.values["jax_compilation_cache_dir"]),
     ]
@@ -193,18 +196,18 @@ def compile_cache(folder: str | None) -> Finding:
     if not os.access(folder, os.W_OK):
         return Finding("compile cache", "note", f"{folder} is not writable: every start compiles anew")
     size = sum(file.stat().st_size for file in Path(folder).iterdir())
-    return Finding("compile cache", "ok", f"{folder}, {size / GIB:.1f} GiB")
+    return Finding("compile cache", "ok", f"{folder}, {size / _GIB:.1f} GiB")
 
 
 def ahead_of_time() -> Finding:
     """Whether programs can be compiled for TPUs without one; tried in a process of its own, as libtpu can abort."""
-    number = version("libtpu")
+    number = installed_version("libtpu")
     if number is None:
         return Finding("compile for TPU", "note", "no libtpu; make tpu-aot installs the release that fits")
     begun = time.monotonic()
     variables = os.environ | {"JAX_PLATFORMS": "cpu", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     try:
-        tried = subprocess.run([sys.executable, "-c", AHEAD_OF_TIME], env=variables, capture_output=True, timeout=120)
+        tried = subprocess.run([sys.executable, "-c", _AHEAD_OF_TIME], env=variables, capture_output=True, timeout=120)
     except subprocess.TimeoutExpired:
         return Finding("compile for TPU", "note", f"libtpu {number} took more than 120 s for a sum")
     if tried.returncode:

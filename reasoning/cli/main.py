@@ -7,52 +7,33 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import ModuleType
 
 from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import InputError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of a disk that takes no more."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command: the module whose ``main(arguments) -> exit status`` it is, loaded when it is asked for.
-
-    ``summary`` says what it is for, ``example`` is what follows its name in an example of its use.
-    """
-
-    module: str
-    summary: str
-    example: str = ""
-
-
 COMMANDS = {
-    "run": Command(
-        "reasoning.cli.run",
-        "run an experiment file, or go on where it was cut off",
-        "experiments/r1_tiny.gin zero.clip_high=0.2",
-    ),
-    "sweep": Command(
-        "reasoning.cli.sweep",
+    "run": ("run an experiment file, or go on where it was cut off", "experiments/r1_tiny.gin zero.clip_high=0.2"),
+    "sweep": (
         "run an experiment with settings changed, over seeds, and compare",
         "experiments/sweeps/r1_zero_clip.gin",
     ),
-    "report": Command("reasoning.cli.report_command", "show what a run has found so far", "runs/r1_tiny"),
-    "show": Command(
-        "reasoning.cli.show", "read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"
-    ),
-    "ask": Command("reasoning.cli.ask", "put a question to a model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
-    "convert": Command(
-        "reasoning.cli.convert",
-        "bring in a pretrained model, or export one",
-        "hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b",
-    ),
-    "doctor": Command("reasoning.cli.doctor_command", "check this machine and its libraries"),
+    "report": ("show what a run has found so far", "runs/r1_tiny"),
+    "show": ("read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"),
+    "ask": ("put a question to a model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
+    "convert": ("bring in a pretrained model, or export one", "hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b"),
+    "doctor": ("check this machine and its libraries", ""),
 }
+"""What each command is for, and what follows its name in an example.
 
-USAGE = """\
+``main(arguments) -> exit status`` of the module ``reasoning.cli.<command>`` does it, loaded when it is asked for.
+"""
+
+_USAGE = """\
 usage: reasoning COMMAND …
 
 Turns a base language model into a reasoning model, and shows its work. Begin with
@@ -77,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE + "\n".join(_described(name, command) for name, command in COMMANDS.items()))
+        print(_USAGE + "\n".join(_described(name, *told) for name, told in COMMANDS.items()))
         return 0
     try:
-        return importlib.import_module(_command(words[0]).module).main(words[1:])
+        return _command(words[0]).main(words[1:])
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         abandon(130)
@@ -97,24 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
 
 
-def _described(name: str, command: Command) -> str:
-    example = f"\n{'':11}reasoning {name} {command.example}" if command.example else ""
-    return f"  {name:8} {command.summary}{example}"
+def _described(name: str, summary: str, example: str) -> str:
+    return f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else "")
 
 
 def _message(error: Exception) -> str | None:
     """What to tell the user where the fault isn't the program's: in the input, or in a disk that takes no more."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         what = error.filename or "a file"
         return f"{what} can't be written: {error.strerror}; free space and run the same command again"
     return None
 
 
-def _command(name: str) -> Command:
+def _command(name: str) -> ModuleType:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
         raise InputError(f"there is no command {name!r}; {hint}")
-    return COMMANDS[name]
+    return importlib.import_module(f"reasoning.cli.{name}")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from reasoning.pipeline.preview import Preview
 
-STATES = {"finished": "finished", "begun": "unfinished, will go on", "new": "to do", None: "not known here"}
+_STATES = {"finished": "finished", "begun": "unfinished, will go on", "new": "to do", None: "not known here"}
 
 
 def show_preview(console: Console, preview: Preview, out: Path) -> None:
@@ -19,7 +19,7 @@ def show_preview(console: Console, preview: Preview, out: Path) -> None:
     for column in ("stage", "what", "made from", "state", "sizes"):
         table.add_column(column, overflow="fold")
     for stage in preview.stages:
-        cells = (stage.name, stage.kind, ", ".join(stage.parents), STATES[stage.state], _sizes(stage.sizes))
+        cells = (stage.name, stage.kind, ", ".join(stage.parents), _STATES[stage.state], _sizes(stage.sizes))
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     if preview.obstacle:

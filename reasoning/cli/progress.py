@@ -15,9 +15,9 @@ from rich.text import Text
 from reasoning.core.progress import Progress
 from reasoning.pipeline.run import Watcher
 
-LINE_SECONDS = 2.0
-SHOWN_VALUES = 4
-PLAIN_WIDTH = 120
+_LINE_SECONDS = 2.0
+_SHOWN_VALUES = 4
+_PLAIN_WIDTH = 120
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Pace:
 
 
 @dataclass
-class Lines:
+class LineProgress:
     """Progress as plain lines, at most one in two seconds for each stage, and always a stage's last."""
 
     write: Callable[[str], None]
@@ -53,14 +53,14 @@ class Lines:
         now = self.clock()
         pace = self.paces.setdefault(progress.stage, Pace(now, progress.step, progress.tokens))
         last = self.printed.get(progress.stage)
-        if last is None or now - last >= LINE_SECONDS or progress.step >= progress.steps:
+        if last is None or now - last >= _LINE_SECONDS or progress.step >= progress.steps:
             self.printed[progress.stage] = now
-            numbers = (f"{progress.step}/{progress.steps}", values(progress), speed(progress, pace, now))
+            numbers = (f"{progress.step}/{progress.steps}", shown_values(progress), shown_speed(progress, pace, now))
             self.write("  ".join([progress.stage, *filter(None, numbers)]))
 
 
 @dataclass
-class Live:
+class BarProgress:
     """Progress as bars of rich, one a stage."""
 
     bars: Bars
@@ -78,18 +78,18 @@ class Live:
             self.tasks[progress.stage],
             completed=progress.step,
             total=progress.steps,
-            values=values(progress),
-            speed=speed(progress, pace, now),
+            values=shown_values(progress),
+            speed=shown_speed(progress, pace, now),
         )
 
 
-def values(progress: Progress) -> str:
+def shown_values(progress: Progress) -> str:
     """The first few numbers of a report, by the last piece of their names."""
-    shown = list(progress.values.items())[:SHOWN_VALUES]
+    shown = list(progress.values.items())[:_SHOWN_VALUES]
     return "  ".join(f"{name.rpartition('/')[2]} {value:.4g}" for name, value in shown)
 
 
-def speed(progress: Progress, pace: Pace, now: float) -> str:
+def shown_speed(progress: Progress, pace: Pace, now: float) -> str:
     """Tokens a second and the time left, as far as they are known."""
     rate, left = pace.tokens_per_second(progress, now), pace.seconds_left(progress, now)
     parts = [f"{_short(rate)} tokens/s"] if rate else []
@@ -103,7 +103,7 @@ def speed(progress: Progress, pace: Pace, now: float) -> str:
 def output() -> Console:
     """The console for results: as wide as the terminal, and wide enough for tables where there is none."""
     narrow = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PLAIN_WIDTH if narrow else None)
+    return Console(width=_PLAIN_WIDTH if narrow else None)
 
 
 @contextmanager
@@ -125,13 +125,13 @@ def display(silent: bool = False) -> Iterator[Watcher]:
             def warn(text: str) -> None:
                 console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
 
-            yield Watcher(Live(bars).report, lambda text: console.print(Text(text), soft_wrap=True), warn)
+            yield Watcher(BarProgress(bars).report, lambda text: console.print(Text(text), soft_wrap=True), warn)
     else:
 
         def warn(text: str) -> None:
             print(f"warning: {text}", file=sys.stderr, flush=True)
 
-        lines = Lines(lambda text: print(text, flush=True))
+        lines = LineProgress(lambda text: print(text, flush=True))
         yield Watcher(lines.report, lambda text: print(text, flush=True), warn)
 
 

@@ -6,24 +6,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
 from reasoning.cli.preview import show_preview
 from reasoning.cli.progress import display, output
-from reasoning.experiment import reader
-from reasoning.experiment.reader import Experiment
+from reasoning.cli.report import report_run, split_names
+from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.pipeline.devices import use_compile_cache, use_cpu_devices
-from reasoning.pipeline.launch import launch, origin_of, run_of
 from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
-from reasoning.pipeline.run import Choice
-from reasoning.report.facts import gather
-from reasoning.report.terminal import show
-from reasoning.report.write import PAGE, TEXT, write
+from reasoning.pipeline.run import RunOptions
+from reasoning.pipeline.run_experiment import describer_of, run_experiment, run_of
 from reasoning.training.preemption import Interrupted
 
-EPILOG = """\
+_EPILOG = """\
 The same command goes on where an earlier one was stopped: finished stages are skipped, an unfinished one resumes.
 examples:
   reasoning run experiments/r1_zero_tiny.gin
@@ -35,68 +30,72 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status: 0, or 128 + signal when asked to stop after saving."""
     chosen = _parser().parse_intermixed_args(arguments)
-    initialize_from_environment()
-    use_compile_cache()
-    read = reader.read(chosen.file, chosen.overrides)
-    out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
-    processes = int(os.environ.get(PROCESSES, 1))
+    experiment, out, processes = read_arguments(chosen)
     if chosen.check:
-        return _check(read, out, processes)
-    choice = Choice(_names(chosen.only), chosen.again, chosen.strict_code)
+        return _check(experiment, out, processes)
+    options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
-            launch(read, out, watcher, choice, processes)
+            run_experiment(experiment, out, watcher, options, processes)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
     if is_main():
-        console = output()
-        report(console, out)
-        console.print(f"results are in {out}", soft_wrap=True, markup=False, highlight=False)
+        _report(out)
+        output().print(f"results are in {out}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
-def report(console: Console, out: Path) -> None:
+def read_arguments(chosen: argparse.Namespace) -> tuple[Experiment, Path, int]:
+    """The experiment that the command line names, the folder of its results, and how many processes share the work.
+
+    Before that the process joins its job, and JAX gets its cache of compiled programs.
+    """
+    initialize_from_environment()
+    use_compile_cache()
+    out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
+    return read_experiment(chosen.file, chosen.overrides), out, int(os.environ.get(PROCESSES, 1))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command takes that runs an experiment file."""
+    parser.add_argument("file", help="the experiment file (.gin)")
+    parser.add_argument("overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's")
+    parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: runs/<file's name>)")
+    parser.add_argument(
+        "--strict-code", action="store_true", help="refuse, not only warn about, results of other code or libraries"
+    )
+
+
+def _report(out: Path) -> None:
     """Shows a run and writes its report. The run is done: whatever fails here is a warning, with a way to try again."""
     try:
-        facts = gather(out)
-        show(console, facts)
-        write(out, facts)
+        report_run(out)
     except Exception as error:
         print(
             f"warning: the run has finished, but its report failed ({type(error).__name__}: {error}); the results are "
             f"whole. Once the cause is mended, 'reasoning report {out}' writes the report",
             file=sys.stderr,
         )
-    else:
-        console.print(
-            f"the whole report is in {out / PAGE} (and {TEXT})", soft_wrap=True, markup=False, highlight=False
-        )
 
 
-def _check(read: Experiment, out: Path, processes: int) -> int:
-    run = run_of(read)
+def _check(experiment: Experiment, out: Path, processes: int) -> int:
+    run = run_of(experiment)
     use_cpu_devices(run.cpu_devices, processes)
-    found = preview(run, out, origin_of(read))
+    previewed = preview(run, out, describer_of(experiment))
     if is_main():
-        show_preview(output(), found, out)
+        show_preview(output(), previewed, out)
     return 0
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reasoning run",
         description="Runs the stages of an experiment file, each once.",
-        epilog=EPILOG,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", help="the experiment file (.gin)")
-    parser.add_argument("overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's")
-    parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: runs/<file's name>)")
+    add_arguments(parser)
     parser.add_argument("--check", action="store_true", help="read and check everything, show the stages, run nothing")
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--only", metavar="A,B", default="", help="run these stages only")
@@ -106,8 +105,5 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         dest="again",
         help="do stage A, and all that is made from it, anew; what they had left moves to artifacts/earlier",
-    )
-    parser.add_argument(
-        "--strict-code", action="store_true", help="refuse, not only warn about, results of other code or libraries"
     )
     return parser

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
-from reasoning.pipeline.folder import RUN, Entry, partial_place, read_run
+from reasoning.pipeline.folder import RUN, Entry, read_run, unfinished_folder
 from reasoning.report.rollouts import Choice, choose, has_samples, read, show
 
-SHOWN = 16
+_SHOWN = 16
 """Completions shown where nobody says how many; a group that is asked for is shown whole."""
 
-EPILOG = """\
+_EPILOG = """\
 examples:
   reasoning show runs/r1_tiny/zero                      the last step's first group
   reasoning show runs/r1_tiny/zero --step 1 --group 3   one question at the first step, replies in full
@@ -25,20 +25,20 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """Prints the completions and returns the exit status."""
     chosen = _parser().parse_args(arguments)
-    stage, folder = find(chosen.stage)
+    stage, folder = _find_stage(chosen.stage)
     order = "worst" if chosen.worst else "best" if chosen.best else ""
     limit = chosen.limit
     if limit is None and (order or chosen.group is None):
-        limit = SHOWN
+        limit = _SHOWN
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit} shows nothing; give at least 1")
-    found = read(folder, stage, chosen.step)
-    groups = choose(found, Choice(order, chosen.group, chosen.kind, limit))
-    show(output(), found, groups, whole=chosen.group is not None)
+    samples = read(folder, stage, chosen.step)
+    groups = choose(samples, Choice(order, chosen.group, chosen.kind, limit))
+    show(output(), samples, groups, whole=chosen.group is not None)
     return 0
 
 
-def find(text: str) -> tuple[str, Path]:
+def _find_stage(text: str) -> tuple[str, Path]:
     """The stage that ``RUN/STAGE`` names and its folder, finished or not: a stage at work can be read too.
 
     Raises InputError where there is no such run or stage, or where it has nothing to show, and says what there is.
@@ -60,7 +60,7 @@ def find(text: str) -> tuple[str, Path]:
 
 def _folder(run: Path, entry: Entry) -> Path:
     finished = run / entry.folder
-    return finished if entry.finished else partial_place(finished.parent, entry.stage, entry.hash)
+    return finished if entry.finished else unfinished_folder(finished.parent, entry.stage, entry.hash)
 
 
 def _offer(run: Path) -> str:
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Shows completions that a stage sampled: question, right answer, each reply with its total reward, "
         "every reward, advantage, length and log-probability. Works for stages that learn from their own samples, for "
         "collecting and for evaluating ones, also while they are at work.",
-        epilog=EPILOG,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("stage", metavar="RUN/STAGE", help="the --out of a run and the name of a stage")

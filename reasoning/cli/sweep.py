@@ -12,20 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
+from reasoning.cli.distributed import PROCESS_ID
 from reasoning.cli.progress import display, output
+from reasoning.cli.run import add_arguments, read_arguments
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
-from reasoning.experiment import reader
-from reasoning.pipeline.devices import use_compile_cache
 from reasoning.pipeline.processes import is_main
-from reasoning.pipeline.sweeps.arms import expand, shown
+from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
-from reasoning.pipeline.sweeps.run import SweepPreview, launch_sweep, preview_sweep
+from reasoning.pipeline.sweeps.run_sweep import SweepPreview, preview_sweep, run_sweep
 from reasoning.report.sweep import show_sweep, write_table
 from reasoning.training.preemption import Interrupted
 
-EPILOG = """\
+_EPILOG = """\
 A sweep file is an experiment file with a few more lines:
   include 'r1_zero_tiny.gin'
   sweep = @pipeline.Sweep
@@ -40,27 +39,23 @@ examples:
   reasoning sweep experiments/sweeps/r1_zero_clip.gin zero.steps=40 sweep.seeds=3 --out runs/clip
 """
 
-SHARED = ", shared"
+_SHARED = ", shared"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status: 0, 1 where a run failed, or 128 + signal when asked to stop."""
     chosen = _parser().parse_intermixed_args(arguments)
-    initialize_from_environment()
-    use_compile_cache()
-    read = reader.read(chosen.file, chosen.overrides)
-    out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
-    processes = int(os.environ.get(PROCESSES, 1))
+    experiment, out, processes = read_arguments(chosen)
     if chosen.check:
-        found = preview_sweep(read, out, processes)
+        previewed = preview_sweep(experiment, out, processes)
         if is_main():
-            show_preview(output(), found, out)
+            _show_sweep_preview(output(), previewed, out)
         return 0
     if chosen.only_table:
-        return _only_table(SweepFolder(out, expand(read)))
+        return _only_table(SweepFolder(out, expand_sweep(experiment)))
     watch = partial(display, silent=os.environ.get(PROCESS_ID, "0") != "0")
     try:
-        return _finish(launch_sweep(read, out, watch, write_table, chosen.strict_code, processes))
+        return _finish(run_sweep(experiment, out, watch, write_table, chosen.strict_code, processes))
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
@@ -83,17 +78,17 @@ def _only_table(folder: SweepFolder) -> int:
         return _finish(folder)
 
 
-def show_preview(console: Console, preview: SweepPreview, out: Path) -> None:
+def _show_sweep_preview(console: Console, preview: SweepPreview, out: Path) -> None:
     """Prints the arms, the seeds, and how often each stage runs in all."""
     plan = preview.plan
     arms = _table(f"{out}: nothing was run", "arm", "folder")
     for arm in plan.arms:
-        arms.add_row(Text(shown(arm)), Text(f"arms/{arm.label}"))
+        arms.add_row(Text(arm_title(arm)), Text(f"arms/{arm.label}"))
     console.print(arms)
     console.print(Text(f"arms: {len(plan.arms)}, seeds: {', '.join(map(str, plan.seeds))}, runs: {len(plan.runs)}"))
     stages = _table("", "stage", "runs that need it", "times it is done", "already finished")
     for stage in preview.stages:
-        numbers = (stage.runs, f"{stage.different}{SHARED if stage.different < stage.runs else ''}", stage.finished)
+        numbers = (stage.runs, f"{stage.different}{_SHARED if stage.different < stage.runs else ''}", stage.finished)
         stages.add_row(Text(stage.stage), *(Text(str(number)) for number in numbers))
     console.print(stages)
     total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)
@@ -114,18 +109,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="reasoning sweep",
         description="Runs an experiment with some settings changed, over several seeds, and compares the results in a "
         "table with intervals. Stages that a change doesn't reach are done once.",
-        epilog=EPILOG,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", help="the sweep file (.gin)")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's, in all arms"
-    )
-    parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: runs/<file's name>)")
+    add_arguments(parser)
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--check", action="store_true", help="read and check all runs, show what is shared, run nothing")
     some.add_argument("--only-table", action="store_true", help="run nothing; write the table from what is finished")
-    parser.add_argument(
-        "--strict-code", action="store_true", help="refuse, not only warn about, results of other code or libraries"
-    )
     return parser

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, read_jsonl
 
-Kind = Literal["checkpoint", "records", "results"]
+ArtifactKind = Literal["checkpoint", "records", "results"]
 
 RECORD = "artifact.json"
 """The file that describes an artifact; written by the pipeline, last, so no stage may write one itself."""
@@ -28,7 +28,7 @@ class Outcome:
     ``checkpoint`` holds: Orbax's bytes differ between equal saves, this hash doesn't.
     """
 
-    kind: Kind
+    kind: ArtifactKind
     results: Mapping[str, float] = field(default_factory=dict)
     array_hash: str = ""
 
@@ -42,7 +42,7 @@ class Artifact:
     """
 
     path: Path
-    kind: Kind
+    kind: ArtifactKind
     stage: str
     hash: str
     results: Mapping[str, float]
@@ -73,7 +73,7 @@ class Artifact:
         return _read_rows(self.path / "samples.jsonl")
 
 
-def read(path: Path) -> Artifact:
+def read_artifact(path: Path) -> Artifact:
     """Opens a finished artifact, because later stages must refuse one that is missing, unfinished or damaged.
 
     Raises InputError that names the file and the fault.
@@ -83,7 +83,7 @@ def read(path: Path) -> Artifact:
     if kind is None:
         raise InputError(f"{path} is unfinished; run its experiment again to complete it")
     whole = isinstance(stage, str) and isinstance(digest, str) and isinstance(results, dict)
-    if kind not in get_args(Kind) or not whole:
+    if kind not in get_args(ArtifactKind) or not whole:
         raise InputError(
             f"{path / RECORD} is not an artifact's record: 'kind' is {kind!r}, and it needs 'stage', 'hash' and "
             "'results'; move the folder away and run its stage again"
@@ -91,7 +91,9 @@ def read(path: Path) -> Artifact:
     content = {"checkpoint": "checkpoint", "records": "records", "results": RECORD}[kind]
     if not (path / content).exists():
         raise InputError(f"{path} has lost its {content}; move the folder away and run stage {stage!r} again")
-    return Artifact(path, cast(Kind, kind), cast(str, stage), cast(str, digest), cast(dict[str, float], results))
+    return Artifact(
+        path, cast(ArtifactKind, kind), cast(str, stage), cast(str, digest), cast(dict[str, float], results)
+    )
 
 
 def _read_record(path: Path) -> dict[str, Any]:

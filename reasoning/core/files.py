@@ -16,9 +16,9 @@ from reasoning.core.errors import InputError
 PARTIAL_SUFFIX = ".partial"
 """Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
 
-LOCK_NAME = ".lock"
+_LOCK_NAME = ".lock"
 
-SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -117,7 +117,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Append mode opens without truncating: a refused second process must not erase the holder's id.
-        opened = open(folder / LOCK_NAME, "a+")
+        opened = open(folder / _LOCK_NAME, "a+")
     except OSError as error:
         raise InputError(f"{folder} can't be used as a folder: {error.strerror}; choose another one") from None
     with opened as file:
@@ -227,7 +227,7 @@ def parse_json(text: str, source: str, first_line: int = 1) -> Any:
 
 def _check_characters(value: Any) -> None:
     if isinstance(value, str):
-        if "\0" in value or SURROGATE.search(value):
+        if "\0" in value or _SURROGATE.search(value):
             raise ValueError("a text holds a NUL character or half a surrogate pair")
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -12,9 +12,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Range
 
-AxisSize = Annotated[int, Range(minimum=-1)]
+_AxisSize = Annotated[int, Range(minimum=-1)]
 
-RULES: dict[str, tuple[str, ...]] = {
+_RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp", "expert"),
     "time": ("context",),
     "embed": ("fsdp",),
@@ -34,11 +34,11 @@ RULES: dict[str, tuple[str, ...]] = {
 class MeshShape:
     """Sizes of the mesh axes; exactly one may be -1 and then takes the devices that are left."""
 
-    data: AxisSize = -1
-    fsdp: AxisSize = 1
-    context: AxisSize = 1
-    tensor: AxisSize = 1
-    expert: AxisSize = 1
+    data: _AxisSize = -1
+    fsdp: _AxisSize = 1
+    context: _AxisSize = 1
+    tensor: _AxisSize = 1
+    expert: _AxisSize = 1
 
     def names(self) -> tuple[str, ...]:
         """Mesh axes from the slowest to the fastest varying, so that tensor neighbours are close on the wires."""
@@ -84,7 +84,7 @@ def partition(axes: Sequence[str | None]) -> PartitionSpec:
     """The PartitionSpec of an array whose dimensions have these logical axes (None: not sharded)."""
     spec = []
     for axis in axes:
-        names = RULES[axis] if axis is not None else ()
+        names = _RULES[axis] if axis is not None else ()
         spec.append(names[0] if len(names) == 1 else (names or None))
     return PartitionSpec(*spec)
 
@@ -115,19 +115,19 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def rows(mesh: Mesh) -> NamedSharding:
+def row_sharding(mesh: Mesh) -> NamedSharding:
     """The sharding of a batch: its first axis is split over the data-parallel devices."""
     return NamedSharding(mesh, partition(("batch",)))
 
 
 def data_parallel_size(mesh: Mesh) -> int:
     """In how many parts the first axis of a batch is split."""
-    return int(np.prod([mesh.shape[name] for name in RULES["batch"]]))
+    return int(np.prod([mesh.shape[name] for name in _RULES["batch"]]))
 
 
 def to_global(mesh: Mesh, tree: Any) -> Any:
     """Global arrays, split by rows, from each process's own rows (a pytree of numpy arrays, all with a row axis)."""
-    split = rows(mesh)
+    split = row_sharding(mesh)
     return jax.tree.map(lambda local: jax.make_array_from_process_local_data(split, np.asarray(local)), tree)
 
 
@@ -142,14 +142,14 @@ def local_rows(array: jax.Array) -> np.ndarray:
     return np.concatenate([parts[start] for start in sorted(parts)])
 
 
-def located(shapes: Any, places: Any) -> Any:
+def with_shardings(shapes: Any, places: Any) -> Any:
     """Shapes with shardings: what a checkpoint is restored onto, and what a program is compiled for."""
     return jax.tree.map(
         lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place), shapes, places
     )
 
 
-def without(place: NamedSharding, axis: str) -> NamedSharding:
+def whole_along(place: NamedSharding, axis: str) -> NamedSharding:
     """The same sharding, but whole along one mesh axis."""
 
     def strip(names: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
@@ -160,19 +160,19 @@ def without(place: NamedSharding, axis: str) -> NamedSharding:
     return NamedSharding(place.mesh, PartitionSpec(*(strip(names) for names in place.spec)))
 
 
-def drop_first(place: NamedSharding) -> NamedSharding:
+def of_one_layer(place: NamedSharding) -> NamedSharding:
     """The sharding of one element along the first dimension (one layer of a stack)."""
     return NamedSharding(place.mesh, PartitionSpec(*place.spec[1:]))
 
 
-def largest(value: int) -> int:
+def largest_of_all_processes(value: int) -> int:
     """The largest of all processes' values, for shapes that every process must agree on."""
     if jax.process_count() == 1:
         return value
     return int(np.max(multihost_utils.process_allgather(np.array(value))))
 
 
-def everyone(local: np.ndarray) -> np.ndarray:
+def rows_of_all_processes(local: np.ndarray) -> np.ndarray:
     """All processes' rows, in process order, on each of them."""
     if jax.process_count() == 1:
         return local

@@ -11,7 +11,7 @@ from scipy import stats
 
 from reasoning.core.errors import InputError
 
-LEVEL = 0.95
+_LEVEL = 0.95
 """The share of intervals that should contain the true value; every interval here is a 95 % interval."""
 
 
@@ -131,7 +131,7 @@ def _wilson(mean: float, samples: float, quantile: float) -> tuple[float, float]
 
 
 def _student(count: int) -> float:
-    return float(stats.t.ppf(0.5 + LEVEL / 2, count - 1))
+    return float(stats.t.ppf(0.5 + _LEVEL / 2, count - 1))
 
 
 def _half_width(values_N: np.ndarray) -> float:

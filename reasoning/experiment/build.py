@@ -1,4 +1,4 @@
-"""Builds the parts of an experiment file: every field bound, defaulted or refused with the place that is to blame."""
+"""Builds the parts of an experiment file: every field bound, defaulted, or refused at its location."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -6,19 +6,19 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.experiment.drafts import Draft, Drafts
+from reasoning.experiment.locations import Location, error_at, suggestion
 from reasoning.experiment.nodes import (
     Binding,
     ConstantRead,
-    Given,
-    Group,
-    Literal,
-    Node,
+    DictNode,
+    GivenNode,
+    LiteralNode,
     PartName,
     Reference,
-    Table,
+    SequenceNode,
+    ValueNode,
 )
-from reasoning.experiment.places import Place, located, suggestion
-from reasoning.experiment.types import Mismatch, convert, default_of, hints_of, spelled, type_name
+from reasoning.experiment.types import Mismatch, coerce, default_of, hints_of, type_name
 
 
 @dataclass(frozen=True)
@@ -27,37 +27,37 @@ class _Build:
 
     drafts: Drafts
     objects: dict[str, Any] = field(default_factory=dict)
-    open_parts: dict[str, Place] = field(default_factory=dict)
+    open_parts: dict[str, Location] = field(default_factory=dict)
     open_constants: list[str] = field(default_factory=list)
 
 
-def build(drafts: Drafts) -> dict[str, Any]:
+def build_parts(drafts: Drafts) -> dict[str, Any]:
     """Every part as an object of its dataclass, by name in the order of definition; one name is one object.
 
     Raises InputError for values of a wrong type or out of range, missing fields, names that stand for nothing, parts
     or constants that need each other in a circle, and whatever a dataclass refuses when it is made.
     """
     state = _Build(drafts)
-    return {name: _part(state, name, drafts.parts[name].place) for name in drafts.parts}
+    return {name: _part(state, name, drafts.parts[name].location) for name in drafts.parts}
 
 
-def _part(state: _Build, name: str, place: Place) -> Any:
-    """The object of part ``name``, which the word at ``place`` asks for."""
+def _part(state: _Build, name: str, location: Location) -> Any:
+    """The object of part ``name``, which the word at ``location`` asks for."""
     if name in state.objects:
         return state.objects[name]
     if name in state.open_parts:
         circle = [*state.open_parts][[*state.open_parts].index(name) :]
-        places = [state.open_parts[inner] for inner in circle[1:]] + [place]
-        raise located(f"parts need each other in a circle: {' → '.join([*circle, name])}; break it", *places)
-    state.open_parts[name] = place
+        locations = [state.open_parts[inner] for inner in circle[1:]] + [location]
+        raise error_at(f"parts need each other in a circle: {' → '.join([*circle, name])}; break it", *locations)
+    state.open_parts[name] = location
     draft = state.drafts.parts[name]
     values = _settings(state, draft)
     try:
         state.objects[name] = draft.target(**values)
     except InputError as error:
-        raise located(f"{name}: {error}", draft.place) from error
+        raise error_at(f"{name}: {error}", draft.location) from error
     except Exception as error:
-        error.add_note(f"while making the part '{name}' ({type_name(draft.target)}) of {draft.place.label}")
+        error.add_note(f"while making the part '{name}' ({type_name(draft.target)}) of {draft.location.label}")
         raise
     del state.open_parts[name]
     return state.objects[name]
@@ -67,22 +67,22 @@ def _settings(state: _Build, draft: Draft) -> dict[str, Any]:
     try:
         hints = hints_of(draft.target)
     except InputError as error:
-        raise located(f"{draft.name}: {error}", draft.place) from error
+        raise error_at(f"{draft.name}: {error}", draft.location) from error
     values: dict[str, Any] = {}
     missing: list[str] = []
-    for found in fields(draft.target):
-        if not found.init:
+    for setting in fields(draft.target):
+        if not setting.init:
             continue
-        value = _setting(state, draft, found.name, hints[found.name])
+        value = _setting(state, draft, setting.name, hints[setting.name])
         if value is MISSING:
-            missing.append(found.name)
+            missing.append(setting.name)
         else:
-            values[found.name] = value
+            values[setting.name] = value
     if missing:
         needs = ", ".join(f"'{name}'" for name in missing)
-        raise located(
+        raise error_at(
             f"the part '{draft.name}' ({type_name(draft.target)}) needs {needs}; add {draft.name}.{missing[0]} = …",
-            draft.place,
+            draft.location,
         )
     return values
 
@@ -96,36 +96,36 @@ def _setting(state: _Build, draft: Draft, name: str, hint: Any) -> Any:
     try:
         return default_of(draft.target, name, hint)
     except InputError as error:
-        raise located(f"{draft.name}: {error}", draft.place) from error
+        raise error_at(f"{draft.name}: {error}", draft.location) from error
 
 
 def _bound(state: _Build, draft: Draft, binding: Binding, hint: Any) -> Any:
     value = _evaluate(state, binding.value)
     try:
-        return convert(value, hint)
+        return coerce(value, hint)
     except Mismatch as error:
-        places = _blamed(state.drafts.constants, binding.value, error.path)
-        raise located(f"{draft.name}.{binding.field}{spelled(error)}", *places) from error
+        locations = _blamed(state.drafts.constants, binding.value, error.path)
+        raise error_at(f"{draft.name}.{binding.field}{error}", *locations) from error
 
 
-def _blamed(constants: Mapping[str, Any], node: Node, path: tuple[int | str, ...]) -> list[Place]:
-    """The places of the item that ``path`` leads to; where a constant stands between, also the reading of it."""
+def _blamed(constants: Mapping[str, Any], node: ValueNode, path: tuple[int | str, ...]) -> list[Location]:
+    """The locations of the item that ``path`` leads to; where a constant stands between, also the reading of it."""
     if isinstance(node, ConstantRead):
-        return [node.place, *_blamed(constants, constants[node.name].value, path)]
-    if path and isinstance(node, Group) and isinstance(path[0], int):
+        return [node.location, *_blamed(constants, constants[node.name].value, path)]
+    if path and isinstance(node, SequenceNode) and isinstance(path[0], int):
         return _blamed(constants, node.items[path[0]], path[1:])
-    if path and isinstance(node, Table) and isinstance(path[0], str):
+    if path and isinstance(node, DictNode) and isinstance(path[0], str):
         return _blamed(constants, node.entries[path[0]], path[1:])
-    return [node.place]
+    return [node.location]
 
 
-def _evaluate(state: _Build, node: Node) -> Any:
-    if isinstance(node, Literal | Given):
+def _evaluate(state: _Build, node: ValueNode) -> Any:
+    if isinstance(node, LiteralNode | GivenNode):
         return node.value
-    if isinstance(node, Group):
+    if isinstance(node, SequenceNode):
         items = [_evaluate(state, item) for item in node.items]
         return items if node.listed else tuple(items)
-    if isinstance(node, Table):
+    if isinstance(node, DictNode):
         return {key: _evaluate(state, item) for key, item in node.entries.items()}
     if isinstance(node, ConstantRead):
         return _constant(state, node)
@@ -138,12 +138,14 @@ def _constant(state: _Build, node: ConstantRead) -> Any:
     constants = state.drafts.constants
     if node.name in state.open_constants:
         circle = state.open_constants[state.open_constants.index(node.name) :]
-        places = [constants[name].place for name in circle]
-        raise located(f"constants need each other in a circle: {' → '.join([*circle, node.name])}; break it", *places)
+        locations = [constants[name].location for name in circle]
+        raise error_at(
+            f"constants need each other in a circle: {' → '.join([*circle, node.name])}; break it", *locations
+        )
     if node.name in state.drafts.parts:
-        raise located(f"'{node.name}' is a part; its name is written without %", node.place)
+        raise error_at(f"'{node.name}' is a part; its name is written without %", node.location)
     if node.name not in constants:
-        raise located(f"there is no constant '{node.name}'{suggestion(node.name, constants)}", node.place)
+        raise error_at(f"there is no constant '{node.name}'{suggestion(node.name, constants)}", node.location)
     state.open_constants.append(node.name)
     value = _evaluate(state, constants[node.name].value)
     state.open_constants.pop()
@@ -151,10 +153,10 @@ def _constant(state: _Build, node: ConstantRead) -> Any:
 
 
 def _reference(state: _Build, node: Reference) -> Any:
-    value = state.drafts.references.find(node.text, node.place)
+    value = state.drafts.references.find(node.text, node.location)
     if isinstance(value, type) and is_dataclass(value):
-        raise located(
-            f"@{node.text} is a dataclass; define a part, name = @{node.text}, and write its name here", node.place
+        raise error_at(
+            f"@{node.text} is a dataclass; define a part, name = @{node.text}, and write its name here", node.location
         )
     return value
 
@@ -162,13 +164,13 @@ def _reference(state: _Build, node: Reference) -> Any:
 def _named_part(state: _Build, node: PartName) -> Any:
     name, parts = node.name, state.drafts.parts
     if name in parts:
-        return _part(state, name, node.place)
+        return _part(state, name, node.location)
     if name in state.drafts.constants:
-        raise located(f"'{name}' is a constant; write %{name}", node.place)
+        raise error_at(f"'{name}' is a constant; write %{name}", node.location)
     part, _, inner = name.partition(".")
     if inner and part in parts:
-        raise located(f"'{name}' is a field; a value that two fields share goes through a constant", node.place)
+        raise error_at(f"'{name}' is a field; a value that two fields share goes through a constant", node.location)
     words = [word for word in ("True", "False", "None") if word.lower() == name.lower()]
     near = suggestion(name, words or parts)
-    quotes = f"\"…='{name}'\"" if node.place.label == "command line" else f"'{name}'"
-    raise located(f"there is no part '{name}' (a text needs quotes: {quotes}){near}", node.place)
+    quotes = f"\"…='{name}'\"" if node.location.label == "command line" else f"'{name}'"
+    raise error_at(f"there is no part '{name}' (a text needs quotes: {quotes}){near}", node.location)

@@ -13,19 +13,19 @@ from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_source
 from reasoning.experiment.references import is_user_module, module_of, name_of
 from reasoning.experiment.session import SESSION, digest, session_digest, source_of
-from reasoning.experiment.types import settings, shown, type_name
+from reasoning.experiment.types import settings_of, type_name, value_words
 
-Replace = Callable[[object], object | None]
-Wanted = Callable[[Field[Any]], bool]
-Text = Callable[[object], str | None]
+Replacement = Callable[[object], object | None]
+FieldFilter = Callable[[Field[Any]], bool]
+NameOf = Callable[[object], str | None]
 
 
-def keep(_: object) -> None:
+def replace_nothing(_: object) -> None:
     """Replaces nothing."""
     return None
 
 
-def every(_: object) -> bool:
+def every_field(_: object) -> bool:
     """Wants every field."""
     return True
 
@@ -37,23 +37,23 @@ def is_hashed(field: Field[Any]) -> bool:
 
 @dataclass(frozen=True)
 class _How:
-    replace: Replace
-    wanted: Wanted
-    text: Text
+    replace: Replacement
+    wanted: FieldFilter
+    text: NameOf
 
 
 def describe(
     value: object,
-    replace: Replace = keep,
-    wanted: Wanted = every,
-    text: Text = name_of,
+    replace: Replacement = replace_nothing,
+    wanted: FieldFilter = every_field,
+    text: NameOf = name_of,
 ) -> Any:
     """What a setting amounts to, as JSON-able data: equal settings give equal data, from a file or from Python.
 
     A dataclass instance is ``{'@': 'stages.GRPO', field: …}`` with every field that is ``wanted`` (``is_hashed`` leaves
     out what can't change a result), a function or class ``'@module.name'``, a tuple or list a list; a text that begins
     with @ gets a second one. ``replace`` is asked about every part, function or other object inside ``value``, not
-    about ``value`` itself; what it returns stands in its place unless it is None. ``text`` names what can be found by
+    about ``value`` itself; what it returns replaces it unless it is None. ``text`` names what can be found by
     name. A function that can't (a lambda, a notebook's cell that ran again) is told apart by its source; one that
     closes over variables is refused with InputError, and so is any other object without a name.
     """
@@ -62,9 +62,9 @@ def describe(
 
 def user_sources(
     value: object,
-    replace: Replace = keep,
-    wanted: Wanted = every,
-    text: Text = name_of,
+    replace: Replacement = replace_nothing,
+    wanted: FieldFilter = every_field,
+    text: NameOf = name_of,
 ) -> dict[str, str]:
     """SHA-256, by name, of the user's own source files whose classes and functions ``value`` uses.
 
@@ -72,17 +72,17 @@ def user_sources(
     What a module imports in its turn isn't followed. A function typed into a session counts by ``session_digest``.
     ``replace``, ``wanted`` and ``text`` as in describe: what is replaced or unwanted is not looked into.
     """
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for used in {id(used): used for used in _used(value, replace, wanted, outermost=True)}.values():
         named = text(used)
         for module in {getattr(used, "__module__", None), named and module_of(named)} - {None}:
             if module == SESSION:
                 name = f"{SESSION}.{getattr(used, '__qualname__', '')}"
                 # Lambdas share a name.
-                found[name] = digest(found.get(name, "") + session_digest(used))
+                hashes[name] = digest(hashes.get(name, "") + session_digest(used))
             elif is_user_module(module):
-                found[module] = hash_source(sys.modules[module])
-    return dict(sorted(found.items()))
+                hashes[module] = hash_source(sys.modules[module])
+    return dict(sorted(hashes.items()))
 
 
 def _described(value: Any, how: _How, outermost: bool = False) -> Any:
@@ -99,20 +99,20 @@ def _described(value: Any, how: _How, outermost: bool = False) -> Any:
         return replaced
     if is_dataclass(value) and not isinstance(value, type):
         names = {field.name for field in fields(value) if how.wanted(field)}
-        inner = {name: _described(item, how) for name, item in settings(value).items() if name in names}
+        inner = {name: _described(item, how) for name, item in settings_of(value).items() if name in names}
         return {"@": type_name(type(value)), **inner}
     if isinstance(value, functools.partial):
         parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
         return {"@": "functools.partial", **{key: _described(item, how) for key, item in parts.items()}}
-    found = how.text(value)
-    return f"@{found}" if found else _unnamed(value)
+    name = how.text(value)
+    return f"@{name}" if name else _unnamed(value)
 
 
 def _unnamed(value: Any) -> str:
     """A function that no name leads to, by its qualified name and a digest of its source and default arguments."""
     if not inspect.isfunction(value) or value.__closure__:
         raise InputError(
-            f"{shown(value)} can't be found again by name; write a function at the top of a module, "
+            f"{value_words(value)} can't be found again by name; write a function at the top of a module, "
             "a functools.partial of one, or a frozen dataclass with __call__"
         )
     defaults = [list(value.__defaults__ or ()), dict(value.__kwdefaults__ or {})]
@@ -126,7 +126,7 @@ def _unnamed(value: Any) -> str:
     return f"@{value.__module__}.{value.__qualname__}#{told_apart[:16]}"
 
 
-def _used(value: Any, replace: Replace, wanted: Wanted, outermost: bool = False) -> Iterator[object]:
+def _used(value: Any, replace: Replacement, wanted: FieldFilter, outermost: bool = False) -> Iterator[object]:
     """The classes, functions and other objects that a setting uses."""
     if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, Enum):
         return
@@ -140,7 +140,7 @@ def _used(value: Any, replace: Replace, wanted: Wanted, outermost: bool = False)
     elif is_dataclass(value) and not isinstance(value, type):
         yield type(value)
         names = {field.name for field in fields(value) if wanted(field)}
-        inner = [item for name, item in settings(value).items() if name in names]
+        inner = [item for name, item in settings_of(value).items() if name in names]
     elif isinstance(value, functools.partial):
         inner = [value.func, value.args, value.keywords]
     else:

@@ -1,17 +1,17 @@
-"""What an experiment file says, as records: statements and the values in them, each with its place."""
+"""What an experiment file says, as records: statements and the values in them, each with its location."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reasoning.experiment.places import Place
+from reasoning.experiment.locations import Location
 
 
 @dataclass(frozen=True)
-class Literal:
+class LiteralNode:
     """A number, a text, True, False or None."""
 
     value: bool | int | float | str | None
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class PartName:
     """A bare name, which stands for another part."""
 
     name: str
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Reference:
     """``@module.name``, without the sign."""
 
     text: str
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
@@ -35,36 +35,36 @@ class ConstantRead:
     """``%name``, without the sign."""
 
     name: str
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
-class Group:
+class SequenceNode:
     """A tuple, or a list where ``listed``."""
 
-    items: tuple["Node", ...]
+    items: tuple["ValueNode", ...]
     listed: bool
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
-class Table:
-    """A dict, in the order written; ``keys`` are the places of its keys, quotes included."""
+class DictNode:
+    """A dict, in the order written; ``keys`` are the locations of its keys, quotes included."""
 
-    entries: dict[str, "Node"]
-    place: Place
-    keys: dict[str, Place] = field(default_factory=dict)
+    entries: dict[str, "ValueNode"]
+    location: Location
+    keys: dict[str, Location] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenNode:
     """A Python object handed over as an override."""
 
     value: object
-    place: Place
+    location: Location
 
 
-Node = Literal | PartName | Reference | ConstantRead | Group | Table | Given
+ValueNode = LiteralNode | PartName | Reference | ConstantRead | SequenceNode | DictNode | GivenNode
 
 
 @dataclass(frozen=True)
@@ -72,27 +72,27 @@ class Include:
     """``include 'path'``."""
 
     path: str
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
 class Definition:
-    """``name = value``; ``place`` is the name's."""
+    """``name = value``; ``location`` is the name's."""
 
     name: str
-    value: Node
-    place: Place
+    value: ValueNode
+    location: Location
 
 
 @dataclass(frozen=True)
 class Binding:
-    """``part.field = value``; ``place`` is the part name's, ``field_place`` the field's."""
+    """``part.field = value``; ``location`` is the part name's, ``field_location`` the field's."""
 
     part: str
     field: str
-    value: Node
-    place: Place
-    field_place: Place
+    value: ValueNode
+    location: Location
+    field_location: Location
 
 
 Change = Definition | Binding
@@ -101,13 +101,13 @@ Change = Definition | Binding
 Statement = Include | Change
 
 
-def read_constants(node: Node) -> Iterator[str]:
+def read_constants(node: ValueNode) -> Iterator[str]:
     """The names of the constants that a value reads."""
     if isinstance(node, ConstantRead):
         yield node.name
-    elif isinstance(node, Group):
+    elif isinstance(node, SequenceNode):
         for item in node.items:
             yield from read_constants(item)
-    elif isinstance(node, Table):
+    elif isinstance(node, DictNode):
         for item in node.entries.values():
             yield from read_constants(item)

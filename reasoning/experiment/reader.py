@@ -21,16 +21,21 @@ from types import MappingProxyType
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.build import build
-from reasoning.experiment.choices import choices, items
-from reasoning.experiment.describe import Replace, Wanted, describe, every, is_hashed, keep, user_sources
-from reasoning.experiment.drafts import Drafts, Overrides, changed, draft, load, override_lines
+from reasoning.experiment.alternatives import alternatives, item_locations
+from reasoning.experiment.build import build_parts
+from reasoning.experiment.describe import (
+    FieldFilter,
+    Replacement,
+    describe,
+    every_field,
+    replace_nothing,
+    user_sources,
+)
+from reasoning.experiment.drafts import Drafts, Overrides, draft_parts, load_statements, parse_overrides, with_changes
+from reasoning.experiment.locations import Location, suggestion
 from reasoning.experiment.nodes import Change
-from reasoning.experiment.places import Place, suggestion
 from reasoning.experiment.references import References, importable
-from reasoning.experiment.text import resolved, value_text
-
-__all__ = ["Experiment", "Overrides", "describe", "is_hashed", "read", "user_sources"]
+from reasoning.experiment.text import resolved_text, value_text
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,13 @@ class Experiment:
     """The parts of one experiment file, built and checked.
 
     ``parts`` maps names to objects in the order of definition; ``user_sources`` maps every module of the user's that
-    the file uses to the SHA-256 of its source; ``places`` maps ``part`` and ``part.field`` to ``file:line``.
+    the file uses to the SHA-256 of its source; ``locations`` maps ``part`` and ``part.field`` to ``file:line``.
     """
 
     path: Path
     parts: Mapping[str, Any]
     user_sources: Mapping[str, str]
-    places: Mapping[str, str] = field(repr=False)
+    locations: Mapping[str, str] = field(repr=False)
     references: References = field(repr=False)
     drafts: Drafts = field(repr=False)
 
@@ -54,33 +59,27 @@ class Experiment:
             raise InputError(f"{self.path} defines no part '{name}'{suggestion(name, self.parts)}")
         return self.parts[name]
 
-    def name_of(self, value: object) -> str | None:
-        """The name of the part that is this very object, or None."""
-        return next((name for name, part in self.parts.items() if part is value), None)
-
     def source(self, name: str) -> str:
         """``file:line`` of a part's definition, or of ``part.field`` where it was last bound (else of its part)."""
         part = name.partition(".")[0]
         self.part(part)
-        return self.places.get(name, self.places[part])
+        return self.locations.get(name, self.locations[part])
 
-    def choices(self, field: str) -> dict[str, tuple[Change, ...]]:
-        """What a field such as ``{'zero.clip_high': (0.2, 0.28)}`` offers, by key: the overrides, to go to ``vary``.
+    def alternatives(self, field: str) -> dict[str, tuple[Change, ...]]:
+        """What a field such as ``{'zero.clip_high': (0.2, 0.28)}`` lists, by key, as overrides for ``vary``.
 
         The field's type must make sure that it is a dict of tuples. A wrong value among them is found by ``vary``.
         """
-        part, _, name = field.partition(".")
-        return choices(self.drafts, part, name)
+        return alternatives(self.drafts, field)
 
-    def items(self, field: str) -> tuple[Place, ...]:
+    def item_locations(self, field: str) -> tuple[Location, ...]:
         """Where each item of a field that is a tuple stands, for errors that are found after reading."""
-        part, _, name = field.partition(".")
-        return items(self.drafts, part, name)
+        return item_locations(self.drafts, field)
 
     def vary(self, changes: Sequence[Change], overrides: Overrides = ()) -> "Experiment":
-        """This experiment with more overrides applied, built and checked anew; raises InputError as ``read`` does."""
+        """This experiment with more overrides applied, built and checked anew; InputError as in ``read_experiment``."""
         with importable(Path.cwd(), self.path.parent):
-            return _built(self.path, changed(self.drafts, [*changes, *override_lines(overrides)]))
+            return _built(self.path, with_changes(self.drafts, [*changes, *parse_overrides(overrides)]))
 
     def text(self, value: object) -> str:
         """A value as a file or an override would hold it, parts by name; InputError for what has no name here."""
@@ -94,18 +93,14 @@ class Experiment:
         """
         for name in roots:
             self.part(name)
-        return resolved(self.parts, tuple(roots) or tuple(self.parts), self.references)
+        return resolved_text(self.parts, tuple(roots) or tuple(self.parts), self.references)
 
-    def describe(self, value: object, replace: Replace = keep, wanted: Wanted = every) -> Any:
+    def describe(self, value: object, replace: Replacement = replace_nothing, wanted: FieldFilter = every_field) -> Any:
         """As ``describe``, and knows by what text this file refers to objects that have no name of their own."""
         return describe(value, replace, wanted, self.references.text)
 
-    def sources_of(self, value: object, replace: Replace = keep) -> dict[str, str]:
-        """As ``user_sources``, and knows in which modules this file found objects that have no name of their own."""
-        return user_sources(value, replace, every, self.references.text)
 
-
-def read(path: str | Path, overrides: Overrides = ()) -> Experiment:
+def read_experiment(path: str | Path, overrides: Overrides = ()) -> Experiment:
     """Reads an experiment file and everything it includes, and builds and checks all its parts.
 
     ``overrides`` are texts of the command line (``'zero.clip_high=0.2'``) or a mapping ``{'zero.clip_high': 0.2}`` of
@@ -113,26 +108,26 @@ def read(path: str | Path, overrides: Overrides = ()) -> Experiment:
     """
     path = Path(path)
     with importable(Path.cwd(), path.parent):
-        return _built(path, draft(load(path), overrides))
+        return _built(path, draft_parts(load_statements(path), overrides))
 
 
 def _built(path: Path, drafts: Drafts) -> Experiment:
-    parts = build(drafts)
-    sources = user_sources(tuple(parts.values()), keep, every, drafts.references.text)
+    parts = build_parts(drafts)
+    sources = user_sources(tuple(parts.values()), replace_nothing, every_field, drafts.references.text)
     return Experiment(
         path=path,
         parts=MappingProxyType(parts),
         user_sources=MappingProxyType(sources),
-        places=MappingProxyType(_places(drafts)),
+        locations=MappingProxyType(_locations(drafts)),
         references=drafts.references,
         drafts=drafts,
     )
 
 
-def _places(drafts: Drafts) -> dict[str, str]:
-    places: dict[str, str] = {}
+def _locations(drafts: Drafts) -> dict[str, str]:
+    locations: dict[str, str] = {}
     for name, part in drafts.parts.items():
-        places[name] = part.place.label
+        locations[name] = part.location.label
         for key, binding in part.bindings.items():
-            places[f"{name}.{key}"] = binding.place.label
-    return places
+            locations[f"{name}.{key}"] = binding.location.label
+    return locations

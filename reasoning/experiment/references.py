@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.places import Place, located, suggestion
+from reasoning.experiment.locations import Location, error_at, suggestion
 
 _ROOT = __name__.partition(".")[0]
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -40,19 +40,19 @@ def importable(*folders: Path) -> Iterator[None]:
                 sys.path.remove(text)
 
 
-def find(text: str) -> object:
+def find_object(text: str) -> object:
     """The object that ``@text`` names: of this package where it has it, else of any importable module.
 
-    The longest prefix that is a module is imported, the rest are attributes. Raises InputError, without a place, where
-    there is no such module or attribute and where the import fails.
+    The longest prefix that is a module is imported, the rest are attributes. Raises InputError, which names no
+    location, where there is no such module or attribute and where the import fails.
     """
     misses: list[tuple[ModuleType, str]] = []
     for module, rest in _owners(text):
-        found, missing = _attribute(module, rest)
-        if missing is None and isinstance(found, ModuleType):
+        target, missing = _attribute(module, rest)
+        if missing is None and isinstance(target, ModuleType):
             raise InputError(f"@{text} is a module; name something in it")
         if missing is None:
-            return found
+            return target
         misses.append((module, missing))
     raise InputError(_not_found(text, misses))
 
@@ -73,16 +73,16 @@ def name_of(value: object) -> str | None:
     ours = pieces[0] == _ROOT
     holders = [".".join(pieces[:end]) for end in range(2, len(pieces) + 1)] if ours else [module]
     for holder in (known for known in holders if known in sys.modules):
-        found, missing = _attribute(sys.modules[holder], name.split("."))
+        target, missing = _attribute(sys.modules[holder], name.split("."))
         # A bound method is made anew at every access.
-        if missing is None and (found is value or (ismethod(value) and found == value)):
+        if missing is None and (target is value or (ismethod(value) and target == value)):
             text = f"{holder}.{name}".removeprefix(f"{_ROOT}.")
-            return text if ours or not _exists(f"{_ROOT}.{pieces[0]}") or find(text) is found else None
+            return text if ours or not _exists(f"{_ROOT}.{pieces[0]}") or find_object(text) is target else None
     return None
 
 
 def module_of(text: str) -> str | None:
-    """The name of the module in which ``find(text)`` found something."""
+    """The name of the module in which ``find_object(text)`` found something."""
     return next((module.__name__ for module, rest in _owners(text) if _attribute(module, rest)[1] is None), None)
 
 
@@ -101,13 +101,13 @@ class References:
 
     texts: dict[int, tuple[object, str]] = field(default_factory=dict)
 
-    def find(self, text: str, place: Place) -> object:
-        """The object that ``@text`` at ``place`` names, remembered together with its text."""
+    def find(self, text: str, location: Location) -> object:
+        """The object that ``@text`` at ``location`` names, remembered together with its text."""
         try:
             _check_same_file(text.partition(".")[0])
-            value = find(text)
+            value = find_object(text)
         except InputError as error:
-            raise located(str(error), place) from error
+            raise error_at(str(error), location) from error
         # Literals are written out, and one small int or text may be many things at once.
         if not isinstance(value, bool | int | float | str | tuple | list | dict | None):
             self.texts.setdefault(id(value), (value, text))

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.references import find
+from reasoning.experiment.references import find_object
 
 
 def restore(described: Any) -> Any:
@@ -17,7 +17,7 @@ def restore(described: Any) -> Any:
     """
     if isinstance(described, str):
         named = described.startswith("@") and not described.startswith("@@")
-        return find(described[1:]) if named else described.removeprefix("@")
+        return find_object(described[1:]) if named else described.removeprefix("@")
     if isinstance(described, list):
         return tuple(restore(item) for item in described)
     if not isinstance(described, Mapping):
@@ -26,7 +26,7 @@ def restore(described: Any) -> Any:
     if "@" not in described:
         return {name.removeprefix("@"): value for name, value in values.items()}
     name = described["@"]
-    target = find(name)
+    target = find_object(name)
     if not (isinstance(target, type) and is_dataclass(target)):
         raise InputError(f"@{name} is no record of settings, so it can't be made again")
     unknown = sorted(values.keys() - {field.name for field in fields(target) if field.init})

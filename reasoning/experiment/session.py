@@ -1,8 +1,8 @@
 """What code typed into a session (a notebook, a script) amounts to: its source and whatever it uses of the session.
 
 A module's code is told apart by its file. A session has none, and a function's own source isn't all that it does: a
-number or a helper of another cell is part of it too. What can't be told apart is refused, lest a stage that would now
-do something else be taken for the one that was run.
+number or a helper of another cell is part of it too. What can't be told apart is refused, because a changed stage would
+then get the hash, and so the result, of the stage as it was.
 """
 
 import dis
@@ -20,10 +20,10 @@ from typing import Any
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_source
 from reasoning.experiment.references import is_user_module
-from reasoning.experiment.types import shown
+from reasoning.experiment.types import value_words
 
 SESSION = "__main__"
-GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME")
+_GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
 def session_digest(value: Any) -> str:
@@ -41,7 +41,7 @@ def source_of(value: Any) -> str:
     try:
         return inspect.getsource(value)
     except (OSError, TypeError) as error:
-        raise InputError(f"the source of {shown(value)} can't be found; put it into a module's file") from error
+        raise InputError(f"the source of {value_words(value)} can't be found; put it into a module's file") from error
 
 
 def digest(text: str) -> str:
@@ -72,8 +72,9 @@ def _told(value: Any, where: str, path: tuple[Any, ...]) -> Any:
     name, module = getattr(value, "__qualname__", None), getattr(value, "__module__", None)
     if not isinstance(name, str) or not isinstance(module, str):
         raise InputError(
-            f"{where} {shown(value)}, whose value can't be told from another one's, so a result would be taken for "
-            "that of other code; write plain values, make it inside of the function, or put the function into a module"
+            f"{where} {value_words(value)}, whose value can't be told from another one's, so a result would "
+            "be taken for that of other code; write plain values, make it inside of the function, or put the function "
+            "into a module"
         )
     if module != SESSION:
         return _named(f"{module}.{name}", module)
@@ -110,7 +111,7 @@ def _reads(part: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _global_names(code: CodeType) -> set[str]:
-    names = {step.argval for step in dis.get_instructions(code) if step.opname in GLOBAL_READS}
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL_READS}
     inner = (_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
     return names.union(*inner)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.experiment.references import References
-from reasoning.experiment.types import settings, shown
+from reasoning.experiment.types import settings_of, value_words
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class _Writer:
     blocks: dict[str, str] = field(default_factory=dict)
 
 
-def resolved(parts: Mapping[str, Any], roots: Sequence[str], references: References) -> str:
+def resolved_text(parts: Mapping[str, Any], roots: Sequence[str], references: References) -> str:
     """The text of the parts that ``roots`` reach, without includes and constants, each after what it needs.
 
     A nested default gets a name of its own, ``zero_optimizer``. The order follows ``roots`` and the fields, so the
@@ -40,7 +40,7 @@ def value_text(value: object, parts: Mapping[str, Any], references: References) 
 
     def name_part(part: object, _: str) -> str:
         if id(part) not in by_id:
-            raise InputError(f"{shown(part)} is not a part of this experiment; define it in the file")
+            raise InputError(f"{value_words(part)} is not a part of this experiment; define it in the file")
         return by_id[id(part)]
 
     return _spelled(value, references, name_part, "")
@@ -57,10 +57,10 @@ def _write(writer: _Writer, name: str, value: Any, scope: str) -> None:
     target = type(value)
     text = writer.references.text(target)
     if text is None:
-        raise InputError(f"the class of '{name}', {shown(target)}, can't be found by name; put it into a module")
-    shared = {found.name for found in fields(value) if _is_class_default(value, found)}
+        raise InputError(f"the class of '{name}', {value_words(target)}, can't be found by name; put it into a module")
+    shared = {setting.name for setting in fields(value) if _is_class_default(value, setting)}
     lines = [f"{name} = @{text}"]
-    for key, item in settings(value).items():
+    for key, item in settings_of(value).items():
         inner_scope = scope or (name if key in shared else "")
 
         def name_part(part: object, label: str, scope: str = inner_scope) -> str:
@@ -70,8 +70,8 @@ def _write(writer: _Writer, name: str, value: Any, scope: str) -> None:
     writer.blocks[name] = "\n".join(lines) + "\n"
 
 
-def _is_class_default(value: Any, found: Any) -> bool:
-    return found.default is not MISSING and _same(getattr(value, found.name), found.default)
+def _is_class_default(value: Any, setting: Any) -> bool:
+    return setting.default is not MISSING and _same(getattr(value, setting.name), setting.default)
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -113,4 +113,4 @@ def _spelled(value: Any, references: References, name_part: Callable[[object, st
         return f"@{text}"
     if is_dataclass(value) and not isinstance(value, type):
         return name_part(value, label)
-    raise InputError(f"{label}: {shown(value)} can't be found by name; put it into a module and refer to it by @")
+    raise InputError(f"{label}: {value_words(value)} can't be found by name; put it into a module and refer to it by @")

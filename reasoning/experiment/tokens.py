@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reasoning.experiment.places import Place, located
+from reasoning.experiment.locations import Location, error_at
 
-NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+NAME_PATTERN = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _TOKEN = re.compile(
     rf"""
     (?P<space>[ \t\f\r]+|\#[^\n]*)
@@ -18,9 +18,9 @@ _TOKEN = re.compile(
         '''(?:[^\\]|\\.)*?''' | \"\"\"(?:[^\\]|\\.)*?\"\"\"
       | '(?!'')(?:[^'\\\n]|\\.)*' | "(?!"")(?:[^"\\\n]|\\.)*"))
   | (?P<number>\.?\d(?:[eE][+-]|[\w.])*)
-  | (?P<reference>@{NAME})
+  | (?P<reference>@{NAME_PATTERN})
   | (?P<constant>%[^\W\d]\w*)
-  | (?P<name>{NAME})
+  | (?P<name>{NAME_PATTERN})
   | (?P<symbol>[()\[\]{{}},:=+-])
     """,
     re.VERBOSE | re.DOTALL,
@@ -35,7 +35,7 @@ class Token:
 
     kind: str
     text: str
-    place: Place
+    location: Location
 
 
 @dataclass
@@ -55,12 +55,12 @@ class Cursor:
 
     def skip(self, text: str) -> bool:
         """Whether the next token was the symbol ``text``, which is then consumed."""
-        found = self.peek().kind == "symbol" and self.peek().text == text
-        self.position += found
-        return found
+        matched = self.peek().kind == "symbol" and self.peek().text == text
+        self.position += matched
+        return matched
 
 
-def tokens(text: str, path: str, numbered: bool) -> Iterator[Token]:
+def tokenize(text: str, path: str, numbered: bool) -> Iterator[Token]:
     """The words of ``text`` without spaces, comments and the line ends inside brackets; the last one is the end.
 
     ``path`` is what errors call the text, with the line's number after it where ``numbered``. Raises InputError for a
@@ -69,24 +69,24 @@ def tokens(text: str, path: str, numbered: bool) -> Iterator[Token]:
     lines = text.split("\n")
     position, row, start, depth = 0, 0, 0, 0
 
-    def place(width: int) -> Place:
+    def location(width: int) -> Location:
         column = position - start
         label = f"{path}:{row + 1}" if numbered else path
-        return Place(label, lines[row], column, max(1, min(width, len(lines[row]) - column)))
+        return Location(label, lines[row], column, max(1, min(width, len(lines[row]) - column)))
 
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise located(_stray(text[position]), place(1))
+            raise error_at(_stray(text[position]), location(1))
         kind, word = match.lastgroup or "", match.group()
         depth += (word in CLOSERS) - (word in CLOSERS.values() and depth > 0)
         if kind != "space" and not (kind == "newline" and depth):
-            yield Token(kind, word, place(len(word)))
+            yield Token(kind, word, location(len(word)))
         position = match.end()
         if "\n" in word:
             row += word.count("\n")
             start = match.start() + word.rindex("\n") + 1
-    yield Token("end", "", place(1))
+    yield Token("end", "", location(1))
 
 
 def _stray(character: str) -> str:
@@ -104,7 +104,7 @@ def text_of(token: Token) -> str:
             warnings.simplefilter("error")
             return ast.literal_eval(token.text)
     except (SyntaxError, ValueError) as error:
-        raise located(f"bad text ({error.args[0]}); double the backslash, or write r'…'", token.place) from error
+        raise error_at(f"bad text ({error.args[0]}); double the backslash, or write r'…'", token.location) from error
 
 
 def number_of(token: Token) -> int | float:
@@ -114,7 +114,7 @@ def number_of(token: Token) -> int | float:
             warnings.simplefilter("error")
             number = ast.literal_eval(token.text)
     except (SyntaxError, ValueError) as error:
-        raise located(f"'{token.text}' is not a number; names begin with a letter", token.place) from error
+        raise error_at(f"'{token.text}' is not a number; names begin with a letter", token.location) from error
     if not isinstance(number, int | float) or (isinstance(number, float) and not math.isfinite(number)):
-        raise located(f"'{token.text}' is not a finite real number", token.place)
+        raise error_at(f"'{token.text}' is not a finite real number", token.location)
     return number

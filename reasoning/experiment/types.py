@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Range
-from reasoning.experiment.places import suggestion
+from reasoning.experiment.locations import suggestion
 from reasoning.experiment.references import name_of
 
 
@@ -20,15 +20,16 @@ class Mismatch(Exception):
     """A value that its type refuses.
 
     ``complaint`` goes on from the field's name ("must be …"), ``path`` leads to the offending item inside the value,
-    and ``close`` says that the kind was right and only the choice or the range was wrong.
+    and ``close`` says that the kind was right and only the choice or the range was wrong. As a text it goes on from the
+    field's name too: ``[1] must be …``.
     """
 
     def __init__(self, complaint: str, path: tuple[int | str, ...] = (), close: bool = False):
-        super().__init__(complaint)
+        super().__init__("".join(f"[{step!r}]" for step in path) + " " + complaint)
         self.complaint, self.path, self.close = complaint, path, close
 
 
-def convert(value: object, hint: object) -> Any:
+def coerce(value: object, hint: object) -> Any:
     """The value as a field of type ``hint`` holds it; an int becomes a float where a float is wanted.
 
     Understands bool, int, float (finite), str, None, unions, Literal, tuples, dicts with text keys, Callable,
@@ -55,28 +56,23 @@ def default_of(target: type, name: str, hint: object) -> Any:
     if value is MISSING:
         return value
     try:
-        return convert(value, hint)
+        return coerce(value, hint)
     except Mismatch as error:
-        raise InputError(f"the default of {type_name(target)}.{name}{spelled(error)}; mend the class") from error
+        raise InputError(f"the default of {type_name(target)}.{name}{error}; mend the class") from error
 
 
-def settings(value: Any) -> dict[str, Any]:
+def settings_of(value: Any) -> dict[str, Any]:
     """The settings of a dataclass instance as its types hold them; raises InputError where one is of a wrong type."""
     target = type(value)
     hints = hints_of(target)
-    found: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     for field in fields(value):
         if field.init:
             try:
-                found[field.name] = convert(getattr(value, field.name), hints[field.name])
+                converted[field.name] = coerce(getattr(value, field.name), hints[field.name])
             except Mismatch as error:
-                raise InputError(f"{type_name(target)}.{field.name}{spelled(error)}") from error
-    return found
-
-
-def spelled(error: Mismatch) -> str:
-    """The path into the value and the complaint, to go on from a field's name: ``[1] must be …``."""
-    return "".join(f"[{step!r}]" for step in error.path) + " " + error.complaint
+                raise InputError(f"{type_name(target)}.{field.name}{error}") from error
+    return converted
 
 
 def type_name(target: type) -> str:
@@ -84,7 +80,7 @@ def type_name(target: type) -> str:
     return name_of(target) or f"{target.__module__}.{target.__qualname__}"
 
 
-def shown(value: object) -> str:
+def value_words(value: object) -> str:
     """A value in the words of an error."""
     if isinstance(value, type):
         return f"the class {type_name(value)}"
@@ -101,13 +97,13 @@ def _named(hint: Any) -> Any:
     return hint
 
 
-def _words(hint: Any) -> str:
+def _type_words(hint: Any) -> str:
     hint = _named(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _words(arguments[0])
+        return _type_words(arguments[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_words, arguments))
+        return " or ".join(map(_type_words, arguments))
     if origin is Literal:
         return " or ".join(map(repr, arguments))
     if tuple in (hint, origin):
@@ -126,7 +122,7 @@ def _words(hint: Any) -> str:
 
 
 def _refused(value: object, hint: Any, advice: str = "") -> Mismatch:
-    return Mismatch(f"must be {_words(hint)}, not {shown(value)}{advice}")
+    return Mismatch(f"must be {_type_words(hint)}, not {value_words(value)}{advice}")
 
 
 def _anything(value: object, hint: Any) -> object:
@@ -154,7 +150,7 @@ def _scalar(value: Any, hint: Any) -> object:
         try:
             return float(value)
         except OverflowError as error:
-            raise Mismatch(f"must be a number that a float can hold, not {shown(value)}") from error
+            raise Mismatch(f"must be a number that a float can hold, not {value_words(value)}") from error
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise _refused(value, hint, _scalar_advice(value, hint))
     if hint is float and not math.isfinite(value):
@@ -181,7 +177,7 @@ def _scalar_advice(value: object, hint: Any) -> str:
 
 def _annotated(value: object, hint: Any) -> object:
     inner, *marks = get_args(hint)
-    converted = convert(value, inner)
+    converted = coerce(value, inner)
     for mark in marks:
         if isinstance(mark, Range) and isinstance(converted, int | float):
             complaint = mark.complaint(converted)
@@ -195,7 +191,7 @@ def _union(value: object, hint: Any) -> object:
     refused: list[Mismatch] = []
     for member in get_args(hint):
         try:
-            converted.append(convert(value, member))
+            converted.append(coerce(value, member))
         except Mismatch as error:
             refused.append(error)
     # 1 for ``float | int`` stays 1: a member that leaves the value as it is goes before one that changes it.
@@ -216,7 +212,9 @@ def _literal(value: object, hint: Any) -> object:
     texts = [choice for choice in choices if isinstance(choice, str)]
     near = suggestion(value, texts) if isinstance(value, str) else ""
     advice = near if "did you mean" in near else ""
-    raise Mismatch(f"must be {_words(hint)}, not {shown(value)}{advice}", close=isinstance(value, str) and bool(texts))
+    raise Mismatch(
+        f"must be {_type_words(hint)}, not {value_words(value)}{advice}", close=isinstance(value, str) and bool(texts)
+    )
 
 
 def _tuple(value: object, hint: Any) -> tuple[object, ...]:
@@ -229,7 +227,7 @@ def _tuple(value: object, hint: Any) -> tuple[object, ...]:
     if len(wanted) == 2 and wanted[1] is ...:
         return _items(value, [wanted[0]] * len(value))
     if len(wanted) != len(value):
-        raise Mismatch(f"must be {_words(hint) if wanted else 'the empty tuple'}, not one of {len(value)}")
+        raise Mismatch(f"must be {_type_words(hint) if wanted else 'the empty tuple'}, not one of {len(value)}")
     return _items(value, wanted)
 
 
@@ -239,7 +237,7 @@ def _items(values: tuple[object, ...], wanted: collections.abc.Sequence[Any]) ->
 
 def _item(value: object, hint: Any, step: int | str) -> object:
     try:
-        return convert(value, hint)
+        return coerce(value, hint)
     except Mismatch as error:
         raise Mismatch(error.complaint, (step, *error.path), error.close) from error
 
@@ -250,7 +248,7 @@ def _dict(value: object, hint: Any) -> dict[str, object]:
     key_hint, item_hint = get_args(hint) or (str, Any)
     for key in value:
         if not isinstance(key, str):
-            raise Mismatch(f"must have texts as keys, not {shown(key)}")
+            raise Mismatch(f"must have texts as keys, not {value_words(key)}")
         _item(key, key_hint, key)
     return {str.__str__(key): _item(item, item_hint, key) for key, item in value.items()}
 

@@ -205,7 +205,7 @@ def search(
 def search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
     """The jitted ``search(weights, prompts, lengths) -> Completed`` on ``mesh``, devices of a topology included."""
     # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
-    split = meshes.rows(mesh)
+    split = meshes.row_sharding(mesh)
     return jax.jit(
         partial(search, model, settings),
         in_shardings=(decode_shardings(model, mesh), split, split),

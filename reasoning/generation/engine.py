@@ -59,11 +59,11 @@ def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
     """Where decoding weights live: as the parameters do, but whole along fsdp, so that no token gathers them."""
 
     def whole(place: NamedSharding) -> NamedSharding:
-        return meshes.without(place, "fsdp")
+        return meshes.whole_along(place, "fsdp")
 
     def placed(value: Any, place: Any) -> Any:
         if isinstance(value, tuple):  # unstacked layers
-            return tuple(jax.tree.map(lambda one: meshes.drop_first(whole(one)), place) for _ in value)
+            return tuple(jax.tree.map(lambda one: meshes.of_one_layer(whole(one)), place) for _ in value)
         if isinstance(value, dict):
             return {name: placed(inner, place[name]) for name, inner in value.items()}
         return whole(place)
@@ -76,7 +76,7 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
 
     InputError where a prompt is empty or leaves no room in the model's context.
     """
-    longest = meshes.largest(max((len(prompt) for prompt in prompts), default=0))
+    longest = meshes.largest_of_all_processes(max((len(prompt) for prompt in prompts), default=0))
     if any(not prompt for prompt in prompts):
         raise InputError("a prompt is empty; every prompt needs at least one token")
     if longest + room > context:
@@ -95,7 +95,7 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
 def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> jax.stages.Wrapped:
     """The jitted ``sample(weights, prompts, lengths, ids, key, temperature) -> Completions`` on ``mesh``."""
     # Prompts come split by rows over the data-parallel devices, and completions leave so; the key is whole everywhere.
-    split, whole = meshes.rows(mesh), meshes.replicated(mesh)
+    split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
     return jax.jit(
         partial(sample, model, settings),
         in_shardings=(decode_shardings(model, mesh), split, split, split, whole, whole),

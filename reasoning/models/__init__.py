@@ -1,0 +1,1 @@
+"""Decoders as Flax modules with configs, caches, adapters and shardings; never a loss or an optimizer."""

@@ -1,4 +1,4 @@
-"""The graph of stages, artifacts, resume and skip, sweeps."""
+"""Runs stages in the order of their graph, each once, skipping and resuming; sweeps too; never a training loop."""
 
 from reasoning.pipeline.run import Run
 from reasoning.pipeline.sweeps.sweep import Sweep

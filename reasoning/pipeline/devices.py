@@ -11,14 +11,14 @@ import jax
 
 from reasoning.core.errors import InputError
 
-CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
-ACCELERATOR_PLUGINS = ("libtpu", "jax_cuda12_plugin", "jax_cuda13_plugin")
+_CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+_ACCELERATOR_PLUGINS = ("libtpu", "jax_cuda12_plugin", "jax_cuda13_plugin")
 
-MALLOC_OPTIONS = ((-4, 0), (-1, -1), (-8, 1))
+_MALLOC_OPTIONS = ((-4, 0), (-1, -1), (-8, 1))
 """Options of glibc's allocator by the numbers of its ``malloc.h``: no block from mmap, never trim the heap's top, one
 arena (others can't hold large blocks)."""
 
-COMPILE_SECONDS = 0.1
+_COMPILE_SECONDS = 0.1
 """Programs that compile faster than this are not worth a file."""
 
 
@@ -57,11 +57,11 @@ def keep_freed_memory() -> bool:
     accelerator may be used, nor where the C library isn't glibc.
     """
     platforms = jax.config.values["jax_platforms"]
-    plugged = any(importlib.util.find_spec(plugin) for plugin in ACCELERATOR_PLUGINS)
+    plugged = any(importlib.util.find_spec(plugin) for plugin in _ACCELERATOR_PLUGINS)
     if (platforms != "cpu" if platforms else plugged) or platform.libc_ver()[0] != "glibc":
         return False
     set_option = ctypes.CDLL(None).mallopt
-    return all(set_option(option, value) == 1 for option, value in MALLOC_OPTIONS)
+    return all(set_option(option, value) == 1 for option, value in _MALLOC_OPTIONS)
 
 
 def use_compile_cache() -> Path | None:
@@ -70,12 +70,12 @@ def use_compile_cache() -> Path | None:
     One folder a processor model, since machine code of one may not run on another. A program that a killed run left
     half written is compiled again (JAX warns). Set the variable to an empty text for no cache. Returns the folder.
     """
-    if CACHE_VARIABLE in os.environ:
+    if _CACHE_VARIABLE in os.environ:
         return None
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "reasoning" / f"compiled-{_processor()}"
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILE_SECONDS)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _COMPILE_SECONDS)
     return folder
 
 

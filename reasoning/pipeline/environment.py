@@ -12,46 +12,48 @@ from typing import Any
 
 import jax
 
-LIBRARIES = (
+_LIBRARIES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "tensorflow-datasets",
     "sentencepiece", "numpy", "libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin",
 )  # fmt: skip
 """Libraries whose version can change a result; those that aren't installed are left out."""
 
-FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 """Environment variables that change what XLA compiles."""
 
-SHOWING_ONLY = ("planning", "report", "cli")
+_SHOWING_ONLY = ("planning", "report", "cli")
 """Subpackages that no stage imports: a change there can't change a result, and isn't told as other code."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def environment() -> dict[str, Any]:
+def current_environment() -> dict[str, Any]:
     """Everything beside settings and seed that bits can depend on, JAX's devices included, as a JSON-able record."""
     device = jax.devices()[0]
     return {
         "code": dict(code_version()),
-        "libraries": dict(library_versions()),
+        "libraries": dict(_library_versions()),
         "python": platform.python_version(),
         "device": {"kind": device.device_kind, "count": jax.device_count(), "processes": jax.process_count()},
-        "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
+        "flags": {name: os.environ[name] for name in _FLAGS if os.environ.get(name)},
     }
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs between two environments, each as ``jax 0.10.2 -> 0.11.0``; code counts by its source's hash."""
     old, new = _flat(before), _flat(now)
-    found = [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]
+    changed = [
+        f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)
+    ]
     if before.get("code", {}).get("source") != now["code"]["source"]:
-        found.insert(0, f"code {_code_name(before.get('code', {}))} -> {_code_name(now['code'])}")
-    return tuple(found)
+        changed.insert(0, f"code {_code_name(before.get('code', {}))} -> {_code_name(now['code'])}")
+    return tuple(changed)
 
 
 @functools.cache
 def code_version() -> Mapping[str, Any]:
     """The package's version, the hash of its source files, and where it is a git checkout: commit, and if changed."""
-    version: dict[str, Any] = {"version": _version("reasoning-jax"), "source": source_hash(PACKAGE)}
+    version: dict[str, Any] = {"version": installed_version("reasoning-jax"), "source": source_hash(PACKAGE)}
     commit = _git("rev-parse", "HEAD")
     if commit:
         version |= {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE)))}
@@ -59,13 +61,13 @@ def code_version() -> Mapping[str, Any]:
 
 
 @functools.cache
-def library_versions() -> Mapping[str, str]:
+def _library_versions() -> Mapping[str, str]:
     """Versions of the installed libraries that can change a result, by distribution name."""
-    versions = {name: _version(name) for name in LIBRARIES}
+    versions = {name: installed_version(name) for name in _LIBRARIES}
     return {name: version for name, version in versions.items() if version is not None}
 
 
-def _version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
     """The installed version, or None; a checkout on the path has none."""
     try:
         return metadata.version(distribution)
@@ -89,7 +91,7 @@ def source_hash(package: Path) -> str:
     """SHA-256 over the names and contents of a package's source files, those that only show results left out."""
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
-        if file.relative_to(package).parts[0] in SHOWING_ONLY:
+        if file.relative_to(package).parts[0] in _SHOWING_ONLY:
             continue
         digest.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -22,7 +22,7 @@ RUN = "run.json"
 RESOLVED = "resolved.gin"
 ARTIFACTS = "artifacts"
 SWEEP = "sweep.gin"
-HASH_DIGITS = 12
+_HASH_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Entry:
     finished: bool
 
 
-def relative(place: Path, path: Path) -> str:
-    """How ``run.json`` of the folder ``path`` names a place, so that what holds both can be moved."""
-    return os.path.relpath(place, path)
+def relative_to_run(path: Path, out: Path) -> str:
+    """How ``run.json`` of the folder ``out`` names a path, so that what holds both can be moved."""
+    return os.path.relpath(path, out)
 
 
 def read_run(path: Path) -> tuple[Entry, ...]:
@@ -60,39 +60,39 @@ def write_run(path: Path, entries: Iterable[Entry]) -> None:
     write_json(path / RUN, {"stages": [asdict(entry) for entry in entries]})
 
 
-def keep_resolved(path: Path, text: str, name: str = RESOLVED) -> None:
+def write_keeping_earlier(path: Path, text: str, name: str = RESOLVED) -> None:
     """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
     current = path / name
     if not current.exists() or current.read_text() != text:
-        keep_aside(current)
+        keep_earlier(current)
         write_atomic(current, text)
 
 
-def keep_aside(file: Path) -> None:
+def keep_earlier(file: Path) -> None:
     """Renames a file, if there is one, to the next free ``<stem>.<n><suffix>`` beside it."""
     if file.exists():
         names = (file.with_name(f"{file.stem}.{n}{file.suffix}") for n in count(1))
         file.rename(next(name for name in names if not name.exists()))
 
 
-def finished_place(artifacts: Path, stage: str, digest: str) -> Path:
+def finished_folder(artifacts: Path, stage: str, digest: str) -> Path:
     """Where a finished stage lies."""
-    return artifacts / f"{stage}-{digest[:HASH_DIGITS]}"
+    return artifacts / f"{stage}-{digest[:_HASH_DIGITS]}"
 
 
-def partial_place(artifacts: Path, stage: str, digest: str) -> Path:
+def unfinished_folder(artifacts: Path, stage: str, digest: str) -> Path:
     """Where an unfinished stage lies."""
-    return artifacts / f".{stage}-{digest[:HASH_DIGITS]}{PARTIAL_SUFFIX}"
+    return artifacts / f".{stage}-{digest[:_HASH_DIGITS]}{PARTIAL_SUFFIX}"
 
 
-def set_aside(place: Path) -> Path | None:
-    """Moves a stage's folder to ``earlier/``, where nothing is looked for; returns its new place, or None if absent."""
-    if not place.exists():
+def set_aside(path: Path) -> Path | None:
+    """Moves a stage's folder to ``earlier/``, where nothing is looked for; returns its path there, None if absent."""
+    if not path.exists():
         return None
-    earlier = place.parent / "earlier"
+    earlier = path.parent / "earlier"
     earlier.mkdir(exist_ok=True)
-    target = next(free for n in count(1) if not (free := earlier / f"{place.name.lstrip('.')}.{n}").exists())
-    place.rename(target)
+    target = next(free for n in count(1) if not (free := earlier / f"{path.name.lstrip('.')}.{n}").exists())
+    path.rename(target)
     sync(earlier)
-    sync(place.parent)
+    sync(path.parent)
     return target

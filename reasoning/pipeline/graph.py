@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.stages.stage import Stage, is_stage, learns_from
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Stage names become folder names."""
 
 
 @dataclass(frozen=True)
-class Node:
+class StageNode:
     """A stage and the names of its parents, by the field that holds them; a tuple of stages gives a tuple of names."""
 
     stage: Stage
@@ -36,7 +36,7 @@ class Node:
 
 
 @runtime_checkable
-class Checked(Protocol):
+class _Checked(Protocol):
     """A stage that can tell, before any stage has begun, whether its settings fit the devices."""
 
     def check(self, mesh: Mesh) -> None:
@@ -44,11 +44,11 @@ class Checked(Protocol):
         ...
 
 
-Graph = Mapping[str, Node]
+Graph = Mapping[str, StageNode]
 """Nodes by name, parents before children."""
 
 
-def build(stages: Sequence[Stage]) -> Graph:
+def build_graph(stages: Sequence[Stage]) -> Graph:
     """The stages and everything that they are made from, parents first, otherwise in the order given.
 
     Raises InputError for an empty run, a stage without a usable name, two different stages of one name, a cycle, and
@@ -56,7 +56,7 @@ def build(stages: Sequence[Stage]) -> Graph:
     """
     if not stages:
         raise InputError("run.stages is empty; list at least one stage")
-    graph: dict[str, Node] = {}
+    graph: dict[str, StageNode] = {}
     for stage in stages:
         if not is_stage(stage):
             raise InputError(f"run.stages holds {stage!r}, which is not a stage; list stages only")
@@ -76,11 +76,11 @@ def downstream(graph: Graph, name: str) -> tuple[str, ...]:
 def check_fit(graph: Graph, mesh: Mesh) -> None:
     """Raises InputError for a stage whose settings don't fit the mesh: now, not when the stages before it are done."""
     for node in graph.values():
-        if isinstance(node.stage, Checked):
+        if isinstance(node.stage, _Checked):
             node.stage.check(mesh)
 
 
-def check_names(graph: Graph, names: Iterable[str], option: str) -> None:
+def check_stage_names(graph: Graph, names: Iterable[str], option: str) -> None:
     """Raises InputError for a name on the command line that is no stage of the run, with the nearest that is one."""
     for name in names:
         if name not in graph:
@@ -89,7 +89,7 @@ def check_names(graph: Graph, names: Iterable[str], option: str) -> None:
             raise InputError(f"{option} {name}: the run has no such stage; {hint}")
 
 
-def _visit(stage: Stage, graph: dict[str, Node], path: tuple[Stage, ...]) -> None:
+def _visit(stage: Stage, graph: dict[str, StageNode], path: tuple[Stage, ...]) -> None:
     _check_name(stage)
     if any(stage is earlier for earlier in path):
         names = " -> ".join(item.name for item in (*path, stage))
@@ -100,18 +100,18 @@ def _visit(stage: Stage, graph: dict[str, Node], path: tuple[Stage, ...]) -> Non
             raise InputError(f"two different stages are named {stage.name!r}; give one of them another name")
         return
     parents: dict[str, str | tuple[str, ...]] = {}
-    for field, found in _parents(stage):
-        for parent in found if isinstance(found, tuple) else (found,):
+    for field, held in _parents(stage):
+        for parent in held if isinstance(held, tuple) else (held,):
             _visit(parent, graph, (*path, stage))
-        parents[field] = tuple(parent.name for parent in found) if isinstance(found, tuple) else found.name
+        parents[field] = tuple(parent.name for parent in held) if isinstance(held, tuple) else held.name
     if stage.name in graph:
         raise InputError(f"two different stages are named {stage.name!r}; give one of them another name")
     learns_from(stage)  # a word that nobody knows shows here, not when the stage has run
-    graph[stage.name] = Node(stage, parents)
+    graph[stage.name] = StageNode(stage, parents)
 
 
 def _check_name(stage: Stage) -> None:
-    if not isinstance(stage.name, str) or not NAME.fullmatch(stage.name):
+    if not isinstance(stage.name, str) or not _STAGE_NAME.fullmatch(stage.name):
         raise InputError(
             f"a {type(stage).__name__} has the name {stage.name!r}; name it with letters, digits, '_', '-' and '.', "
             "because its results go into a folder of that name"
@@ -143,4 +143,4 @@ def _hidden(value: Any) -> Stage | None:
         inner = value.values()
     elif isinstance(value, list | tuple | set | frozenset):
         inner = value
-    return next((found for item in inner if (found := _hidden(item))), None)
+    return next((stage for item in inner if (stage := _hidden(item))), None)

@@ -1,29 +1,27 @@
-"""What makes a stage this stage and no other: its settings, its parents, the seed, the mesh, the user's own code."""
+"""What tells a stage from every other: its settings, its parents, the seed, the mesh, the user's own code."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.hashes import hash_json
-from reasoning.experiment import reader
+from reasoning.experiment.describe import describe, is_hashed, user_sources
 from reasoning.kernels.backends import Choice
-from reasoning.pipeline.graph import Graph, Node
+from reasoning.pipeline.graph import Graph, StageNode
 from reasoning.stages.stage import Stage, is_stage
 
-Describe = Callable[[object, Callable[[object], object | None]], Any]
-
-FORMAT = 1
+_FORMAT = 1
 """Part of every hash; raise it when artifacts of an older layout can no longer be read, so that they run anew."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """How a description of settings becomes complete: ``Experiment.describe`` and ``Experiment.user_sources``.
+class Describer:
+    """How settings are described: ``Experiment.describe`` and ``Experiment.user_sources``, which know a file's names.
 
-    A run that was built in Python has none of its own, and the defaults serve.
+    The defaults are for a run that was built in Python.
     """
 
-    describe: Describe = reader.describe
+    describe: Callable[..., Any] = describe
     sources: Mapping[str, str] | None = None
 
 
@@ -46,18 +44,18 @@ class Identity:
 
 
 def identities(
-    graph: Graph, seed: int, mesh: Mapping[str, int], origin: Origin, kernels: Choice = "auto"
+    graph: Graph, seed: int, mesh: Mapping[str, int], describer: Describer, kernels: Choice = "auto"
 ) -> dict[str, Identity]:
     """The identity of every stage, parents first. Raises InputError for a setting that can't be found again by name."""
-    found: dict[str, Identity] = {}
+    by_stage: dict[str, Identity] = {}
     for node in graph.values():
-        parents = {field: [found[name].hash for name in _names(value)] for field, value in node.parents.items()}
-        settings = origin.describe(node.stage, _parent_name)
-        hashed = _hashed(node.stage, settings)
-        sources = _sources(node, hashed, origin)
-        own_seed = seed_of(node.stage, seed)
+        parents = {field: [by_stage[name].hash for name in _names(value)] for field, value in node.parents.items()}
+        settings = describer.describe(node.stage, _parent_name)
+        hashed = describer.describe(node.stage, _parent_name, is_hashed)
+        sources = _sources(node, hashed, describer)
+        own_seed = _seed_of(node.stage, seed)
         covered = {
-            "format": FORMAT,
+            "format": _FORMAT,
             "settings": hashed,
             "parents": parents,
             "seed": own_seed,
@@ -66,11 +64,11 @@ def identities(
         }
         if kernels != "auto":  # as devices choose; the kind of device isn't part of the hash either
             covered["kernels"] = kernels
-        found[node.name] = Identity(settings, parents, own_seed, dict(mesh), kernels, sources, hash_json(covered))
-    return found
+        by_stage[node.name] = Identity(settings, parents, own_seed, dict(mesh), kernels, sources, hash_json(covered))
+    return by_stage
 
 
-def seed_of(stage: Stage, seed: int) -> int:
+def _seed_of(stage: Stage, seed: int) -> int:
     """The seed that a stage is run with: its own field ``seed`` where it has one that isn't None, else the run's.
 
     A stage with its own never sees the run's, so runs of several seeds share it.
@@ -79,21 +77,21 @@ def seed_of(stage: Stage, seed: int) -> int:
     return seed if own is None else own
 
 
-def changes(before: Mapping[str, Any], now: Identity) -> tuple[str, ...]:
+def identity_differences(before: Mapping[str, Any], now: Identity) -> tuple[str, ...]:
     """What differs between an artifact's record and an identity, as ``clip_high 0.2 -> 0.28``, parents left out."""
     old, new = dict(_leaves(before.get("settings", {}), "")), dict(_leaves(now.settings, ""))
     for name in ("seed", "mesh", "kernels"):
         old |= dict(_leaves(before.get(name, "auto" if name == "kernels" else None), name))
         new |= dict(_leaves(getattr(now, name), name))
     absent = "nothing"
-    found = [
+    changed = [
         f"{name} {old.get(name, absent)} -> {new.get(name, absent)}"
         for name in {**old, **new}
         if old.get(name, absent) != new.get(name, absent)
     ]
     sources = before.get("sources", {})
     edited = [module for module, digest in now.sources.items() if sources.get(module, digest) != digest]
-    return (*found, *(f"the source of {module} was edited" for module in edited))
+    return (*changed, *(f"the source of {module} was edited" for module in edited))
 
 
 def _names(parents: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -104,33 +102,17 @@ def _parent_name(value: object) -> str | None:
     return value.name if is_stage(value) else None
 
 
-def _hashed(value: Any, described: Any) -> Any:
-    """A description without the fields that can't change a result, those of inner dataclasses too."""
-    if isinstance(described, dict) and is_dataclass(value) and not isinstance(value, type):
-        unhashed = {field.name for field in fields(value) if not reader.is_hashed(field)}
-        return {
-            name: _hashed(getattr(value, name, None), inner)
-            for name, inner in described.items()
-            if name not in unhashed
-        }
-    if isinstance(described, dict) and isinstance(value, Mapping):
-        return {name: _hashed(value.get(name), inner) for name, inner in described.items()}
-    if isinstance(described, list) and isinstance(value, tuple | list):
-        return [_hashed(item, inner) for item, inner in zip(value, described, strict=True)]
-    return described
-
-
-def _sources(node: Node, hashed: Any, origin: Origin) -> dict[str, str]:
+def _sources(node: StageNode, hashed: Any, describer: Describer) -> dict[str, str]:
     """The user's modules that can change this stage's result: of its classes and functions, and those named by ``@``.
 
     ``hashed`` is the description without the fields that change no result; what only these use doesn't count.
     """
-    found = reader.user_sources(node.stage, _parent_name, reader.is_hashed)
+    hashes = user_sources(node.stage, _parent_name, is_hashed)
     named = tuple(_references(hashed))
-    for module, digest in (origin.sources or {}).items():
+    for module, digest in (describer.sources or {}).items():
         if any(name.startswith(f"@{module}.") for name in named):
-            found[module] = digest
-    return dict(sorted(found.items()))
+            hashes[module] = digest
+    return dict(sorted(hashes.items()))
 
 
 def _references(description: Any) -> Iterator[str]:

@@ -11,13 +11,13 @@ from reasoning.experiment.types import type_name
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
-from reasoning.pipeline.identity import Origin, identities
+from reasoning.pipeline.identity import Describer, identities
 from reasoning.pipeline.run import Run
-from reasoning.pipeline.workplace import State, Workplace
+from reasoning.pipeline.workplace import StageState, Workplace
 
 
 @runtime_checkable
-class Planned(Protocol):
+class _Planned(Protocol):
     """A stage that knows its sizes beforehand."""
 
     def plan(self) -> Mapping[str, object]:
@@ -33,14 +33,12 @@ class StagePreview:
     kind: str
     parents: tuple[str, ...]
     sizes: Mapping[str, object]
-    state: State | None
+    state: StageState | None
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The stages, parents first; the mesh's sizes by axis and its kernels, or ``obstacle``: why this machine can't run
-    it.
-    """
+    """The stages, parents first; the mesh's sizes and the kernels, or ``obstacle``: why this machine can't run it."""
 
     stages: tuple[StagePreview, ...]
     mesh: Mapping[str, int]
@@ -48,32 +46,32 @@ class Preview:
     obstacle: str
 
 
-def preview(run: Run, out: Path, origin: Origin) -> Preview:
+def preview(run: Run, out: Path, describer: Describer) -> Preview:
     """Resolves everything as a run would, and writes nothing. Raises InputError as a run would before its first stage.
 
     A mesh that doesn't fit the devices at hand, or a stage that doesn't fit the mesh, is no error but an ``obstacle``:
     files for large machines are checked on small ones.
     """
-    graph = graphs.build(run.stages)
-    mesh: dict[str, int] = {}
+    graph = graphs.build_graph(run.stages)
+    sizes: dict[str, int] = {}
     kernels = obstacle = ""
     try:
-        found = build_mesh(run.mesh)
-        mesh = dict(found.shape)
-        graphs.check_fit(graph, found)
-        kernels = str(kernels_for(run.kernels, found))
+        mesh = build_mesh(run.mesh)
+        sizes = dict(mesh.shape)
+        graphs.check_fit(graph, mesh)
+        kernels = str(kernels_for(run.kernels, mesh))
     except InputError as error:
         obstacle = str(error)
-    known = identities(graph, run.seed, mesh, origin, run.kernels)
-    place = Workplace(out, graph, known, out / ARTIFACTS)
+    known = identities(graph, run.seed, sizes, describer, run.kernels)
+    workplace = Workplace(out, graph, known, out / ARTIFACTS)
     stages = tuple(
         StagePreview(
             name=node.name,
             kind=type_name(type(node.stage)),
             parents=node.parent_names(),
-            sizes=node.stage.plan() if isinstance(node.stage, Planned) else {},
-            state=None if obstacle else place.state(node.name),
+            sizes=node.stage.plan() if isinstance(node.stage, _Planned) else {},
+            state=None if obstacle else workplace.state(node.name),
         )
         for node in graph.values()
     )
-    return Preview(stages, mesh, kernels, obstacle)
+    return Preview(stages, sizes, kernels, obstacle)

@@ -1,6 +1,6 @@
 """Several processes, one decision: process 0 looks at files and decides, the others are told.
 
-Files may show up late on the other hosts, and processes that decide differently would wait for each other for ever.
+Files may show up late on the other hosts, and processes that decide differently would wait for each other without end.
 """
 
 import json

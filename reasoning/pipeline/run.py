@@ -37,7 +37,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Choice:
+class RunOptions:
     """Which stages to run, and how strictly.
 
     ``only``: these and nothing else (empty: all). ``again``: this stage and everything made from it is done anew, what

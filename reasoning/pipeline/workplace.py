@@ -10,16 +10,16 @@ from reasoning.core.artifact import RECORD, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import publish_folder, read_json, write_json
 from reasoning.pipeline import folder
-from reasoning.pipeline.environment import differences, environment
+from reasoning.pipeline.environment import current_environment, environment_differences
 from reasoning.pipeline.folder import Entry
 from reasoning.pipeline.graph import Graph, downstream
-from reasoning.pipeline.identity import Identity, changes
-from reasoning.pipeline.run import Choice, Watcher
+from reasoning.pipeline.identity import Identity, identity_differences
+from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.stages.stage import learns_from
 
-State = Literal["finished", "begun", "new"]
+StageState = Literal["finished", "begun", "new"]
 
-SHOWN_CHANGES = 6
+_SHOWN_CHANGES = 6
 
 
 @dataclass(frozen=True)
@@ -36,59 +36,58 @@ class Workplace:
 
     def finished(self, name: str) -> Path:
         """Where a stage lies, or will lie, when finished."""
-        return folder.finished_place(self.artifacts, name, self.known[name].hash)
+        return folder.finished_folder(self.artifacts, name, self.known[name].hash)
 
     def partial(self, name: str) -> Path:
         """Where a stage does its work."""
-        return folder.partial_place(self.artifacts, name, self.known[name].hash)
+        return folder.unfinished_folder(self.artifacts, name, self.known[name].hash)
 
-    def state(self, name: str) -> State:
+    def state(self, name: str) -> StageState:
         """How far a stage has come."""
         if self.finished(name).exists():
             return "finished"
         return "begun" if (self.partial(name) / RECORD).exists() else "new"
 
-    def open(self, choice: Choice, watcher: Watcher, resolved: str) -> None:
+    def open(self, options: RunOptions, watcher: Watcher, resolved: str) -> None:
         """Makes the folder ready for this configuration, whose text is ``resolved``.
 
         All checks come first: after an InputError whatever lay there is as it was.
         """
-        for place in (self.out, self.artifacts):
-            place.mkdir(parents=True, exist_ok=True)
-        redone = downstream(self.graph, choice.again) if choice.again else ()
-        self._check_parents(choice.only)
-        self.check_environment(choice.strict_code, watcher.warn, redone)
-        self._announce_changes(folder.read_run(self.out), choice.only, watcher.warn)
+        for path in (self.out, self.artifacts):
+            path.mkdir(parents=True, exist_ok=True)
+        redone = downstream(self.graph, options.again) if options.again else ()
+        self._check_parents(options.only)
+        self.check_environment(options.strict_code, watcher.warn, redone)
+        self._announce_changes(folder.read_run(self.out), options.only, watcher.warn)
         for name in redone:
-            for place in (self.finished(name), self.partial(name)):
-                aside = folder.set_aside(place)
-                if aside is not None:
-                    watcher.note(f"{name}: done anew; what it had left is in {aside}")
+            for path in (self.finished(name), self.partial(name)):
+                if earlier := folder.set_aside(path):
+                    watcher.note(f"{name}: done anew; what it had left is in {earlier}")
         if resolved:
-            folder.keep_resolved(self.out, resolved)
+            folder.write_keeping_earlier(self.out, resolved)
         self._write_run()
 
     def start(self, name: str) -> bool:
         """Opens a stage's folder for work and says whether there is earlier work in it."""
-        place = self.partial(name)
+        path = self.partial(name)
         begun = self.state(name) == "begun"
-        now = environment()
-        places = _environments(place) if begun else []
-        if not places or differences(places[-1], now):
-            place.mkdir(exist_ok=True)
-            write_json(place / RECORD, self._record(name, [*places, now]))
+        now = current_environment()
+        environments = _environments(path) if begun else []
+        if not environments or environment_differences(environments[-1], now):
+            path.mkdir(exist_ok=True)
+            write_json(path / RECORD, self._record(name, [*environments, now]))
         return begun
 
     def finish(self, name: str, outcome: Outcome) -> None:
         """Completes a stage's record and gives its folder the final name."""
-        place = self.partial(name)
-        record = self._record(name, _environments(place))
+        path = self.partial(name)
+        record = self._record(name, _environments(path))
         bad = {name: value for name, value in outcome.results.items() if not math.isfinite(value)}
         if bad:
             raise ValueError(f"stage {name} ended with results that aren't finite: {bad}")
         record |= {"kind": outcome.kind, "results": dict(outcome.results), "array_hash": outcome.array_hash or None}
-        write_json(place / RECORD, record)
-        publish_folder(place, self.finished(name))
+        write_json(path / RECORD, record)
+        publish_folder(path, self.finished(name))
         self._write_run()
 
     def _record(self, name: str, environments: list[dict[str, Any]]) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class Workplace:
             (
                 Entry(
                     name,
-                    folder.relative(self.finished(name), self.out),
+                    folder.relative_to_run(self.finished(name), self.out),
                     identity.hash,
                     self.state(name) == "finished",
                 )
@@ -136,17 +135,17 @@ class Workplace:
 
     def check_environment(self, strict: bool, warn: Callable[[str], None], redone: tuple[str, ...] = ()) -> None:
         """Warns of results made under other code, libraries or devices, or refuses them."""
-        now = environment()
+        now = current_environment()
         affected: dict[tuple[str, ...], list[str]] = {}
         for name in self.graph:
             state = self.state(name)
             if state != "new" and name not in redone:
-                place = self.finished(name) if state == "finished" else self.partial(name)
-                found = differences(_environments(place)[-1], now)
-                affected.setdefault(found, []).append(name)
+                path = self.finished(name) if state == "finished" else self.partial(name)
+                changed = environment_differences(_environments(path)[-1], now)
+                affected.setdefault(changed, []).append(name)
         affected.pop((), None)
-        for found, names in affected.items():
-            message = f"{', '.join(names)} made under other versions: {'; '.join(found)}"
+        for changed, names in affected.items():
+            message = f"{', '.join(names)} made under other versions: {'; '.join(changed)}"
             first = next(name for name in self.graph if name in names)
             # What many runs share, one of them can't set aside.
             anew = f"--from {first}" if self.artifacts.parent == self.out else "another --out"
@@ -172,19 +171,19 @@ class Workplace:
             warn("\n".join([title, *anew, *([f"  no longer in the run: {gone}"] if gone else [])]))
 
     def _reason(self, name: str, entry: Entry) -> str:
-        places = (self.out / entry.folder, folder.partial_place(self.artifacts, name, entry.hash))
-        record = next((read_json(place / RECORD) for place in places if (place / RECORD).exists()), None)
-        found = changes(record, self.known[name]) if record is not None else ()
-        if not found:
+        paths = (self.out / entry.folder, folder.unfinished_folder(self.artifacts, name, entry.hash))
+        record = next((read_json(path / RECORD) for path in paths if (path / RECORD).exists()), None)
+        changed = identity_differences(record, self.known[name]) if record is not None else ()
+        if not changed:
             return f"made from {', '.join(self.graph[name].parent_names())}" if record else "not run before"
-        more = len(found) - SHOWN_CHANGES
-        return "; ".join(found[:SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+        more = len(changed) - _SHOWN_CHANGES
+        return "; ".join(changed[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _environments(place: Path) -> list[dict[str, Any]]:
+def _environments(path: Path) -> list[dict[str, Any]]:
     """Under what an artifact's work was done: one environment, and one more for each resume under another."""
     try:
-        return list(read_json(place / RECORD)["environments"])
+        return list(read_json(path / RECORD)["environments"])
     except (InputError, KeyError, TypeError) as error:
-        reason = str(error) if isinstance(error, InputError) else f"{place / RECORD} lists no environments"
-        raise InputError(f"{reason}; move the folder {place} away, and its stage runs again") from None
+        reason = str(error) if isinstance(error, InputError) else f"{path / RECORD} lists no environments"
+        raise InputError(f"{reason}; move the folder {path} away, and its stage runs again") from None

@@ -1,0 +1,1 @@
+"""Programs compiled for machines that aren't there, and what they would need; never a run."""

@@ -16,6 +16,6 @@ def exchanged(text: str, kind: str) -> list[Shape]:
     instruction = re.compile(rf"^\s*(?:ROOT\s+)?%?[\w.\-]+ = (.*?) {re.escape(kind)}(?:-start)?\(", re.MULTILINE)
     return [
         tuple(int(size) for size in sizes.split(","))
-        for found in instruction.finditer(text)
-        for sizes in _SHAPE.findall(found[1])
+        for instance in instruction.finditer(text)
+        for sizes in _SHAPE.findall(instance[1])
     ]

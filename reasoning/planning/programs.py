@@ -24,12 +24,12 @@ def token_batch_shapes(mesh: Mesh, batch: int, length: int) -> TokenBatch:
     """The shapes of a batch of token rows, split over the data-parallel devices."""
     row = jax.ShapeDtypeStruct((batch, length), jnp.int32)
     rows = {name: row for name in ("tokens", "positions", "segments", "loss_mask")}
-    return placed(mesh, jax.eval_shape(lambda rows: token_batch(rows, token_mean, length), rows))
+    return _with_row_shardings(mesh, jax.eval_shape(lambda rows: token_batch(rows, token_mean, length), rows))
 
 
 def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, reference: bool) -> PolicyBatch:
     """The shapes of a batch of sampled rows, with old and reference log-probabilities where the loss reads them."""
-    values = placed(mesh, jax.ShapeDtypeStruct((batch, length), jnp.float32))
+    values = _with_row_shardings(mesh, jax.ShapeDtypeStruct((batch, length), jnp.float32))
     return PolicyBatch(
         rows=token_batch_shapes(mesh, batch, length),
         advantages=values,
@@ -38,9 +38,9 @@ def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, refer
     )
 
 
-def placed(mesh: Mesh, shapes: Any) -> Any:
+def _with_row_shardings(mesh: Mesh, shapes: Any) -> Any:
     """Shapes with the sharding of rows."""
-    return meshes.located(shapes, jax.tree.map(lambda _: meshes.rows(mesh), shapes))
+    return meshes.with_shardings(shapes, jax.tree.map(lambda _: meshes.row_sharding(mesh), shapes))
 
 
 @contextmanager
@@ -80,15 +80,15 @@ def compile_sampling(
     model: Model, mesh: Mesh, settings: SamplerSettings, prompts: int, length: int
 ) -> jax.stages.Compiled:
     """The rollout engine's program for ``prompts`` prompts in a bucket of ``length`` tokens, compiled for ``mesh``."""
-    split, whole, places = meshes.rows(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
+    split, whole, places = meshes.row_sharding(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
     run = sampling_program(model, mesh, settings)
     numbers = jax.ShapeDtypeStruct((prompts,), jnp.int32, sharding=split)
     with no_compilation_cache():
         return run.lower(
-            meshes.located(jax.eval_shape(model.publish, model.shapes), places),
+            meshes.with_shardings(jax.eval_shape(model.publish, model.shapes), places),
             jax.ShapeDtypeStruct((prompts, length), jnp.int32, sharding=split),
             numbers,
             numbers,
-            meshes.located(jax.eval_shape(lambda: jax.random.key(0)), whole),
+            meshes.with_shardings(jax.eval_shape(lambda: jax.random.key(0)), whole),
             jax.ShapeDtypeStruct((), jnp.float32, sharding=whole),
         ).compile()

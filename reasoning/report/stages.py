@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.core.artifact import Artifact
-from reasoning.core.artifact import read as read_artifact
+from reasoning.core.artifact import read_artifact as read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json
-from reasoning.pipeline.folder import ARTIFACTS, Entry, partial_place, read_run
+from reasoning.pipeline.folder import ARTIFACTS, Entry, read_run, unfinished_folder
 
 Row = Mapping[str, Any]
 
@@ -106,7 +106,7 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complaints: Com
     place = folder / entry.folder
     if not entry.finished:
         artifacts = place.parent if entry.folder else folder / ARTIFACTS
-        place = partial_place(artifacts, entry.stage, entry.hash)
+        place = unfinished_folder(artifacts, entry.stage, entry.hash)
     try:
         if entry.finished:
             artifact = read_artifact(place)

@@ -63,7 +63,7 @@ class SweepResult:
         """The finished runs by arm's label and seed."""
         plan = self.folder.plan
         finished = [run for run in plan.runs if self.folder.state(run) == "finished"]
-        return {(run.arm, run.seed): open_run(self.folder.place(run)) for run in finished}
+        return {(run.arm, run.seed): open_run(self.folder.run_path(run)) for run in finished}
 
     def failed(self) -> Mapping[tuple[str, int], str]:
         """Why runs failed, by arm's label and seed."""

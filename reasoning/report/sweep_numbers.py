@@ -11,8 +11,8 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
 from reasoning.core.statistics import Interval, difference_over_seeds, mean_with_interval
-from reasoning.experiment.places import located, suggestion
-from reasoning.pipeline.sweeps.arms import BASELINE, ArmRun, Plan, shown
+from reasoning.experiment.locations import error_at, suggestion
+from reasoning.pipeline.sweeps.arms import BASELINE, ArmRun, SweepPlan, arm_title
 from reasoning.pipeline.sweeps.folder import RunState, SweepFolder
 from reasoning.use.run_folder import open_run
 
@@ -106,7 +106,7 @@ def collect(folder: SweepFolder) -> Numbers:
     plan = folder.plan
     states: dict[tuple[str, int], RunState] = {_key(run): folder.state(run) for run in plan.runs}
     finished = [run for run in plan.runs if states[_key(run)] == "finished"]
-    artifacts = {_key(run): open_run(folder.place(run)).artifacts() for run in finished}
+    artifacts = {_key(run): open_run(folder.run_path(run)).artifacts() for run in finished}
     read: dict[Path, dict[str, float]] = {}
     values = {key: _all_numbers(found, read) for key, found in artifacts.items()}
     scores = plan.sweep.scores or _default_scores(artifacts.values())
@@ -127,7 +127,7 @@ def collect(folder: SweepFolder) -> Numbers:
         failures = {run.seed: folder.failure(run) for run in arm.runs if ended[run.seed] == "failed"}
         pairs = [(artifacts.get(_key(run)), artifacts.get((plan.arms[0].label, run.seed))) for run in arm.runs]
         inert = _inert([(one, other) for one, other in pairs if one and other])
-        rows.append(Row(shown(arm), arm.label, arm.settings, ended, failures, cells, inert))
+        rows.append(Row(arm_title(arm), arm.label, arm.settings, ended, failures, cells, inert))
     return Numbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, tuple(rows), _fixed(folder))
 
 
@@ -212,14 +212,14 @@ def _default_scores(runs: Iterable[tuple[Artifact, ...]]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_scores(plan: Plan, scores: Sequence[str], runs: Iterable[Mapping[str, float]]) -> None:
+def _check_scores(plan: SweepPlan, scores: Sequence[str], runs: Iterable[Mapping[str, float]]) -> None:
     known = {name for values in runs for name in values}
     missing = [score for score in scores if known and score not in known]
     if missing:
         near = suggestion(missing[0], _neighbours(missing[0], known))
-        raise located(
+        raise error_at(
             f"no finished run has the score {missing[0]!r} (what is done stays){near}",
-            *plan.experiment.items("sweep.scores")[scores.index(missing[0]) :][:1],
+            *plan.experiment.item_locations("sweep.scores")[scores.index(missing[0]) :][:1],
         )
 
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from reasoning.core.mesh import everyone
+from reasoning.core.mesh import rows_of_all_processes
 from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.data.pipeline import item_batches
 from reasoning.data.tokenizers.tokenizer import Tokenizer
@@ -120,8 +120,8 @@ def batch_places(count: int) -> list[int]:
 def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
     """How long completions are and which share hit the limit, over all processes, under the names of TRL."""
     return {
-        "completions/mean_length": float(everyone(rollouts.lengths.mean(axis=1)).mean()),
-        "completions/clipped_ratio": float(everyone(rollouts.truncated.mean(axis=1)).mean()),
+        "completions/mean_length": float(rows_of_all_processes(rollouts.lengths.mean(axis=1)).mean()),
+        "completions/clipped_ratio": float(rows_of_all_processes(rollouts.truncated.mean(axis=1)).mean()),
     }
 
 
@@ -132,7 +132,7 @@ def sampling_cost(config: ModelConfig, sampled: Sampled, scored: int = 0) -> dic
     included.
     """
     own = np.array([[sum(map(len, sampled.prompts)), sampled.rollouts.lengths.sum()]])
-    read, new = (int(count) for count in everyone(own).sum(axis=0))
+    read, new = (int(count) for count in rows_of_all_processes(own).sum(axis=0))
     rows, time = sampled.rows["tokens"].shape
     rows *= jax.process_count()
     passes = scored * forward_flops(config, rows * time, time)

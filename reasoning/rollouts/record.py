@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reasoning.core.files import write_atomic
-from reasoning.core.mesh import everyone
+from reasoning.core.mesh import rows_of_all_processes
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
@@ -66,7 +66,7 @@ class RolloutLog:
         ``write_atomic`` does.
         """
         places = batch_places(len(sampled.numbers))
-        order = np.argsort(everyone(np.array(places)))
+        order = np.argsort(rows_of_all_processes(np.array(places)))
 
         def gathered(array: np.ndarray) -> np.ndarray:
             return to_the_bit(array)[order]
@@ -145,8 +145,8 @@ def of_completions(values_BT: np.ndarray, prompts: Sequence[Sequence[int]], shap
 
 
 def to_the_bit(local: np.ndarray) -> np.ndarray:
-    """As ``everyone``, but numbers of 64 bits stay so: JAX would make them numbers of 32 on the way."""
+    """As ``rows_of_all_processes``, but numbers of 64 bits stay so: JAX would make them numbers of 32 on the way."""
     if local.dtype.itemsize != 8 or jax.process_count() == 1:
-        return everyone(local)
+        return rows_of_all_processes(local)
     halves = np.ascontiguousarray(local)[..., None].view(np.uint32)
-    return np.ascontiguousarray(everyone(halves)).view(local.dtype)[..., 0]
+    return np.ascontiguousarray(rows_of_all_processes(halves)).view(local.dtype)[..., 0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 from jax.sharding import Mesh
 
-from reasoning.core.mesh import everyone
+from reasoning.core.mesh import rows_of_all_processes
 from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
@@ -55,4 +55,4 @@ def sample_for_all(
     own = numbers[index * share : (index + 1) * share]
     local = generate(weights, [prompts[number] for number in own], own, key, temperature)
     kept = min(batch, len(prompts) - start)
-    return Rollouts(*(everyone(getattr(local, name))[:kept] for name in Rollouts.names()))
+    return Rollouts(*(rows_of_all_processes(getattr(local, name))[:kept] for name in Rollouts.names()))

@@ -13,7 +13,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.hashes import hash_tree
-from reasoning.core.mesh import located
+from reasoning.core.mesh import with_shardings
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
@@ -76,7 +76,7 @@ def read_model(folder: Path) -> ModelConfig:
 
 def read_params(folder: Path, model: Model, mesh: Mesh) -> Params:
     """The parameters that ``save`` wrote into a folder, verified and laid out on ``mesh``."""
-    return load_params(folder / CHECKPOINT, located(model.shapes, parameter_shardings(model, mesh)))
+    return load_params(folder / CHECKPOINT, with_shardings(model.shapes, parameter_shardings(model, mesh)))
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, stage: str) -> None:
@@ -119,5 +119,6 @@ def read_adapters(folder: Path, mesh: Mesh) -> tuple[LoRA, Params]:
         raise InputError(f"{file} doesn't describe adapters: {error}; make the artifact anew") from error
     model = with_lora(build_model(read_model(folder), mesh), lora)
     return lora, load_params(
-        folder / ADAPTERS, located(trained(model, model.shapes), trained(model, parameter_shardings(model, mesh)))
+        folder / ADAPTERS,
+        with_shardings(trained(model, model.shapes), trained(model, parameter_shardings(model, mesh))),
     )

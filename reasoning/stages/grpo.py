@@ -167,7 +167,7 @@ class RolloutSource:
         if self.log.due(step + 1):
             advantages_PG = meshes.local_rows(batch.advantages)[:, 0].reshape(rewards_PG.shape)
             self.log.write(step + 1, sampled, texts, Judged(values, rewards_PG, advantages_PG, trainers_PGN))
-        self.watch.look(step + 1, meshes.everyone(rewards_PG))
+        self.watch.look(step + 1, meshes.rows_of_all_processes(rewards_PG))
         correct = "" if stage.correct is None else reward_name(stage.correct)
         passes = (stage.updates > 1) + (self.reference is not None)
         metrics = rollout_metrics(rollouts, values, rewards_PG, correct) | sampling_cost(
@@ -208,7 +208,7 @@ def log_prob_metrics(rollouts: Rollouts, trainers_PGN: np.ndarray | None) -> dic
         return {}
     inside_PGN = np.arange(trainers_PGN.shape[-1]) < rollouts.lengths[..., None]
     apart = float(np.abs(trainers_PGN - rollouts.log_probs)[inside_PGN].sum())
-    apart, count = meshes.everyone(np.array([[apart, inside_PGN.sum()]])).sum(axis=0)
+    apart, count = meshes.rows_of_all_processes(np.array([[apart, inside_PGN.sum()]])).sum(axis=0)
     return {"sampling/sampling_logp_difference/mean": float(apart / count)}
 
 
@@ -228,14 +228,15 @@ def rollout_metrics(
         "reward_std": np.sqrt((centred_PG**2).sum(axis=1) / others),
         "frac_reward_zero_std": (rewards_PG.max(axis=1) == rewards_PG.min(axis=1)).astype(np.float64),
     }
-    metrics = {name: float(meshes.everyone(values_P).mean()) for name, values_P in per_prompt.items()}
+    metrics = {name: float(meshes.rows_of_all_processes(values_P).mean()) for name, values_P in per_prompt.items()}
     metrics |= completion_metrics(rollouts)
     for name, values_PG in values.items():
-        everyone_PG = meshes.everyone(values_PG)
+        everyone_PG = meshes.rows_of_all_processes(values_PG)
         applies_PG = ~np.isnan(everyone_PG)
         metrics[f"rewards/{name}/mean"] = float(everyone_PG[applies_PG].mean()) if applies_PG.any() else float("nan")
     if correct in values:
-        correct_PG = meshes.everyone(values[correct]) >= 1
+        correct_PG = meshes.rows_of_all_processes(values[correct]) >= 1
+        lengths_PG = meshes.rows_of_all_processes(rollouts.lengths)
         if correct_PG.any():
-            metrics["completions/mean_length/correct"] = float(meshes.everyone(rollouts.lengths)[correct_PG].mean())
+            metrics["completions/mean_length/correct"] = float(lengths_PG[correct_PG].mean())
     return metrics

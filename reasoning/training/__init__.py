@@ -1,0 +1,1 @@
+"""The one train step, the one loop around it, losses, optimizers, checkpoints, metrics; never a source of batches."""

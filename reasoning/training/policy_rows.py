@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning.core.mesh import largest
+from reasoning.core.mesh import largest_of_all_processes
 from reasoning.training.batches import Aggregation, PolicyBatch, token_batch
 
 ROW_BUCKET = 16
@@ -30,7 +30,7 @@ def policy_rows(
     """
     samples = tokens_PGN.shape[1]
     starts_P = np.array([len(prompt) for prompt in prompts])
-    longest = largest(int((starts_P[:, None] + lengths_PG).max()))
+    longest = largest_of_all_processes(int((starts_P[:, None] + lengths_PG).max()))
     time = min(-(-longest // ROW_BUCKET) * ROW_BUCKET, context)
     rows = np.zeros((len(prompts), samples, time), np.int32)
     for prompt, row_GT, new_GN in zip(prompts, rows, tokens_PGN, strict=True):

@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import located, rows
+from reasoning.core.mesh import row_sharding, with_shardings
 from reasoning.kernels.backends import Choice
 from reasoning.models.lora import base_of, joined
 from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
@@ -83,13 +83,13 @@ def _step_program(
         loss_fn, after_update = _on_base(loss_fn), keep
         shapes = constants(jax.eval_shape(partial(frozen_base, model), model.shapes), shapes)
         places = constants(base_of(parameter_shardings(model, mesh)), places)
-    arguments = StepShardings(shardings, places, rows(mesh))
+    arguments = StepShardings(shardings, places, row_sharding(mesh))
     step = make_step(loss_fn, optimizer.whole, arguments, after_update=after_update, microbatches=microbatches)
     return StepProgram(
         step,
         shardings,
-        abstract=located(state_shapes(model, optimizer.whole, {}), shardings),
-        frozen=located(shapes, places),
+        abstract=with_shardings(state_shapes(model, optimizer.whole, {}), shardings),
+        frozen=with_shardings(shapes, places),
     )
 
 
@@ -124,7 +124,7 @@ def build_scoring(
     def log_probs(params: Params, batch: TokenBatch) -> jax.Array:
         return score(model, params, batch, temperature, kernels).log_prob_BT
 
-    return jax.jit(log_probs, out_shardings=rows(mesh))
+    return jax.jit(log_probs, out_shardings=row_sharding(mesh))
 
 
 def build_assembling(
@@ -143,7 +143,7 @@ def _assembling(
     mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
 ) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
     build = partial(assemble, samples=samples, advantage=advantage, select=select, aggregate=aggregate, length=length)
-    return jax.jit(build, out_shardings=rows(mesh))
+    return jax.jit(build, out_shardings=row_sharding(mesh))
 
 
 def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
@@ -157,7 +157,7 @@ def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[
 
 @lru_cache(REMEMBERED)
 def _batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
-    return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=rows(mesh))
+    return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))
 
 
 def _check_hashes(**functions: Callable) -> None:

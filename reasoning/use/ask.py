@@ -20,11 +20,11 @@ from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.tasks.problems import Problem
 from reasoning.use.loaded_model import NEW_TOKENS, LoadedModel
 
-STYLES = ("plain", "think", "direct")
+STYLE_NAMES = ("plain", "think", "direct")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedQuestion:
     """A question and how it is put; ``max_new_tokens`` 0 is 256 at most, and what the model's context has room for."""
 
     question: str
@@ -33,7 +33,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Reply:
+class ModelReply:
     """One reply: its text, its answer (None where it gives none or was cut off), summed log-probability and tokens."""
 
     text: str
@@ -50,7 +50,7 @@ class Ballot:
     answer: str | None
     votes: int
     weight: float
-    example: Reply
+    example: ModelReply
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,16 @@ class Vote:
 
 
 def style_named(name: str, chat: ChatFormat) -> PromptStyle:
-    """The style of a name in ``STYLES``. Raises InputError for another."""
+    """The style of a name in ``STYLE_NAMES``. Raises InputError for another."""
     styles = {"plain": PromptStyle(), "think": thinking(chat), "direct": direct(chat)}
     if name not in styles:
-        raise InputError(f"there is no style {name!r}; there are {', '.join(STYLES)}")
+        raise InputError(f"there is no style {name!r}; there are {', '.join(STYLE_NAMES)}")
     return styles[name]
 
 
-def sample(model: LoadedModel, asked: Asked, count: Count, temperature: NonNegative, seed: int) -> tuple[Reply, ...]:
+def sample_replies(
+    model: LoadedModel, asked: AskedQuestion, count: Count, temperature: NonNegative, seed: int
+) -> tuple[ModelReply, ...]:
     """``count`` replies, the same for the same arguments; temperature 0 takes the likeliest token each time.
 
     Raises InputError for characters that the tokenizer lacks, and for a question too long for the model.
@@ -85,21 +87,21 @@ def sample(model: LoadedModel, asked: Asked, count: Count, temperature: NonNegat
     return _read(model, asked, engine.generate(weights, [prompt], [0], jax.random.key(seed), temperature))
 
 
-def search(model: LoadedModel, asked: Asked, beams: Count) -> tuple[tuple[Reply, float], ...]:
+def search_replies(model: LoadedModel, asked: AskedQuestion, beams: Count) -> tuple[tuple[ModelReply, float], ...]:
     """What a beam search finds, best first, each with its score: the mean log-probability of its tokens.
 
-    Raises what ``sample`` raises.
+    Raises what ``sample_replies`` raises.
     """
     if beams < 1:
         raise InputError(f"a search with {beams} beams finds nothing; give at least 1")
     prompt, limit = _prompt(model, asked)
     weights = build_engine(model.model, model.mesh, SamplerSettings(1, limit, _ends(model))).publish(model.params)
-    found = build_beam(model.model, model.mesh, BeamSettings(beams, limit, _ends(model)))(weights, [prompt])
-    scored = zip(_read(model, asked, found.rollouts), found.scores[0].tolist(), strict=True)
+    result = build_beam(model.model, model.mesh, BeamSettings(beams, limit, _ends(model)))(weights, [prompt])
+    scored = zip(_read(model, asked, result.rollouts), result.scores[0].tolist(), strict=True)
     return tuple((reply, score) for reply, score in scored if reply.length)
 
 
-def count_votes(given: Sequence[Reply]) -> Vote:
+def count_votes(given: Sequence[ModelReply]) -> Vote:
     """The vote of some replies to one question; those without an answer abstain, and are counted last."""
     answers = [reply.answer for reply in given]
     weights = likelihoods(answers, [reply.log_prob for reply in given])
@@ -115,7 +117,7 @@ def count_votes(given: Sequence[Reply]) -> Vote:
     return Vote(tuple(ballots), majority(answers), majority(answers, weights))
 
 
-def _prompt(model: LoadedModel, asked: Asked) -> tuple[list[int], int]:
+def _prompt(model: LoadedModel, asked: AskedQuestion) -> tuple[list[int], int]:
     """The question as token ids, and how many tokens a reply may have."""
     problem, context = Problem(asked.question, "", ""), model.config.context
     room = asked.max_new_tokens or 1
@@ -127,10 +129,12 @@ def _ends(model: LoadedModel) -> tuple[int, ...]:
     return end_ids(model.tokenizer, model.chat)
 
 
-def _read(model: LoadedModel, asked: Asked, rollouts: Rollouts) -> tuple[Reply, ...]:
+def _read(model: LoadedModel, asked: AskedQuestion, rollouts: Rollouts) -> tuple[ModelReply, ...]:
     [texts] = decode_replies(model.tokenizer, rollouts, model.chat, reply_opening(asked.style, model.chat))
     return tuple(
-        Reply(text, None if cut else extract_answer(text, model.chat), float(log_probs.sum()), int(length), bool(cut))
+        ModelReply(
+            text, None if cut else extract_answer(text, model.chat), float(log_probs.sum()), int(length), bool(cut)
+        )
         for text, log_probs, length, cut in zip(
             texts, rollouts.log_probs[0], rollouts.lengths[0], rollouts.truncated[0], strict=True
         )

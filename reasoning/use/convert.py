@@ -12,29 +12,36 @@ from reasoning.models.model import build_model
 from reasoning.stages.checkpoint import check_vocabulary, save
 from reasoning.stages.pretrained import find
 
-REVISION_MARK = "@"
-WANTED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*", "*.model")
+_REVISION_MARK = "@"
+_FETCHED_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "*.model",
+)
 """What of a repository on the Hub is fetched: no pickles, no code."""
 
 
-def convert(source: Path, out: Path, mesh: Mesh, report: Callable[[int, int], None]) -> int:
+def convert_model(source: Path, out: Path, mesh: Mesh, report: Callable[[int, int], None]) -> int:
     """Writes the model at ``source`` as the folder ``out``, which appears when it is whole; counts its parameters.
 
     Raises InputError where ``out`` exists already, and as ``stages.pretrained.find`` and its readers do.
     """
     if out.exists():
         raise InputError(f"{out} exists already; move it away, or write to another folder")
-    found = find(source)
-    model = build_model(found.config, mesh)
-    check_vocabulary(model.config, found.tokenizer, "convert")
+    pretrained = find(source)
+    model = build_model(pretrained.config, mesh)
+    check_vocabulary(model.config, pretrained.tokenizer, "convert")
     with folder_in_making(out) as partial:
         partial.mkdir(parents=True)
-        params = found.load(model, mesh, report)
-        save(partial, model, params, found.tokenizer, {})
+        params = pretrained.load(model, mesh, report)
+        save(partial, model, params, pretrained.tokenizer, {})
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def fetch(name: str) -> Path:
+def fetch_model(name: str) -> Path:
     """The folder of a model: ``name`` itself where it is one, else the snapshot of a repository on the Hub.
 
     ``owner/model@revision`` names a branch, tag or commit. A repository that was fetched before is found without a
@@ -42,7 +49,7 @@ def fetch(name: str) -> Path:
     """
     if Path(name).exists():
         return Path(name)
-    repository, _, revision = name.partition(REVISION_MARK)
+    repository, _, revision = name.partition(_REVISION_MARK)
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
         raise InputError(f"there is no folder {name}, and it is no owner/model of the Hub either; check the spelling")
     try:
@@ -51,7 +58,7 @@ def fetch(name: str) -> Path:
     except ImportError:
         raise InputError("fetching from the Hub needs its client: pip install 'reasoning-jax[hf]'") from None
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(WANTED)))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(_FETCHED_FILES)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(

@@ -16,23 +16,23 @@ from reasoning.models.formats.peft import export_adapters
 from reasoning.models.model import build_model
 from reasoning.stages.checkpoint import check_vocabulary, read_adapters, read_model
 from reasoning.stages.pretrained import Found, find
-from reasoning.use.named_model import Place
+from reasoning.use.find_model import ModelLocation
 
-CARD = "README.md"
+_CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportPlan:
     """A model that can be exported: its settings in Hugging Face's words, the files beside, what was read of it."""
 
-    place: Place
-    found: Found
+    location: ModelLocation
+    pretrained: Found
     settings: dict[str, Any]
     beside: TransformersFiles
     dtype: Dtype
 
 
-def prepare(place: Place, out: Path, dtype: Dtype) -> Exported:
+def plan_export(location: ModelLocation, out: Path, dtype: Dtype) -> ExportPlan:
     """Finds out whether a model can be exported to the folder ``out``, before anything large is read.
 
     Raises InputError where ``out`` exists, for settings that no family of Hugging Face's has, for a tokenizer that
@@ -40,32 +40,31 @@ def prepare(place: Place, out: Path, dtype: Dtype) -> Exported:
     """
     if out.exists():
         raise InputError(f"{out} exists already; move it away, or write to another folder")
-    found = find(place.path)
-    check_vocabulary(found.config, found.tokenizer, place.stage)
-    settings = to_hf(found.config, dtype)
-    return Exported(
-        place, found, settings, transformers_files(found.tokenizer, place.chat, found.config.context), dtype
-    )
+    pretrained = find(location.path)
+    check_vocabulary(pretrained.config, pretrained.tokenizer, location.stage)
+    settings = to_hf(pretrained.config, dtype)
+    beside = transformers_files(pretrained.tokenizer, location.chat, pretrained.config.context)
+    return ExportPlan(location, pretrained, settings, beside, dtype)
 
 
-def export(exported: Exported, out: Path, card: str, mesh: Mesh, report: Report) -> None:
+def export(plan: ExportPlan, out: Path, card: str, mesh: Mesh, report: Report) -> None:
     """Writes the folder ``out``, which appears when it is whole: what transformers and vLLM need, and ``card``.
 
     Raises InputError where it can't be written.
     """
-    found, beside = exported.found, exported.beside
+    pretrained, beside = plan.pretrained, plan.beside
     with folder_in_making(out, ".whole") as whole:
-        params = found.load(build_model(found.config, mesh), mesh, silent)
-        export_checkpoint(whole, found.config, params, exported.dtype, beside.ids, report)
-        for name, content in {**beside.files, CARD: card}.items():
+        params = pretrained.load(build_model(pretrained.config, mesh), mesh, silent)
+        export_checkpoint(whole, pretrained.config, params, plan.dtype, beside.ids, report)
+        for name, content in {**beside.files, _CARD: card}.items():
             write_atomic(whole / name, content)
 
 
-def export_adapter(place: Place, out: Path, base: str, mesh: Mesh) -> None:
+def export_adapter(location: ModelLocation, out: Path, base: str, mesh: Mesh) -> None:
     """Writes what a stage has trained by LoRA as the folder ``out``, which peft and vLLM load onto the model ``base``.
 
     ``base`` is a folder or a name at Hugging Face, and must be the model that the stage started from. Raises InputError
     where the stage didn't train by LoRA, ``out`` exists, or peft can't hold such adapters.
     """
-    lora, adapters = read_adapters(place.path, mesh)
-    export_adapters(out, read_model(place.path), lora, adapters, base)
+    lora, adapters = read_adapters(location.path, mesh)
+    export_adapters(out, read_model(location.path), lora, adapters, base)

@@ -109,30 +109,30 @@ class LoadedModel:
         return build_engine(self.model, self.mesh, settings)
 
 
-def load(artifact: Artifact, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
+def load_artifact(artifact: Artifact, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
     """The model of a stage's checkpoint on the devices at hand; without ``chat`` in the default format.
 
     Raises InputError for a stage that left no checkpoint, and for a chat format that its tokenizer doesn't know.
     """
     devices = build_mesh(mesh)
     model, tokenizer = model_of(artifact, devices), tokenizer_of(artifact)
-    chat = known_format(tokenizer, chat)
+    chat = _known_format(tokenizer, chat)
     return LoadedModel(model, devices, tokenizer, chat, partial(params_of, artifact, model, devices))
 
 
-def load_path(path: Path, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
+def load_folder(path: Path, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
     """A model that lies by itself, of no run: what ``reasoning convert`` wrote, or what it reads.
 
     Raises InputError as ``stages.pretrained.find`` does, and for a chat format that its tokenizer doesn't know.
     """
-    found, devices = find(path), build_mesh(mesh)
-    model = build_model(found.config, devices)
-    check_vocabulary(found.config, found.tokenizer, path.name)
-    chat = known_format(found.tokenizer, chat)
-    return LoadedModel(model, devices, found.tokenizer, chat, partial(found.load, model, devices, silent))
+    pretrained, devices = find(path), build_mesh(mesh)
+    model = build_model(pretrained.config, devices)
+    check_vocabulary(pretrained.config, pretrained.tokenizer, path.name)
+    chat = _known_format(pretrained.tokenizer, chat)
+    return LoadedModel(model, devices, pretrained.tokenizer, chat, partial(pretrained.load, model, devices, silent))
 
 
-def known_format(tokenizer: Tokenizer, chat: ChatFormat | None) -> ChatFormat:
+def _known_format(tokenizer: Tokenizer, chat: ChatFormat | None) -> ChatFormat:
     """The format itself, or the default one. Raises InputError where the tokenizer lacks its symbols."""
     if chat is not None:
         tokenizer.check_symbols(chat)

@@ -25,7 +25,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path} has no finished stage {stage!r}; finished are {', '.join(self.stages) or 'none'}"
             )
-        return StageResults(artifact.read(self.path / self.stages[stage]), self.artifacts)
+        return StageResults(artifact.read_artifact(self.path / self.stages[stage]), self.artifacts)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stages)

@@ -90,7 +90,7 @@ class StageResults:
 
         Raises InputError for a stage that left none.
         """
-        from reasoning.data.records import read_records, take_rows  # As ``load`` below.
+        from reasoning.data.records import read_records, take_rows  # As ``load_artifact`` below.
 
         if self.kind != "records":
             raise InputError(f"stage {self.stage} left {self.kind}, no records; name a stage that collects or prepares")
@@ -104,22 +104,24 @@ class StageResults:
         spread over the devices at hand, by default the data axis takes all of them. Raises InputError for a stage that
         left no checkpoint.
         """
-        from reasoning.use.loaded_model import load  # With all that training needs; reading numbers needs it not.
+        from reasoning.use.loaded_model import (
+            load_artifact,
+        )  # Imports all that training needs; whoever only reads numbers shouldn't wait.
 
-        return load(self.artifact, chat or self.trained_chat(), mesh or MeshShape())
+        return load_artifact(self.artifact, chat or self.trained_chat(), mesh or MeshShape())
 
     def trained_chat(self) -> ChatFormat | None:
         """The format in the settings of a stage, or of the nearest that it was made from: its data's, its start's."""
         own = self.record()
-        if found := chat_of(own.get("settings", {})):
-            return found
+        if chat := chat_of(own.get("settings", {})):
+            return chat
         records = {artifact.hash: artifact.record() for artifact in self.others()}
         waiting, seen = _parents(own), {self.hash}
         while waiting:
             digest = waiting.pop(0)
             record = records.get(digest, {})
-            if digest not in seen and (found := chat_of(record.get("settings", {}))):
-                return found
+            if digest not in seen and (chat := chat_of(record.get("settings", {}))):
+                return chat
             seen.add(digest)
             waiting += [parent for parent in _parents(record) if parent not in seen]
         return None

@@ -11,7 +11,7 @@ from tiny_stages import TEST
 
 from reasoning.cli.ask import show_reply, show_search, show_vote
 from reasoning.cli.main import main
-from reasoning.use.ask import Reply, count_votes
+from reasoning.use.ask import ModelReply, count_votes
 
 QUESTION = TEST.problems()[0].question
 
@@ -96,7 +96,7 @@ def test_a_model_of_no_run_is_asked_in_the_chat_format_that_is_named(
 def test_nothing_that_a_terminal_acts_on_is_printed():
     file = io.StringIO()
     console = Console(file=file, width=100, force_terminal=False)
-    wicked = Reply("\x1b[31mred[bold]\u202e=6\x07", "6\x1b]0;title\x07[red]", -1.0, 3, False)
+    wicked = ModelReply("\x1b[31mred[bold]\u202e=6\x07", "6\x1b]0;title\x07[red]", -1.0, 3, False)
     show_reply(console, wicked)
     show_vote(console, count_votes([wicked, wicked]))
     show_search(console, [(wicked, -0.5)], 1)
@@ -108,7 +108,7 @@ def test_nothing_that_a_terminal_acts_on_is_printed():
 def test_a_reply_that_was_cut_off_says_so_and_a_vote_without_answers_elects_none():
     file = io.StringIO()
     console = Console(file=file, width=100)
-    cut = Reply("3+8=", None, -1.0, 4, True)
+    cut = ModelReply("3+8=", None, -1.0, 4, True)
     show_reply(console, cut)
     show_vote(console, count_votes([cut]))
     shown = file.getvalue()

@@ -59,7 +59,7 @@ def test_releases_compare_by_numbers_and_not_as_text(installed, lowest, expected
 
 
 def test_an_absent_package_is_reported_instead_of_raised(monkeypatch):
-    monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setattr(doctor, "_DISTRIBUTION", "no-such-distribution")
     assert state(doctor.versions(), "no-such-distribution") == "bad"
     assert doctor.extras() == []
 
@@ -93,8 +93,8 @@ def test_libtpu_is_tried_by_compiling():
 
 
 def test_a_libtpu_that_can_not_compile_is_a_note_with_the_reason(monkeypatch):
-    monkeypatch.setattr(doctor, "version", lambda name: "9.9")
-    monkeypatch.setattr(doctor, "AHEAD_OF_TIME", "raise SystemExit('RET_CHECK failure')")
+    monkeypatch.setattr(doctor, "installed_version", lambda name: "9.9")
+    monkeypatch.setattr(doctor, "_AHEAD_OF_TIME", "raise SystemExit('RET_CHECK failure')")
     finding = doctor.ahead_of_time()
     assert finding.state == "note"
     assert "RET_CHECK failure" in finding.text

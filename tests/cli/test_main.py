@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from reasoning.cli import main as command_line
-from reasoning.cli.main import COMMANDS, Command, main
+from reasoning.cli.main import COMMANDS, main
 from reasoning.core.errors import InputError
 
 
@@ -41,8 +41,8 @@ def give_up_with(error, monkeypatch):
     def fail(arguments):
         raise error
 
-    monkeypatch.setitem(COMMANDS, "fail", Command("tests_failing_command", ""))
-    monkeypatch.setitem(sys.modules, "tests_failing_command", SimpleNamespace(main=fail))
+    monkeypatch.setitem(COMMANDS, "fail", ("", ""))
+    monkeypatch.setitem(sys.modules, "reasoning.cli.fail", SimpleNamespace(main=fail))
 
 
 @pytest.mark.parametrize(

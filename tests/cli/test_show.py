@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from reasoning.cli.main import main
-from reasoning.pipeline.folder import Entry, partial_place, write_run
+from reasoning.pipeline.folder import Entry, unfinished_folder, write_run
 
 ROW = {"prompt": "1+1?", "answer": "2", "kind": "sums", "tokens": 3, "scores": {"strict": 1.0}, "kept": True}
 
@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Path:
         place.mkdir(exist_ok=True)
         if text:
             write(place, [text, "zwei", *map(str, range(30))])
-    place = partial_place(tmp_path / "artifacts", "cot_data", "0" * 64)
+    place = unfinished_folder(tmp_path / "artifacts", "cot_data", "0" * 64)
     place.mkdir()
     write(place, ["at work"])
     return tmp_path

@@ -59,12 +59,12 @@ def test_rows_come_back_from_the_devices_as_they_went():
 def test_a_place_without_an_axis_is_whole_along_it():
     mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=2))
     place = meshes.sharding(mesh, ("layers", "embed", "mlp"))
-    assert meshes.drop_first(meshes.without(place, "fsdp")).spec == PartitionSpec(None, "tensor")
-    assert meshes.without(meshes.rows(mesh), "fsdp").spec == PartitionSpec(("data", "expert"))
+    assert meshes.of_one_layer(meshes.whole_along(place, "fsdp")).spec == PartitionSpec(None, "tensor")
+    assert meshes.whole_along(meshes.row_sharding(mesh), "fsdp").spec == PartitionSpec(("data", "expert"))
 
 
 def test_shapes_with_places_keep_shape_and_type():
     mesh = build_mesh(MeshShape())
-    split = meshes.rows(mesh)
-    [leaf] = meshes.located([jax.ShapeDtypeStruct((8, 2), np.int32)], [split])
+    split = meshes.row_sharding(mesh)
+    [leaf] = meshes.with_shardings([jax.ShapeDtypeStruct((8, 2), np.int32)], [split])
     assert (leaf.shape, leaf.dtype, leaf.sharding) == ((8, 2), np.int32, split)

@@ -27,7 +27,7 @@ from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.evaluation.exam import Answers, ask
 from reasoning.evaluation.methods import Beam, Greedy, Samples, check_methods, columns_of, elections, scores_of_elected
 from reasoning.evaluation.results import Replies, read_results, read_samples
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.use.run_folder import open_run
 
@@ -262,7 +262,7 @@ def test_what_is_wrong_with_methods_is_said_with_its_place_in_the_file(command):
     ):
         project.file.write_text(f"{text}{line}\n")
         with pytest.raises(InputError) as complaint:
-            read(project.file)
+            read_experiment(project.file)
         lines = project.file.read_text().splitlines()
         place = f"small.gin:{1 + lines.index(blamed or line)}: {blamed or line}\n"
         assert message in str(complaint.value) and place in str(complaint.value) and "^" in str(complaint.value)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.build import build
-from reasoning.experiment.drafts import draft, load
+from reasoning.experiment.build import build_parts
+from reasoning.experiment.drafts import draft_parts, load_statements
 
 MODULE = """
 from collections.abc import Callable
@@ -99,13 +99,13 @@ def folder(tmp_path, monkeypatch):
 def built(folder):
     def build_text(text, overrides=()):
         (folder / "f.gin").write_text(text)
-        return build(draft(load(Path("f.gin")), overrides))
+        return build_parts(draft_parts(load_statements(Path("f.gin")), overrides))
 
     return build_text
 
 
 def blamed(error: InputError) -> list[tuple[str, str]]:
-    """The label of every place in a message and the word above its carets."""
+    """The label of every location in a message and the word above its carets."""
     lines = str(error).split("\n")[1:]
     found = []
     for above, below in zip(lines[::2], lines[1::2], strict=True):
@@ -181,7 +181,7 @@ def test_an_instance_is_a_plain_value(built):
 
 
 @pytest.mark.parametrize(
-    ("line", "message", "places"),
+    ("line", "message", "locations"),
     [
         ("zero.clip_high = 'oops'", "zero.clip_high must be a number, not 'oops'", [("f.gin:6", "'oops'")]),
         ("zero.clip_high = -1", "zero.clip_high must be at least 0, not -1.0", [("f.gin:6", "-1")]),
@@ -252,10 +252,10 @@ def test_an_instance_is_a_plain_value(built):
         ("base.next = base", "circle: base → base", [("f.gin:6", "base")]),
     ],
 )
-def test_wrong_values_are_shown_at_their_places(built, line, message, places):
+def test_wrong_values_are_shown_at_their_places(built, line, message, locations):
     with pytest.raises(InputError, match=message) as error:
         built(HEAD + line + "\n")
-    assert blamed(error.value) == places
+    assert blamed(error.value) == locations
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.drafts import draft, load
-from reasoning.experiment.nodes import Literal
+from reasoning.experiment.drafts import draft_parts, load_statements
+from reasoning.experiment.nodes import LiteralNode
 
 MODULE = """
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ def write(folder, files):
 
 def drafts_of(folder, text, overrides=(), **includes):
     write(folder, {"main.gin": text, **{name.replace("_gin", ".gin"): body for name, body in includes.items()}})
-    return draft(load(Path("main.gin")), overrides)
+    return draft_parts(load_statements(Path("main.gin")), overrides)
 
 
 def bound(drafts, part):
@@ -48,7 +48,7 @@ def bound(drafts, part):
 
 
 def blamed(error: InputError) -> list[tuple[str, str]]:
-    """The label of every place in a message and the word above its carets."""
+    """The label of every location in a message and the word above its carets."""
     lines = str(error).split("\n")[1:]
     found = []
     for above, below in zip(lines[::2], lines[1::2], strict=True):
@@ -61,7 +61,7 @@ def test_a_copy_is_the_part_as_it_stands_on_that_line(folder):
     drafts = drafts_of(folder, "a = @toy_drafts.Zero\na.steps = 2\nb = a\na.steps = 3\nb.rate = 0.5\n")
     assert bound(drafts, "a") == {"steps": 3}
     assert bound(drafts, "b") == {"steps": 2, "rate": 0.5}
-    assert drafts.parts["b"].place.label == "main.gin:3"
+    assert drafts.parts["b"].location.label == "main.gin:3"
 
 
 def test_an_override_touches_only_the_part_that_it_names(folder):
@@ -75,7 +75,7 @@ def test_an_override_touches_only_the_part_that_it_names(folder):
 
 def test_an_overridden_constant_is_another_constant(folder):
     drafts = drafts_of(folder, "w = 1\na = @toy_drafts.Zero\na.steps = %w\n", ["w=2"])
-    assert isinstance(drafts.constants["w"].value, Literal) and drafts.constants["w"].value.value == 2
+    assert isinstance(drafts.constants["w"].value, LiteralNode) and drafts.constants["w"].value.value == 2
 
 
 def test_an_including_file_may_rebind_a_field(folder):
@@ -87,7 +87,7 @@ def test_an_including_file_may_rebind_a_field(folder):
 def test_includes_are_relative_to_the_file_that_includes(folder):
     write(folder, {"deep/one.gin": "include '../side/two.gin'\n", "side/two.gin": "a = @toy_drafts.Zero\n"})
     drafts = drafts_of(folder, "include 'deep/one.gin'\n")
-    assert drafts.parts["a"].place.label == "side/two.gin:1"
+    assert drafts.parts["a"].location.label == "side/two.gin:1"
 
 
 def test_a_file_that_two_files_include_is_read_once(folder):
@@ -119,7 +119,7 @@ ZERO = "a = @toy_drafts.Zero\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "places"),
+    ("text", "message", "locations"),
     [
         (ZERO + "a = @toy_drafts.Zero", "'a' is defined twice", [("main.gin:2", "a"), ("main.gin:1", "a")]),
         ("w = 1\nw = 2", "'w' is defined twice", [("main.gin:2", "w"), ("main.gin:1", "w")]),
@@ -145,10 +145,10 @@ ZERO = "a = @toy_drafts.Zero\n"
         ),
     ],
 )
-def test_wrong_names_are_shown_at_their_places(folder, text, message, places):
+def test_wrong_names_are_shown_at_their_places(folder, text, message, locations):
     with pytest.raises(InputError, match=message) as error:
         drafts_of(folder, text)
-    assert blamed(error.value) == places
+    assert blamed(error.value) == locations
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,6 @@ def test_a_file_that_cannot_be_read_is_named(folder, content, message):
     if content is not None:
         (folder / "x.gin").write_bytes(content)
     with pytest.raises(InputError, match=message):
-        load(Path("x.gin"))
+        load_statements(Path("x.gin"))
     with pytest.raises(InputError, match="can't be read: Is a directory"):
-        load(folder)
+        load_statements(folder)

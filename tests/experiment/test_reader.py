@@ -10,7 +10,8 @@ import pytest
 import reasoning
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_json
-from reasoning.experiment.reader import describe, is_hashed, read, user_sources
+from reasoning.experiment.describe import describe, is_hashed, user_sources
+from reasoning.experiment.reader import read_experiment
 
 MODULE = """
 from collections.abc import Callable
@@ -89,7 +90,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_file_becomes_its_parts(folder):
-    experiment = read(folder / "main.gin")
+    experiment = read_experiment(folder / "main.gin")
     assert list(experiment.parts) == ["model", "base", "zero", "rl1", "sweep"]
     zero, rl1 = experiment.part("zero"), experiment.part("rl1")
     assert zero.start is experiment.part("base") and zero.start.model.width == 32
@@ -100,24 +101,24 @@ def test_a_file_becomes_its_parts(folder):
 
 def test_the_path_is_left_as_it_was(folder):
     before = list(sys.path)
-    read(folder / "main.gin")
+    read_experiment(folder / "main.gin")
     with pytest.raises(InputError):
-        read(folder / "main.gin", ["zero.x=1"])
+        read_experiment(folder / "main.gin", ["zero.x=1"])
     assert sys.path == before
 
 
 def test_a_relative_path_reads_the_same(folder):
-    experiment = read("../experiments/main.gin")
-    assert dict(experiment.parts) == dict(read(folder / "main.gin").parts)
+    experiment = read_experiment("../experiments/main.gin")
+    assert dict(experiment.parts) == dict(read_experiment(folder / "main.gin").parts)
     assert experiment.source("model") == "../experiments/models/tiny.gin:2"
 
 
 def test_overrides_of_the_command_line_and_of_python_agree(folder):
     texts = ["width=64", "zero.clip_high=0.5", "zero.rewards=(@toy_rewards.tidy,)", "base.name='b'"]
-    first = read(folder / "main.gin", texts)
+    first = read_experiment(folder / "main.gin", texts)
     tidy = sys.modules["toy_rewards"].tidy
     mapping = {"width": 64, "zero.clip_high": 0.5, "zero.rewards": (tidy,), "base.name": "b"}
-    second = read(folder / "main.gin", mapping)
+    second = read_experiment(folder / "main.gin", mapping)
     assert dict(first.parts) == dict(second.parts)
     assert first.resolved() == second.resolved()
     assert first.part("model").width == 64
@@ -125,22 +126,25 @@ def test_overrides_of_the_command_line_and_of_python_agree(folder):
 
 
 def test_a_value_of_a_sweep_goes_back_in_as_an_override(folder):
-    experiment = read(folder / "main.gin")
+    experiment = read_experiment(folder / "main.gin")
     for key, values in experiment.part("sweep").each.items():
         for value in values[:1]:
-            varied = read(folder / "main.gin", [f"{key}={experiment.text(value)}"])
+            varied = read_experiment(folder / "main.gin", [f"{key}={experiment.text(value)}"])
             part, _, field = key.partition(".")
             assert getattr(varied.part(part), field) == value
     assert varied.part("zero").start is varied.part("base")
 
 
 def test_a_variation_is_what_reading_with_the_same_overrides_gives(folder):
-    experiment = read(folder / "main.gin")
-    before, offered = experiment.resolved(), experiment.choices("sweep.each")
+    experiment = read_experiment(folder / "main.gin")
+    before, offered = experiment.resolved(), experiment.alternatives("sweep.each")
     assert {key: len(changes) for key, changes in offered.items()} == {"zero.clip_high": 2, "zero.start": 2}
     for change, text in zip(offered["zero.clip_high"], ("0.2", "0.28"), strict=True):
         varied = experiment.vary([change, offered["zero.start"][0]], {"base.steps": 3})
-        assert varied.resolved() == read(folder / "main.gin", [f"zero.clip_high={text}", "base.steps=3"]).resolved()
+        assert (
+            varied.resolved()
+            == read_experiment(folder / "main.gin", [f"zero.clip_high={text}", "base.steps=3"]).resolved()
+        )
         assert varied.part("zero").start is varied.part("base") is not experiment.part("base")
     assert experiment.resolved() == before
     with pytest.raises(InputError, match=r"main\.gin:14: .*\n +\^{4}$"):
@@ -150,9 +154,9 @@ def test_a_variation_is_what_reading_with_the_same_overrides_gives(folder):
 
 
 def test_the_resolved_file_reads_back_to_the_same_parts_and_gives_itself(folder):
-    experiment = read(folder / "main.gin", ["width=48"])
+    experiment = read_experiment(folder / "main.gin", ["width=48"])
     (folder / "resolved.gin").write_text(experiment.resolved())
-    again = read(folder / "resolved.gin")
+    again = read_experiment(folder / "resolved.gin")
     assert {name: again.part(name) for name in experiment.parts} == dict(experiment.parts)
     assert again.resolved() == experiment.resolved()
     assert "include" not in experiment.resolved() and "%" not in experiment.resolved()
@@ -161,11 +165,11 @@ def test_the_resolved_file_reads_back_to_the_same_parts_and_gives_itself(folder)
 
 def test_an_unknown_part_is_named_with_the_nearest(folder):
     with pytest.raises(InputError, match="main.gin defines no part 'zeor'; did you mean 'zero'"):
-        read(folder / "main.gin").part("zeor")
+        read_experiment(folder / "main.gin").part("zeor")
 
 
 def test_every_part_and_field_knows_its_line(folder):
-    experiment = read(folder / "main.gin", ["base.steps=3"])
+    experiment = read_experiment(folder / "main.gin", ["base.steps=3"])
     main, tiny = folder / "main.gin", folder / "models" / "tiny.gin"
     assert experiment.source("zero") == f"{main}:6"
     assert experiment.source("zero.clip_high") == f"{main}:11"
@@ -174,25 +178,19 @@ def test_every_part_and_field_knows_its_line(folder):
     assert experiment.source("base.steps") == "command line"
 
 
-def test_objects_are_named_by_identity(folder):
-    experiment = read(folder / "main.gin")
-    assert experiment.name_of(experiment.part("base")) == "base"
-    assert experiment.name_of(sys.modules["toy_stages"].Model()) is None
-
-
 def test_the_sources_of_the_user_s_modules_are_hashed(folder):
-    experiment = read(folder / "main.gin")
+    experiment = read_experiment(folder / "main.gin")
     files = {"toy_rewards": Path("toy_rewards.py"), "toy_stages": folder / "toy_stages.py"}
     expected = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     assert dict(experiment.user_sources) == expected
     base = experiment.part("base")
-    assert experiment.sources_of(base).keys() == {"toy_stages"}
+    assert user_sources(base).keys() == {"toy_stages"}
     assert user_sources(experiment.part("zero")) == expected
 
 
 def test_a_stage_is_hashed_by_its_own_settings_and_its_parent_s_hash(folder):
     def hashes(overrides=()):
-        experiment = read(folder / "main.gin", overrides)
+        experiment = read_experiment(folder / "main.gin", overrides)
         stages = {id(experiment.part(name)): name for name in ("base", "zero", "rl1")}
         found = {}
         for name in stages.values():
@@ -213,14 +211,14 @@ def test_a_stage_is_hashed_by_its_own_settings_and_its_parent_s_hash(folder):
 def test_an_object_without_a_name_is_described_by_the_file_s_own_text(folder):
     (folder / "toy_stages.py").write_text(MODULE + "\nimport itertools\ncounter = itertools.count().__next__\n")
     (folder / "main.gin").write_text(MAIN + "zero.aggregate = @toy_stages.counter\n")
-    experiment = read(folder / "main.gin")
+    experiment = read_experiment(folder / "main.gin")
     zero = experiment.part("zero")
     assert experiment.describe(zero)["aggregate"] == "@toy_stages.counter"
     assert "zero.aggregate = @toy_stages.counter\n" in experiment.resolved()
 
 
 def test_the_same_file_gives_the_same_text_in_any_process(folder):
-    command = "import sys; from reasoning.experiment.reader import read; e = read(sys.argv[1])\n"
+    command = "import sys; from reasoning.experiment.reader import read_experiment; e = read_experiment(sys.argv[1])\n"
     command += "print(e.resolved(), e.describe(e.part('rl1')), dict(e.user_sources))"
     outputs = set()
     for seed in ("1", "2"):

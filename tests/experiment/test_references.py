@@ -9,17 +9,17 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Range
 from reasoning.data.chat.format import ChatFormat
-from reasoning.experiment.places import Place
+from reasoning.experiment.locations import Location
 from reasoning.experiment.references import (
     References,
-    find,
+    find_object,
     importable,
     is_user_module,
     module_of,
     name_of,
 )
 
-HERE = Place("f:1", "x = @toy", 4, 4)
+HERE = Location("f:1", "x = @toy", 4, 4)
 
 
 class Color(enum.Enum):
@@ -48,16 +48,16 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_this_package_comes_first_then_any_module():
-    assert find("core.ranges.Range") is Range
-    assert find("reasoning.core.ranges.Range") is Range
-    assert find("data.chat.ChatFormat") is ChatFormat
-    assert find("math.tau") == math.tau
-    assert find("json.decoder.JSONDecoder") is json.JSONDecoder
+    assert find_object("core.ranges.Range") is Range
+    assert find_object("reasoning.core.ranges.Range") is Range
+    assert find_object("data.chat.ChatFormat") is ChatFormat
+    assert find_object("math.tau") == math.tau
+    assert find_object("json.decoder.JSONDecoder") is json.JSONDecoder
 
 
 def test_the_longest_module_is_imported_and_the_rest_are_attributes(toy):
-    assert find("toy_package.inner.Outer.Inner").__name__ == "Inner"
-    assert find("toy_package.shown") is find("toy_package.inner.shown")
+    assert find_object("toy_package.inner.Outer.Inner").__name__ == "Inner"
+    assert find_object("toy_package.shown") is find_object("toy_package.inner.shown")
     assert module_of("toy_package.shown") == "toy_package"
     assert module_of("toy_package.inner.Outer.Inner") == "toy_package.inner"
     assert module_of("core.ranges.Range") == "reasoning.core.ranges"
@@ -76,7 +76,7 @@ def test_the_longest_module_is_imported_and_the_rest_are_attributes(toy):
 )
 def test_what_cannot_be_found_is_named_with_the_nearest_name(toy, text, message):
     with pytest.raises(InputError, match=message):
-        find(text)
+        find_object(text)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_a_name_is_given_where_it_finds_the_very_object(value, text):
 
 
 def test_names_of_nested_classes_class_methods_and_enum_members(toy):
-    inner = find("toy_package.inner.Outer.Inner")
-    make = find("toy_package.inner.Outer.make")
+    inner = find_object("toy_package.inner.Outer.Inner")
+    make = find_object("toy_package.inner.Outer.make")
     assert name_of(inner) == "toy_package.inner.Outer.Inner"
     assert name_of(make) == "toy_package.inner.Outer.make"
     assert name_of(Color.RED) == f"{name_of(Color)}.RED"
@@ -113,7 +113,7 @@ def test_what_a_package_exports_is_named_by_the_package(monkeypatch):
 
 
 def test_a_function_that_was_replaced_in_its_module_has_no_name(toy):
-    inner = find("toy_package.inner.shown")
+    inner = find_object("toy_package.inner.shown")
     sys.modules["toy_package.inner"].__dict__["shown"] = len
     assert name_of(inner) is None
 
@@ -172,7 +172,7 @@ def test_a_module_of_the_same_name_in_another_folder_is_refused(tmp_path):
 
 
 def test_modules_of_this_package_of_python_and_of_installed_packages_are_not_the_user_s(toy):
-    find("toy_package.inner.Outer")
+    find_object("toy_package.inner.Outer")
     answers = {
         name: is_user_module(name) for name in ("toy_package.inner", "json", "numpy", "reasoning.core.ranges", "no")
     }

@@ -3,21 +3,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
+from reasoning.experiment.locations import Location
 from reasoning.experiment.nodes import (
     Binding,
     ConstantRead,
     Definition,
-    Given,
-    Group,
+    DictNode,
+    GivenNode,
     Include,
-    Literal,
-    Node,
+    LiteralNode,
     PartName,
     Reference,
-    Table,
+    SequenceNode,
+    ValueNode,
 )
-from reasoning.experiment.places import Place
-from reasoning.experiment.syntax import given_override, parse, parse_override
+from reasoning.experiment.syntax import given_override, parse_file, parse_override
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
@@ -33,24 +33,24 @@ LITERALS = st.recursive(
 )
 
 
-def plain(node: Node) -> object:
+def plain(node: ValueNode) -> object:
     """The Python value of a node that holds literals only."""
-    if isinstance(node, Literal):
+    if isinstance(node, LiteralNode):
         return node.value
-    if isinstance(node, Group):
+    if isinstance(node, SequenceNode):
         return (list if node.listed else tuple)(plain(item) for item in node.items)
-    assert isinstance(node, Table)
+    assert isinstance(node, DictNode)
     return {key: plain(item) for key, item in node.entries.items()}
 
 
-def value_of(text: str) -> Node:
-    (line,) = parse(f"x = {text}\n", "f")
+def value_of(text: str) -> ValueNode:
+    (line,) = parse_file(f"x = {text}\n", "f")
     assert isinstance(line, Definition)
     return line.value
 
 
 def blamed(error: InputError) -> list[tuple[str, str]]:
-    """The label of every place in a message and the word above its carets."""
+    """The label of every location in a message and the word above its carets."""
     lines = str(error).split("\n")[1:]
     found = []
     for above, below in zip(lines[::2], lines[1::2], strict=True):
@@ -85,27 +85,27 @@ def test_forms_of_literals(text, value):
 
 def test_names_references_and_constants_are_told_apart():
     node = value_of("(zero, @stages.GRPO, %width)")
-    assert isinstance(node, Group)
-    kinds = [(type(item), item.place.column) for item in node.items]
+    assert isinstance(node, SequenceNode)
+    kinds = [(type(item), item.location.column) for item in node.items]
     assert kinds == [(PartName, 5), (Reference, 11), (ConstantRead, 25)]
 
 
 def test_the_three_kinds_of_line_and_nothing_for_comments():
     text = "# c\ninclude 'm/t.gin' # c\n\nzero = @stages.GRPO\nzero.lr = 1\n"
-    include, definition, binding = parse(text, "f")
-    assert isinstance(include, Include) and include.path == "m/t.gin" and include.place.label == "f:2"
-    assert isinstance(definition, Definition) and definition.name == "zero" and definition.place.label == "f:4"
+    include, definition, binding = parse_file(text, "f")
+    assert isinstance(include, Include) and include.path == "m/t.gin" and include.location.label == "f:2"
+    assert isinstance(definition, Definition) and definition.name == "zero" and definition.location.label == "f:4"
     assert isinstance(binding, Binding) and (binding.part, binding.field) == ("zero", "lr")
-    assert binding.place == Place("f:5", "zero.lr = 1", 0, 4)
-    assert binding.field_place == Place("f:5", "zero.lr = 1", 5, 2)
+    assert binding.location == Location("f:5", "zero.lr = 1", 0, 4)
+    assert binding.field_location == Location("f:5", "zero.lr = 1", 5, 2)
 
 
 def test_windows_line_ends_are_only_line_ends():
-    assert len(parse("a = 1\r\nb = 2\r\n", "f")) == 2
+    assert len(parse_file("a = 1\r\nb = 2\r\n", "f")) == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "places"),
+    ("text", "message", "locations"),
     [
         ("x = 1\ny = 2 * 3", r"unexpected '\*'.*nothing is computed", [("f:2", "*")]),
         ("x = 2 - 1", "expected the end of the line, found '-'.*nothing is computed", [("f:1", "-")]),
@@ -136,20 +136,20 @@ def test_windows_line_ends_are_only_line_ends():
         ("x = -%y", "expected a value, found '-'", [("f:1", "-")]),
     ],
 )
-def test_bad_syntax_is_named_and_underlined(text, message, places):
+def test_bad_syntax_is_named_and_underlined(text, message, locations):
     with pytest.raises(InputError, match=message) as error:
-        parse(text, "f")
-    assert blamed(error.value) == [(label, word or blamed(error.value)[0][1]) for label, word in places]
+        parse_file(text, "f")
+    assert blamed(error.value) == [(label, word or blamed(error.value)[0][1]) for label, word in locations]
 
 
 def test_a_number_with_its_sign_is_underlined_whole():
-    assert value_of("- 1.5").place == Place("f:1", "x = - 1.5", 4, 5)
+    assert value_of("- 1.5").location == Location("f:1", "x = - 1.5", 4, 5)
 
 
 def test_an_override_is_one_definition_or_one_binding():
     line = parse_override("zero.clip_high=0.2")
     assert isinstance(line, Binding)
-    assert line.field_place == Place("command line", "zero.clip_high=0.2", 5, 9)
+    assert line.field_location == Location("command line", "zero.clip_high=0.2", 5, 9)
     constant = parse_override("width = 128")
     assert isinstance(constant, Definition) and constant.name == "width"
 
@@ -174,8 +174,8 @@ def test_a_bad_override_is_shown_under_the_command_line(text, message, word):
 def test_an_override_from_python_takes_the_object_itself():
     value = object()
     line = given_override("zero.start", value)
-    assert isinstance(line, Binding) and isinstance(line.value, Given) and line.value.value is value
-    assert line.value.place.label == "override"
+    assert isinstance(line, Binding) and isinstance(line.value, GivenNode) and line.value.value is value
+    assert line.value.location.label == "override"
 
 
 @pytest.mark.parametrize("key", ["", "zero.", "a b", "a.b.c", "None"])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 
 MODULE = """
 import enum
@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
 
 def read_text(folder, text, overrides=()):
     (folder / "f.gin").write_text(text, encoding="utf-8")
-    return read(folder / "f.gin", overrides)
+    return read_experiment(folder / "f.gin", overrides)
 
 
 def test_the_resolved_text_says_everything_in_the_order_of_need(folder):

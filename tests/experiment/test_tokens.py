@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.tokens import Token, number_of, text_of, tokens
+from reasoning.experiment.tokens import Token, number_of, text_of, tokenize
 
 
 def words(text: str) -> list[Token]:
-    return [token for token in tokens(text, "f", numbered=True) if token.kind != "end"]
+    return [token for token in tokenize(text, "f", numbered=True) if token.kind != "end"]
 
 
 def test_every_word_knows_its_kind_its_line_and_its_column():
     text = "# start\nzero.lr = -1e-3 # note\n\trun = (@a.b, %w,\n  'x#y')\n"
-    found = [(token.kind, token.text, token.place.label, token.place.column) for token in words(text)]
+    found = [(token.kind, token.text, token.location.label, token.location.column) for token in words(text)]
     assert [entry for entry in found if entry[0] != "newline"] == [
         ("name", "zero.lr", "f:2", 0),
         ("symbol", "=", "f:2", 8),
@@ -38,12 +38,12 @@ def test_line_ends_inside_brackets_are_no_line_ends():
 
 def test_a_word_after_a_text_of_several_lines_is_on_the_right_line():
     (last,) = [token for token in words("a = ('''one\ntwo\n''',\n  b)") if token.text == "b"]
-    assert (last.place.label, last.place.column) == ("f:4", 2)
+    assert (last.location.label, last.location.column) == ("f:4", 2)
 
 
 def test_a_text_of_several_lines_is_underlined_to_the_end_of_its_first():
     (text,) = [token for token in words("a = '''one\ntwo'''") if token.kind == "text"]
-    assert text.place.line[text.place.column :][: text.place.width] == "'''one"
+    assert text.location.line[text.location.column :][: text.location.width] == "'''one"
 
 
 @given(st.text())

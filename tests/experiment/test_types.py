@@ -8,7 +8,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, Positive, Range
-from reasoning.experiment.types import Mismatch, convert, default_of, hints_of, settings, shown, spelled
+from reasoning.experiment.types import Mismatch, coerce, default_of, hints_of, settings_of, value_words
 
 Tokens = NewType("Tokens", int)
 Small = Literal["dense", "moe"] | None
@@ -99,7 +99,7 @@ ADAM = Adam()
     ],
 )
 def test_a_value_of_the_type_is_held_as_the_type_says(value, hint, held):
-    found = convert(value, hint)
+    found = coerce(value, hint)
     assert found == held and type(found) is type(held)
     if isinstance(held, tuple):
         assert [type(item) for item in found] == [type(item) for item in held]
@@ -152,19 +152,19 @@ def test_a_value_of_the_type_is_held_as_the_type_says(value, hint, held):
 )
 def test_a_value_of_another_type_is_refused_in_words(value, hint, complaint):
     with pytest.raises(Mismatch) as error:
-        convert(value, hint)
-    assert complaint in spelled(error.value)
+        coerce(value, hint)
+    assert complaint in str(error.value)
 
 
 def test_the_path_leads_to_the_item_that_is_to_blame():
     with pytest.raises(Mismatch) as error:
-        convert({"grid": ((1, 2), (3, "x"))}, dict[str, tuple[tuple[int, ...], ...]])
+        coerce({"grid": ((1, 2), (3, "x"))}, dict[str, tuple[tuple[int, ...], ...]])
     assert error.value.path == ("grid", 1, 1)
 
 
 def test_long_values_are_cut_in_errors():
     with pytest.raises(Mismatch) as error:
-        convert("x" * 10_000, int)
+        coerce("x" * 10_000, int)
     assert len(str(error.value)) < 200
 
 
@@ -190,9 +190,9 @@ def test_a_default_out_of_its_own_range_is_the_class_s_fault():
 
 
 def test_settings_are_the_fields_that_can_be_set_checked_and_converted():
-    assert repr(settings(Loose(needed=1, bad=1))) == "{'needed': 1, 'rate': 1.0, 'bad': 1, 'made': (1.0, 2.0)}"
+    assert repr(settings_of(Loose(needed=1, bad=1))) == "{'needed': 1, 'rate': 1.0, 'bad': 1, 'made': (1.0, 2.0)}"
     with pytest.raises(InputError, match=r"Optimizer\.rate must be above 0, not -1.0"):
-        settings(Optimizer(rate=-1))
+        settings_of(Optimizer(rate=-1))
 
 
 def test_annotations_that_cannot_be_read_are_named():
@@ -202,7 +202,7 @@ def test_annotations_that_cannot_be_read_are_named():
 
 
 def test_values_are_shown_by_what_they_are():
-    assert shown(len) == "@builtins.len"
-    assert shown(3) == "3"
-    assert shown(ADAM).startswith("a part of class ") and shown(ADAM).endswith("Adam")
-    assert shown(Adam).startswith("the class ")
+    assert value_words(len) == "@builtins.len"
+    assert value_words(3) == "3"
+    assert value_words(ADAM).startswith("a part of class ") and value_words(ADAM).endswith("Adam")
+    assert value_words(Adam).startswith("the class ")

@@ -5,7 +5,7 @@ from launch import __main__ as entry
 
 def test_everything_after_the_experiment_is_passed_on_untouched(monkeypatch):
     calls = []
-    monkeypatch.setattr(entry.multiprocess, "launch", lambda *call: calls.append(call) or 4)
+    monkeypatch.setattr(entry.multiprocess, "run_processes", lambda *call: calls.append(call) or 4)
     arguments = [
         "multiprocess",
         "--processes",

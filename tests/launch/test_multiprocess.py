@@ -23,8 +23,8 @@ print(jax.process_index(), jax.process_count(), jax.local_device_count(), jax.de
 
 LAUNCHER = """
 import sys
-from launch.multiprocess import launch
-sys.exit(launch([sys.executable, "-c", sys.argv[1]], processes=2, devices=3, grace=2))
+from launch.multiprocess import run_processes
+sys.exit(run_processes([sys.executable, "-c", sys.argv[1]], processes=2, devices=3, grace=2))
 """
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh, rows
+from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.lora import LoRA, adapters_of, base_of, joined, merged
 from reasoning.models.model import (
@@ -151,7 +151,7 @@ def test_an_adapted_model_gives_the_same_states_on_any_mesh(shape: MeshShape):
     placed = jax.device_put(params, parameter_shardings(spread, mesh))
     tokens = jax.random.randint(jax.random.key(5), (8, 9), 0, 48)
     batch = (tokens, jnp.broadcast_to(jnp.arange(9), (8, 9)), jnp.ones_like(tokens))
-    found, _ = jax.jit(spread.hidden_states)(placed, *(jax.device_put(leaf, rows(mesh)) for leaf in batch))
+    found, _ = jax.jit(spread.hidden_states)(placed, *(jax.device_put(leaf, row_sharding(mesh)) for leaf in batch))
     np.testing.assert_allclose(found, alone.hidden_states(params, *batch)[0], atol=1e-4)
     fresh = init_adapters(spread, mesh, jax.random.key(3))
     assert fresh["stack_0"]["block_0"]["mlp"]["up_lora"]["down"].sharding.spec[1] == "fsdp"

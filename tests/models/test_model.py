@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh, rows
+from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded, parameter_count, parameter_shardings
 
@@ -107,7 +107,7 @@ def test_parameters_are_the_same_on_any_mesh_and_states_equal_to_one_device(shap
     plain = alone.init(jax.random.key(3))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, plain)
     batch = rows_of(alone, 8, 16)
-    states, _ = jax.jit(spread.hidden_states)(params, *(jax.device_put(leaf, rows(mesh)) for leaf in batch))
+    states, _ = jax.jit(spread.hidden_states)(params, *(jax.device_put(leaf, row_sharding(mesh)) for leaf in batch))
     np.testing.assert_allclose(states, alone.hidden_states(plain, *batch)[0], atol=1e-5)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 from reasoning.models import presets
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.families import from_hf
@@ -71,10 +71,10 @@ def test_every_preset_is_counted_here():
 def test_a_preset_is_a_part_of_an_experiment_whose_fields_can_be_set(tmp_path):
     file = tmp_path / "student.gin"
     file.write_text("student = @models.presets.GEMMA3_1B\nstudent.compute_dtype = 'bfloat16'\n")
-    found = read(file)
+    found = read_experiment(file)
     assert found.part("student") == replace(presets.GEMMA3_1B, compute_dtype="bfloat16")
     file.write_text(found.resolved())
-    assert read(file).part("student") == found.part("student")
+    assert read_experiment(file).part("student") == found.part("student")
 
 
 QWEN2 = {"model_type": "qwen2", "rope_theta": 1000000.0, "use_sliding_window": False, "hidden_act": "silu"}

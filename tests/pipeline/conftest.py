@@ -7,9 +7,9 @@ import pytest
 
 from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome
 from reasoning.core.progress import Progress
-from reasoning.pipeline.execute import execute
-from reasoning.pipeline.identity import Origin
-from reasoning.pipeline.run import Choice, Run, Watcher
+from reasoning.pipeline.identity import Describer
+from reasoning.pipeline.run import Run, RunOptions, Watcher
+from reasoning.pipeline.run_stages import run_stages
 from reasoning.stages.stage import Stage
 from reasoning.training.preemption import Interrupted
 
@@ -113,13 +113,13 @@ class Kit:
 
     def run(self, run, resolved="", **choice):
         story = Story()
-        story.artifacts = execute(run, self.out, story.watcher(), Choice(**choice), Origin(), resolved)
+        story.artifacts = run_stages(run, self.out, story.watcher(), RunOptions(**choice), Describer(), resolved)
         return story
 
     def story_of_failure(self, run, error, match=None, resolved="", **choice):
         story = Story()
         with pytest.raises(error, match=match) as caught:
-            execute(run, self.out, story.watcher(), Choice(**choice), Origin(), resolved)
+            run_stages(run, self.out, story.watcher(), RunOptions(**choice), Describer(), resolved)
         story.error = caught.value
         return story
 

@@ -4,23 +4,29 @@ import subprocess
 
 import jax
 
-from reasoning.pipeline.environment import PACKAGE, code_version, differences, environment, source_hash
+from reasoning.pipeline.environment import (
+    PACKAGE,
+    code_version,
+    current_environment,
+    environment_differences,
+    source_hash,
+)
 
 
 def test_the_record_is_json_and_differs_from_itself_in_nothing():
-    now = environment()
-    assert differences(json.loads(json.dumps(now)), now) == ()
+    now = current_environment()
+    assert environment_differences(json.loads(json.dumps(now)), now) == ()
     assert now["libraries"]["jax"] == jax.__version__
     assert now["device"]["count"] == jax.device_count()
 
 
 def test_each_difference_is_told_with_both_values():
-    now = environment()
+    now = current_environment()
     before = copy.deepcopy(now)
     before["libraries"]["jax"] = "0.1"
     before["device"]["count"] = 99
     before["flags"] = {"XLA_FLAGS": "--old"}
-    found = differences(before, {**now, "flags": {}})
+    found = environment_differences(before, {**now, "flags": {}})
     assert f"jax 0.1 -> {jax.__version__}" in found
     assert f"device count 99 -> {jax.device_count()}" in found
     assert "XLA_FLAGS --old -> None" in found
@@ -28,10 +34,10 @@ def test_each_difference_is_told_with_both_values():
 
 
 def test_a_commit_that_leaves_the_source_alone_is_no_difference():
-    now = environment()
+    now = current_environment()
     before = {**now, "code": {**now["code"], "commit": "0" * 40, "changed": True}}
-    assert differences(before, now) == ()
-    (line,) = differences({**now, "code": {**now["code"], "source": "1" * 64}}, now)
+    assert environment_differences(before, now) == ()
+    (line,) = environment_differences({**now, "code": {**now["code"], "source": "1" * 64}}, now)
     assert line.startswith("code ")
 
 

@@ -1,69 +1,38 @@
-import json
+"""The files of a run's folder: which artifacts it has, earlier configurations, and what was set aside."""
 
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.pipeline import folder
-from reasoning.pipeline.folder import Entry, keep_resolved, read_run, set_aside, write_run
-from reasoning.use.run_folder import open_run
+from reasoning.pipeline.folder import Entry, finished_folder, read_run, set_aside, write_keeping_earlier, write_run
 
 
-def make(path, *names):
-    for name in names:
-        place = path / "artifacts" / f"{name}-00"
-        place.mkdir(parents=True)
-        record = {"kind": "results", "stage": name, "hash": "00", "results": {"sum": 1}}
-        (place / "artifact.json").write_text(json.dumps(record))
-    write_run(path, [Entry(name, f"artifacts/{name}-00", "00", True) for name in names])
-
-
-def test_a_run_is_a_mapping_from_its_finished_stages_in_order(tmp_path):
-    make(tmp_path, "zero", "base")
-    run = open_run(tmp_path)
-    assert list(run) == ["zero", "base"] and len(run) == 2 and "zero" in run and "exam" not in run
-    assert run["zero"].results == {"sum": 1}
-    assert [found.stage for found in run.artifacts()] == ["zero", "base"]
-
-
-def test_a_moved_folder_still_opens(tmp_path):
-    make(tmp_path / "a", "base")
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert open_run(str(tmp_path / "b"))["base"].stage == "base"
-
-
-def test_an_unfinished_stage_is_named_with_those_that_are_finished(tmp_path):
-    make(tmp_path, "base")
-    write_run(tmp_path, [*read_run(tmp_path), Entry("zero", "artifacts/zero-00", "00", False)])
-    with pytest.raises(InputError, match="no finished stage 'zero'; finished are base"):
-        open_run(tmp_path)["zero"]
-
-
-def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(InputError, match="not a run's folder"):
-        open_run(tmp_path)
+def test_the_stages_of_a_run_are_read_back_in_order(tmp_path):
     assert read_run(tmp_path) == ()
+    entries = (Entry("zero", "artifacts/zero-00", "00", True), Entry("base", "artifacts/base-00", "01", False))
+    write_run(tmp_path, entries)
+    assert read_run(tmp_path) == entries
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stages": [{"stage": "base"}]}', '{"stages": 3}'])
 def test_a_damaged_list_of_stages_is_refused_by_file(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(InputError, match=r"run\.json"):
-        open_run(tmp_path)
+        read_run(tmp_path)
 
 
 def test_resolved_texts_are_never_overwritten(tmp_path):
     for text in ("a", "a", "b", "c", "c"):
-        keep_resolved(tmp_path, text)
-    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert found == {"resolved.gin": "c", "resolved.1.gin": "a", "resolved.2.gin": "b"}
+        write_keeping_earlier(tmp_path, text)
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert texts == {"resolved.gin": "c", "resolved.1.gin": "a", "resolved.2.gin": "b"}
 
 
 def test_setting_aside_keeps_every_generation(tmp_path):
-    place = folder.finished_place(tmp_path, "base", "0123456789abcdef")
-    assert place.name == "base-0123456789ab" and set_aside(place) is None
+    folder = finished_folder(tmp_path, "base", "0123456789abcdef")
+    assert folder.name == "base-0123456789ab" and set_aside(folder) is None
     for generation in ("1", "2"):
-        place.mkdir()
-        (place / "sum").write_text(generation)
-        set_aside(place)
+        folder.mkdir()
+        (folder / "sum").write_text(generation)
+        set_aside(folder)
     kept = {path.name: (path / "sum").read_text() for path in (tmp_path / "earlier").iterdir()}
     assert kept == {"base-0123456789ab.1": "1", "base-0123456789ab.2": "2"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.pipeline.graph import build, check_fit, check_names, downstream
+from reasoning.pipeline.graph import build_graph, check_fit, check_stage_names, downstream
 from reasoning.stages.stage import Stage
 
 
@@ -27,7 +27,7 @@ def test_parents_that_are_not_listed_are_pulled_in_before_their_children():
     base = Part("base")
     zero = Part("zero", start=base)
     exam = Part("exam", others=(base, zero))
-    graph = build((exam,))
+    graph = build_graph((exam,))
     assert list(graph) == ["base", "zero", "exam"]
     assert graph["exam"].parents == {"others": ("base", "zero")}
     assert graph["zero"].parents == {"start": "base"}
@@ -39,7 +39,7 @@ def test_any_order_of_listing_puts_parents_first(data):
     for number in range(data.draw(st.integers(1, 8))):
         parents = tuple(data.draw(st.sets(st.sampled_from(stages)))) if stages else ()
         stages.append(Part(f"s{number}", others=parents))
-    graph = build(tuple(data.draw(st.permutations(stages))))
+    graph = build_graph(tuple(data.draw(st.permutations(stages))))
     seen: set[str] = set()
     for name, node in graph.items():
         assert set(node.parent_names()) <= seen
@@ -48,21 +48,21 @@ def test_any_order_of_listing_puts_parents_first(data):
 
 
 def test_stages_without_parents_keep_the_order_given():
-    assert list(build((Part("b"), Part("a")))) == ["b", "a"]
+    assert list(build_graph((Part("b"), Part("a")))) == ["b", "a"]
 
 
 def test_equal_stages_of_one_name_are_one_stage():
-    assert list(build((Part("zero", start=Part("base")), Part("base")))) == ["base", "zero"]
+    assert list(build_graph((Part("zero", start=Part("base")), Part("base")))) == ["base", "zero"]
 
 
 def test_two_different_stages_of_one_name_are_refused():
     with pytest.raises(InputError, match="two different stages are named 'base'"):
-        build((Part("zero", start=Part("base")), Part("base", extra=3)))
+        build_graph((Part("zero", start=Part("base")), Part("base", extra=3)))
 
 
 def test_a_stage_with_its_own_descendants_name_is_refused():
     with pytest.raises(InputError, match="two different stages are named 'base'"):
-        build((Part("base", start=Part("base")),))
+        build_graph((Part("base", start=Part("base")),))
 
 
 def test_a_circle_is_named():
@@ -70,44 +70,44 @@ def test_a_circle_is_named():
     base = Part("base", start=zero)
     object.__setattr__(zero, "start", base)
     with pytest.raises(InputError, match="zero -> base -> zero"):
-        build((zero,))
+        build_graph((zero,))
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", 3])
 def test_a_name_that_is_no_folder_name_is_refused(name):
     with pytest.raises(InputError, match="has the name"):
-        build((replace(Part(), name=name),))
+        build_graph((replace(Part(), name=name),))
 
 
 @pytest.mark.parametrize("hidden", [[Part("base")], (Part("base"), 3), {"a": Part("base")}, ((Part("base"),),)])
 def test_a_stage_where_nobody_looks_for_a_parent_is_refused(hidden):
     with pytest.raises(InputError, match=r"zero\.extra holds the stage 'base' inside"):
-        build((Part("zero", extra=hidden),))
+        build_graph((Part("zero", extra=hidden),))
 
 
 def test_a_stages_class_is_no_parent():
-    assert list(build((Part("zero", extra=Part),))) == ["zero"]
+    assert list(build_graph((Part("zero", extra=Part),))) == ["zero"]
 
 
 def test_an_empty_run_and_things_that_are_no_stages_are_refused():
     with pytest.raises(InputError, match="empty"):
-        build(())
+        build_graph(())
     thing: Any = Part
     with pytest.raises(InputError, match="not a stage"):
-        build((thing,))
+        build_graph((thing,))
 
 
 def test_downstream_is_what_is_made_from_a_stage_and_nothing_else():
     base, other = Part("base"), Part("other")
     zero = Part("zero", start=base)
-    graph = build((Part("exam", others=(zero,)), Part("report", start=other)))
+    graph = build_graph((Part("exam", others=(zero,)), Part("report", start=other)))
     assert downstream(graph, "base") == ("base", "zero", "exam")
     assert downstream(graph, "other") == ("other", "report")
 
 
 def test_a_mistyped_stage_gets_a_suggestion():
     with pytest.raises(InputError, match="--only zeroo: .*did you mean 'zero'"):
-        check_names(build((Part("zero"),)), ("zeroo",), "--only")
+        check_stage_names(build_graph((Part("zero"),)), ("zeroo",), "--only")
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,6 @@ class Choosy(Part):
 def test_stages_that_can_tell_are_asked_whether_they_fit_the_mesh():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     base = Part("base")
-    check_fit(build((base, Choosy("zero", start=base))), mesh)
+    check_fit(build_graph((base, Choosy("zero", start=base))), mesh)
     with pytest.raises(InputError, match="zero wants 2 devices, not 1"):
-        check_fit(build((base, Choosy("zero", start=base, size=2))), mesh)
+        check_fit(build_graph((base, Choosy("zero", start=base, size=2))), mesh)

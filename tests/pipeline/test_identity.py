@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.reader import read
-from reasoning.pipeline.graph import build
-from reasoning.pipeline.identity import Origin, changes, identities
+from reasoning.experiment.reader import read_experiment
+from reasoning.pipeline.graph import build_graph
+from reasoning.pipeline.identity import Describer, identities, identity_differences
 
 MESH = {"data": 2, "fsdp": 1}
 
 
 def known(run, seed=0, mesh=MESH):
-    return identities(build(run.stages), seed, mesh, Origin())
+    return identities(build_graph(run.stages), seed, mesh, Describer())
 
 
 def hashes(run, **surroundings):
@@ -77,8 +77,8 @@ def test_changes_name_the_fields_that_differ(kit):
     before = known(kit.chain())["zero"]
     after = known(kit.chain(zero={"number": 2, "inner": kit.Inner(rate=0.25)}), seed=3)["zero"]
     record = {"settings": before.settings, "seed": 0, "mesh": MESH, "sources": {}}
-    assert changes(record, after) == ("number 1 -> 2", "inner.rate 0.5 -> 0.25", "seed 0 -> 3")
-    assert changes(record, before) == ()
+    assert identity_differences(record, after) == ("number 1 -> 2", "inner.rate 0.5 -> 0.25", "seed 0 -> 3")
+    assert identity_differences(record, before) == ()
 
 
 USER_MODULE = """
@@ -121,9 +121,9 @@ def user_run(tmp_path):
         for module in (stages, rewards):
             sys.modules.pop(module, None)
         importlib.invalidate_caches()
-        experiment = read(tmp_path / "run.gin")
+        experiment = read_experiment(tmp_path / "run.gin")
         run = experiment.part("run")
-        return identities(build(run.stages), 0, MESH, Origin(experiment.describe, experiment.user_sources))
+        return identities(build_graph(run.stages), 0, MESH, Describer(experiment.describe, experiment.user_sources))
 
     yield reading
     for module in (stages, rewards):
@@ -138,7 +138,7 @@ def test_the_source_of_a_users_function_counts_for_the_stages_that_use_it(user_r
     assert before["base"].settings["probe"].endswith(".double")
     assert before["base"].hash == after["base"].hash and list(before["base"].sources) == list(after["base"].sources)
     assert not any(name.startswith("rewards_") for name in before["base"].sources)
-    (line,) = changes(vars(before["zero"]), after["zero"])
+    (line,) = identity_differences(vars(before["zero"]), after["zero"])
     assert re.fullmatch("the source of rewards_.* was edited", line)
 
 
@@ -150,11 +150,11 @@ def test_a_function_that_nobody_can_find_again_is_refused(kit):
 
 
 def test_kernels_that_a_file_names_count_and_those_that_devices_choose_do_not(kit):
-    graph = build(kit.chain().stages)
-    chosen = identities(graph, 0, MESH, Origin())
-    assert identities(graph, 0, MESH, Origin(), "auto") == chosen
-    named = identities(graph, 0, MESH, Origin(), "chunked")
+    graph = build_graph(kit.chain().stages)
+    chosen = identities(graph, 0, MESH, Describer())
+    assert identities(graph, 0, MESH, Describer(), "auto") == chosen
+    named = identities(graph, 0, MESH, Describer(), "chunked")
     assert all(named[name].hash != chosen[name].hash for name in chosen)
     before = {"settings": chosen["base"].settings, "seed": 0, "mesh": MESH, "sources": {}}  # of before there were any
-    assert changes(before, named["base"]) == ("kernels auto -> chunked",)
-    assert changes(before, chosen["base"]) == ()
+    assert identity_differences(before, named["base"]) == ("kernels auto -> chunked",)
+    assert identity_differences(before, chosen["base"]) == ()

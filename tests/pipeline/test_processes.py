@@ -21,10 +21,11 @@ import jax
 from reasoning.core.artifact import Outcome
 from reasoning.stages.stage import Stage
 from reasoning.core.errors import InputError
-from reasoning.pipeline.execute import execute
-from reasoning.pipeline.identity import Origin
+from reasoning.pipeline.identity import Describer
 from reasoning.pipeline.processes import agree
-from reasoning.pipeline.run import Choice, Run, Watcher
+from reasoning.pipeline.run import Run, RunOptions, Watcher
+from reasoning.pipeline.run_stages import run_stages
+from reasoning.stages.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ watcher = Watcher(lambda progress: None, news.append, warnings.append)
 def attempt(number, folder, only=()):
     base = Add("base", number)
     run = Run(stages=(Add("zero", 1, base),))
-    return execute(run, folder, watcher, Choice(only=only), Origin())
+    return run_stages(run, folder, watcher, RunOptions(only=only), Describer())
 
 told["error"] = message(lambda: agree(refuse))
 told["missing"] = message(lambda: attempt(1, out, ("zero",)))
-told["sums"] = [found.results["sum"] for found in attempt(1, out).values()]
-told["again"] = [found.results["sum"] for found in attempt(1, out).values()]
+told["sums"] = [artifact.results["sum"] for artifact in attempt(1, out).values()]
+told["again"] = [artifact.results["sum"] for artifact in attempt(1, out).values()]
 told["different"] = message(lambda: attempt(rank, out / "b"))
 print(json.dumps(told))
 """

@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 
 FILE = """
 base = @pipeline.Run
@@ -16,10 +16,10 @@ def test_values_out_of_range_and_things_that_are_no_stages_are_refused(tmp_path,
     file = tmp_path / "run.gin"
     file.write_text(FILE)
     with pytest.raises(InputError, match=override.split("=")[0].split(".")[1]):
-        read(file, [override])
+        read_experiment(file, [override])
 
 
 def test_an_experiment_file_can_name_the_run(tmp_path):
     file = tmp_path / "run.gin"
     file.write_text(FILE)
-    assert read(file, ["run.seed=3"]).part("run").seed == 3
+    assert read_experiment(file, ["run.seed=3"]).part("run").seed == 3

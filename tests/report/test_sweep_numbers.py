@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import Watcher
-from reasoning.pipeline.sweeps.run import launch_sweep
+from reasoning.pipeline.sweeps.run_sweep import run_sweep
 from reasoning.report.sweep_numbers import cell_of, collect
 from tests.support.small_sweep import SweepProject
 
@@ -27,7 +27,7 @@ def project(tmp_path):
 
 def sweep(project, lines, *overrides):
     project.write(lines)
-    return launch_sweep(read(project.file, overrides), project.out, silent, lambda folder: None)
+    return run_sweep(read_experiment(project.file, overrides), project.out, silent, lambda folder: None)
 
 
 def test_means_and_paired_differences_are_scipys(project):
@@ -91,7 +91,7 @@ def test_stages_that_are_one_for_all_seeds_are_told(project):
 def test_failed_and_missing_runs_are_left_out_and_named(project):
     folder = sweep(project, EACH + "sweep.seeds = 2\nsweep.scores = ('zero/loss',)", "zero.bad_rate=0.9")
     missing = next(run for run in folder.plan.runs if run.arm == "base.width=2" and run.seed == 1)
-    (folder.place(missing) / "run.json").unlink()
+    (folder.run_path(missing) / "run.json").unlink()
     rows = {row.label: row for row in collect(folder).rows}
     assert (
         rows["zero.rate=0.9"].states == {0: "failed", 1: "failed"}

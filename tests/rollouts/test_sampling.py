@@ -15,8 +15,8 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.evaluation import Exam
-from reasoning.experiment.reader import read
-from reasoning.experiment.types import settings
+from reasoning.experiment.reader import read_experiment
+from reasoning.experiment.types import settings_of
 from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.rollouts import sampling
@@ -50,10 +50,12 @@ def test_defaults_are_those_of_sampling_unless_a_record_has_its_own():
 def test_an_exam_may_have_the_temperature_zero_in_a_file_where_those_who_learn_from_samples_may_not(tmp_path: Path):
     file = tmp_path / "quiz.gin"
     file.write_text(FILE + "quiz.temperature = 0\nquiz.samples = 3\n")
-    quiz = read(file).part("quiz")
+    quiz = read_experiment(file).part("quiz")
     assert (quiz.temperature, type(quiz.temperature), quiz.samples) == (0.0, float, 3)
     with pytest.raises(InputError, match="Collect.temperature must be above 0, not 0.0"):
-        settings(Collect(start=BASE, problems=TRAIN, keep=(tiny_stages.early_end,), max_new_tokens=1, temperature=0.0))
+        settings_of(
+            Collect(start=BASE, problems=TRAIN, keep=(tiny_stages.early_end,), max_new_tokens=1, temperature=0.0)
+        )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_a_wrong_value_of_an_inherited_field_is_shown_in_its_line(tmp_path: Path
     file = tmp_path / "quiz.gin"
     file.write_text(FILE + line + "\n")
     with pytest.raises(InputError) as complaint:
-        read(file)
+        read_experiment(file)
     said, place, below = str(complaint.value).split("\n")
     assert message in said and place.strip() == f"{file}:{1 + FILE.count(chr(10))}: {line}"
     assert below.strip() == "^" * len(caret) and place.index(caret, place.index(" = ")) == below.index("^")
@@ -108,7 +110,7 @@ def test_each_process_asks_its_share_and_all_get_all_in_order(monkeypatch: Any):
     def ask(index: int, gather: Any) -> Rollouts:
         monkeypatch.setattr(jax, "process_count", lambda: 2)
         monkeypatch.setattr(jax, "process_index", lambda: index)
-        monkeypatch.setattr(sampling, "everyone", gather)
+        monkeypatch.setattr(sampling, "rows_of_all_processes", gather)
         return sample_for_all(fake, None, prompts, 4, 3, jax.random.key(0), 1.0)
 
     for index in (0, 1):

@@ -17,8 +17,8 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.prng import stage_key
 from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.exam import ask
-from reasoning.pipeline.graph import build
-from reasoning.pipeline.identity import Origin, identities
+from reasoning.pipeline.graph import build_graph
+from reasoning.pipeline.identity import Describer, identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages.learn import check_rows, repeated
@@ -27,7 +27,7 @@ from reasoning.training.sinks import Several
 
 
 def hash_of(stage: Any) -> str:
-    return identities(build((stage,)), 0, {}, Origin())[stage.name].hash
+    return identities(build_graph((stage,)), 0, {}, Describer())[stage.name].hash
 
 
 @pytest.mark.parametrize("stage", [BASE, tune(), reinforce()], ids=lambda stage: stage.name)

@@ -15,7 +15,7 @@ from reasoning.models.model import build_model
 from reasoning.stages import Pretrained
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
-from reasoning.use.convert import convert
+from reasoning.use.convert import convert_model
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_all_forms_of_a_model_give_the_same_parameters(file, tmp_path):
     artifact, model, params = brought(file, tmp_path / "a")
     assert model.config.layers == LAYERS and params["embedding"].shape == (VOCABULARY, WIDTH)
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
-    convert(file, tmp_path / "converted", mesh, lambda done, total: None)
+    convert_model(file, tmp_path / "converted", mesh, lambda done, total: None)
     export_checkpoint(tmp_path / "hf", model.config, params, "float32", {})
     tokenizer_of(artifact).save(tmp_path / "hf")
     for number, path in enumerate((tmp_path / "converted", tmp_path / "hf")):

@@ -24,9 +24,9 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from reasoning.core.hashes import hash_tree
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline import graph as graphs
-from reasoning.pipeline.launch import run_of
+from reasoning.pipeline.run_experiment import run_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = ROOT / "experiments" / "r1_miniature.gin"
@@ -43,13 +43,13 @@ def learning_stages() -> dict[str, int]:
 @cache
 def graph(*overrides: str) -> graphs.Graph:
     """All stages, parents first."""
-    return graphs.build(run_of(read(EXPERIMENT, overrides)).stages)
+    return graphs.build_graph(run_of(read_experiment(EXPERIMENT, overrides)).stages)
 
 
 @cache
 def checkpoint_every() -> int:
     """Steps between two checkpoints."""
-    return run_of(read(EXPERIMENT)).checkpoint_every
+    return run_of(read_experiment(EXPERIMENT)).checkpoint_every
 
 
 @dataclass

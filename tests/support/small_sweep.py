@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jax
 
-from reasoning.experiment.reader import read
-from reasoning.pipeline.sweeps.arms import Plan, expand
+from reasoning.experiment.reader import read_experiment
+from reasoning.pipeline.sweeps.arms import SweepPlan, expand_sweep
 
 MODULE = '''
 import os
@@ -114,10 +114,10 @@ class SweepProject:
         text = FILE.format(module=self.module, log=str(self.log), devices=jax.device_count())
         self.file.write_text(text + sweep)
 
-    def plan(self, sweep: str, overrides: tuple[str, ...] = ()) -> Plan:
+    def plan(self, sweep: str, overrides: tuple[str, ...] = ()) -> SweepPlan:
         """The plan of a file with these lines."""
         self.write(sweep)
-        return expand(read(self.file, overrides))
+        return expand_sweep(read_experiment(self.file, overrides))
 
     def ran(self) -> list[str]:
         """Which stages ran since the last call, as ``name seed``, in order."""

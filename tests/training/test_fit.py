@@ -14,7 +14,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
 from reasoning.core.hashes import hash_tree
-from reasoning.core.mesh import MeshShape, build_mesh, located, replicated, rows
+from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding, with_shardings
 from reasoning.core.progress import Progress
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, Spent, fit
@@ -43,7 +43,7 @@ class Counter:
         value = np.random.default_rng(self.given).normal(size=8)
         if step >= self.poison_from:
             value[0] = np.nan
-        return jax.device_put(value.astype(np.float32), rows(MESH)), {
+        return jax.device_put(value.astype(np.float32), row_sharding(MESH)), {
             "given": float(self.given),
             "tokens": self.given,
             "flops": 5,
@@ -95,9 +95,9 @@ def train(folder: Path, source: Counter, **changes: Any) -> TrainState:
 
 def train_and_count(folder: Path, source: Counter, **changes: Any) -> tuple[TrainState, Spent]:
     folder.mkdir(exist_ok=True)
-    step = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), rows(MESH)))
+    step = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH)))
     shapes = jax.eval_shape(initial)
-    abstract = located(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
+    abstract = with_shardings(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
     return fit(initial, abstract, step, {}, source, loop_in(folder, **changes)[0])
 
 

@@ -9,7 +9,7 @@ import pytest
 from compilations import compilations
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh, rows
+from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
 from reasoning.objectives.advantages import group_mean, groups_with_signal
@@ -128,7 +128,7 @@ def start(built: StepProgram) -> TrainState:
 def batch() -> TokenBatch:
     names = ("tokens", "positions", "segments", "loss_mask")
     ones = {name: np.ones((16, 8), np.int32) for name in names}
-    return jax.jit(lambda rows: token_batch(rows, token_mean, 8), out_shardings=rows(MESH))(ones)
+    return jax.jit(lambda rows: token_batch(rows, token_mean, 8), out_shardings=row_sharding(MESH))(ones)
 
 
 def test_a_step_lowers_to_the_same_program_from_shapes_alone_as_from_a_real_state():

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh, replicated, rows
+from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import StepShardings, make_step, split_rows
 
@@ -37,7 +37,7 @@ def problem(rows_: int = 16) -> tuple[dict[str, jax.Array], dict[str, jax.Array]
 def run(steps: int, microbatches: int = 1, **changes: Any) -> tuple[TrainState, list[dict[str, float]]]:
     params, frozen, batch = problem()
     optimizer = optax.adam(0.1)
-    places = StepShardings(replicated(MESH), replicated(MESH), rows(MESH))
+    places = StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH))
     step = make_step(
         weighted_squares,
         optimizer,
@@ -104,7 +104,7 @@ def test_a_non_finite_update_changes_nothing_but_the_counters(poison: float):
 def test_frozen_trees_are_arguments_of_the_program_and_the_state_is_donated():
     params, frozen, batch = problem()
     optimizer = optax.adam(0.1)
-    places = StepShardings(replicated(MESH), replicated(MESH), rows(MESH))
+    places = StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH))
     step = make_step(weighted_squares, optimizer, places, after_update=lambda params, extra, updates: (params, extra))
     state = new_state(params, optimizer, jax.random.key(0), {})
     text = jax.jit(step).lower(state, frozen, batch).as_text()

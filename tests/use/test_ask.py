@@ -11,9 +11,17 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.text import extract_answer
-from reasoning.use.ask import Asked, Ballot, Reply, count_votes, sample, search, style_named
+from reasoning.use.ask import (
+    AskedQuestion,
+    Ballot,
+    ModelReply,
+    count_votes,
+    sample_replies,
+    search_replies,
+    style_named,
+)
+from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import LoadedModel
-from reasoning.use.named_model import find_model
 
 QUESTION = TEST.problems()[0].question
 
@@ -29,17 +37,17 @@ def model(folder: Path) -> LoadedModel:
 
 
 def test_replies_are_those_of_the_model_and_answers_are_read_from_them(model: LoadedModel):
-    replies = sample(model, Asked(QUESTION, max_new_tokens=8), 16, 1.0, seed=3)
+    replies = sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 16, 1.0, seed=3)
     assert [reply.text for reply in replies] == model.generate([QUESTION], 16, 1.0, 8, seed=3)[0]
     assert {reply.truncated for reply in replies} == {True, False}
     for reply in replies:
         assert reply.answer == (None if reply.truncated else extract_answer(reply.text, ChatFormat()))
         assert reply.log_prob < 0 and 1 <= reply.length <= 8
-    assert sample(model, Asked(QUESTION, max_new_tokens=8), 16, 1.0, seed=4) != replies
+    assert sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 16, 1.0, seed=4) != replies
 
 
 def test_at_temperature_zero_there_is_one_reply_whatever_the_seed(model: LoadedModel):
-    one, other = (sample(model, Asked(QUESTION, max_new_tokens=8), 2, 0.0, seed) for seed in (0, 1))
+    one, other = (sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 2, 0.0, seed) for seed in (0, 1))
     assert one == other and one[0] == one[1]
 
 
@@ -47,7 +55,7 @@ def test_a_style_begins_the_reply(model: LoadedModel):
     chat = ChatFormat()
     for name, opening in (("plain", ""), ("think", "<think>"), ("direct", "<answer>")):
         style = style_named(name, chat)
-        reply = sample(model, Asked(QUESTION, style, 8), 1, 0.0, seed=0)[0]
+        reply = sample_replies(model, AskedQuestion(QUESTION, style, 8), 1, 0.0, seed=0)[0]
         assert style.opening == opening and reply.text.startswith(opening)
     assert style_named("plain", chat) == PromptStyle()
     with pytest.raises(InputError, match="there is no style 'cot'; there are plain, think, direct"):
@@ -55,17 +63,17 @@ def test_a_style_begins_the_reply(model: LoadedModel):
 
 
 def test_a_search_gives_its_completions_best_first(model: LoadedModel):
-    found = search(model, Asked(QUESTION, max_new_tokens=8), 4)
+    found = search_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 4)
     scores = [score for _, score in found]
     assert len(found) == 4 and scores == sorted(scores, reverse=True)
     for reply, score in found:
         assert np.isclose(score, reply.log_prob / reply.length, rtol=1e-4)
-    greedy = sample(model, Asked(QUESTION, max_new_tokens=8), 1, 0.0, seed=0)[0]
-    assert search(model, Asked(QUESTION, max_new_tokens=8), 1)[0][0].text == greedy.text
+    greedy = sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 1, 0.0, seed=0)[0]
+    assert search_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 1)[0][0].text == greedy.text
 
 
-def reply(answer: str | None, log_prob: float, text: str = "") -> Reply:
-    return Reply(text or f"={answer}", answer, log_prob, 2, answer is None)
+def reply(answer: str | None, log_prob: float, text: str = "") -> ModelReply:
+    return ModelReply(text or f"={answer}", answer, log_prob, 2, answer is None)
 
 
 def test_a_vote_counts_answers_and_weighs_them_by_probability():
@@ -89,18 +97,18 @@ def test_a_vote_without_answers_and_one_of_all_different_answers():
 
 def test_a_question_that_does_not_fit_is_refused(model: LoadedModel):
     with pytest.raises(InputError, match="no id for 'ω' in"):
-        sample(model, Asked("3ω?"), 1, 0.0, seed=0)
+        sample_replies(model, AskedQuestion("3ω?"), 1, 0.0, seed=0)
     with pytest.raises(InputError, match="of 33 tokens and 1 new ones make 34, more than the model's context of 32"):
-        sample(model, Asked("1" * 31), 1, 0.0, seed=0)
+        sample_replies(model, AskedQuestion("1" * 31), 1, 0.0, seed=0)
     with pytest.raises(InputError, match="30 new ones make 3[0-9], more than the model's context of 32"):
-        search(model, Asked(QUESTION, max_new_tokens=30), 2)
-    whole = sample(model, Asked("1" * 29), 4, 1.0, seed=0)  # room for one token
+        search_replies(model, AskedQuestion(QUESTION, max_new_tokens=30), 2)
+    whole = sample_replies(model, AskedQuestion("1" * 29), 4, 1.0, seed=0)  # room for one token
     assert {reply.length for reply in whole} == {1}
 
 
 @pytest.mark.parametrize(("count", "temperature"), [(0, 1.0), (1, -0.5), (1, float("nan")), (1, float("inf"))])
 def test_no_replies_and_no_temperature_are_refused(model: LoadedModel, count: int, temperature: float):
     with pytest.raises(InputError, match="can't be sampled"):
-        sample(model, Asked(QUESTION), count, temperature, seed=0)
+        sample_replies(model, AskedQuestion(QUESTION), count, temperature, seed=0)
     with pytest.raises(InputError, match="0 beams"):
-        search(model, Asked(QUESTION), 0)
+        search_replies(model, AskedQuestion(QUESTION), 0)

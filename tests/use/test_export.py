@@ -14,8 +14,8 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import build_model
 from reasoning.stages.pretrained import find
-from reasoning.use.export import CARD, export, prepare
-from reasoning.use.named_model import find_place
+from reasoning.use.export import _CARD, export, plan_export
+from reasoning.use.find_model import locate_model
 
 FILES = {"chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
 
@@ -33,10 +33,10 @@ def leaves(path: Path):
 
 def test_what_is_exported_is_read_back_equal_with_everything_beside(gguf: Path, tmp_path: Path):
     out = tmp_path / "out"
-    exported = prepare(find_place(str(gguf), "smollm_2"), out, "float32")
+    exported = plan_export(locate_model(str(gguf), "smollm_2"), out, "float32")
     export(exported, out, "# a card", build_mesh(MeshShape()), silent)
-    assert {path.name for path in out.iterdir()} == FILES | {CARD, "tokenizer_config.json"}
-    assert find(out).config == find(gguf).config and (out / CARD).read_text() == "# a card"
+    assert {path.name for path in out.iterdir()} == FILES | {_CARD, "tokenizer_config.json"}
+    assert find(out).config == find(gguf).config and (out / _CARD).read_text() == "# a card"
     for ours, theirs in zip(leaves(gguf), leaves(out), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     config = json.loads((out / "config.json").read_text())
@@ -45,7 +45,7 @@ def test_what_is_exported_is_read_back_equal_with_everything_beside(gguf: Path, 
 
 def test_an_export_that_breaks_off_leaves_nothing(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out = tmp_path / "out"
-    exported = prepare(find_place(str(gguf), "smollm_2"), out, "bfloat16")
+    exported = plan_export(locate_model(str(gguf), "smollm_2"), out, "bfloat16")
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "README.md")
@@ -58,9 +58,9 @@ def test_an_export_that_breaks_off_leaves_nothing(gguf: Path, tmp_path: Path, mo
 
 def test_what_can_not_be_exported_is_refused_before_anything_is_read(gguf: Path, tmp_path: Path):
     with pytest.raises(InputError, match="exists already"):
-        prepare(find_place(str(gguf), "smollm_2"), tmp_path, "float32")
+        plan_export(locate_model(str(gguf), "smollm_2"), tmp_path, "float32")
     with pytest.raises(InputError, match="no single id for '<bos>'"):
-        prepare(find_place(str(gguf), "gemma"), tmp_path / "out", "float32")
+        plan_export(locate_model(str(gguf), "gemma"), tmp_path / "out", "float32")
     run = write_tiny_run(tmp_path / "run")
     with pytest.raises(InputError, match="learned_positions = True"):
-        prepare(find_place(f"{run}/base"), tmp_path / "out", "float32")
+        plan_export(locate_model(f"{run}/base"), tmp_path / "out", "float32")

@@ -15,7 +15,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.exam import candidate_of
 from reasoning.evaluation.methods import Greedy
 from reasoning.rewards.text import extract_answer
-from reasoning.use.loaded_model import LoadedModel, load
+from reasoning.use.loaded_model import LoadedModel, load_artifact
 
 QUESTIONS = [problem.question for problem in TEST.problems()]
 
@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 @pytest.fixture(scope="module")
 def model(base: Artifact) -> LoadedModel:
-    return load(base, ChatFormat(), MeshShape())
+    return load_artifact(base, ChatFormat(), MeshShape())
 
 
 def test_it_holds_config_tokenizer_and_the_parameters_that_were_saved(base: Artifact, model: LoadedModel):
@@ -88,4 +88,4 @@ def test_what_can_not_be_asked_is_refused(model: LoadedModel, arguments: dict, m
 
 def test_a_chat_format_that_the_tokenizer_does_not_know_is_refused(base: Artifact):
     with pytest.raises(InputError, match="no single id for '<user>'"):
-        load(base, ChatFormat(user="<user>"), MeshShape())
+        load_artifact(base, ChatFormat(user="<user>"), MeshShape())

@@ -14,7 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import formats
 from reasoning.data.records import write_records
-from reasoning.experiment.reader import describe
+from reasoning.experiment.describe import describe
 from reasoning.training.metrics import MetricsLog, rollouts_file
 from reasoning.use.stage_results import StageResults, chat_of, spans
 
@@ -23,7 +23,7 @@ RECORD = {"stage": "zero", "hash": "0" * 64, "kind": "results", "results": {"tok
 
 def results(folder: Path, **changes: object) -> StageResults:
     (folder / "artifact.json").write_text(json.dumps({**RECORD, **changes}))
-    return StageResults(artifact.read(folder))
+    return StageResults(artifact.read_artifact(folder))
 
 
 def test_it_tells_what_the_artifact_tells(tmp_path: Path):

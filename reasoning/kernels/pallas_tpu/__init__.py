@@ -1,0 +1,1 @@
+"""The fused functions as Pallas kernels for TPUs."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_json
+from reasoning.experiment.locations import error_at, suggestion
 from reasoning.experiment.nodes import Change
-from reasoning.experiment.places import located, suggestion
 from reasoning.experiment.reader import Experiment
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.graph import Graph
-from reasoning.pipeline.launch import run_of
 from reasoning.pipeline.run import Run
+from reasoning.pipeline.run_experiment import run_of
 from reasoning.pipeline.sweeps.sweep import Sweep
 from reasoning.stages import Evaluate
 
 BASELINE = "baseline"
-LABEL_CHARACTERS = 100
+_LABEL_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep ready to run: its arms in the order of the file; the first one is what the others are compared to."""
 
     experiment: Experiment
@@ -75,13 +75,13 @@ class _Pick:
 _Combination = tuple[_Pick, ...]
 
 
-def expand(experiment: Experiment) -> Plan:
+def expand_sweep(experiment: Experiment) -> SweepPlan:
     """All arms and runs of a sweep file, built and checked, without any computation.
 
-    Raises InputError with the place in the file for a wrong key or value, for a key that may not vary, for arms that
+    Raises InputError with the location in the file for a wrong key or value, for a key that may not vary, for arms that
     don't differ, for settings that no run could begin with, and for scores of a stage or checkpoint that isn't there.
     """
-    sweep = sweep_of(experiment)
+    sweep = _sweep_of(experiment)
     seeds = tuple(range(run_of(experiment).seed, run_of(experiment).seed + sweep.seeds))
     combinations = list(_combinations(experiment, sweep))
     labels = _labels([tuple(pick.text for pick in picks) for picks in combinations])
@@ -94,15 +94,17 @@ def expand(experiment: Experiment) -> Plan:
         elif sweep.each and twin.label == BASELINE:
             arms[arm.runs[0].text] = Arm(BASELINE, (*twin.settings, *arm.settings), twin.runs)
         else:
-            places = [pick.change.value.place for pick in picks]
-            raise located(f"the arms '{shown(twin)}' and '{shown(arm)}' are the same experiment; drop one", *places)
-    plan = Plan(experiment, sweep, tuple(arms.values()))
+            locations = [pick.change.value.location for pick in picks]
+            raise error_at(
+                f"the arms '{arm_title(twin)}' and '{arm_title(arm)}' are the same experiment; drop one", *locations
+            )
+    plan = SweepPlan(experiment, sweep, tuple(arms.values()))
     _check_devices(plan)
     _check_scores(plan)
     return plan
 
 
-def sweep_of(experiment: Experiment) -> Sweep:
+def _sweep_of(experiment: Experiment) -> Sweep:
     """The part of an experiment that says what varies. Raises InputError where it isn't a ``@pipeline.Sweep``."""
     if "sweep" not in experiment.parts:
         raise InputError(f"{experiment.path} defines no sweep; add the line: sweep = @pipeline.Sweep")
@@ -112,7 +114,7 @@ def sweep_of(experiment: Experiment) -> Sweep:
     return sweep
 
 
-def shown(arm: Arm) -> str:
+def arm_title(arm: Arm) -> str:
     """What messages and tables call an arm: its settings, which a baseline has in brackets."""
     settings = ", ".join(arm.settings)
     if arm.label == BASELINE:
@@ -122,7 +124,7 @@ def shown(arm: Arm) -> str:
 
 def _combinations(experiment: Experiment, sweep: Sweep) -> Iterator[_Combination]:
     way = sweep.way()
-    offered = experiment.choices(f"sweep.{way}") if sweep.varied() else {}
+    offered = experiment.alternatives(f"sweep.{way}") if sweep.varied() else {}
     picks: list[list[_Pick]] = []
     for key, changes in offered.items():
         _check_key(experiment, changes[0], key, way)
@@ -142,12 +144,12 @@ def _combinations(experiment: Experiment, sweep: Sweep) -> Iterator[_Combination
 def _check_key(experiment: Experiment, change: Change, key: str, way: str) -> None:
     part = key.partition(".")[0]
     if key == "run.seed":
-        raise located("the seed is varied by sweep.seeds", change.place)
+        raise error_at("the seed is varied by sweep.seeds", change.location)
     if part == "sweep":
-        raise located("a sweep can't vary itself", change.place)
-    if way != "each" and experiment.places.get(key) in ("command line", "override"):
-        raise located(
-            f"every arm sets '{key}', so an override of it changes nothing; override sweep.{way}", change.place
+        raise error_at("a sweep can't vary itself", change.location)
+    if way != "each" and experiment.locations.get(key) in ("command line", "override"):
+        raise error_at(
+            f"every arm sets '{key}', so an override of it changes nothing; override sweep.{way}", change.location
         )
 
 
@@ -158,7 +160,7 @@ def _arm(experiment: Experiment, label: str, picks: _Combination, seeds: Sequenc
         try:
             varied = experiment.vary([pick.change for pick in picks], {"run.seed": seed})
             run = run_of(varied)
-            runs.append(ArmRun(label, seed, varied, run, graphs.build(run.stages), varied.resolved(("run",))))
+            runs.append(ArmRun(label, seed, varied, run, graphs.build_graph(run.stages), varied.resolved(("run",))))
         except InputError as error:
             raise InputError(f"{error}\n  in the arm {', '.join(settings) or label}") from error
     return Arm(label, settings, tuple(runs))
@@ -170,8 +172,8 @@ def _labels(settings: Sequence[tuple[str, ...]]) -> list[str]:
     counts = [[other.lower() for other in names].count(name.lower()) for name in names]
     labels = []
     for name, count, texts in zip(names, counts, settings, strict=True):
-        if count > 1 or len(name) > LABEL_CHARACTERS:
-            name = f"{name[:LABEL_CHARACTERS]}-{hash_json(texts)[:8]}"
+        if count > 1 or len(name) > _LABEL_CHARACTERS:
+            name = f"{name[:_LABEL_CHARACTERS]}-{hash_json(texts)[:8]}"
         labels.append(name or BASELINE)
     return labels
 
@@ -182,7 +184,7 @@ def _plain(text: str) -> str:
     return re.sub("[^A-Za-z0-9.=+-]+", "_", bare).strip("_")
 
 
-def _check_devices(plan: Plan) -> None:
+def _check_devices(plan: SweepPlan) -> None:
     counts = {run.run.cpu_devices for run in plan.runs}
     if len(counts) > 1:
         raise InputError(
@@ -191,16 +193,16 @@ def _check_devices(plan: Plan) -> None:
         )
 
 
-def _check_scores(plan: Plan) -> None:
+def _check_scores(plan: SweepPlan) -> None:
     """Refuses scores of stages and checkpoints that no arm has; names of scores are known only after the first run."""
     stages = {name: node.stage for run in plan.runs for name, node in run.graph.items()}
-    for score, place in zip(plan.sweep.scores, plan.experiment.items("sweep.scores"), strict=True):
+    for score, location in zip(plan.sweep.scores, plan.experiment.item_locations("sweep.scores"), strict=True):
         stage, _, rest = score.partition("/")
         if stage not in stages:
-            raise located(f"the run has no stage '{stage}'{suggestion(stage, stages)}", place)
+            raise error_at(f"the run has no stage '{stage}'{suggestion(stage, stages)}", location)
         if not rest:
-            raise located(f"{score!r} names no result; write stage/checkpoint/score", place)
-        found, checkpoint = stages[stage], rest.partition("/")[0]
-        examined = [parent.name for parent in found.checkpoints] if isinstance(found, Evaluate) else [checkpoint]
+            raise error_at(f"{score!r} names no result; write stage/checkpoint/score", location)
+        examiner, checkpoint = stages[stage], rest.partition("/")[0]
+        examined = [parent.name for parent in examiner.checkpoints] if isinstance(examiner, Evaluate) else [checkpoint]
         if checkpoint not in examined:
-            raise located(f"{stage} doesn't examine '{checkpoint}'{suggestion(checkpoint, examined)}", place)
+            raise error_at(f"{stage} doesn't examine '{checkpoint}'{suggestion(checkpoint, examined)}", location)

@@ -7,7 +7,6 @@ OUT/sweep.gin                          the sweep and the file's own settings; ea
 OUT/table.md, OUT/table.csv            the results; those of an earlier sweep.gin stay as table.1.md, …
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,10 +16,10 @@ from reasoning.core.files import read_json, write_json
 from reasoning.core.hashes import hash_json
 from reasoning.pipeline import folder
 from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, SWEEP, Entry, read_run
-from reasoning.pipeline.sweeps.arms import ArmRun, Plan
+from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan
 
-ARMS = "arms"
-FAILED = "failed.json"
+_ARMS = "arms"
+_FAILED = "failed.json"
 TABLES = ("table.md", "table.csv")
 
 RunState = Literal["finished", "failed", "not finished"]
@@ -31,21 +30,21 @@ class SweepFolder:
     """The folder of a sweep whose plan is known."""
 
     path: Path
-    plan: Plan
+    plan: SweepPlan
 
     @property
     def artifacts(self) -> Path:
         """The artifacts of all runs."""
         return self.path / ARTIFACTS
 
-    def place(self, run: ArmRun) -> Path:
+    def run_path(self, run: ArmRun) -> Path:
         """The folder of a run."""
-        return self.path / ARMS / run.arm / f"seed-{run.seed}"
+        return self.path / _ARMS / run.arm / f"seed-{run.seed}"
 
     def state(self, run: ArmRun) -> RunState:
         """How a run with exactly these settings ended; InputError where its folder is damaged."""
-        settings = self.place(run) / RESOLVED
-        entries = read_run(self.place(run))
+        settings = self.run_path(run) / RESOLVED
+        entries = read_run(self.run_path(run))
         same = settings.exists() and settings.read_text() == run.text
         if same and entries and all(entry.finished for entry in entries):
             return "finished"
@@ -53,7 +52,7 @@ class SweepFolder:
 
     def failure(self, run: ArmRun) -> str:
         """The message of a run that failed; empty where a run with these settings didn't."""
-        file = self.place(run) / FAILED
+        file = self.run_path(run) / _FAILED
         if not file.exists():
             return ""
         record = read_json(file)
@@ -64,20 +63,25 @@ class SweepFolder:
 
     def keep_failure(self, run: ArmRun, message: str) -> None:
         """Records why a run failed."""
-        self.place(run).mkdir(parents=True, exist_ok=True)
-        write_json(self.place(run) / FAILED, {"message": message, "settings": hash_json(run.text)})
+        self.run_path(run).mkdir(parents=True, exist_ok=True)
+        write_json(self.run_path(run) / _FAILED, {"message": message, "settings": hash_json(run.text)})
 
     def forget_failure(self, run: ArmRun) -> None:
         """Clears the record of a run that goes on."""
-        (self.place(run) / FAILED).unlink(missing_ok=True)
+        (self.run_path(run) / _FAILED).unlink(missing_ok=True)
 
     def entries(self, run: ArmRun) -> tuple[Entry, ...]:
         """A run's stages with their hashes."""
-        return read_run(self.place(run))
+        return read_run(self.run_path(run))
 
     def strangers(self) -> tuple[str, ...]:
         """Arms and seeds that lie in the folder and are not in the plan, as ``label`` or ``label/seed-n``."""
-        return tuple(self._strangers())
+        planned = {arm.label: {f"seed-{run.seed}" for run in arm.runs} for arm in self.plan.arms}
+        strangers: list[str] = []
+        for arm in sorted(self.path.glob(f"{_ARMS}/*")):
+            seeds = {path.name for path in arm.glob("seed-*")} - planned.get(arm.name, set())
+            strangers += [f"{arm.name}/{seed}" for seed in sorted(seeds)] if arm.name in planned else [arm.name]
+        return tuple(strangers)
 
     def keep_plan(self) -> None:
         """Writes ``sweep.gin``; another one that stands there stays under another name, and so does its table."""
@@ -85,14 +89,5 @@ class SweepFolder:
         if current.exists() and current.read_text() != text:
             # First the tables: a kill in between must not leave an earlier table beside the new text.
             for name in TABLES:
-                folder.keep_aside(self.path / name)
-        folder.keep_resolved(self.path, text, SWEEP)
-
-    def _strangers(self) -> Iterator[str]:
-        planned = {arm.label: {f"seed-{run.seed}" for run in arm.runs} for arm in self.plan.arms}
-        for arm in sorted(self.path.glob(f"{ARMS}/*")):
-            if arm.name not in planned:
-                yield arm.name
-            else:
-                seeds = {place.name for place in arm.glob("seed-*")} - planned[arm.name]
-                yield from (f"{arm.name}/{seed}" for seed in sorted(seeds))
+                folder.keep_earlier(self.path / name)
+        folder.write_keeping_earlier(self.path, text, SWEEP)

@@ -7,7 +7,7 @@ from typing import Any
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count
 
-Varied = Mapping[str, tuple[Any, ...]]
+VariedSettings = Mapping[str, tuple[Any, ...]]
 """Values to try by what they are given to: ``part.field`` or a constant, as in an override."""
 
 
@@ -22,9 +22,9 @@ class Sweep:
     score of every checkpoint of the last evaluation.
     """
 
-    grid: Varied = field(default_factory=dict)
-    zip: Varied = field(default_factory=dict)
-    each: Varied = field(default_factory=dict)
+    grid: VariedSettings = field(default_factory=dict)
+    zip: VariedSettings = field(default_factory=dict)
+    each: VariedSettings = field(default_factory=dict)
     seeds: Count = 5
     scores: tuple[str, ...] = ()
 
@@ -47,6 +47,6 @@ class Sweep:
         used = {"grid": self.grid, "zip": self.zip, "each": self.each}
         return next((name for name, varied in used.items() if varied), "seeds")
 
-    def varied(self) -> Varied:
+    def varied(self) -> VariedSettings:
         """What varies, and its values."""
         return self.grid or self.zip or self.each

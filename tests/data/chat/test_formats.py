@@ -10,7 +10,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat import formats as chat_formats
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.thinking import Framed
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("chats.json").read_text())
 CONVERSATIONS, FORMATS = GOLDEN["conversations"], GOLDEN["formats"]
@@ -127,10 +127,10 @@ quiz.max_new_tokens = 8
 
 def test_an_experiment_names_a_familys_format(tmp_path):
     (tmp_path / "named.gin").write_text(EXPERIMENT + "quiz.chat = @data.chat.formats.DEEPSEEK_R1\n")
-    experiment = read(tmp_path / "named.gin")
+    experiment = read_experiment(tmp_path / "named.gin")
     assert experiment.part("quiz").chat is chat_formats.DEEPSEEK_R1
     (tmp_path / "resolved.gin").write_text(experiment.resolved(["quiz"]))
-    again = read(tmp_path / "resolved.gin")
+    again = read_experiment(tmp_path / "resolved.gin")
     assert again.part("quiz") == experiment.part("quiz")
     assert again.describe(again.part("quiz")) == experiment.describe(experiment.part("quiz"))
     assert experiment.describe(experiment.part("quiz"))["chat"]["opening"] == "<think>\n"
@@ -139,19 +139,19 @@ def test_an_experiment_names_a_familys_format(tmp_path):
 def test_an_experiment_writes_a_format_of_its_own(tmp_path):
     own = "talk = @data.chat.format.ChatFormat\ntalk.close = '|'\ntalk.other_ends = ('#',)\nquiz.chat = talk\n"
     (tmp_path / "own.gin").write_text(EXPERIMENT + own)
-    found = read(tmp_path / "own.gin").part("quiz").chat
+    found = read_experiment(tmp_path / "own.gin").part("quiz").chat
     assert found == ChatFormat(close="|", other_ends=("#",))
-    (tmp_path / "resolved.gin").write_text(read(tmp_path / "own.gin").resolved(["quiz"]))
-    assert read(tmp_path / "resolved.gin").part("quiz").chat == found
+    (tmp_path / "resolved.gin").write_text(read_experiment(tmp_path / "own.gin").resolved(["quiz"]))
+    assert read_experiment(tmp_path / "resolved.gin").part("quiz").chat == found
 
 
 def test_an_experiment_changes_a_field_of_a_familys_format(tmp_path):
     lines = "talk = @data.chat.formats.LLAMA_3_1\ntalk.date = '01 Jan 2026'\nquiz.chat = talk\n"
     (tmp_path / "dated.gin").write_text(EXPERIMENT + lines)
-    found = read(tmp_path / "dated.gin").part("quiz").chat
+    found = read_experiment(tmp_path / "dated.gin").part("quiz").chat
     assert found == replace(chat_formats.LLAMA_3_1, date="01 Jan 2026")
-    (tmp_path / "resolved.gin").write_text(read(tmp_path / "dated.gin").resolved(["quiz"]))
-    assert read(tmp_path / "resolved.gin").part("quiz").chat == found
+    (tmp_path / "resolved.gin").write_text(read_experiment(tmp_path / "dated.gin").resolved(["quiz"]))
+    assert read_experiment(tmp_path / "resolved.gin").part("quiz").chat == found
 
 
 def test_the_command_line_names_a_format_in_small_letters():

@@ -11,7 +11,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.template import chat_template
 from reasoning.data.chat.turns import SystemAtStart, SystemInQuestion, SystemTurn
 from reasoning.experiment.describe import describe, user_sources
-from reasoning.experiment.reader import read
+from reasoning.experiment.reader import read_experiment
 from reasoning.experiment.restore import restore
 
 PLAIN = ChatFormat(system="S:", user="U:", assistant="A:", end=".", close=";")
@@ -104,12 +104,12 @@ def my_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_users_own_family_is_named_in_a_file_hashed_by_its_source_and_restored(tmp_path: Path, my_family):
     (tmp_path / "mine.gin").write_text(FILE)
-    experiment = read(tmp_path / "mine.gin")
+    experiment = read_experiment(tmp_path / "mine.gin")
     chat = experiment.part("quiz").chat
     assert chat == ChatFormat(user="U:", turns=my_family.shouted, thinking=my_family.mute) and len({chat}) == 1
     assert written(chat, ("system", "Be brief."), ("user", "x")) == "[SYS]BE BRIEF.[/SYS]U:x<|assistant|>"
     (tmp_path / "resolved.gin").write_text(experiment.resolved(["quiz"]))
-    assert read(tmp_path / "resolved.gin").part("quiz").chat == chat
+    assert read_experiment(tmp_path / "resolved.gin").part("quiz").chat == chat
     described = describe(chat)
     assert (described["turns"], described["thinking"]) == ("@my_family.shouted", "@my_family.mute")
     assert restore(described) == chat

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.reader import read
-from reasoning.pipeline.sweeps.arms import expand, shown
+from reasoning.experiment.reader import read_experiment
+from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from tests.support.small_sweep import SweepProject
 
 
@@ -24,7 +24,7 @@ def part(plan, label, name):
 
 def test_a_grid_is_all_combinations_the_last_key_fastest(project):
     plan = project.plan("sweep.grid = {'zero.rate': (0.1, 0.2), 'width': (1, 2)}")
-    assert [shown(arm) for arm in plan.arms] == [
+    assert [arm_title(arm) for arm in plan.arms] == [
         "zero.rate=0.1, width=1",
         "zero.rate=0.1, width=2",
         "zero.rate=0.2, width=1",
@@ -47,7 +47,7 @@ def test_each_is_the_baseline_and_one_change_at_a_time_and_values_equal_to_the_f
         "zero.rate=0.9": ("zero.rate=0.9",),
         "width=2": ("width=2",),
     }
-    assert shown(plan.arms[0]) == "baseline (zero.rate=0.5, width=1)"
+    assert arm_title(plan.arms[0]) == "baseline (zero.rate=0.5, width=1)"
     assert part(plan, "width=2", "zero").rate == 0.5
 
 
@@ -143,14 +143,14 @@ def test_a_checkpoint_that_the_evaluation_does_not_examine_is_refused(tmp_path):
     example = Path(__file__).resolve().parents[3] / "experiments" / "r1_miniature.gin"
     file.write_text(f"include '{example}'\nsweep = @pipeline.Sweep\nsweep.scores = ('exam/zreo/length',)\n")
     with pytest.raises(InputError, match="exam doesn't examine 'zreo'; did you mean 'zero'"):
-        expand(read(file))
+        expand_sweep(read_experiment(file))
 
 
 def test_a_file_without_a_sweep_is_told_the_line_that_it_lacks(project):
     text = project.file.read_text()
     project.file.write_text(text.replace("sweep = @pipeline.Sweep\n", ""))
     with pytest.raises(InputError, match="defines no sweep; add the line: sweep = @pipeline.Sweep"):
-        expand(read(project.file))
+        expand_sweep(read_experiment(project.file))
     project.file.write_text(text.replace("sweep = @pipeline.Sweep\n", "sweep = base\n"))
     with pytest.raises(InputError, match=r"sweep\.gin:\d+: 'sweep' must be a @pipeline\.Sweep"):
-        expand(read(project.file))
+        expand_sweep(read_experiment(project.file))

@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.pipeline.folder import Entry, keep_resolved, write_run
+from reasoning.pipeline.folder import Entry, write_keeping_earlier, write_run
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.use.run_folder import open_run
 from tests.support.small_sweep import SweepProject
@@ -20,14 +20,14 @@ def folder(project):
 
 
 def lay(folder, run, text=None, finished=True):
-    place = folder.place(run)
+    place = folder.run_path(run)
     place.mkdir(parents=True, exist_ok=True)
-    keep_resolved(place, run.text if text is None else text)
+    write_keeping_earlier(place, run.text if text is None else text)
     write_run(place, [Entry("zero", "../../../artifacts/zero-0", "0", finished)])
 
 
 def test_every_run_has_a_folder_by_arm_and_seed(folder, project):
-    places = [folder.place(run).relative_to(project.out) for run in folder.plan.runs]
+    places = [folder.run_path(run).relative_to(project.out) for run in folder.plan.runs]
     assert [str(place) for place in places] == [
         f"arms/{arm}/seed-{seed}" for seed in (0, 1) for arm in ("baseline", "width=2")
     ]
@@ -59,7 +59,7 @@ def test_a_failure_counts_for_its_own_settings_until_the_run_goes_on(folder, pro
 def test_a_damaged_record_of_a_failure_is_refused_by_file(folder):
     run = folder.plan.runs[0]
     folder.keep_failure(run, "diverged")
-    (folder.place(run) / "failed.json").write_text("[]")
+    (folder.run_path(run) / "failed.json").write_text("[]")
     with pytest.raises(InputError, match=r"failed\.json doesn't say why"):
         folder.state(run)
 

@@ -6,10 +6,10 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
-from reasoning.experiment.reader import read
-from reasoning.pipeline.launch import launch
-from reasoning.pipeline.run import Choice, Watcher
-from reasoning.pipeline.sweeps.run import launch_sweep, preview_sweep
+from reasoning.experiment.reader import read_experiment
+from reasoning.pipeline.run import RunOptions, Watcher
+from reasoning.pipeline.run_experiment import run_experiment
+from reasoning.pipeline.sweeps.run_sweep import preview_sweep, run_sweep
 from reasoning.training.preemption import Interrupted
 from reasoning.use.run_folder import open_run
 from tests.support.small_sweep import SweepProject
@@ -31,7 +31,7 @@ class Swept(SweepProject):
     def sweep(self, sweep=EACH, *overrides, **options):
         self.write(sweep)
         self.notes, self.warnings, self.calls = [], [], []
-        return launch_sweep(read(self.file, overrides), self.out, self.watch, self.calls.append, **options)
+        return run_sweep(read_experiment(self.file, overrides), self.out, self.watch, self.calls.append, **options)
 
     def states(self, found):
         return {(run.arm, run.seed): found.state(run) for run in found.plan.runs}
@@ -60,7 +60,7 @@ def test_equal_stages_run_once_and_every_run_knows_its_own(project):
     }
     assert len(ran) == len(set(map(str, (project.out / "artifacts").iterdir()))) == 15
     assert set(project.states(found).values()) == {"finished"} and len(project.calls) == 6
-    runs = {(run.arm, run.seed): open_run(found.place(run)) for run in found.plan.runs}
+    runs = {(run.arm, run.seed): open_run(found.run_path(run)) for run in found.plan.runs}
     assert list(runs["baseline", 0]) == ["corpus", "base", "zero", "exam"]
     assert runs["baseline", 0]["base"].hash == runs["width=2", 0]["base"].hash != runs["baseline", 1]["base"].hash
     for (arm, seed), run in runs.items():
@@ -74,12 +74,14 @@ def test_a_run_alone_gives_what_it_gives_in_a_sweep(project, tmp_path):
     run = next(run for run in found.plan.runs if (run.arm, run.seed) == ("width=2", 1))
     alone = SweepProject(tmp_path)
     with project.watch() as watcher:
-        made = launch(read(alone.file, ["width=2", "run.seed=1"]), tmp_path / "alone", watcher, Choice())
+        made = run_experiment(
+            read_experiment(alone.file, ["width=2", "run.seed=1"]), tmp_path / "alone", watcher, RunOptions()
+        )
     assert {name: (one.hash, one.results) for name, one in made.items()} == {
         name: (one.hash, one.results)
-        for name, one in zip(open_run(found.place(run)), open_run(found.place(run)).artifacts(), strict=True)
+        for name, one in zip(open_run(found.run_path(run)), open_run(found.run_path(run)).artifacts(), strict=True)
     }
-    assert (tmp_path / "alone" / "resolved.gin").read_text() == (found.place(run) / "resolved.gin").read_text()
+    assert (tmp_path / "alone" / "resolved.gin").read_text() == (found.run_path(run) / "resolved.gin").read_text()
 
 
 def test_the_same_sweep_again_runs_nothing_and_touches_no_artifact(project):
@@ -120,7 +122,7 @@ def test_an_error_of_the_program_is_recorded_by_its_kind_with_its_traceback_show
     assert list(project.states(found).values()).count("finished") == 5
     project.ran()
     assert set(project.states(project.sweep()).values()) == {"finished"}
-    assert project.ran() == ["zero 0", "exam 0"] and not (found.place(failed) / "failed.json").exists()
+    assert project.ran() == ["zero 0", "exam 0"] and not (found.run_path(failed) / "failed.json").exists()
 
 
 def test_a_stage_that_failed_for_one_run_is_not_tried_again_for_the_next(project):
@@ -182,7 +184,7 @@ def test_results_of_other_code_are_told_once_or_refused_before_anything_runs(pro
 
 def test_a_full_disk_ends_the_sweep(project, monkeypatch):
     monkeypatch.setattr(
-        "reasoning.pipeline.sweeps.run.execute", lambda *arguments: (_ for _ in ()).throw(OSError(28, "full"))
+        "reasoning.pipeline.sweeps.run_sweep.run_stages", lambda *arguments: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OSError, match="full"):
         project.sweep()
@@ -199,20 +201,20 @@ def test_a_preview_counts_what_is_shared_and_what_is_done_and_writes_nothing(pro
     project.write(EACH)
     counted = {
         stage.stage: (stage.runs, stage.different, stage.finished)
-        for stage in preview_sweep(read(project.file), project.out).stages
+        for stage in preview_sweep(read_experiment(project.file), project.out).stages
     }
     assert counted == {"corpus": (6, 1, 0), "base": (6, 2, 0), "zero": (6, 6, 0), "exam": (6, 6, 0)}
     assert not project.out.exists()
     project.sweep("sweep.seeds = 1")
     project.write(EACH)
-    finished = [stage.finished for stage in preview_sweep(read(project.file), project.out).stages]
+    finished = [stage.finished for stage in preview_sweep(read_experiment(project.file), project.out).stages]
     assert finished == [1, 1, 1, 1]
 
 
 def test_a_sweep_that_does_not_fit_this_machine_is_previewed_with_the_reason_and_not_run(project):
     big = "mesh = @core.mesh.MeshShape\nmesh.data = 64\nrun.mesh = mesh\n"
     project.write(EACH + big)
-    found = preview_sweep(read(project.file), project.out)
+    found = preview_sweep(read_experiment(project.file), project.out)
     assert "64 devices" in found.obstacle and [stage.different for stage in found.stages] == [1, 2, 6, 6]
     with pytest.raises(InputError, match="64 devices"):
         project.sweep(EACH + big)

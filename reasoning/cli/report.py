@@ -27,11 +27,19 @@ def main(arguments: Sequence[str]) -> int:
         help="whose replies are shown (default: the base, the first trained by rewards, and the last)",
     )
     chosen = parser.parse_args(arguments)
-    names = tuple(name.strip() for name in chosen.compare.split(",") if name.strip())
-    folder, console = Path(chosen.folder), output()
-    facts = gather(folder)
-    check(facts, names)
-    write(folder, facts, names)
-    show(console, facts, names)
-    console.print(f"the whole report is in {folder / PAGE} (and {TEXT})", soft_wrap=True, markup=False, highlight=False)
+    report_run(Path(chosen.folder), split_names(chosen.compare))
     return 0
+
+
+def report_run(folder: Path, names: tuple[str, ...] = ()) -> None:
+    """Prints a run's report, with the replies of the checkpoints ``names``, and writes its files."""
+    console, facts = output(), gather(folder)
+    check(facts, names)
+    show(console, facts, names)
+    write(folder, facts, names)
+    console.print(f"the whole report is in {folder / PAGE} (and {TEXT})", soft_wrap=True, markup=False, highlight=False)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The names in ``A, B``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,11 +1,11 @@
 import pytest
 
-from reasoning.experiment.places import Place, located, suggestion
+from reasoning.experiment.locations import Location, error_at, suggestion
 
 
 def test_the_caret_stands_under_the_word():
     line = "zero.clip_hihg = 0.2"
-    message, above, below = str(located("no such field", Place("a.gin:3", line, 5, 9))).split("\n")
+    message, above, below = str(error_at("no such field", Location("a.gin:3", line, 5, 9))).split("\n")
     assert message == "no such field"
     assert above == "  a.gin:3: zero.clip_hihg = 0.2"
     start = below.index("^")
@@ -13,17 +13,17 @@ def test_the_caret_stands_under_the_word():
 
 
 def test_tabs_before_the_word_are_kept_so_that_the_caret_does_not_shift():
-    above, below = str(Place("f:1", "a\t=\tb", 4)).split("\n")
+    above, below = str(Location("f:1", "a\t=\tb", 4)).split("\n")
     assert below.index("^") == above.index("b")
     assert below.count("\t") == 2
 
 
 def test_a_part_of_a_word_keeps_its_line():
-    assert Place("f:1", "zero.lr = 1", 0, 7).part(5, 2) == Place("f:1", "zero.lr = 1", 5, 2)
+    assert Location("f:1", "zero.lr = 1", 0, 7).part(5, 2) == Location("f:1", "zero.lr = 1", 5, 2)
 
 
 def test_every_place_is_shown_in_the_order_given():
-    text = str(located("twice", Place("f:1", "a = 1", 0), Place("g:7", "a = 2", 0)))
+    text = str(error_at("twice", Location("f:1", "a = 1", 0), Location("g:7", "a = 2", 0)))
     assert [line for line in text.split("\n") if "=" in line] == ["  f:1: a = 1", "  g:7: a = 2"]
 
 

@@ -15,17 +15,17 @@ from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
-from reasoning.pipeline.execute import Shared, execute
 from reasoning.pipeline.identity import identities
-from reasoning.pipeline.launch import origin_of
 from reasoning.pipeline.processes import agree
-from reasoning.pipeline.run import Choice, Watcher
-from reasoning.pipeline.sweeps.arms import ArmRun, Plan, expand, shown
+from reasoning.pipeline.run import RunOptions, Watcher
+from reasoning.pipeline.run_experiment import describer_of
+from reasoning.pipeline.run_stages import SharedByRuns, run_stages
+from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan, arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.workplace import Workplace
 from reasoning.training.preemption import Interrupted, Preemption
 
-Watch = Callable[[], AbstractContextManager[Watcher]]
+MakeWatcher = Callable[[], AbstractContextManager[Watcher]]
 """Makes a watcher for one run; a new one each, since every run has the same stages."""
 
 
@@ -43,35 +43,35 @@ class StageSharing:
 class SweepPreview:
     """What a sweep would do; ``obstacle`` says why this machine can't."""
 
-    plan: Plan
+    plan: SweepPlan
     stages: tuple[StageSharing, ...]
     obstacle: str
 
 
 def preview_sweep(experiment: Experiment, out: Path, processes: int = 1) -> SweepPreview:
     """Reads and checks every run as a sweep would, and writes nothing. Raises InputError as a sweep would."""
-    plan = expand(experiment)
+    plan = expand_sweep(experiment)
     use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
     obstacle = ""
     try:
-        places = _workplaces(SweepFolder(out, plan))
+        workplaces = _workplaces(SweepFolder(out, plan))
     except InputError as error:
         obstacle = str(error)
-        places = _workplaces(SweepFolder(out, plan), fit=False)
+        workplaces = _workplaces(SweepFolder(out, plan), fit=False)
     counted: dict[str, dict[str, bool]] = {}
     runs: dict[str, int] = {}
-    for place in places:
-        for name, identity in place.known.items():
+    for workplace in workplaces:
+        for name, identity in workplace.known.items():
             runs[name] = runs.get(name, 0) + 1
-            counted.setdefault(name, {})[identity.hash] = place.state(name) == "finished"
-    stages = (StageSharing(name, runs[name], len(found), sum(found.values())) for name, found in counted.items())
+            counted.setdefault(name, {})[identity.hash] = workplace.state(name) == "finished"
+    stages = (StageSharing(name, runs[name], len(states), sum(states.values())) for name, states in counted.items())
     return SweepPreview(plan, tuple(stages), obstacle)
 
 
-def launch_sweep(
+def run_sweep(
     experiment: Experiment,
     out: Path,
-    watch: Watch,
+    watch: MakeWatcher,
     after_run: Callable[[SweepFolder], object],
     strict_code: bool = False,
     processes: int = 1,
@@ -83,19 +83,19 @@ def launch_sweep(
     error ends the sweep. ``after_run`` is called on process 0 after each run. Raises InputError before any work for bad
     settings, Interrupted when a signal asked to stop, and OSError, since a full disk fails every run.
     """
-    plan = expand(experiment)
+    plan = expand_sweep(experiment)
     keep_freed_memory()
     use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
-    found = SweepFolder(out, plan)
-    places = _workplaces(found)
+    folder = SweepFolder(out, plan)
+    workplaces = _workplaces(folder)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
-        shared = Shared(found.artifacts, held.enter_context(Preemption()))
+        shared = SharedByRuns(folder.artifacts, held.enter_context(Preemption()))
         with watch() as watcher:
-            told = agree(lambda: _open(found, places, watcher, strict_code))
-        choice = Choice(strict_code=strict_code)
-        _do(_Work(found, shared, choice, watch, frozenset(told)), places, after_run)
-    return found
+            told = agree(lambda: _open(folder, workplaces, watcher, strict_code))
+        options = RunOptions(strict_code=strict_code)
+        _do_all(_Work(folder, shared, options, watch, frozenset(told)), workplaces, after_run)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,16 @@ class _Work:
     """What every run needs; ``told`` are warnings that were given for all of them and aren't repeated."""
 
     folder: SweepFolder
-    shared: Shared
-    choice: Choice
-    watch: Watch
+    shared: SharedByRuns
+    options: RunOptions
+    watch: MakeWatcher
     told: frozenset[str]
 
 
-def _workplaces(found: SweepFolder, fit: bool = True) -> list[Workplace]:
+def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
     """The workplace of every run; raises InputError for a run that doesn't fit this machine."""
-    places = []
-    for arm_run in found.plan.runs:
+    workplaces = []
+    for arm_run in folder.plan.runs:
         sizes: dict[str, int] = {}
         if fit:
             mesh = build_mesh(arm_run.run.mesh)
@@ -120,59 +120,61 @@ def _workplaces(found: SweepFolder, fit: bool = True) -> list[Workplace]:
             kernels_for(arm_run.run.kernels, mesh)
             sizes = dict(mesh.shape)
         run = arm_run.run
-        known = identities(arm_run.graph, run.seed, sizes, origin_of(arm_run.experiment), run.kernels)
-        places.append(Workplace(found.place(arm_run), arm_run.graph, known, found.artifacts))
-    return places
+        known = identities(arm_run.graph, run.seed, sizes, describer_of(arm_run.experiment), run.kernels)
+        workplaces.append(Workplace(folder.run_path(arm_run), arm_run.graph, known, folder.artifacts))
+    return workplaces
 
 
-def _open(found: SweepFolder, places: Sequence[Workplace], watcher: Watcher, strict: bool) -> list[str]:
+def _open(folder: SweepFolder, workplaces: Sequence[Workplace], watcher: Watcher, strict: bool) -> list[str]:
     """Makes the folders of all runs ready, all checks first; returns the warnings, each given once."""
     told: dict[str, str] = {}
 
-    def warn(text: str, where: Path = found.path) -> None:
+    def warn(text: str, where: Path = folder.path) -> None:
         # The same change in the settings of many runs is one piece of news.
         if text.replace(str(where), "") not in told:
             told[text.replace(str(where), "")] = text
             watcher.warn(text)
 
-    runs = [each.run for each in found.plan.runs]
+    runs = [each.run for each in folder.plan.runs]
     for kernels in dict.fromkeys(str(kernels_for(run.kernels, build_mesh(run.mesh))) for run in runs):
         watcher.note(f"kernels: {kernels}")
-    for place in places:
-        place.check_environment(strict, warn)
-    strangers = found.strangers()
+    for workplace in workplaces:
+        workplace.check_environment(strict, warn)
+    strangers = folder.strangers()
     if strangers:
-        warn(f"{found.path} also holds runs that are not in this sweep; they stay: {', '.join(strangers)}")
-    found.keep_plan()
-    for place, arm_run in zip(places, found.plan.runs, strict=True):
-        quiet = replace(watcher, warn=lambda text, place=place: warn(text, place.out))
-        place.open(Choice(strict_code=strict), quiet, arm_run.text)
+        warn(f"{folder.path} also holds runs that are not in this sweep; they stay: {', '.join(strangers)}")
+    folder.keep_plan()
+    for workplace, arm_run in zip(workplaces, folder.plan.runs, strict=True):
+        quiet = replace(watcher, warn=lambda text, workplace=workplace: warn(text, workplace.out))
+        workplace.open(RunOptions(strict_code=strict), quiet, arm_run.text)
     return list(told.values())
 
 
-def _do(work: _Work, places: Sequence[Workplace], after_run: Callable[[SweepFolder], object]) -> None:
+def _do_all(work: _Work, workplaces: Sequence[Workplace], after_run: Callable[[SweepFolder], object]) -> None:
     def tell() -> None:
         after_run(work.folder)
 
     failed: dict[str, str] = {}
     runs = work.folder.plan.runs
-    for number, (arm_run, place) in enumerate(zip(runs, places, strict=True), start=1):
+    for number, (arm_run, workplace) in enumerate(zip(runs, workplaces, strict=True), start=1):
         name = f"{_arm_name(work.folder.plan, arm_run)}, seed {arm_run.seed}"
         with work.watch() as watcher:
-            if agree(lambda place=place: all(place.state(stage) == "finished" for stage in place.known)):
+            if agree(
+                lambda workplace=workplace: all(workplace.state(stage) == "finished" for stage in workplace.known)
+            ):
                 watcher.note(f"{name}: already finished (run {number} of {len(runs)})")
                 watcher = replace(watcher, note=lambda text: None)
             else:
                 watcher.note(f"{name}: run {number} of {len(runs)}")
-            _do_one(work, arm_run, place, watcher, failed)
+            _do_one(work, arm_run, workplace, watcher, failed)
         agree(tell)
 
 
-def _do_one(work: _Work, arm_run: ArmRun, place: Workplace, watcher: Watcher, failed: dict[str, str]) -> None:
+def _do_one(work: _Work, arm_run: ArmRun, workplace: Workplace, watcher: Watcher, failed: dict[str, str]) -> None:
     """One run; where it fails, the record of it and, in ``failed``, the hash of the stage that did."""
-    hopeless = [stage for stage, identity in place.known.items() if identity.hash in failed]
+    hopeless = [stage for stage, identity in workplace.known.items() if identity.hash in failed]
     if hopeless:
-        message = f"{hopeless[0]} failed for another run too: {failed[place.known[hopeless[0]].hash]}"
+        message = f"{hopeless[0]} failed for another run too: {failed[workplace.known[hopeless[0]].hash]}"
         work.folder.keep_failure(arm_run, message)
         watcher.warn(message)
         return
@@ -180,7 +182,9 @@ def _do_one(work: _Work, arm_run: ArmRun, place: Workplace, watcher: Watcher, fa
     warn = watcher.warn
     quiet = replace(watcher, warn=lambda text: None if text in work.told else warn(text))
     try:
-        execute(arm_run.run, place.out, quiet, work.choice, origin_of(arm_run.experiment), arm_run.text, work.shared)
+        run_stages(
+            arm_run.run, workplace.out, quiet, work.options, describer_of(arm_run.experiment), arm_run.text, work.shared
+        )
     except (Interrupted, OSError):
         raise
     except Exception as error:
@@ -188,12 +192,12 @@ def _do_one(work: _Work, arm_run: ArmRun, place: Workplace, watcher: Watcher, fa
             raise
         message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         work.folder.keep_failure(arm_run, message)
-        begun = [stage for stage in place.known if place.state(stage) == "begun"]
-        failed.update({place.known[stage].hash: message for stage in begun[:1]})
+        begun = [stage for stage in workplace.known if workplace.state(stage) == "begun"]
+        failed.update({workplace.known[stage].hash: message for stage in begun[:1]})
         known = isinstance(error, InputError)
         told = [message, *getattr(error, "__notes__", ())] if known else [traceback.format_exc().rstrip()]
         warn("\n".join(["this run failed, the others go on:", *told]))
 
 
-def _arm_name(plan: Plan, arm_run: ArmRun) -> str:
-    return next(shown(arm) for arm in plan.arms if arm.label == arm_run.arm)
+def _arm_name(plan: SweepPlan, arm_run: ArmRun) -> str:
+    return next(arm_title(arm) for arm in plan.arms if arm.label == arm_run.arm)

@@ -1,4 +1,4 @@
-"""The model that somebody names in words: ``RUN/STAGE``, or the place of one that belongs to no run."""
+"""Finds and loads the model that a text names: ``RUN/STAGE``, or the path of one that belongs to no run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import format_named
 from reasoning.pipeline.folder import RUN
 from reasoning.stages.checkpoint import CONFIG
-from reasoning.use.loaded_model import LoadedModel, load_path
+from reasoning.use.loaded_model import LoadedModel, load_folder
 from reasoning.use.run_folder import RunFolder, open_run
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelLocation:
     """Where a model lies. ``chat`` is the format that was asked for, or that it was trained in, as far as its run says.
 
     ``run`` is None for a model that belongs to none; ``stage`` is then the folder's name.
@@ -26,7 +26,7 @@ class Place:
     run: RunFolder | None = None
 
 
-def find_place(text: str, chat: str | ChatFormat = "") -> Place:
+def locate_model(text: str, chat: str | ChatFormat = "") -> ModelLocation:
     """Where ``text`` says; ``chat`` is a format or names one of ``data.chat.formats`` (empty: what the run says).
 
     Raises InputError where there is no such run, stage or folder, or the stage left no checkpoint, saying which did.
@@ -38,7 +38,7 @@ def find_place(text: str, chat: str | ChatFormat = "") -> Place:
     if (path.parent / RUN).exists():
         return _of_run(open_run(path.parent), path.name, asked)
     if any((path / name).exists() for name in (CONFIG, "config.json")) or path.is_file():
-        return Place(path, asked, path.name)
+        return ModelLocation(path, asked, path.name)
     raise InputError(
         f"{path.parent} is not a run's folder (it has no {RUN}), and {path} holds no model by itself; write RUN/STAGE, "
         "as in runs/r1_tiny/zero, or name what reasoning convert wrote"
@@ -48,21 +48,21 @@ def find_place(text: str, chat: str | ChatFormat = "") -> Place:
 def find_model(text: str, chat: str | ChatFormat = "") -> LoadedModel:
     """The model that ``text`` names, to be asked.
 
-    Raises InputError as ``find_place`` does, and for a chat format that its tokenizer doesn't know.
+    Raises InputError as ``locate_model`` does, and for a chat format that its tokenizer doesn't know.
     """
-    place = find_place(text, chat)
-    if place.run is None:
-        return load_path(place.path, place.chat, MeshShape())
-    return place.run[place.stage].model(place.chat)
+    location = locate_model(text, chat)
+    if location.run is None:
+        return load_folder(location.path, location.chat, MeshShape())
+    return location.run[location.stage].model(location.chat)
 
 
-def _of_run(run: RunFolder, stage: str, chat: ChatFormat | None) -> Place:
+def _of_run(run: RunFolder, stage: str, chat: ChatFormat | None) -> ModelLocation:
     if stage not in run:
         raise InputError(f"{run.path} has no finished stage {stage!r}; {_offer(run)}")
-    found = run[stage]
-    if found.kind != "checkpoint":
-        raise InputError(f"stage {stage} left {found.kind}, no checkpoint to ask; {_offer(run)}")
-    return Place(found.path, chat or found.trained_chat(), stage, run)
+    results = run[stage]
+    if results.kind != "checkpoint":
+        raise InputError(f"stage {stage} left {results.kind}, no checkpoint to ask; {_offer(run)}")
+    return ModelLocation(results.path, chat or results.trained_chat(), stage, run)
 
 
 def _offer(run: RunFolder) -> str:

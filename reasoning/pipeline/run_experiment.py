@@ -6,9 +6,9 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.experiment.reader import Experiment
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
-from reasoning.pipeline.execute import execute
-from reasoning.pipeline.identity import Origin
-from reasoning.pipeline.run import Choice, Run, Watcher
+from reasoning.pipeline.identity import Describer
+from reasoning.pipeline.run import Run, RunOptions, Watcher
+from reasoning.pipeline.run_stages import run_stages
 
 
 def run_of(experiment: Experiment) -> Run:
@@ -19,22 +19,22 @@ def run_of(experiment: Experiment) -> Run:
     return run
 
 
-def origin_of(experiment: Experiment) -> Origin:
+def describer_of(experiment: Experiment) -> Describer:
     """How an experiment's settings are described and which of the user's modules they come from."""
-    return Origin(experiment.describe, experiment.user_sources)
+    return Describer(experiment.describe, experiment.user_sources)
 
 
-def launch(
-    experiment: Experiment | Run, out: Path, watcher: Watcher, choice: Choice, processes: int = 1
+def run_experiment(
+    experiment: Experiment | Run, out: Path, watcher: Watcher, options: RunOptions, processes: int = 1
 ) -> dict[str, Artifact]:
     """Runs an experiment in the folder ``out``; the finished artifacts by stage, parents first.
 
-    ``processes`` is how many processes share the run's CPU devices. Raises what ``execute`` raises.
+    ``processes`` is how many processes share the run's CPU devices. Raises what ``run_stages`` raises.
     """
     if isinstance(experiment, Run):
-        run, origin, text = experiment, Origin(), ""
+        run, describer, text = experiment, Describer(), ""
     else:
-        run, origin, text = run_of(experiment), origin_of(experiment), experiment.resolved(("run",))
+        run, describer, text = run_of(experiment), describer_of(experiment), experiment.resolved(("run",))
     keep_freed_memory()
     use_cpu_devices(run.cpu_devices, processes)
-    return execute(run, out, watcher, choice, origin, text)
+    return run_stages(run, out, watcher, options, describer, text)

@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoning.core import artifact
-from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.artifact import Artifact, Outcome, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh, wait_for_all
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
-from reasoning.pipeline.graph import Graph, Node
-from reasoning.pipeline.identity import Identity, Origin, identities
+from reasoning.pipeline.graph import Graph, StageNode
+from reasoning.pipeline.identity import Describer, Identity, identities
 from reasoning.pipeline.processes import agree, disagreeing
-from reasoning.pipeline.run import Choice, Run, Watcher
+from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.workplace import Workplace
 from reasoning.stages.stage import Context
 from reasoning.training.preemption import Interrupted, Preemption
@@ -26,43 +25,43 @@ from reasoning.training.sinks import Labels, check_installed, open_sinks
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What several runs have in common, one after the other: one folder of artifacts, one ear for signals."""
+class SharedByRuns:
+    """What the runs of a sweep, done one after the other, share: the folder of artifacts, and who catches signals."""
 
     artifacts: Path
     preemption: Preemption
 
 
-def execute(
+def run_stages(
     run: Run,
     out: Path,
     watcher: Watcher,
-    choice: Choice,
-    origin: Origin,
+    options: RunOptions,
+    describer: Describer,
     resolved: str = "",
-    shared: Shared | None = None,
+    shared: SharedByRuns | None = None,
 ) -> dict[str, Artifact]:
     """Completes a run in the folder ``out`` and returns the finished artifacts by stage, parents first.
 
     ``resolved`` is the text of the configuration, kept beside the results. ``shared`` is given for a run of a sweep;
     a single run has artifacts of its own in ``out/artifacts``. Every process of a job calls this alike.
-    Raises InputError before any work for a graph, a choice, a mesh, kernels or a folder that can't be used; Interrupted
+    Raises InputError before any work for a graph, options, a mesh, kernels or a folder that can't be used; Interrupted
     when a signal asked to stop, after saving. Whatever a stage raises passes through, and its folder stays to be
     resumed.
     """
-    graph = graphs.build(run.stages)
-    _check_choice(graph, choice)
+    graph = graphs.build_graph(run.stages)
+    _check_options(graph, options)
     check_installed(run.log_to)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
     kernels = kernels_for(run.kernels, mesh)
-    known = identities(graph, run.seed, dict(mesh.shape), origin, run.kernels)
+    known = identities(graph, run.seed, dict(mesh.shape), describer, run.kernels)
     _check_agreement(known)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
-        place = Workplace(out, graph, known, shared.artifacts if shared else out / ARTIFACTS)
-        agree(lambda: place.open(choice, watcher, resolved))
+        workplace = Workplace(out, graph, known, shared.artifacts if shared else out / ARTIFACTS)
+        agree(lambda: workplace.open(options, watcher, resolved))
         if shared is None:
             watcher.note(f"kernels: {kernels}")
         context = Context(
@@ -79,76 +78,76 @@ def execute(
                 run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
             ),
         )
-        return _run_stages(place, context, choice.only, watcher.note)
+        return _run_stages(workplace, context, options.only, watcher.note)
 
 
 def _run_stages(
-    place: Workplace, context: Context, only: tuple[str, ...], note: Callable[[str], None]
+    workplace: Workplace, context: Context, only: tuple[str, ...], note: Callable[[str], None]
 ) -> dict[str, Artifact]:
     done: dict[str, Artifact] = {}
-    for name, node in place.graph.items():
-        state = agree(lambda name=name: place.state(name))
+    for name, node in workplace.graph.items():
+        state = agree(lambda name=name: workplace.state(name))
         if state == "finished":
-            done[name] = _agreed_artifact(place, name)
+            done[name] = _agreed_artifact(workplace, name)
             note(f"{name}: already finished")
         elif not only or name in only:
             signal = context.stop(0)
             if signal is not None:
                 raise Interrupted(signal)
-            done[name] = _run_stage(place, node, done, context, note)
+            done[name] = _run_stage(workplace, node, done, context, note)
     return done
 
 
 def _run_stage(
-    place: Workplace, node: Node, done: Mapping[str, Artifact], context: Context, note: Callable[[str], None]
+    workplace: Workplace, node: StageNode, done: Mapping[str, Artifact], context: Context, note: Callable[[str], None]
 ) -> Artifact:
-    resumed = agree(lambda: place.start(node.name))
+    resumed = agree(lambda: workplace.start(node.name))
     note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
     started = time.monotonic()
-    surroundings = replace(context, seed=place.known[node.name].seed)
+    own_context = replace(context, seed=workplace.known[node.name].seed)
     try:
-        outcome = node.stage.run(_inputs(node, done), place.partial(node.name), surroundings)
+        outcome = node.stage.run(_inputs(node, done), workplace.partial(node.name), own_context)
     except Exception as error:
         error.add_note(
-            f"stage {node.name} stopped; its folder {place.partial(node.name)} stays: the same command goes on from "
-            "there, and where a setting must change that can change the result, the stage starts anew beside it"
+            f"stage {node.name} stopped; its folder {workplace.partial(node.name)} stays: the same command goes on "
+            "from there, and where a setting must change that can change the result, the stage starts anew beside it"
         )
         raise
     if not isinstance(outcome, Outcome):
         raise TypeError(f"{type(node.stage).__name__}.run must return an Outcome, not {outcome!r}")
     # Finishing renames the folder, in which another process may still be reading or writing.
     wait_for_all(f"{node.name} has run")
-    agree(lambda: place.finish(node.name, outcome))
+    agree(lambda: workplace.finish(node.name, outcome))
     note(f"{node.name}: finished in {time.monotonic() - started:.1f} s")
-    return _agreed_artifact(place, node.name)
+    return _agreed_artifact(workplace, node.name)
 
 
-def _agreed_artifact(place: Workplace, name: str) -> Artifact:
+def _agreed_artifact(workplace: Workplace, name: str) -> Artifact:
     """A finished artifact as process 0 reads it: on another host the file may not have arrived yet."""
 
     def describe() -> dict[str, Any]:
-        found = artifact.read(place.finished(name))
-        return {"kind": found.kind, "results": dict(found.results)}
+        finished = read_artifact(workplace.finished(name))
+        return {"kind": finished.kind, "results": dict(finished.results)}
 
-    return Artifact(path=place.finished(name), stage=name, hash=place.known[name].hash, **agree(describe))
+    return Artifact(path=workplace.finished(name), stage=name, hash=workplace.known[name].hash, **agree(describe))
 
 
-def _inputs(node: Node, done: Mapping[str, Artifact]) -> dict[str, Artifact | tuple[Artifact, ...]]:
+def _inputs(node: StageNode, done: Mapping[str, Artifact]) -> dict[str, Artifact | tuple[Artifact, ...]]:
     return {
         field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
         for field, names in node.parents.items()
     }
 
 
-def _check_choice(graph: Graph, choice: Choice) -> None:
-    if choice.only and choice.again:
+def _check_options(graph: Graph, options: RunOptions) -> None:
+    if options.only and options.again:
         raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
-    graphs.check_names(graph, choice.only, "--only")
-    graphs.check_names(graph, (choice.again,) if choice.again else (), "--from")
+    graphs.check_stage_names(graph, options.only, "--only")
+    graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
 
 
 def _check_agreement(known: Mapping[str, Identity]) -> None:
-    """Refuses processes that were given different settings, before they wait for each other for ever."""
+    """Refuses processes that were given different settings, before they wait for each other without end."""
     others = disagreeing({name: identity.hash for name, identity in known.items()})
     if others:
         raise InputError(

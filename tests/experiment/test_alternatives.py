@@ -1,9 +1,9 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.choices import choices, items
-from reasoning.experiment.drafts import draft, load
-from reasoning.experiment.nodes import Binding, Definition, Literal
+from reasoning.experiment.alternatives import alternatives, item_locations
+from reasoning.experiment.drafts import draft_parts, load_statements
+from reasoning.experiment.nodes import Binding, Definition, LiteralNode
 
 FILE = """
 run = @pipeline.Run
@@ -26,49 +26,53 @@ sweep.seeds = %seen
 def drafts(tmp_path):
     file = tmp_path / "a.gin"
     file.write_text(FILE)
-    return draft(load(file), ())
+    return draft_parts(load_statements(file), ())
 
 
 def test_every_value_becomes_the_override_that_chooses_it_in_the_order_written(drafts):
-    found = choices(drafts, "sweep", "grid")
+    found = alternatives(drafts, "sweep.grid")
     assert list(found) == ["run.keep", "width", "run.keep_every"]
     first, second = found["run.keep"]
     assert isinstance(first, Binding) and (first.part, first.field) == ("run", "keep")
-    assert isinstance(first.value, Literal) and first.value.value == 1
+    assert isinstance(first.value, LiteralNode) and first.value.value == 1
     assert [line.name for line in found["width"] if isinstance(line, Definition)] == ["width", "width"]
-    assert second.value.place.line[second.value.place.column :].startswith("%width")
+    assert second.value.location.line[second.value.location.column :].startswith("%width")
 
 
 def test_places_lead_to_the_key_without_its_quotes_and_to_each_value(drafts):
-    (line,) = choices(drafts, "sweep", "grid")["run.keep_every"]
+    (line,) = alternatives(drafts, "sweep.grid")["run.keep_every"]
     assert isinstance(line, Binding)
-    for place, word in ((line.place, "run"), (line.field_place, "keep_every"), (line.value.place, "2")):
-        assert place.label.endswith("a.gin:12") and place.line[place.column :][: place.width] == word
+    for location, word in ((line.location, "run"), (line.field_location, "keep_every"), (line.value.location, "2")):
+        assert location.label.endswith("a.gin:12") and location.line[location.column :][: location.width] == word
 
 
 def test_constants_are_followed_and_an_unbound_field_offers_nothing(drafts):
-    assert list(choices(drafts, "sweep", "zip")) == ["run.keep"]
-    assert choices(drafts, "sweep", "each") == {}
+    assert list(alternatives(drafts, "sweep.zip")) == ["run.keep"]
+    assert alternatives(drafts, "sweep.each") == {}
 
 
 def test_values_given_in_python_are_offered_too(drafts, tmp_path):
     marker = object()
-    given = draft(load(tmp_path / "a.gin"), {"sweep.each": {"run.keep": (marker,)}, "sweep.scores": ("x", "y")})
-    (line,) = choices(given, "sweep", "each")["run.keep"]
+    given = draft_parts(
+        load_statements(tmp_path / "a.gin"), {"sweep.each": {"run.keep": (marker,)}, "sweep.scores": ("x", "y")}
+    )
+    (line,) = alternatives(given, "sweep.each")["run.keep"]
     assert vars(line.value)["value"] is marker
-    assert [place.label for place in items(given, "sweep", "scores")] == ["override", "override"]
+    assert [location.label for location in item_locations(given, "sweep.scores")] == ["override", "override"]
 
 
 def test_a_key_that_no_override_can_have_is_refused_at_its_place(tmp_path):
     file = tmp_path / "b.gin"
     file.write_text("sweep = @pipeline.Sweep\nsweep.each = {'run keep': (1,)}\n")
     with pytest.raises(InputError, match=r"b\.gin:2: .*\n +\^{8}$"):
-        choices(draft(load(file), ()), "sweep", "each")
+        alternatives(draft_parts(load_statements(file), ()), "sweep.each")
 
 
 def test_items_are_the_places_of_a_tuples_values(drafts):
-    assert [place.line[place.column :][: place.width] for place in items(drafts, "sweep", "scores")] == [
+    assert [
+        location.line[location.column :][: location.width] for location in item_locations(drafts, "sweep.scores")
+    ] == [
         "'a'",
         "%seen_name",
     ]
-    assert items(drafts, "sweep", "each") == ()
+    assert item_locations(drafts, "sweep.each") == ()

@@ -14,7 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.experiment.describe import describe
-from reasoning.use.named_model import find_model, find_place
+from reasoning.use.find_model import find_model, locate_model
 
 QUESTION = TEST.problems()[0].question
 SHORT = replace(SMOLLM_2, default_system=None)
@@ -39,15 +39,15 @@ def record(folder: Path, stage: str, **values: object) -> None:
 
 def test_a_stage_is_asked_in_its_own_format_else_in_that_of_what_it_was_made_from(folder: Path):
     other, own = ({"chat": describe(ChatFormat(opening=text))} for text in ("=", "+"))
-    assert find_place(f"{folder}/base").chat is None
+    assert locate_model(f"{folder}/base").chat is None
     record(folder, "base", parents={"data": ["1" * 64]})
     record(folder, "corpus", hash="1" * 64, settings=other)
-    assert find_place(f"{folder}/base").chat == ChatFormat(opening="=")
+    assert locate_model(f"{folder}/base").chat == ChatFormat(opening="=")
     assert r.open(folder)["base"].model().chat == ChatFormat(opening="=")
     record(folder, "base", settings=own)
-    place = find_place(f"{folder}/base")
+    place = locate_model(f"{folder}/base")
     assert (place.chat, place.stage, place.path) == (ChatFormat(opening="+"), "base", folder / "base")
-    assert find_place(f"{folder}/base", "smollm_2").chat == SMOLLM_2
+    assert locate_model(f"{folder}/base", "smollm_2").chat == SMOLLM_2
     record(folder, "base", settings={}, parents={})
 
 
@@ -82,4 +82,4 @@ def test_a_stage_that_is_not_there_or_has_no_model_is_refused_with_those_that_ar
         (folder / "base" / "checkpoint", "is not a run's folder .* holds no model by itself"),
     ):
         with pytest.raises(InputError, match=message):
-            find_place(str(path))
+            locate_model(str(path))

@@ -12,7 +12,7 @@ _FEW = 12
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """One word of one line: ``label`` is ``file:line`` or ``command line``, ``column`` counts from 0."""
 
     label: str
@@ -20,9 +20,9 @@ class Place:
     column: int
     width: int = 1
 
-    def part(self, start: int, width: int) -> "Place":
+    def part(self, start: int, width: int) -> "Location":
         """The ``width`` characters of this word that begin ``start`` characters into it."""
-        return Place(self.label, self.line, self.column + start, width)
+        return Location(self.label, self.line, self.column + start, width)
 
     def __str__(self) -> str:
         lead = f"  {self.label}: "
@@ -31,9 +31,9 @@ class Place:
         return f"{lead}{self.line}\n{indent}{'^' * self.width}"
 
 
-def located(message: str, *places: Place) -> InputError:
-    """The error that says ``message`` and shows each place, one source line and one caret line a place."""
-    return InputError("\n".join([message, *map(str, places)]))
+def error_at(message: str, *locations: Location) -> InputError:
+    """The error that says ``message`` and shows each location, one source line and one caret line a location."""
+    return InputError("\n".join([message, *map(str, locations)]))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
