@@ -17,9 +17,9 @@ from reasoning.models import cache as caches
 from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Decoder, Params, Structure, cast
-from reasoning.models.lora import LoRA, adapters_of, base_of, check_targets, merged
-from reasoning.models.parameters import Place
+from reasoning.models.decoder import Decoder, Structure, cast
+from reasoning.models.lora import LoRA, adapters_of, base_of, check_targets, merge_adapters
+from reasoning.models.parameters import Params, Placement
 
 
 @runtime_checkable
@@ -140,7 +140,7 @@ def with_lora(model: Model, lora: LoRA | None) -> Model:
     check_targets(lora, adapted.shapes)
     return replace(
         adapted,
-        publish=lambda params: model.publish(merged(lora, params)),
+        publish=lambda params: model.publish(merge_adapters(lora, params)),
         prefill=model.prefill,
         decode=model.decode,
         extend=model.extend,
@@ -185,7 +185,7 @@ def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Mod
     with nnx.use_eager_sharding(False):
         graph, state = nnx.split(nnx.eval_shape(lambda: construct(jax.random.key(0))))
     axes: Any = nnx.to_pure_dict(nnx.get_partition_spec(state))
-    structure = Structure(config, graph, axes, Place(mesh))
+    structure = Structure(config, graph, axes, Placement(mesh))
     return Model(
         config=config,
         mesh=mesh,

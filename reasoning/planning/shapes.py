@@ -51,16 +51,16 @@ def arrays_pairing(
     seen: dict[tuple[str, Shape], str] = {}
     for kind, shape, place in _arrays(program):
         seen.setdefault((kind, shape), place)
-    found = []
+    pairing = []
     for (kind, shape), place in seen.items():
         paired = math.prod(shape) // vocabulary
         if any(size and size % vocabulary == 0 for size in shape) and paired > share * tokens:
             if _ordered(shape) not in known:
                 sizes = ",".join(map(str, shape))
-                found.append(
+                pairing.append(
                     f"{kind}[{sizes}] at {place}: the vocabulary of {vocabulary} for {paired} of {tokens} tokens"
                 )
-    return found
+    return pairing
 
 
 def _ordered(shape: Shape) -> Shape:

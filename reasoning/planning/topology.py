@@ -13,11 +13,11 @@ from jax.experimental import topologies
 
 from reasoning.core.errors import InputError
 
-DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
+_DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Generation of chips -> dimensions of its network. libtpu itself takes more, and so plans for what doesn't exist."""
 
-PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-SOLIDS = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")
+_SHAPES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_SHAPES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")
 
 
 def chips(shape: str) -> int:
@@ -26,11 +26,11 @@ def chips(shape: str) -> int:
 
 
 CLOUD_NAMES = {
-    **{f"v5litepod-{chips(shape)}": f"v5e:{shape}" for shape in PLANES},
-    **{f"v6e-{chips(shape)}": f"v6e:{shape}" for shape in PLANES},
-    **{f"v4-{2 * chips(shape)}": f"v4:{shape}" for shape in SOLIDS},
-    **{f"v5p-{2 * chips(shape)}": f"v5p:{shape}" for shape in SOLIDS},
-    **{f"tpu7x-{2 * chips(shape)}": f"tpu7x:{shape}" for shape in SOLIDS},
+    **{f"v5litepod-{chips(shape)}": f"v5e:{shape}" for shape in _SHAPES_2D},
+    **{f"v6e-{chips(shape)}": f"v6e:{shape}" for shape in _SHAPES_2D},
+    **{f"v4-{2 * chips(shape)}": f"v4:{shape}" for shape in _SHAPES_3D},
+    **{f"v5p-{2 * chips(shape)}": f"v5p:{shape}" for shape in _SHAPES_3D},
+    **{f"tpu7x-{2 * chips(shape)}": f"tpu7x:{shape}" for shape in _SHAPES_3D},
 }
 """The names that clouds rent by -> the compiler's. Generations whose chips have two cores count cores in theirs."""
 
@@ -46,7 +46,7 @@ def topology_devices(name: str) -> Sequence[Any]:
     A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu is missing, and for
     a topology that doesn't exist or that libtpu refuses.
     """
-    generation, shape = parse(name)
+    generation, shape = _parse(name)
     if not libtpu_is_installed():
         raise InputError(f"compiling for {name} needs libtpu, which is not installed; pip install 'reasoning-jax[tpu]'")
     options: dict[str, Any] = {}
@@ -55,32 +55,32 @@ def topology_devices(name: str) -> Sequence[Any]:
     if chips(shape) == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)  # libtpu takes a host of four chips for granted
     try:
-        with beside_other_processes():
+        with _beside_other_processes():
             topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{generation}:{shape}", **options)
     except jax.errors.JaxRuntimeError as error:
-        raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {known()}") from error
+        raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known()}") from error
     return topology.devices
 
 
-def parse(name: str) -> tuple[str, str]:
+def _parse(name: str) -> tuple[str, str]:
     """Generation and shape that a topology's name, or a cloud's, stands for; InputError where there is none."""
-    found = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
-    if found is None or found[1] not in DIMENSIONS:
-        raise InputError(f"there is no TPU topology {name!r}; {known()}")
-    generation, shape = found.groups()
-    if shape.count("x") + 1 != DIMENSIONS[generation]:
-        raise InputError(f"{name!r}: the shape of {generation} has {DIMENSIONS[generation]} dimensions; {known()}")
+    match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
+    if match is None or match[1] not in _DIMENSIONS:
+        raise InputError(f"there is no TPU topology {name!r}; {_known()}")
+    generation, shape = match.groups()
+    if shape.count("x") + 1 != _DIMENSIONS[generation]:
+        raise InputError(f"{name!r}: the shape of {generation} has {_DIMENSIONS[generation]} dimensions; {_known()}")
     return generation, shape
 
 
-def known() -> str:
+def _known() -> str:
     """What to write instead of an unknown name."""
-    shapes = ", ".join(f"{generation}:{'x'.join('4' * count)}" for generation, count in DIMENSIONS.items())
+    shapes = ", ".join(f"{generation}:{'x'.join('4' * count)}" for generation, count in _DIMENSIONS.items())
     return f"write a form like {shapes}, or a cloud's name such as {', '.join(list(CLOUD_NAMES)[:4])}"
 
 
 @contextmanager
-def beside_other_processes() -> Iterator[None]:
+def _beside_other_processes() -> Iterator[None]:
     """Lets libtpu load where another process has it: a description opens no TPU, so their lock doesn't matter."""
     name = "ALLOW_MULTIPLE_LIBTPU_LOAD"
     before = os.environ.get(name)

@@ -13,7 +13,7 @@ from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 
 CONFIG = ModelConfig(
-    vocabulary=24, width=16, heads=2, mlp=32, stacks=(Stack(2),), context=64, embedding_std=0.5, head_scale=6.0
+    vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(2),), context=64, embedding_std=0.5, head_scale=6.0
 )
 END = 3
 PROMPTS = [[5, 6, 7], [8, 9], [5, 6, 7, 10, 11], [12]]

@@ -16,7 +16,7 @@ from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import score
 
 CONFIG = ModelConfig(
-    vocabulary=24, width=16, heads=2, mlp=32, stacks=(Stack(1),), context=32, head_scale=9.0, logit_soft_cap=2.0
+    vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(1),), context=32, head_scale=9.0, logit_soft_cap=2.0
 )
 PROMPT, NEW = [5, 6, 7], 8
 

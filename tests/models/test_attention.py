@@ -5,9 +5,9 @@ import numpy as np
 
 from reasoning.models.attention import attend
 from reasoning.models.config import BlockKind, ModelConfig, Stack
-from reasoning.models.decoder import views
+from reasoning.models.decoder import attention_inputs
 
-SIZES = {"vocabulary": 8, "width": 16, "heads": 4, "kv_heads": 2, "mlp": 8, "stacks": (Stack(1),), "context": 16}
+SIZES = {"vocabulary": 8, "width": 16, "heads": 4, "kv_heads": 2, "mlp_width": 8, "stacks": (Stack(1),), "context": 16}
 
 
 def arrays(values: int = 4):
@@ -54,6 +54,6 @@ def test_a_window_lets_a_token_see_itself_and_those_just_before_it():
     config = ModelConfig(**{**SIZES, "stacks": (Stack(1, kinds),)})
     order = jnp.arange(6)
     distance = (order[:, None] - order[None, :])[None]
-    view_of = views(config, order[None], distance >= 0, distance)
-    np.testing.assert_array_equal(view_of(kinds[0]).allowed_BTS[0, 5], [0, 0, 0, 1, 1, 1])
-    np.testing.assert_array_equal(view_of(kinds[1]).allowed_BTS[0, 5], [1, 1, 1, 1, 1, 1])
+    inputs_of = attention_inputs(config, order[None], distance >= 0, distance)
+    np.testing.assert_array_equal(inputs_of(kinds[0]).mask_BTS[0, 5], [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(inputs_of(kinds[1]).mask_BTS[0, 5], [1, 1, 1, 1, 1, 1])

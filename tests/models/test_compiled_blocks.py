@@ -11,8 +11,8 @@ from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.model import build_model, parameter_count
 
 LOCAL, GLOBAL = BlockKind(window=4), BlockKind()
-DENSE, MIXTURE = BlockKind(), BlockKind(moe=MoE(experts=4, active=2, width=8, router="sigmoid"))
-CONFIG = ModelConfig(vocabulary=32, width=16, heads=2, mlp=24, stacks=(Stack(1),), context=32)
+DENSE, MIXTURE = BlockKind(), BlockKind(moe=MoE(experts=4, active=2, mlp_width=8, router="sigmoid"))
+CONFIG = ModelConfig(vocabulary=32, width=16, heads=2, mlp_width=24, stacks=(Stack(1),), context=32)
 GEMMA_3 = (Stack(2, (LOCAL,) * 5 + (GLOBAL,)), Stack(1, (LOCAL,) * 2))
 
 
@@ -44,7 +44,9 @@ def test_a_pattern_compiles_each_run_of_equal_blocks_once(backward: bool, remat:
 
 
 def test_depth_adds_no_products():
-    latent = replace(CONFIG, latent=Latent(rank=8, plain=8, rotary=8, value=8), head_dim=8)
+    latent = replace(
+        CONFIG, latent=Latent(kv_lora_rank=8, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8), head_dim=8
+    )
     for stacks in ((Stack(1, (DENSE,)), Stack(2, (MIXTURE,))), GEMMA_3[:1]):
         config = replace(latent, stacks=stacks)
         deeper = replace(latent, stacks=tuple(replace(stack, count=3 * stack.count) for stack in stacks))

@@ -10,12 +10,12 @@ from reasoning.core.mesh import MeshShape, build_mesh, rows
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded, parameter_count, parameter_shardings
 
-TINY = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp=32, stacks=(Stack(2),), context=32)
+TINY = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp_width=32, stacks=(Stack(2),), context=32)
 PLAIN = ModelConfig(
     vocabulary=48,
     width=16,
     heads=2,
-    mlp=32,
+    mlp_width=32,
     stacks=(Stack(1, (BlockKind("relu2"), BlockKind("swiglu"))), Stack(2)),
     context=32,
     qkv_bias=True,
@@ -42,7 +42,7 @@ def test_a_qwen_sized_config_is_counted_without_allocating():
         width=896,
         heads=14,
         kv_heads=2,
-        mlp=4864,
+        mlp_width=4864,
         stacks=(Stack(24),),
         context=32768,
         qkv_bias=True,

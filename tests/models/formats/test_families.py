@@ -5,8 +5,8 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.models.config import BlockKind, MoE, Rope, Stack
-from reasoning.models.formats.families import from_hf, read_config, stacked
+from reasoning.models.config import BlockKind, MoE, Rope, Stack, stacks_of
+from reasoning.models.formats.families import from_hf, read_config
 
 GOLDEN = Path(__file__).parents[1] / "parity"
 
@@ -117,7 +117,7 @@ DENSE, SPARSE, LOCAL = BlockKind(), BlockKind(moe=MoE(4, 2, 8)), BlockKind(windo
     ],
 )
 def test_layers_are_stacked_by_the_pattern_that_repeats(kinds, expected):
-    assert stacked(kinds) == tuple(Stack(count, pattern) for count, pattern in expected)
+    assert stacks_of(kinds) == tuple(Stack(count, pattern) for count, pattern in expected)
 
 
 def test_no_config_of_a_golden_checkpoint_is_equal_to_another():
@@ -151,4 +151,7 @@ def test_a_value_of_any_other_kind_is_refused_or_makes_sense(path):
             continue
         for name, value in numbers(config):
             assert type(value) in (int, float, bool, str) and (isinstance(value, str) or 0 <= value < 1e18), (name, one)
-        assert min(config.width, config.vocabulary, config.heads, config.mlp, config.context, config.norm_epsilon) > 0
+        assert (
+            min(config.width, config.vocabulary, config.heads, config.mlp_width, config.context, config.norm_epsilon)
+            > 0
+        )
