@@ -108,19 +108,3 @@ def test_experts_spread_over_a_mesh_give_the_numbers_of_one_device(alone, sizes)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=5e-5), of_params, gradients)
     np.testing.assert_array_equal(aux["load"]["stack_1"]["block_0"], measured["load"]["stack_1"]["block_0"])
     assert measured["load"]["stack_1"]["block_0"][0, 3] == tokens.size
-
-
-@pytest.mark.slow
-def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
-    model = build_model(CONFIG)
-    params = model.init(jax.random.key(0))
-    tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 64)
-    positions = jnp.broadcast_to(jnp.arange(12), (2, 12))
-    whole, _ = model.hidden_states(params, tokens, positions, jnp.ones_like(tokens))
-    weights = model.publish(params)
-    cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(2, 16))
-    assert {leaf.shape[1:] for layer in cache["layers"] for leaf in layer} == {(1, 16, 16), (1, 16, 4)}
-    first, cache = model.extend(weights, tokens[:, :7], cache)
-    np.testing.assert_allclose(first, whole[:, :7], atol=1e-4)
-    rest, cache = model.extend(weights, tokens[:, 7:], cache)
-    np.testing.assert_allclose(rest, whole[:, 7:], atol=1e-4)

@@ -3,9 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from reasoning.core.errors import InputError
 from reasoning.models.config import MoE
 from reasoning.models.routing import affinities, choose_experts, expert_loads, imbalance, rebalanced
 
@@ -83,17 +81,3 @@ def test_biases_move_by_the_rate_towards_an_even_load():
     moe = MoE(experts=3, active=1, mlp_width=4, router="sigmoid", bias_rate=0.001)
     moved = rebalanced(moe, jnp.zeros((1, 3)), jnp.asarray([[9.0, 3.0, 6.0]]))
     np.testing.assert_allclose(moved, [[-0.001, 0.001, 0.0]])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"experts": 4, "active": 5}, "more than there are"),
-        ({"experts": 6, "active": 1, "groups": 4, "router": "sigmoid"}, "divisor"),
-        ({"experts": 8, "active": 3, "groups": 4, "router": "sigmoid"}, "hold fewer"),
-        ({"experts": 8, "active": 2, "bias_rate": 0.1}, "sigmoid"),
-    ],
-)
-def test_experts_that_can_not_be_chosen_so_are_refused(settings, message):
-    with pytest.raises(InputError, match=message):
-        MoE(mlp_width=4, **settings)

@@ -5,7 +5,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.models.config import BlockKind, MoE, Rope, Stack, stacks_of
+from reasoning.models.config import BlockKind, Rope, Stack
 from reasoning.models.formats.families import from_hf, read_config
 
 GOLDEN = Path(__file__).parents[1] / "parity"
@@ -100,24 +100,6 @@ def test_experts_are_counted_under_any_of_their_three_names():
 
 def test_gemma_1_means_tanh_gelu_by_gelu():
     assert from_hf(config_json("gemma", hidden_act="gelu")) == from_hf(config_json("gemma"))
-
-
-DENSE, SPARSE, LOCAL = BlockKind(), BlockKind(moe=MoE(4, 2, 8)), BlockKind(window=8)
-
-
-@pytest.mark.parametrize(
-    ("kinds", "expected"),
-    [
-        ([DENSE] * 5, [(5, (DENSE,))]),
-        ([DENSE] * 3 + [SPARSE] * 58, [(3, (DENSE,)), (58, (SPARSE,))]),
-        ([LOCAL, DENSE] * 13, [(13, (LOCAL, DENSE))]),
-        (([LOCAL] * 5 + [DENSE]) * 4 + [LOCAL] * 2, [(4, (LOCAL,) * 5 + (DENSE,)), (2, (LOCAL,))]),
-        ([LOCAL] * 2 + [DENSE], [(2, (LOCAL,)), (1, (DENSE,))]),
-        ([LOCAL, DENSE, SPARSE], [(1, (LOCAL,)), (1, (DENSE,)), (1, (SPARSE,))]),
-    ],
-)
-def test_layers_are_stacked_by_the_pattern_that_repeats(kinds, expected):
-    assert stacks_of(kinds) == tuple(Stack(count, pattern) for count, pattern in expected)
 
 
 def test_no_config_of_a_golden_checkpoint_is_equal_to_another():

@@ -1,4 +1,4 @@
-"""Each kind of block is compiled once, however many layers there are of it."""
+"""The decoder over whole rows: what tokens see, what is compiled, and what the backward pass may recompute."""
 
 from dataclasses import replace
 
@@ -8,11 +8,24 @@ import numpy as np
 import pytest
 
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
-from reasoning.models.model import build_model, parameter_count
+from reasoning.models.decoder import attention_inputs, soft_capped
+from reasoning.models.model import Model, build_model, parameter_count
 
 LOCAL, GLOBAL = BlockKind(window=4), BlockKind()
 DENSE, MIXTURE = BlockKind(), BlockKind(moe=MoE(experts=4, active=2, mlp_width=8, router="sigmoid"))
 CONFIG = ModelConfig(vocabulary=32, width=16, heads=2, mlp_width=24, stacks=(Stack(1),), context=32)
+TINY = replace(CONFIG, kv_heads=1)
+PLAIN = ModelConfig(
+    vocabulary=48,
+    width=16,
+    heads=2,
+    mlp_width=32,
+    stacks=(Stack(1, (BlockKind("relu2"), BlockKind("swiglu"))), Stack(2)),
+    context=32,
+    qkv_bias=True,
+    tied=True,
+    learned_positions=True,
+)
 GEMMA_3 = (Stack(2, (LOCAL,) * 5 + (GLOBAL,)), Stack(1, (LOCAL,) * 2))
 
 
@@ -71,3 +84,48 @@ def test_runs_compute_what_blocks_one_by_one_compute():
     np.testing.assert_allclose(grouped.hidden_states(params, *inputs)[0], expected, atol=1e-5)
     cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), grouped.cache_shapes(2, 16))
     np.testing.assert_allclose(grouped.extend(grouped.publish(params), tokens, cache)[0], expected, atol=1e-5)
+
+
+def rows_of(model: Model, batch: int, time: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Random tokens with the positions and segments of one document a row."""
+    tokens = jax.random.randint(jax.random.key(5), (batch, time), 0, model.config.vocabulary)
+    return tokens, jnp.broadcast_to(jnp.arange(time), (batch, time)), jnp.ones((batch, time), jnp.int32)
+
+
+def test_a_window_lets_a_token_see_itself_and_those_just_before_it():
+    kinds = (BlockKind(window=3), BlockKind())
+    config = replace(CONFIG, stacks=(Stack(1, kinds),))
+    order = jnp.arange(6)
+    distance = (order[:, None] - order[None, :])[None]
+    inputs_of = attention_inputs(config, order[None], distance >= 0, distance)
+    np.testing.assert_array_equal(inputs_of(kinds[0]).mask_BTS[0, 5], [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(inputs_of(kinds[1]).mask_BTS[0, 5], [1, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.slow
+def test_packed_documents_give_the_states_of_each_document_alone():
+    model = build_model(PLAIN)
+    params = model.init(jax.random.key(1))
+    tokens = rows_of(model, 1, 12)[0]
+    positions = jnp.concatenate([jnp.arange(5), jnp.arange(7)])[None]
+    segments = jnp.concatenate([jnp.ones(5, jnp.int32), jnp.full(7, 2)])[None]
+    packed, _ = model.hidden_states(params, tokens, positions, segments)
+    alone, _ = model.hidden_states(params, tokens[:, 5:], jnp.arange(7)[None], jnp.ones((1, 7), jnp.int32))
+    np.testing.assert_allclose(packed[:, 5:], alone, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", ["none", "block", "dots"])
+def test_rematerialisation_changes_no_gradient(remat: str):
+    def gradient(choice: str):
+        model = build_model(ModelConfig(**{**vars(TINY), "remat": choice}))
+        batch = rows_of(model, 2, 8)
+        return jax.grad(lambda p: jnp.sum(model.hidden_states(p, *batch)[0] ** 2))(model.init(jax.random.key(0)))
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradient(remat), gradient("none"))
+
+
+def test_capped_logits_stay_within_the_cap_and_without_one_as_they_are():
+    logits = jnp.asarray([-30.0, -1.0, 0.0, 0.1, 30.0])
+    np.testing.assert_allclose(soft_capped(logits, 2.0), 2.0 * np.tanh(np.float64(logits) / 2.0), rtol=1e-6)
+    np.testing.assert_array_equal(soft_capped(logits, None), logits)
