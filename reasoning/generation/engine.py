@@ -84,6 +84,7 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
             f"a prompt of {longest} tokens and {room} new ones exceed the model's context of {context}; shorten the "
             f"prompts, lower max_new_tokens, or raise the model's context"
         )
+    # Each length is a program of its own to compile, so lengths are rounded up, but not beyond what the context leaves.
     time = min(-(-longest // _PROMPT_BUCKET) * _PROMPT_BUCKET, context - room)
     rows = -(-len(prompts) // multiple) * multiple
     tokens, lengths = np.zeros((rows, time), np.int32), np.ones((rows,), np.int32)

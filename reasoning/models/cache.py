@@ -90,6 +90,7 @@ def prefill(
     """Reads prompts, padded on the right, into an empty cache; the hidden state [B, D] of each one's last token."""
     hidden_BTD, cache = extend(structure, weights, tokens_BT, cache)
     last_BD = jnp.take_along_axis(hidden_BTD, (lengths_B - 1)[:, None, None], axis=1)[:, 0]
+    # Padding was written into the cache too: the length leaves it out, and what is decoded overwrites it.
     return last_BD, {**cache, "length": lengths_B}
 
 

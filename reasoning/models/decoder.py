@@ -35,7 +35,7 @@ class Structure:
     placement: Placement
 
 
-def repeated(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA | None, rngs: nnx.Rngs) -> Block:
+def _stacked_block(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA | None, rngs: nnx.Rngs) -> Block:
     """``count`` blocks of a kind in one whose parameters carry a leading layers axis, with ``lora`` adapted."""
 
     @nnx.split_rngs(splits=count)
@@ -54,7 +54,7 @@ class Blocks(nnx.Module):
 
     def __init__(self, config: ModelConfig, stack: Stack, lora: LoRA | None, rngs: nnx.Rngs):
         for index, (kind, length) in enumerate(stack.runs()):
-            setattr(self, block_name(index), repeated(config, kind, stack.count * length, lora, rngs))
+            setattr(self, block_name(index), _stacked_block(config, kind, stack.count * length, lora, rngs))
 
 
 class Decoder(nnx.Module):
@@ -192,7 +192,7 @@ def hidden_states(
     segment above 0 each expert took, and ``balance``, each row's balance loss [B], summed over layers.
     """
     config, placement = structure.config, structure.placement
-    # All at once and outside the scan, where a cast would be repeated by every backward pass that recomputes a block.
+    # All at once and outside the scan, where a cast would be _stacked_block by every backward pass that recomputes a block.
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
     x_BTD = placement.constrain_hidden(decoder.embed(tokens_BT, positions_BT))
     inputs_of = _packed_inputs(config, positions_BT, segments_BT)

@@ -55,7 +55,7 @@ class LoRA:
         return self.alpha / self.rank
 
 
-class Adapter(nnx.Module):
+class _Adapter(nnx.Module):
     """The two narrow matrices beside one wide one, which split its axes; the rank is whole on every device."""
 
     def __init__(self, matrix: nnx.Param, inputs: int, lora: LoRA, rngs: nnx.Rngs):
@@ -82,7 +82,7 @@ def adapt(part: nnx.Module, lora: LoRA, rngs: nnx.Rngs) -> None:
         for name in lora.targets or _INPUT_AXES:
             matrix = getattr(module, name, None)
             if isinstance(matrix, nnx.Param) and "experts" not in matrix.get_metadata("out_sharding"):
-                setattr(module, name + SUFFIX, Adapter(matrix, _INPUT_AXES[name], lora, rngs))
+                setattr(module, name + SUFFIX, _Adapter(matrix, _INPUT_AXES[name], lora, rngs))
 
 
 def check_targets(lora: LoRA, params: Mapping[str, Any]) -> None:

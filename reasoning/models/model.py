@@ -158,7 +158,7 @@ def trained(model: LanguageModel, params: Params) -> Params:
 
     Only models of ours can have adapters, not those that a user brings.
     """
-    return params if lora_of(model) is None else adapters_of(params)
+    return params if _lora_of(model) is None else adapters_of(params)
 
 
 def frozen_base(model: Model, params: Params) -> Params:
@@ -169,7 +169,7 @@ def frozen_base(model: Model, params: Params) -> Params:
     return cast(base_of(params), model.config.compute_dtype)
 
 
-def lora_of(model: LanguageModel) -> LoRA | None:
+def _lora_of(model: LanguageModel) -> LoRA | None:
     """Which adapters a model has."""
     return model.lora if isinstance(model, Model) else None
 
