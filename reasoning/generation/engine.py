@@ -17,8 +17,8 @@ from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.generation.sampler import Completions, SamplerSettings, sample
 from reasoning.models.cache import Weights
-from reasoning.models.decoder import Params
 from reasoning.models.model import LanguageModel, parameter_shardings
+from reasoning.models.parameters import Params
 
 _PROMPT_BUCKET = 16
 

@@ -192,7 +192,7 @@ def hidden_states(
     segment above 0 each expert took, and ``balance``, each row's balance loss [B], summed over layers.
     """
     config, placement = structure.config, structure.placement
-    # All at once and outside the scan, where a cast would be _stacked_block by every backward pass that recomputes a block.
+    # All at once and outside the scan, where a cast would be repeated by every backward pass that recomputes a block.
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
     x_BTD = placement.constrain_hidden(decoder.embed(tokens_BT, positions_BT))
     inputs_of = _packed_inputs(config, positions_BT, segments_BT)

@@ -14,7 +14,6 @@ from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, decode_shardings
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
 from reasoning.models.lora import merge_adapters, with_adapters
 from reasoning.models.model import (
     Model,
@@ -26,6 +25,7 @@ from reasoning.models.model import (
     with_lora,
     without_lora,
 )
+from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.pretrained import Pretrained, find
