@@ -62,7 +62,7 @@ def ours(devices: int, steps: int) -> dict[str, float]:
 
     mesh = meshes.build_mesh(meshes.MeshShape())
     config = ModelConfig(
-        vocabulary=VOCABULARY, width=WIDTH, heads=HEADS, mlp=MLP, stacks=(Stack(LAYERS),), context=LENGTH
+        vocabulary=VOCABULARY, width=WIDTH, heads=HEADS, mlp_width=MLP, stacks=(Stack(LAYERS),), context=LENGTH
     )
     model, optimizer = build_model(config, mesh), AdamW(1e-3, weight_decay=0.1).build(1000)
     built = build_step(model, mesh, supervised(model), optimizer, microbatches=1)

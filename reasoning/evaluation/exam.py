@@ -17,8 +17,8 @@ from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Generate, Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
-from reasoning.models.decoder import Params
 from reasoning.models.model import Model
+from reasoning.models.parameters import Params
 from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.rating import Reward, check_names, rate
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for

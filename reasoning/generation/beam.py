@@ -1,4 +1,4 @@
-"""Beam search: the likeliest completions, found by keeping several beginnings at once, in one jitted program.
+"""Beam search: the likeliest completions, found by keeping several hypotheses at once, in one jitted program.
 
 Shapes: P prompts, K beams, B = P * K slots, T prompt time, N new tokens, D model width, V vocabulary.
 """
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
 from reasoning.generation.engine import Rollouts, decode_shardings, padded
-from reasoning.generation.sampler import bounds, grown
+from reasoning.generation.sampler import cache_bounds, grow_cache
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
@@ -28,7 +28,7 @@ class BeamSettings:
     """What is static about a search; names and meaning are those of transformers' ``generate``.
 
     A finished completion scores its summed log-probability / (its length, end symbol included) ** ``length_penalty``.
-    ``early_stopping``: True stops when K have finished; False when, moreover, the best beginning, scored as if it
+    ``early_stopping``: True stops when K have finished; False when, moreover, the best hypothesis, scored as if it
     ended now, is no better than the worst of them; "never" scores it as if it grew to the limit without loss.
     """
 
@@ -41,7 +41,7 @@ class BeamSettings:
 
 
 @struct.dataclass
-class Completed:
+class FinishedBeams:
     """Finished completions, best first; ``scores`` is -inf, and ``lengths`` 0, in places that are still empty."""
 
     tokens: Int[Array, "P K N"]
@@ -52,8 +52,8 @@ class Completed:
 
 
 @struct.dataclass
-class Searching:
-    """The state of the loop: K beginnings a prompt with their summed log-probabilities, and what has finished."""
+class _BeamState:
+    """The state of the loop: K hypotheses a prompt with their summed log-probabilities, and what has finished."""
 
     index: jax.Array
     hidden: Float[Array, "B D"]
@@ -61,7 +61,7 @@ class Searching:
     tokens: Int[Array, "P K N"]
     log_probs: Float[Array, "P K N"]
     sums: Float[Array, "P K"]
-    finished: Completed
+    finished: FinishedBeams
     open: Bool[Array, " P"]
 
 
@@ -76,12 +76,12 @@ class Beams:
     scores: np.ndarray
 
 
-def pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
+def _pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
     """From leaves [P, K, …], for each prompt the beams named; other prompts' are never touched, nor their devices."""
     return jax.tree.map(lambda leaf: jax.vmap(lambda rows, chosen: rows[chosen])(leaf, beams_PK), tree)
 
 
-def candidates(
+def _candidates(
     log_probs_PKV: jax.Array, sums_PK: jax.Array, ends: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """The best continuations of each prompt, best first: their sums, beams, tokens and log-probabilities.
@@ -95,16 +95,15 @@ def candidates(
     return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
 
 
-def merged(finished: Completed, new: Completed) -> Completed:
+def _best_of(finished: FinishedBeams, new: FinishedBeams) -> FinishedBeams:
     """The K best of both; of equals, those that finished first."""
     beams = finished.scores.shape[1]
-    both: Completed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, new)
+    both: FinishedBeams = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, new)
     _, chosen = jax.lax.top_k(both.scores, beams)
-    kept: Completed = pick_beams(both, chosen)
-    return kept
+    return _pick_beams(both, chosen)
 
 
-def finish(settings: BeamSettings, now: Searching, new: Completed, ends_PC: jax.Array) -> Completed:
+def _finish(settings: BeamSettings, now: _BeamState, new: FinishedBeams, ends_PC: jax.Array) -> FinishedBeams:
     """What has finished after this step: only the best K candidates may, and only where the search is still open.
 
     ``new`` holds the candidates, its ``scores`` their summed log-probabilities.
@@ -112,49 +111,54 @@ def finish(settings: BeamSettings, now: Searching, new: Completed, ends_PC: jax.
     among_best_C = jnp.arange(ends_PC.shape[1]) < settings.beams
     may_PC = ends_PC & among_best_C & now.open[:, None]
     scores_PC = jnp.where(may_PC, new.scores / new.lengths.astype(jnp.float32) ** settings.length_penalty, -jnp.inf)
-    return merged(now.finished, replace(new, scores=scores_PC, lengths=jnp.where(scores_PC > -jnp.inf, new.lengths, 0)))
+    lengths_PC = jnp.where(scores_PC > -jnp.inf, new.lengths, 0)
+    return _best_of(now.finished, replace(new, scores=scores_PC, lengths=lengths_PC))
 
 
-def still_open(settings: BeamSettings, finished: Completed, best_P: jax.Array, length: jax.Array) -> jax.Array:
-    """Which prompts [P] may still find something better; ``best_P`` is the sum of each one's best beginning."""
+def _still_open(settings: BeamSettings, finished: FinishedBeams, best_P: jax.Array, length: jax.Array) -> jax.Array:
+    """Which prompts [P] may still find something better; ``best_P`` is the sum of each one's best hypothesis."""
     worst_P = finished.scores.min(axis=1)  # -inf while fewer than K have finished
     if settings.early_stopping is True:
         return (worst_P == -jnp.inf) & (best_P > -jnp.inf)
+    # Log-probabilities are below 0, so with a positive penalty a longer completion divides its sum by more: the limit
+    # gives the best score that a hypothesis can still reach.
     hopeful = settings.early_stopping == "never" and settings.length_penalty > 0
     reached = jnp.float32(settings.max_new_tokens) if hopeful else length.astype(jnp.float32)
     return best_P / reached**settings.length_penalty > worst_P
 
 
-def advance(
-    model: LanguageModel, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: Searching
-) -> Searching:
-    """One token more for each beginning: those that end are finished, the best K of the others go on."""
+def _extend_beams(
+    model: LanguageModel, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: _BeamState
+) -> _BeamState:
+    """One token more for each hypothesis: those that end are finished, the best K of the others go on."""
     prompts, beams = now.sums.shape
     logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
-    sums_PC, from_PC, next_PC, log_probs_PC = candidates(log_probs_PKV, now.sums, len(settings.end_ids))
-    tokens_PCN, log_probs_PCN = pick_beams((now.tokens, now.log_probs), from_PC)
+    sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, len(settings.end_ids))
+    tokens_PCN, log_probs_PCN = _pick_beams((now.tokens, now.log_probs), from_PC)
     tokens_PCN = tokens_PCN.at[:, :, now.index].set(next_PC)
     log_probs_PCN = log_probs_PCN.at[:, :, now.index].set(log_probs_PC)
-    length, said_PC = now.index + 1, jnp.isin(next_PC, jnp.asarray(settings.end_ids))
-    ends_PC = said_PC | (length == settings.max_new_tokens)
-    new = Completed(tokens_PCN, log_probs_PCN, jnp.full_like(next_PC, length), ~said_PC, sums_PC)
-    finished = finish(settings, now, new, ends_PC)
+    length, is_end_PC = now.index + 1, jnp.isin(next_PC, jnp.asarray(settings.end_ids))
+    ends_PC = is_end_PC | (length == settings.max_new_tokens)
+    new = FinishedBeams(tokens_PCN, log_probs_PCN, jnp.full_like(next_PC, length), ~is_end_PC, sums_PC)
+    finished = _finish(settings, now, new, ends_PC)
+    # At most ``ends`` of a beam's candidates end, so K of the (1 + ends) K go on, if the vocabulary has as many.
     sums_PK, chosen_PK = jax.lax.top_k(jnp.where(ends_PC, -jnp.inf, sums_PC), beams)
-    tokens_PKN, log_probs_PKN, next_PK, from_PK = pick_beams((tokens_PCN, log_probs_PCN, next_PC, from_PC), chosen_PK)
+    tokens_PKN, log_probs_PKN, next_PK, from_PK = _pick_beams((tokens_PCN, log_probs_PCN, next_PC, from_PC), chosen_PK)
 
+    # Each hypothesis takes the cache of the one that it continues; several may continue the same.
     def follow(leaf: jax.Array) -> jax.Array:
-        return pick_beams(leaf.reshape(prompts, beams, *leaf.shape[1:]), from_PK).reshape(leaf.shape)
+        return _pick_beams(leaf.reshape(prompts, beams, *leaf.shape[1:]), from_PK).reshape(leaf.shape)
 
     hidden_BD, cache = model.decode(weights, next_PK.reshape(-1), jax.tree.map(follow, now.cache))
-    still = now.open & still_open(settings, finished, sums_PK[:, 0], length)
-    return Searching(length, hidden_BD, cache, tokens_PKN, log_probs_PKN, sums_PK, finished, still)
+    still = now.open & _still_open(settings, finished, sums_PK[:, 0], length)
+    return _BeamState(length, hidden_BD, cache, tokens_PKN, log_probs_PKN, sums_PK, finished, still)
 
 
-def begin(
+def _begin(
     model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
-) -> Searching:
-    """The state before the first token: each prompt read once, one live beginning, the other K - 1 impossible."""
+) -> _BeamState:
+    """The state before the first token: each prompt read once, one live hypothesis, the other K - 1 impossible."""
     (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
     pin = partial(meshes.constrain, model.mesh)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts, time))
@@ -165,14 +169,15 @@ def begin(
     )
     nothing_PKN = jnp.zeros((prompts, beams, limit), jnp.int32)
     never_PK = jnp.full((prompts, beams), -jnp.inf)
-    return Searching(
+    return _BeamState(
         index=jnp.zeros((), jnp.int32),
         hidden=hidden_BD,
         cache=cache,
         tokens=nothing_PKN,
         log_probs=nothing_PKN.astype(jnp.float32),
+        # With K equal live hypotheses, all K beams would be one and the same.
         sums=never_PK.at[:, 0].set(0.0),
-        finished=Completed(
+        finished=FinishedBeams(
             tokens=nothing_PKN,
             log_probs=nothing_PKN.astype(jnp.float32),
             lengths=jnp.zeros((prompts, beams), jnp.int32),
@@ -185,25 +190,26 @@ def begin(
 
 def search(
     model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
-) -> Completed:
+) -> FinishedBeams:
     """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
 
     Of 2 K candidates (more where several ids end a completion) the best K may finish, others that would are dropped;
     reaching ``max_new_tokens`` counts as finishing. A prompt whose search is over waits for the others unchanged, so
-    prompts don't influence each other. One thing differs: beginnings that don't exist yet (K above the vocabulary's
+    prompts don't influence each other. One thing differs: hypotheses that don't exist yet (K above the vocabulary's
     size) never finish.
     """
-    state = begin(model, settings, weights, prompts_PT, lengths_P)
-    step = partial(advance, model, settings, weights, model.unembedding(weights))
+    state = _begin(model, settings, weights, prompts_PT, lengths_P)
+    step = partial(_extend_beams, model, settings, weights, model.unembedding(weights))
     time = prompts_PT.shape[1]
-    for bound in bounds(settings.max_new_tokens, settings.cache_step):
-        state = replace(state, cache=grown(state.cache, time + bound))
+    # In chunks, as ``sampler.sample``. Prompts that are over are extended like the others, but nothing more finishes.
+    for bound in cache_bounds(settings.max_new_tokens, settings.cache_step):
+        state = replace(state, cache=grow_cache(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & jnp.any(now.open), step, state)
     return state.finished
 
 
-def search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
-    """The jitted ``search(weights, prompts, lengths) -> Completed`` on ``mesh``, devices of a topology included."""
+def _search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
+    """The jitted ``search(weights, prompts, lengths) -> FinishedBeams`` on ``mesh``, devices of a topology included."""
     # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
     split = meshes.row_sharding(mesh)
     return jax.jit(
@@ -222,7 +228,7 @@ def build_beam(
     One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
-    run: Callable[..., Completed] = search_program(model, mesh, settings)
+    run: Callable[..., FinishedBeams] = _search_program(model, mesh, settings)
     multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
 
     def generate(weights: Weights, prompts: Sequence[Sequence[int]]) -> Beams:

@@ -17,10 +17,10 @@ from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.generation.sampler import Completions, SamplerSettings, sample
 from reasoning.models.cache import Weights
-from reasoning.models.decoder import Params
 from reasoning.models.model import LanguageModel, parameter_shardings
+from reasoning.models.parameters import Params
 
-PROMPT_BUCKET = 16
+_PROMPT_BUCKET = 16
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
             f"a prompt of {longest} tokens and {room} new ones exceed the model's context of {context}; shorten the "
             f"prompts, lower max_new_tokens, or raise the model's context"
         )
-    time = min(-(-longest // PROMPT_BUCKET) * PROMPT_BUCKET, context - room)
+    # Each length is a program of its own to compile, so lengths are rounded up, but not beyond what the context leaves.
+    time = min(-(-longest // _PROMPT_BUCKET) * _PROMPT_BUCKET, context - room)
     rows = -(-len(prompts) // multiple) * multiple
     tokens, lengths = np.zeros((rows, time), np.int32), np.ones((rows,), np.int32)
     for row, prompt in enumerate(prompts):

@@ -32,7 +32,7 @@ class Completions:
 
 
 @struct.dataclass
-class Progressing:
+class _SamplerState:
     """The state of the decoding loop."""
 
     index: jax.Array
@@ -54,29 +54,33 @@ class SamplerSettings:
     cache_step: int = 16
 
 
-def pick(
+def _sample_tokens(
     logits_BV: jax.Array, keys_B: jax.Array, index: jax.Array, temperature: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The next token of each request and its log-probability; temperature 0 takes the likeliest.
 
     The key folds in (request, token), never the slot, so that scheduling can't change what is sampled.
     """
+    # One program for all temperatures, which is a traced number: zero must not divide.
     scaled_BV = logits_BV / jnp.where(temperature > 0, temperature, 1.0)
     keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, index)
+    # Gumbel-max: the argmax of logits plus Gumbel noise is a draw from their softmax, without a cumulative sum over V.
     noise_BV = jax.vmap(lambda key: jax.random.gumbel(key, logits_BV.shape[1:]))(keys)
     chosen_B = jnp.argmax(jnp.where(temperature > 0, scaled_BV + noise_BV, logits_BV), axis=-1)
     picked_B = jnp.take_along_axis(scaled_BV, chosen_B[:, None], axis=-1)[:, 0]
     return chosen_B.astype(jnp.int32), picked_B - jax.nn.logsumexp(scaled_BV, axis=-1)
 
 
-def request_keys(key: jax.Array, ids_P: jax.Array, samples: int) -> jax.Array:
+def _request_keys(key: jax.Array, ids_P: jax.Array, samples: int) -> jax.Array:
     """One key a request, from the identity of its prompt and its number in the group."""
+    # With a key for each slot, the row in a batch, a request's tokens would depend on its neighbours, on the number of
+    # devices, and on when an engine that refills slots starts it.
     prompt_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, ids_P)
     each = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(prompt_keys, jnp.arange(samples))
     return each.reshape(-1)
 
 
-def bounds(limit: int, step: int) -> tuple[int, ...]:
+def cache_bounds(limit: int, step: int) -> tuple[int, ...]:
     """After how many new tokens the cache is full and grows: about every ``step``, in equal parts, and ``limit``.
 
     Each part is a loop of its own to compile, so a short last one would cost more than it saves.
@@ -85,7 +89,7 @@ def bounds(limit: int, step: int) -> tuple[int, ...]:
     return tuple(-(-limit * part // parts) for part in range(1, parts + 1))
 
 
-def grown(cache: Cache, length: int) -> Cache:
+def grow_cache(cache: Cache, length: int) -> Cache:
     """The cache with room for ``length`` tokens a slot."""
 
     def pad(leaf: jax.Array) -> jax.Array:
@@ -108,6 +112,7 @@ def sample(
 
     The loop runs in chunks between which the cache grows, so that short completions never pay for the longest.
     """
+    # As long as the prompts only: prefill scores each token against the whole cache, used or not.
     time, limit = prompts_PT.shape[1], settings.max_new_tokens
     pin = partial(constrain, model.mesh)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts_PT.shape[0], time))
@@ -117,9 +122,9 @@ def sample(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
     )
     requests = hidden_BD.shape[0]
-    keys_B = request_keys(key, ids_P, settings.samples)
+    keys_B = _request_keys(key, ids_P, settings.samples)
     head_DV = model.unembedding(weights)
-    state = Progressing(
+    state = _SamplerState(
         index=jnp.zeros((), jnp.int32),
         hidden=hidden_BD,
         done=jnp.zeros((requests,), bool),
@@ -129,12 +134,14 @@ def sample(
         lengths=jnp.zeros((requests,), jnp.int32),
     )
 
-    def body(now: Progressing) -> Progressing:
+    # Rows that are done go on as token 0, since all rows of a batch take the same step: their cache fills with values
+    # that nobody reads, and their tokens, log-probabilities and lengths stay as they were.
+    def body(now: _SamplerState) -> _SamplerState:
         logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
-        chosen_B, log_prob_B = pick(logits_BV, keys_B, now.index, temperature)
+        chosen_B, log_prob_B = _sample_tokens(logits_BV, keys_B, now.index, temperature)
         chosen_B = jnp.where(now.done, 0, chosen_B)
         hidden, cache = model.decode(weights, chosen_B, now.cache)
-        return Progressing(
+        return _SamplerState(
             index=now.index + 1,
             hidden=hidden,
             done=now.done | jnp.isin(chosen_B, jnp.asarray(settings.end_ids)),
@@ -144,7 +151,9 @@ def sample(
             lengths=now.lengths + ~now.done,
         )
 
-    for bound in bounds(limit, settings.cache_step):
-        state = replace(state, cache=grown(state.cache, time + bound))
+    # Shapes can't change inside a loop, so each chunk is a loop of its own over a longer cache. A chunk whose requests
+    # are all done makes no step, and only pays for copying the cache.
+    for bound in cache_bounds(limit, settings.cache_step):
+        state = replace(state, cache=grow_cache(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & ~jnp.all(now.done), body, state)
     return Completions(state.tokens, state.log_probs, state.lengths, ~state.done)

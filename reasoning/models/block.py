@@ -6,13 +6,14 @@ Shapes: B batch, T time, D model width.
 import jax
 from flax import nnx
 
-from reasoning.models.attention import Attention, KeysValues, LatentAttention, View
+from reasoning.models.attention import Attention, AttentionInputs, KeysValues, LatentAttention
 from reasoning.models.config import BlockKind, ModelConfig
 from reasoning.models.mlp import MLP
 from reasoning.models.moe import MixtureOfExperts
-from reasoning.models.parameters import Place, RMSNorm
+from reasoning.models.parameters import Placement, RMSNorm
 
-Measured = dict[str, jax.Array]
+Aux = dict[str, jax.Array]
+"""Auxiliary outputs of a block: of experts their ``load`` [E] and the ``balance`` loss [B], of an MLP none."""
 
 
 class Block(nnx.Module):
@@ -32,29 +33,32 @@ class Block(nnx.Module):
         else:
             self.attention = LatentAttention(config, config.latent, rngs)
         if kind.moe is None:
-            self.mlp = MLP(config, kind.activation, config.mlp, rngs)
+            self.mlp = MLP(config, kind.activation, config.mlp_width, rngs)
         else:
             self.moe = MixtureOfExperts(config, kind.moe, kind.activation, rngs)
 
-    def __call__(self, x_BTD: jax.Array, view: View, counted_BT: jax.Array, place: Place) -> tuple[jax.Array, Measured]:
-        """Over whole sequences; beside the hidden states what a mixture of experts measured."""
-        mixed = self.attention(self.attention_norm(x_BTD) if self.before else x_BTD, view)
-        x_BTD = place.pin_states(x_BTD + (self.attention_post_norm(mixed) if self.after else mixed))
-        change, measured = self._positionwise(x_BTD, counted_BT, place)
-        return place.pin_states(x_BTD + change), measured
+    def __call__(
+        self, x_BTD: jax.Array, inputs: AttentionInputs, token_mask_BT: jax.Array, placement: Placement
+    ) -> tuple[jax.Array, Aux]:
+        """Over whole sequences; beside the hidden states the experts' load and balance loss, if any."""
+        mixed = self.attention(self.attention_norm(x_BTD) if self.before else x_BTD, inputs)
+        x_BTD = placement.constrain_hidden(x_BTD + (self.attention_post_norm(mixed) if self.after else mixed))
+        change, aux = self._mlp(x_BTD, token_mask_BT, placement)
+        return placement.constrain_hidden(x_BTD + change), aux
 
     def extend(
-        self, x_BTD: jax.Array, view: View, cache: KeysValues, start_B: jax.Array, place: Place
+        self, x_BTD: jax.Array, inputs: AttentionInputs, cache: KeysValues, start_B: jax.Array, placement: Placement
     ) -> tuple[jax.Array, KeysValues]:
         """Over T new tokens that follow what the cache holds, each row from its own index ``start_B`` on."""
-        mixed, cache = self.attention.extend(self.attention_norm(x_BTD) if self.before else x_BTD, view, cache, start_B)
+        normed = self.attention_norm(x_BTD) if self.before else x_BTD
+        mixed, cache = self.attention.extend(normed, inputs, cache, start_B)
         x_BTD = x_BTD + (self.attention_post_norm(mixed) if self.after else mixed)
-        return x_BTD + self._positionwise(x_BTD, None, place)[0], cache
+        return x_BTD + self._mlp(x_BTD, None, placement)[0], cache
 
-    def _positionwise(self, x_BTD: jax.Array, counted_BT: jax.Array | None, place: Place) -> tuple[jax.Array, Measured]:
-        normed, measured = self.mlp_norm(x_BTD) if self.before else x_BTD, {}
+    def _mlp(self, x_BTD: jax.Array, mask_BT: jax.Array | None, placement: Placement) -> tuple[jax.Array, Aux]:
+        normed, aux = self.mlp_norm(x_BTD) if self.before else x_BTD, {}
         if self.kind.moe is None:
             change = self.mlp(normed)
         else:
-            change, measured = self.moe(normed, counted_BT, place)
-        return (self.mlp_post_norm(change) if self.after else change), measured
+            change, aux = self.moe(normed, mask_BT, placement)
+        return (self.mlp_post_norm(change) if self.after else change), aux

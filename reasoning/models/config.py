@@ -1,6 +1,6 @@
 """The settings of a decoder; families differ by these fields, never by a class of their own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -49,7 +49,7 @@ class MoE:
 
     experts: Count
     active: Count  # experts a token
-    width: Count  # hidden numbers of one expert
+    mlp_width: Count  # hidden width of one expert
     shared: Index = 0  # experts that every token takes, beside the chosen ones
     router: Literal["softmax", "sigmoid"] = "softmax"
     renormalise: bool = True  # the chosen experts' weights sum to one …
@@ -77,18 +77,23 @@ class MoE:
 class Latent:
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, eq. 9 to 19): keys and values come from one vector.
 
-    The cache holds that vector (``rank`` numbers) and one rotary key a token, for all heads.
+    The cache holds that vector (``kv_lora_rank`` numbers) and one rotary key a token. Names are Hugging Face's.
     """
 
-    rank: Count
-    query_rank: Index = 0  # 0: queries come from the hidden state directly
-    plain: Count = 128  # channels of a query and key without position …
-    rotary: Count = 64  # … and with
-    value: Count = 128
+    kv_lora_rank: Count
+    q_lora_rank: Index = 0  # 0: queries come from the hidden state directly
+    qk_nope_head_dim: Count = 128  # channels of a query and key without position …
+    qk_rope_head_dim: Count = 64  # … and with
+    v_head_dim: Count = 128
 
     def __post_init__(self) -> None:
-        if self.rotary % 2:
-            raise InputError(f"latent attention has {self.rotary} rotary channels, which need pairs; make it even")
+        if self.qk_rope_head_dim % 2:
+            raise InputError(f"qk_rope_head_dim {self.qk_rope_head_dim} is odd, but rotary needs pairs; make it even")
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Channels of a query and a key, without and with position."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class ModelConfig:
     vocabulary: Count  # rows of the embedding; at least the tokenizer's size
     width: Count
     heads: Count
-    mlp: Count
+    mlp_width: Count  # hidden width of a block's MLP
     stacks: tuple[Stack, ...]
     context: Count  # the longest sequence the model may see
     kv_heads: Index = 0  # 0: as many as heads
@@ -184,7 +189,7 @@ class ModelConfig:
     @property
     def query_size(self) -> int:
         """Numbers of a query that meet a key's."""
-        return self.head_size if self.latent is None else self.latent.plain + self.latent.rotary
+        return self.head_size if self.latent is None else self.latent.qk_head_dim
 
     @property
     def score_scale(self) -> float:
@@ -194,7 +199,7 @@ class ModelConfig:
     @property
     def rotary_size(self) -> int:
         """Channels of a head that are rotated by position."""
-        return self.head_size if self.latent is None else self.latent.rotary
+        return self.head_size if self.latent is None else self.latent.qk_rope_head_dim
 
     @property
     def layers(self) -> int:
@@ -213,6 +218,22 @@ class ModelConfig:
                 for run, (kind, length) in enumerate(stack.runs()):
                     for place in range(length):
                         yield Layer(stack_name(number), block_name(run), repeat * length + place, kind)
+
+
+def stacks_of(kinds: Sequence[BlockKind]) -> tuple[Stack, ...]:
+    """Layers as stacks of repeated patterns of up to 16: from the first on, the shortest that reaches furthest."""
+    stacks, rest = [], tuple(kinds)
+    while rest:
+        best = (0, 0)
+        for size in range(1, min(16, len(rest)) + 1):
+            count = 1
+            while rest[count * size : (count + 1) * size] == rest[:size]:
+                count += 1
+            if (count > 1 or size == 1) and count * size > best[0] * best[1]:
+                best = (count, size)
+        stacks.append(Stack(best[0], rest[: best[1]]))
+        rest = rest[best[0] * best[1] :]
+    return tuple(stacks)
 
 
 def stack_name(index: int) -> str:

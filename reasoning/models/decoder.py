@@ -13,17 +13,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from reasoning.models.attention import View
-from reasoning.models.block import Block, Measured
+from reasoning.models.attention import AttentionInputs
+from reasoning.models.block import Aux, Block
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack, block_name, stack_name
 from reasoning.models.lora import LoRA, adapt
 from reasoning.models.multi_token import MultiToken, multi_token_name, shifted
-from reasoning.models.parameters import Place, RMSNorm, parameter
-from reasoning.models.rotary import turned
+from reasoning.models.parameters import Params, Placement, RMSNorm, parameter
+from reasoning.models.rotary import cos_sin
 from reasoning.models.routing import rebalanced
 
-Params = dict[str, Any]
-Views = Callable[[BlockKind], View]
+InputsOf = Callable[[BlockKind], AttentionInputs]
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class Structure:
     config: ModelConfig
     graph: Any
     axes: Params
-    place: Place
+    placement: Placement
 
 
-def repeated(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA | None, rngs: nnx.Rngs) -> Block:
+def _stacked_block(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA | None, rngs: nnx.Rngs) -> Block:
     """``count`` blocks of a kind in one whose parameters carry a leading layers axis, with ``lora`` adapted."""
 
     @nnx.split_rngs(splits=count)
@@ -55,7 +54,7 @@ class Blocks(nnx.Module):
 
     def __init__(self, config: ModelConfig, stack: Stack, lora: LoRA | None, rngs: nnx.Rngs):
         for index, (kind, length) in enumerate(stack.runs()):
-            setattr(self, block_name(index), repeated(config, kind, stack.count * length, lora, rngs))
+            setattr(self, block_name(index), _stacked_block(config, kind, stack.count * length, lora, rngs))
 
 
 class Decoder(nnx.Module):
@@ -89,45 +88,50 @@ class Decoder(nnx.Module):
         return x_BTD
 
 
-def views(config: ModelConfig, positions_BT: jax.Array, allowed_BTS: jax.Array, distance_BTS: jax.Array) -> Views:
-    """What each kind of block sees, made once for all layers of a kind.
+def attention_inputs(
+    config: ModelConfig, positions_BT: jax.Array, mask_BTS: jax.Array, distance_BTS: jax.Array
+) -> InputsOf:
+    """Rotary cosines and sines, and the mask, of each kind of block; equal ones are made once for all layers.
 
-    ``allowed`` is who may look at whom without windows, ``distance`` how far back each key lies.
+    ``mask_BTS`` says which keys a query may read where there is no window, ``distance_BTS`` how far back each key lies.
     """
     ropes: dict[Rope, jax.Array] = {}
-    windows: dict[int, jax.Array] = {0: allowed_BTS}
+    windows: dict[int, jax.Array] = {0: mask_BTS}
     for kind in config.kinds():
         rope = kind.rope or config.rope
         if rope not in ropes:
-            ropes[rope] = turned(positions_BT, rope, config.rotary_size)
+            ropes[rope] = cos_sin(positions_BT, rope, config.rotary_size)
         if kind.window not in windows:
-            windows[kind.window] = allowed_BTS & (distance_BTS < kind.window)
-    return lambda kind: View(ropes[kind.rope or config.rope], windows[kind.window])
+            windows[kind.window] = mask_BTS & (distance_BTS < kind.window)
+    return lambda kind: AttentionInputs(ropes[kind.rope or config.rope], windows[kind.window])
 
 
-def rematerialised(config: ModelConfig, body: Callable) -> Callable:
+def _rematerialised(config: ModelConfig, body: Callable) -> Callable:
     """``body`` with the config's choice of what the backward pass recomputes instead of storing."""
     if config.remat == "block":
         return jax.checkpoint(body)
     if config.remat == "dots":
+        # Products without a batch axis are those with dense weights; attention's large scores are recomputed.
         return jax.checkpoint(body, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
     return body
 
 
-def gathered(place: Place, axes: Params, block: str, layer: Params) -> Params:
+def gather_layer(placement: Placement, axes: Params, block: str, layer: Params) -> Params:
     """One layer's weights with their fsdp shards gathered; in backward their gradients are scattered again.
 
     ``axes`` are the logical axes of the stack's parameters, ``block`` the layer's name among them.
     """
 
     def gather(leaf: jax.Array, names: PartitionSpec) -> jax.Array:
-        return place.pin(leaf, tuple(None if name == "embed" else name for name in names[1:]))
+        # "embed" is the axis that lies over fsdp: without its name the leaf must be whole along it, so XLA gathers it
+        # here, and sums and scatters its gradient. names[0] is the layers axis, which the scan has sliced away.
+        return placement.constrain(leaf, tuple(None if name == "embed" else name for name in names[1:]))
 
     return jax.tree.map(gather, layer, axes[block])
 
 
 def cast(tree: Params, dtype: str) -> Params:
-    """Parameters in the dtype of the computation; done on shards, so before anything is gathered.
+    """Parameters in the dtype of the computation; done on shards, so that bfloat16 is gathered, half of float32.
 
     Routers stay as they are, since choosing experts in a narrow type would send tokens elsewhere.
     """
@@ -138,40 +142,45 @@ def cast(tree: Params, dtype: str) -> Params:
     return jax.tree.map_with_path(narrow, tree)
 
 
-def run_stack(
+def _run_stack(
     config: ModelConfig,
     stack: Stack,
     blocks: Blocks,
     x_BTD: jax.Array,
-    block: Callable[[Block, jax.Array], tuple[jax.Array, Measured]],
+    block: Callable[[Block, jax.Array], tuple[jax.Array, Aux]],
     gather: Callable[[str, Params], Params],
-) -> tuple[jax.Array, dict[str, Measured]]:
+) -> tuple[jax.Array, dict[str, Aux]]:
     """Scans ``block`` over the layers of a stack; each layer's weights are sliced and gathered inside the loop.
 
     A pattern of several runs is a scan over its repetitions, and within it one over each run, so that every run is
-    compiled once. Beside the hidden states what each run's blocks measured, with a leading layers axis.
+    compiled once. Beside the hidden states each run's auxiliary outputs, with a leading layers axis.
     """
     bodies, states = {}, {}
     for index in range(len(stack.runs())):
         name = block_name(index)
         graph, state = nnx.split(getattr(blocks, name))
 
-        def body(x: jax.Array, layer: Params, name: str = name, graph: Any = graph) -> tuple[jax.Array, Measured]:
+        # ``name`` and ``graph`` are bound as defaults, or every body would see those of the last run.
+        def body(x: jax.Array, layer: Params, name: str = name, graph: Any = graph) -> tuple[jax.Array, Aux]:
+            # Gathered inside the loop, so one layer is whole at a time, and inside what is rematerialised, so backward
+            # gathers it again instead of keeping all of them.
             return block(nnx.merge(graph, gather(name, layer)), x)
 
-        bodies[name], states[name] = rematerialised(config, body), nnx.to_pure_dict(state)
+        bodies[name], states[name] = _rematerialised(config, body), nnx.to_pure_dict(state)
 
-    def period(x: jax.Array, layers: dict[str, Params]) -> tuple[jax.Array, dict[str, Measured]]:
-        measured = {}
+    def period(x: jax.Array, layers: dict[str, Params]) -> tuple[jax.Array, dict[str, Aux]]:
+        aux = {}
         for name, one in bodies.items():
-            x, measured[name] = jax.lax.scan(one, x, layers[name])
-        return x, measured
+            x, aux[name] = jax.lax.scan(one, x, layers[name])
+        return x, aux
 
+    # One repetition needs no loop around its runs, and all repetitions of one run lie in its leading axis, first to
+    # last, so the run's own scan covers them.
     if stack.count == 1 or len(bodies) == 1:
         return period(x_BTD, states)
     layers = jax.tree.map(lambda leaf: leaf.reshape(stack.count, -1, *leaf.shape[1:]), states)
-    x_BTD, measured = jax.lax.scan(period, x_BTD, layers)
-    return x_BTD, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), measured)
+    x_BTD, aux = jax.lax.scan(period, x_BTD, layers)
+    return x_BTD, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), aux)
 
 
 def hidden_states(
@@ -182,29 +191,30 @@ def hidden_states(
     Beside them, where the model has experts: ``load``, a tree {stack: {block: [layers, E]}} of how many tokens with a
     segment above 0 each expert took, and ``balance``, each row's balance loss [B], summed over layers.
     """
-    config, place = structure.config, structure.place
+    config, placement = structure.config, structure.placement
+    # All at once and outside the scan, where a cast would be repeated by every backward pass that recomputes a block.
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
-    x_BTD = place.pin_states(decoder.embed(tokens_BT, positions_BT))
-    view_of = packed_views(config, positions_BT, segments_BT)
-    counted_BT = (segments_BT > 0).astype(jnp.float32)
+    x_BTD = placement.constrain_hidden(decoder.embed(tokens_BT, positions_BT))
+    inputs_of = _packed_inputs(config, positions_BT, segments_BT)
+    token_mask_BT = (segments_BT > 0).astype(jnp.float32)
 
-    def block(one: Block, x: jax.Array) -> tuple[jax.Array, Measured]:
-        return one(x, view_of(one.kind), counted_BT, place)
+    def block(one: Block, x: jax.Array) -> tuple[jax.Array, Aux]:
+        return one(x, inputs_of(one.kind), token_mask_BT, placement)
 
-    measured = {}
+    aux = {}
     for index, stack in enumerate(config.stacks):
         name = stack_name(index)
-        gather = partial(gathered, place, structure.axes[name])
-        x_BTD, measured[name] = run_stack(config, stack, getattr(decoder, name), x_BTD, block, gather)
-    return decoder.final_norm(x_BTD), _summary(measured)
+        gather = partial(gather_layer, placement, structure.axes[name])
+        x_BTD, aux[name] = _run_stack(config, stack, getattr(decoder, name), x_BTD, block, gather)
+    return decoder.final_norm(x_BTD), _summary(aux)
 
 
-def packed_views(config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array) -> Views:
-    """What blocks see of packed rows: what came before in the same segment."""
+def _packed_inputs(config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array) -> InputsOf:
+    """Of packed rows: a query reads its own and earlier keys of its own segment."""
     order = jnp.arange(positions_BT.shape[1])
     distance_1TT = (order[:, None] - order[None, :])[None]
-    allowed_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    return views(config, positions_BT, allowed_BTT, distance_1TT)
+    mask_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    return attention_inputs(config, positions_BT, mask_BTT, distance_1TT)
 
 
 def multi_token_states(
@@ -217,28 +227,26 @@ def multi_token_states(
 ) -> tuple[tuple[jax.Array, ...], dict[str, Any]]:
     """Normed states [B, T, D] that predict the token two places on, three, …, from what ``hidden_states`` gave.
 
-    Beside them what the blocks' experts measured, as ``hidden_states`` does (arXiv 2412.19437, section 2.2). The first
-    depth reads the decoder's normed states, as released checkpoints do.
+    Beside them auxiliary outputs as those of ``hidden_states`` (arXiv 2412.19437, section 2.2). The first depth reads
+    the decoder's normed states, as released checkpoints do.
     """
-    config, place = structure.config, structure.place
+    config, placement = structure.config, structure.placement
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
-    view = packed_views(config, positions_BT, segments_BT)(config.stacks[-1].pattern[-1])
-    counted_BT = (segments_BT > 0).astype(jnp.float32)
-    states, measured = [], {}
+    inputs = _packed_inputs(config, positions_BT, segments_BT)(config.stacks[-1].pattern[-1])
+    token_mask_BT = (segments_BT > 0).astype(jnp.float32)
+    states, aux = [], {}
     for depth in range(config.multi_token):
         name = multi_token_name(depth)
         block: MultiToken = getattr(decoder, name)
         following_BTD = decoder.embed(shifted(tokens_BT, segments_BT, depth + 1), positions_BT)
-        hidden_BTD, found = block(hidden_BTD, following_BTD, view, counted_BT, place)
-        measured[name] = {"block": jax.tree.map(lambda values: values[None], found)}
+        hidden_BTD, block_aux = block(hidden_BTD, following_BTD, inputs, token_mask_BT, placement)
+        aux[name] = {"block": jax.tree.map(lambda values: values[None], block_aux)}
         states.append(block.final_norm(hidden_BTD))
-    return tuple(states), _summary(measured)
+    return tuple(states), _summary(aux)
 
 
-def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
-    of_experts = [
-        (stack, block, values) for stack, blocks in measured.items() for block, values in blocks.items() if values
-    ]
+def _summary(aux: dict[str, dict[str, Aux]]) -> dict[str, Any]:
+    of_experts = [(stack, block, values) for stack, blocks in aux.items() for block, values in blocks.items() if values]
     if not of_experts:
         return {}
     load: dict[str, dict[str, jax.Array]] = {}
@@ -248,7 +256,7 @@ def _summary(measured: dict[str, dict[str, Measured]]) -> dict[str, Any]:
 
 
 def rebalance(structure: Structure, params: Params, load: dict[str, dict[str, jax.Array]]) -> Params:
-    """Parameters whose routers' biases have moved towards an even ``load``, as ``hidden_states`` measures it."""
+    """Parameters whose routers' biases have moved towards an even ``load``, which is that of ``hidden_states``."""
     kinds = {(layer.stack, layer.block): layer.kind for layer in structure.config.each_layer()}
     last = structure.config.stacks[-1].pattern[-1]  # that of blocks of multi-token prediction
     params = dict(params)

@@ -9,30 +9,31 @@ def matmul_parameters(config: ModelConfig) -> int:
 
     Of experts those that a token takes, the shared ones among them.
     """
-    attention = attention_parameters(config)
-    blocks = sum(attention + positionwise_parameters(config, kind) for kind in config.kinds())
+    attention = _attention_parameters(config)
+    blocks = sum(attention + _positionwise_parameters(config, kind) for kind in config.kinds())
     return blocks + config.width * config.vocabulary
 
 
-def attention_parameters(config: ModelConfig) -> int:
+def _attention_parameters(config: ModelConfig) -> int:
     """Numbers in the matrices of one block's attention."""
     latent = config.latent
     if latent is None:
         return config.width * config.head_size * (2 * config.heads + 2 * config.key_heads)
-    if latent.query_rank:
-        queries = latent.query_rank * (config.width + config.heads * config.query_size)
+    if latent.q_lora_rank:
+        queries = latent.q_lora_rank * (config.width + config.heads * config.query_size)
     else:
         queries = config.width * config.heads * config.query_size
-    keys_and_values = latent.rank * config.heads * (latent.plain + latent.value)
-    return queries + config.width * (latent.rank + latent.rotary + config.heads * latent.value) + keys_and_values
+    down = config.width * (latent.kv_lora_rank + latent.qk_rope_head_dim)
+    up = latent.kv_lora_rank * config.heads * (latent.qk_nope_head_dim + latent.v_head_dim)
+    return queries + down + up + config.width * config.heads * latent.v_head_dim
 
 
-def positionwise_parameters(config: ModelConfig, kind: BlockKind) -> int:
+def _positionwise_parameters(config: ModelConfig, kind: BlockKind) -> int:
     """Numbers in the matrices of one block's MLP, or of its router and a token's experts."""
     matrices = 3 if gated(kind.activation) else 2
     if kind.moe is None:
-        return matrices * config.width * config.mlp
-    return config.width * (kind.moe.experts + matrices * kind.moe.width * (kind.moe.active + kind.moe.shared))
+        return matrices * config.width * config.mlp_width
+    return config.width * (kind.moe.experts + matrices * kind.moe.mlp_width * (kind.moe.active + kind.moe.shared))
 
 
 def forward_flops(config: ModelConfig, tokens: int, length: int) -> int:
@@ -41,7 +42,7 @@ def forward_flops(config: ModelConfig, tokens: int, length: int) -> int:
     PaLM (arXiv 2204.02311), appendix B: 2 N + 4 L H Q T a token, with N matrix parameters, L layers, H heads of size Q
     and sequences of T tokens (causal masking isn't taken off). A training step takes three times as many.
     """
-    value_size = config.head_size if config.latent is None else config.latent.value
+    value_size = config.head_size if config.latent is None else config.latent.v_head_dim
     attention = 2 * config.layers * config.heads * (config.query_size + value_size) * length
     return tokens * (2 * matmul_parameters(config) + attention)
 

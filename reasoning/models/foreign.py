@@ -18,8 +18,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.core.errors import InputError
 from reasoning.models.cache import Cache, Weights
-from reasoning.models.decoder import Params
 from reasoning.models.model import no_further_tokens, unchanged
+from reasoning.models.parameters import Params
 
 HiddenStates = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -79,7 +79,7 @@ def foreign_model(
         shapes=shapes,
         axes=places,
         context=context,
-        hidden_states=partial(_with_nothing_measured, hidden_states),
+        hidden_states=partial(_without_aux, hidden_states),
         unembedding=unembedding,
         soft_cap=soft_cap,
         publish=_as_it_is,
@@ -92,9 +92,9 @@ def foreign_model(
 def _check(shapes: Params, hidden_states: HiddenStates, unembedding: Callable[[Params], jax.Array]) -> None:
     rows = jax.ShapeDtypeStruct((2, 3), jnp.int32)
     states, matrix = jax.eval_shape(hidden_states, shapes, rows, rows, rows), jax.eval_shape(unembedding, shapes)
-    found = [getattr(value, "shape", type(value).__name__) for value in (states, matrix)]
-    if not all(isinstance(shape, tuple) for shape in found):
-        raise InputError(f"hidden_states and unembedding gave {found[0]} and {found[1]}; each must give one array")
+    gave = [getattr(value, "shape", type(value).__name__) for value in (states, matrix)]
+    if not all(isinstance(shape, tuple) for shape in gave):
+        raise InputError(f"hidden_states and unembedding gave {gave[0]} and {gave[1]}; each must give one array")
     if states.shape[:2] != (2, 3) or len(states.shape) != 3 or matrix.shape[:1] != states.shape[2:]:
         raise InputError(
             f"hidden_states of 2 rows of 3 tokens gave {states.shape} and unembedding {matrix.shape}; they must be "
@@ -102,9 +102,7 @@ def _check(shapes: Params, hidden_states: HiddenStates, unembedding: Callable[[P
         )
 
 
-def _with_nothing_measured(
-    hidden_states: HiddenStates, params: Params, *rows: jax.Array
-) -> tuple[jax.Array, dict[str, Any]]:
+def _without_aux(hidden_states: HiddenStates, params: Params, *rows: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
     return hidden_states(params, *rows), {}
 
 

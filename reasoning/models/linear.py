@@ -32,6 +32,8 @@ def _backward(axes: int, saved: tuple[jax.Array, jax.Array], upstream: jax.Array
     outputs = tuple(range(upstream.ndim - free, upstream.ndim))
     gradient_x = jax.lax.dot_general(upstream, weight, ((outputs, tuple(range(axes, weight.ndim))), ((), ())))
     over_rows = ((rows, rows), ((), ()))
+    # A product over rows transposes its first operand: that is to be the narrower of the two. With g first the result
+    # comes out transposed as well, but that is only of a weight's size.
     if math.prod(weight.shape[axes:]) >= math.prod(weight.shape[:axes]):
         return gradient_x, jax.lax.dot_general(x, upstream, over_rows)
     gradient = jax.lax.dot_general(upstream, x, over_rows)

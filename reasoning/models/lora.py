@@ -17,13 +17,11 @@ from flax import nnx
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Positive
 from reasoning.models.linear import linear
-from reasoning.models.parameters import parameter, zeros
-
-Params = dict[str, Any]
+from reasoning.models.parameters import Params, parameter, zeros
 
 SUFFIX = "_lora"
 
-INPUTS: Mapping[str, int] = {
+_INPUT_AXES: Mapping[str, int] = {
     **dict.fromkeys(("query", "key", "value", "gate", "up", "down"), 1),
     "output": 2,  # heads and their channels
     **dict.fromkeys(("query_down", "query_up", "latent_down", "rotary_key", "key_up", "value_up"), 1),
@@ -45,9 +43,9 @@ class LoRA:
     targets: tuple[str, ...] = ()  # none named: all of them
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.targets if name not in INPUTS]
+        unknown = [name for name in self.targets if name not in _INPUT_AXES]
         if unknown:
-            raise InputError(f"LoRA can't adapt {', '.join(unknown)}; its targets are among {', '.join(INPUTS)}")
+            raise InputError(f"LoRA can't adapt {', '.join(unknown)}; its targets are among {', '.join(_INPUT_AXES)}")
         if len(set(self.targets)) < len(self.targets):
             raise InputError(f"LoRA's targets {', '.join(self.targets)} name one twice; name each once")
 
@@ -57,7 +55,7 @@ class LoRA:
         return self.alpha / self.rank
 
 
-class Adapter(nnx.Module):
+class _Adapter(nnx.Module):
     """The two narrow matrices beside one wide one, which split its axes; the rank is whole on every device."""
 
     def __init__(self, matrix: nnx.Param, inputs: int, lora: LoRA, rngs: nnx.Rngs):
@@ -73,7 +71,7 @@ class Adapter(nnx.Module):
 
 def multiply(module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
     """The product of ``x`` [B, T, …] and a module's matrix of this name, with what an adapter beside it adds."""
-    product = linear(x, getattr(module, name)[...], INPUTS[name])
+    product = linear(x, getattr(module, name)[...], _INPUT_AXES[name])
     adapter = getattr(module, name + SUFFIX, None)
     return product if adapter is None else product + adapter(x)
 
@@ -81,80 +79,77 @@ def multiply(module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
 def adapt(part: nnx.Module, lora: LoRA, rngs: nnx.Rngs) -> None:
     """Puts adapters into all modules of a part of a model that hold a target; a router's experts are passed over."""
     for _, module in list(nnx.iter_modules(part)):
-        for name in lora.targets or INPUTS:
+        for name in lora.targets or _INPUT_AXES:
             matrix = getattr(module, name, None)
             if isinstance(matrix, nnx.Param) and "experts" not in matrix.get_metadata("out_sharding"):
-                setattr(module, name + SUFFIX, Adapter(matrix, INPUTS[name], lora, rngs))
+                setattr(module, name + SUFFIX, _Adapter(matrix, _INPUT_AXES[name], lora, rngs))
 
 
 def check_targets(lora: LoRA, params: Mapping[str, Any]) -> None:
     """InputError where an adapted model lacks a matrix that ``lora`` names, or has none that could be adapted."""
-    found = {name.removesuffix(SUFFIX) for name in _names(adapters_of(params))}
-    missing = [name for name in lora.targets if name not in found]
-    if missing or not found:
+    adapted = {name.removesuffix(SUFFIX) for name in _all_names(adapters_of(params))}
+    missing = [name for name in lora.targets if name not in adapted]
+    if missing or not adapted:
         raise InputError(
             f"LoRA finds no {', no '.join(missing) or 'matrix'} to adapt in this model (a router's experts aren't "
             "adapted); change its targets"
         )
 
 
-def _names(tree: Mapping[str, Any]) -> set[str]:
-    inner = (_names(value) for value in tree.values() if isinstance(value, dict))
+def _all_names(tree: Mapping[str, Any]) -> set[str]:
+    inner = (_all_names(value) for value in tree.values() if isinstance(value, dict))
     return set(tree).union(*inner)
 
 
 def adapters_of(params: Mapping[str, Any]) -> Params:
     """The adapters alone: the leaves of an adapted model that train."""
-    return _picked(params, True)
+    return _filtered(params, True)
 
 
 def base_of(params: Mapping[str, Any]) -> Params:
     """An adapted model's parameters without its adapters: the model that it adapts."""
-    return _picked(params, False)
+    return _filtered(params, False)
 
 
-def _picked(tree: Mapping[str, Any], wanted: bool) -> Params:
-    found: Params = {}
+def _filtered(tree: Mapping[str, Any], adapters: bool) -> Params:
+    kept: Params = {}
     for name, value in tree.items():
-        if name.endswith(SUFFIX):
-            if wanted:
-                found[name] = value
-        elif not isinstance(value, dict):
-            if not wanted:
-                found[name] = value
-        elif inner := _picked(value, wanted):
-            found[name] = inner
-    return found
+        if name.endswith(SUFFIX) or not isinstance(value, dict):
+            if name.endswith(SUFFIX) == adapters:
+                kept[name] = value
+        elif inner := _filtered(value, adapters):
+            kept[name] = inner
+    return kept
 
 
-def joined(base: Mapping[str, Any], adapters: Mapping[str, Any]) -> Params:
+def with_adapters(base: Mapping[str, Any], adapters: Mapping[str, Any]) -> Params:
     """The parameters of an adapted model, from both of its parts; no array is copied."""
     both = dict(base)
     for name, value in adapters.items():
-        both[name] = joined(base[name], value) if name in base else value
+        both[name] = with_adapters(base[name], value) if name in base else value
     return both
 
 
-def merged(lora: LoRA, params: Mapping[str, Any]) -> Params:
+def merge_adapters(lora: LoRA, params: Mapping[str, Any]) -> Params:
     """The parameters of a plain model that computes what the adapted one does: W + A B α / r, in float32."""
-    found: Params = {}
+    plain: Params = {}
     for name, value in params.items():
         if name.endswith(SUFFIX):
             continue
         adapter = params.get(name + SUFFIX)
         if adapter is not None:
-            found[name] = value + lora.scale * product(name, adapter)
+            plain[name] = value + lora.scale * _low_rank_product(name, adapter)
         else:
-            found[name] = merged(lora, value) if isinstance(value, dict) else value
-    return found
+            plain[name] = merge_adapters(lora, value) if isinstance(value, dict) else value
+    return plain
 
 
-def product(name: str, adapter: Mapping[str, jax.Array]) -> jax.Array:
+def _low_rank_product(name: str, adapter: Mapping[str, jax.Array]) -> jax.Array:
     """A B of one matrix, with the leading axes that its stack gives it."""
 
     def one(down: jax.Array, up: jax.Array) -> jax.Array:
         return jnp.tensordot(down, up, 1, precision=jax.lax.Precision.HIGHEST)
 
-    for _ in range(adapter["down"].ndim - 1 - INPUTS[name]):
+    for _ in range(adapter["down"].ndim - 1 - _INPUT_AXES[name]):
         one = jax.vmap(one)
     return one(adapter["down"], adapter["up"])

@@ -17,9 +17,9 @@ from reasoning.models import cache as caches
 from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Decoder, Params, Structure, cast
-from reasoning.models.lora import LoRA, adapters_of, base_of, check_targets, merged
-from reasoning.models.parameters import Place
+from reasoning.models.decoder import Decoder, Structure, cast
+from reasoning.models.lora import LoRA, adapters_of, base_of, check_targets, merge_adapters
+from reasoning.models.parameters import Params, Placement
 
 
 @runtime_checkable
@@ -140,7 +140,7 @@ def with_lora(model: Model, lora: LoRA | None) -> Model:
     check_targets(lora, adapted.shapes)
     return replace(
         adapted,
-        publish=lambda params: model.publish(merged(lora, params)),
+        publish=lambda params: model.publish(merge_adapters(lora, params)),
         prefill=model.prefill,
         decode=model.decode,
         extend=model.extend,
@@ -158,7 +158,7 @@ def trained(model: LanguageModel, params: Params) -> Params:
 
     Only models of ours can have adapters, not those that a user brings.
     """
-    return params if lora_of(model) is None else adapters_of(params)
+    return params if _lora_of(model) is None else adapters_of(params)
 
 
 def frozen_base(model: Model, params: Params) -> Params:
@@ -169,7 +169,7 @@ def frozen_base(model: Model, params: Params) -> Params:
     return cast(base_of(params), model.config.compute_dtype)
 
 
-def lora_of(model: LanguageModel) -> LoRA | None:
+def _lora_of(model: LanguageModel) -> LoRA | None:
     """Which adapters a model has."""
     return model.lora if isinstance(model, Model) else None
 
@@ -185,7 +185,7 @@ def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Mod
     with nnx.use_eager_sharding(False):
         graph, state = nnx.split(nnx.eval_shape(lambda: construct(jax.random.key(0))))
     axes: Any = nnx.to_pure_dict(nnx.get_partition_spec(state))
-    structure = Structure(config, graph, axes, Place(mesh))
+    structure = Structure(config, graph, axes, Placement(mesh))
     return Model(
         config=config,
         mesh=mesh,

@@ -18,10 +18,10 @@ from jax.sharding import PartitionSpec
 from reasoning.core.mesh import partition
 from reasoning.models.config import Activation, ModelConfig, MoE
 from reasoning.models.mlp import MLP, activate, gated
-from reasoning.models.parameters import Place, parameter, zeros
-from reasoning.models.routing import affinities, choose, imbalance, loads
+from reasoning.models.parameters import Placement, parameter, zeros
+from reasoning.models.routing import affinities, choose_experts, expert_loads, imbalance
 
-EXPERT_AXIS, HIDDEN_AXIS = "expert", "tensor"
+_EXPERT_AXIS, _HIDDEN_AXIS = "expert", "tensor"
 
 
 class Experts(NamedTuple):
@@ -32,7 +32,7 @@ class Experts(NamedTuple):
     gate_EDF: jax.Array | None
 
 
-def mix(
+def mix_experts(
     activation: Activation,
     experts: Experts,
     x_ND: jax.Array,
@@ -46,6 +46,7 @@ def mix(
     number = chosen_NA.reshape(-1) - first
     elsewhere = (number < 0) | (number >= held)
     number = jnp.where(elsewhere, held, number)
+    # Sorted by expert, choices of experts that are elsewhere last: each expert's rows are then one contiguous group.
     order = jnp.argsort(number, stable=True)
     sizes = jnp.sum(number[:, None] == jnp.arange(held), axis=0, dtype=jnp.int32)
     rows = x_ND[order // active]
@@ -54,6 +55,7 @@ def mix(
     # Rows beyond the last group belong to no expert here, and what a grouped product leaves there isn't defined.
     mine = ~elsewhere[order][:, None]
     results = jax.lax.ragged_dot(jnp.where(mine, hidden, 0), experts.down_EFD, sizes)
+    # The inverse permutation brings each choice's result back to its token.
     results = jnp.where(mine, results, 0)[jnp.argsort(order)].reshape(tokens, active, -1)
     return jnp.einsum("nad,na->nd", results, weights_NA.astype(results.dtype))
 
@@ -62,22 +64,26 @@ def _mix_spread(
     activation: Activation, matrices: tuple, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array
 ) -> jax.Array:
     """``mix`` on one device of a mesh: gather the expert group's tokens, sum over hidden parts, scatter the results."""
+    # All tokens of the group come here, whatever their experts: the shape is the same for any load, so none is dropped
+    # for want of room, as all-to-all exchanges with a fixed capacity do.
     gathered = [
-        jax.lax.all_gather(array, EXPERT_AXIS, axis=0, tiled=True) for array in (x_BTD, chosen_BTA, weights_BTA)
+        jax.lax.all_gather(array, _EXPERT_AXIS, axis=0, tiled=True) for array in (x_BTD, chosen_BTA, weights_BTA)
     ]
     x_ND, chosen_NA, weights_NA = (array.reshape(-1, array.shape[-1]) for array in gathered)
     experts = Experts(*matrices)
-    first = jax.lax.axis_index(EXPERT_AXIS) * experts.up_EDF.shape[0]
-    mixed = mix(activation, experts, x_ND, chosen_NA, weights_NA, first)
-    summed = jax.lax.psum(mixed.reshape(gathered[0].shape), HIDDEN_AXIS)
-    return jax.lax.psum_scatter(summed, EXPERT_AXIS, scatter_dimension=0, tiled=True)
+    first = jax.lax.axis_index(_EXPERT_AXIS) * experts.up_EDF.shape[0]
+    mixed = mix_experts(activation, experts, x_ND, chosen_NA, weights_NA, first)
+    # Over "tensor" each device has a part of the hidden width, over "expert" some of the experts: their sums are each
+    # token's result, of which every device gets those of its own tokens.
+    summed = jax.lax.psum(mixed.reshape(gathered[0].shape), _HIDDEN_AXIS)
+    return jax.lax.psum_scatter(summed, _EXPERT_AXIS, scatter_dimension=0, tiled=True)
 
 
 class MixtureOfExperts(nnx.Module):
     """A router, its experts, and those that every token takes."""
 
     def __init__(self, config: ModelConfig, moe: MoE, activation: Activation, rngs: nnx.Rngs):
-        width, hidden, experts = config.width, moe.width, moe.experts
+        width, hidden, experts = config.width, moe.mlp_width, moe.experts
         std, out_std = width**-0.5, (hidden * 2 * config.layers) ** -0.5
         self.moe = moe
         self.activation: Activation = activation
@@ -92,38 +98,40 @@ class MixtureOfExperts(nnx.Module):
             self.shared = MLP(config, activation, moe.shared * hidden, rngs)
 
     def __call__(
-        self, x_BTD: jax.Array, counted_BT: jax.Array | None, place: Place
+        self, x_BTD: jax.Array, token_mask_BT: jax.Array | None, placement: Placement
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The block's output [B, T, D], and of tokens that count ``load`` [E] and the rows' balance loss [B].
+        """The block's output [B, T, D], and of tokens in the mask ``load`` [E] and the rows' ``balance`` loss [B].
 
-        Without ``counted_BT`` (decoding) nothing is counted.
+        Without ``token_mask_BT`` (decoding) there are no such auxiliary outputs.
         """
         moe = self.moe
+        # In float32 (``cast`` leaves the router alone): close scores must not change places by rounding.
         logits_BTE = jnp.einsum("btd,de->bte", x_BTD, self.router[...], preferred_element_type=jnp.float32)
         scores_BTE = affinities(moe, logits_BTE)
         bias_E = self.router_bias[...] if moe.router == "sigmoid" else None
-        chosen_BTA, weights_BTA = choose(moe, scores_BTE, bias_E)
+        chosen_BTA, weights_BTA = choose_experts(moe, scores_BTE, bias_E)
         experts = Experts(self.up[...], self.down[...], self.gate[...] if gated(self.activation) else None)
-        mixed = self._mix(experts, x_BTD, chosen_BTA, weights_BTA, place)
+        mixed = self._mix(experts, x_BTD, chosen_BTA, weights_BTA, placement)
         if moe.shared:
             mixed = mixed + self.shared(x_BTD)
-        if counted_BT is None:
+        if token_mask_BT is None:
             return mixed, {}
-        load_BE = loads(moe, chosen_BTA, counted_BT)
-        balance_B = moe.balance_loss * imbalance(moe, scores_BTE, load_BE, counted_BT)
+        load_BE = expert_loads(moe, chosen_BTA, token_mask_BT)
+        balance_B = moe.balance_loss * imbalance(moe, scores_BTE, load_BE, token_mask_BT)
         return mixed, {"load": jnp.sum(load_BE, axis=0), "balance": balance_B}
 
     def _mix(
-        self, experts: Experts, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array, place: Place
+        self, experts: Experts, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array, placement: Placement
     ) -> jax.Array:
-        mesh = place.mesh
+        mesh = placement.mesh
         if mesh is None or mesh.size == 1:
             x_ND, chosen_NA, weights_NA = (
                 array.reshape(-1, array.shape[-1]) for array in (x_BTD, chosen_BTA, weights_BTA)
             )
-            return mix(self.activation, experts, x_ND, chosen_NA, weights_NA, 0).reshape(x_BTD.shape)
+            return mix_experts(self.activation, experts, x_ND, chosen_NA, weights_NA, 0).reshape(x_BTD.shape)
         tokens = partition(("batch", "time", None))
-        into, out_of = PartitionSpec(EXPERT_AXIS, None, HIDDEN_AXIS), PartitionSpec(EXPERT_AXIS, HIDDEN_AXIS, None)
+        # Declared whole along "embed" (fsdp), which ``gather_layer`` has seen to.
+        into, out_of = PartitionSpec(_EXPERT_AXIS, None, _HIDDEN_AXIS), PartitionSpec(_EXPERT_AXIS, _HIDDEN_AXIS, None)
         spread = jax.shard_map(
             functools.partial(_mix_spread, self.activation),
             mesh=mesh,

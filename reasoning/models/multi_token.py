@@ -3,16 +3,15 @@
 Shapes: B batch, T time, D model width.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from reasoning.models.block import Block, Measured
+from reasoning.models.attention import AttentionInputs
+from reasoning.models.block import Aux, Block
 from reasoning.models.config import ModelConfig
 from reasoning.models.linear import linear
-from reasoning.models.parameters import Place, RMSNorm, parameter
+from reasoning.models.parameters import Placement, RMSNorm, parameter
 
 
 class MultiToken(nnx.Module):
@@ -27,11 +26,11 @@ class MultiToken(nnx.Module):
         self.final_norm = RMSNorm(config)
 
     def __call__(
-        self, hidden_BTD: jax.Array, following_BTD: jax.Array, view: Any, counted_BT: jax.Array, place: Place
-    ) -> tuple[jax.Array, Measured]:
-        """States from those of the depth before and the embeddings of the tokens that follow; the head is shared."""
-        both = jnp.concatenate([self.embedding_norm(following_BTD), self.hidden_norm(hidden_BTD)], axis=-1)
-        return self.block(place.pin_states(linear(both, self.projection[...])), view, counted_BT, place)
+        self, hidden_BTD: jax.Array, next_BTD: jax.Array, inputs: AttentionInputs, mask_BT: jax.Array, on: Placement
+    ) -> tuple[jax.Array, Aux]:
+        """States from those of the depth before and the embeddings of the next tokens; the head is shared."""
+        both = jnp.concatenate([self.embedding_norm(next_BTD), self.hidden_norm(hidden_BTD)], axis=-1)
+        return self.block(on.constrain_hidden(linear(both, self.projection[...])), inputs, mask_BT, on)
 
 
 def multi_token_name(depth: int) -> str:

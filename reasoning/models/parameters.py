@@ -1,7 +1,7 @@
-"""How the parameters of a layer are made, and the norm that all of them share."""
+"""How the parameters of a layer are made, where arrays lie on a mesh, and the norm that all layers share."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +11,22 @@ from jax.sharding import Mesh
 from reasoning.core import mesh as meshes
 from reasoning.models.config import ModelConfig
 
-Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a model's arrays lie: its mesh (None: one device), by which intermediate arrays are pinned."""
+class Placement:
+    """The mesh that a model's arrays are spread over (None: one device); it constrains intermediate arrays."""
 
     mesh: Mesh | None
 
-    def pin(self, array: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
-        """The array with its logical sharding."""
+    def constrain(self, array: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
+        """The array, sharded by the logical names of its axes."""
         return meshes.constrain(self.mesh, array, axes)
 
-    def pin_states(self, x_BTD: jax.Array) -> jax.Array:
-        """Hidden states with theirs."""
-        return self.pin(x_BTD, ("batch", "time", None))
+    def constrain_hidden(self, x_BTD: jax.Array) -> jax.Array:
+        """Hidden states [B, T, D], sharded by rows and time."""
+        return self.constrain(x_BTD, ("batch", "time", None))
 
 
 def parameter(rngs: nnx.Rngs, shape: tuple[int, ...], std: float, axes: tuple[str, ...]) -> nnx.Param:

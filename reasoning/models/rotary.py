@@ -46,15 +46,15 @@ def _yarn_kept(rope: Rope, channels: int) -> np.ndarray:
     return 1.0 - np.clip(ramp, 0.0, 1.0)
 
 
-def turned(positions_BT: Int[Array, "B T"], rope: Rope, channels: int) -> Float[Array, "2 B T half"]:
+def cos_sin(positions_BT: Int[Array, "B T"], rope: Rope, channels: int) -> Float[Array, "2 B T half"]:
     """Cosines and sines of these positions' angles, float32, one a pair of channels."""
     angles = positions_BT[..., None].astype(jnp.float32) * frequencies(rope, channels)
     return jnp.stack([jnp.cos(angles), jnp.sin(angles)]) * rope.attention_factor
 
 
-def rotate(heads_BTHC: Float[Array, "B T H C"], turned_2BTh: Float[Array, "2 B T half"]) -> Float[Array, "B T H C"]:
+def rotate(heads_BTHC: Float[Array, "B T H C"], cos_sin_2BTh: Float[Array, "2 B T half"]) -> Float[Array, "B T H C"]:
     """Rotates channel i with channel i + C/2 (the half-split layout of Hugging Face checkpoints)."""
-    cos, sin = turned_2BTh[0][:, :, None, :], turned_2BTh[1][:, :, None, :]
+    cos, sin = cos_sin_2BTh[0][:, :, None, :], cos_sin_2BTh[1][:, :, None, :]
     first, second = jnp.split(heads_BTHC.astype(jnp.float32), 2, axis=-1)
     rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return jnp.asarray(rotated, heads_BTHC.dtype)

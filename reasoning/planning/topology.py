@@ -16,8 +16,8 @@ from reasoning.core.errors import InputError
 _DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Generation of chips -> dimensions of its network. libtpu itself takes more, and so plans for what doesn't exist."""
 
-_PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-_SOLIDS = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")
+_SHAPES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_SHAPES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")
 
 
 def _chips(shape: str) -> int:
@@ -26,11 +26,11 @@ def _chips(shape: str) -> int:
 
 
 CLOUD_NAMES = {
-    **{f"v5litepod-{_chips(shape)}": f"v5e:{shape}" for shape in _PLANES},
-    **{f"v6e-{_chips(shape)}": f"v6e:{shape}" for shape in _PLANES},
-    **{f"v4-{2 * _chips(shape)}": f"v4:{shape}" for shape in _SOLIDS},
-    **{f"v5p-{2 * _chips(shape)}": f"v5p:{shape}" for shape in _SOLIDS},
-    **{f"tpu7x-{2 * _chips(shape)}": f"tpu7x:{shape}" for shape in _SOLIDS},
+    **{f"v5litepod-{_chips(shape)}": f"v5e:{shape}" for shape in _SHAPES_2D},
+    **{f"v6e-{_chips(shape)}": f"v6e:{shape}" for shape in _SHAPES_2D},
+    **{f"v4-{2 * _chips(shape)}": f"v4:{shape}" for shape in _SHAPES_3D},
+    **{f"v5p-{2 * _chips(shape)}": f"v5p:{shape}" for shape in _SHAPES_3D},
+    **{f"tpu7x-{2 * _chips(shape)}": f"tpu7x:{shape}" for shape in _SHAPES_3D},
 }
 """The names that clouds rent by -> the compiler's. Generations whose chips have two cores count cores in theirs."""
 
@@ -58,9 +58,7 @@ def topology_devices(name: str) -> Sequence[Any]:
         with _beside_other_processes():
             topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{generation}:{shape}", **options)
     except jax.errors.JaxRuntimeError as error:
-        raise InputError(
-            f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known_names()}"
-        ) from error
+        raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known()}") from error
     return topology.devices
 
 
@@ -68,16 +66,14 @@ def _parse(name: str) -> tuple[str, str]:
     """Generation and shape that a topology's name, or a cloud's, stands for; InputError where there is none."""
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
     if match is None or match[1] not in _DIMENSIONS:
-        raise InputError(f"there is no TPU topology {name!r}; {_known_names()}")
+        raise InputError(f"there is no TPU topology {name!r}; {_known()}")
     generation, shape = match.groups()
     if shape.count("x") + 1 != _DIMENSIONS[generation]:
-        raise InputError(
-            f"{name!r}: the shape of {generation} has {_DIMENSIONS[generation]} dimensions; {_known_names()}"
-        )
+        raise InputError(f"{name!r}: the shape of {generation} has {_DIMENSIONS[generation]} dimensions; {_known()}")
     return generation, shape
 
 
-def _known_names() -> str:
+def _known() -> str:
     """What to write instead of an unknown name."""
     shapes = ", ".join(f"{generation}:{'x'.join('4' * count)}" for generation, count in _DIMENSIONS.items())
     return f"write a form like {shapes}, or a cloud's name such as {', '.join(list(CLOUD_NAMES)[:4])}"

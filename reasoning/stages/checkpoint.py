@@ -17,9 +17,9 @@ from reasoning.core.mesh import with_shardings
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
-from reasoning.models.decoder import Params
 from reasoning.models.lora import LoRA
 from reasoning.models.model import Model, build_model, parameter_shardings, trained, with_lora
+from reasoning.models.parameters import Params
 from reasoning.training.checkpoints import load_params, save_params
 
 CONFIG, CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"

@@ -11,8 +11,8 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Index
 from reasoning.models.config import ModelConfig
+from reasoning.models.cut import cut_config, cut_params
 from reasoning.models.model import build_model, parameter_count, parameter_shardings
-from reasoning.models.surgery import cut, cut_config
 from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.stages.trainee import planned_config
@@ -34,7 +34,9 @@ class Cut:
         start, mesh = inputs["start"], context.mesh
         whole = model_of(start, mesh)
         model = build_model(self.configured(whole.config), mesh)
-        making = jax.jit(partial(cut, whole.config, layers=self.layers), out_shardings=parameter_shardings(model, mesh))
+        making = jax.jit(
+            partial(cut_params, whole.config, layers=self.layers), out_shardings=parameter_shardings(model, mesh)
+        )
         return save(out, model, making(params_of(start, whole, mesh)), tokenizer_of(start), {})
 
     def configured(self, config: ModelConfig) -> ModelConfig:

@@ -14,9 +14,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.exam import Answers, Candidate, ask, questions_of
-from reasoning.models.decoder import Params
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
+from reasoning.models.parameters import Params
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.settings import Learning
 from reasoning.stages.stage import Context

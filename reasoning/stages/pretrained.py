@@ -15,11 +15,11 @@ from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.gguf import tokenizer_of_gguf
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
 from reasoning.models.formats.checkpoint_reader import Report, import_checkpoint
 from reasoning.models.formats.families import read_config
 from reasoning.models.formats.gguf import config_of, import_gguf, open_gguf
 from reasoning.models.model import Model, build_model, parameter_count
+from reasoning.models.parameters import Params
 from reasoning.stages.checkpoint import CONFIG, check_vocabulary, read_model, read_params, save
 from reasoning.stages.stage import Context
 

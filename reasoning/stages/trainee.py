@@ -14,8 +14,7 @@ from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, decode_shardings
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
-from reasoning.models.lora import joined, merged
+from reasoning.models.lora import merge_adapters, with_adapters
 from reasoning.models.model import (
     Model,
     adapter_count,
@@ -26,6 +25,7 @@ from reasoning.models.model import (
     with_lora,
     without_lora,
 )
+from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.pretrained import Pretrained, find
@@ -68,7 +68,7 @@ class Trainee:
 
     def all_params(self, params: Params) -> Params:
         """The parameters of ``model``; no array is copied."""
-        return params if self.base is None else joined(self.base, params)
+        return params if self.base is None else with_adapters(self.base, params)
 
     def reference(self) -> Params:
         """The parameters of ``merged_model`` before the first step: with LoRA the base, and no second copy."""
@@ -161,4 +161,4 @@ def _merging(model: Model) -> Callable[[Params, Params], Params]:
 
 
 def _merged(model: Model, base: Params, adapters: Params) -> Params:
-    return base if model.lora is None else merged(model.lora, joined(base, adapters))
+    return base if model.lora is None else merge_adapters(model.lora, with_adapters(base, adapters))

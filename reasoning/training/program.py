@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import row_sharding, with_shardings
 from reasoning.kernels.backends import Choice
-from reasoning.models.lora import base_of, joined
+from reasoning.models.lora import base_of, with_adapters
 from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
@@ -105,7 +105,7 @@ def _on_base(loss_fn: LossFunction) -> LossFunction:
     """The loss of adapters, whose base is frozen."""
 
     def of_adapters(params: Params, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Sums, Any]:
-        return loss_fn(joined(frozen["base"], params), extra, frozen["beside"], batch, key)
+        return loss_fn(with_adapters(frozen["base"], params), extra, frozen["beside"], batch, key)
 
     return of_adapters
 

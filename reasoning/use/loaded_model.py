@@ -19,9 +19,9 @@ from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.voting import tally
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
 from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import Model, build_model
+from reasoning.models.parameters import Params
 from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.text import decode_replies
 from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, tokenizer_of

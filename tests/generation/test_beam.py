@@ -33,7 +33,7 @@ def config(vocabulary: int) -> ModelConfig:
         vocabulary=vocabulary,
         width=16,
         heads=2,
-        mlp=32,
+        mlp_width=32,
         stacks=(Stack(2),),
         context=32,
         embedding_std=0.5,

@@ -1,5 +1,7 @@
 """Sampling: what is drawn, from which distribution, and what it must not depend on."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +13,14 @@ from reasoning.generation.engine import Engine, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
+from reasoning.training.batches import TokenBatch
+from reasoning.training.losses import score
 
 CONFIG = ModelConfig(
-    vocabulary=24, width=16, heads=2, mlp=32, stacks=(Stack(2),), context=64, embedding_std=0.5, head_scale=6.0
+    vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(2),), context=64, embedding_std=0.5, head_scale=6.0
+)
+CAPPED = ModelConfig(
+    vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(1),), context=32, head_scale=9.0, logit_soft_cap=2.0
 )
 END = 3
 PROMPTS = [[5, 6, 7], [8, 9], [5, 6, 7, 10, 11], [12]]
@@ -131,3 +138,22 @@ def test_prompts_that_are_empty_or_too_long_are_refused_with_the_numbers():
         engine.generate(weights, [[1] * 50], [0], jax.random.key(0), 1.0)
     with pytest.raises(InputError, match="a prompt is empty"):
         engine.generate(weights, [[]], [0], jax.random.key(0), 1.0)
+
+
+@pytest.mark.slow
+def test_sampler_and_trainer_agree_under_a_soft_cap():
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    model = build_model(CAPPED, mesh)
+    params = model.init(jax.random.key(0))
+    engine = build_engine(model, mesh, SamplerSettings(4, 8, (END,)))
+    rollouts = engine.generate(engine.publish(params), [PROMPTS[0]], [0], jax.random.key(1), 1.0)
+    rows = jnp.asarray(np.concatenate([np.tile(PROMPTS[0], (4, 1)), rollouts.tokens[0]], axis=1))
+    targets = jnp.roll(rows, -1, axis=1)
+    positions = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
+    ones = jnp.ones(rows.shape)
+    batch = TokenBatch(rows, positions, ones.astype(jnp.int32), targets, ones, ones)
+    capped = score(model, params, batch).log_prob_BT[:, len(PROMPTS[0]) - 1 : -1]
+    said = np.arange(8) < rollouts.lengths[0][:, None]
+    np.testing.assert_allclose(np.where(said, capped, 0), rollouts.log_probs[0], atol=1e-5)
+    free = score(build_model(replace(CAPPED, logit_soft_cap=0.0), mesh), params, batch).log_prob_BT
+    assert np.abs(np.where(said, free[:, len(PROMPTS[0]) - 1 : -1] - capped, 0)).max() > 0.1

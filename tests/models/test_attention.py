@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning.models.attention import attend
-from reasoning.models.config import BlockKind, ModelConfig, Stack
-from reasoning.models.decoder import views
+from reasoning.models.config import ModelConfig, Stack
 
-SIZES = {"vocabulary": 8, "width": 16, "heads": 4, "kv_heads": 2, "mlp": 8, "stacks": (Stack(1),), "context": 16}
+SIZES = {"vocabulary": 8, "width": 16, "heads": 4, "kv_heads": 2, "mlp_width": 8, "stacks": (Stack(1),), "context": 16}
 
 
 def arrays(values: int = 4):
@@ -47,13 +46,3 @@ def test_a_soft_cap_bounds_scores_before_the_mask():
 
 def test_values_may_be_of_another_size_than_keys():
     check(ModelConfig(**SIZES), 0.5, 0.0, values=6)
-
-
-def test_a_window_lets_a_token_see_itself_and_those_just_before_it():
-    kinds = (BlockKind(window=3), BlockKind())
-    config = ModelConfig(**{**SIZES, "stacks": (Stack(1, kinds),)})
-    order = jnp.arange(6)
-    distance = (order[:, None] - order[None, :])[None]
-    view_of = views(config, order[None], distance >= 0, distance)
-    np.testing.assert_array_equal(view_of(kinds[0]).allowed_BTS[0, 5], [0, 0, 0, 1, 1, 1])
-    np.testing.assert_array_equal(view_of(kinds[1]).allowed_BTS[0, 5], [1, 1, 1, 1, 1, 1])

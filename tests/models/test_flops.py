@@ -4,10 +4,10 @@ import pytest
 
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.flops import forward_flops, matmul_parameters, training_flops
-from reasoning.models.lora import LoRA, adapters_of, base_of, joined
+from reasoning.models.lora import LoRA, adapters_of, base_of, with_adapters
 from reasoning.models.model import adapter_count, build_model, parameter_count, with_lora
 
-SIZES = {"vocabulary": 64, "width": 32, "heads": 4, "kv_heads": 2, "mlp": 48, "context": 16}
+SIZES = {"vocabulary": 64, "width": 32, "heads": 4, "kv_heads": 2, "mlp_width": 48, "context": 16}
 CONFIGS = [
     ModelConfig(**SIZES, stacks=(Stack(3, (BlockKind("swiglu"), BlockKind("relu2"))),)),
     ModelConfig(**SIZES, stacks=(Stack(1),), head_dim=16),
@@ -27,7 +27,7 @@ def test_a_tied_unembedding_counts_though_it_has_no_parameters_of_its_own():
 
 
 def test_the_formula_is_near_what_the_compiler_counts():
-    config = ModelConfig(vocabulary=512, width=128, heads=4, mlp=512, stacks=(Stack(1),), context=64)
+    config = ModelConfig(vocabulary=512, width=128, heads=4, mlp_width=512, stacks=(Stack(1),), context=64)
     model = build_model(config, None)
     rows = jax.ShapeDtypeStruct((4, 64), jnp.int32)
 
@@ -40,12 +40,12 @@ def test_the_formula_is_near_what_the_compiler_counts():
 
 
 def test_training_frozen_weights_takes_no_products_for_their_gradients_as_the_compiler_counts():
-    config = ModelConfig(vocabulary=512, width=128, heads=4, mlp=512, stacks=(Stack(1),), context=64)
+    config = ModelConfig(vocabulary=512, width=128, heads=4, mlp_width=512, stacks=(Stack(1),), context=64)
     rows = jax.ShapeDtypeStruct((4, 64), jnp.int32)
     model = with_lora(build_model(config, None), LoRA(rank=8, alpha=8.0))
 
     def loss(adapters, base, tokens):
-        params = joined(base, adapters)
+        params = with_adapters(base, adapters)
         hidden, _ = model.hidden_states(params, tokens, tokens * 0, tokens * 0 + 1)
         return jnp.sum(jnp.sin(hidden @ model.unembedding(params)))
 

@@ -12,7 +12,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
-from reasoning.models.lora import LoRA, adapters_of, base_of, joined, merged
+from reasoning.models.lora import LoRA, adapters_of, base_of, merge_adapters, with_adapters
 from reasoning.models.model import (
     Model,
     build_model,
@@ -22,13 +22,15 @@ from reasoning.models.model import (
     without_lora,
 )
 
-DENSE = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp=32, stacks=(Stack(2),), context=32, qkv_bias=True)
-EXPERTS = MoE(experts=4, active=2, width=8, shared=1)
+DENSE = ModelConfig(
+    vocabulary=48, width=16, heads=4, kv_heads=2, mlp_width=32, stacks=(Stack(2),), context=32, qkv_bias=True
+)
+EXPERTS = MoE(experts=4, active=2, mlp_width=8, shared=1)
 LATENT = replace(
     DENSE,
     qkv_bias=False,
     kv_heads=0,
-    latent=Latent(rank=8, query_rank=12, plain=6, rotary=4, value=6),
+    latent=Latent(kv_lora_rank=8, q_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=6),
     stacks=(Stack(1, (BlockKind("relu2"),)), Stack(2, (BlockKind(moe=EXPERTS),))),
 )
 LOW = LoRA(rank=3, alpha=6.0)
@@ -50,7 +52,7 @@ def disturbed(model: Model, seed: int = 2) -> Any:
     params = model.init(jax.random.key(1))
     keys = iter(jax.random.split(jax.random.key(seed), 200))
     noisy = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), adapters_of(params))
-    return joined(base_of(params), noisy)
+    return with_adapters(base_of(params), noisy)
 
 
 @pytest.mark.parametrize("config", [DENSE, pytest.param(LATENT, marks=pytest.mark.slow)])
@@ -65,7 +67,7 @@ def test_merged_parameters_compute_what_adapted_ones_do_and_both_differ_from_the
     model = with_lora(build_model(config), LOW)
     params = disturbed(model)
     plain = without_lora(model)
-    whole = merged(LOW, params)
+    whole = merge_adapters(LOW, params)
     assert jax.tree.map(jnp.shape, whole) == jax.tree.map(jnp.shape, plain.shapes)
     adapted = states(model, params)
     np.testing.assert_allclose(adapted, states(plain, whole), atol=1e-4)
@@ -75,7 +77,7 @@ def test_merged_parameters_compute_what_adapted_ones_do_and_both_differ_from_the
 def test_a_merged_matrix_is_the_sum_that_the_paper_defines():
     model = with_lora(build_model(DENSE), LoRA(rank=3, alpha=1.5, targets=("query", "output", "down")))
     params = disturbed(model)
-    block, whole = params["stack_0"]["block_0"], merged(LoRA(3, 1.5), params)["stack_0"]["block_0"]
+    block, whole = params["stack_0"]["block_0"], merge_adapters(LoRA(3, 1.5), params)["stack_0"]["block_0"]
     for part, name, equation in (
         ("attention", "query", "ldr,lrhc->ldhc"),
         ("attention", "output", "lhcr,lrd->lhcd"),
@@ -92,8 +94,8 @@ def test_gradients_of_adapters_are_those_of_the_merged_matrix_projected():
     model = with_lora(build_model(DENSE), LOW)
     plain, params = without_lora(model), disturbed(model)
     base, adapters = base_of(params), adapters_of(params)
-    narrow = jax.grad(lambda part: jnp.sum(jnp.sin(states(model, joined(base, part)))))(adapters)
-    wide = jax.grad(lambda whole: jnp.sum(jnp.sin(states(plain, whole))))(merged(LOW, params))
+    narrow = jax.grad(lambda part: jnp.sum(jnp.sin(states(model, with_adapters(base, part)))))(adapters)
+    wide = jax.grad(lambda whole: jnp.sum(jnp.sin(states(plain, whole))))(merge_adapters(LOW, params))
     compared = 0
     for part, name, inputs in (("attention", "value", 1), ("attention", "output", 2), ("mlp", "gate", 1)):
         gradient, pair = wide["stack_0"]["block_0"][part][name], adapters["stack_0"]["block_0"][part][f"{name}_lora"]
@@ -137,7 +139,7 @@ def test_adapters_have_the_sizes_of_rank_and_axes_and_join_and_part_without_loss
     assert sizes["stack_0/block_0/attention/output_lora/down"] == (2, 4, 4, 3)
     assert sizes["stack_0/block_0/mlp/down_lora/up"] == (2, 3, 16)
     params = model.init(jax.random.key(0))
-    again = joined(base_of(params), adapters_of(params))
+    again = with_adapters(base_of(params), adapters_of(params))
     assert jax.tree.structure(again) == jax.tree.structure(params)
     assert all(one is other for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True))
 

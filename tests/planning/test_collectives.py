@@ -6,7 +6,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.planning.collectives import exchanged
+from reasoning.planning.collectives import collective_shapes
 
 MESH = build_mesh(MeshShape(data=1, fsdp=8))
 LAYERS, WIDTH, ROWS = 3, 16, 40
@@ -32,13 +32,13 @@ def text(function):
 
 
 def test_a_stack_that_is_gathered_layer_by_layer_shows_no_layers_axis():
-    shapes = exchanged(text(inside), "all-gather")
+    shapes = collective_shapes(text(inside), "all-gather")
     assert shapes
     assert all(LAYERS not in shape for shape in shapes)
 
 
 def test_a_stack_that_is_gathered_outside_its_loop_shows_whole():
-    assert (LAYERS, WIDTH, WIDTH) in exchanged(text(outside), "all-gather")
+    assert (LAYERS, WIDTH, WIDTH) in collective_shapes(text(outside), "all-gather")
 
 
 def test_tuples_layouts_and_asynchronous_forms_are_read():
@@ -49,6 +49,6 @@ def test_tuples_layouts_and_asynchronous_forms_are_read():
   %all-gather-done.2 = f32[16,8]{1,0} all-gather-done(%all-gather-start.2)
   %fusion = f32[7,7]{1,0} fusion(%all-gather.1), calls=%all-gather-fusion
 """
-    assert exchanged(program, "all-reduce") == [(896,), (2, 64)]
-    assert exchanged(program, "all-gather") == [(1, 14, 64, 896), (2, 8), (16, 8)]
-    assert exchanged(program, "reduce-scatter") == []
+    assert collective_shapes(program, "all-reduce") == [(896,), (2, 64)]
+    assert collective_shapes(program, "all-gather") == [(1, 14, 64, 896), (2, 8), (16, 8)]
+    assert collective_shapes(program, "reduce-scatter") == []

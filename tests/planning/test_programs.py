@@ -15,7 +15,7 @@ from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Rope, Stack
 from reasoning.models.model import Model, build_model, parameter_count
-from reasoning.planning.collectives import exchanged
+from reasoning.planning.collectives import collective_shapes
 from reasoning.planning.programs import (
     compile_sampling,
     compile_step,
@@ -37,17 +37,17 @@ TEACHER_WIDTH = 1536
 
 def decoder(layers: int) -> ModelConfig:
     """Qwen2.5-0.5B, or fewer layers of it."""
-    return qwen(WIDTH, layers, heads=14, mlp=4864)
+    return qwen(WIDTH, layers, heads=14, mlp_width=4864)
 
 
-def qwen(width: int, layers: int, heads: int, mlp: int) -> ModelConfig:
+def qwen(width: int, layers: int, heads: int, mlp_width: int) -> ModelConfig:
     """A model of the Qwen2.5 family that ties its embeddings."""
     return ModelConfig(
         vocabulary=VOCABULARY,
         width=width,
         heads=heads,
         kv_heads=2,
-        mlp=mlp,
+        mlp_width=mlp_width,
         stacks=(Stack(layers),),
         context=LENGTH,
         qkv_bias=True,
@@ -77,7 +77,7 @@ def kl(student: Model) -> LossFunction:
     return distill(build_model(TEACHER, student.mesh), student, kind="reverse", cross_entropy_coefficient=0.1)
 
 
-TEACHER = qwen(TEACHER_WIDTH, 28, heads=12, mlp=8960)
+TEACHER = qwen(TEACHER_WIDTH, 28, heads=12, mlp_width=8960)
 grpo = partial(policy, clip_low=0.2, clip_high=0.28, kl_coefficient=0.001, temperature=0.9)
 sampled = partial(policy_batch_shapes, old=True, reference=True)
 CASES = {
@@ -165,13 +165,13 @@ def test_temporaries_stay_below_the_stated_bound(planned: Planned):
 
 
 def test_layers_are_gathered_one_at_a_time_and_no_stack_outside_its_loop(planned: Planned):
-    shapes = exchanged(planned.text, "all-gather")
-    layer = {WIDTH, planned.model.config.mlp // planned.case.mesh.tensor}
+    shapes = collective_shapes(planned.text, "all-gather")
+    layer = {WIDTH, planned.model.config.mlp_width // planned.case.mesh.tensor}
     assert any(set(shape) - {1} == layer for shape in shapes)
     configs = [planned.model.config, *([planned.case.teacher] if planned.case.teacher is not None else [])]
     # A width, or a device's share of it, may be a multiple of the number of layers too.
     widths = {part for config in configs for part in (config.width, config.width // planned.case.mesh.fsdp)}
-    widths |= {config.mlp // planned.case.mesh.tensor for config in configs}
+    widths |= {config.mlp_width // planned.case.mesh.tensor for config in configs}
     others = [(shape, size) for shape in shapes for size in set(shape) - widths]
     assert [(shape, size) for shape, size in others if any(size % config.layers == 0 for config in configs)] == []
 
@@ -213,7 +213,9 @@ def test_sampling_exchanges_no_weights_and_keeps_a_cache_of_its_own_rows():
     settings = SamplerSettings(samples=8, max_new_tokens=32, end_ids=(0,))
     compiled = compile_sampling(model, mesh, settings, 16, 256)
     text = compiled.as_text()
-    assert [shape for kind in ("all-gather", "all-reduce", "all-to-all") for shape in exchanged(text, kind)] == []
+    assert [
+        shape for kind in ("all-gather", "all-reduce", "all-to-all") for shape in collective_shapes(text, kind)
+    ] == []
     assert compiled.memory_analysis().argument_size_in_bytes >= 2 * parameter_count(model)  # whole, in bfloat16
     rows = 16 * settings.samples // mesh.size
     assert f"bf16[{rows},2,{256 + settings.max_new_tokens},64]" in text

@@ -12,8 +12,8 @@ from tiny_stages import BASE, CORPUS, MODEL, Surroundings, work
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.models.config import Stack
+from reasoning.models.cut import cut_params
 from reasoning.models.model import build_model, parameter_count
-from reasoning.models.surgery import cut
 from reasoning.stages import Cut
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 
@@ -32,7 +32,7 @@ def test_the_student_holds_the_teachers_layers_and_its_tokenizer(teacher: Artifa
     mesh = Surroundings().context().mesh
     whole, model = model_of(teacher, mesh), model_of(student, mesh)
     assert model.config.stacks == (Stack(2, MODEL.stacks[0].pattern),)
-    expected = cut(whole.config, params_of(teacher, whole, mesh), (0, 2))
+    expected = cut_params(whole.config, params_of(teacher, whole, mesh), (0, 2))
     jax.tree.map(np.testing.assert_array_equal, params_of(student, model, mesh), expected)
     assert tokenizer_of(student).model == tokenizer_of(teacher).model
 

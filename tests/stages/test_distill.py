@@ -28,7 +28,7 @@ from reasoning.stages.trainee import sampler_of, trainee_of
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.preemption import Interrupted
 
-SMALL = replace(MODEL, width=12, mlp=16, stacks=(Stack(2, (BlockKind("swiglu"),)),), qkv_bias=True)
+SMALL = replace(MODEL, width=12, mlp_width=16, stacks=(Stack(2, (BlockKind("swiglu"),)),), qkv_bias=True)
 STUDENT = replace(BASE, name="student", model=SMALL)
 
 

@@ -78,7 +78,7 @@ def test_a_batch_or_a_model_that_the_mesh_does_not_divide_is_refused_before_any_
 def test_the_plan_counts_parameters_without_making_them():
     plan = BASE.plan()
     assert plan["steps"] == 24 and plan["tokens at most"] == 24 * 8 * 32
-    width, mlp, vocabulary = MODEL.width, MODEL.mlp, MODEL.vocabulary
+    width, mlp, vocabulary = MODEL.width, MODEL.mlp_width, MODEL.vocabulary
     blocks = 4 * width * width + 2 * width * mlp + 2 * width
     assert plan["parameters"] == 2 * vocabulary * width + 32 * width + blocks + width
 

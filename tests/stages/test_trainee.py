@@ -13,7 +13,7 @@ from tiny_stages import BASE, MODEL, TRAIN, Surroundings, examine, reinforce, tu
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.lora import LoRA, merged
+from reasoning.models.lora import LoRA, merge_adapters
 from reasoning.models.model import build_model, parameter_count
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.checkpoint import model_of, params_of, read_adapters, tokenizer_of
@@ -129,7 +129,7 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
         adapters = jax.tree.map(lambda leaf: leaf + 0.1, trainee.start())
         sampler = sampler_of(stage, trainee, tokenizer_of(base), context)
         weights = trainee.publish(sampler.engine, adapters)
-        alike = sampler.engine.publish(merged(LOW, trainee.all_params(adapters)))
+        alike = sampler.engine.publish(merge_adapters(LOW, trainee.all_params(adapters)))
         for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
             assert one.sharding == other.sharding
             np.testing.assert_allclose(one, other, atol=1e-5)

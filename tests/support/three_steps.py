@@ -34,13 +34,13 @@ CONFIG = ModelConfig(
     width=32,
     heads=4,
     kv_heads=2,
-    mlp=64,
+    mlp_width=64,
     stacks=(Stack(2),),
     context=48,
     qkv_bias=True,
     head_scale=2.0,
 )
-TEACHER = replace(CONFIG, width=40, heads=2, kv_heads=2, mlp=80, stacks=(Stack(3),), tied=True, embedding_std=0.3)
+TEACHER = replace(CONFIG, width=40, heads=2, kv_heads=2, mlp_width=80, stacks=(Stack(3),), tied=True, embedding_std=0.3)
 # Adam's first steps are signs of gradients: at the usual epsilon the rounding of a gradient near zero becomes a whole
 # step. This one leaves such gradients small.
 OPTIMIZER = AdamW(2e-3, warmup=1, weight_decay=0.1, epsilon=1e-2).build(3)

@@ -13,7 +13,7 @@ import three_steps
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Stack
-from reasoning.models.lora import LoRA, base_of, joined
+from reasoning.models.lora import LoRA, base_of, with_adapters
 from reasoning.models.model import (
     Model,
     build_model,
@@ -94,7 +94,9 @@ def test_the_state_is_the_adapters_and_their_moments_and_the_base_stays_where_an
 @pytest.mark.slow
 def test_no_step_holds_a_gradient_or_a_copy_of_the_base():
     """Tokens are few and matrices large, so that whatever has the size of a matrix shows in the program's memory."""
-    config = replace(three_steps.CONFIG, width=128, heads=4, kv_heads=4, mlp=512, vocabulary=16, stacks=(Stack(16),))
+    config = replace(
+        three_steps.CONFIG, width=128, heads=4, kv_heads=4, mlp_width=512, vocabulary=16, stacks=(Stack(16),)
+    )
     model = with_lora(build_model(config, ONE), LOW)
     rows = {name: np.ones((1, 8), np.int32) for name in ("tokens", "positions", "segments", "loss_mask")}
     batch = three_steps.build_batching(ONE, three_steps.token_mean, 8)(meshes.to_global(ONE, rows))
@@ -127,11 +129,11 @@ def test_reference_log_probabilities_are_the_adapted_models_at_first_and_the_bas
     plain = without_lora(model)
     batch = three_steps.policy_case(plain, base).batch
     score, reference = build_scoring(model, ONE, 0.9), build_scoring(plain, ONE, 0.9)
-    fresh = joined(base, init_adapters(model, ONE, jax.random.key(2)))
+    fresh = with_adapters(base, init_adapters(model, ONE, jax.random.key(2)))
     np.testing.assert_array_equal(score(fresh, batch.rows), reference(base, batch.rows))
     loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
     _, state = run(model, base, loss_fn, batch)
-    now, then = score(joined(base, state.params), batch.rows), reference(base, batch.rows)
+    now, then = score(with_adapters(base, state.params), batch.rows), reference(base, batch.rows)
     mask = np.asarray(batch.rows.mask) > 0
     assert np.abs(np.asarray(now - then)[mask]).max() > 1e-3
     [kl, count] = build_step(model, ONE, loss_fn, three_steps.OPTIMIZER, 1).step(state, constants(base, {}), batch)[1][
@@ -143,10 +145,10 @@ def test_reference_log_probabilities_are_the_adapted_models_at_first_and_the_bas
 
 @pytest.mark.slow
 def test_a_frozen_routers_bias_stays_although_its_experts_are_unevenly_loaded():
-    moe = MoE(experts=4, active=1, width=8, shared=1, router="sigmoid", bias_rate=0.1, balance_loss=0.1)
+    moe = MoE(experts=4, active=1, mlp_width=8, shared=1, router="sigmoid", bias_rate=0.1, balance_loss=0.1)
     model, base = adapted(ONE, replace(three_steps.CONFIG, stacks=(Stack(1, (BlockKind(moe=moe),)),)))
     batch = three_steps.supervised_case(without_lora(model), base).batch
     losses, state = run(model, base, supervised(model), batch)
     assert losses[2] < losses[0]
     assert jax.tree.structure(state.params) == jax.tree.structure(init_adapters(model, ONE, jax.random.key(0)))
-    assert jax.tree.structure(base_of(joined(base, state.params))) == jax.tree.structure(base)
+    assert jax.tree.structure(base_of(with_adapters(base, state.params))) == jax.tree.structure(base)

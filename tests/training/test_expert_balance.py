@@ -20,7 +20,7 @@ from reasoning.training.program import build_step
 from reasoning.training.state import new_state
 
 RATE = 0.01
-EXPERTS = MoE(experts=4, active=1, width=16, router="sigmoid", balance_loss=0.5, bias_rate=RATE)
+EXPERTS = MoE(experts=4, active=1, mlp_width=16, router="sigmoid", balance_loss=0.5, bias_rate=RATE)
 CONFIG = replace(three_steps.CONFIG, stacks=(Stack(1), Stack(2, (BlockKind(moe=EXPERTS),))))
 KEY = jax.random.key(0)
 

@@ -15,7 +15,7 @@ from reasoning.training.losses import score
 from reasoning.training.optimizers import AdamW
 
 END = 1
-CONFIG = ModelConfig(vocabulary=12, width=16, heads=2, mlp=32, stacks=(Stack(1),), context=16, embedding_std=0.5)
+CONFIG = ModelConfig(vocabulary=12, width=16, heads=2, mlp_width=32, stacks=(Stack(1),), context=16, embedding_std=0.5)
 
 
 def prompts(step: int, count: int = 8) -> list[list[int]]:

@@ -11,7 +11,6 @@ import three_steps
 
 from reasoning.models.config import Stack
 from reasoning.models.model import build_model
-from reasoning.models.multi_token import shifted
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.losses import supervised
@@ -56,25 +55,3 @@ def test_the_loss_is_that_of_the_next_token_and_a_share_of_those_further_on(mode
         np.testing.assert_allclose(total, sum(terms), rtol=1e-4)
         expected += 0.3 / 2 * weight * sum(terms)
     np.testing.assert_allclose(loss - alone, expected, rtol=1e-4)
-
-
-def test_a_depth_sees_no_token_that_it_is_to_predict(model, params):
-    rows = batch()
-    place, row = 3, 0
-
-    def states(tokens):
-        hidden, _ = model.hidden_states(params, tokens, rows.positions, rows.segments)
-        return model.multi_token_states(params, hidden, tokens, rows.positions, rows.segments)[0]
-
-    for depth, (before, after) in enumerate(
-        zip(states(rows.tokens), states(rows.tokens.at[row, place + 2].set(7)), strict=True), start=1
-    ):
-        change = np.abs(np.asarray(after - before)).max(axis=-1)[row]
-        assert np.all(change[: place + 2 - depth] == 0)
-        assert change[place + 2 - depth] > 0
-
-
-def test_a_shift_stays_within_its_segment():
-    values, segments = jnp.asarray([[1, 2, 3, 4, 5, 6]]), jnp.asarray([[1, 1, 1, 2, 2, 0]])
-    np.testing.assert_array_equal(shifted(values, segments, 1), [[2, 3, 0, 5, 0, 0]])
-    np.testing.assert_array_equal(shifted(values, segments, 2, fill=-1), [[3, -1, -1, -1, -1, -1]])

@@ -21,7 +21,7 @@ from reasoning.training.program import StepProgram, build_assembling, build_batc
 from reasoning.training.state import TrainState, new_state
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))
-CONFIG = ModelConfig(vocabulary=40, width=16, heads=2, mlp=32, stacks=(Stack(2),), context=8)
+CONFIG = ModelConfig(vocabulary=40, width=16, heads=2, mlp_width=32, stacks=(Stack(2),), context=8)
 MODEL = build_model(CONFIG, MESH)
 OPTIMIZER = AdamW(1e-2).build(2)
 
@@ -156,6 +156,6 @@ def test_a_step_takes_the_state_where_it_lies_and_leaves_it_there():
 
 
 def test_a_parameter_that_does_not_divide_over_the_mesh_is_refused_with_the_numbers():
-    model = build_model(ModelConfig(vocabulary=40, width=18, heads=3, mlp=32, stacks=(Stack(1),), context=8))
+    model = build_model(ModelConfig(vocabulary=40, width=18, heads=3, mlp_width=32, stacks=(Stack(1),), context=8))
     with pytest.raises(InputError, match=r"parameter .*18.*fsdp.*4"):
         build_step(model, MESH, supervised(model), OPTIMIZER, 1)

@@ -16,19 +16,18 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
-from reasoning.models.formats.safetensors import Stored, listed, opened, read_folder, read_rows
-from reasoning.models.formats.tensor_names import Part, Tensor, copies, parts
-from reasoning.models.formats.tensor_names import Path as LeafPath
+from reasoning.models.formats.safetensors import Stored, opened, read_folder, read_rows, some_names
+from reasoning.models.formats.tensor_names import LeafPath, Part, Tensor, copies, parts
 from reasoning.models.model import build_model, parameter_shardings
+from reasoning.models.parameters import Params
 
 Report = Callable[[int, int], None]
-Slices = tuple[slice, ...]
+_Slices = tuple[slice, ...]
 
-BUFFER = 4 * 1024 * 1024
-UNUSED = "rotary_emb.inv_freq"  # what old versions of transformers saved beside the weights
-BESIDE_TEXT = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
-PREFIXES = (("language_model.", ""), ("model.language_model.", "model."))  # of a multimodal Gemma 3, older and newer
+_BUFFER = 4 * 1024 * 1024
+_UNUSED = "rotary_emb.inv_freq"  # what old versions of transformers saved beside the weights
+_BESIDE_TEXT = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
+_PREFIXES = (("language_model.", ""), ("model.language_model.", "model."))  # of a multimodal Gemma 3, older and newer
 
 
 def silent(done: int, total: int) -> None:
@@ -53,8 +52,8 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
     Raises InputError that lists all missing and superfluous names and wrong shapes, and as ``read_folder`` does.
     """
     stored = _text_only(folder, read_folder(folder))
-    found = parts(config)
-    needed = {part.tensor.name: part.tensor for several in found.values() for part in several}
+    parts_of = parts(config)
+    needed = {part.tensor.name: part.tensor for several in parts_of.values() for part in several}
     spare = _spare(config, stored)
     complaints = {
         "missing": needed.keys() - stored.keys(),
@@ -65,30 +64,30 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
             if name in stored and stored[name].shape != tensor.shape
         },
     }
-    wrong = [f"{what}: {listed(names)}" for what, names in complaints.items() if names]
+    wrong = [f"{what}: {some_names(names)}" for what, names in complaints.items() if names]
     if wrong:
         raise InputError(
             f"{folder} doesn't hold the model that its config.json and the settings describe; {'; '.join(wrong)}"
         )
     if config.tied and "lm_head.weight" in stored:
         _check_equal(stored["model.embed_tokens.weight"], stored["lm_head.weight"])
-    return Checkpoint(config, stored, found)
+    return Checkpoint(config, stored, parts_of)
 
 
 def _text_only(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
     """The decoder's tensors by their plain names, where a multimodal model has put a prefix before them."""
-    found = {}
+    text_only = {}
     for name, tensor in stored.items():
-        if name.startswith(BESIDE_TEXT) or name.endswith(UNUSED):
+        if name.startswith(_BESIDE_TEXT) or name.endswith(_UNUSED):
             continue
-        for wrapped, plain in PREFIXES:
+        for wrapped, plain in _PREFIXES:
             if name.startswith(wrapped):
                 name = plain + name.removeprefix(wrapped)
                 break
-        if name in found:
+        if name in text_only:
             raise InputError(f"{folder} holds {name} twice, also under another prefix; fetch the checkpoint again")
-        found[name] = tensor
-    return found
+        text_only[name] = tensor
+    return text_only
 
 
 def _spare(config: ModelConfig, stored: dict[str, Stored]) -> set[str]:
@@ -103,7 +102,7 @@ def _spare(config: ModelConfig, stored: dict[str, Stored]) -> set[str]:
 
 def _check_equal(embedding: Stored, head: Stored) -> None:
     same = embedding.shape == head.shape and embedding.dtype == head.dtype
-    buffers = np.empty(BUFFER, np.uint8), np.empty(BUFFER, np.uint8)
+    buffers = np.empty(_BUFFER, np.uint8), np.empty(_BUFFER, np.uint8)
     with opened(embedding.path) as one, opened(head.path) as other:
         for rows in _blocks(embedding, range(embedding.shape[0])) if same else ():
             first, second = read_rows(one, embedding, rows, buffers[0]), read_rows(other, head, rows, buffers[1])
@@ -142,7 +141,7 @@ def _check_complete(checkpoint: Checkpoint, shapes: Params) -> None:
     """Every leaf must have its parts: a model with settings that no family has can't come from a checkpoint."""
     leaves = {tuple(key.key for key in path) for path, _ in jax.tree.leaves_with_path(shapes)}
     if leaves != checkpoint.parts.keys():
-        odd = listed("/".join(path) for path in leaves ^ checkpoint.parts.keys())
+        odd = some_names("/".join(path) for path in leaves ^ checkpoint.parts.keys())
         raise InputError(f"checkpoints of Hugging Face have nothing for {odd}; leave the settings that ask for it")
 
 
@@ -163,10 +162,10 @@ def _load(
     return jax.make_array_from_single_device_arrays(shape, where, arrays)
 
 
-def _shard(checkpoint: Checkpoint, path: LeafPath, index: Slices, dtype: np.dtype) -> np.ndarray:
+def _shard(checkpoint: Checkpoint, path: LeafPath, index: _Slices, dtype: np.dtype) -> np.ndarray:
     """The values of ``leaf[index]``."""
     values = np.empty([span.stop - span.start for span in index], dtype)
-    buffer = np.empty(BUFFER, np.uint8)
+    buffer = np.empty(_BUFFER, np.uint8)
     for part in checkpoint.parts[path]:
         depth = len(part.place)
         inner = [at - span.start for at, span in zip(part.place, index, strict=False)]
@@ -176,7 +175,7 @@ def _shard(checkpoint: Checkpoint, path: LeafPath, index: Slices, dtype: np.dtyp
     return values
 
 
-def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: Slices, buffer: np.ndarray) -> np.ndarray:
+def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: _Slices, buffer: np.ndarray) -> np.ndarray:
     """Puts the part of ``tensor`` that ``index`` (of our axes) selects into ``target``; returns the buffer to reuse.
 
     Read are the tensor's rows, the first axis of its file, from the first that is needed to the last.
@@ -185,7 +184,7 @@ def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: Slices, buf
     if tensor.picked is not None:
         wanted[tensor.axis] = np.array(tensor.picked)[index[tensor.order.index(tensor.axis)]]
     inner = int(np.prod(tensor.view[1 : tensor.flat[0]]))  # rows of the file in one step of the view's first axis
-    step = max(1, BUFFER // max(1, inner * stored.row_bytes))
+    step = max(1, _BUFFER // max(1, inner * stored.row_bytes))
     if step * inner * stored.row_bytes > buffer.size:
         buffer = np.empty(step * inner * stored.row_bytes, np.uint8)
     seen = target.transpose(np.argsort(tensor.order))  # the target with its axes in the view's order
@@ -210,7 +209,7 @@ def _run(indices: np.ndarray) -> slice | np.ndarray:
     return slice(first, first + indices.size) if (np.diff(indices) == 1).all() else indices
 
 
-def _by_view(tensor: Tensor, index: Slices) -> Iterator[tuple[int, slice]]:
+def _by_view(tensor: Tensor, index: _Slices) -> Iterator[tuple[int, slice]]:
     """Size and selection of each axis of the view."""
     for axis, size in enumerate(tensor.view):
         yield size, index[tensor.order.index(axis)]
@@ -222,6 +221,6 @@ def _check_finite(values: np.ndarray, name: str, stored: Stored) -> None:
 
 
 def _blocks(stored: Stored, rows: range) -> Iterator[range]:
-    step = max(1, BUFFER // max(1, stored.row_bytes))
+    step = max(1, _BUFFER // max(1, stored.row_bytes))
     for start in range(rows.start, rows.stop, step):
         yield range(start, min(start + step, rows.stop))

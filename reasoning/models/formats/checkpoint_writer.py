@@ -17,21 +17,21 @@ from jax.experimental import multihost_utils
 from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, publish_folder, write_json
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
 from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.families_export import to_hf
 from reasoning.models.formats.safetensors import INDEX, SINGLE, header_bytes
-from reasoning.models.formats.tensor_names import Part, Tensor, copies, is_stacked, leaf, parts
-from reasoning.models.formats.tensor_names import Path as LeafPath
+from reasoning.models.formats.tensor_names import LeafPath, Part, Tensor, copies, is_stacked, leaf, parts
+from reasoning.models.parameters import Params
 
-LARGEST_FILE = 5_000_000_000
+_LARGEST_FILE = 5_000_000_000
 
 Dtype = Literal["float32", "bfloat16"]
-Pieces = dict[str, list[tuple[Tensor, np.ndarray]]]
+_Pieces = dict[str, list[tuple[Tensor, np.ndarray]]]
+_PartsOf = Mapping[LeafPath, list[Part]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class _FileLayout:
     """Where each tensor will lie: in which file, from which byte, in which dtype."""
 
     files: dict[str, bytes]  # name -> the file's beginning
@@ -58,7 +58,7 @@ def export_checkpoint(
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             write_json(partial / "config.json", described)
-        write_weights(partial if first else None, config, params, dtype, LARGEST_FILE, report)
+        write_weights(partial if first else None, config, params, dtype, _LARGEST_FILE, report)
         if first:
             publish_folder(partial, folder)
     except OSError as error:
@@ -75,16 +75,16 @@ def write_weights(
 
     ``folder`` is None in a process that only takes part in gathering. ``report(done, total)`` counts parameters.
     """
-    found = parts(config)
-    layout = plan(found, copies(config), jnp.dtype(dtype), largest_file)
+    parts_of = parts(config)
+    layout = _file_layout(parts_of, copies(config), jnp.dtype(dtype), largest_file)
     doubles: dict[str, list[str]] = {}
     for copy, source in copies(config).items():
         doubles.setdefault(source, []).append(copy)
     total, done = sum(leaf.size for leaf in jax.tree.leaves(params)), 0
     with contextlib.ExitStack() as stack:
         descriptors = {} if folder is None else {name: _created(stack, folder, name, layout) for name in layout.files}
-        for several in _sharing(found).values():
-            for pieces in _by_layer(several, found, params):
+        for several in _sharing(parts_of).values():
+            for pieces in _by_layer(several, parts_of, params):
                 if folder is not None:
                     _write_tensors(pieces, layout, descriptors, doubles)
                 done += sum(piece.size for tensor in pieces.values() for _, piece in tensor)
@@ -93,17 +93,17 @@ def write_weights(
         _write_index(folder, layout)
 
 
-def _sharing(found: Mapping[LeafPath, list[Part]]) -> dict[str, list[LeafPath]]:
+def _sharing(parts_of: _PartsOf) -> dict[str, list[LeafPath]]:
     """Leaves by the first tensor that they have a part of: those that share one must be at hand together."""
     shared: dict[str, list[LeafPath]] = {}
-    for path, several in found.items():
+    for path, several in parts_of.items():
         shared.setdefault(several[0].tensor.name, []).append(path)
     return shared
 
 
-def plan(found: Mapping[LeafPath, list[Part]], same: Mapping[str, str], dtype: np.dtype, largest_file: int) -> Layout:
+def _file_layout(parts_of: _PartsOf, same: Mapping[str, str], dtype: np.dtype, largest_file: int) -> _FileLayout:
     """Divides the tensors, in the order of their layers, among files."""
-    tensors = {part.tensor.name: part.tensor for several in found.values() for part in several}
+    tensors = {part.tensor.name: part.tensor for several in parts_of.values() for part in several}
     tensors |= {copy: tensors[source] for copy, source in same.items()}
     described = {
         name: (np.dtype(np.float32) if tensor.full_precision else dtype, tensor.shape)
@@ -125,7 +125,7 @@ def plan(found: Mapping[LeafPath, list[Part]], same: Mapping[str, str], dtype: n
         files[file], starts = header_bytes(group)
         sizes[file] = len(files[file]) + sum(kind.itemsize * prod(shape) for kind, shape in group.values())
         places |= {name: (file, starts[name], group[name][0]) for name in group}
-    return Layout(files, sizes, places)
+    return _FileLayout(files, sizes, places)
 
 
 def _natural(name: str) -> tuple[Any, ...]:
@@ -133,7 +133,7 @@ def _natural(name: str) -> tuple[Any, ...]:
     return tuple((0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in name.split("."))
 
 
-def _created(stack: contextlib.ExitStack, folder: Path, name: str, layout: Layout) -> int:
+def _created(stack: contextlib.ExitStack, folder: Path, name: str, layout: _FileLayout) -> int:
     descriptor = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     stack.callback(os.close, descriptor)
     os.truncate(descriptor, layout.sizes[name])
@@ -141,15 +141,15 @@ def _created(stack: contextlib.ExitStack, folder: Path, name: str, layout: Layou
     return descriptor
 
 
-def _by_layer(paths: list[LeafPath], found: Mapping[LeafPath, list[Part]], params: Params) -> Iterator[Pieces]:
+def _by_layer(paths: list[LeafPath], parts_of: _PartsOf, params: Params) -> Iterator[_Pieces]:
     """What leaves that share tensors give to them, one layer of a stack at a time: a stack of experts is vast."""
     layers = leaf(params, paths[0]).shape[0] if is_stacked(paths[0]) else 1
     for layer in range(layers):
-        pieces: Pieces = {}
+        pieces: _Pieces = {}
         for path in paths:
             array = leaf(params, path)
             values = on_host(_layer(array, layer) if is_stacked(path) else array)
-            for part in found[path]:
+            for part in parts_of[path]:
                 if is_stacked(path) and part.place[0] != layer:
                     continue
                 inner = part.place[1:] if is_stacked(path) else part.place
@@ -164,7 +164,7 @@ def _layer(array: jax.Array, layer: int | jax.Array) -> jax.Array:
 
 
 def _write_tensors(
-    pieces: Pieces, layout: Layout, descriptors: Mapping[str, int], doubles: Mapping[str, list[str]]
+    pieces: _Pieces, layout: _FileLayout, descriptors: Mapping[str, int], doubles: Mapping[str, list[str]]
 ) -> None:
     """Puts tensors that are all there at their places; also where copies of them belong."""
     for name, several in pieces.items():
@@ -180,11 +180,11 @@ def _assembled(several: list[tuple[Tensor, np.ndarray]], dtype: np.dtype) -> np.
     """The bytes of one tensor of theirs, from all the parts of it."""
     view = np.empty(several[0][0].view, dtype)
     for tensor, part in several:
-        turned = part.transpose(np.argsort(tensor.order))
+        in_view_order = part.transpose(np.argsort(tensor.order))
         if tensor.picked is None:
-            view[...] = turned
+            view[...] = in_view_order
         else:
-            view[(slice(None),) * tensor.axis + (np.array(tensor.picked),)] = turned
+            view[(slice(None),) * tensor.axis + (np.array(tensor.picked),)] = in_view_order
     return view.reshape(-1).view(np.uint8)
 
 
@@ -194,7 +194,7 @@ def _write_at(descriptor: int, data: np.ndarray, start: int) -> None:
         done += os.pwrite(descriptor, data[done:].data, start + done)
 
 
-def _write_index(folder: Path, layout: Layout) -> None:
+def _write_index(folder: Path, layout: _FileLayout) -> None:
     total = sum(layout.sizes[name] - len(beginning) for name, beginning in layout.files.items())
     weight_map = {name: file for name, (file, _, _) in layout.places.items()}
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})

@@ -1,16 +1,21 @@
 """From a Hugging Face ``config.json`` to a ``ModelConfig``: what a family takes for granted, and what it may vary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.models.config import Activation, BlockKind, Latent, ModelConfig, MoE, Stack
-from reasoning.models.formats.family_settings import ARCHITECTURES, DEFAULTS, EVERYWHERE, MULTIMODAL, Json, check
+from reasoning.models.config import Activation, BlockKind, Latent, ModelConfig, MoE, stacks_of
+from reasoning.models.formats.family_settings import (
+    ARCHITECTURES,
+    DEFAULTS,
+    EVERYWHERE,
+    MULTIMODAL,
+    Json,
+    check_settings,
+)
 from reasoning.models.formats.rope_settings import read_ropes, score_growth, to_rope
-
-LONGEST_PATTERN = 16
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -31,7 +36,7 @@ def from_hf(given: Mapping[str, Any]) -> ModelConfig:
     InputError that names the field, for architectures and settings that the decoder can't be.
     """
     family, values = _family(given)
-    check(values)
+    check_settings(values)
     try:
         return _config(family, values)
     except KeyError as missing:
@@ -70,14 +75,14 @@ def _config(family: str, values: Json) -> ModelConfig:
         vocabulary=values["vocab_size"],
         width=values["hidden_size"],
         heads=values["num_attention_heads"],
-        mlp=values["intermediate_size"],
-        stacks=stacked(_kinds(family, values, _activation(family, values))),
+        mlp_width=values["intermediate_size"],
+        stacks=stacks_of(_kinds(family, values, _activation(family, values))),
         context=values["max_position_embeddings"],
         kv_heads=0 if latent else values["num_key_value_heads"] or 0,
         head_dim=0 if latent else values["head_dim"] or 0,
         latent=latent,
         qkv_bias=family == "qwen2",
-        query_key_norm="all" if family == "olmo2" else "head" if family in QUERY_KEY_NORM else "none",
+        query_key_norm="all" if family == "olmo2" else "head" if family in _QUERY_KEY_NORM else "none",
         attention_scale=_attention_scale(family, values, ropes["full_attention"], latent),
         attention_soft_cap=float(values.get("attn_logit_softcapping") or 0.0) if gemma else 0.0,
         logit_soft_cap=float(values.get("final_logit_softcapping") or 0.0) if gemma else 0.0,
@@ -90,7 +95,7 @@ def _config(family: str, values: Json) -> ModelConfig:
     )
 
 
-QUERY_KEY_NORM = ("qwen3", "qwen3_moe", "gemma3_text")
+_QUERY_KEY_NORM = ("qwen3", "qwen3_moe", "gemma3_text")
 
 
 def _activation(family: str, values: Json) -> Activation:
@@ -106,11 +111,11 @@ def _latent(values: Json) -> Latent:
     if values["num_key_value_heads"] not in (None, values["num_attention_heads"]):
         raise InputError("config.json: num_key_value_heads differs from num_attention_heads; latent attention has one")
     return Latent(
-        rank=values["kv_lora_rank"],
-        query_rank=values["q_lora_rank"] or 0,
-        plain=values["qk_nope_head_dim"],
-        rotary=values["qk_rope_head_dim"],
-        value=values["v_head_dim"],
+        kv_lora_rank=values["kv_lora_rank"],
+        q_lora_rank=values["q_lora_rank"] or 0,
+        qk_nope_head_dim=values["qk_nope_head_dim"],
+        qk_rope_head_dim=values["qk_rope_head_dim"],
+        v_head_dim=values["v_head_dim"],
     )
 
 
@@ -119,7 +124,7 @@ def _attention_scale(family: str, values: Json, rope: Json, latent: Latent | Non
         scalar, size = values["query_pre_attn_scalar"], values["head_dim"]
         return 0.0 if scalar == size else float(scalar) ** -0.5
     growth = 1.0 if latent is None else score_growth(rope)
-    return 0.0 if latent is None or growth == 1.0 else (latent.plain + latent.rotary) ** -0.5 * growth
+    return 0.0 if latent is None or growth == 1.0 else latent.qk_head_dim**-0.5 * growth
 
 
 def _kinds(family: str, values: Json, activation: Activation) -> list[BlockKind]:
@@ -165,7 +170,7 @@ def _moe(family: str, values: Json) -> MoE | None:
         return MoE(
             experts=values["num_experts"] if "num_experts" in values else values["num_local_experts"],
             active=values["num_experts_per_tok"],
-            width=values["moe_intermediate_size"],
+            mlp_width=values["moe_intermediate_size"],
             renormalise=bool(values["norm_topk_prob"]),
         )
     if family != "deepseek_v3":
@@ -173,7 +178,7 @@ def _moe(family: str, values: Json) -> MoE | None:
     return MoE(
         experts=values["n_routed_experts"] if "n_routed_experts" in values else values["num_local_experts"],
         active=values["num_experts_per_tok"],
-        width=values["moe_intermediate_size"],
+        mlp_width=values["moe_intermediate_size"],
         shared=values["n_shared_experts"] or 0,
         router="sigmoid",
         renormalise=bool(values["norm_topk_prob"]),
@@ -187,20 +192,3 @@ def _is_sparse(family: str, values: Json, layer: int) -> bool:
     if family == "deepseek_v3":
         return layer >= (values["first_k_dense_replace"] or 0) and layer % (values["moe_layer_freq"] or 1) == 0
     return layer not in (values.get("mlp_only_layers") or ()) and (layer + 1) % values["decoder_sparse_step"] == 0
-
-
-def stacked(kinds: Sequence[BlockKind]) -> tuple[Stack, ...]:
-    """Layers as stacks of repeated patterns: from the first layer on, always the shortest that reaches furthest."""
-    stacks, rest = [], tuple(kinds)
-    while rest:
-        best = (0, 0)
-        for size in range(1, min(LONGEST_PATTERN, len(rest)) + 1):
-            count = 1
-            while rest[count * size : (count + 1) * size] == rest[:size]:
-                count += 1
-            if (count > 1 or size == 1) and count * size > best[0] * best[1]:
-                best = (count, size)
-        count, size = best
-        stacks.append(Stack(count, rest[:size]))
-        rest = rest[count * size :]
-    return tuple(stacks)

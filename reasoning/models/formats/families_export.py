@@ -19,14 +19,14 @@ def to_hf(config: ModelConfig, dtype: str) -> Json:
     of computing, remat, initialisation, the balance of experts) isn't written. Raises InputError that names the
     settings for a model that none of the families can be.
     """
-    family = family_of(config)
+    family = _family_of(config)
     values: Json = {
         "architectures": [ARCHITECTURES[family]],
         "model_type": family,
         "torch_dtype": dtype,
         "vocab_size": config.vocabulary,
         "hidden_size": config.width,
-        "intermediate_size": config.mlp,
+        "intermediate_size": config.mlp_width,
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.key_heads,
@@ -52,7 +52,7 @@ def to_hf(config: ModelConfig, dtype: str) -> Json:
     return values
 
 
-def family_of(config: ModelConfig) -> str:
+def _family_of(config: ModelConfig) -> str:
     """The family that is most like this model; whether it is equal is another question."""
     if config.latent is not None:
         return "deepseek_v3"
@@ -76,20 +76,20 @@ def _of_family(family: str, config: ModelConfig) -> Json:
     window = max(kind.window for kind in kinds)
     if family == "deepseek_v3":
         return _deepseek(config, kinds)
-    found: Json = {"head_dim": config.head_size} if config.head_dim or "head_dim" in DEFAULTS[family] else {}
+    values: Json = {"head_dim": config.head_size} if config.head_dim or "head_dim" in DEFAULTS[family] else {}
     if family == "mistral":
-        return found | {"sliding_window": window or None}
+        return values | {"sliding_window": window or None}
     if family.startswith("qwen"):
-        found |= {"use_sliding_window": window > 0, "sliding_window": window or None}
+        values |= {"use_sliding_window": window > 0, "sliding_window": window or None}
     if family.startswith("qwen") and window:
-        found |= {"layer_types": _layer_types(kinds), "max_window_layers": _first_window(kinds)}
+        values |= {"layer_types": _layer_types(kinds), "max_window_layers": _first_window(kinds)}
     if family == "qwen3_moe":
-        return found | _qwen_moe(kinds)
+        return values | _qwen_moe(kinds)
     if family.startswith("gemma"):
-        found |= {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+        values |= {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
     if family in ("gemma2", "gemma3_text"):
         scalar = config.score_scale**-2
-        found |= {
+        values |= {
             "query_pre_attn_scalar": round(scalar) if math.isclose(scalar, round(scalar)) else scalar,
             "attn_logit_softcapping": config.attention_soft_cap or None,
             "final_logit_softcapping": config.logit_soft_cap or None,
@@ -98,8 +98,8 @@ def _of_family(family: str, config: ModelConfig) -> Json:
         }
     if family == "gemma3_text":
         local = next((kind.rope for kind in kinds if kind.window and kind.rope), config.rope)
-        found |= {"rope_local_base_freq": local.base, "sliding_window_pattern": _period(kinds)}
-    return found
+        values |= {"rope_local_base_freq": local.base, "sliding_window_pattern": _period(kinds)}
+    return values
 
 
 def _layer_types(kinds: list[BlockKind]) -> list[str]:
@@ -121,7 +121,7 @@ def _qwen_moe(kinds: list[BlockKind]) -> Json:
     return {
         "num_experts": moe.experts,
         "num_experts_per_tok": moe.active,
-        "moe_intermediate_size": moe.width,
+        "moe_intermediate_size": moe.mlp_width,
         "norm_topk_prob": moe.renormalise,
         "decoder_sparse_step": 1,
         "mlp_only_layers": [index for index, kind in enumerate(kinds) if kind.moe is None],
@@ -134,12 +134,12 @@ def _deepseek(config: ModelConfig, kinds: list[BlockKind]) -> Json:
         return {}
     return {
         "num_key_value_heads": config.heads,
-        "kv_lora_rank": latent.rank,
-        "q_lora_rank": latent.query_rank or None,
-        "qk_nope_head_dim": latent.plain,
-        "qk_rope_head_dim": latent.rotary,
-        "v_head_dim": latent.value,
-        "moe_intermediate_size": moe.width,
+        "kv_lora_rank": latent.kv_lora_rank,
+        "q_lora_rank": latent.q_lora_rank or None,
+        "qk_nope_head_dim": latent.qk_nope_head_dim,
+        "qk_rope_head_dim": latent.qk_rope_head_dim,
+        "v_head_dim": latent.v_head_dim,
+        "moe_intermediate_size": moe.mlp_width,
         "n_routed_experts": moe.experts,
         "n_shared_experts": moe.shared,
         "num_experts_per_tok": moe.active,
@@ -189,9 +189,9 @@ def _differences(ours: Any, theirs: Any, name: str) -> list[str]:
     """Names of settings that differ by more than rounding, with our value."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return [
-            found
+            difference
             for key in ours
-            for found in _differences(ours[key], theirs.get(key), f"{name}.{key}".removeprefix("."))
+            for difference in _differences(ours[key], theirs.get(key), f"{name}.{key}".removeprefix("."))
         ]
     if isinstance(ours, float) and isinstance(theirs, float) and math.isclose(ours, theirs, rel_tol=1e-9):
         return []
@@ -200,13 +200,13 @@ def _differences(ours: Any, theirs: Any, name: str) -> list[str]:
 
 def _grouped(wrong: list[str]) -> list[str]:
     """Settings that differ, each once with its first layer and how many other layers have the same."""
-    found: dict[str, list[str]] = {}
+    layers_of: dict[str, list[str]] = {}
     for text in wrong:
         layer, dot, setting = (
             text.removeprefix("stacks.").partition(".") if text.startswith("stacks.") else ("", "", text)
         )
-        found.setdefault(setting, []).append(layer + dot)
+        layers_of.setdefault(setting, []).append(layer + dot)
     return [
         f"{layers[0]}{setting}{f' (and in {len(layers) - 1} other layers)' if len(layers) > 1 else ''}"
-        for setting, layers in found.items()
+        for setting, layers in layers_of.items()
     ]

@@ -17,21 +17,21 @@ EVERYWHERE: Json = {
 }
 """What transformers assumes where a file is silent; families differ as below."""
 
-GEMMA: Json = {
+_GEMMA: Json = {
     "tie_word_embeddings": True,
     "head_dim": 256,
     "hidden_act": "gelu_pytorch_tanh",
     "max_position_embeddings": 8192,
 }
-GEMMA_2: Json = {
-    **GEMMA,
+_GEMMA_2: Json = {
+    **_GEMMA,
     "hidden_activation": "gelu_pytorch_tanh",
     "query_pre_attn_scalar": 256,
     "sliding_window": 4096,
     "attn_logit_softcapping": 50.0,
     "final_logit_softcapping": 30.0,
 }
-QWEN: Json = {
+_QWEN: Json = {
     "num_key_value_heads": 32,
     "max_position_embeddings": 32_768,
     "use_sliding_window": False,
@@ -41,14 +41,14 @@ QWEN: Json = {
 DEFAULTS: Mapping[str, Json] = {
     "llama": {"max_position_embeddings": 2048},
     "mistral": {"num_key_value_heads": 8, "max_position_embeddings": 131_072, "sliding_window": 4096},
-    "qwen2": QWEN,
-    "qwen3": {**QWEN, "head_dim": 128},
-    "qwen3_moe": {**QWEN, "num_key_value_heads": 4, "norm_topk_prob": False, "decoder_sparse_step": 1},
+    "qwen2": _QWEN,
+    "qwen3": {**_QWEN, "head_dim": 128},
+    "qwen3_moe": {**_QWEN, "num_key_value_heads": 4, "norm_topk_prob": False, "decoder_sparse_step": 1},
     "olmo2": {"rms_norm_eps": 1e-5, "max_position_embeddings": 2048},
-    "gemma": GEMMA,
-    "gemma2": {**GEMMA_2, "num_attention_heads": 8, "num_key_value_heads": 4},
+    "gemma": _GEMMA,
+    "gemma2": {**_GEMMA_2, "num_attention_heads": 8, "num_key_value_heads": 4},
     "gemma3_text": {
-        **GEMMA_2,
+        **_GEMMA_2,
         "vocab_size": 262_208,
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
@@ -73,7 +73,7 @@ DEFAULTS: Mapping[str, Json] = {
 }
 """Of each ``model_type`` that is known, what a silent file means (transformers' own defaults)."""
 
-REFUSED: Mapping[str, tuple[Any, ...]] = {
+_REFUSED: Mapping[str, tuple[Any, ...]] = {
     "attention_bias": (False,),
     "mlp_bias": (False,),
     "use_bidirectional_attention": (False,),
@@ -85,7 +85,7 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
 }
 """Settings that the decoder has in one form only, and which that is; absent or null is right too."""
 
-WHOLE: Mapping[str, int] = {
+_WHOLE: Mapping[str, int] = {
     **dict.fromkeys(("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"), 1),
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"), 1),
     **dict.fromkeys(("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"), 1),
@@ -110,7 +110,7 @@ ARCHITECTURES: Mapping[str, str] = {
 }
 MULTIMODAL = "Gemma3ForConditionalGeneration"
 
-POSITIVE = (
+_POSITIVE = (
     *("rms_norm_eps", "rope_theta", "rope_local_base_freq", "routed_scaling_factor", "query_pre_attn_scalar"),
     *("attn_logit_softcapping", "final_logit_softcapping"),
     *("factor", "attention_factor", "beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor"),
@@ -118,35 +118,35 @@ POSITIVE = (
 )
 """Settings that are numbers above zero, where they aren't null."""
 
-MAY_BE_ZERO = ("mscale", "mscale_all_dim")
+_MAY_BE_ZERO = ("mscale", "mscale_all_dim")
 """Such that may be zero too, which means null."""
 
-NEVER_NULL = (
+_NEVER_NULL = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("max_position_embeddings", "rms_norm_eps", "rope_theta"),
 )
 
 
-def check(values: Mapping[str, Any]) -> None:
+def check_settings(values: Mapping[str, Any]) -> None:
     """Raises InputError for a setting that isn't a number where it must be, is out of range, or isn't supported."""
-    for name, allowed in REFUSED.items():
+    for name, allowed in _REFUSED.items():
         if values.get(name) not in (None, *allowed):
             raise InputError(f"config.json: {name} is {values[name]!r}, which isn't supported")
-    for name, least in WHOLE.items():
+    for name, least in _WHOLE.items():
         value = values.get(name)
         if value is not None and (type(value) is not int or not least <= value < 2**31):
             raise InputError(f"config.json: {name} is {value!r}, expected a whole number from {least} up")
     check_positive(values)
-    null = [name for name in NEVER_NULL if name in values and values[name] is None]
+    null = [name for name in _NEVER_NULL if name in values and values[name] is None]
     if null:
         raise InputError(f"config.json: {null[0]} is null; fetch the file again")
 
 
 def check_positive(values: Mapping[str, Any]) -> None:
     """Raises InputError for a setting that must be a positive number, or null, and isn't."""
-    for name in (*POSITIVE, *MAY_BE_ZERO):
+    for name in (*_POSITIVE, *_MAY_BE_ZERO):
         value = values.get(name)
-        if value is None or (name in MAY_BE_ZERO and value == 0):
+        if value is None or (name in _MAY_BE_ZERO and value == 0):
             continue
         if type(value) not in (int, float) or not 0 < value < 1e12:
             raise InputError(f"config.json: {name} is {value!r}, expected a number above 0")

@@ -17,20 +17,20 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import ModelConfig, Rope, Stack
-from reasoning.models.decoder import Params
 from reasoning.models.formats.checkpoint_reader import Report, silent
-from reasoning.models.formats.safetensors import listed
+from reasoning.models.formats.safetensors import some_names
 from reasoning.models.formats.tensor_names import Part, Tensor, parts
 from reasoning.models.model import build_model, parameter_shardings
+from reasoning.models.parameters import Params
 
-MAGIC = b"GGUF"
-INTERLEAVED = ("llama",)
-ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
+_MAGIC = b"GGUF"
+_INTERLEAVED = ("llama",)
+_ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
     "llama": {},
     "qwen2": {"qkv_bias": True},
     "qwen3": {"query_key_norm": "head"},
 }
-NAMES = {
+_NAMES = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
     "output": "lm_head",
@@ -46,7 +46,7 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-IGNORED = ("rope_freqs.weight",)
+_IGNORED = ("rope_freqs.weight",)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class GGUF:
     @cached_property
     def tensors(self) -> dict[str, Any]:
         """The library's records of the tensors."""
-        return {their_name(tensor.name): tensor for tensor in self.reader.tensors if tensor.name not in IGNORED}
+        return {their_name(tensor.name): tensor for tensor in self.reader.tensors if tensor.name not in _IGNORED}
 
     @property
     def architecture(self) -> str:
@@ -91,7 +91,7 @@ class GGUF:
         values = np.asarray(values, np.float32).reshape(tuple(int(size) for size in reversed(tensor.shape)))
         if not np.isfinite(values).all():
             raise InputError(f"{self.path}: {tensor.name} holds NaN or infinity; fetch the file again")
-        if self.architecture in INTERLEAVED and ".self_attn." in name and ("q_proj" in name or "k_proj" in name):
+        if self.architecture in _INTERLEAVED and ".self_attn." in name and ("q_proj" in name or "k_proj" in name):
             heads = self.size("attention.head_count" if "q_proj" in name else "attention.head_count_kv")
             values = half_split(values, heads)
         return values
@@ -107,37 +107,37 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
 def their_name(name: str) -> str:
     """Hugging Face's name of a GGUF tensor; an unknown one stays as it is."""
     *block, part, kind = name.split(".")
-    if part not in NAMES:
+    if part not in _NAMES:
         return name
     layer = [f"model.layers.{block[1]}"] if block else []
-    return ".".join([*layer, NAMES[part], kind])
+    return ".".join([*layer, _NAMES[part], kind])
 
 
 def open_gguf(path: Path) -> GGUF:
     """Opens a file. Raises InputError where it is none, is cut off, or holds a model of an unknown architecture."""
     gguf = _library()
     try:
-        with path.open("rb") as file:
-            if file.read(4) != MAGIC:
+        with path.open("rb") as stream:
+            if stream.read(4) != _MAGIC:
                 raise InputError(f"{path} is no GGUF file; name one that llama.cpp reads")
         reader = gguf.GGUFReader(path)
     except OSError as error:
         raise InputError(f"could not read {path}: {error}") from None
     except (ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is cut off or damaged: {error}; fetch it again") from None
-    found = GGUF(path, reader)
-    if found.architecture not in ARCHITECTURES:
+    file = GGUF(path, reader)
+    if file.architecture not in _ARCHITECTURES:
         raise InputError(
-            f"{path} holds a model of architecture {found.architecture!r}; {listed(ARCHITECTURES)} can be read from "
-            "GGUF, others from safetensors"
+            f"{path} holds a model of architecture {file.architecture!r}; {some_names(_ARCHITECTURES)} can be read "
+            "from GGUF, others from safetensors"
         )
-    return found
+    return file
 
 
 def config_of(file: GGUF) -> ModelConfig:
     """The settings of the model in a file. Raises InputError for rotary scalings, which GGUF spells in many ways."""
     scaling = file.size("rope.scaling.type", "none")
-    if scaling != "none" or any(tensor.name in IGNORED for tensor in file.reader.tensors):
+    if scaling != "none" or any(tensor.name in _IGNORED for tensor in file.reader.tensors):
         raise InputError(f"{file.path}: stretched rotary positions can't be read from GGUF; take the safetensors")
     heads = file.size("attention.head_count")
     return ModelConfig(
@@ -146,13 +146,13 @@ def config_of(file: GGUF) -> ModelConfig:
         heads=heads,
         kv_heads=file.size("attention.head_count_kv", heads),
         head_dim=file.size("attention.key_length", file.size("embedding_length") // heads),
-        mlp=file.size("feed_forward_length"),
+        mlp_width=file.size("feed_forward_length"),
         stacks=(Stack(file.size("block_count")),),
         context=file.size("context_length"),
         rope=Rope(base=float(file.size("rope.freq_base", 10_000.0))),
         norm_epsilon=round(float(file.size("attention.layer_norm_rms_epsilon")), 12),
         tied="lm_head.weight" not in file.tensors,
-        **ARCHITECTURES[file.architecture],
+        **_ARCHITECTURES[file.architecture],
     )
 
 
@@ -162,12 +162,12 @@ def import_gguf(file: GGUF, config: ModelConfig, mesh: Mesh, report: Report = si
     ``report(done, total)`` counts parameters. Raises InputError that lists tensors which are missing, superfluous or
     of another shape.
     """
-    found = parts(config)
-    needed = {part.tensor.name: part.tensor for several in found.values() for part in several}
+    parts_of = parts(config)
+    needed = {part.tensor.name: part.tensor for several in parts_of.values() for part in several}
     shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in file.tensors.items()}
     wrong = [name for name in needed.keys() & shapes.keys() if shapes[name] != needed[name].shape]
     problems = {"missing": needed.keys() - shapes.keys(), "not of this model": shapes.keys() - needed.keys()}
-    told = [f"{what}: {listed(names)}" for what, names in {**problems, "of another shape": wrong}.items() if names]
+    told = [f"{what}: {some_names(names)}" for what, names in {**problems, "of another shape": wrong}.items() if names]
     if told:
         raise InputError(f"{file.path} doesn't hold the model that its metadata describe; {'; '.join(told)}")
     model = build_model(config)
@@ -176,7 +176,7 @@ def import_gguf(file: GGUF, config: ModelConfig, mesh: Mesh, report: Report = si
 
     def place(path: tuple[Any, ...], shape: jax.ShapeDtypeStruct, where: jax.sharding.NamedSharding) -> jax.Array:
         nonlocal done
-        values = leaf_of(shape.shape, found[tuple(key.key for key in path)], file.values)
+        values = _leaf_of(shape.shape, parts_of[tuple(key.key for key in path)], file.values)
         done += shape.size
         report(done, total)
         # A copy: an array that shared memory with numpy's could not be donated by a training step.
@@ -185,7 +185,7 @@ def import_gguf(file: GGUF, config: ModelConfig, mesh: Mesh, report: Report = si
     return jax.tree.map_with_path(place, model.shapes, parameter_shardings(model, mesh))
 
 
-def leaf_of(shape: tuple[int, ...], made_of: list[Part], values: Callable[[str], np.ndarray]) -> np.ndarray:
+def _leaf_of(shape: tuple[int, ...], made_of: list[Part], values: Callable[[str], np.ndarray]) -> np.ndarray:
     """A leaf of ours from the whole tensors that it is made of."""
     leaf = np.empty(shape, np.float32)
     for part in made_of:

@@ -15,17 +15,16 @@ import numpy as np
 from reasoning.core.errors import InputError
 from reasoning.core.files import folder_in_making, write_atomic, write_json
 from reasoning.models.config import ModelConfig
-from reasoning.models.decoder import Params
 from reasoning.models.formats.checkpoint_writer import on_host
 from reasoning.models.formats.safetensors import header_bytes
-from reasoning.models.formats.tensor_names import Path as LeafPath
-from reasoning.models.formats.tensor_names import Tensor, is_stacked, parts
+from reasoning.models.formats.tensor_names import LeafPath, Tensor, is_stacked, parts
 from reasoning.models.lora import SUFFIX, LoRA
+from reasoning.models.parameters import Params
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-PREFIX = "base_model.model."
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_PREFIX = "base_model.model."
 
-Half = tuple[Tensor, np.ndarray, np.ndarray]
+_AdapterPart = tuple[Tensor, np.ndarray, np.ndarray]
 """A part of a matrix of theirs with its A and B: down [in, r] and up [r, out, …]."""
 
 
@@ -51,14 +50,14 @@ def export_adapters(folder: Path, config: ModelConfig, lora: LoRA, adapters: Par
         tensors: dict[str, np.ndarray] = {}
         for name, several in halves.items():
             down, up = _theirs(several)
-            tensors[f"{PREFIX}{name}.lora_A.weight"], tensors[f"{PREFIX}{name}.lora_B.weight"] = down, up
-        write_atomic(partial / WEIGHTS, _file(tensors))
-        write_json(partial / CONFIG, _described(lora, halves, base))
+            tensors[f"{_PREFIX}{name}.lora_A.weight"], tensors[f"{_PREFIX}{name}.lora_B.weight"] = down, up
+        write_atomic(partial / _WEIGHTS, _file(tensors))
+        write_json(partial / _CONFIG, _described(lora, halves, base))
 
 
-def _halves(config: ModelConfig, adapters: Params) -> dict[str, list[Half]]:
+def _halves(config: ModelConfig, adapters: Params) -> dict[str, list[_AdapterPart]]:
     """By the names of their modules, the parts of each that have an adapter."""
-    found: dict[str, list[Half]] = {}
+    halves: dict[str, list[_AdapterPart]] = {}
     for path, several in parts(config).items():
         pair = _pair(adapters, path)
         if pair is None:
@@ -67,8 +66,8 @@ def _halves(config: ModelConfig, adapters: Params) -> dict[str, list[Half]]:
         for part in several:
             at = part.place[0] if is_stacked(path) else ...
             half = (part.tensor, down[at], up[at])
-            found.setdefault(part.tensor.name.removesuffix(".weight"), []).append(half)
-    return found
+            halves.setdefault(part.tensor.name.removesuffix(".weight"), []).append(half)
+    return halves
 
 
 def _pair(adapters: Mapping[str, Any], path: LeafPath) -> Mapping[str, jax.Array] | None:
@@ -80,21 +79,21 @@ def _pair(adapters: Mapping[str, Any], path: LeafPath) -> Mapping[str, jax.Array
     return None if inner is None else inner.get(name + SUFFIX)
 
 
-def _theirs(several: list[Half]) -> tuple[np.ndarray, np.ndarray]:
+def _theirs(several: list[_AdapterPart]) -> tuple[np.ndarray, np.ndarray]:
     """A [r, in] and B [out, r] of one matrix of theirs [out, in], from the adapters of all its parts."""
     downs, ups = [], []
     for tensor, down, up in several:
         outer = tensor.view[: tensor.flat[0]]
         rank = up.shape[0]
         downs.append(down.reshape(-1, rank).T)
-        turned = np.zeros((*outer, rank), np.float32)
+        placed = np.zeros((*outer, rank), np.float32)
         place = slice(None) if tensor.picked is None else np.array(tensor.picked)
-        turned[(slice(None),) * tensor.axis + (place,)] = np.moveaxis(up, 0, -1)
-        ups.append(turned.reshape(prod(outer), rank))
+        placed[(slice(None),) * tensor.axis + (place,)] = np.moveaxis(up, 0, -1)
+        ups.append(placed.reshape(prod(outer), rank))
     return np.concatenate(downs), np.concatenate(ups, axis=1)
 
 
-def _described(lora: LoRA, halves: Mapping[str, list[Half]], base: str) -> dict[str, Any]:
+def _described(lora: LoRA, halves: Mapping[str, list[_AdapterPart]], base: str) -> dict[str, Any]:
     """The settings that peft reads; modules of another rank than most are in patterns of their own."""
     wider = {name: len(several) for name, several in halves.items() if len(several) > 1}
     return {

@@ -8,7 +8,7 @@ from reasoning.core.errors import InputError
 from reasoning.models.config import ModelConfig, Rope
 from reasoning.models.formats.family_settings import Json, check_positive
 
-LAYER_TYPES = ("full_attention", "sliding_attention")
+_LAYER_TYPES = ("full_attention", "sliding_attention")
 
 
 def read_ropes(values: Mapping[str, Any]) -> dict[str, Json]:
@@ -16,11 +16,11 @@ def read_ropes(values: Mapping[str, Any]) -> dict[str, Json]:
 
     ``values`` is a config.json with its family's defaults filled in. Raises InputError for a setting of a wrong kind.
     """
-    found = values.get("rope_scaling") or values.get("rope_parameters") or {}
-    if not isinstance(found, dict):
-        raise InputError(f"config.json: rope_parameters is {found!r}, expected a table; fetch the file again")
-    nested = any(name in found for name in LAYER_TYPES)
-    ropes = {name: dict((found.get(name) or {}) if nested else found) for name in LAYER_TYPES}
+    given = values.get("rope_scaling") or values.get("rope_parameters") or {}
+    if not isinstance(given, dict):
+        raise InputError(f"config.json: rope_parameters is {given!r}, expected a table; fetch the file again")
+    nested = any(name in given for name in _LAYER_TYPES)
+    ropes = {name: dict((given.get(name) or {}) if nested else given) for name in _LAYER_TYPES}
     local = values.get("rope_local_base_freq")
     if local is not None and not nested:
         ropes["sliding_attention"] = {}  # Gemma 3 stretches the layers that see everything only
@@ -93,23 +93,23 @@ def from_rope(config: ModelConfig, rope: Rope) -> Json | None:
     """``rope_scaling`` of the older dialect, which transformers 4 and 5 both read; None for plain positions."""
     if rope.scaling == "none":
         return None
-    found: Json = {"rope_type": rope.scaling, "factor": rope.factor}
+    scaling: Json = {"rope_type": rope.scaling, "factor": rope.factor}
     if rope.scaling == "linear":
-        return found
-    found["original_max_position_embeddings"] = rope.original_context
+        return scaling
+    scaling["original_max_position_embeddings"] = rope.original_context
     if rope.scaling == "llama3":
-        return found | {"low_freq_factor": rope.low_frequency, "high_freq_factor": rope.high_frequency}
-    found |= {"beta_fast": rope.beta_fast, "beta_slow": rope.beta_slow}
+        return scaling | {"low_freq_factor": rope.low_frequency, "high_freq_factor": rope.high_frequency}
+    scaling |= {"beta_fast": rope.beta_fast, "beta_slow": rope.beta_slow}
     if not rope.truncate:
-        found["truncate"] = False
+        scaling["truncate"] = False
     growth = config.score_scale * config.query_size**0.5
     if config.latent is not None and not math.isclose(growth, 1.0) and rope.factor > 1.0:
         # DeepSeek's own code, and vLLM's, know the factor only as the quotient of these two.
-        found["mscale_all_dim"] = _weight(math.sqrt(growth), rope.factor)
-        found["mscale"] = _weight(math.sqrt(growth) * rope.attention_factor, rope.factor)
+        scaling["mscale_all_dim"] = _weight(math.sqrt(growth), rope.factor)
+        scaling["mscale"] = _weight(math.sqrt(growth) * rope.attention_factor, rope.factor)
     elif not math.isclose(rope.attention_factor, mscale(rope.factor, 1.0)):
-        found["attention_factor"] = rope.attention_factor
-    return found
+        scaling["attention_factor"] = rope.attention_factor
+    return scaling
 
 
 def _weight(grown: float, factor: float) -> float:

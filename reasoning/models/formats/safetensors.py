@@ -24,13 +24,13 @@ from reasoning.core.files import read_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-LARGEST_HEADER = 100_000_000
-TENSOR_NAME = re.compile(r"[\x21-\x7e]{1,500}")
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
-RUNS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-SHOWN = 8
+_LARGEST_HEADER = 100_000_000
+_TENSOR_NAME = re.compile(r"[\x21-\x7e]{1,500}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
+_RUNS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_SHOWN = 8
 
-DTYPES: Mapping[str, np.dtype] = {
+_DTYPES: Mapping[str, np.dtype] = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(jnp.bfloat16),
@@ -53,11 +53,11 @@ class Stored:
         return self.dtype.itemsize * prod(self.shape[1:])
 
 
-def listed(names: Iterable[str]) -> str:
+def some_names(names: Iterable[str]) -> str:
     """Some names in words, safe to print: the first of them, and how many more there are."""
     ordered = sorted(name if name.isascii() and name.isprintable() else ascii(name[:80]) for name in names)
-    more = len(ordered) - SHOWN
-    return ", ".join(ordered[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(ordered) - _SHOWN
+    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def read_folder(folder: Path) -> dict[str, Stored]:
@@ -90,12 +90,12 @@ def _only_file(folder: Path) -> str:
     if len(tensors) == 1:
         return tensors[0]
     if tensors:
-        raise InputError(f"{folder} holds {listed(tensors)}, but no {INDEX} that says what is where; fetch that too")
-    pickled = [name for name in files if name.endswith(RUNS_CODE)]
+        raise InputError(f"{folder} holds {some_names(tensors)}, but no {INDEX} that says what is where; fetch it too")
+    pickled = [name for name in files if name.endswith(_RUNS_CODE)]
     if pickled:
         raise InputError(
-            f"{folder} holds {listed(pickled)}: reading a pickle runs whatever code is in it, so this isn't done; get "
-            "the model as safetensors, or save it anew by transformers' save_pretrained where you trust it"
+            f"{folder} holds {some_names(pickled)}: reading a pickle runs whatever code is in it, so this isn't done; "
+            "get the model as safetensors, or save it anew by transformers' save_pretrained where you trust it"
         )
     raise InputError(f"{folder} holds no safetensors file; name the folder of a checkpoint in Hugging Face's format")
 
@@ -106,7 +106,7 @@ def inside(folder: Path, file: str) -> Path:
     A link may also lead into the ``blobs`` of the Hub's cache that the folder is a snapshot of. Raises InputError.
     """
     path = folder / file
-    if not PLAIN_NAME.fullmatch(file):
+    if not _PLAIN_NAME.fullmatch(file):
         raise InputError(f"{folder}: {file!r} is not the name of a safetensors file in this folder; it isn't opened")
     if not path.is_file():
         raise InputError(f"{path} is missing; fetch the checkpoint again")
@@ -125,7 +125,7 @@ def _check_index(index: Path, weight_map: Mapping[str, str], headers: Mapping[st
         "are in more than one file": {name for name, count in counts.items() if count > 1},
         "are in a file but not in the index": counts.keys() - weight_map.keys(),
     }
-    wrong = [f"{listed(names)} {what}" for what, names in findings.items() if names]
+    wrong = [f"{some_names(names)} {what}" for what, names in findings.items() if names]
     if wrong:
         raise InputError(f"{index} and its files don't agree: {'; '.join(wrong)}; fetch the checkpoint again")
 
@@ -135,7 +135,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, LARGEST_HEADER):
+        if size < 8 or length > min(size - 8, _LARGEST_HEADER):
             raise InputError(f"{path} is cut off or no safetensors file: {size} bytes, header {length}; fetch it again")
         text = file.read(length)
     try:
@@ -143,9 +143,9 @@ def read_header(path: Path) -> dict[str, Stored]:
         if not isinstance(entries, dict):
             raise ValueError("its header is not a table")
         entries.pop("__metadata__", None)
-        odd = [name for name in entries if not TENSOR_NAME.fullmatch(name)]
+        odd = [name for name in entries if not _TENSOR_NAME.fullmatch(name)]
         if odd:
-            raise ValueError(f"a tensor's name is not plain text: {listed(odd)}")
+            raise ValueError(f"a tensor's name is not plain text: {some_names(odd)}")
         tensors = {name: _stored(path, name, entry, 8 + length) for name, entry in entries.items()}
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}; it is damaged or no safetensors file, fetch it again") from None
@@ -156,7 +156,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
-        raise ValueError(f"{listed(twice)} occur more than once in its header")
+        raise ValueError(f"{some_names(twice)} occur more than once in its header")
     return dict(pairs)
 
 
@@ -166,12 +166,12 @@ def _stored(path: Path, name: str, entry: Any, data: int) -> Stored:
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not _whole(shape) or not _whole(offsets) or len(offsets) != 2 or len(shape) > 8:
         raise ValueError(f"{name} has shape {shape} and offsets {offsets}, which are no whole numbers")
-    if kind not in DTYPES:
+    if kind not in _DTYPES:
         hint = "; cast its blocks to bfloat16 first, as its makers' script does" if str(kind).startswith("F8") else ""
-        raise InputError(f"{path}: {name} has dtype {kind}, and weights can be {', '.join(DTYPES)} only{hint}")
-    if offsets[1] - offsets[0] != prod(shape) * DTYPES[kind].itemsize:
+        raise InputError(f"{path}: {name} has dtype {kind}, and weights can be {', '.join(_DTYPES)} only{hint}")
+    if offsets[1] - offsets[0] != prod(shape) * _DTYPES[kind].itemsize:
         raise ValueError(f"{name} is {kind} {shape}, which is not {offsets[1] - offsets[0]} bytes")
-    return Stored(path, DTYPES[kind], tuple(shape), data + offsets[0])
+    return Stored(path, _DTYPES[kind], tuple(shape), data + offsets[0])
 
 
 def _whole(values: Any) -> bool:
@@ -201,10 +201,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def read_rows(descriptor: int, tensor: Stored, rows: range, buffer: np.ndarray) -> np.ndarray:
-    """Rows ``rows`` of a tensor (all of a scalar's one), read into ``buffer`` (bytes) and seen in shape and dtype.
-
-    Raises InputError for a file that ended early and for NaN and infinities, which no training would survive.
-    """
+    """Rows ``rows`` of a tensor, read into ``buffer`` (bytes); InputError for a file that ended early."""
     wanted = len(rows) * tensor.row_bytes
     view = buffer[:wanted].data
     done = 0
@@ -218,7 +215,7 @@ def read_rows(descriptor: int, tensor: Stored, rows: range, buffer: np.ndarray) 
 
 def header_bytes(tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[bytes, dict[str, int]]:
     """The beginning of a file that will hold these tensors in this order, and at which byte each of them begins."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
+    names = {dtype: name for name, dtype in _DTYPES.items()}
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     starts: dict[str, int] = {}
     end = 0

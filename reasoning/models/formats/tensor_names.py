@@ -14,7 +14,7 @@ import numpy as np
 from reasoning.models.config import BlockKind, Latent, ModelConfig, stack_name
 from reasoning.models.multi_token import multi_token_name
 
-Path = tuple[str, ...]
+LeafPath = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,52 +92,51 @@ def _halves(first: int, count: int) -> list[int]:
     return [*range(first, first + count, 2), *range(first + 1, first + count, 2)]
 
 
-def _attention(config: ModelConfig, at: str) -> dict[Path, Tensor]:
+def _attention(config: ModelConfig, at: str) -> dict[LeafPath, Tensor]:
     width, heads, key_heads, size = config.width, config.heads, config.key_heads, config.head_size
-    found: dict[Path, Tensor] = {
+    tensors: dict[LeafPath, Tensor] = {
         ("query",): _to_heads(f"{at}.q_proj.weight", width, heads, size),
         ("key",): _to_heads(f"{at}.k_proj.weight", width, key_heads, size),
         ("value",): _to_heads(f"{at}.v_proj.weight", width, key_heads, size),
         ("output",): _from_heads(f"{at}.o_proj.weight", heads, size, width),
     }
     if config.qkv_bias:
-        found["query_bias",] = _heads(f"{at}.q_proj.bias", heads, size)
-        found["key_bias",] = _heads(f"{at}.k_proj.bias", key_heads, size)
-        found["value_bias",] = _heads(f"{at}.v_proj.bias", key_heads, size)
+        tensors["query_bias",] = _heads(f"{at}.q_proj.bias", heads, size)
+        tensors["key_bias",] = _heads(f"{at}.k_proj.bias", key_heads, size)
+        tensors["value_bias",] = _heads(f"{at}.v_proj.bias", key_heads, size)
     if config.query_key_norm == "head":
-        found["query_norm", "scale"] = _plain(f"{at}.q_norm.weight", size)
-        found["key_norm", "scale"] = _plain(f"{at}.k_norm.weight", size)
+        tensors["query_norm", "scale"] = _plain(f"{at}.q_norm.weight", size)
+        tensors["key_norm", "scale"] = _plain(f"{at}.k_norm.weight", size)
     if config.query_key_norm == "all":
-        found["query_norm", "scale"] = _heads(f"{at}.q_norm.weight", heads, size)
-        found["key_norm", "scale"] = _heads(f"{at}.k_norm.weight", key_heads, size)
-    return found
+        tensors["query_norm", "scale"] = _heads(f"{at}.q_norm.weight", heads, size)
+        tensors["key_norm", "scale"] = _heads(f"{at}.k_norm.weight", key_heads, size)
+    return tensors
 
 
-def _latent_attention(config: ModelConfig, latent: Latent, at: str) -> dict[Path, Tensor]:
-    width, heads, rank = config.width, config.heads, latent.rank
-    size = latent.plain + latent.rotary
-    ours = (*range(latent.plain), *_halves(latent.plain, latent.rotary))
-    down = _linear(f"{at}.kv_a_proj_with_mqa.weight", width, rank + latent.rotary)
-    up = _to_heads(f"{at}.kv_b_proj.weight", rank, heads, latent.plain + latent.value)
-    found = {
+def _latent_attention(config: ModelConfig, latent: Latent, at: str) -> dict[LeafPath, Tensor]:
+    width, heads, rank = config.width, config.heads, latent.kv_lora_rank
+    ours = (*range(latent.qk_nope_head_dim), *_halves(latent.qk_nope_head_dim, latent.qk_rope_head_dim))
+    down = _linear(f"{at}.kv_a_proj_with_mqa.weight", width, rank + latent.qk_rope_head_dim)
+    up = _to_heads(f"{at}.kv_b_proj.weight", rank, heads, latent.qk_nope_head_dim + latent.v_head_dim)
+    tensors = {
         ("latent_down",): _part_of(down, 0, range(rank)),
-        ("rotary_key",): _part_of(down, 0, _halves(rank, latent.rotary)),
+        ("rotary_key",): _part_of(down, 0, _halves(rank, latent.qk_rope_head_dim)),
         ("latent_norm", "scale"): _plain(f"{at}.kv_a_layernorm.weight", rank),
-        ("key_up",): _part_of(up, 1, range(latent.plain)),
-        ("value_up",): _part_of(up, 1, range(latent.plain, latent.plain + latent.value)),
-        ("output",): _from_heads(f"{at}.o_proj.weight", heads, latent.value, width),
+        ("key_up",): _part_of(up, 1, range(latent.qk_nope_head_dim)),
+        ("value_up",): _part_of(up, 1, range(latent.qk_nope_head_dim, latent.qk_nope_head_dim + latent.v_head_dim)),
+        ("output",): _from_heads(f"{at}.o_proj.weight", heads, latent.v_head_dim, width),
     }
-    if latent.query_rank:
-        query = _to_heads(f"{at}.q_b_proj.weight", latent.query_rank, heads, size)
-        found["query_down",] = _linear(f"{at}.q_a_proj.weight", width, latent.query_rank)
-        found["query_norm", "scale"] = _plain(f"{at}.q_a_layernorm.weight", latent.query_rank)
-        found["query_up",] = _part_of(query, 1, ours)
+    if latent.q_lora_rank:
+        query = _to_heads(f"{at}.q_b_proj.weight", latent.q_lora_rank, heads, latent.qk_head_dim)
+        tensors["query_down",] = _linear(f"{at}.q_a_proj.weight", width, latent.q_lora_rank)
+        tensors["query_norm", "scale"] = _plain(f"{at}.q_a_layernorm.weight", latent.q_lora_rank)
+        tensors["query_up",] = _part_of(query, 1, ours)
     else:
-        found["query",] = _part_of(_to_heads(f"{at}.q_proj.weight", width, heads, size), 1, ours)
-    return found
+        tensors["query",] = _part_of(_to_heads(f"{at}.q_proj.weight", width, heads, latent.qk_head_dim), 1, ours)
+    return tensors
 
 
-def _mlp(at: str, width: int, hidden: int) -> dict[Path, Tensor]:
+def _mlp(at: str, width: int, hidden: int) -> dict[LeafPath, Tensor]:
     return {
         ("gate",): _linear(f"{at}.gate_proj.weight", width, hidden),
         ("up",): _linear(f"{at}.up_proj.weight", width, hidden),
@@ -145,7 +144,7 @@ def _mlp(at: str, width: int, hidden: int) -> dict[Path, Tensor]:
     }
 
 
-def _norms(config: ModelConfig, at: str) -> dict[Path, Tensor]:
+def _norms(config: ModelConfig, at: str) -> dict[LeafPath, Tensor]:
     names = {
         "before": {"attention_norm": "input", "mlp_norm": "post_attention"},
         "after": {"attention_post_norm": "post_attention", "mlp_post_norm": "post_feedforward"},
@@ -159,32 +158,33 @@ def _norms(config: ModelConfig, at: str) -> dict[Path, Tensor]:
     return {(ours, "scale"): _plain(f"{at}.{theirs}_layernorm.weight", config.width) for ours, theirs in names.items()}
 
 
-def _block(config: ModelConfig, kind: BlockKind, at: str) -> Iterator[tuple[Path, Part]]:
+def _block(config: ModelConfig, kind: BlockKind, at: str) -> Iterator[tuple[LeafPath, Part]]:
     """The leaves of one block and their parts; the places are of experts only."""
     attention = f"{at}.self_attn"
     inner = (
         _attention(config, attention) if config.latent is None else _latent_attention(config, config.latent, attention)
     )
-    found = {**_norms(config, at), **{("attention", *path): tensor for path, tensor in inner.items()}}
+    tensors = {**_norms(config, at), **{("attention", *path): tensor for path, tensor in inner.items()}}
     moe = kind.moe
     if moe is None:
-        found |= {("mlp", *path): tensor for path, tensor in _mlp(f"{at}.mlp", config.width, config.mlp).items()}
+        dense = _mlp(f"{at}.mlp", config.width, config.mlp_width)
+        tensors |= {("mlp", *path): tensor for path, tensor in dense.items()}
     else:
-        found["moe", "router"] = _linear(f"{at}.mlp.gate.weight", config.width, moe.experts)
+        tensors["moe", "router"] = _linear(f"{at}.mlp.gate.weight", config.width, moe.experts)
         if moe.router == "sigmoid":
             name = f"{at}.mlp.gate.e_score_correction_bias"
-            found["moe", "router_bias"] = Tensor(name, (moe.experts,), (0,), (1,), full_precision=True)
+            tensors["moe", "router_bias"] = Tensor(name, (moe.experts,), (0,), (1,), full_precision=True)
         if moe.shared:
-            shared = _mlp(f"{at}.mlp.shared_experts", config.width, moe.shared * moe.width)
-            found |= {("moe", "shared", *path): tensor for path, tensor in shared.items()}
+            shared = _mlp(f"{at}.mlp.shared_experts", config.width, moe.shared * moe.mlp_width)
+            tensors |= {("moe", "shared", *path): tensor for path, tensor in shared.items()}
         for expert in range(moe.experts):
-            for path, tensor in _mlp(f"{at}.mlp.experts.{expert}", config.width, moe.width).items():
+            for path, tensor in _mlp(f"{at}.mlp.experts.{expert}", config.width, moe.mlp_width).items():
                 yield ("moe", *path), Part((expert,), tensor)
-    for path, tensor in found.items():
+    for path, tensor in tensors.items():
         yield path, Part((), tensor)
 
 
-def _multi_token(config: ModelConfig, index: int) -> Iterator[tuple[Path, Part]]:
+def _multi_token(config: ModelConfig, index: int) -> Iterator[tuple[LeafPath, Part]]:
     """DeepSeek's block that predicts one token further: a layer after the last (arXiv 2412.19437, section 2.2)."""
     at = f"model.layers.{config.layers + index}"
     width = config.width
@@ -196,40 +196,40 @@ def _multi_token(config: ModelConfig, index: int) -> Iterator[tuple[Path, Part]]
         yield ("block", *path), part
 
 
-def parts(config: ModelConfig) -> dict[Path, list[Part]]:
+def parts(config: ModelConfig) -> dict[LeafPath, list[Part]]:
     """For each leaf of the parameters, by its path, the tensors that make it up."""
-    found: dict[Path, list[Part]] = {
+    parts_of: dict[LeafPath, list[Part]] = {
         ("embedding",): [Part((), _plain("model.embed_tokens.weight", config.vocabulary, config.width))],
         ("final_norm", "scale"): [Part((), _plain("model.norm.weight", config.width))],
     }
     if not config.tied:
-        found["head",] = [Part((), _linear("lm_head.weight", config.width, config.vocabulary))]
+        parts_of["head",] = [Part((), _linear("lm_head.weight", config.width, config.vocabulary))]
     for number, layer in enumerate(config.each_layer()):
         for path, part in _block(config, layer.kind, f"model.layers.{number}"):
             whole = (layer.stack, layer.block, *path)
-            found.setdefault(whole, []).append(Part((layer.index, *part.place), part.tensor))
+            parts_of.setdefault(whole, []).append(Part((layer.index, *part.place), part.tensor))
     for index in range(config.multi_token):
         for path, part in _multi_token(config, index):
-            found.setdefault((multi_token_name(index), *path), []).append(part)
-    return found
+            parts_of.setdefault((multi_token_name(index), *path), []).append(part)
+    return parts_of
 
 
 def copies(config: ModelConfig) -> dict[str, str]:
     """Tensors that repeat another one's values: they aren't read, and are written for those who look for them."""
-    found = {}
+    sources = {}
     for index in range(config.multi_token):
         at = f"model.layers.{config.layers + index}"
-        found[f"{at}.embed_tokens.weight"] = "model.embed_tokens.weight"
-        found[f"{at}.shared_head.head.weight"] = "model.embed_tokens.weight" if config.tied else "lm_head.weight"
-    return found
+        sources[f"{at}.embed_tokens.weight"] = "model.embed_tokens.weight"
+        sources[f"{at}.shared_head.head.weight"] = "model.embed_tokens.weight" if config.tied else "lm_head.weight"
+    return sources
 
 
-def is_stacked(path: Path) -> bool:
+def is_stacked(path: LeafPath) -> bool:
     """Whether a leaf has a leading axis of layers."""
     return path[0].startswith(stack_name(0).removesuffix("0"))
 
 
-def leaf(tree: Mapping[str, Any], path: Path) -> Any:
+def leaf(tree: Mapping[str, Any], path: LeafPath) -> Any:
     """What lies at ``path`` in a nested dict."""
     for name in path:
         tree = tree[name]

@@ -5,8 +5,8 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.models.config import BlockKind, MoE, Rope, Stack
-from reasoning.models.formats.families import from_hf, read_config, stacked
+from reasoning.models.config import BlockKind, Rope, Stack
+from reasoning.models.formats.families import from_hf, read_config
 
 GOLDEN = Path(__file__).parents[1] / "parity"
 
@@ -102,24 +102,6 @@ def test_gemma_1_means_tanh_gelu_by_gelu():
     assert from_hf(config_json("gemma", hidden_act="gelu")) == from_hf(config_json("gemma"))
 
 
-DENSE, SPARSE, LOCAL = BlockKind(), BlockKind(moe=MoE(4, 2, 8)), BlockKind(window=8)
-
-
-@pytest.mark.parametrize(
-    ("kinds", "expected"),
-    [
-        ([DENSE] * 5, [(5, (DENSE,))]),
-        ([DENSE] * 3 + [SPARSE] * 58, [(3, (DENSE,)), (58, (SPARSE,))]),
-        ([LOCAL, DENSE] * 13, [(13, (LOCAL, DENSE))]),
-        (([LOCAL] * 5 + [DENSE]) * 4 + [LOCAL] * 2, [(4, (LOCAL,) * 5 + (DENSE,)), (2, (LOCAL,))]),
-        ([LOCAL] * 2 + [DENSE], [(2, (LOCAL,)), (1, (DENSE,))]),
-        ([LOCAL, DENSE, SPARSE], [(1, (LOCAL,)), (1, (DENSE,)), (1, (SPARSE,))]),
-    ],
-)
-def test_layers_are_stacked_by_the_pattern_that_repeats(kinds, expected):
-    assert stacked(kinds) == tuple(Stack(count, pattern) for count, pattern in expected)
-
-
 def test_no_config_of_a_golden_checkpoint_is_equal_to_another():
     configs = [replace(read_config(path.parent), context=1) for path in GOLDEN.glob("*/config.json")]
     assert len(set(configs)) == len(configs) == 14
@@ -151,4 +133,7 @@ def test_a_value_of_any_other_kind_is_refused_or_makes_sense(path):
             continue
         for name, value in numbers(config):
             assert type(value) in (int, float, bool, str) and (isinstance(value, str) or 0 <= value < 1e18), (name, one)
-        assert min(config.width, config.vocabulary, config.heads, config.mlp, config.context, config.norm_epsilon) > 0
+        assert (
+            min(config.width, config.vocabulary, config.heads, config.mlp_width, config.context, config.norm_epsilon)
+            > 0
+        )

@@ -1,13 +1,13 @@
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.models.formats.family_settings import ARCHITECTURES, DEFAULTS, EVERYWHERE, check
+from reasoning.models.formats.family_settings import ARCHITECTURES, DEFAULTS, EVERYWHERE, check_settings
 
 
 def test_each_family_has_an_architecture_and_its_own_defaults_are_right():
     assert ARCHITECTURES.keys() == DEFAULTS.keys()
     for defaults in DEFAULTS.values():
-        check({**EVERYWHERE, **defaults})
+        check_settings({**EVERYWHERE, **defaults})
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def test_each_family_has_an_architecture_and_its_own_defaults_are_right():
 def test_a_value_that_makes_no_sense_is_refused_by_its_name(values, word):
     [name] = values
     with pytest.raises(InputError, match=f"config.json: {name} is .*{word}"):
-        check(values)
+        check_settings(values)
 
 
 @pytest.mark.parametrize("name", ["head_dim", "q_lora_rank", "sliding_window", "attn_logit_softcapping", "mscale"])
 def test_null_is_as_good_as_nothing_where_a_family_says_so(name):
-    check({name: None})
+    check_settings({name: None})

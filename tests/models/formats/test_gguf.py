@@ -23,7 +23,7 @@ def test_weights_are_what_the_file_stands_for_laid_out_as_ours(tmp_path, kind):
     held = write(tmp_path / "model.gguf", kind)
     file, params = read(tmp_path / "model.gguf")
     config = config_of(file)
-    assert (config.width, config.heads, config.kv_heads, config.mlp, config.tied) == (
+    assert (config.width, config.heads, config.kv_heads, config.mlp_width, config.tied) == (
         WIDTH,
         HEADS,
         KEY_HEADS,

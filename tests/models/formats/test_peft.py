@@ -18,7 +18,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.formats.checkpoint_reader import import_checkpoint
 from reasoning.models.formats.families import read_config
 from reasoning.models.formats.peft import export_adapters
-from reasoning.models.lora import LoRA, adapters_of, joined, merged
+from reasoning.models.lora import LoRA, adapters_of, merge_adapters, with_adapters
 from reasoning.models.model import build_model, with_lora
 
 GOLDEN = Path(__file__).parents[1] / "parity"
@@ -74,7 +74,7 @@ def test_added_to_the_tensors_of_a_checkpoint_they_give_the_merged_model(tmp_pat
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5),
         added,
-        merged(lora, joined(base, low)),
+        merge_adapters(lora, with_adapters(base, low)),
     )
 
 

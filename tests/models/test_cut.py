@@ -10,14 +10,16 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack
+from reasoning.models.cut import cut_config, cut_params
 from reasoning.models.formats.families import read_config
 from reasoning.models.model import build_model
-from reasoning.models.surgery import cut, cut_config
 
 GOLDEN = Path(__file__).parent / "parity"
 LOCAL, GLOBAL = BlockKind(window=4, rope=Rope(100.0)), BlockKind()
-SPARSE = BlockKind(moe=MoE(experts=4, active=2, width=8))
-PLAIN = ModelConfig(vocabulary=48, width=16, heads=2, mlp=32, stacks=(Stack(4),), context=32, learned_positions=True)
+SPARSE = BlockKind(moe=MoE(experts=4, active=2, mlp_width=8))
+PLAIN = ModelConfig(
+    vocabulary=48, width=16, heads=2, mlp_width=32, stacks=(Stack(4),), context=32, learned_positions=True
+)
 MIXED = replace(PLAIN, stacks=(Stack(1), Stack(2, (SPARSE,))))
 ALTERNATING = replace(PLAIN, tied=True, stacks=(Stack(2, (LOCAL, GLOBAL)), Stack(1, (LOCAL,))))
 
@@ -39,7 +41,7 @@ def logits(config, params):
 @pytest.mark.parametrize("config", [PLAIN, MIXED, ALTERNATING], ids=["plain", "dense then experts", "local and global"])
 def test_all_layers_in_order_are_the_model_itself(config):
     params, layers = params_of(config), range(config.layers)
-    same = cut(config, params, layers)
+    same = cut_params(config, params, layers)
     assert list(cut_config(config, layers).kinds()) == list(config.kinds())
     np.testing.assert_array_equal(logits(cut_config(config, layers), same), logits(config, params))
 
@@ -48,7 +50,7 @@ def test_all_layers_in_order_are_the_model_itself(config):
 def test_shapes_of_a_familys_cut_are_those_of_its_config(name):
     config = replace(read_config(GOLDEN / name))
     layers = (0, config.layers - 1)
-    found = jax.eval_shape(lambda params: cut(config, params, layers), build_model(config).shapes)
+    found = jax.eval_shape(lambda params: cut_params(config, params, layers), build_model(config).shapes)
     assert found == build_model(cut_config(config, layers)).shapes
 
 
@@ -69,7 +71,7 @@ def test_one_layer_is_a_model_built_of_it_by_hand(config, layer, stack, block, r
     by_hand["stack_0"] = {"block_0": jax.tree.map(lambda leaf: leaf[repeat : repeat + 1], params[stack][block])}
     small = replace(config, stacks=(Stack(1, (kind,)),))
     assert cut_config(config, (layer,)) == small
-    np.testing.assert_array_equal(logits(small, cut(config, params, (layer,))), logits(small, by_hand))
+    np.testing.assert_array_equal(logits(small, cut_params(config, params, (layer,))), logits(small, by_hand))
 
 
 def test_layers_left_out_pass_states_on_unchanged():
@@ -86,7 +88,7 @@ def test_layers_left_out_pass_states_on_unchanged():
     small = cut_config(ALTERNATING, layers)
     assert [kind.window for kind in small.kinds()] == [4, 0, 4]
     np.testing.assert_allclose(
-        logits(small, cut(ALTERNATING, params, layers)), logits(ALTERNATING, silent), rtol=1e-4, atol=1e-4
+        logits(small, cut_params(ALTERNATING, params, layers)), logits(ALTERNATING, silent), rtol=1e-4, atol=1e-4
     )
 
 
@@ -100,8 +102,8 @@ def test_runs_of_equal_kinds_become_one_stack():
 def test_blocks_of_multi_token_prediction_stay_where_the_last_kind_does():
     config = replace(MIXED, multi_token=1)
     params = params_of(config)
-    assert "multi_token_0" in cut(config, params, (0, 1)) and cut_config(config, (0, 1)).multi_token == 1
-    assert "multi_token_0" not in cut(config, params, (0,)) and cut_config(config, (0,)).multi_token == 0
+    assert "multi_token_0" in cut_params(config, params, (0, 1)) and cut_config(config, (0, 1)).multi_token == 1
+    assert "multi_token_0" not in cut_params(config, params, (0,)) and cut_config(config, (0,)).multi_token == 0
 
 
 @pytest.mark.parametrize(

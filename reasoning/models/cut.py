@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.errors import InputError
-from reasoning.models.config import Layer, ModelConfig, stack_name
-from reasoning.models.decoder import Params
-from reasoning.models.formats.families import stacked
+from reasoning.models.config import Layer, ModelConfig, stack_name, stacks_of
 from reasoning.models.multi_token import multi_token_name
+from reasoning.models.parameters import Params
 
 
 def cut_config(config: ModelConfig, layers: Sequence[int]) -> ModelConfig:
@@ -33,20 +32,21 @@ def cut_config(config: ModelConfig, layers: Sequence[int]) -> ModelConfig:
         raise InputError(f"layers {tuple(layers)} are out of order; name each once, from the first to the last")
     kinds = tuple(config.kinds())
     same = kinds[layers[-1]] == kinds[-1]
-    kept = stacked([kinds[layer] for layer in layers])
-    return replace(config, stacks=kept, multi_token=config.multi_token if same else 0)
+    return replace(
+        config, stacks=stacks_of([kinds[layer] for layer in layers]), multi_token=config.multi_token if same else 0
+    )
 
 
-def cut(config: ModelConfig, params: Params, layers: Sequence[int]) -> Params:
+def cut_params(config: ModelConfig, params: Params, layers: Sequence[int]) -> Params:
     """The parameters of these layers of a model, as those of ``cut_config``; all that is no layer stays as it is."""
     smaller, old = cut_config(config, layers), tuple(config.each_layer())
-    found: Params = {name: leaves for name, leaves in params.items() if not _is_layered(config, smaller, name)}
+    kept: Params = {name: leaves for name, leaves in params.items() if not _is_layered(config, smaller, name)}
     sources: dict[tuple[str, str], list[Layer]] = {}  # in the order of the leading axis, which is that of layers
     for new, number in zip(smaller.each_layer(), layers, strict=True):
         sources.setdefault((new.stack, new.block), []).append(old[number])
-    for (stack, block), places in sources.items():
-        found.setdefault(stack, {})[block] = _gathered(params, places)
-    return found
+    for (stack, block), from_layers in sources.items():
+        kept.setdefault(stack, {})[block] = _restacked(params, from_layers)
+    return kept
 
 
 def _is_layered(config: ModelConfig, smaller: ModelConfig, name: str) -> bool:
@@ -55,9 +55,7 @@ def _is_layered(config: ModelConfig, smaller: ModelConfig, name: str) -> bool:
     return name in (*stacks, *(multi_token_name(depth) for depth in range(smaller.multi_token, config.multi_token)))
 
 
-def _gathered(params: Params, places: Sequence[Layer]) -> Params:
+def _restacked(params: Params, layers: Sequence[Layer]) -> Params:
     """Layers of one kind, one behind the other along a leading axis."""
-    one_by_one = [
-        jax.tree.map(lambda leaf, at=layer.index: leaf[at], params[layer.stack][layer.block]) for layer in places
-    ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one)
+    each = [jax.tree.map(lambda leaf, at=one.index: leaf[at], params[one.stack][one.block]) for one in layers]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)

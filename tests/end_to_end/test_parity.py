@@ -14,7 +14,7 @@ from reasoning.models.formats.checkpoint_reader import import_checkpoint
 from reasoning.models.formats.families import from_hf, read_config
 from reasoning.models.model import build_model
 
-GOLDEN = Path(__file__).parent / "parity"
+GOLDEN = Path(__file__).parents[1] / "models" / "parity"
 NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/golden.npz"))
 TOLERANCE = 1e-5
 PREFIX = 5  # tokens that are prefilled before decoding goes on one by one, far past the window of 8

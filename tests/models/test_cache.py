@@ -1,0 +1,105 @@
+"""Decoding with a cache gives what a pass over the whole row gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
+from reasoning.models.model import Model, build_model
+
+TINY = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp_width=32, stacks=(Stack(2),), context=32)
+PLAIN = ModelConfig(
+    vocabulary=48,
+    width=16,
+    heads=2,
+    mlp_width=32,
+    stacks=(Stack(1, (BlockKind("relu2"), BlockKind("swiglu"))), Stack(2)),
+    context=32,
+    qkv_bias=True,
+    tied=True,
+    learned_positions=True,
+)
+EXPERTS = MoE(experts=8, active=2, mlp_width=16, shared=1, router="sigmoid", groups=4, active_groups=2)
+LATENT = ModelConfig(
+    vocabulary=64,
+    width=32,
+    heads=4,
+    mlp_width=48,
+    stacks=(Stack(1), Stack(2, (BlockKind(moe=EXPERTS),))),
+    context=32,
+    latent=Latent(kv_lora_rank=16, q_lora_rank=12, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8),
+)
+
+
+def empty(model: Model, slots: int, length: int) -> dict:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(slots, length))
+
+
+def test_the_slot_is_the_first_axis_of_every_leaf_and_latent_attention_holds_one_head():
+    shapes = build_model(TINY).cache_shapes(3, 20)
+    assert {leaf.shape for leaf in jax.tree.leaves(shapes["layers"])} == {(3, 2, 20, 4)}
+    assert len(shapes["layers"]) == 2 and shapes["length"].shape == (3,)
+    held = build_model(LATENT).cache_shapes(2, 16)["layers"]
+    assert {leaf.shape for layer in held for leaf in layer} == {(2, 1, 16, 16), (2, 1, 16, 4)}
+
+
+def test_what_lies_beyond_a_slots_length_changes_nothing():
+    model = build_model(TINY)
+    weights = model.publish(model.init(jax.random.key(0)))
+    tokens = jax.random.randint(jax.random.key(1), (2, 6), 0, 48)
+    _, cache = model.extend(weights, tokens, empty(model, 2, 12))
+    shorter = {**cache, "length": jnp.asarray([2, 4])}
+    noise = jax.tree.map(lambda leaf: leaf.at[0, :, 2:].set(9.0).at[1, :, 4:].set(-9.0), cache["layers"])
+    after, _ = model.decode(weights, jnp.asarray([5, 6]), shorter)
+    with_noise, _ = model.decode(weights, jnp.asarray([5, 6]), {**shorter, "layers": noise})
+    np.testing.assert_array_equal(after, with_noise)
+
+
+def test_published_layers_are_the_slices_of_the_stack():
+    model = build_model(TINY)
+    params = model.init(jax.random.key(0))
+    stacked = params["stack_0"]["block_0"]
+    for number, layer in enumerate(model.publish(params)["stack_0"]["block_0"]):
+        jax.tree.map(
+            lambda one, all_layers, at=number: np.testing.assert_array_equal(one, all_layers[at]), layer, stacked
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [TINY, PLAIN])
+def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: ModelConfig):
+    model = build_model(config)
+    params = model.init(jax.random.key(0))
+    lengths = np.array([5, 3, 7])
+    tokens = np.array(jax.random.randint(jax.random.key(5), (3, 7), 0, 48))
+    weights, head = model.publish(params), model.unembedding(params)
+    cache = empty(model, 3, 20)
+    hidden, cache = model.prefill(weights, jnp.asarray(tokens), jnp.asarray(lengths), cache)
+    texts = [list(tokens[row, : lengths[row]]) for row in range(3)]
+    for _ in range(8):
+        chosen = np.array(jnp.argmax(hidden @ head, axis=-1))
+        for row, text in enumerate(texts):
+            full = jnp.asarray([text])
+            positions = jnp.arange(len(text))[None]
+            states, _ = model.hidden_states(params, full, positions, jnp.ones_like(full))
+            assert int(jnp.argmax(states[0, -1] @ head)) == chosen[row]
+            np.testing.assert_allclose(states[0, -1], hidden[row], atol=2e-5)
+            text.append(chosen[row])
+        hidden, cache = model.decode(weights, jnp.asarray(chosen), cache)
+    np.testing.assert_array_equal(cache["length"], lengths + 8)
+
+
+@pytest.mark.slow
+def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
+    model = build_model(LATENT)
+    params = model.init(jax.random.key(0))
+    tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 64)
+    positions = jnp.broadcast_to(jnp.arange(12), (2, 12))
+    whole, _ = model.hidden_states(params, tokens, positions, jnp.ones_like(tokens))
+    weights = model.publish(params)
+    cache = empty(model, 2, 16)
+    first, cache = model.extend(weights, tokens[:, :7], cache)
+    np.testing.assert_allclose(first, whole[:, :7], atol=1e-4)
+    rest, cache = model.extend(weights, tokens[:, 7:], cache)
+    np.testing.assert_allclose(rest, whole[:, 7:], atol=1e-4)

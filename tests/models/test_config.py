@@ -1,0 +1,81 @@
+"""The settings of a decoder: which are refused, how layers become stacks, and the file beside a checkpoint."""
+
+import json
+
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Rope, Stack, from_json, stacks_of, to_json
+
+TINY = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp_width=32, stacks=(Stack(2),), context=32)
+DENSE, SPARSE, LOCAL = BlockKind(), BlockKind(moe=MoE(4, 2, 8)), BlockKind(window=8)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([DENSE] * 5, [(5, (DENSE,))]),
+        ([DENSE] * 3 + [SPARSE] * 58, [(3, (DENSE,)), (58, (SPARSE,))]),
+        ([LOCAL, DENSE] * 13, [(13, (LOCAL, DENSE))]),
+        (([LOCAL] * 5 + [DENSE]) * 4 + [LOCAL] * 2, [(4, (LOCAL,) * 5 + (DENSE,)), (2, (LOCAL,))]),
+        ([LOCAL] * 2 + [DENSE], [(2, (LOCAL,)), (1, (DENSE,))]),
+        ([LOCAL, DENSE, SPARSE], [(1, (LOCAL,)), (1, (DENSE,)), (1, (SPARSE,))]),
+    ],
+)
+def test_layers_are_stacked_by_the_pattern_that_repeats(kinds, expected):
+    assert stacks_of(kinds) == tuple(Stack(count, pattern) for count, pattern in expected)
+
+
+def test_layers_are_numbered_along_the_leading_axis_of_their_run():
+    config = ModelConfig(**{**vars(TINY), "stacks": (Stack(2, (LOCAL, LOCAL, DENSE)), Stack(1, (SPARSE,)))})
+    assert [(layer.stack, layer.block, layer.index) for layer in config.each_layer()] == [
+        *(("stack_0", "block_0", 0), ("stack_0", "block_0", 1), ("stack_0", "block_1", 0)),
+        *(("stack_0", "block_0", 2), ("stack_0", "block_0", 3), ("stack_0", "block_1", 1)),
+        ("stack_1", "block_0", 0),
+    ]
+    assert [layer.kind for layer in config.each_layer()] == list(config.kinds())
+
+
+def test_a_config_comes_back_from_its_file():
+    latent = Latent(kv_lora_rank=8, q_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=6)
+    kinds = (BlockKind(window=4, rope=Rope(100.0)), SPARSE)
+    config = ModelConfig(**{**vars(TINY), "kv_heads": 0, "latent": latent, "stacks": (Stack(2, kinds),)})
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
+
+
+def test_a_file_that_describes_no_model_is_refused():
+    with pytest.raises(InputError, match="not the description of a model"):
+        from_json({"width": 16})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heads": 3, "kv_heads": 3}, "width 16 is not a multiple of heads 3"),
+        ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3"),
+        ({"head_dim": 3}, "head_dim 3 is odd"),
+        ({"stacks": ()}, "stacks is empty"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(change: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        ModelConfig(**{**vars(TINY), **change})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"experts": 4, "active": 5}, "more than there are"),
+        ({"experts": 6, "active": 1, "groups": 4, "router": "sigmoid"}, "divisor"),
+        ({"experts": 8, "active": 3, "groups": 4, "router": "sigmoid"}, "hold fewer"),
+        ({"experts": 8, "active": 2, "bias_rate": 0.1}, "sigmoid"),
+    ],
+)
+def test_experts_that_can_not_be_chosen_so_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        MoE(mlp_width=4, **settings)
+
+
+def test_rotary_channels_of_latent_attention_come_in_pairs():
+    with pytest.raises(InputError, match="qk_rope_head_dim 3 is odd"):
+        Latent(kv_lora_rank=8, qk_rope_head_dim=3)
