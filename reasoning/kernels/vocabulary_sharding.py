@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.operands import Operands, Statistics, Types
+from reasoning.kernels.operands import GradientTypes, Operands, Statistics
 
 Axes = str | tuple[str, ...] | None
 
@@ -115,9 +115,11 @@ def has_all_tokens(sharding: VocabularySharding | None) -> bool:
     return sharding is None or sharding.size(sharding.tokens) == 1
 
 
-def gradient_types(hidden: Array, unembed: Array, wide: jnp.dtype, sharding: VocabularySharding | None) -> Types:
+def gradient_types(
+    hidden: Array, unembed: Array, wide: jnp.dtype, sharding: VocabularySharding | None
+) -> GradientTypes:
     """The types in which one device's gradients are exact enough: ``wide`` where others are still to be added."""
-    return Types(
+    return GradientTypes(
         hidden=hidden.dtype if has_whole_vocabulary(sharding) else wide,
         unembed=unembed.dtype if has_all_tokens(sharding) else wide,
     )
