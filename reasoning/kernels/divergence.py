@@ -22,9 +22,9 @@ Its gradient is taken by ``jax.jvp``, the derivative g_v of f with respect to lo
 differentiation loses them. The teacher gets no gradient.
 
 The function is called while kernels are traced, on a chunk's columns in XLA and on a tile's inside Pallas: it must be
-elementwise in ``jax.numpy``, made of what TPUs' kernels have (exp, log, log1p, tanh, where; not expm1), and finite down
-to log-probabilities of -1e30, which padded columns have before they are left out. It needs a hash, since programs are
-remembered by it: a plain function, or a frozen dataclass with ``__call__`` if it has settings.
+elementwise in ``jax.numpy``, made of what TPUs' kernels have (exp, log, log1p, tanh, where; not expm1), and 0 with
+derivative 0 where both log-probabilities are -1e30, as those of a padded column are. It needs a hash, since programs
+are remembered by it: a plain function, or a frozen dataclass with ``__call__`` if it has settings.
 
 Shipped ones, in ``objectives.divergence``, add q - p or p - q to f: the sum over the vocabulary stays, while no term
 is negative and each is 0 with derivative 0 at p = q, so neither a large vocabulary nor rounding leaves a remainder.

@@ -13,6 +13,7 @@ from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.divergence import check_divergence, value_and_gradient
+from reasoning.kernels.operands import MASKED
 
 EACH = pytest.mark.parametrize("divergence", (SHIPPED | OWN).values(), ids=SHIPPED | OWN)
 
@@ -44,6 +45,14 @@ def test_the_students_logit_moves_by_the_derivative_less_q_times_the_sum_of_all(
             moved_NV[:, column] += step
             ends.append(divergences.definition(divergence, log_p, log_softmax(moved_NV, axis=-1)))
         np.testing.assert_allclose(of_logit_NV[:, column], (ends[0] - ends[1]) / 2e-6, rtol=1e-6, atol=1e-9)
+
+
+@EACH
+def test_columns_without_any_probability_add_nothing(divergence):
+    """Chunks rely on it for the padded columns of a cut vocabulary."""
+    nothing = jnp.full((2, 3), MASKED)
+    for found in value_and_gradient(divergence, nothing, nothing):
+        np.testing.assert_array_equal(found, 0)
 
 
 def test_what_is_no_function_has_no_hash_or_gives_no_value_for_each_column_is_refused():

@@ -303,7 +303,7 @@ BAD = {
     "the student's vocabulary is 7 and the teacher's 8": {3: np.zeros((4, 8))},
     "the divergence is 'alpha', which is no function": {"divergence": "alpha"},
     "has no hash, so its program can't be remembered": {"divergence": divergences.Unhashable()},
-    r"gave \(2, 7\) for log-probabilities \(2, 9, 7\)": {"divergence": lambda log_p, log_q: log_q[0]},
+    r"gave \(7,\) for log-probabilities \(3, 7\)": {"divergence": lambda log_p, log_q: log_q[0]},
     "temperature is 0.0": {"temperature": 0.0},
 }
 

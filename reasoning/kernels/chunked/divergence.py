@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from reasoning.kernels.chunked.backward import backpropagate, strip_of
-from reasoning.kernels.chunked.forward import Tokens, by_chunks, chunk_size, column_numbers, flat, logits, masked
+from reasoning.kernels.chunked.forward import Tokens, by_chunks, chunk_size, flat, logits, masked
 from reasoning.kernels.divergence import Divergence, value_and_gradient
 from reasoning.kernels.operands import (
     DivergenceSums,
@@ -51,12 +51,9 @@ def divergences(
         student_nV, teacher_nV = _masked_logits(of_student, models.student), _masked_logits(of_teacher, models.teacher)
         known = Normalisers(_normaliser(student_nV), _normaliser(teacher_nV)) if given is None else given
         log_p_nV, log_q_nV = _log_probs(teacher_nV, known.teacher), _log_probs(student_nV, known.student)
-        columns_nV = value_and_gradient(divergence, log_p_nV, log_q_nV)
-        if models.student.real_columns is not None:
-            # Both give padding no probability, but not every divergence of nothing from nothing is exactly 0.
-            real_nV = column_numbers(student_nV) < models.student.real_columns
-            columns_nV = tuple(jnp.where(real_nV, each_nV, 0) for each_nV in columns_nV)
-        return DivergenceSums(*(each_nV.sum(axis=-1) for each_nV in columns_nV)), known
+        # Padding needs no mask here: a divergence is 0 where both distributions have no probability.
+        value_nV, gradient_nV = value_and_gradient(divergence, log_p_nV, log_q_nV)
+        return DivergenceSums(value_nV.sum(axis=-1), gradient_nV.sum(axis=-1)), known
 
     given = jax.tree.map(lambda values: values.reshape(-1), normalisers)
     return _by_chunks(chunk, models, (flat(models.student), flat(models.teacher), given), logits_bytes)
@@ -81,7 +78,6 @@ def divergence_gradients(
     sum_N1, upstream_N1 = gradient_BT.reshape(-1, 1), upstream_BT.reshape(-1, 1)
 
     def logit_gradient(student_Nv: Array, start: Array) -> Array:
-        # Padding needs no mask here: it has no part in the sums above, and ``backpropagate`` drops its gradient.
         teacher_Nv = logits(of_teacher, strip_of(models.teacher, start, student_Nv.shape[1]))[0]
         log_q_Nv = _log_probs(student_Nv, known.student)
         _, gradient_Nv = value_and_gradient(divergence, _log_probs(teacher_Nv, known.teacher), log_q_Nv)
