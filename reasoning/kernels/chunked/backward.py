@@ -56,7 +56,7 @@ def gradients(
         gradient_Nv = jnp.exp(log_p_Nv) * (of_softmax - of_entropy * (log_p_Nv + entropy))
         own_NK = targets_NK - start
         if own_NK.shape[1] == 1:
-            # A comparison fuses into the expression above; a scatter would write the strip once more.
+            # A comparison can fuse into the expression above; a scatter would write the strip once more.
             return gradient_Nv + jnp.where(column_numbers(logits_Nv) == own_NK, of_target_NK, 0)
         places_NK = candidates_among(own_NK, logits_Nv)
         return gradient_Nv.at[jnp.arange(len(places_NK))[:, None], places_NK].add(of_target_NK, mode="drop")

@@ -117,7 +117,7 @@ def masked(logits_nV: Array, operands: Operands) -> Array:
 def _at_candidates(logits_nV: Array, targets_nK: Array) -> Array:
     """The logits [n, K] of each token's candidates, 0 for those that aren't among these columns."""
     if targets_nK.shape[1] == 1:
-        # A masked sum fuses with the other sums over the logits, where a gather would have to read them again.
+        # A masked sum can fuse with the other sums over the logits; a gather would have to read them again.
         return jnp.where(column_numbers(logits_nV) == targets_nK, logits_nV, 0).sum(axis=-1, keepdims=True)
     places_nK = candidates_among(targets_nK, logits_nV)
     return jnp.take_along_axis(logits_nV, places_nK, axis=1, mode="fill", fill_value=0)

@@ -263,19 +263,10 @@ class _HiddenGradient:
 
 
 def _backward(
-    soft_cap: float | None,
-    extent: _Extent,
-    operand: jnp.dtype,
-    backward: BackwardPass,
-    limit,
-    hidden,
-    unembed,
-    bias,
-    inverse,
-    *rest,
+    soft_cap: float | None, extent: _Extent, operand: jnp.dtype, backward: BackwardPass, limit, hidden, *rest
 ) -> None:
     """One tile of columns against one tile of tokens, whose gradient of the hidden states waits in HBM in between."""
-    *tile, of_hidden, of_unembed, of_bias, sum_Dv, in_vmem, read_done, write_done = rest
+    unembed, bias, inverse, *tile, of_hidden, of_unembed, of_bias, sum_Dv, in_vmem, read_done, write_done = rest
     core, v, n = (pl.program_id(axis) for axis in range(3))
     column_tile, step, rows = core * extent.column_tiles_a_core + v, v * extent.token_tiles + n, hidden.shape[0]
     # Where tiles of columns don't divide by the cores, the last core repeats its last one with a gradient of zeros: its
@@ -286,7 +277,7 @@ def _backward(
     logits_nv, derivative = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)
     # After the logits, so that the write which it waits for had their time, and the read has that of both gradients.
     hidden_gradient.fetch_next(step)
-    column_nv = column_numbers(column_tile, logits_nv)
+    column_nv = column_numbers(column_tile, logits_nv.shape)
     real_nv = (column_nv < jnp.minimum(limit[0, 0], extent.columns)) & own
     # What lies behind the last token or column may be anything, NaN too, and zero times NaN isn't zero: so the
     # gradient is selected, and below the other factor of each product too, which sums over tokens or over columns.
@@ -296,23 +287,14 @@ def _backward(
     gradient_nv = jnp.where(real_nv, derivative * logit_gradient_nv, 0)
     narrow_nv = gradient_nv.astype(operand)
 
-    def real_tokens(part: slice) -> Array:
-        hidden_nd = hidden[:, part]
-        inside_nd = row_numbers(n, hidden_nd.shape) < extent.tokens
-        return jnp.where(inside_nd, hidden_nd, 0) if extent.tokens % rows else hidden_nd
-
-    def real_columns(part: slice) -> Array:
-        unembed_dv = unembed[part, :]
-        inside_dv = column_numbers(column_tile, unembed_dv) < extent.columns
-        return jnp.where(inside_dv, unembed_dv, 0) if extent.columns % unembed.shape[1] else unembed_dv
-
     @pl.when(n == 0)
     def _() -> None:
         sum_Dv[...] = jnp.zeros_like(sum_Dv)
 
-    # By parts of D: the float32 product of a whole width would take as much VMEM as the sum itself.
+    # By parts of D: the float32 product of a whole width would take as much VMEM as the sum.
     for part in parts(hidden.shape[1]):
-        sum_Dv[part] += product(real_tokens(part), narrow_nv, (0, 0), operand)
+        hidden_nd = _within(hidden[:, part], partial(row_numbers, n), extent.tokens, rows)
+        sum_Dv[part] += product(hidden_nd, narrow_nv, (0, 0), operand)
 
     # A block of results stays in VMEM while its index doesn't change, so a repeated tile must leave what its own first
     # visit wrote.
@@ -328,4 +310,13 @@ def _backward(
     def _() -> None:
         of_unembed[...] = sum_Dv[...].astype(of_unembed.dtype)
 
-    hidden_gradient.add(step, lambda part: product(narrow_nv, real_columns(part), (1, 1), operand))
+    def of_tokens(part: slice) -> Array:
+        unembed_dv = _within(unembed[part, :], partial(column_numbers, column_tile), extent.columns, unembed.shape[1])
+        return product(narrow_nv, unembed_dv, (1, 1), operand)
+
+    hidden_gradient.add(step, of_tokens)
+
+
+def _within(tile: Array, numbers: Callable[[tuple[int, ...]], Array], count: int, size: int) -> Array:
+    """A tile with zeros at ``numbers`` from ``count`` on, behind its array's end, if tiles of ``size`` don't fill it."""
+    return jnp.where(numbers(tile.shape) < count, tile, 0) if count % size else tile

@@ -143,7 +143,7 @@ def _forward(settings, columns: int, divergence: Divergence, limit, hidden, unem
             sums[...] = jnp.zeros_like(sums)
 
     student_nv = logits_of(hidden, unembed, bias[...], inverse[...], *settings[0])[0]
-    real_nv = column_numbers(v, student_nv) < jnp.minimum(limit[0, 0], columns)
+    real_nv = column_numbers(v, student_nv.shape) < jnp.minimum(limit[0, 0], columns)
     columns_nv = value_and_gradient(divergence, *_log_probs(tuple(tile), student_nv, settings[1]))
     for sums, each_nv in zip((value, gradient), columns_nv, strict=True):
         # A select and no product with 0: what a ragged tile reads behind the matrix may be NaN.

@@ -153,7 +153,7 @@ def _forward(
             sums[...] = jnp.zeros_like(sums)
 
     logits_nv = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)[0]
-    column_nv = column_numbers(v, logits_nv)
+    column_nv = column_numbers(v, logits_nv.shape)
     real_nv = column_nv < jnp.minimum(limit[0, 0], columns)
     logits_nv = jnp.where(real_nv, logits_nv, MASKED)
     # The online softmax (Milakov and Gimelshein, arXiv 1805.02867): when the largest logit grows, what was summed
@@ -171,7 +171,7 @@ def _forward(
     def pick(k: Any, picked_nK: Array) -> Array:
         is_target_nv = real_nv & (column_nv == candidate(candidates_nK, k))
         of_target_n1 = jnp.where(is_target_nv, logits_nv, 0).sum(axis=1, keepdims=True)
-        return picked_nK + jnp.where(column_numbers(0, picked_nK) == k, of_target_n1, 0)
+        return picked_nK + jnp.where(column_numbers(0, picked_nK.shape) == k, of_target_n1, 0)
 
     target[...] = over_candidates(pick, target[...], targets.shape[1])
 
@@ -223,7 +223,7 @@ def candidate(values_nK: Array, k: Any) -> Array:
     if values_nK.shape[1] == 1:
         return values_nK
     # A position along lanes that only the loop knows is no index that a TPU takes; a masked sum picks it.
-    column_n1 = jnp.where(column_numbers(0, values_nK) == k, values_nK.astype(jnp.float32), 0).sum(
+    column_n1 = jnp.where(column_numbers(0, values_nK.shape) == k, values_nK.astype(jnp.float32), 0).sum(
         axis=1, keepdims=True
     )
     return column_n1.astype(values_nK.dtype)
@@ -234,6 +234,6 @@ def row_numbers(n: Any, shape: tuple[int, ...]) -> Array:
     return n * shape[0] + lax.broadcasted_iota(jnp.int32, shape, 0)
 
 
-def column_numbers(v: Any, tile: Array) -> Array:
+def column_numbers(v: Any, shape: tuple[int, ...]) -> Array:
     """The column number of each entry of tile number ``v``."""
-    return v * tile.shape[1] + lax.broadcasted_iota(jnp.int32, tile.shape, 1)
+    return v * shape[1] + lax.broadcasted_iota(jnp.int32, shape, 1)
