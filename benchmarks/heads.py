@@ -50,10 +50,12 @@ def ours(loss: str, **options: Any) -> Callable[..., Any]:
     """The same by this project's kernels, with its log-sum-exp too; ``options`` are ``kernels`` and ``sharding``."""
     from reasoning.kernels.token_divergence import token_divergence
     from reasoning.kernels.token_log_probs import token_log_probs
+    from reasoning.objectives import divergence
 
     if loss == "log_probs":
         return lambda *given: token_log_probs(*given, **options)
-    return lambda *given: (token_divergence(*given, kind=loss, **options),)
+    chosen = {"forward": divergence.forward, "reverse": divergence.reverse, "jsd": divergence.JSD()}[loss]
+    return lambda *given: (token_divergence(*given, divergence=chosen, **options),)
 
 
 def both_passes(head: Callable[..., Any], most: int | None = None) -> Callable[..., Any]:

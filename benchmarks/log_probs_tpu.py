@@ -80,7 +80,8 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     """Tiles, VMEM and HBM traffic of the two kernels of log-probabilities, and how long the chip needs for each."""
     from jax.experimental.pallas import tpu as pltpu
 
-    from reasoning.kernels import pallas_tpu, pallas_tpu_backward
+    from reasoning.kernels.pallas_tpu.backward import ARRAYS as BACKWARD_ARRAYS
+    from reasoning.kernels.pallas_tpu.forward import ARRAYS as FORWARD_ARRAYS
     from reasoning.kernels.pallas_tpu.tiles import (
         VERSIONS,
         Load,
@@ -94,7 +95,7 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     chip, (count, columns) = chip_named(found["kind"]), found["local"]
     known, itemsize = pltpu.get_tpu_info_for_chip(*VERSIONS[chip.name]), 2 if chosen.dtype == "bfloat16" else 4
     row = itemsize * chosen.width
-    first, second = Load(row, pallas_tpu.ARRAYS), Load(row, pallas_tpu_backward.ARRAYS)
+    first, second = Load(row, FORWARD_ARRAYS), Load(row, BACKWARD_ARRAYS)
     forward, backward = (
         forward_tiles(chip, first, count, columns),
         backward_tiles(chip, second, (count, chosen.width), columns, itemsize),

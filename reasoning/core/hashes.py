@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +39,18 @@ def hash_source(module: ModuleType) -> str:
     if path is None or not Path(path).is_file():
         raise InputError(f"the module {module.__name__} has no source file; put its functions into a .py file")
     return hash_file(Path(path))
+
+
+def check_hashes(**functions: Callable) -> None:
+    """Raises InputError for a function without a hash, by which programs are remembered."""
+    for name, function in functions.items():
+        try:
+            hash(function)
+        except TypeError:
+            raise InputError(
+                f"{name} is {function!r}, which has no hash, so its program can't be remembered; make its class a "
+                "frozen dataclass, or give a plain function"
+            ) from None
 
 
 def hash_tree(tree: Any) -> str:

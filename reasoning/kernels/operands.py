@@ -58,7 +58,7 @@ class Statistics(NamedTuple):
     target: Array
 
 
-class Softmax(NamedTuple):
+class SoftmaxResiduals(NamedTuple):
     """What the backward pass keeps of the forward pass, over the whole vocabulary: log p = z - shift - log_total."""
 
     shift: Array
@@ -66,56 +66,58 @@ class Softmax(NamedTuple):
     entropy: Array
 
 
-class Slopes(NamedTuple):
-    """A logit's gradient is ``p (level - bend (log p + entropy))``, each [B, T], plus ``pick`` [B, T, K] where it is a
-    candidate's.
+class LogitCoefficients(NamedTuple):
+    """What makes a logit's gradient: ``p (softmax - entropy (log p + H))`` with the token's entropy H, plus ``target``
+    where it is a candidate's; [B, T] but for ``target`` [B, T, K].
     """
 
-    level: Array
-    bend: Array
-    pick: Array
+    softmax: Array
+    entropy: Array
+    target: Array
 
 
-class Types(NamedTuple):
+class GradientTypes(NamedTuple):
     """The types that gradients may leave a backend in; wider is always allowed."""
 
     hidden: jnp.dtype
     unembed: jnp.dtype
 
 
-class Sums(NamedTuple):
-    """Gradients of matrix and bias over this device's tokens."""
+class ParameterGradients(NamedTuple):
+    """Gradients of matrix and bias, summed over this device's tokens."""
 
     unembed_DV: Array
     bias_V: Array | None
 
 
-class Pair(NamedTuple):
-    """The logits of student and teacher over the same tokens and columns."""
+class StudentTeacher(NamedTuple):
+    """What makes the logits of the one that learns, and of the one it learns from, over the same tokens and columns."""
 
     student: Operands
     teacher: Operands
 
 
 class Normaliser(NamedTuple):
-    """What turns logits into log-probabilities over the whole vocabulary: log p = z - shift - log_total; [B, T]."""
+    """The log-sum-exp of a token's logits over the whole vocabulary, in two parts [B, T] that keep its digits:
+    log p = (z - shift) - log_total, where shift is the largest logit.
+    """
 
     shift: Array
     log_total: Array
 
 
 class Normalisers(NamedTuple):
-    """Those of both."""
+    """Those of both distributions."""
 
     student: Normaliser
     teacher: Normaliser
 
 
-class Divergence(NamedTuple):
-    """Sums over one device's columns, each [B, T]: the divergence, and the ``pull`` that its gradient is centred by."""
+class DivergenceSums(NamedTuple):
+    """Sums over one device's columns, each [B, T]: of the divergence, and of its derivatives with respect to log q."""
 
     value: Array
-    pull: Array
+    gradient: Array
 
 
 def check_temperature(temperature: float | Array) -> None:

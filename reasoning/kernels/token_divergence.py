@@ -17,8 +17,15 @@ from jaxtyping import Array, Float
 from reasoning.core.errors import InputError
 from reasoning.kernels import vocabulary_sharding as sharded
 from reasoning.kernels.backends import Kernels, kernels_for
-from reasoning.kernels.measures import Kind, Measure, check_measure
-from reasoning.kernels.operands import Normaliser, Normalisers, Pair, check_soft_cap, check_temperature, inverse_of
+from reasoning.kernels.divergence import Divergence, check_divergence
+from reasoning.kernels.operands import (
+    Normaliser,
+    Normalisers,
+    StudentTeacher,
+    check_soft_cap,
+    check_temperature,
+    inverse_of,
+)
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 
@@ -26,7 +33,7 @@ class _Plan(NamedTuple):
     """The settings of one call that are no arrays; vocabulary and widths are those before any padding."""
 
     soft_caps: tuple[float | None, float | None]
-    measure: Measure
+    divergence: Divergence
     vocabulary: int
     widths: tuple[int, int]
     sharding: VocabularySharding | None
@@ -39,32 +46,27 @@ def token_divergence(
     teacher_hidden_BTE: Float[Array, "B T E"],
     teacher_unembed_EV: Float[Array, "E V"],
     *,
-    kind: Kind,
+    divergence: Divergence,
     temperature: float | Float[Array, "..."] = 1.0,
-    beta: float = 0.5,
     soft_caps: tuple[float | None, float | None] = (None, None),
     sharding: VocabularySharding | None = None,
     kernels: Kernels | None = None,
 ) -> Float[Array, "B T"]:
     """How far q = softmax(student's logits / temperature) is from the teacher's p, per token, float32, in nats.
 
-    - 'forward': KL(p || q), which a student minimises by covering all that the teacher might say (Hinton et al.,
-      arXiv 1503.02531);
-    - 'reverse': KL(q || p), by saying nothing that the teacher would not (MiniLLM, arXiv 2306.08543);
-    - 'jsd': ``beta`` KL(p || m) + (1 - ``beta``) KL(q || m) with m = ``beta`` p + (1 - ``beta``) q, the generalised
-      Jensen-Shannon divergence of GKD (arXiv 2306.13649), which divided by ``beta`` tends to 'forward' as it falls to 0
-      and divided by 1 - ``beta`` to 'reverse' as it rises to 1.
+    ``divergence`` gives it column by column from log p and log q: ``objectives.divergence`` has both KL divergences and
+    the generalised Jensen-Shannon; ``kernels.divergence.Divergence`` says what one of your own must keep.
 
     Gradients reach the student only, its hidden states and its matrix, each in its input's type; the matrix's is summed
     in float32. Teacher and student may differ in width and in their ``soft_caps`` (the student's, the teacher's; see
     ``token_log_probs``), not in vocabulary. Types, ``temperature`` and ``kernels`` are as in ``token_log_probs``.
-    Equal logits give exactly 0 and no gradient. Where a mesh cuts the vocabulary, and in Pallas kernels, the forward
-    pass makes the logits twice: first to normalise them.
-    Raises InputError for shapes that don't fit, an unknown kind, a temperature that isn't positive, and, for 'jsd', a
-    ``beta`` that isn't between 0 and 1.
+    With the shipped ones equal logits give exactly 0 and no gradient. Where a mesh cuts the vocabulary, and in Pallas
+    kernels, the forward pass makes the logits twice: first to normalise them.
+    Raises InputError for shapes that don't fit, a temperature that isn't positive, and a divergence that is no function
+    or has no hash.
     """
     _check(student_hidden_BTD, student_unembed_DV, teacher_hidden_BTE, teacher_unembed_EV)
-    check_measure(kind, beta)
+    check_divergence(divergence)
     check_temperature(temperature)
     for cap in soft_caps:
         check_soft_cap(cap)
@@ -73,7 +75,7 @@ def token_divergence(
     dtype = jnp.promote_types(jnp.result_type(student_hidden_BTD, student_unembed_DV), jnp.float32)
     (width, vocabulary), teacher_width = student_unembed_DV.shape, teacher_unembed_EV.shape[0]
     kernels = kernels or kernels_for("auto", None if sharding is None else sharding.mesh)
-    plan = _Plan(soft_caps, Measure(kind, beta), vocabulary, (width, teacher_width), sharding, kernels)
+    plan = _Plan(soft_caps, divergence, vocabulary, (width, teacher_width), sharding, kernels)
     student = (student_hidden_BTD, sharded.pad_unembed(student_unembed_DV, sharding))
     teacher = (teacher_hidden_BTE, sharded.pad_unembed(teacher_unembed_EV, sharding))
     return _token_divergence(plan, *student, *teacher, inverse_of(temperature, tokens, dtype))
@@ -106,9 +108,11 @@ def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int 
     )
 
 
-def _local_pair(plan: _Plan, hidden: Array, unembed: Array, of_teacher: Array, matrix: Array, inverse: Array) -> Pair:
+def _local_models(
+    plan: _Plan, hidden: Array, unembed: Array, of_teacher: Array, matrix: Array, inverse: Array
+) -> StudentTeacher:
     both = zip((hidden, of_teacher), (unembed, matrix), plan.widths, plan.soft_caps, strict=True)
-    return Pair(
+    return StudentTeacher(
         *(
             sharded.local_operands(states, columns, None, inverse, (width, plan.vocabulary), cap, plan.sharding)
             for states, columns, width, cap in both
@@ -117,14 +121,14 @@ def _local_pair(plan: _Plan, hidden: Array, unembed: Array, of_teacher: Array, m
 
 
 def _local_forward(plan: _Plan, *arrays: Array) -> tuple[Array, Array, Normalisers]:
-    pair, sharding = _local_pair(plan, *arrays), plan.sharding
+    models, sharding = _local_models(plan, *arrays), plan.sharding
     known = None
     if not sharded.has_whole_vocabulary(sharding):
-        known = Normalisers(*(_merged(part, sharding) for part in plan.kernels.normalisers(pair)))
-    sums, found = plan.kernels.divergences(pair, known, plan.measure)
+        known = Normalisers(*(_merged(part, sharding) for part in plan.kernels.normalisers(models)))
+    sums, own = plan.kernels.divergences(models, known, plan.divergence)
     if known is None:  # equal on all devices of the vocabulary's axis, of which there is one: this tells JAX so
-        known = Normalisers(*(_merged(part, sharding) for part in found))
-    return sharded.sum_over_columns(sums.value, sharding), sharded.sum_over_columns(sums.pull, sharding), known
+        known = Normalisers(*(_merged(part, sharding) for part in own))
+    return sharded.sum_over_columns(sums.value, sharding), sharded.sum_over_columns(sums.gradient, sharding), known
 
 
 def _merged(own: Normaliser, sharding: VocabularySharding | None) -> Normaliser:
@@ -137,13 +141,15 @@ def _merged(own: Normaliser, sharding: VocabularySharding | None) -> Normaliser:
 
 
 def _local_backward(plan: _Plan, *arrays) -> tuple[Array, Array]:
-    *operands, pull, normalisers, upstream = arrays
-    pair, sharding = _local_pair(plan, *operands), plan.sharding
+    *operands, gradient, normalisers, upstream = arrays
+    models, sharding = _local_models(plan, *operands), plan.sharding
     hidden, unembed = operands[:2]
-    types = sharded.gradient_types(hidden, unembed, pair.student.accumulator, sharding)
-    of_hidden, sums = plan.kernels.divergence_gradients(pair, normalisers, pull, upstream, plan.measure, types)
+    types = sharded.gradient_types(hidden, unembed, models.student.accumulator, sharding)
+    of_hidden, of_parameters = plan.kernels.divergence_gradients(
+        models, normalisers, gradient, upstream, plan.divergence, types
+    )
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
-    return of_hidden, sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
+    return of_hidden, sharded.sum_over_tokens(of_parameters.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
 
 
 def _check(hidden: Array, unembed: Array, teacher_hidden: Array, teacher_unembed: Array) -> None:

@@ -17,7 +17,14 @@ from jaxtyping import Array, Float, Int
 from reasoning.core.errors import InputError
 from reasoning.kernels import vocabulary_sharding as sharded
 from reasoning.kernels.backends import Kernels, kernels_for
-from reasoning.kernels.operands import Operands, Slopes, Softmax, check_soft_cap, check_temperature, inverse_of
+from reasoning.kernels.operands import (
+    LogitCoefficients,
+    Operands,
+    SoftmaxResiduals,
+    check_soft_cap,
+    check_temperature,
+    inverse_of,
+)
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 
@@ -80,8 +87,8 @@ def token_log_probs(
     kernels = kernels or kernels_for("auto", None if sharding is None else sharding.mesh)
     plan = _Plan(soft_cap, vocabulary, width, sharding, kernels)
     targets_BTK = targets_BT if targets_BT.ndim == 3 else targets_BT[..., None]
-    found: TokenLogProbs = _token_log_probs(plan, hidden_BTD, unembed_DV, bias_V, targets_BTK, inverse_temperature_BT)
-    return found if targets_BT.ndim == 3 else found._replace(log_prob_BT=found.log_prob_BT[..., 0])
+    results: TokenLogProbs = _token_log_probs(plan, hidden_BTD, unembed_DV, bias_V, targets_BTK, inverse_temperature_BT)
+    return results if targets_BT.ndim == 3 else results._replace(log_prob_BT=results.log_prob_BT[..., 0])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -90,13 +97,13 @@ def _token_log_probs(plan: _Plan, hidden: Array, unembed: Array, bias: Array | N
 
 
 def _forward(plan: _Plan, *arrays: Array | None) -> tuple[TokenLogProbs, tuple]:
-    outputs, softmax = _on_each_device(_local_forward, plan, kept=0, results=None)(*arrays)
-    return outputs, (*arrays, softmax)
+    outputs, residuals = _on_each_device(_local_forward, plan, kept=0, results=None)(*arrays)
+    return outputs, (*arrays, residuals)
 
 
-def _backward(plan: _Plan, residuals: tuple, upstream: TokenLogProbs) -> tuple:
-    of_parameters = _on_each_device(_local_backward, plan, kept=2, results=3)(*residuals, upstream)
-    return (*of_parameters, None, jnp.zeros_like(residuals[4]))
+def _backward(plan: _Plan, kept: tuple, upstream: TokenLogProbs) -> tuple:
+    of_parameters = _on_each_device(_local_backward, plan, kept=2, results=3)(*kept, upstream)
+    return (*of_parameters, None, jnp.zeros_like(kept[4]))
 
 
 _token_log_probs.defvjp(_forward, _backward)
@@ -120,7 +127,7 @@ def _local_operands(
     return operands, targets.astype(jnp.int32) - sharded.first_column(unembed.shape[1], sharding)
 
 
-def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, Softmax]:
+def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, SoftmaxResiduals]:
     targets = arrays[3]
     own = plan.kernels.statistics(*_local_operands(plan, *arrays))
     whole = sharded.merge(own, plan.sharding)
@@ -128,23 +135,29 @@ def _local_forward(plan: _Plan, *arrays) -> tuple[TokenLogProbs, Softmax]:
     entropy = log_total - whole.moment / whole.total
     log_prob = (whole.target - whole.shift[..., None]) - log_total[..., None]
     log_prob = _at_targets(log_prob, targets, plan.vocabulary)
-    return TokenLogProbs(log_prob, entropy, whole.shift + log_total), Softmax(whole.shift, log_total, entropy)
+    return TokenLogProbs(log_prob, entropy, whole.shift + log_total), SoftmaxResiduals(whole.shift, log_total, entropy)
 
 
-def _local_backward(plan: _Plan, hidden, unembed, bias, targets, inverse, softmax: Softmax, upstream: TokenLogProbs):
+def _local_backward(
+    plan: _Plan, hidden, unembed, bias, targets, inverse, residuals: SoftmaxResiduals, upstream: TokenLogProbs
+):
     """Gradients of logit z, per token: of log p(target), [z is the target] - p; of the entropy, -p (log p + entropy);
     of the log-sum-exp, p."""
     operands, local_targets = _local_operands(plan, hidden, unembed, bias, targets, inverse)
-    pick = _at_targets(upstream.log_prob_BT, targets, plan.vocabulary)
-    slopes = Slopes(level=upstream.logsumexp_BT - pick.sum(axis=-1), bend=upstream.entropy_BT, pick=pick)
+    target = _at_targets(upstream.log_prob_BT, targets, plan.vocabulary)
+    coefficients = LogitCoefficients(upstream.logsumexp_BT - target.sum(axis=-1), upstream.entropy_BT, target)
     sharding = plan.sharding
     types = sharded.gradient_types(hidden, unembed, operands.accumulator, sharding)
-    of_hidden, sums = plan.kernels.gradients(operands, local_targets, softmax, slopes, types)
+    of_hidden, of_parameters = plan.kernels.gradients(operands, local_targets, residuals, coefficients, types)
     of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
-    of_unembed = sharded.sum_over_tokens(sums.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
-    if bias is None or sums.bias_V is None:
+    of_unembed = sharded.sum_over_tokens(of_parameters.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
+    if bias is None or of_parameters.bias_V is None:
         return of_hidden, of_unembed, None
-    return of_hidden, of_unembed, sharded.sum_over_tokens(sums.bias_V, sharding, scatter=False).astype(bias.dtype)
+    return (
+        of_hidden,
+        of_unembed,
+        sharded.sum_over_tokens(of_parameters.bias_V, sharding, scatter=False).astype(bias.dtype),
+    )
 
 
 def _at_targets(values: Array, targets: Array, vocabulary: int) -> Array:

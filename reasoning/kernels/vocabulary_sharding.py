@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.operands import Operands, Statistics, Types
+from reasoning.kernels.operands import GradientTypes, Operands, Statistics
 
 Axes = str | tuple[str, ...] | None
 
@@ -115,9 +115,11 @@ def has_all_tokens(sharding: VocabularySharding | None) -> bool:
     return sharding is None or sharding.size(sharding.tokens) == 1
 
 
-def gradient_types(hidden: Array, unembed: Array, wide: jnp.dtype, sharding: VocabularySharding | None) -> Types:
+def gradient_types(
+    hidden: Array, unembed: Array, wide: jnp.dtype, sharding: VocabularySharding | None
+) -> GradientTypes:
     """The types in which one device's gradients are exact enough: ``wide`` where others are still to be added."""
-    return Types(
+    return GradientTypes(
         hidden=hidden.dtype if has_whole_vocabulary(sharding) else wide,
         unembed=unembed.dtype if has_all_tokens(sharding) else wide,
     )
@@ -142,6 +144,7 @@ def on_each_device(
     specs = {"token": sharding.token_spec, "unembed": sharding.unembed_spec, "bias": sharding.bias_spec}
     in_specs = tuple(specs[each] for each in arguments)
     out_specs = sharding.token_spec if results is None else in_specs[:results]
+    # Unchecked for Pallas, whose results have no such types: that copies are equal is then ours to see to.
     return jax.shard_map(function, mesh=sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=typed)
 
 
@@ -174,6 +177,7 @@ def local_operands(
     """This device's operands: its columns of the matrix in full width. ``size`` is [D, V] before any padding."""
     width, vocabulary = size
     padded = sharding is not None and vocabulary % sharding.size(sharding.vocabulary_axis) > 0
+    # A padded column is zeros, and a logit of 0 would have its share of the probability, so it is masked by its number.
     real_columns = jnp.asarray(vocabulary - first_column(unembed.shape[1], sharding)) if padded else None
     varying = () if sharding is None else (*sharding.tokens, *names(sharding.vocabulary_axis))
     matrix_Dv = gather_unembed(unembed, width, sharding)
@@ -185,6 +189,8 @@ def merge(own: Statistics, sharding: VocabularySharding | None) -> Statistics:
     if sharding is None or sharding.vocabulary_axis is None:
         return own
     shift = lax.pmax(own.shift, sharding.vocabulary_axis)
+    # What each device summed relative to its own largest logit, relative to the largest of all: as between two tiles of
+    # the online softmax. A device of padding alone has the shift MASKED, so its scale is 0, and no product is NaN.
     moved = own.shift - shift
     scale = jnp.exp(moved)
     sums = (scale * own.total, scale * (own.moment + moved * own.total), own.target)
@@ -210,6 +216,7 @@ def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, sca
     if sharding is None:
         return gradient
     rest = sharding.tokens
+    # Scattered, each device keeps the rows of the matrix that it holds; an all-reduce would move twice as much.
     if scatter and sharding.embed_axis is not None:
         rest = tuple(name for name in rest if name != sharding.embed_axis)
         # Row-major, or XLA transposes the whole float32 sum, and the optimizer's moments, for a tied embedding's sake.

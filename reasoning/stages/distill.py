@@ -11,10 +11,11 @@ from jax.sharding import Mesh
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Fraction, NonNegative, Positive
+from reasoning.core.ranges import Count, NonNegative, Positive
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.kernels.measures import Kind, check_measure
+from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.models.model import Model
+from reasoning.objectives.divergence import forward, metric_name, reverse
 from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
@@ -43,13 +44,12 @@ class Distill(FineTuning):
     teacher: Stage
     data: Stage
     batch: Count  # rows a step
-    kind: Kind = "forward"
-    beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
+    divergence: Divergence = forward
     temperature: Positive = 1.0  # divides the logits of both
     cross_entropy_coefficient: NonNegative = 0.0
 
     def __post_init__(self) -> None:
-        check_measure(self.kind, self.beta)
+        check_divergence(self.divergence)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -66,9 +66,8 @@ class Distill(FineTuning):
         loss_fn = distill(
             teacher.model,
             trainee.model,
-            kind=self.kind,
+            divergence=self.divergence,
             temperature=self.temperature,
-            beta=self.beta,
             cross_entropy_coefficient=self.cross_entropy_coefficient,
             kernels=context.kernels,
         )
@@ -92,11 +91,10 @@ class OnPolicyDistill(OnPolicy):
 
     teacher: Stage
     samples: Count = 1  # replies a question
-    kind: Kind = "reverse"
-    beta: Fraction = 0.5  # of kind "jsd": the teacher's share of the mixture
+    divergence: Divergence = reverse
 
     def __post_init__(self) -> None:
-        check_measure(self.kind, self.beta)
+        check_divergence(self.divergence)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -117,12 +115,11 @@ class OnPolicyDistill(OnPolicy):
             loss_fn=distill(
                 teacher.model,
                 trainee.model,
-                kind=self.kind,
+                divergence=self.divergence,
                 temperature=self.temperature,
-                beta=self.beta,
                 kernels=context.kernels,
             ),
-            shown=("kl", "jsd", "completions/mean_length", "probe/strict"),
+            shown=(metric_name(self.divergence), "completions/mean_length", "probe/strict"),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
             frozen=teacher,
         )

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.kernels.backends import Choice, kernels_for
-from reasoning.kernels.measures import Kind
+from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.models.model import LanguageModel
 from reasoning.models.multi_token import shifted
 from reasoning.objectives.cross_entropy import cross_entropy
-from reasoning.objectives.divergence import k3, with_hard_targets
+from reasoning.objectives.divergence import k3, metric_name, with_hard_targets
 from reasoning.objectives.policy import clipped_policy_gradient
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.state import Params
@@ -183,14 +183,12 @@ def policy(
     return loss_fn
 
 
-@lru_cache(LOSSES)
 def distill(
     teacher: LanguageModel,
     student: LanguageModel,
     *,
-    kind: Kind,
+    divergence: Divergence,
     temperature: float = 1.0,
-    beta: float = 0.5,
     cross_entropy_coefficient: float = 0.0,
     kernels: Choice = "auto",
 ) -> LossFunction:
@@ -199,9 +197,21 @@ def distill(
     ``frozen`` are the teacher's parameters. Rows may be data (logit distillation, Hinton et al., arXiv 1503.02531) or
     the student's own completions, whose sampling passes no gradient (on-policy distillation, arXiv 2306.13649,
     section 3). Above 0, ``cross_entropy_coefficient`` adds the cross-entropy of the rows' own tokens. Raises InputError
-    for models of different vocabularies, when it is traced.
+    for a divergence that is no function or has no hash, and for models of different vocabularies, when it is traced.
     """
+    check_divergence(divergence)
+    return _distill(teacher, student, divergence, temperature, cross_entropy_coefficient, kernels)
 
+
+@lru_cache(LOSSES)
+def _distill(
+    teacher: LanguageModel,
+    student: LanguageModel,
+    divergence: Divergence,
+    temperature: float,
+    cross_entropy_coefficient: float,
+    kernels: Choice,
+) -> LossFunction:
     def loss_fn(
         params: Params, extra: Any, frozen: Params, batch: TokenBatch, key: jax.Array
     ) -> tuple[jax.Array, Sums, Any]:
@@ -211,15 +221,14 @@ def distill(
             student.unembedding(params),
             hidden_states(teacher, frozen, batch)[0],
             teacher.unembedding(frozen),
-            kind=kind,
+            divergence=divergence,
             soft_caps=(student.soft_cap, teacher.soft_cap),
             temperature=temperature,
-            beta=beta,
             sharding=sharding_of(student),
             kernels=kernels_for(kernels, student.mesh),
         )
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
-        sums = {"jsd" if kind == "jsd" else "kl": total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
+        sums = {metric_name(divergence): total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
             scores = scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
             cross_entropy_BT = cross_entropy(scores.log_prob_BT)

@@ -12,7 +12,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from reasoning.core.errors import InputError
+from reasoning.core.hashes import check_hashes
 from reasoning.core.mesh import row_sharding, with_shardings
 from reasoning.kernels.backends import Choice
 from reasoning.models.lora import base_of, with_adapters
@@ -134,7 +134,7 @@ def build_assembling(
 
     Raises InputError for a function that has no hash.
     """
-    _check_hashes(advantage=advantage, select=select, aggregate=aggregate)
+    check_hashes(advantage=advantage, select=select, aggregate=aggregate)
     return _assembling(mesh, samples, advantage, select, aggregate, length)
 
 
@@ -151,21 +151,10 @@ def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[
 
     Raises InputError for a function that has no hash.
     """
-    _check_hashes(aggregate=aggregate)
+    check_hashes(aggregate=aggregate)
     return _batching(mesh, aggregate, length)
 
 
 @lru_cache(REMEMBERED)
 def _batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
     return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))
-
-
-def _check_hashes(**functions: Callable) -> None:
-    for name, function in functions.items():
-        try:
-            hash(function)
-        except TypeError:
-            raise InputError(
-                f"{name} is {function!r}, which has no hash, so its program can't be remembered; make its class a "
-                "frozen dataclass, or give a plain function"
-            ) from None

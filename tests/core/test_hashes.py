@@ -111,6 +111,19 @@ def test_source_hash_is_the_hash_of_the_module_file():
     assert hashes.hash_source(hashes) == hashes.hash_file(hashes.__file__)
 
 
+def test_a_function_without_a_hash_is_refused_by_its_name():
+    @dataclass
+    class Scaled:
+        by: float
+
+        def __call__(self, values):
+            return self.by * values
+
+    hashes.check_hashes(plain=len, frozen=dataclass(frozen=True)(type("Frozen", (), {})))
+    with pytest.raises(InputError, match=r"advantage is .*Scaled\(by=2.0\), which has no hash.*a frozen dataclass"):
+        hashes.check_hashes(plain=len, advantage=Scaled(2.0))
+
+
 def test_a_module_without_a_file_is_refused():
     with pytest.raises(InputError, match="typed_in has no source file"):
         hashes.hash_source(types.ModuleType("typed_in"))

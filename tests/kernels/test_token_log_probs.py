@@ -14,7 +14,7 @@ import pytest
 from scipy.special import entr, log_softmax, logsumexp, softmax
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.backends import Chunked
+from reasoning.kernels.backends import chunked
 from reasoning.kernels.token_log_probs import token_log_probs
 from reasoning.planning.shapes import arrays_pairing
 
@@ -123,7 +123,7 @@ def test_gradients_do_not_depend_on_how_tokens_are_chunked(shape, logits_bytes):
         return sum(jnp.sum(weight * result) for weight, result in zip(upstream, results, strict=True))
 
     with jax.enable_x64(True):
-        computed = gradients([jnp.asarray(x) for x in arrays], upstream, kernels=Chunked(logits_bytes))
+        computed = gradients([jnp.asarray(x) for x in arrays], upstream, kernels=chunked(logits_bytes))
         expected = jax.jit(jax.grad(whole, argnums=(0, 1, 2)))(*map(jnp.asarray, arrays[:3]))
     for one, other in zip(computed, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)

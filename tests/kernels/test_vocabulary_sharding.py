@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from divergences import OWN, SHIPPED
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import token_log_probs
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
+from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.planning.shapes import arrays_pairing
 
 AXES = ("data", "fsdp", "context", "tensor", "expert")
@@ -118,11 +120,11 @@ def teacher_problem(width=13, vocabulary=V, length=T):
     return jnp.asarray(hidden / 2, jnp.float32), jnp.asarray(matrix, jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnames=("sharding", "kind"))
-def divergence_and_gradients(hidden, matrix, teacher_hidden, teacher_matrix, upstream, sharding, kind):
+@functools.partial(jax.jit, static_argnames=("sharding", "divergence"))
+def divergence_and_gradients(hidden, matrix, teacher_hidden, teacher_matrix, upstream, sharding, divergence):
     def loss(hidden, matrix):
         values = token_divergence(
-            hidden, matrix, teacher_hidden, teacher_matrix, kind=kind, temperature=0.8, beta=0.3, sharding=sharding
+            hidden, matrix, teacher_hidden, teacher_matrix, divergence=divergence, temperature=0.8, sharding=sharding
         )
         return jnp.sum(upstream[0] * values), values
 
@@ -130,35 +132,37 @@ def divergence_and_gradients(hidden, matrix, teacher_hidden, teacher_matrix, ups
     return values, gradients
 
 
-def check_divergence(sizes, kind):
+def check_divergence(sizes, divergence):
     hidden, matrix, _, _, upstream = problem()
     arrays = hidden / 2, matrix, *teacher_problem(), upstream
-    expected = divergence_and_gradients(*arrays, sharding=None, kind=kind)
-    found = divergence_and_gradients(*arrays, sharding=VocabularySharding(mesh_of(sizes)), kind=kind)
+    expected = divergence_and_gradients(*arrays, sharding=None, divergence=divergence)
+    found = divergence_and_gradients(*arrays, sharding=VocabularySharding(mesh_of(sizes)), divergence=divergence)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
 def test_a_sharded_divergence_equals_the_unsharded_one(sizes):
-    check_divergence(sizes, "forward")
+    check_divergence(sizes, forward)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["reverse", "jsd"])
+@pytest.mark.parametrize("divergence", [reverse, JSD(0.3), *OWN.values()], ids=str)
 @pytest.mark.parametrize("sizes", [{"fsdp": 4, "tensor": 2}, {"tensor": 8}], ids=str)
-def test_a_sharded_divergence_of_another_kind_equals_the_unsharded_one_too(sizes, kind):
-    check_divergence(sizes, kind)
+def test_any_other_sharded_divergence_equals_the_unsharded_one_too(sizes, divergence):
+    check_divergence(sizes, divergence)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["forward", "reverse", "jsd"])
-def test_padded_columns_do_not_leak_into_a_divergence_of_very_negative_logits(kind):
+@pytest.mark.parametrize("divergence", [*SHIPPED.values(), *OWN.values()], ids=str)
+def test_padded_columns_do_not_leak_into_a_divergence_of_very_negative_logits(divergence):
     hidden, matrix, _, _, upstream = problem(vocabulary=9)
     low = jnp.concatenate([hidden, jnp.full((B, T, 1), 20.0)], axis=-1), jnp.concatenate([matrix, jnp.full((1, 9), -9)])
     arrays = *low, *teacher_problem(vocabulary=9), upstream
-    expected = divergence_and_gradients(*arrays, sharding=None, kind=kind)
-    found = divergence_and_gradients(*arrays, sharding=VocabularySharding(mesh_of({"tensor": 8})), kind=kind)
+    expected = divergence_and_gradients(*arrays, sharding=None, divergence=divergence)
+    found = divergence_and_gradients(
+        *arrays, sharding=VocabularySharding(mesh_of({"tensor": 8})), divergence=divergence
+    )
     assert np.asarray(expected[0]).max() > 0.5
     # Logits near -180 carry rounding of 1e-5 each into gradients that cancel; a leak of a padded 0 would be of order 1.
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -174,7 +178,7 @@ def divergence_text(sizes, width, vocabulary, length) -> str:
         jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(sharding.mesh, spec))
         for x, spec in zip(arrays, specs, strict=True)
     ]
-    lowered = divergence_and_gradients.lower(*described, upstream, sharding=sharding, kind="reverse")
+    lowered = divergence_and_gradients.lower(*described, upstream, sharding=sharding, divergence=reverse)
     return str(lowered.compile().as_text())
 
 

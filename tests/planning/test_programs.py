@@ -15,6 +15,7 @@ from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Rope, Stack
 from reasoning.models.model import Model, build_model, parameter_count
+from reasoning.objectives.divergence import reverse
 from reasoning.planning.collectives import collective_shapes
 from reasoning.planning.programs import (
     compile_sampling,
@@ -74,7 +75,7 @@ class Case:
 
 def kl(student: Model) -> LossFunction:
     """Reverse KL to Qwen2.5-1.5B, and a share of cross-entropy."""
-    return distill(build_model(TEACHER, student.mesh), student, kind="reverse", cross_entropy_coefficient=0.1)
+    return distill(build_model(TEACHER, student.mesh), student, divergence=reverse, cross_entropy_coefficient=0.1)
 
 
 TEACHER = qwen(TEACHER_WIDTH, 28, heads=12, mlp_width=8960)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import divergences
 import full_softmax
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from reasoning.data.sources import Generated
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
+from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
 from reasoning.stages.trainee import sampler_of, trainee_of
@@ -67,11 +69,6 @@ def inputs(student: Artifact, teacher: Artifact, **others: Artifact) -> dict[str
     return {"start": student, "teacher": teacher, **others}
 
 
-def kl(log_a: np.ndarray, log_b: np.ndarray) -> np.ndarray:
-    """KL(a || b) [B, T], over the last axis."""
-    return (np.exp(log_a) * (log_a - log_b)).sum(-1)
-
-
 def log_probs(artifact: Artifact, batch: TokenBatch, temperature: float) -> np.ndarray:
     mesh = Surroundings().context().mesh
     model = model_of(artifact, mesh)
@@ -89,16 +86,20 @@ def first_batch(examples: Artifact, stage: Distill) -> TokenBatch:
 
 
 @pytest.mark.parametrize(
-    "kind", ["forward", pytest.param("reverse", marks=pytest.mark.slow), pytest.param("jsd", marks=pytest.mark.slow)]
+    ("divergence", "name"),
+    [
+        (forward, "kl"),
+        pytest.param(reverse, "kl", marks=pytest.mark.slow),
+        pytest.param(JSD(0.3), "jsd", marks=pytest.mark.slow),
+    ],
 )
 def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_the_first_batch(
-    base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path, kind: Any
+    base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path, divergence: Any, name: str
 ):
-    temperature, coefficient, share = 1.5, 0.25, 0.3
+    temperature, coefficient = 1.5, 0.25
     stage = by_logits(
         steps=1,
-        kind=kind,
-        beta=share,
+        divergence=divergence,
         temperature=temperature,
         cross_entropy_coefficient=coefficient,
         aggregate=constant_length,
@@ -106,18 +107,12 @@ def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_t
     [row] = work(stage, tmp_path, inputs(student, base, data=examples)).metrics()
     batch = first_batch(examples, stage)
     log_p, log_q = log_probs(base, batch, temperature), log_probs(student, batch, temperature)
-    log_m = np.log(share * np.exp(log_p) + (1 - share) * np.exp(log_q))
-    divergence = {
-        "forward": kl(log_p, log_q),
-        "reverse": kl(log_q, log_p),
-        "jsd": share * kl(log_p, log_m) + (1 - share) * kl(log_q, log_m),
-    }[kind]
+    divergence_BT = divergences.definition(divergence, log_p, log_q)
     surprise = -full_softmax.picked_BT(log_probs(student, batch, 1.0), batch)
     mask = np.asarray(batch.mask)
-    loss = ((temperature**2 * divergence + coefficient * surprise) * mask).sum() / (8 * LENGTH)
+    loss = ((temperature**2 * divergence_BT + coefficient * surprise) * mask).sum() / (8 * LENGTH)
     np.testing.assert_allclose(row["loss"], loss, rtol=1e-5)
-    name = "jsd" if kind == "jsd" else "kl"
-    np.testing.assert_allclose(row[name], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
+    np.testing.assert_allclose(row[name], (divergence_BT * mask).sum() / mask.sum(), rtol=1e-4)
     np.testing.assert_allclose(row["cross_entropy"], (surprise * mask).sum() / mask.sum(), rtol=1e-4)
 
 
@@ -170,7 +165,7 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     batch = token_batch(rows, token_mean, NEW_TOKENS)
     mask = np.asarray(batch.mask)
     assert mask.sum() == sampled.rollouts.lengths.sum()
-    divergence = kl(log_probs(student, batch, 0.7), log_probs(base, batch, 0.7))
+    divergence = divergences.kl(log_probs(student, batch, 0.7), log_probs(base, batch, 0.7))
     np.testing.assert_allclose(row["kl"], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
     np.testing.assert_allclose(row["loss"], 0.7**2 * row["kl"], rtol=1e-5)
     assert row["completions/mean_length"] == sampled.rollouts.lengths.mean()
@@ -230,10 +225,11 @@ def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
 
 
 @pytest.mark.parametrize("build", [by_logits, on_policy])
-def test_a_mixture_of_one_distribution_alone_is_refused(build: Any):
-    build(beta=0.0)  # which only 'jsd' reads
-    with pytest.raises(InputError, match="beta is 1.0; the teacher's share of the mixture must lie between 0 and 1"):
-        build(kind="jsd", beta=1.0)
+def test_a_divergence_that_is_no_function_or_has_no_hash_is_refused(build: Any):
+    with pytest.raises(InputError, match="the divergence is 'jsd', which is no function; give one of log p and log q"):
+        build(divergence="jsd")
+    with pytest.raises(InputError, match="divergence is .* has no hash.* frozen dataclass, or give a plain function"):
+        build(divergence=divergences.Unhashable())
 
 
 def test_the_plan_counts_rows_and_completions():

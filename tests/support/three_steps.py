@@ -21,6 +21,7 @@ from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
+from reasoning.objectives.divergence import forward
 from reasoning.stages.learn import Frozen
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
@@ -115,7 +116,7 @@ def teacher_of(model: Model) -> Frozen:
 def kl_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
     """Forward KL from a teacher, and a share of cross-entropy, on packed rows."""
     teacher = teacher_of(model)
-    options = {"kind": "forward", "temperature": 1.5, "cross_entropy_coefficient": 0.3}
+    options = {"divergence": forward, "temperature": 1.5, "cross_entropy_coefficient": 0.3}
     loss_fn = distill(teacher.model, model, kernels=kernels, **options)
     return Case(loss_fn, supervised_case(model, start, kernels).batch, teacher)
 

@@ -24,6 +24,7 @@ from reasoning.models.model import (
     with_lora,
     without_lora,
 )
+from reasoning.objectives.divergence import forward
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.program import build_scoring, build_step, constants
 from reasoning.training.state import new_state
@@ -64,7 +65,9 @@ def all_losses(shape: MeshShape, microbatches: int, devices: Any = None) -> dict
     loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
     found["grpo"] = run(model, base, loss_fn, three_steps.policy_case(plain, base).batch, microbatches)[0]
     teacher = three_steps.teacher_of(plain)
-    found["kl"] = run(model, base, distill(teacher.model, model, kind="forward"), case.batch, microbatches, teacher)[0]
+    found["kl"] = run(
+        model, base, distill(teacher.model, model, divergence=forward), case.batch, microbatches, teacher
+    )[0]
     return found
 
 

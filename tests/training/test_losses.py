@@ -6,18 +6,21 @@ Shapes: B rows, T time, V vocabulary.
 from dataclasses import replace
 from typing import Any
 
+import divergences
 import full_softmax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from divergences import total_variation
 
 from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.config import Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.advantages import group_mean
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
+from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.training.batches import PolicyBatch, token_batch
 from reasoning.training.losses import distill, policy, score, supervised
 from reasoning.training.policy_rows import assemble, every_group
@@ -212,44 +215,36 @@ def test_tokens_outside_the_mask_change_nothing(params: Any):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sums, other_sums)
 
 
-def kl_BT(log_a: np.ndarray, log_b: np.ndarray) -> np.ndarray:
-    """KL(a || b) = sum of a (log a - log b)."""
-    return (np.exp(log_a) * (log_a - log_b)).sum(-1)
-
-
 @pytest.mark.parametrize("aggregate", AGGREGATIONS)
-@pytest.mark.parametrize(("kind", "name"), [("forward", "kl"), ("reverse", "kl"), ("jsd", "jsd")])
+@pytest.mark.parametrize(
+    ("divergence", "name"), [(forward, "kl"), (reverse, "kl"), (JSD(0.3), "jsd"), (total_variation, "total_variation")]
+)
 def test_the_distillation_loss_is_the_weighted_divergence_of_whole_distributions_and_a_share_of_cross_entropy(
-    params: Any, kind: Any, name: str, aggregate: Any
+    params: Any, divergence: Any, name: str, aggregate: Any
 ):
     batch = token_batch(on_device(three_steps.token_rows()), aggregate, NEW)
     frozen = jax.jit(TEACHER.init)(jax.random.key(3))
-    temperature, share, coefficient = 1.6, 0.3, 0.25
+    temperature, coefficient = 1.6, 0.25
     loss_fn = distill(
-        TEACHER, MODEL, kind=kind, temperature=temperature, beta=share, cross_entropy_coefficient=coefficient
+        TEACHER, MODEL, divergence=divergence, temperature=temperature, cross_entropy_coefficient=coefficient
     )
     loss, sums, _ = jax.jit(loss_fn)(params, {}, frozen, batch, KEY)
 
     log_q = full_softmax.log_probs_BTV(MODEL, params, batch, temperature)
     log_p = full_softmax.log_probs_BTV(TEACHER, frozen, batch, temperature)
-    log_m = np.log(share * np.exp(log_p) + (1 - share) * np.exp(log_q))
-    divergence = {
-        "forward": kl_BT(log_p, log_q),
-        "reverse": kl_BT(log_q, log_p),
-        "jsd": share * kl_BT(log_p, log_m) + (1 - share) * kl_BT(log_q, log_m),
-    }[kind]
+    divergence_BT = divergences.definition(divergence, log_p, log_q)
     surprise = -full_softmax.picked_BT(full_softmax.log_probs_BTV(MODEL, params, batch), batch)
     mask = np.asarray(batch.mask)
     weights = weights_by_formula(aggregate.__name__, mask)
-    expected = (weights * (temperature**2 * divergence + coefficient * surprise)).sum()  # Hinton et al., section 2
+    expected = (weights * (temperature**2 * divergence_BT + coefficient * surprise)).sum()  # Hinton et al., section 2
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    check_sums(sums, {name: divergence, "cross_entropy": surprise}, mask)
+    check_sums(sums, {name: divergence_BT, "cross_entropy": surprise}, mask)
 
 
 def test_without_a_coefficient_the_tokens_of_the_data_do_not_matter(params: Any):
     batch = token_batch(on_device(three_steps.token_rows()), token_mean, NEW)
     frozen = jax.jit(TEACHER.init)(jax.random.key(3))
-    loss_fn = jax.jit(distill(TEACHER, MODEL, kind="forward"))
+    loss_fn = jax.jit(distill(TEACHER, MODEL, divergence=forward))
     loss, sums, _ = loss_fn(params, {}, frozen, batch, KEY)
     other, _, _ = loss_fn(params, {}, frozen, replace(batch, targets=(batch.targets + 1) % 48), KEY)
     assert loss == other and sums.keys() == {"kl"}
@@ -260,4 +255,5 @@ def test_a_loss_is_the_same_function_for_the_same_arguments():
     settings = {"clip_low": 0.2, "clip_high": 0.2, "kl_coefficient": 0.0, "temperature": 1.0}
     assert policy(MODEL, **settings) is policy(MODEL, **settings)
     assert policy(MODEL, **settings) is not policy(MODEL, **(settings | {"clip_high": 0.3}))
-    assert distill(TEACHER, MODEL, kind="forward") is not distill(TEACHER, MODEL, kind="reverse")
+    assert distill(TEACHER, MODEL, divergence=JSD(0.3)) is distill(TEACHER, MODEL, divergence=JSD(0.3))
+    assert distill(TEACHER, MODEL, divergence=forward) is not distill(TEACHER, MODEL, divergence=reverse)

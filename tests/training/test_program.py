@@ -14,6 +14,7 @@ from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
 from reasoning.objectives.advantages import group_mean, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
+from reasoning.objectives.divergence import forward
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
@@ -75,7 +76,7 @@ def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_sc
 @pytest.mark.slow
 def test_the_parameters_of_a_teacher_lie_as_its_own_rules_say_and_not_whole_on_each_device():
     teacher = build_model(replace(CONFIG, width=24), MESH)
-    built = build_step(MODEL, MESH, distill(teacher, MODEL, kind="forward"), OPTIMIZER, 2, teacher)
+    built = build_step(MODEL, MESH, distill(teacher, MODEL, divergence=forward), OPTIMIZER, 2, teacher)
     params = init_sharded(teacher, MESH, jax.random.key(3))
     state, metrics = built.step(start(built), params, batch())
     assert float(metrics["kl"][0]) > 0

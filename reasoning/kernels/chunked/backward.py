@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from reasoning.kernels.chunked.forward import CHUNKS, Tokens, candidates_among, column_numbers, flat, logits, product
-from reasoning.kernels.operands import Operands, Slopes, Softmax, Sums, Types
+from reasoning.kernels.operands import GradientTypes, LogitCoefficients, Operands, ParameterGradients, SoftmaxResiduals
 
-LEAST = 256
+LEAST_COLUMNS = 256
 """Columns of a strip at least (or an eighth of them all): narrower products are slow, and as large as hidden states."""
 
 LogitGradient = Callable[[Array, Array], Array]
@@ -33,29 +33,40 @@ class _Carried(NamedTuple):
 
 
 def gradients(
-    operands: Operands, targets_BTK: Array, softmax: Softmax, slopes: Slopes, types: Types, logits_bytes: int
-) -> tuple[Array, Sums]:
+    operands: Operands,
+    targets_BTK: Array,
+    residuals: SoftmaxResiduals,
+    coefficients: LogitCoefficients,
+    types: GradientTypes,
+    logits_bytes: int,
+) -> tuple[Array, ParameterGradients]:
     """The backward pass over this device's tokens and columns, with ``logits_bytes`` of logits at a time.
 
     The matrix's gradient leaves as ``types`` has it, summed in the accumulator's type.
     """
     targets_NK = targets_BTK.reshape(-1, targets_BTK.shape[2])
-    shift, log_total, entropy, level, bend = (values.reshape(-1, 1) for values in (*softmax, slopes.level, slopes.bend))
-    pick_NK = slopes.pick.reshape(targets_NK.shape)
+    of_softmax, of_entropy, of_target = coefficients
+    of_target_NK = of_target.reshape(targets_NK.shape)
+    shift, log_total, entropy, of_softmax, of_entropy = (
+        values.reshape(-1, 1) for values in (*residuals, of_softmax, of_entropy)
+    )
 
-    def slope_of(logits_Nv: Array, start: Array) -> Array:
+    def logit_gradient(logits_Nv: Array, start: Array) -> Array:
         log_p_Nv = (logits_Nv - shift) - log_total
-        smooth_Nv = jnp.exp(log_p_Nv) * (level - bend * (log_p_Nv + entropy))
+        gradient_Nv = jnp.exp(log_p_Nv) * (of_softmax - of_entropy * (log_p_Nv + entropy))
         own_NK = targets_NK - start
         if own_NK.shape[1] == 1:
-            return smooth_Nv + jnp.where(column_numbers(logits_Nv) == own_NK, pick_NK, 0)
+            # A comparison can fuse into the expression above; a scatter would write the strip once more.
+            return gradient_Nv + jnp.where(column_numbers(logits_Nv) == own_NK, of_target_NK, 0)
         places_NK = candidates_among(own_NK, logits_Nv)
-        return smooth_Nv.at[jnp.arange(len(places_NK))[:, None], places_NK].add(pick_NK, mode="drop")
+        return gradient_Nv.at[jnp.arange(len(places_NK))[:, None], places_NK].add(of_target_NK, mode="drop")
 
-    return push_back(operands, slope_of, types, logits_bytes)
+    return backpropagate(operands, logit_gradient, types, logits_bytes)
 
 
-def push_back(operands: Operands, slope_of: LogitGradient, types: Types, logits_bytes: int) -> tuple[Array, Sums]:
+def backpropagate(
+    operands: Operands, logit_gradient: LogitGradient, types: GradientTypes, logits_bytes: int
+) -> tuple[Array, ParameterGradients]:
     """The gradients of hidden states, matrix and bias, where a loss has the gradient of the logits."""
     tokens = flat(operands)
     columns = operands.unembed_DV.shape[1]
@@ -64,13 +75,16 @@ def push_back(operands: Operands, slope_of: LogitGradient, types: Types, logits_
     def strip(carried: _Carried, begin: Array) -> tuple[_Carried, None]:
         start = jnp.minimum(begin, columns - size)  # a last strip that isn't full repeats columns of the one before
         part = strip_of(operands, start, size)
-        logits_Nv, slope = logits(tokens, part)
-        gradient_Nv = slope * slope_of(logits_Nv, start)
+        logits_Nv, derivative = logits(tokens, part)
+        gradient_Nv = derivative * logit_gradient(logits_Nv, start)
         if part.real_columns is not None:
             gradient_Nv = jnp.where(column_numbers(logits_Nv) < part.real_columns, gradient_Nv, 0)
+        # All tokens are in this product, so it is the whole sum: it may be rounded to the type that leaves at once.
         of_unembed = product(tokens.hidden, gradient_Nv, (0, 0), operands).astype(types.unembed)
         unembed_Dv = part.unembed_DV
         if columns % size:
+            # Columns that the strip before had are written again to the others' gradients, with what they hold
+            # already. Those of hidden states are a sum, to which they mustn't be added twice.
             unembed_Dv = jnp.where(column_numbers(unembed_Dv) >= begin - start, unembed_Dv, 0)
         of_bias = carried.bias_V
         if of_bias is not None:
@@ -81,19 +95,19 @@ def push_back(operands: Operands, slope_of: LogitGradient, types: Types, logits_
             of_bias,
         ), None
 
-    found, _ = lax.scan(strip, _nothing_yet(operands, tokens, types), jnp.arange(0, columns, size))
-    of_hidden = found.hidden_ND.astype(types.hidden).reshape(operands.hidden_BTD.shape)
-    return of_hidden, Sums(found.unembed_DV, found.bias_V)
+    sums, _ = lax.scan(strip, _zeros(operands, tokens, types), jnp.arange(0, columns, size))
+    of_hidden = sums.hidden_ND.astype(types.hidden).reshape(operands.hidden_BTD.shape)
+    return of_hidden, ParameterGradients(sums.unembed_DV, sums.bias_V)
 
 
 def strip_size(tokens: int, columns: int, itemsize: int, logits_bytes: int) -> int:
     """How many columns make a strip: at most an eighth of them all, and as many as ``logits_bytes`` hold.
 
-    Where that is less than ``LEAST``, memory gives way. Larger strips are a multiple of it.
+    Where that is less than ``LEAST_COLUMNS``, memory gives way. Larger strips are a multiple of it.
     """
     most = -(-columns // CHUNKS)
-    held = logits_bytes // (tokens * itemsize) // LEAST * LEAST
-    return min(most, max(LEAST, held))
+    held = logits_bytes // (tokens * itemsize) // LEAST_COLUMNS * LEAST_COLUMNS
+    return min(most, max(LEAST_COLUMNS, held))
 
 
 def strip_of(operands: Operands, start: Array, size: int) -> Operands:
@@ -107,11 +121,12 @@ def strip_of(operands: Operands, start: Array, size: int) -> Operands:
     )
 
 
-def _nothing_yet(operands: Operands, tokens: Tokens, types: Types) -> _Carried:
-    """What the first strip finds; under shard_map it differs from device to device."""
+def _zeros(operands: Operands, tokens: Tokens, types: GradientTypes) -> _Carried:
+    """What the first strip adds to."""
 
     def zeros(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
         start = jnp.zeros(shape, dtype)
+        # Under shard_map a scan's carry must have one type throughout, and what is added differs between devices.
         return lax.pcast(start, operands.varying, to="varying") if operands.varying else start
 
     wide = operands.accumulator

@@ -1,8 +1,8 @@
 """Log-probability statistics of tokens against a vocabulary, one chunk of tokens at a time, in plain XLA.
 
 The logits of all tokens are the largest array of language-model training, so they never exist: a scan walks over chunks
-of tokens. The backward pass, in ``chunked_backward``, makes logits again, by strips of columns. What compares two
-distributions is in ``chunked_divergence``.
+of tokens. The backward pass, in ``backward``, makes logits again, by strips of columns. What compares two
+distributions is in ``divergence``.
 
 Legend: B rows, T time, N all tokens of this device, n those of one chunk, K candidates of one token, D model width,
 V columns of the vocabulary on this device.
@@ -49,8 +49,8 @@ def statistics(operands: Operands, targets_BTK: Array, logits_bytes: int) -> Sta
 
     tokens = flat(operands)
     size = chunk_size(len(tokens.hidden), operands.unembed_DV.shape[1], operands.accumulator.itemsize, logits_bytes)
-    found = by_chunks(chunk, (tokens, targets_BTK.reshape(-1, targets_BTK.shape[2])), size)
-    return Statistics(*(each.reshape(*targets_BTK.shape[:2], *each.shape[1:]) for each in found))
+    sums = by_chunks(chunk, (tokens, targets_BTK.reshape(-1, targets_BTK.shape[2])), size)
+    return Statistics(*(each.reshape(*targets_BTK.shape[:2], *each.shape[1:]) for each in sums))
 
 
 def flat(operands: Operands) -> Tokens:
@@ -76,6 +76,7 @@ def by_chunks(function: Callable[[Any], Any], arrays: Any, size: int) -> Any:
     count = len(jax.tree.leaves(arrays)[0])
 
     def chunk(_: None, begin: Array) -> tuple[None, Any]:
+        # A scan's chunks have one shape; padding instead would copy the hidden states.
         start = jnp.minimum(begin, count - size)
         return None, function(jax.tree.map(lambda each: lax.dynamic_slice_in_dim(each, start, size), arrays))
 
@@ -98,12 +99,12 @@ def logits(tokens: Tokens, operands: Operands) -> tuple[Array, Array]:
     logits_nV = product(tokens.hidden, operands.unembed_DV, (1, 0), operands)
     if operands.bias_V is not None:
         logits_nV = logits_nV + operands.bias_V.astype(logits_nV.dtype)[None, :]
-    slope = tokens.inverse_temperature[:, None]
+    derivative = tokens.inverse_temperature[:, None]
     if operands.soft_cap is not None:
         bounded_nV = jnp.tanh(logits_nV / operands.soft_cap)
         logits_nV = operands.soft_cap * bounded_nV
-        slope = slope * (1 - jnp.square(bounded_nV))
-    return logits_nV * tokens.inverse_temperature[:, None], slope
+        derivative = derivative * (1 - jnp.square(bounded_nV))  # tanh' = 1 - tanh^2
+    return logits_nV * tokens.inverse_temperature[:, None], derivative
 
 
 def masked(logits_nV: Array, operands: Operands) -> Array:
@@ -116,6 +117,7 @@ def masked(logits_nV: Array, operands: Operands) -> Array:
 def _at_candidates(logits_nV: Array, targets_nK: Array) -> Array:
     """The logits [n, K] of each token's candidates, 0 for those that aren't among these columns."""
     if targets_nK.shape[1] == 1:
+        # A masked sum can fuse with the other sums over the logits; a gather would have to read them again.
         return jnp.where(column_numbers(logits_nV) == targets_nK, logits_nV, 0).sum(axis=-1, keepdims=True)
     places_nK = candidates_among(targets_nK, logits_nV)
     return jnp.take_along_axis(logits_nV, places_nK, axis=1, mode="fill", fill_value=0)

@@ -1,7 +1,7 @@
 """Log-probability statistics of tokens against a vocabulary as a Pallas kernel for TPUs: logits live in VMEM only.
 
 The counterpart of ``chunked.statistics``: a tile of hidden states stays in VMEM while the matrix streams past it, and
-each logit is made once, 2 N D V operations. The backward pass is in ``pallas_tpu_backward``.
+each logit is made once, 2 N D V operations. The backward pass is in ``backward``.
 
 Legend: N tokens, K candidates of one token, D model width, V columns of the vocabulary on this device; n, v one tile of
 N and V.
@@ -30,8 +30,8 @@ STRIP = 512
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A forward pass: the numbers of each token that a kernel sums up while columns stream past.
+class ForwardPass:
+    """What a forward kernel needs to sum up numbers of each token while columns stream past.
 
     Besides what ``arrays_of`` gives the kernel sees those ``by_token`` [N, …] and ``by_column`` [E, V]; it writes
     ``results`` columns for each token, and keeps scratch of just those. ``load`` and ``products`` (matrix products of
@@ -52,7 +52,7 @@ def statistics(operands: Operands, targets_BTK: Array, tpu: TPU) -> Statistics:
     """The forward pass over this device's tokens and columns; as ``chunked.statistics``."""
     _, width, columns = sizes_of(operands)
     candidates = targets_BTK.shape[2]
-    sweep = Sweep(
+    forward = ForwardPass(
         name="token_log_probs_forward",
         kernel=partial(_forward, operands.soft_cap, columns, operands.operand),
         by_token=(targets_BTK.reshape(-1, candidates),),
@@ -62,14 +62,16 @@ def statistics(operands: Operands, targets_BTK: Array, tpu: TPU) -> Statistics:
         products=width,
         exponentials=1,
     )
-    found = stream_past(operands, sweep, tpu).reshape(*targets_BTK.shape[:2], 3 + candidates)
-    return Statistics(found[..., 0], found[..., 1], found[..., 2], found[..., 3:])
+    sums = run_forward(operands, forward, tpu).reshape(*targets_BTK.shape[:2], 3 + candidates)
+    return Statistics(sums[..., 0], sums[..., 1], sums[..., 2], sums[..., 3:])
 
 
-def stream_past(operands: Operands, sweep: Sweep, tpu: TPU) -> Array:
-    """What a forward pass finds for each token [N, all results]: a tile of tokens stays while columns stream past."""
+def run_forward(operands: Operands, forward: ForwardPass, tpu: TPU) -> Array:
+    """The sums of each token [N, all results]: a tile of tokens stays in VMEM while columns stream past."""
     count, width, columns = sizes_of(operands)
-    tiles = tpu.tiles or forward_tiles(tpu.chip, sweep.load, count, columns)
+    tiles = tpu.tiles or forward_tiles(tpu.chip, forward.load, count, columns)
+    # The last axis of a grid runs fastest: a tile of tokens, whose block doesn't change meanwhile, is copied once, and
+    # the sums can stay in scratch. Pallas fetches the next tile of columns during the products of this one.
     grid = (pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns))
 
     def of_tokens(numbers: int) -> pl.BlockSpec:
@@ -79,29 +81,31 @@ def stream_past(operands: Operands, sweep: Sweep, tpu: TPU) -> Array:
         return pl.BlockSpec((numbers, tiles.columns), lambda n, v: (0, v))
 
     shared = [pl.BlockSpec(memory_space=pltpu.SMEM), of_tokens(width), of_columns(width), of_columns(1), of_tokens(1)]
-    own = [of_tokens(each.shape[1]) for each in sweep.by_token] + [
-        of_columns(each.shape[0]) for each in sweep.by_column
+    own = [of_tokens(each.shape[1]) for each in forward.by_token] + [
+        of_columns(each.shape[0]) for each in forward.by_column
     ]
     call = pl.pallas_call(
-        sweep.kernel,
+        forward.kernel,
         grid=grid,
         in_specs=[*shared, *own],
-        out_specs=[of_tokens(sum(sweep.results))],
-        out_shape=[jax.ShapeDtypeStruct((count, sum(sweep.results)), jnp.float32)],
-        scratch_shapes=[pltpu.VMEM((tiles.tokens, each), jnp.float32) for each in sweep.results],
+        out_specs=[of_tokens(sum(forward.results))],
+        out_shape=[jax.ShapeDtypeStruct((count, sum(forward.results)), jnp.float32)],
+        scratch_shapes=[pltpu.VMEM((tiles.tokens, each), jnp.float32) for each in forward.results],
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
+            # Two cores of a device may share out tokens; columns add to what the column before has left in scratch.
+            dimension_semantics=("parallel", "arbitrary"),
+            vmem_limit_bytes=tpu.chip.vmem_limit,
         ),
         cost_estimate=pl.CostEstimate(
-            flops=2 * count * sweep.products * columns,
-            transcendentals=sweep.exponentials * count * columns,
-            bytes_accessed=sweep.load.row_bytes * (count + columns * grid[0]),
+            flops=2 * count * forward.products * columns,
+            transcendentals=forward.exponentials * count * columns,
+            bytes_accessed=forward.load.row_bytes * (count + columns * grid[0]),
         ),
         interpret=tpu.interpret,
-        name=sweep.name,
+        name=forward.name,
     )
-    [found] = call(*arrays_of(operands), *sweep.by_token, *sweep.by_column)
-    return found
+    [sums] = call(*arrays_of(operands), *forward.by_token, *forward.by_column)
+    return sums
 
 
 def sizes_of(operands: Operands) -> tuple[int, int, int]:
@@ -149,9 +153,12 @@ def _forward(
             sums[...] = jnp.zeros_like(sums)
 
     logits_nv = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)[0]
-    column_nv = column_numbers(v, logits_nv)
+    column_nv = column_numbers(v, logits_nv.shape)
     real_nv = column_nv < jnp.minimum(limit[0, 0], columns)
     logits_nv = jnp.where(real_nv, logits_nv, MASKED)
+    # The online softmax (Milakov and Gimelshein, arXiv 1805.02867): when the largest logit grows, what was summed
+    # relative to the one before is rescaled by exp(before - largest). The moment sums e^c c of centred logits c, and
+    # each c moves by the same ``moved``. Before the first tile the sums are 0, and exp(MASKED - largest) is 0.
     before, largest = shift[...], jnp.maximum(shift[...], logits_nv.max(axis=1, keepdims=True))
     centred_nv, moved = logits_nv - largest, before - largest
     weight_nv, scale = jnp.exp(centred_nv), jnp.exp(moved)
@@ -164,7 +171,7 @@ def _forward(
     def pick(k: Any, picked_nK: Array) -> Array:
         is_target_nv = real_nv & (column_nv == candidate(candidates_nK, k))
         of_target_n1 = jnp.where(is_target_nv, logits_nv, 0).sum(axis=1, keepdims=True)
-        return picked_nK + jnp.where(column_numbers(0, picked_nK) == k, of_target_n1, 0)
+        return picked_nK + jnp.where(column_numbers(0, picked_nK.shape) == k, of_target_n1, 0)
 
     target[...] = over_candidates(pick, target[...], targets.shape[1])
 
@@ -182,14 +189,15 @@ def logits_of(
     operand: jnp.dtype,
 ) -> tuple[Array, Array]:
     """A tile's logits [n, v], and their derivative with respect to ``h W + b``, from references [n, D] and [D, v]."""
-    # Float32 is multiplied in pieces, which for the whole width at once would take more memory than the operands.
+    # Float32 is multiplied in pieces of bfloat16, which for the whole width at once would take more memory than the
+    # operands.
     strips = parts(hidden.shape[1]) if operand == jnp.float32 else [slice(None)]
     logits_nv = sum((product(hidden[:, part], unembed[part, :], (1, 0), operand) for part in strips), bias_1v)
-    slope = inverse_n1
+    derivative = inverse_n1
     if soft_cap is not None:
         bounded_nv = jnp.tanh(logits_nv / soft_cap)
-        logits_nv, slope = soft_cap * bounded_nv, slope * (1 - bounded_nv * bounded_nv)
-    return logits_nv * inverse_n1, slope
+        logits_nv, derivative = soft_cap * bounded_nv, derivative * (1 - bounded_nv * bounded_nv)
+    return logits_nv * inverse_n1, derivative
 
 
 def parts(width: int) -> list[slice]:
@@ -214,7 +222,8 @@ def candidate(values_nK: Array, k: Any) -> Array:
     """One candidate's column [n, 1]; float32 holds every id of a vocabulary exactly."""
     if values_nK.shape[1] == 1:
         return values_nK
-    column_n1 = jnp.where(column_numbers(0, values_nK) == k, values_nK.astype(jnp.float32), 0).sum(
+    # A position along lanes that only the loop knows is no index that a TPU takes; a masked sum picks it.
+    column_n1 = jnp.where(column_numbers(0, values_nK.shape) == k, values_nK.astype(jnp.float32), 0).sum(
         axis=1, keepdims=True
     )
     return column_n1.astype(values_nK.dtype)
@@ -225,6 +234,6 @@ def row_numbers(n: Any, shape: tuple[int, ...]) -> Array:
     return n * shape[0] + lax.broadcasted_iota(jnp.int32, shape, 0)
 
 
-def column_numbers(v: Any, tile: Array) -> Array:
+def column_numbers(v: Any, shape: tuple[int, ...]) -> Array:
     """The column number of each entry of tile number ``v``."""
-    return v * tile.shape[1] + lax.broadcasted_iota(jnp.int32, tile.shape, 1)
+    return v * shape[1] + lax.broadcasted_iota(jnp.int32, shape, 1)

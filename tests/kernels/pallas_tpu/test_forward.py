@@ -10,17 +10,12 @@ from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.kernels.backends import Chunked, PallasTPU, kernels_for
+from reasoning.kernels.backends import Kernels, chunked, kernels_for, pallas_tpu
 from reasoning.kernels.operands import Operands
 from reasoning.kernels.pallas_tpu.tiles import (
     TPU,
-    VERSIONS,
-    Load,
     Tiles,
-    backward_bytes,
-    backward_tiles,
     chip_named,
-    forward_tiles,
 )
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
@@ -29,8 +24,8 @@ ONE_CORE, TWO_CORES = chip_named("TPU v5 lite"), chip_named("TPU v5p")
 SMALL = Tiles(16, 128)
 
 
-def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> PallasTPU:
-    return PallasTPU(TPU(chip, interpret=pltpu.InterpretParams(), tiles=tiles))
+def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> Kernels:
+    return pallas_tpu(TPU(chip, interpret=pltpu.InterpretParams(), tiles=tiles))
 
 
 def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32, scale: float = 1.0) -> dict:
@@ -116,7 +111,7 @@ def test_the_parts_of_a_cut_vocabulary_make_up_the_whole():
         part = Operands(given["hidden_BTD"], unembed_DV, None, 1 / given["temperature"], limit)
         own.append(interpreted().statistics(part, targets_BT1 - first))
     whole = Operands(given["hidden_BTD"], given["unembed_DV"][:, :real], None, 1 / given["temperature"], None)
-    expected = Chunked().statistics(whole, targets_BT1)
+    expected = chunked().statistics(whole, targets_BT1)
     shift = jnp.stack([part.shift for part in own]).max(axis=0)
     np.testing.assert_array_equal(shift, expected.shift)
     total = sum(jnp.exp(part.shift - shift) * part.total for part in own)
@@ -130,28 +125,6 @@ def test_float64_is_refused():
         given["targets_BT"] = jnp.zeros((1, 4), jnp.int32)
         with pytest.raises(InputError, match="set kernels to 'chunked'"):
             both_passes(given, kernels=interpreted())
-
-
-@pytest.mark.parametrize("kind", VERSIONS)
-def test_tiles_fit_and_multiply_faster_than_they_read(kind: str):
-    chip = chip_named(kind)
-    if chip.vmem < 2**25:
-        return  # v4 has too little VMEM to wait for nothing
-    load = Load(row_bytes=2 * 4096, arrays=5)
-    forward = forward_tiles(chip, load, 4096, 128_256)
-    backward = backward_tiles(chip, load, (4096, 4096), 128_256, 2)
-    known = pltpu.get_tpu_info_for_chip(*VERSIONS[kind])
-    operations_a_byte = known.bf16_ops_per_second / known.mem_bw_bytes_per_second
-    assert forward.tokens > operations_a_byte
-    assert backward_bytes(backward, load, 4096, 2) <= chip.vmem_limit < chip.vmem
-    assert 6 * backward.columns / 10 > 0.9 * operations_a_byte
-
-
-def test_a_width_that_fits_no_tile_and_a_chip_that_is_not_known_are_refused():
-    with pytest.raises(InputError, match="needs 977 MiB of VMEM, and TPU v5 lite has 128"):
-        forward_tiles(ONE_CORE, Load(row_bytes=2 * 1_000_000, arrays=4), 4096, 4096)
-    with pytest.raises(InputError, match="'TPU v2'"):
-        chip_named("TPU v2")
 
 
 @pytest.mark.slow

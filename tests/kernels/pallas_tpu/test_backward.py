@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.kernels.backends import Kernels, PallasTPU
+from reasoning.kernels.backends import Kernels, pallas_tpu
 from reasoning.kernels.pallas_tpu.tiles import TPU, Tiles, chip_named
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import token_log_probs
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
+from reasoning.objectives.divergence import JSD
 
 ROWS, TIME, WIDTH, TEACHER_WIDTH, VOCABULARY = 8, 36, 24, 20, 301
 
@@ -23,8 +24,8 @@ MESHES = (
 )
 
 
-def kernels(chip: str) -> PallasTPU:
-    return PallasTPU(TPU(chip_named(chip), interpret=True, tiles=Tiles(16, 128)))
+def kernels(chip: str) -> Kernels:
+    return pallas_tpu(TPU(chip_named(chip), interpret=True, tiles=Tiles(16, 128)))
 
 
 def problem() -> dict[str, Any]:
@@ -73,7 +74,7 @@ def test_divergences_and_gradients_are_those_of_one_device(chip: str, shape: Mes
     def passes(sharding: VocabularySharding | None, kernels: Kernels | None) -> Any:
         def run(hidden: Any, matrix: Any) -> Any:
             rest = (given["teacher"], given["teacher_matrix"])
-            return token_divergence(hidden, matrix, *rest, kind="jsd", beta=0.3, sharding=sharding, kernels=kernels)
+            return token_divergence(hidden, matrix, *rest, divergence=JSD(0.3), sharding=sharding, kernels=kernels)
 
         values, back = jax.vjp(run, given["hidden"], given["matrix"])
         return values, back(given["upstream"][0])

@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.token_divergence import token_divergence
+from reasoning.objectives.divergence import forward
 
 random = np.random.default_rng(0)
 HIDDEN, MATRIX = 2 * random.normal(size=(2, 9, 4)), random.normal(size=(4, 11))
@@ -24,7 +25,7 @@ def forward_kl(hidden: np.ndarray, caps: tuple[float, float], temperature: float
 def fused(hidden, caps, temperature=1.0):
     others = (jnp.asarray(x, jnp.float32) for x in (MATRIX, TEACHER, TEACHER_MATRIX))
     return token_divergence(
-        jnp.asarray(hidden, jnp.float32), *others, kind="forward", temperature=temperature, soft_caps=caps
+        jnp.asarray(hidden, jnp.float32), *others, divergence=forward, temperature=temperature, soft_caps=caps
     )
 
 

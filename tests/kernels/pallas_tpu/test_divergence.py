@@ -7,22 +7,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from divergences import OWN, SHIPPED
 from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.kernels.backends import Chunked, PallasTPU, kernels_for
-from reasoning.kernels.measures import Measure
-from reasoning.kernels.operands import Operands, Pair
+from reasoning.kernels.backends import Kernels, chunked, kernels_for, pallas_tpu
+from reasoning.kernels.divergence import Divergence
+from reasoning.kernels.operands import Operands, StudentTeacher
 from reasoning.kernels.pallas_tpu.tiles import TPU, Tiles, chip_named
 from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import VocabularySharding
+from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
-KINDS = ("forward", "reverse", "jsd")
+ALL = {**SHIPPED, **OWN}
+EVERY = pytest.mark.parametrize("divergence", ALL.values(), ids=ALL)
+EACH_SHIPPED = pytest.mark.parametrize("divergence", SHIPPED.values(), ids=SHIPPED)
 
 
-def interpreted(chip: str = "TPU v5e") -> PallasTPU:
-    return PallasTPU(TPU(chip_named(chip), interpret=pltpu.InterpretParams(), tiles=Tiles(16, 128)))
+def interpreted(chip: str = "TPU v5e") -> Kernels:
+    return pallas_tpu(TPU(chip_named(chip), interpret=pltpu.InterpretParams(), tiles=Tiles(16, 128)))
 
 
 def problem(batch: int, time: int, width: int, teacher_width: int, vocabulary: int, dtype: Any = jnp.float32) -> tuple:
@@ -49,7 +53,7 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
         np.testing.assert_allclose(one, other, atol=tolerance * max(1.0, np.abs(other).max()))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@EVERY
 @pytest.mark.parametrize(
     ("shape", "chip", "soft_caps"),
     (
@@ -58,47 +62,47 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
         pytest.param((1, 5, 16, 8, 100), "TPU v5e", (None, None), marks=pytest.mark.slow),  # less than one tile
     ),
 )
-def test_interpreted_kernels_give_what_the_chunked_ones_give(shape, chip, soft_caps, kind):
-    given, options = problem(*shape), {"kind": kind, "beta": 0.3, "soft_caps": soft_caps, "temperature": 0.8}
+def test_interpreted_kernels_give_what_the_chunked_ones_give(shape, chip, soft_caps, divergence):
+    given, options = problem(*shape), {"divergence": divergence, "soft_caps": soft_caps, "temperature": 0.8}
     found = both_passes(*given, kernels=interpreted(chip), **options)
     # Upstream gradients of 30 multiply what rounding leaves of nearly equal pulls.
-    check_equal(found, both_passes(*given, kernels=Chunked(), **options), 1e-4)
+    check_equal(found, both_passes(*given, kernels=chunked(), **options), 1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_equal_logits_give_exactly_zero_and_no_gradient(kind):
+@EACH_SHIPPED
+def test_equal_logits_give_exactly_zero_and_no_gradient(divergence):
     student, matrix, *_, upstream = problem(1, 20, 16, 16, 150)
-    for found in both_passes(student, matrix, student, matrix, upstream, kind=kind, kernels=interpreted()):
+    for found in both_passes(student, matrix, student, matrix, upstream, divergence=divergence, kernels=interpreted()):
         np.testing.assert_array_equal(found, np.zeros_like(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_stays_within_its_own_rounding(kind):
+@EACH_SHIPPED
+def test_bfloat16_stays_within_its_own_rounding(divergence):
     given = problem(2, 16, 32, 24, 300, jnp.bfloat16)
-    found = both_passes(*given, kind=kind, kernels=interpreted())
-    check_equal(found, both_passes(*given, kind=kind, kernels=Chunked()), 2.0**-7)
+    found = both_passes(*given, divergence=divergence, kernels=interpreted())
+    check_equal(found, both_passes(*given, divergence=divergence, kernels=chunked()), 2.0**-7)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_parts_of_a_cut_vocabulary_make_up_the_whole(kind):
+@EACH_SHIPPED
+def test_the_parts_of_a_cut_vocabulary_make_up_the_whole(divergence):
     """Of four parts of 65 columns the third has 58 and the last none that are real."""
     student, matrix, teacher, teacher_matrix, _ = problem(1, 20, 16, 12, 260)
-    real, inverse, measure = 188, jnp.ones((1, 20)), Measure(kind, 0.4)
+    real, inverse = 188, jnp.ones((1, 20))
 
-    def pair(columns: slice, limit: int | None) -> Pair:
+    def models(columns: slice, limit: int | None) -> StudentTeacher:
         left = None if limit is None else jnp.asarray(limit)
-        return Pair(
+        return StudentTeacher(
             Operands(student, matrix[:, columns], None, inverse, left),
             Operands(teacher, teacher_matrix[:, columns], None, inverse, left),
         )
 
-    expected, known = Chunked().divergences(pair(slice(0, real), None), None, measure)
-    parts = [pair(slice(first, first + 65), real - first) for first in range(0, 260, 65)]
-    found = [interpreted().divergences(part, known, measure)[0] for part in parts]
+    expected, known = chunked().divergences(models(slice(0, real), None), None, divergence)
+    parts = [models(slice(first, first + 65), real - first) for first in range(0, 260, 65)]
+    found = [interpreted().divergences(part, known, divergence)[0] for part in parts]
     np.testing.assert_allclose(sum(each.value for each in found), expected.value, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(sum(each.pull for each in found), expected.pull, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(sum(each.gradient for each in found), expected.gradient, rtol=1e-5, atol=1e-5)
     own = [interpreted().normalisers(part).student for part in parts]
     shift = jnp.stack([each.shift for each in own]).max(axis=0)
     np.testing.assert_array_equal(shift, known.student.shift)
@@ -109,21 +113,23 @@ def test_the_parts_of_a_cut_vocabulary_make_up_the_whole(kind):
 @pytest.mark.slow
 @pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu isn't installed")
 @pytest.mark.parametrize(
-    ("topology", "kind"),
+    ("topology", "divergence"),
     (  # make kernels-tpu compiles all of them; the mixture's logarithms need the most of a kernel
-        ("v5e:1x1", "jsd"),
-        ("v6e:1x1", "jsd"),
-        ("v5p:1x1x1", "jsd"),
-        ("tpu7x:1x1x1", "jsd"),
-        ("v5p:1x1x1", "forward"),
-        ("tpu7x:1x1x1", "reverse"),
+        ("v5e:1x1", JSD()),
+        ("v6e:1x1", JSD()),
+        ("v5p:1x1x1", JSD()),
+        ("tpu7x:1x1x1", JSD()),
+        ("v5p:1x1x1", forward),
+        ("tpu7x:1x1x1", reverse),
     ),
 )
-def test_both_passes_compile_for_a_chip_and_keep_no_logits(topology: str, kind: str):
+def test_both_passes_compile_for_a_chip_and_keep_no_logits(topology: str, divergence: Divergence):
     device = topology_devices(topology)[0]
     mesh = build_mesh(MeshShape(), [device])
     given = jax.eval_shape(lambda: problem(2, 1024, 1024, 1536, 32_000, jnp.bfloat16))
-    run = partial(both_passes, kind=kind, sharding=VocabularySharding(mesh), kernels=kernels_for("auto", mesh))
+    run = partial(
+        both_passes, divergence=divergence, sharding=VocabularySharding(mesh), kernels=kernels_for("auto", mesh)
+    )
     place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     compiled = jax.jit(run, in_shardings=place, out_shardings=place).lower(*given).compile()
     text, memory = compiled.as_text(), compiled.memory_analysis()
