@@ -3,15 +3,15 @@
 import argparse
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.pipeline.devices import use_compile_cache
-from reasoning.report.text import printable, shortened
+from reasoning.report.console import plain_text, table
+from reasoning.report.document import NOTHING
+from reasoning.report.numbers import number
+from reasoning.report.text import shortened
 from reasoning.use.ask import (
     STYLE_NAMES,
     AskedQuestion,
@@ -58,30 +58,33 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_reply(console: Console, reply: ModelReply) -> None:
     """Prints one reply in full, and its answer."""
-    console.print(_cell(reply.text), soft_wrap=True)
+    console.print(plain_text(reply.text), soft_wrap=True)
     cut = ", cut off" if reply.truncated else ""
-    console.print(_cell(f"answer: {_answer(reply.answer)} ({reply.length} tokens{cut})", "bold"), soft_wrap=True)
+    console.print(plain_text(f"answer: {_answer(reply.answer)} ({reply.length} tokens{cut})", "bold"), soft_wrap=True)
 
 
 def show_vote(console: Console, vote: Vote) -> None:
     """Prints one row an answer, and what votes and weights elect."""
     samples = sum(ballot.votes for ballot in vote.ballots)
-    table = _table(f"{samples} samples", "answer", "votes", "weight", "first reply with this answer")
-    for ballot in vote.ballots:
-        weight = "–" if ballot.answer is None else f"{ballot.weight:.1%}"
-        table.add_row(*map(_cell, (_answer(ballot.answer), str(ballot.votes), weight, _shown(ballot.example))))
-    console.print(table)
-    console.print(_cell(f"majority: {_answer(vote.majority)}", "bold"), soft_wrap=True)
-    console.print(_cell(f"weighted by probability: {_answer(vote.weighted)}", "bold"), soft_wrap=True)
+    rows = (
+        (
+            _answer(ballot.answer),
+            f"{ballot.votes:,}",
+            NOTHING if ballot.answer is None else f"{ballot.weight:.1%}",
+            _shown(ballot.example),
+        )
+        for ballot in vote.ballots
+    )
+    console.print(table(f"{samples} samples", ("answer", "votes", "weight", "first reply with this answer"), rows))
+    console.print(plain_text(f"majority: {_answer(vote.majority)}", "bold"), soft_wrap=True)
+    console.print(plain_text(f"weighted by probability: {_answer(vote.weighted)}", "bold"), soft_wrap=True)
 
 
-def show_search(console: Console, replies: Sequence[tuple[ModelReply, float]], beams: int) -> None:
+def show_search(console: Console, completions: Sequence[tuple[ModelReply, float]], beams: int) -> None:
     """Prints one row a completion, best first."""
-    table = _table(f"beam search with {beams}", "score", "answer", "reply")
-    for reply, score in replies:
-        table.add_row(*map(_cell, (f"{score:.3f}", _answer(reply.answer), _shown(reply))))
-    console.print(table)
-    console.print(_cell(f"best: {_answer(replies[0][0].answer)}", "bold"), soft_wrap=True)
+    rows = ((number(score), _answer(reply.answer), _shown(reply)) for reply, score in completions)
+    console.print(table(f"beam search with {beams}", ("score", "answer", "reply"), rows))
+    console.print(plain_text(f"best: {_answer(completions[0][0].answer)}", "bold"), soft_wrap=True)
 
 
 def _answer(answer: str | None) -> str:
@@ -90,18 +93,6 @@ def _answer(answer: str | None) -> str:
 
 def _shown(reply: ModelReply) -> str:
     return shortened(reply.text, _SHOWN_CHARACTERS) + (" (cut off)" if reply.truncated else "")
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=_cell(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(_cell(column), overflow="fold")
-    return table
-
-
-def _cell(text: str, style: str = "") -> Text:
-    """Text as it is: rich reads no markup in a Text, and nothing that a terminal acts on is left."""
-    return Text(printable(text), style=style)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from reasoning.models.formats.checkpoint_reader import Report
 from reasoning.models.formats.checkpoint_writer import Dtype
 from reasoning.models.model import build_model, parameter_count
 from reasoning.report.facts import gather
-from reasoning.report.model_card import Subject, model_card
+from reasoning.report.model_card import CardSubject, model_card
 from reasoning.use.convert import convert_model, fetch_model
 from reasoning.use.export import ExportPlan, export, export_adapter, plan_export
 from reasoning.use.find_model import locate_model
@@ -69,10 +69,10 @@ def _export_adapter(source: str, out: Path, base: str, console: Console) -> int:
     return 0
 
 
-def _subject(plan: ExportPlan, out: Path) -> Subject:
+def _subject(plan: ExportPlan, out: Path) -> CardSubject:
     """What the card is about, with the numbers of its run."""
     location = plan.location
-    return Subject(
+    return CardSubject(
         folder=out.name,
         settings=plan.settings,
         parameters=parameter_count(build_model(plan.pretrained.config)),

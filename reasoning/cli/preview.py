@@ -3,30 +3,26 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reasoning.pipeline.preview import Preview
+from reasoning.report.console import plain_text, table
 
 _STATES = {"finished": "finished", "begun": "unfinished, will go on", "new": "to do", None: "not known here"}
 
 
 def show_preview(console: Console, preview: Preview, out: Path) -> None:
     """Prints what a run in the folder ``out`` would do."""
-    table = Table(title=Text(f"{out}: nothing was run"), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("stage", "what", "made from", "state", "sizes"):
-        table.add_column(column, overflow="fold")
-    for stage in preview.stages:
-        cells = (stage.name, stage.kind, ", ".join(stage.parents), _STATES[stage.state], _sizes(stage.sizes))
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+    rows = (
+        (stage.name, stage.kind, ", ".join(stage.parents), _STATES[stage.state], _sizes(stage.sizes))
+        for stage in preview.stages
+    )
+    console.print(table(f"{out}: nothing was run", ("stage", "what", "made from", "state", "sizes"), rows))
     if preview.obstacle:
-        console.print(Text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
+        console.print(plain_text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
     else:
-        console.print(Text("mesh: " + ", ".join(f"{axis} {size}" for axis, size in preview.mesh.items())))
-        console.print(Text(f"kernels: {preview.kernels}"))
+        console.print(plain_text("mesh: " + ", ".join(f"{axis} {size}" for axis, size in preview.mesh.items())))
+        console.print(plain_text(f"kernels: {preview.kernels}"))
 
 
 def _sizes(sizes: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN, Entry, read_run, unfinished_folder
-from reasoning.report.rollouts import Choice, choose, has_samples, read, show
+from reasoning.report.rollouts import Selection, choose, has_samples, read, show
 
 _SHOWN = 16
 """Completions shown where nobody says how many; a group that is asked for is shown whole."""
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         limit = _SHOWN
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit} shows nothing; give at least 1")
-    samples = read(folder, stage, chosen.step)
-    groups = choose(samples, Choice(order, chosen.group, chosen.kind, limit))
-    show(output(), samples, groups, whole=chosen.group is not None)
+    collection = read(folder, stage, chosen.step)
+    groups = choose(collection, Selection(order, chosen.group, chosen.kind, limit))
+    show(output(), collection, groups, whole=chosen.group is not None)
     return 0
 
 

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reasoning.cli.distributed import PROCESS_ID
 from reasoning.cli.progress import display, output
@@ -21,6 +18,7 @@ from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.sweeps.run_sweep import SweepPreview, preview_sweep, run_sweep
+from reasoning.report.console import plain_text, table
 from reasoning.report.sweep import show_sweep, write_table
 from reasoning.training.preemption import Interrupted
 
@@ -47,9 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parser().parse_intermixed_args(arguments)
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
-        previewed = preview_sweep(experiment, out, processes)
+        preview = preview_sweep(experiment, out, processes)
         if is_main():
-            _show_sweep_preview(output(), previewed, out)
+            _show_sweep_preview(output(), preview, out)
         return 0
     if chosen.only_table:
         return _only_table(SweepFolder(out, expand_sweep(experiment)))
@@ -81,27 +79,25 @@ def _only_table(folder: SweepFolder) -> int:
 def _show_sweep_preview(console: Console, preview: SweepPreview, out: Path) -> None:
     """Prints the arms, the seeds, and how often each stage runs in all."""
     plan = preview.plan
-    arms = _table(f"{out}: nothing was run", "arm", "folder")
-    for arm in plan.arms:
-        arms.add_row(Text(arm_title(arm)), Text(f"arms/{arm.label}"))
-    console.print(arms)
-    console.print(Text(f"arms: {len(plan.arms)}, seeds: {', '.join(map(str, plan.seeds))}, runs: {len(plan.runs)}"))
-    stages = _table("", "stage", "runs that need it", "times it is done", "already finished")
-    for stage in preview.stages:
-        numbers = (stage.runs, f"{stage.different}{_SHARED if stage.different < stage.runs else ''}", stage.finished)
-        stages.add_row(Text(stage.stage), *(Text(str(number)) for number in numbers))
-    console.print(stages)
+    arms = ((arm_title(arm), f"arms/{arm.label}") for arm in plan.arms)
+    console.print(table(f"{out}: nothing was run", ("arm", "folder"), arms))
+    console.print(
+        plain_text(f"arms: {len(plan.arms)}, seeds: {', '.join(map(str, plan.seeds))}, runs: {len(plan.runs)}")
+    )
+    stages = (
+        (
+            each.stage,
+            str(each.runs),
+            f"{each.different}{_SHARED if each.different < each.runs else ''}",
+            str(each.finished),
+        )
+        for each in preview.stages
+    )
+    console.print(table("", ("stage", "runs that need it", "times it is done", "already finished"), stages))
     total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)
-    console.print(Text(f"{total} stage runs in all; without sharing it would be {alone}"))
+    console.print(plain_text(f"{total} stage runs in all; without sharing it would be {alone}"))
     if preview.obstacle:
-        console.print(Text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        console.print(plain_text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:

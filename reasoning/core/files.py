@@ -225,6 +225,11 @@ def parse_json(text: str, source: str, first_line: int = 1) -> Any:
     return value
 
 
+def is_number(value: object) -> bool:
+    """Whether a value read from JSON is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_characters(value: Any) -> None:
     if isinstance(value, str):
         if "\0" in value or _SURROGATE.search(value):

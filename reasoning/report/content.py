@@ -1,7 +1,7 @@
 """What a report says, section by section, in the order in which it is read."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoning.report.curves import charts
@@ -19,34 +19,52 @@ from reasoning.report.document import (
     filled,
 )
 from reasoning.report.facts import Facts
-from reasoning.report.graph import workflow
 from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
+from reasoning.report.numbers import large
 from reasoning.report.reading import WORDS, amplification
 from reasoning.report.replies import probe_grid, reply_grids
-from reasoning.report.scores import asked, large, main_score, spoken, with_interval
+from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.sentences import listed, sentences
-from reasoning.report.stages import StageFacts
+from reasoning.report.stages import StageFacts, mapping
+from reasoning.report.workflow import workflow
 
-REPEAT = "python -m reasoning run resolved.gin --out ANOTHER_FOLDER"
+_DIFFERENCES = (
+    "Means over samples in percentage points, paired over the problems that both answered, with 95 % intervals: each "
+    "checkpoint less those that it was made from, then the last one less its other ancestors."
+)
+_CURVES = (
+    "Light lines are single steps, dark ones the mean of the last fifteenth of the steps; numbers are the first and "
+    "the last such mean."
+)
+_PROBES = "The same held-out problems, asked again and again while a stage learns."
+_REPLIES = "The first problems in order, not chosen by outcome, each with the first reply of the method that is named."
+_REPEAT = "python -m reasoning run resolved.gin --out ANOTHER_FOLDER"
 
 
 def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
     """The whole report of a run; ``checkpoints`` are those whose replies stand side by side, if not the usual ones."""
     ends = _ends(facts)
     title = f"Report of a run: {' → '.join(ends)}" if ends else "Report of a run"
+    evaluations = facts.evaluations
     sections = (
         Section("What this is", tuple(_overview(facts))),
-        Section("The workflow", (workflow(facts.stages, facts.evaluations),) if facts.stages else ()),
-        Section("Scores", tuple(_scores(facts))),
-        Section("Differences", tuple(_differences(facts))),
+        Section("The workflow", (workflow(facts.stages, evaluations),) if facts.stages else ()),
+        Section("Scores", tuple(grid for evaluation in evaluations for grid in score_grids(evaluation))),
+        Section("Differences", _led(_DIFFERENCES, [difference_grid(facts, evaluation) for evaluation in evaluations])),
         Section("How to read this", tuple(_reading(facts))),
-        Section("Curves", tuple(_curves(facts))),
-        Section("Probe problems", tuple(_probes(facts))),
-        Section("Replies side by side", tuple(_replies(facts, checkpoints))),
-        Section("Totals", tuple(_totals(facts))),
+        Section("Curves", _led(_CURVES, [_curves(stage) for stage in facts.stages])),
+        Section("Probe problems", _led(_PROBES, [probe_grid(stage) for stage in facts.stages])),
+        Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
+        Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
         Section("Settings", tuple(_settings(facts))),
     )
     return Report(title, filled(sections))
+
+
+def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
+    """The blocks that there are, led in by a paragraph; nothing where there are none."""
+    shown = tuple(block for block in blocks if block is not None)
+    return (Paragraph(text), *shown) if shown else ()
 
 
 def _ends(facts: Facts) -> tuple[str, ...]:
@@ -57,7 +75,7 @@ def _ends(facts: Facts) -> tuple[str, ...]:
 
 
 def _models(facts: Facts) -> list[str]:
-    return [stage.name for stage in facts.stages if stage.artifact is not None and stage.artifact.kind == "checkpoint"]
+    return [stage.name for stage in facts.stages if stage.holds == "checkpoint"]
 
 
 def _overview(facts: Facts) -> Iterator[Block]:
@@ -70,7 +88,7 @@ def _overview(facts: Facts) -> Iterator[Block]:
     yield Heading("How to repeat it")
     if facts.repeatable:
         yield Paragraph("In this folder (resolved.gin holds every setting, the seed among them):")
-        yield Code(REPEAT)
+        yield Code(_REPEAT)
     else:
         yield Paragraph("The run was built in Python; its settings are under “Settings”.")
     yield _versions(facts)
@@ -94,20 +112,25 @@ def _reached(facts: Facts) -> str:
     """The first and the last checkpoint of the first evaluation, by its main score."""
     for evaluation in facts.evaluations:
         score, names = main_score(evaluation), tuple(evaluation.checkpoints)
-        found = [evaluation.checkpoints[name].get(score or "") for name in (*names[:1], *names[-1:])]
-        if score is not None and len(names) > 1 and found[0] is not None and found[1] is not None:
-            first, last = (with_interval(item) for item in found if item is not None)
+        tables = [evaluation.checkpoints[name] for name in (*names[:1], *names[-1:])]
+        if score is not None and len(names) > 1 and all(score in table for table in tables):
+            first, last = (with_interval(table[score]) for table in tables)
             return f"{spoken(score).capitalize()} is {first} for {names[0]} and {last} for {names[-1]}."
     return ""
 
 
 def _versions(facts: Facts) -> Grid:
     """Seed, code, libraries and devices, as the stages recorded them; several values where stages differ."""
-    found: dict[str, dict[str, None]] = {}
+    values: dict[str, dict[str, None]] = {}
     for stage in facts.stages:
         for name, value in environment(stage):
-            found.setdefault(name, {})[value] = None
-    rows = tuple((Cell(name), Cell(", ".join(values))) for name, values in found.items())
+            values.setdefault(name, {})[value] = None
+    return version_grid((name, ", ".join(each)) for name, each in values.items())
+
+
+def version_grid(values: Iterable[tuple[str, str]]) -> Grid:
+    """What ``environment`` tells as a table."""
+    rows = tuple((Cell(name), Cell(value)) for name, value in values)
     return Grid("Seed and versions", ("what", "value"), rows, numeric=False, folded=True)
 
 
@@ -117,10 +140,8 @@ def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
     if "seed" in record:
         yield "seed", str(record["seed"])
     environments = record.get("environments")
-    last = environments[-1] if isinstance(environments, list) and environments else {}
-    if not isinstance(last, dict):
-        return
-    code, device = _mapping(last.get("code")), _mapping(last.get("device"))
+    last = mapping(environments[-1]) if isinstance(environments, list) and environments else {}
+    code, device = mapping(last.get("code")), mapping(last.get("device"))
     if code:
         changed = " with changes" if code.get("changed") else ""
         commit = f" (commit {str(code['commit'])[:12]}{changed})" if code.get("commit") else ""
@@ -129,98 +150,55 @@ def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
         yield "devices", f"{device.get('count')} × {device.get('kind')}"
     if "python" in last:
         yield "python", str(last["python"])
-    yield from ((name, str(value)) for name, value in _mapping(last.get("libraries")).items())
-    yield from ((name, str(value)) for name, value in _mapping(last.get("flags")).items())
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _scores(facts: Facts) -> Iterator[Block]:
-    for evaluation in facts.evaluations:
-        yield from score_grids(evaluation)
-
-
-def _differences(facts: Facts) -> Iterator[Block]:
-    grids = [grid for evaluation in facts.evaluations if (grid := difference_grid(facts, evaluation)) is not None]
-    if grids:
-        yield Paragraph(
-            "Means over samples in percentage points, paired over the problems that both answered, with 95 % "
-            "intervals: each checkpoint less those that it was made from, then the last one less its other ancestors."
-        )
-    yield from grids
+    for names in ("libraries", "flags"):
+        yield from ((name, str(value)) for name, value in mapping(last.get(names)).items())
 
 
 def _reading(facts: Facts) -> Iterator[Block]:
     if not facts.evaluations:
         return
     yield Bullets(WORDS)
-    found = [item for evaluation in facts.evaluations for item in amplification(facts, evaluation)]
-    if found:
+    told = [item for evaluation in facts.evaluations for item in amplification(facts, evaluation)]
+    if told:
         yield Heading("What was there before, and what is new")
         yield Paragraph("Made from the numbers of this run; intervals are 95 %.")
-        yield Bullets(tuple(found))
+        yield Bullets(tuple(told))
 
 
-def _curves(facts: Facts) -> Iterator[Block]:
-    drawn = [Curves(stage.name, found) for stage in facts.stages if (found := charts(stage.metrics))]
-    if drawn:
-        yield Paragraph(
-            "Light lines are single steps, dark ones the mean of the last fifteenth of the steps; numbers are the "
-            "first and the last such mean."
-        )
-    yield from drawn
-
-
-def _probes(facts: Facts) -> Iterator[Block]:
-    grids = [grid for stage in facts.stages if (grid := probe_grid(stage)) is not None]
-    if grids:
-        yield Paragraph("The same held-out problems, asked again and again while a stage learns.")
-    yield from grids
-
-
-def _replies(facts: Facts, checkpoints: Sequence[str]) -> Iterator[Block]:
-    grids = reply_grids(facts, checkpoints)
-    if grids:
-        yield Paragraph("The first problems in order, not chosen by outcome; replies without randomness.")
-    yield from grids
-
-
-def _totals(facts: Facts) -> Iterator[Block]:
-    grid = total_grid(facts)
-    if grid is not None:
-        yield Paragraph(total_sentence(facts))
-        yield grid
+def _curves(stage: StageFacts) -> Curves | None:
+    drawn = charts(stage.metrics)
+    return Curves(stage.name, drawn) if drawn else None
 
 
 def total_sentence(facts: Facts) -> str:
     """Tokens and FLOPs in all, in words; empty where no stage counted any."""
-    found = totals(facts)
-    parts = [f"{large(found['tokens'])} tokens"] if "tokens" in found else []
-    parts += [f"{large(found['flops'])} FLOPs"] if "flops" in found else []
+    counts = totals(facts)
+    parts = [f"{large(count)} {'FLOPs' if what == 'flops' else what}" for what, count in counts.items()]
     return f"In all {' and '.join(parts)}, as far as stages counted them." if parts else ""
 
 
 def _settings(facts: Facts) -> Iterator[Block]:
     for stage in facts.stages:
-        settings = stage.record.get("settings")
-        lines = list(setting_lines(settings, "")) if isinstance(settings, dict) else []
-        if lines:
-            place = "" if stage.artifact is None else f", artifacts/{stage.artifact.path.name}"
-            yield Code("\n".join(lines), f"{stage.name} ({stage.kind or 'stage'}{place})")
+        folder = "" if stage.artifact is None else f", artifacts/{stage.artifact.path.name}"
+        if stage.settings:
+            yield settings_listing(stage.settings, f"{stage.title.removesuffix(')')}{folder})")
 
 
-def setting_lines(value: Any, name: str) -> Iterator[str]:
+def settings_listing(settings: Mapping[str, Any], title: str) -> Code:
+    """Settings as a listing that opens on demand."""
+    return Code("\n".join(_setting_lines(settings, "")), title)
+
+
+def _setting_lines(value: Any, name: str) -> Iterator[str]:
     """Nested settings as ``optimizer.learning_rate = 0.001``; what a part is comes first, as ``optimizer = @…``."""
     if isinstance(value, dict):
         if "@" in value and name:
             yield f"{name} = @{value['@']}"
         for key, inner in value.items():
             if key != "@":
-                yield from setting_lines(inner, f"{name}.{key}" if name else str(key))
+                yield from _setting_lines(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for place, item in enumerate(value):
-            yield from setting_lines(item, f"{name}[{place}]")
+            yield from _setting_lines(item, f"{name}[{place}]")
     else:
         yield f"{name} = {json.dumps(value, ensure_ascii=False)}"

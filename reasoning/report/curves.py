@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning.report.stages import is_number
+from reasoning.core.files import is_number
 
 Points = tuple[tuple[float, float], ...]
 """(step, value) in the order of steps."""
 
 MOST_POINTS = 600
-AVERAGED_SHARE = 15
+_AVERAGED_SHARE = 15
 """The moving average takes in the last fifteenth of the points."""
 
 
@@ -44,38 +44,29 @@ class Chart:
     series: tuple[Series, ...]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """Which metrics share a chart."""
-
-    title: str
-    unit: str
-    names: str  # a regular expression over whole names
-
-
-SUBJECTS = (
-    Subject("Reward", "reward", r"reward|rewards/[^/]+/mean"),
-    Subject("Reply length", "tokens", r".*length.*"),
-    Subject("Loss", "loss", r"loss|cross_entropy"),
-    Subject("Entropy", "nats a token", r"entropy"),
-    Subject("Probe: held-out problems", "share", r"probe/.+"),
-    Subject("Divergence", "nats a token", r"kl|jsd"),
+_SUBJECTS = (
+    ("Reward", "reward", r"reward|rewards/[^/]+/mean"),
+    ("Reply length", "tokens", r".*length.*"),
+    ("Loss", "loss", r"loss|cross_entropy"),
+    ("Entropy", "nats a token", r"entropy"),
+    ("Probe: held-out problems", "share", r"probe/.+"),
+    ("Divergence", "nats a token", r"kl|jsd"),
 )
-"""Charts in the order in which they are shown; a metric belongs to the first that names it."""
+"""Charts as (title, unit, whole names of metrics), in order; a metric belongs to the first that names it."""
 
 
 def charts(metrics: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
     """The charts of one stage; metrics that no chart names are left to ``metrics.jsonl``."""
     names = tuple(dict.fromkeys(name for row in metrics for name in row))
-    found, taken = [], set[str]()
-    for subject in SUBJECTS:
-        chosen = [name for name in names if name not in taken and re.fullmatch(subject.names, name)]
+    drawn, taken = list[Chart](), set[str]()
+    for title, unit, pattern in _SUBJECTS:
+        chosen = [name for name in names if name not in taken and re.fullmatch(pattern, name)]
         chosen.sort(key=lambda name: (name.count("/"), name != "completions/mean_length", name))
         series = tuple(item for name in chosen if (item := series_of(metrics, name)) is not None)
         taken.update(chosen)
         if series:
-            found.append(Chart(subject.title, subject.unit, _once(series) if subject.title == "Loss" else series))
-    return tuple(found)
+            drawn.append(Chart(title, unit, _once(series) if title == "Loss" else series))
+    return tuple(drawn)
 
 
 def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
@@ -92,7 +83,7 @@ def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
 
 def averaged(count: int) -> int:
     """How many points of ``count`` the moving average takes in."""
-    return max(1, count // AVERAGED_SHARE)
+    return max(1, count // _AVERAGED_SHARE)
 
 
 def moving_average(points: Points) -> Points:
@@ -111,6 +102,13 @@ def thinned(points: Points) -> Points:
         return points
     parts = [points[start : start + size] for start in range(0, len(points), size)]
     return tuple((part[-1][0], sum(value for _, value in part) / len(part)) for part in parts)
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """Places of at most ``most`` of ``count`` things, evenly spaced, first and last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(k * (count - 1) / (most - 1)) for k in range(most)]
 
 
 def _once(series: tuple[Series, ...]) -> tuple[Series, ...]:

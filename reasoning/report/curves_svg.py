@@ -1,45 +1,45 @@
 """Charts as small pictures: the raw values light, their moving average dark, labelled axes, values on hovering."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reasoning.report.curves import Chart, Points, Series
-from reasoning.report.markup import Markup, element, joined
-from reasoning.report.scores import short, with_minus
+from markupsafe import Markup
+
+from reasoning.report.curves import Chart, Points, Series, spaced
+from reasoning.report.numbers import fixed, plain, short
+from reasoning.report.template import render
 
 WIDTH, HEIGHT = 340.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 34.0
-HOVERS = 48
-COLOURS = 6
+_FOOT = HEIGHT - BOTTOM
+_HOVERS, _MOST_SPOTS = 48, 20
+_COLOURS = 6
 
 
 def drawn(chart: Chart) -> Markup:
     """One chart with its title and legend."""
     scale = _Scale.of(chart)
-    parts = [*_grid(scale), *_names(chart)]
-    for number, series in enumerate(chart.series):
-        colour = f"series c{number % COLOURS}"
-        if series.raw != series.smooth:
-            parts.append(element("path", d=_path(series.raw, scale), class_=f"{colour} raw"))
-        parts.append(element("path", d=_path(series.smooth, scale), class_=colour))
-        if len(series.smooth) <= 20:
-            spots = (element("circle", cx=scale.x(a), cy=scale.y(b), r=2.2) for a, b in series.smooth)
-            parts.append(element("g", *spots, class_=f"{colour} spots"))
-    parts.append(element("g", *_hovers(chart, scale), class_="hovers"))
-    picture = element(
-        "svg",
-        joined(*parts),
-        viewBox=f"0 0 {WIDTH:.0f} {HEIGHT:.0f}",
-        role="img",
-        aria_label=f"{chart.title} over steps: {summary(chart)}",
+    heights = ticks(*scale.values)
+    digits = next((count for count in range(7) if all(abs(tick - round(tick, count)) < 1e-9 for tick in heights)), 7)
+    return render(
+        "chart.html",
+        chart=chart,
+        summary=summary(chart),
+        scale=scale,
+        rows=[(scale.y(value), fixed(value, digits)) for value in heights],
+        columns=[(scale.x(step), fixed(step, 0)) for step in ticks(*scale.steps, wanted=5) if step == int(step)],
+        hovers=_hovers(chart, scale),
+        colours=_COLOURS,
+        most_spots=_MOST_SPOTS,
+        ends=_ends,
+        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "foot": _FOOT},
     )
-    return element("figure", element("figcaption", chart.title), picture, _legend(chart), class_="chart")
 
 
 def summary(chart: Chart) -> str:
     """What the chart shows, in words."""
-    return "; ".join(f"{series.name} from {short(series.first)} to {short(series.last)}" for series in chart.series)
+    return "; ".join(f"{series.name} from {_ends(series).replace('→', 'to')}" for series in chart.series)
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
@@ -53,7 +53,7 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From steps and values, each between two ends, to places in the picture."""
+    """From steps and values, each between two ends, to points of the picture."""
 
     steps: tuple[float, float]
     values: tuple[float, float]
@@ -76,71 +76,28 @@ class _Scale:
 
     def y(self, value: float) -> float:
         low, high = self.values
-        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return _FOOT - (value - low) / (high - low) * (_FOOT - TOP)
+
+    def path(self, points: Points) -> str:
+        return "M" + "L".join(f"{self.x(step):.1f},{self.y(value):.1f}" for step, value in points)
 
 
-def _grid(scale: _Scale) -> list[Markup]:
-    parts = []
-    marks = ticks(*scale.values)
-    digits = next((count for count in range(7) if all(abs(mark - round(mark, count)) < 1e-9 for mark in marks)), 7)
-    for value in marks:
-        y = scale.y(value)
-        parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="rule"))
-        parts.append(element("text", with_minus(f"{value:,.{digits}f}"), x=LEFT - 5, y=y + 3.5, text_anchor="end"))
-    for step in [mark for mark in ticks(*scale.steps, wanted=5) if mark == int(mark)]:
-        parts.append(element("text", f"{step:,.0f}", x=scale.x(step), y=HEIGHT - BOTTOM + 15, text_anchor="middle"))
-    foot = HEIGHT - BOTTOM
-    parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=foot, y2=foot, class_="axis"))
-    return parts
+def _ends(series: Series) -> str:
+    return f"{short(series.first)} → {short(series.last)}"
 
 
-def _names(chart: Chart) -> list[Markup]:
-    middle = TOP + (HEIGHT - TOP - BOTTOM) / 2
-    turned = f"rotate(-90 10 {middle:.0f})"
-    return [
-        element("text", "step", x=LEFT + (WIDTH - LEFT - RIGHT) / 2, y=HEIGHT - 4, text_anchor="middle", class_="unit"),
-        element("text", chart.unit, x=10, y=middle, text_anchor="middle", transform=turned, class_="unit"),
-    ]
-
-
-def _path(points: Points, scale: _Scale) -> str:
-    places = (f"{scale.x(step):.1f},{scale.y(value):.1f}" for step, value in points)
-    return "M" + "L".join(places)
-
-
-def _hovers(chart: Chart, scale: _Scale) -> list[Markup]:
-    """Columns over the picture, each with the values at its middle."""
+def _hovers(chart: Chart, scale: _Scale) -> Iterator[tuple[float, float, str]]:
+    """Columns over the picture as (left, width, text), each with the values at its middle."""
     steps = sorted({step for series in chart.series for step, _ in series.raw})
-    chosen = (
-        steps if len(steps) <= HOVERS else [steps[round(k * (len(steps) - 1) / (HOVERS - 1))] for k in range(HOVERS)]
-    )
-    edges = [scale.x(step) for step in chosen]
-    parts = []
-    for place, step in enumerate(chosen):
-        left = (edges[place - 1] + edges[place]) / 2 if place else LEFT
-        right = (edges[place] + edges[place + 1]) / 2 if place + 1 < len(edges) else WIDTH - RIGHT
-        said = element("title", f"step {step:,.0f}" + "".join(_values(chart.series, step)))
-        parts.append(element("rect", said, x=left, y=TOP, width=right - left, height=HEIGHT - TOP - BOTTOM))
-    return parts
+    chosen = [steps[number] for number in spaced(len(steps), _HOVERS)]
+    middles = [scale.x(step) for step in chosen]
+    between = [(one + other) / 2 for one, other in zip(middles[:-1], middles[1:], strict=True)]
+    for step, left, right in zip(chosen, (LEFT, *between), (*between, WIDTH - RIGHT), strict=True):
+        yield left, right - left, f"step {fixed(step, 0)}{''.join(_values(chart.series, step))}"
 
 
-def _values(every: Sequence[Series], step: float) -> list[str]:
-    found = []
+def _values(every: Sequence[Series], step: float) -> Iterator[str]:
     for series in every:
         raw, smooth = dict(series.raw).get(step), dict(series.smooth).get(step)
         if raw is not None and smooth is not None:
-            average = "" if raw == smooth else f" (average {smooth:.4g})"
-            found.append(f"\n{series.name} {raw:.4g}{average}")
-    return found
-
-
-def _legend(chart: Chart) -> Markup:
-    keys = [
-        element("li", element("span", class_=f"key c{number % COLOURS}"), series.name, " ", _ends(series))
-        for number, series in enumerate(chart.series)
-    ]
-    return element("ul", *keys, class_="legend")
-
-
-def _ends(series: Series) -> Markup:
-    return element("small", f"{short(series.first)} → {short(series.last)}")
+            yield f"\n{series.name} {plain(raw)}" + ("" if raw == smooth else f" (average {plain(smooth)})")

@@ -1,4 +1,4 @@
-"""What a report consists of before it is drawn: sections of a few kinds of blocks, alike for page and Markdown."""
+"""What a report consists of before it is drawn: sections of a few kinds of blocks, alike wherever they are shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +19,10 @@ class Cell:
     detail: str = ""
     tone: Tone = ""
     quoted: bool = False
+
+
+NOTHING = Cell("–")
+"""Where a table has nothing to say."""
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
 """All that a report tells, gathered once from a run's folder: stages, evaluations, replies, and what is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from reasoning.core.artifact import RECORD, read_artifact
 from reasoning.core.errors import InputError
-from reasoning.pipeline.folder import RESOLVED
-from reasoning.report.samples import Samples, read_samples
-from reasoning.report.stages import Complaints, StageFacts, read_stages
-from reasoning.report.table import Evaluation, evaluations
+from reasoning.core.files import parse_json, readable_rows
+from reasoning.evaluation.results import Complain
+from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, Entry, read_run, unfinished_folder
+from reasoning.report.evaluations import Evaluation, evaluation_of
+from reasoning.report.stages import StageFacts, mapping
+from reasoning.training.metrics import METRICS, PROBES
 from reasoning.use.run_folder import open_run
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A run as its folder tells it. ``samples`` are by the name of the evaluating stage.
+    """A run as its folder tells it.
 
     ``missing`` says in words what couldn't be read; ``repeatable`` whether the run's settings lie in the folder as a
     file that can be run.
@@ -22,7 +26,6 @@ class Facts:
 
     stages: tuple[StageFacts, ...]
     evaluations: tuple[Evaluation, ...]
-    samples: Mapping[str, Samples]
     missing: tuple[str, ...]
     repeatable: bool
 
@@ -30,44 +33,100 @@ class Facts:
         """The stage of that name."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
-    def lineage(self, name: str) -> tuple[str, ...]:
-        """The checkpoints that a stage was trained from, nearest first: its start, its start's start, and so on."""
-        found: list[str] = []
+    def learns_from(self, name: str) -> str:
+        """What the stage of that name learns from."""
         stage = self.stage(name)
-        while stage is not None:
-            starts = stage.parents.get("start", ())
-            stage = self.stage(starts[0]) if starts and starts[0] not in (name, *found) else None
-            if stage is not None:
-                found.append(stage.name)
-        return tuple(found)
+        return "nothing" if stage is None else stage.learns_from
 
     def taught(self, name: str) -> bool:
         """Whether a stage learns from written examples or a teacher, and not from rewards, a raw corpus, or nothing."""
+        return self.learns_from(name) in ("examples", "teacher")
+
+    def is_root(self, name: str) -> bool:
+        """Whether a stage left a checkpoint that was made from no other."""
         stage = self.stage(name)
-        return stage is not None and stage.kind not in ("GRPO", "Pretrain", "Pretrained", "Cut")
+        return stage is not None and stage.holds == "checkpoint" and not self.made_from(stage)
+
+    def made_from(self, stage: StageFacts) -> tuple[str, ...]:
+        """The checkpoints among a stage's parents, but for those that only lent it their tokenizer."""
+        given = [name for field, names in stage.parents.items() if field != "tokenizer" for name in names]
+        return tuple(each.name for each in map(self.stage, given) if each is not None and each.holds == "checkpoint")
+
+    def lineage(self, name: str) -> tuple[str, ...]:
+        """The checkpoints that a stage was trained from, nearest first: its start, its start's start, and so on."""
+        line: list[str] = []
+        stage = self.stage(name)
+        while stage is not None:
+            stage = self.stage(stage.starts[0]) if stage.starts and stage.starts[0] not in (name, *line) else None
+            line += [] if stage is None else [stage.name]
+        return tuple(line)
 
 
 def gather(folder: Path) -> Facts:
     """Reads a run's folder. Raises InputError where it is no run's folder or its ``run.json`` is damaged."""
     open_run(folder)
-    missing: list[str] = []
-    complaints = Complaints(folder, missing)
-    stages = read_stages(folder, missing)
-    found = _evaluations(stages, complaints)
-    samples = {evaluation.stage: read_samples(evaluation, complaints) for evaluation in found}
-    return Facts(stages, found, samples, tuple(missing), (folder / RESOLVED).exists())
+    complaints: list[str] = []
+    stages = read_stages(folder, complaints.append)
+    evaluations = tuple(each for stage in stages if (each := _evaluation(stage, complaints.append)) is not None)
+    # The run's own folder is left out, so that equal runs complain alike.
+    missing = dict.fromkeys(text.replace(f"{folder}/", "") for text in complaints)
+    return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists())
 
 
-def _evaluations(stages: Sequence[StageFacts], complaints: Complaints) -> tuple[Evaluation, ...]:
-    found: list[Evaluation] = []
-    for stage in stages:
-        if stage.artifact is None:
-            continue
-        try:
-            results = evaluations([stage.artifact])
-            if stage.kind == "Evaluate" and not results:
-                complaints.add(f"{stage.artifact.path} has lost its results; move it away and run {stage.name} again")
-            found += results
-        except InputError as error:
-            complaints.add(str(error))
-    return tuple(found)
+def read_stages(folder: Path, complain: Complain) -> tuple[StageFacts, ...]:
+    """All stages of a run, parents first; what is missing or damaged is told.
+
+    Raises InputError where ``run.json`` itself is damaged.
+    """
+    entries = read_run(folder)
+    names = {entry.hash: entry.stage for entry in entries}
+    return tuple(_stage(folder, entry, names, complain) for entry in entries)
+
+
+def _evaluation(stage: StageFacts, complain: Complain) -> Evaluation | None:
+    try:
+        evaluation = None if stage.artifact is None else evaluation_of(stage.artifact, complain)
+        if stage.artifact is not None and stage.examines and evaluation is None:
+            complain(f"{stage.artifact.path} has lost its results; move it away and run {stage.name} again")
+        return evaluation
+    except InputError as error:
+        complain(str(error))
+        return None
+
+
+def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Complain) -> StageFacts:
+    artifact, record = None, {}
+    place = folder / entry.folder
+    if not entry.finished:
+        artifacts = place.parent if entry.folder else folder / ARTIFACTS
+        place = unfinished_folder(artifacts, entry.stage, entry.hash)
+    try:
+        if entry.finished:
+            artifact = read_artifact(place)
+        record = _record(place / RECORD)
+    except InputError as error:
+        complain(str(error))
+    if not entry.finished:
+        complain(f"stage {entry.stage} has not finished; the same command goes on with it")
+    return StageFacts(
+        name=entry.stage,
+        kind=str(mapping(record.get("settings")).get("@", "")).rpartition(".")[2],
+        artifact=artifact,
+        parents=_parents(record, names),
+        record=record,
+        metrics=readable_rows(place / METRICS, complain),
+        probes=readable_rows(place / PROBES, complain),
+    )
+
+
+def _record(file: Path) -> Mapping[str, Any]:
+    return mapping(parse_json(file.read_bytes().decode(errors="replace"), str(file))) if file.exists() else {}
+
+
+def _parents(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    by_field = {
+        field: tuple(names[value] for value in values if value in names)
+        for field, values in mapping(record.get("parents")).items()
+        if isinstance(values, list)
+    }
+    return {field: values for field, values in by_field.items() if values}

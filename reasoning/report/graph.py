@@ -1,18 +1,10 @@
 """The workflow as boxes and arrows: which stage was made from which, each with the numbers that it ended with."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning.report.curves import series_of
-from reasoning.report.scores import interval, large, main_score, plain, short, spoken
-from reasoning.report.stages import StageFacts
-from reasoning.report.table import Evaluation
-
-Group = Literal["model", "data", "exam", "unfinished"]
+BoxStyle = Literal["model", "data", "exam", "unfinished"]
 Holds = Literal["weights", "data"]
-
-MOST_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -21,7 +13,7 @@ class Box:
 
     name: str
     kind: str
-    group: Group
+    group: BoxStyle
     lines: tuple[str, ...]
 
 
@@ -45,15 +37,6 @@ class Workflow:
     arrows: tuple[Arrow, ...]
 
 
-def workflow(stages: Sequence[StageFacts], evaluations: Sequence[Evaluation]) -> Workflow:
-    """The graph of a run."""
-    exams = {evaluation.stage for evaluation in evaluations} | {
-        stage.name for stage in stages if stage.kind == "Evaluate"
-    }
-    boxes = tuple(_box(stage, evaluations, stage.name in exams) for stage in stages)
-    return Workflow(boxes, tuple(_arrows(stages, exams)))
-
-
 def depths(flow: Workflow) -> dict[str, int]:
     """How far down each box stands: one below its deepest parent, or without parents one above its first child."""
     depth: dict[str, int] = {}
@@ -72,80 +55,3 @@ def connected(flow: Workflow) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
     """The boxes of the picture proper, and the exams, which stand below it."""
     exams = tuple(box for box in flow.boxes if box.group == "exam")
     return tuple(box for box in flow.boxes if box.group != "exam"), exams
-
-
-def _arrows(stages: Sequence[StageFacts], exams: set[str]) -> list[Arrow]:
-    known = {stage.name: stage for stage in stages}
-    above: dict[str, set[str]] = {}
-    for stage in stages:
-        parents = [name for name in stage.parent_names() if name in known]
-        above[stage.name] = {*parents, *(name for parent in parents for name in above.get(parent, ()))}
-    found = []
-    for stage in stages:
-        if stage.name in exams:
-            continue
-        parents = [name for name in stage.parent_names() if name in known]
-        for name in parents:
-            others = [other for other in parents if other != name]
-            if _only_tokenizer(stage, name) and any(name in above[other] for other in others):
-                continue
-            found.append(Arrow(name, stage.name, _holds(known[name])))
-    return found
-
-
-def _only_tokenizer(stage: StageFacts, parent: str) -> bool:
-    """Whether a parent gives a stage no more than its tokenizer; such an arrow says little beside another path."""
-    return all(field == "tokenizer" for field, names in stage.parents.items() if parent in names)
-
-
-def _holds(stage: StageFacts) -> Holds:
-    return "weights" if stage.artifact is not None and stage.artifact.kind == "checkpoint" else "data"
-
-
-def _box(stage: StageFacts, evaluations: Sequence[Evaluation], exam: bool) -> Box:
-    if stage.artifact is None:
-        return Box(stage.name, stage.kind, "unfinished", ("not finished",))
-    if exam:
-        return Box(stage.name, stage.kind, "exam", _exam_lines(stage.name, evaluations))
-    group = "model" if stage.artifact.kind == "checkpoint" else "data"
-    lines = (*_score_lines(stage.name, evaluations), *_learning_lines(stage), *_result_lines(stage.results))
-    return Box(stage.name, stage.kind, group, lines[:MOST_LINES])
-
-
-def _exam_lines(name: str, evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
-    for evaluation in evaluations:
-        if evaluation.stage == name:
-            problems = evaluation.problems()
-            return (*(() if problems is None else (f"{problems:,} problems",)), *evaluation.checkpoints)
-    return ()
-
-
-def _score_lines(name: str, evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
-    """The main score of the first evaluation that examined the stage, and its interval on a line of its own."""
-    for evaluation in evaluations:
-        score = main_score(evaluation)
-        found = evaluation.checkpoints.get(name, {}).get(score or "")
-        if score is not None and found is not None:
-            return (f"{spoken(score)} {short(found.mean)}", interval(found))
-    return ()
-
-
-def _learning_lines(stage: StageFacts) -> tuple[str, ...]:
-    """How the reward went, or where there is none the loss."""
-    for metric in ("reward", "kl", "jsd", "loss"):
-        series = series_of(stage.metrics, metric)
-        if series is not None:
-            return (f"{metric} {short(series.first)} → {short(series.last)}",)
-    return ()
-
-
-def _result_lines(results: Mapping[str, float]) -> tuple[str, ...]:
-    lines = []
-    if "kept" in results:
-        asked = f" of {results['sampled']:,.0f}" if "sampled" in results else ""
-        lines.append(f"kept {results['kept']:,.0f}{asked}")
-    elif "documents" in results:
-        lines.append(f"{results['documents']:,.0f} documents")
-    if "tokens" in results:
-        lines.append(f"{large(results['tokens'])} tokens")
-    return tuple(lines or [f"{name} {plain(value)}" for name, value in list(results.items())[:2]])

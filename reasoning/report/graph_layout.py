@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from reasoning.report.graph import Workflow, connected, depths
 
-SWEEPS = 8
-PLACING_SWEEPS = 60
-CORNER_STRENGTH = 8.0
+_SWEEPS = 8
+_PLACING_SWEEPS = 60
+_CORNER_STRENGTH = 8.0
 
 Item = str | tuple[str, str, int]
 """What stands in a layer: a box by its name, or the corner of an arrow by (source, target, layer)."""
@@ -68,7 +68,7 @@ def layout(flow: Workflow, box_width: float, corner_width: float, gap: float) ->
 
 def _order(layers: list[list[Item]], joined: Mapping[Item, Sequence[Item]]) -> None:
     """Sorts each layer by the mean place of its neighbours in the layer before, then after, and again."""
-    for sweep in range(SWEEPS):
+    for sweep in range(_SWEEPS):
         numbers = range(1, len(layers)) if sweep % 2 == 0 else range(len(layers) - 2, -1, -1)
         for number in numbers:
             fixed = layers[number - 1 if sweep % 2 == 0 else number + 1]
@@ -85,18 +85,18 @@ def _places(
     gap: float,
 ) -> dict[Item, float]:
     across = {item: 0.0 for layer in layers for item in layer}
-    for sweep in range(PLACING_SWEEPS):
+    for sweep in range(_PLACING_SWEEPS):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             wanted = [_pulled(item, joined[item], across) for item in layer]
             apart = [(widths[one] + widths[other]) / 2 + gap for one, other in zip(layer[:-1], layer[1:], strict=True)]
-            strength = [1.0 if isinstance(item, str) else CORNER_STRENGTH for item in layer]
+            strength = [1.0 if isinstance(item, str) else _CORNER_STRENGTH for item in layer]
             across.update(zip(layer, spread(wanted, apart, strength), strict=True))
     return across
 
 
 def _pulled(item: Item, near: Sequence[Item], across: Mapping[Item, float]) -> float:
     """Where an item's neighbours want it; corners of one arrow pull each other hard, so that it runs straight."""
-    pull = [CORNER_STRENGTH if not isinstance(item, str) and not isinstance(other, str) else 1.0 for other in near]
+    pull = [_CORNER_STRENGTH if not isinstance(item, str) and not isinstance(other, str) else 1.0 for other in near]
     if not near:
         return across[item]
     return sum(force * across[other] for force, other in zip(pull, near, strict=True)) / sum(pull)

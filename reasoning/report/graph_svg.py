@@ -1,89 +1,102 @@
 """The workflow drawn twice: in layers where there is room, and as a list with lines beside it on a phone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from reasoning.report.graph import Arrow, Box, Workflow, connected
 from reasoning.report.graph_layout import layout
-from reasoning.report.markup import Markup, element, joined
+from reasoning.report.template import render
 from reasoning.report.text import shortened
 
-BOX_WIDTH, CORNER_WIDTH, GAP = 158.0, 6.0, 14.0
-LAYER_GAP = 34.0
-LINE, PADDING = 15.0, 9.0
-CHARACTERS = 24
+_BOX_WIDTH, _CORNER_WIDTH, _GAP = 158.0, 6.0, 14.0
+_LAYER_GAP = 34.0
+_LINE, _PADDING = 15.0, 9.0
+_CHARACTERS = 24
 """Characters of the small type that fit into a box."""
 
-NARROW_WIDTH, LANE = 356.0, 13.0
-NARROW_CHARACTERS = 44
+_NARROW_WIDTH, _LANE = 356.0, 13.0
+_NARROW_CHARACTERS = 44
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A box in its place, with the lines that it shows below its name and kind, the first of them at ``first``."""
+
+    box: Box
+    x: float
+    y: float
+    width: float
+    height: float
+    lines: Sequence[str]
+    first: float
+
+
+@dataclass(frozen=True)
+class _Line:
+    """An arrow in its place: the paths of its shaft and its tip."""
+
+    arrow: Arrow
+    shaft: str
+    tip: str
 
 
 def drawn(flow: Workflow) -> Markup:
     """Both drawings; the page's style shows the one that fits."""
-    return element(
-        "div",
-        element("div", wide(flow), class_="graph-wide"),
-        element("div", narrow(flow), class_="graph-narrow"),
-        class_="graph",
-    )
+    return render("graphs.html", wide=wide(flow), narrow=narrow(flow))
 
 
 def wide(flow: Workflow) -> Markup:
     """Boxes in layers from top to bottom, arrows between them, and the exams in rows below."""
     boxes, exams = connected(flow)
     known = {box.name: box for box in boxes}
-    placed = layout(flow, BOX_WIDTH, CORNER_WIDTH, GAP)
-    tops, y = list[float](), 1.0
-    heights = []
+    placed = layout(flow, _BOX_WIDTH, _CORNER_WIDTH, _GAP)
+    tops, heights, y = list[float](), list[float](), 1.0
     for layer in placed.layers:
         heights.append(max((height(known[item]) for item in layer if isinstance(item, str)), default=0.0))
         tops.append(y)
-        y += heights[-1] + LAYER_GAP
-    parts = []
+        y += heights[-1] + _LAYER_GAP
+    lines = []
     for arrow in flow.arrows:
-        stops = [(x + 1, tops[number], heights[number]) for x, number in placed.path(arrow.source, arrow.target)]
-        bottom = tops[stops_layer(placed.path(arrow.source, arrow.target))] + height(known[arrow.source])
-        parts.append(_arrow(arrow, stops, bottom))
-    for number, layer in enumerate(placed.layers):
-        for item in layer:
-            if isinstance(item, str):
-                parts.append(_box(known[item], placed.across[item] + 1 - BOX_WIDTH / 2, tops[number], BOX_WIDTH))
-    width = max(placed.width, (BOX_WIDTH + GAP) * min(len(exams), 4) - GAP) + 2
-    y = y - LAYER_GAP if exams and not boxes else y
+        path = placed.path(arrow.source, arrow.target)
+        stops = [(x + 1, tops[number], heights[number]) for x, number in path]
+        lines.append(_line(arrow, stops, tops[path[0][1]] + height(known[arrow.source])))
+    frames = [
+        _frame(known[item], placed.across[item] + 1 - _BOX_WIDTH / 2, tops[number])
+        for number, layer in enumerate(placed.layers)
+        for item in layer
+        if isinstance(item, str)
+    ]
+    width = max(placed.width, (_BOX_WIDTH + _GAP) * min(len(exams), 4) - _GAP) + 2
+    y = y - _LAYER_GAP if exams and not boxes else y
     for start in range(0, len(exams), 4):
         row = exams[start : start + 4]
-        parts += [_box(box, 1 + place * (BOX_WIDTH + GAP), y, BOX_WIDTH) for place, box in enumerate(row)]
-        y += max(map(height, row)) + GAP
-    return _svg(parts, width, y - (GAP if exams else LAYER_GAP) + 1)
-
-
-def stops_layer(path: Sequence[tuple[float, int]]) -> int:
-    """The layer in which a path begins."""
-    return path[0][1]
+        frames += [_frame(box, 1 + place * (_BOX_WIDTH + _GAP), y) for place, box in enumerate(row)]
+        y += max(map(height, row)) + _GAP
+    tall = y - (_GAP if exams else _LAYER_GAP) + 1
+    return render("graph.html", lines=lines, frames=frames, width=width, height=tall, listed=False)
 
 
 def narrow(flow: Workflow) -> Markup:
     """One box a row, in the run's order; beside them each parent has a lane down to what was made from it."""
     boxes, exams = connected(flow)
-    rows = (*boxes, *exams)
     lanes = lanes_of(boxes, flow.arrows)
-    left = LANE * (max(lanes.values(), default=-1) + 1) + 9
-    width = NARROW_WIDTH - left - 1
-    tops, y = dict[str, float](), 1.0
-    for box in rows:
-        tops[box.name] = y
-        y += narrow_height(box) + 9
-    parts = []
-    for source, lane in lanes.items():
-        x = left - LANE * (lane + 1)
-        start = tops[source] + narrow_height(next(box for box in boxes if box.name == source)) - 10
-        for arrow in (arrow for arrow in flow.arrows if arrow.source == source):
-            end = tops[arrow.target] + 14
-            line = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
-            line += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
-            tip = f"M{_n(left)},{_n(end)}l-6,-3.5v7z"
-            parts.append(_line(arrow, line, tip))
-    parts += [_narrow_box(box, left, tops[box.name], width) for box in rows]
-    return _svg(parts, NARROW_WIDTH, y - 8)
+    left = _LANE * (max(lanes.values(), default=-1) + 1) + 9
+    tops, feet, y = dict[str, float](), dict[str, float](), 1.0
+    frames = []
+    for box in (*boxes, *exams):
+        frames.append(_narrow_frame(box, left, y))
+        tops[box.name], feet[box.name] = y, y + frames[-1].height
+        y = feet[box.name] + 9
+    lines = []
+    for arrow in sorted(flow.arrows, key=lambda arrow: list(lanes).index(arrow.source)):
+        x = left - _LANE * (lanes[arrow.source] + 1)
+        start, end = feet[arrow.source] - 10, tops[arrow.target] + 14
+        shaft = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
+        shaft += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
+        lines.append(_Line(arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
+    return render("graph.html", lines=lines, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
 
 
 def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
@@ -103,12 +116,7 @@ def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
 
 def height(box: Box) -> float:
     """A box's height in the drawing in layers."""
-    return 2 * PADDING + LINE * (2 + len(_shown_lines(box)))
-
-
-def narrow_height(box: Box) -> float:
-    """A box's height in the list, where its numbers share lines."""
-    return 2 * PADDING + 3 + LINE * (1 + len(_narrow_lines(box)))
+    return 2 * _PADDING + _LINE * (2 + len(_shown_lines(box)))
 
 
 def _shown_lines(box: Box) -> tuple[str, ...]:
@@ -122,75 +130,41 @@ def _narrow_lines(box: Box) -> list[str]:
     lines: list[str] = []
     for part in box.lines:
         glue = ", " if box.group == "exam" else " · "
-        if lines and len(lines[-1]) + len(glue) + len(part) <= NARROW_CHARACTERS:
+        if lines and len(lines[-1]) + len(glue) + len(part) <= _NARROW_CHARACTERS:
             lines[-1] += glue + part
         else:
             lines.append(part)
     return lines
 
 
-def _box(box: Box, x: float, y: float, width: float) -> Markup:
-    texts = [_text(x + PADDING, y + PADDING + 11, shortened(box.name, CHARACTERS - 4), "name")]
-    texts.append(_text(x + PADDING, y + PADDING + 11 + LINE, shortened(box.kind, CHARACTERS), "kind"))
-    for number, line in enumerate(_shown_lines(box)):
-        texts.append(_text(x + PADDING, y + PADDING + 11 + LINE * (2 + number), shortened(line, CHARACTERS), "line"))
-    return _framed(box, x, y, width, height(box), texts)
+def _frame(box: Box, x: float, y: float) -> _Frame:
+    lines = [shortened(line, _CHARACTERS) for line in _shown_lines(box)]
+    return _Frame(box, x, y, _BOX_WIDTH, height(box), lines, y + _PADDING + 11 + 2 * _LINE)
 
 
-def _narrow_box(box: Box, x: float, y: float, width: float) -> Markup:
-    texts = [_text(x + PADDING, y + PADDING + 12, shortened(box.name, 22), "name")]
-    kind = element(
-        "text", shortened(box.kind, 18), x=x + width - PADDING, y=y + PADDING + 12, class_="kind", text_anchor="end"
-    )
-    texts.append(kind)
-    for number, line in enumerate(_narrow_lines(box)):
-        texts.append(_text(x + PADDING, y + PADDING + 14 + LINE * (1 + number), line, "line"))
-    return _framed(box, x, y, width, narrow_height(box), texts)
+def _narrow_frame(box: Box, x: float, y: float) -> _Frame:
+    lines = _narrow_lines(box)
+    tall = 2 * _PADDING + 3 + _LINE * (1 + len(lines))
+    return _Frame(box, x, y, _NARROW_WIDTH - x - 1, tall, lines, y + _PADDING + 14 + _LINE)
 
 
-def _framed(box: Box, x: float, y: float, width: float, tall: float, texts: Sequence[Markup]) -> Markup:
-    title = element("title", f"{box.name} ({box.kind or 'stage'}): {', '.join(box.lines) or 'no numbers'}")
-    frame = element("rect", x=x, y=y, width=width, height=tall, rx=7.0)
-    return element("g", title, frame, *texts, class_=f"box {box.group}")
+def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> _Line:
+    """From the foot of one box, straight down past the layers between, to the head of another.
 
-
-def _text(x: float, y: float, line: str, style: str) -> Markup:
-    return element("text", line, x=x, y=y, class_=style)
-
-
-def _arrow(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> Markup:
-    """From the foot of one box, straight down past the layers between, to the head of another."""
+    ``stops`` are (middle, top, height) of each layer on the way; ``bottom`` is the foot of the source's box.
+    """
     x, _, _ = stops[0]
     path, y = f"M{_n(x)},{_n(bottom)}", bottom
     for number, (next_x, top, tall) in enumerate(stops[1:], start=1):
         last = number == len(stops) - 1
         end = top - (6 if last else 0)
-        middle = (y + end) / 2 if number == 1 else end - LAYER_GAP / 2
+        middle = (y + end) / 2 if number == 1 else end - _LAYER_GAP / 2
         path += f"C{_n(x)},{_n(middle)} {_n(next_x)},{_n(middle)} {_n(next_x)},{_n(end)}"
         x, y = next_x, end
         if not last:
             y = top + tall
             path += f"V{_n(y)}"
-    return _line(arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z")
-
-
-def _line(arrow: Arrow, path: str, tip: str) -> Markup:
-    title = element("title", f"{arrow.source} → {arrow.target} ({arrow.holds})")
-    return element(
-        "g", title, element("path", d=path, class_="shaft"), element("path", d=tip, class_="tip"), class_=arrow.holds
-    )
-
-
-def _svg(parts: Sequence[Markup], width: float, tall: float) -> Markup:
-    return element(
-        "svg",
-        joined(*parts),
-        viewBox=f"0 0 {_n(width)} {_n(tall)}",
-        width=round(width),
-        height=round(tall),
-        role="img",
-        aria_label="The workflow as a graph",
-    )
+    return _Line(arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z")
 
 
 def _n(value: float) -> str:

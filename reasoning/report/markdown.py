@@ -4,19 +4,18 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from reasoning.report.curves import Points
+from reasoning.report.curves import Points, spaced
 from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Heading, Paragraph, Report
 from reasoning.report.graph import Box, Workflow, connected
-from reasoning.report.replies import spaced
-from reasoning.report.scores import short
+from reasoning.report.numbers import short
 from reasoning.report.text import printable
 
-ACTIVE = re.compile(r"([\\`*{}\[\]#|~$!]|(?<!\w)[_@]|_(?!\w))")
+_ACTIVE = re.compile(r"([\\`*{}\[\]#|~$!]|(?<!\w)[_@]|_(?!\w))")
 """What Markdown, or a site that shows it, may act on within a line; within a word underscores and @ are inert."""
 
-AUTOLINK = re.compile(r"(?i)(www)\.|(https?|ftp|mailto|xmpp)(:)")
-BARS = "▁▂▃▄▅▆▇█"
-BAR_COUNT = 24
+_AUTOLINK = re.compile(r"(?i)(www)\.|(https?|ftp|mailto|xmpp)(:)")
+_BARS = "▁▂▃▄▅▆▇█"
+_BAR_COUNT = 24
 
 
 def markdown(report: Report) -> str:
@@ -36,11 +35,11 @@ def inline(text: str) -> str:
 
 def sparkline(points: Points) -> str:
     """The course of a series in a few characters, from its lowest to its highest value."""
-    values = [points[place][1] for place in spaced(len(points), BAR_COUNT)]
+    values = [points[place][1] for place in spaced(len(points), _BAR_COUNT)]
     low, high = min(values), max(values)
     if high == low:
-        return BARS[0] * len(values)
-    return "".join(BARS[min(int((value - low) / (high - low) * len(BARS)), len(BARS) - 1)] for value in values)
+        return _BARS[0] * len(values)
+    return "".join(_BARS[min(int((value - low) / (high - low) * len(_BARS)), len(_BARS) - 1)] for value in values)
 
 
 def mermaid(flow: Workflow) -> Iterator[str]:
@@ -55,8 +54,8 @@ def mermaid(flow: Workflow) -> Iterator[str]:
 
 
 def _inert(line: str) -> str:
-    shown = ACTIVE.sub(r"\\\1", line)
-    shown = AUTOLINK.sub(lambda found: f"{found[1]}\\." if found[1] else f"{found[2]}\\:", shown)
+    shown = _ACTIVE.sub(r"\\\1", line)
+    shown = _AUTOLINK.sub(lambda match: f"{match[1]}\\." if match[1] else f"{match[2]}\\:", shown)
     return escape(shown, quote=False)
 
 
@@ -67,7 +66,7 @@ def _label(box: Box) -> str:
 
 def _mermaid_text(line: str) -> str:
     """Mermaid's own entities for all but plain characters."""
-    return re.sub(r"[^\w .,@/+\-→–]", lambda found: f"#{ord(found[0])};", printable(line).replace("\n", " "))
+    return re.sub(r"[^\w .,@/+\-→–]", lambda match: f"#{ord(match[0])};", printable(line).replace("\n", " "))
 
 
 def _block(block: Block) -> Iterator[str]:
@@ -89,9 +88,9 @@ def _block(block: Block) -> Iterator[str]:
 
 
 def _table(grid: Grid) -> Iterator[str]:
-    over = [name for name, size in grid.groups for _ in range(size)]
-    titles = [f"{group}: {name}" for group, name in zip(over, grid.columns[1:], strict=True)] if over else None
-    yield _row([inline(name) for name in (grid.columns[0], *(titles or grid.columns[1:]))])
+    over = [f"{name}: " for name, size in grid.groups for _ in range(size)] or [""] * (len(grid.columns) - 1)
+    titles = (f"{group}{name}" for group, name in zip(over, grid.columns[1:], strict=True))
+    yield _row([inline(name) for name in (grid.columns[0], *titles)])
     yield _row(["---", *(["---:" if grid.numeric else "---"] * (len(grid.columns) - 1))])
     yield from (_row([_field(cell) for cell in row]) for row in grid.rows)
 
@@ -101,15 +100,17 @@ def _row(fields: Sequence[str]) -> str:
 
 
 def _field(cell: Cell) -> str:
+    """A cell; differences that the data tell from none are bold, as the page has them in colours."""
     text = inline(cell.text)
     if cell.quoted and text:
         text = f"<code>{text}</code>"
+    text = f"**{text}**" if cell.tone in ("up", "down") else text
     return f"{text}<br><sub>{inline(cell.detail)}</sub>" if cell.detail else text
 
 
 def _fenced(text: str) -> list[str]:
     """A listing in a fence longer than any that the text holds."""
-    longest = max((len(found) for found in re.findall(r"`+", text)), default=0)
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [fence, *printable(text).split("\n"), fence]
 

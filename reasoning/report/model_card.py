@@ -5,19 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.report.content import environment, setting_lines
+from reasoning.evaluation.results import Score
+from reasoning.report.content import environment, settings_listing, version_grid
 from reasoning.report.document import Block, Bullets, Cell, Code, Grid, Heading, Paragraph, Report, Section, filled
+from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.markdown import markdown
-from reasoning.report.scores import asked, interval, main_score, ordered_scores, share, spoken
+from reasoning.report.numbers import number
+from reasoning.report.scores import asked, interval, main_score, ordered_scores, spoken
 from reasoning.report.sentences import sentences
-from reasoning.report.stages import StageFacts
-from reasoning.report.table import Evaluation, Score
+from reasoning.report.stages import StageFacts, mapping
 from reasoning.use.stage_results import chat_of
 
-FRONT = """\
+_FRONT = """\
 ---
 library_name: transformers
 pipeline_tag: text-generation
@@ -25,7 +26,7 @@ pipeline_tag: text-generation
 ---
 """
 
-LOAD = """\
+_LOAD = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = {folder}
@@ -35,15 +36,15 @@ model = AutoModelForCausalLM.from_pretrained(folder)
 reply = model.generate(**tokens, max_new_tokens=256)[0, tokens["input_ids"].shape[1] :]
 print(tokenizer.decode(reply))"""
 
-CHAT = """\
+_CHAT = """\
 messages = [{"role": "user", "content": "What is 2+2?"}]
 tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""
 
-PLAIN = 'tokens = tokenizer("Once upon a time", return_tensors="pt")'
+_PLAIN = 'tokens = tokenizer("Once upon a time", return_tensors="pt")'
 
 
 @dataclass(frozen=True)
-class Subject:
+class CardSubject:
     """What a card is about. ``settings`` is the model's ``config.json``; ``facts`` is None for a model of no run."""
 
     folder: str
@@ -57,7 +58,7 @@ class Subject:
     facts: Facts | None = None
 
 
-def model_card(subject: Subject) -> str:
+def model_card(subject: CardSubject) -> str:
     """The card as Markdown with the header that the Hub reads; equal models of equal runs give equal bytes."""
     stage = None if subject.facts is None else subject.facts.stage(subject.stage)
     sections = (
@@ -66,10 +67,10 @@ def model_card(subject: Subject) -> str:
         Section("How to load it", tuple(_loading(subject))),
         Section("Settings", tuple(_settings(subject, stage))),
     )
-    return FRONT + markdown(Report(subject.folder, filled(sections)))
+    return _FRONT + markdown(Report(subject.folder, filled(sections)))
 
 
-def _identity(subject: Subject, stage: StageFacts | None) -> Iterator[Block]:
+def _identity(subject: CardSubject, stage: StageFacts | None) -> Iterator[Block]:
     made = f"stage {subject.stage} of the run {subject.run}" if stage is not None else subject.stage
     yield Paragraph(
         f"A decoder of the family {subject.settings['model_type']} with {subject.parameters:,} parameters "
@@ -90,11 +91,11 @@ def _kind(facts: Facts, name: str) -> str:
     return f"({stage.kind}) " if stage is not None and stage.kind else ""
 
 
-def _measured(subject: Subject) -> Iterator[Block]:
-    found = [] if subject.facts is None else subject.facts.evaluations
-    examined = [evaluation for evaluation in found if subject.stage in evaluation.checkpoints]
+def _measured(subject: CardSubject) -> Iterator[Block]:
+    every = () if subject.facts is None else subject.facts.evaluations
+    examined = [evaluation for evaluation in every if subject.stage in evaluation.checkpoints]
     if not examined:
-        yield Paragraph("Nothing: no evaluation of its run examined it." if found else "Nothing.")
+        yield Paragraph("Nothing: no evaluation of its run examined it." if every else "Nothing.")
         return
     rounded = "" if subject.dtype == "float32" else f" Weights were rounded to {subject.dtype} only after that."
     yield Paragraph(
@@ -105,58 +106,53 @@ def _measured(subject: Subject) -> Iterator[Block]:
         yield from _evaluation(subject, evaluation)
 
 
-def _evaluation(subject: Subject, evaluation: Evaluation) -> Iterator[Block]:
+def _evaluation(subject: CardSubject, evaluation: Evaluation) -> Iterator[Block]:
     yield Heading(f"{evaluation.stage}: {asked(evaluation)}")
     yield Paragraph(_manner(subject, evaluation))
     scores = evaluation.checkpoints[subject.stage]
     yield _grid("all problems", [(spoken(name), name, scores[name]) for name in ordered_scores(scores)])
     main = main_score(evaluation) or ""
-    for title, parts in (("by kind of problem", evaluation.kinds), ("by prompt", evaluation.prompts)):
+    for title, parts in (
+        ("by kind of problem", evaluation.results.kinds),
+        ("by prompt style", evaluation.results.styles),
+    ):
         by_part = parts.get(subject.stage, {})
-        rows = [(part, main, found[main]) for part, found in by_part.items() if main in found]
+        rows = [(part, main, table[main]) for part, table in by_part.items() if main in table]
         if rows:
             yield _grid(f"{spoken(main)} {title}", rows)
 
 
-def _manner(subject: Subject, evaluation: Evaluation) -> str:
+def _manner(subject: CardSubject, evaluation: Evaluation) -> str:
     """How an exam asked, as far as its settings say."""
-    exam = _exam(evaluation)
+    stage = None if subject.facts is None else subject.facts.stage(evaluation.stage)
+    quiz = mapping((stage.settings if stage is not None else {}).get("quiz"))
     told = [
-        text.format(exam[name])
+        text.format(quiz[name])
         for name, text in (
             ("samples", "{} samples a problem"),
             ("temperature", "temperature {}"),
             ("max_new_tokens", "at most {} new tokens"),
         )
-        if name in exam
+        if name in quiz
     ]
-    chat = chat_of(exam)
+    chat = chat_of(quiz)
     if chat is not None:
         same = "in the chat format that lies here" if chat == subject.chat else "in another chat format than lies here"
         told.append(same)
     return f"{', '.join(told).capitalize()}." if told else "Its settings don't say how it asked."
 
 
-def _exam(evaluation: Evaluation) -> Mapping[str, Any]:
-    try:
-        settings = evaluation.artifact.record().get("settings")
-    except InputError:
-        return {}
-    exam = settings.get("exam") if isinstance(settings, dict) else None
-    return exam if isinstance(exam, dict) else {}
-
-
 def _grid(caption: str, rows: Sequence[tuple[str, str, Score]]) -> Grid:
     cells = tuple(
-        (Cell(shown), Cell(share(score.mean, name)), Cell(interval(score, name)), Cell(f"{score.n:,}"))
+        (Cell(shown), Cell(number(score.mean, name)), Cell(interval(score, name)), Cell(f"{score.n:,}"))
         for shown, name, score in rows
     )
     return Grid(caption, ("score", "mean", "95 % interval", "problems"), cells)
 
 
-def _loading(subject: Subject) -> Iterator[Block]:
-    prompt = CHAT if subject.templated else PLAIN
-    yield Code(LOAD.replace("{folder}", json.dumps(subject.folder, ensure_ascii=False)).replace("{prompt}", prompt))
+def _loading(subject: CardSubject) -> Iterator[Block]:
+    prompt = _CHAT if subject.templated else _PLAIN
+    yield Code(_LOAD.replace("{folder}", json.dumps(subject.folder, ensure_ascii=False)).replace("{prompt}", prompt))
     yield Paragraph(
         "generate takes the likeliest token each time unless told otherwise; generation_config.json only says which "
         "ids end a reply. "
@@ -164,15 +160,12 @@ def _loading(subject: Subject) -> Iterator[Block]:
     )
 
 
-def _settings(subject: Subject, stage: StageFacts | None) -> Iterator[Block]:
+def _settings(subject: CardSubject, stage: StageFacts | None) -> Iterator[Block]:
     if stage is not None:
-        settings = stage.record.get("settings")
-        lines = list(setting_lines(settings, "")) if isinstance(settings, dict) else []
-        place = f"artifacts/{stage.artifact.path.name}" if stage.artifact is not None else ""
+        folder = f"artifacts/{stage.artifact.path.name}" if stage.artifact is not None else ""
         yield Paragraph(
-            f"The run's file, every default spelled out, is resolved.gin in its folder; {place} is what was exported."
+            f"The run's file, every default spelled out, is resolved.gin in its folder; {folder} is what was exported."
         )
-        rows = tuple((Cell(name), Cell(value)) for name, value in environment(stage))
-        yield Grid("Seed and versions", ("what", "value"), rows, numeric=False, folded=True)
-        yield Code("\n".join(lines), f"Settings of {stage.name} ({stage.kind or 'stage'})")
-    yield Code("\n".join(setting_lines(dict(subject.settings), "")), "config.json")
+        yield version_grid(environment(stage))
+        yield settings_listing(stage.settings, f"Settings of {stage.title}")
+    yield settings_listing(subject.settings, "config.json")

@@ -3,99 +3,79 @@
 from dataclasses import dataclass
 
 from reasoning.core.statistics import Interval
+from reasoning.report.evaluations import Evaluation, difference, kinds_of, sampled
 from reasoning.report.facts import Facts
-from reasoning.report.samples import difference, kinds_of
-from reasoning.report.scores import main_score
-from reasoning.report.table import Evaluation
+from reasoning.report.scores import SAMPLED, main_grade, main_score
 
 
 @dataclass(frozen=True)
-class Pair:
+class CheckpointPair:
     """Two checkpoints of one evaluation; ``earlier`` is what ``later`` came from, or the end of another branch."""
 
     later: str
     earlier: str
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much more a pair's later checkpoint has of a score; None where the samples don't tell."""
-
-    pair: Pair
-    name: str
-    interval: Interval | None
-
-
-def pairs(facts: Facts, evaluation: Evaluation) -> tuple[Pair, ...]:
+def pairs(facts: Facts, evaluation: Evaluation) -> tuple[CheckpointPair, ...]:
     """Each checkpoint with those that it was made from, then the last one with all of its ancestors."""
     names = tuple(evaluation.checkpoints)
-    found = [Pair(later, earlier) for later in names for earlier in sources(facts, later) if earlier in names]
+    chosen = [
+        CheckpointPair(later, earlier) for later in names for earlier in sources(facts, later) if earlier in names
+    ]
     if names:
         above = ancestors(facts, names[-1])
-        found += [Pair(names[-1], earlier) for earlier in names if earlier in above]
-    return tuple(dict.fromkeys(found))
+        chosen += [CheckpointPair(names[-1], earlier) for earlier in names if earlier in above]
+    return tuple(dict.fromkeys(chosen))
 
 
 def sources(facts: Facts, name: str) -> tuple[str, ...]:
     """The checkpoints that a stage was made from: its start, its teacher, and whatever wrote its data."""
-    stage, found = facts.stage(name), dict[str, None]()
+    stage, names = facts.stage(name), dict[str, None]()
     for parent in stage.parent_names() if stage is not None else ():
         above = facts.stage(parent)
-        if above is not None and above.artifact is not None and above.artifact.kind == "checkpoint":
-            found[parent] = None
-        elif above is not None:
-            found.update(dict.fromkeys(sources(facts, parent)))
-    return tuple(found)
+        if above is not None:
+            names |= {parent: None} if above.holds == "checkpoint" else dict.fromkeys(sources(facts, parent))
+    return tuple(names)
 
 
 def ancestors(facts: Facts, name: str) -> set[str]:
     """All checkpoints that a stage goes back to."""
-    found: set[str] = set()
+    above: set[str] = set()
     waiting = list(sources(facts, name))
     while waiting:
-        found.add(waiting[0])
-        waiting += [above for above in sources(facts, waiting.pop(0)) if above not in found]
-    return found
+        above.add(waiting[0])
+        waiting += [each for each in sources(facts, waiting.pop(0)) if each not in above]
+    return above
 
 
-def by_score(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, ...], list[list[Difference]]]:
-    """The names of scores that samples hold, and a row of differences for each pair."""
-    samples = facts.samples.get(evaluation.stage, {})
-    names = _sampled_names(facts, evaluation)
-    chosen = pairs(facts, evaluation)
-    rows = [
-        [Difference(pair, name, difference(samples, pair.later, pair.earlier, name)) for name in names]
-        for pair in chosen
-    ]
-    return names, [row for row in rows if any(item.interval is not None for item in row)]
+def differences(
+    facts: Facts, evaluation: Evaluation
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[CheckpointPair, list[Interval | None]]]:
+    """Scores that samples hold, kinds of problems where there are several, and by pair how much more the later has.
 
-
-def by_kind(facts: Facts, evaluation: Evaluation) -> tuple[str, tuple[str, ...], list[list[Difference]]]:
-    """The main score's name, the kinds of problems, and a row of differences for each pair; nothing for one kind."""
-    samples = facts.samples.get(evaluation.stage, {})
-    kinds, score = kinds_of(samples), main_score(evaluation)
-    if len(kinds) < 2 or score is None:
-        return "", (), []
-    grade = score.partition("/")[0]
-    rows = [
-        [Difference(pair, kind, difference(samples, pair.later, pair.earlier, grade, kind)) for kind in kinds]
+    A row holds a difference for each score, then one of the main score for each kind; None where samples don't tell.
+    """
+    samples, main = evaluation.samples, main_score(evaluation) or ""
+    names, kinds = _sampled_names(evaluation), kinds_of(samples)
+    kinds = kinds if len(kinds) > 1 and main else ()
+    columns = [(name, None) for name in names] + [(main.partition("/")[0], kind) for kind in kinds]
+    rows = {
+        pair: [difference(samples, pair.later, pair.earlier, *column) for column in columns]
         for pair in pairs(facts, evaluation)
-    ]
-    return score, kinds, [row for row in rows if any(item.interval is not None for item in row)]
+    }
+    return names, kinds, {pair: row for pair, row in rows.items() if any(row)}
 
 
-def main_difference(facts: Facts, evaluation: Evaluation, pair: Pair) -> Interval | None:
+def main_difference(evaluation: Evaluation, pair: CheckpointPair) -> Interval | None:
     """The difference of the score by which sentences compare; None where that is no pass@1 or the samples are gone."""
-    score = main_score(evaluation)
-    if score is None or not score.endswith("/pass@1"):
-        return None
-    samples = facts.samples.get(evaluation.stage, {})
-    return difference(samples, pair.later, pair.earlier, score.partition("/")[0])
+    grade = main_grade(evaluation)
+    return difference(evaluation.samples, pair.later, pair.earlier, grade) if grade else None
 
 
-def _sampled_names(facts: Facts, evaluation: Evaluation) -> tuple[str, ...]:
+def _sampled_names(evaluation: Evaluation) -> tuple[str, ...]:
     """Scores and rates that samples carry values of, in the order of the evaluation's table."""
-    rows = [row for answered in facts.samples.get(evaluation.stage, {}).values() for row in answered.values()]
-    carried = dict.fromkeys(name for row in rows[:1] for name in row.samples)
-    listed = dict.fromkeys(name.removesuffix("/pass@1") for name in evaluation.scores() if name.endswith("/pass@1"))
+    rows = [row for answered in evaluation.samples.values() for row in answered.values()]
+    carried = dict.fromkeys(name for row in rows[:1] for name in sampled(row).scores)
+    columns = (name.rpartition("/") for name in evaluation.results.columns())
+    listed = dict.fromkeys(grade for grade, _, method in columns if grade and method == SAMPLED)
     return (*(name for name in listed if name in carried), *(name for name in carried if name not in listed))

@@ -1,23 +1,23 @@
 """Single completions on the terminal: what a stage sampled, what each reward gave, and what was made of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.text import Text
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_jsonl
-from reasoning.report.text import printable, shortened
+from reasoning.evaluation.results import SAMPLES, Replies, read_samples
+from reasoning.report.console import plain_text
+from reasoning.report.numbers import fixed, plain
+from reasoning.report.text import shortened
 from reasoning.training.metrics import rollout_files
 from reasoning.use.stage_results import read_rollouts, spans
 
-SAMPLES = "samples.jsonl"
-SHOWN_CHARACTERS = 2000
-MARGIN = 4
+_SHOWN_CHARACTERS = 2000
+_MARGIN = 4
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Group:
+class CompletionGroup:
     """All replies to one question; ``number`` is what ``--group`` calls it."""
 
     number: int
     question: str
     answer: str
     kind: str
-    completions: tuple[Completion, ...]
+    completions: list[Completion] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """What to show: the first groups, or in ``order`` "worst" or "best" single completions; None means all."""
 
     order: str = ""
@@ -64,7 +64,7 @@ class Collection:
     """The groups of a stage, or of one of its steps, and what they are, in words."""
 
     title: str
-    groups: tuple[Group, ...]
+    groups: tuple[CompletionGroup, ...]
 
 
 def has_samples(folder: Path) -> bool:
@@ -84,85 +84,80 @@ def read(folder: Path, stage: str, step: int | None = None) -> Collection:
         return Collection(f"{stage}, step {chosen} (kept: {spans(tuple(files))})", groups)
     if step is not None:
         raise InputError(f"stage {stage} keeps no completions by step; leave --step out")
-    rows = read_jsonl(folder / SAMPLES)
-    try:
-        if rows and "checkpoint" in rows[0]:
-            return Collection(f"{stage}: every problem with the replies of all checkpoints", _of_evaluation(rows))
-        return Collection(f"{stage}: the first replies, kept or not", _of_collection(rows))
-    except (KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{folder / SAMPLES} holds rows of another form ({error!r}); make {stage} anew") from None
+    rows = read_samples(folder / SAMPLES)
+    collected = any(row.kept for row in rows)
+    title = "the first replies, kept or not" if collected else "every problem with the replies of all checkpoints"
+    return Collection(f"{stage}: {title}", _of_replies(rows))
 
 
-def choose(found: Collection, choice: Choice) -> tuple[Group, ...]:
+def choose(collection: Collection, selection: Selection) -> tuple[CompletionGroup, ...]:
     """The groups to show, with only the completions to show. Raises InputError where nothing is as chosen."""
-    groups = found.groups
-    if choice.kind:
-        groups = tuple(group for group in groups if group.kind == choice.kind)
+    groups = collection.groups
+    if selection.kind:
+        groups = tuple(group for group in groups if group.kind == selection.kind)
         if not groups:
-            there = ", ".join(sorted({group.kind for group in found.groups}))
-            raise InputError(f"no problem is of kind {choice.kind!r}; there are {there}")
-    if choice.group is not None:
-        groups = tuple(group for group in groups if group.number == choice.group)
+            there = ", ".join(sorted({group.kind for group in collection.groups}))
+            raise InputError(f"no problem is of kind {selection.kind!r}; there are {there}")
+    if selection.group is not None:
+        groups = tuple(group for group in groups if group.number == selection.group)
         if not groups:
-            there = spans(sorted(group.number for group in found.groups))
-            raise InputError(f"there is no group {choice.group}; there are {there}")
-    return _extremes(groups, choice) if choice.order else _first(groups, choice.limit)
+            there = spans(sorted(group.number for group in collection.groups))
+            raise InputError(f"there is no group {selection.group}; there are {there}")
+    return _extremes(groups, selection) if selection.order else _first(groups, selection.limit)
 
 
-def show(console: Console, found: Collection, groups: Iterable[Group], whole: bool = False) -> None:
+def show(console: Console, collection: Collection, groups: Iterable[CompletionGroup], whole: bool = False) -> None:
     """Prints groups; texts are cut after 2000 characters unless ``whole``. Nothing in a text acts on the terminal."""
-    console.print(_plain(found.title, "bold"), soft_wrap=True)
+    console.print(plain_text(collection.title, "bold"), soft_wrap=True)
     for group in groups:
         heading = f"\ngroup {group.number}  {group.question}  right answer: {group.answer}  ({group.kind})"
-        console.print(_plain(heading, "bold"), soft_wrap=True)
+        console.print(plain_text(heading, "bold"), soft_wrap=True)
         for completion in group.completions:
-            text = completion.text if whole else shortened(completion.text, SHOWN_CHARACTERS)
-            console.print(_plain(f"  {facts(completion)}", "dim"), soft_wrap=True)
-            console.print(Padding(_plain(text or "(nothing)"), (0, 0, 0, MARGIN), expand=False))
+            text = completion.text if whole else shortened(completion.text, _SHOWN_CHARACTERS)
+            console.print(plain_text(f"  {facts(completion)}", "dim"), soft_wrap=True)
+            console.print(Padding(plain_text(text or "(nothing)"), (0, 0, 0, _MARGIN), expand=False))
 
 
 def facts(completion: Completion) -> str:
     """The line above a completion: its place, its numbers, the most telling first."""
     parts = [completion.label, completion.note]
     if completion.total is not None and completion.advantage is not None:
-        parts.append(f"reward {completion.total:.4g}")
-    given = [f"{name} {value:.4g}" for name, value in completion.values.items() if value is not None]
+        parts.append(f"reward {plain(completion.total)}")
+    given = [f"{name} {plain(value)}" for name, value in completion.values.items() if value is not None]
     parts.append(f"({' · '.join(given)})" if given else "")
     if completion.advantage is not None:
-        parts.append(f"advantage {completion.advantage:+.2f}")
+        parts.append(f"advantage {fixed(completion.advantage, 2, sign=True)}")
     if completion.length is not None:
         parts.append(f"{completion.length} tokens{', cut off' if completion.truncated else ''}")
     if completion.log_prob is not None:
-        parts.append(f"log-probability {completion.log_prob:.1f}")
+        parts.append(f"log-probability {fixed(completion.log_prob, 1)}")
     return "  ".join(filter(None, parts))
 
 
-def _first(groups: Sequence[Group], limit: int | None) -> tuple[Group, ...]:
+def _first(groups: Sequence[CompletionGroup], limit: int | None) -> tuple[CompletionGroup, ...]:
     """The first groups, until ``limit`` completions are shown."""
     if limit is None:
         return tuple(groups)
-    shown: list[Group] = []
+    shown: list[CompletionGroup] = []
     for group in groups:
-        room = limit - sum(len(other.completions) for other in shown)
-        if room <= 0:
-            break
-        shown.append(replace(group, completions=group.completions[:room]))
+        shown += [replace(group, completions=group.completions[:limit])] if limit > 0 else []
+        limit -= len(group.completions)
     return tuple(shown)
 
 
-def _extremes(groups: Sequence[Group], choice: Choice) -> tuple[Group, ...]:
+def _extremes(groups: Sequence[CompletionGroup], selection: Selection) -> tuple[CompletionGroup, ...]:
     """The completions with the least or the most, each under its own question; equals by advantage, then in order."""
     every = [(group, completion) for group in groups for completion in group.completions]
     judged = [(group, completion) for group, completion in every if completion.total is not None]
     if not judged:
         raise InputError("these completions were given no rewards, so none is best or worst; leave the option out")
-    sign = 1 if choice.order == "worst" else -1
+    sign = 1 if selection.order == "worst" else -1
     judged.sort(key=lambda pair: (sign * (pair[1].total or 0.0), sign * (pair[1].advantage or 0.0)))
-    return tuple(replace(group, completions=(completion,)) for group, completion in judged[: choice.limit])
+    return tuple(replace(group, completions=[completion]) for group, completion in judged[: selection.limit])
 
 
-def _of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[Group, ...]:
-    groups: dict[int, Group] = {}
+def _of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[CompletionGroup, ...]:
+    groups: dict[int, CompletionGroup] = {}
     for row in rows:
         prefix = "rewards/"
         completion = Completion(
@@ -175,60 +170,30 @@ def _of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[Group, ...]:
             truncated=row["truncated"],
             log_prob=sum(row["sampler_log_probs"]),
         )
-        _add(groups, row["group"], (row["prompt"], row["answer"], row["kind"]), completion)
+        group = CompletionGroup(row["group"], row["prompt"], row["answer"], row["kind"])
+        groups.setdefault(group.number, group).completions.append(completion)
     return tuple(groups.values())
 
 
-def _of_collection(rows: Sequence[Mapping[str, Any]]) -> tuple[Group, ...]:
-    groups: dict[int, Group] = {}
-    numbers: dict[str, int] = {}
+def _of_replies(rows: Sequence[Replies]) -> tuple[CompletionGroup, ...]:
+    groups: dict[int, CompletionGroup] = {}
     for row in rows:
-        number = numbers.setdefault(row["prompt"], len(numbers))
-        place = len(groups[number].completions) if number in groups else 0
-        completion = Completion(
-            label=f"#{place}",
-            text=row["completion"],
-            total=float(row["kept"]),
-            values=row["scores"],
-            length=row.get("tokens"),
-            note="kept" if row["kept"] else "dropped",
-        )
-        _add(groups, number, (row["prompt"], row["answer"], row["kind"]), completion)
-    return tuple(groups.values())
-
-
-def _of_evaluation(rows: Sequence[Mapping[str, Any]]) -> tuple[Group, ...]:
-    """Of each checkpoint the greedy reply, then its samples; they are sorted by the first score."""
-    groups: dict[int, Group] = {}
-    for row in rows:
-        name, texts = row["checkpoint"], row["samples"]
-        completions = [Completion(f"{name}, greedy", row["greedy"], _total(row["scores"]), row["scores"])]
-        log_probs = row.get("sample_log_probs") or [None] * len(texts)
-        for place, text in enumerate(texts):
-            values = {score: each[place] for score, each in row["sample_scores"].items()}
-            completions.append(
-                Completion(
-                    label=f"{name}, sample {place}",
-                    text=text,
-                    total=_total(values),
-                    values=values,
-                    length=row["sample_lengths"][place],
-                    log_prob=log_probs[place],
-                )
-            )
-        for completion in completions:
-            _add(groups, row["problem"], (row["question"], row["answer"], row["kind"]), completion)
+        group = groups.setdefault(row.problem, CompletionGroup(row.problem, row.question, row.answer, row.kind))
+        first = len(group.completions)
+        group.completions.extend(_completion(row, place, first) for place in range(len(row.texts)))
     return tuple(groups[number] for number in sorted(groups))
 
 
-def _add(groups: dict[int, Group], number: int, problem: tuple[str, str, str], completion: Completion) -> None:
-    group = groups.get(number) or Group(number, *problem, completions=())
-    groups[number] = replace(group, completions=(*group.completions, completion))
-
-
-def _total(values: Mapping[str, float]) -> float | None:
-    return next(iter(values.values()), None)
-
-
-def _plain(text: str, style: str = "") -> Text:
-    return Text(printable(text), style=style)
+def _completion(row: Replies, place: int, first: int) -> Completion:
+    """One reply of a row; sorted by whether it was kept, or by the first score in the order of the file."""
+    values = {name: each[place] for name, each in row.scores.items()}
+    asked = [row.checkpoint, row.style, row.method + (f" {place}" if len(row.texts) > 1 else "")]
+    return Completion(
+        label=f"#{first + place}" if row.kept else ", ".join(filter(None, asked)),
+        text=row.texts[place],
+        total=float(row.kept[place]) if row.kept else next(iter(values.values()), None),
+        values=values,
+        length=row.lengths[place],
+        log_prob=row.log_probs[place],
+        note=("kept" if row.kept[place] else "dropped") if row.kept else "",
+    )

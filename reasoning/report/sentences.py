@@ -1,13 +1,14 @@
 """What happened, one plain sentence a stage, made from the graph and the numbers alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from reasoning.report.curves import series_of
+from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
-from reasoning.report.pairs import Pair, main_difference
-from reasoning.report.scores import CANT_TELL, asked, large, main_score, plain, points, short, spoken, with_interval
+from reasoning.report.numbers import CANT_TELL, fixed, large, plain, points, short
+from reasoning.report.pairs import CheckpointPair, main_difference
+from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.stages import StageFacts
-from reasoning.report.table import Evaluation
 
 
 def sentences(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -26,11 +27,9 @@ def _sentence(facts: Facts, stage: StageFacts) -> str:
     evaluation = next((item for item in facts.evaluations if item.stage == stage.name), None)
     if evaluation is not None:
         return _exam(evaluation)
-    if stage.artifact.kind == "checkpoint":
+    if stage.holds == "checkpoint":
         return _trained(facts, stage)
-    if stage.artifact.kind == "records":
-        return _collected(facts, stage)
-    return _others(stage)
+    return (_collected(stage) if stage.holds == "records" else "") or _others(stage)
 
 
 def _exam(evaluation: Evaluation) -> str:
@@ -48,60 +47,46 @@ def _exam(evaluation: Evaluation) -> str:
 
 
 def _trained(facts: Facts, stage: StageFacts) -> str:
-    lesson = _lesson(facts, stage)
-    starts = stage.parents.get("start", ())
+    known = _lesson(facts, stage)
+    lesson = known or stage.kind or "this stage"
     examined = [evaluation for evaluation in facts.evaluations if stage.name in evaluation.checkpoints]
     # An exam that also asked the start says more than one that set the stage beside others.
-    beside = [evaluation for evaluation in examined if set(starts) & set(evaluation.checkpoints)]
-    found = [text for evaluation in beside or examined if (text := _scored(facts, stage, evaluation))]
-    if not found:
-        told = _trend(stage) or ", ".join(_numbers(stage))
-        return f"{lesson}: {told}." if told else f"{lesson}."
-    if stage.kind == "Pretrain" and (trend := _trend(stage)):
-        found.insert(0, trend)
-    joint = " " if found[0].startswith(("lifted", "lowered")) else ": "
-    return f"{lesson}{joint}{'; '.join(found)}."
+    beside = [evaluation for evaluation in examined if set(stage.starts) & set(evaluation.checkpoints)]
+    told = [text for evaluation in beside or examined if (text := _scored(facts, stage, evaluation))]
+    trend = _trend(stage)
+    if not told:
+        numbers = trend or _numbers(stage)
+        return f"{lesson}: {numbers}." if numbers else f"{known or f'{lesson} finished'}."
+    if stage.learns_from == "text" and trend:
+        told.insert(0, trend)
+    joint = " " if told[0].startswith(("lifted", "lowered")) else ": "
+    return f"{lesson}{joint}{'; '.join(told)}."
 
 
 def _lesson(facts: Facts, stage: StageFacts) -> str:
-    """What the stage did to its start, as the subject of a sentence."""
+    """What the stage did to its start, as the subject of a sentence; empty where it doesn't say what it learns from."""
     data = listed(_examples(facts, stage)) or "its data"
-    if stage.kind == "GRPO":
+    if stage.learns_from == "rewards":
         before = facts.lineage(stage.name)
         alone = bool(before) and not any(facts.taught(name) for name in before)
         return f"reinforcement learning{' alone' if alone else ''}"
-    if stage.kind == "Pretrain":
-        return f"learnt to predict the text of {data}"
-    if teachers := stage.parents.get("teacher", ()):
-        return f"learning from the teacher {listed(teachers)}"
-    if stage.kind == "SFT":
-        return f"training on {data}"
-    if stage.kind == "Pretrained":
-        return f"brought in from {_setting(stage, 'path')}"
-    if stage.kind == "Cut":
-        return f"layers {_setting(stage, 'layers')} of {listed(stage.parents.get('start', ())) or 'a model'}"
-    return f"{stage.kind or 'this stage'} finished"
-
-
-def _setting(stage: StageFacts, name: str) -> str:
-    """A setting as the stage recorded it, numbers of a list in a row."""
-    settings = stage.record.get("settings")
-    value = settings.get(name) if isinstance(settings, dict) else None
-    if isinstance(value, list):
-        return listed([str(item) for item in value])
-    return value if isinstance(value, str) else "elsewhere"
+    if stage.learns_from == "teacher":
+        return f"learning from the teacher {listed(stage.parents.get('teacher', ()))}".rstrip()
+    if stage.learns_from in ("text", "examples"):
+        return f"learnt to predict the text of {data}" if stage.learns_from == "text" else f"training on {data}"
+    layers, path = stage.settings.get("layers"), stage.settings.get("path")
+    if stage.starts and isinstance(layers, list):
+        return f"layers {listed([str(layer) for layer in layers])} of {listed(stage.starts)}"
+    if isinstance(path, str) and facts.is_root(stage.name):
+        return f"brought in from {path}"
+    return ""
 
 
 def _examples(facts: Facts, stage: StageFacts) -> tuple[str, ...]:
     """The stages whose records a stage learns from; packed rows are named by what was packed."""
-    found: dict[str, None] = {}
-    for name in stage.parent_names():
-        parent = facts.stage(name)
-        if parent is None or parent.artifact is None or parent.artifact.kind != "records":
-            continue
-        packed = parent.parents.get("conversations", ())
-        found.update(dict.fromkeys(packed or (name,)))
-    return tuple(found)
+    parents = [parent for name in stage.parent_names() if (parent := facts.stage(name)) is not None]
+    records = [parent for parent in parents if parent.holds == "records"]
+    return tuple(dict.fromkeys(name for each in records for name in each.parents.get("conversations", (each.name,))))
 
 
 def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
@@ -111,11 +96,11 @@ def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
     if score is None or now is None:
         return ""
     where = f" in {evaluation.stage}" if len(facts.evaluations) > 1 else ""
-    starts = [name for name in stage.parents.get("start", ()) if score in evaluation.checkpoints.get(name, {})]
+    starts = [name for name in stage.starts if score in evaluation.checkpoints.get(name, {})]
     if not starts:
         return f"{spoken(score)}{where} {with_interval(now)}"
     before = evaluation.checkpoints[starts[0]][score]
-    difference = main_difference(facts, evaluation, Pair(stage.name, starts[0]))
+    difference = main_difference(evaluation, CheckpointPair(stage.name, starts[0]))
     fromto = f"{spoken(score)}{where} from {short(before.mean)} to {short(now.mean)}"
     if difference is None:
         return f"{fromto} (no paired interval)"
@@ -136,26 +121,27 @@ def _trend(stage: StageFacts) -> str:
     return ""
 
 
-def _collected(facts: Facts, stage: StageFacts) -> str:
-    results = stage.results
+def _collected(stage: StageFacts) -> str:
+    """What a stage that left records kept or packed; empty where its numbers say neither."""
+    results = {name: fixed(value, 0) for name, value in stage.results.items()}
     if "kept" in results and "sampled" in results:
-        share = results["kept"] / results["sampled"] if results["sampled"] else 0.0
-        start = listed(stage.parents.get("start", ())) or "a model"
-        return f"kept {results['kept']:,.0f} of {results['sampled']:,.0f} replies of {start} ({100 * share:.1f} %)."
+        share = stage.results["kept"] / (stage.results["sampled"] or 1)
+        of = listed(stage.starts) or "a model"
+        return f"kept {results['kept']} of {results['sampled']} replies of {of} ({fixed(100 * share, 1)} %)."
     if "kept" in results:
-        return f"wrote {results['kept']:,.0f} examples."
+        return f"wrote {results['kept']} examples."
     if "documents" in results and "rows" in results:
         source = listed(stage.parents.get("conversations", ()))
-        tokens = f" ({large(results['tokens'])} tokens)" if "tokens" in results else ""
-        what = f"{results['documents']:,.0f} {f'conversations of {source}' if source else 'documents'}"
-        return f"packed {what} into {results['rows']:,.0f} rows{tokens}."
-    return _others(stage)
+        tokens = f" ({large(stage.results['tokens'])} tokens)" if "tokens" in results else ""
+        what = f"conversations of {source}" if source else "documents"
+        return f"packed {results['documents']} {what} into {results['rows']} rows{tokens}."
+    return ""
 
 
 def _others(stage: StageFacts) -> str:
     """The recorded numbers as they are, for stages that this report doesn't know."""
-    return f"{', '.join(_numbers(stage))}." if stage.results else "finished."
+    return f"{_numbers(stage) or 'finished'}."
 
 
-def _numbers(stage: StageFacts) -> Iterator[str]:
-    yield from (f"{name} {plain(value)}" for name, value in list(stage.results.items())[:6])
+def _numbers(stage: StageFacts) -> str:
+    return ", ".join(f"{name} {plain(value)}" for name, value in list(stage.results.items())[:6])

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reasoning.core.files import write_atomic
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report import sweep_text
-from reasoning.report.sweep_numbers import Numbers, collect
-from reasoning.report.text import printable
+from reasoning.report.console import plain_text, table
+from reasoning.report.sweep_numbers import SweepNumbers, collect
 from reasoning.use.run_folder import RunFolder, open_run
 
 
@@ -22,7 +19,7 @@ from reasoning.use.run_folder import RunFolder, open_run
 class SweepTable:
     """The table of a sweep; a notebook shows it as a table."""
 
-    numbers: Numbers
+    numbers: SweepNumbers
 
     def rows(self) -> list[dict[str, Any]]:
         """One record for each arm, score and seed, and one for each arm and score; the columns of ``table.csv``."""
@@ -73,26 +70,16 @@ class SweepResult:
 
 def write_table(folder: SweepFolder) -> SweepTable:
     """Writes ``table.md`` and ``table.csv`` from what is finished. For process 0 only; raises what ``collect`` does."""
-    table = SweepTable(collect(folder))
-    for name, text in zip(TABLES, (table.markdown(), table.csv()), strict=True):
+    written = SweepTable(collect(folder))
+    for name, text in zip(TABLES, (written.markdown(), written.csv()), strict=True):
         write_atomic(folder.path / name, text)
-    return table
+    return written
 
 
-def show_sweep(console: Console, table: SweepTable) -> None:
+def show_sweep(console: Console, shown: SweepTable) -> None:
     """Prints the tables and the conclusions."""
-    console.print(Text(printable(sweep_text.heading(table.numbers))))
-    for part in sweep_text.tables(table.numbers):
-        shown = Table(title=Text(printable(part.title), "bold"), title_justify="left", box=box.SIMPLE_HEAD)
-        for heading in part.headings:
-            shown.add_column(Text(printable(heading)), overflow="fold")
-        for row in part.rows:
-            shown.add_row(*(Text("\n").join(map(_line, cell)) for cell in row))
-        console.print(shown)
-    for text in table.conclusions():
-        console.print(Text(f"- {printable(text)}"))
-
-
-def _line(line: sweep_text.Line) -> Text:
-    text = f"{line.text}\n{line.detail}" if line.detail else line.text
-    return Text(printable(text), "bold" if line.evidence else "")
+    console.print(plain_text(sweep_text.heading(shown.numbers)))
+    for grid in sweep_text.tables(shown.numbers):
+        console.print(table(grid.caption, grid.columns, grid.rows))
+    for text in shown.conclusions():
+        console.print(plain_text(f"- {text}"))

@@ -1,15 +1,27 @@
-"""A sweep in words, as Markdown and as CSV: what is written depends on the results alone, to the last byte."""
+"""A sweep in words, as tables and as CSV: what is written depends on the results alone, to the last byte."""
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from reasoning.core.statistics import Interval
-from reasoning.report.sweep_numbers import BASELINE, ENOUGH_SEEDS, Cell, Numbers, Row, Verdict, has_spread
-from reasoning.report.text import printable
+from reasoning.report.document import NOTHING, Bullets, Cell, Grid, Paragraph, Report, Section
+from reasoning.report.grids import difference_cell
+from reasoning.report.markdown import markdown as markdown_of
+from reasoning.report.numbers import CANT_TELL, ends, fixed, number
+from reasoning.report.sweep_numbers import (
+    BASELINE,
+    ENOUGH_SEEDS,
+    HIGHER,
+    LOWER,
+    SAME,
+    ArmNumbers,
+    ArmScore,
+    SweepNumbers,
+    has_spread,
+)
 
 COLUMNS: tuple[str, ...] = (
     "row", "arm", "settings", "seed", "state", "score", "value",
@@ -17,48 +29,25 @@ COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 """Of the CSV. ``row`` is ``seed`` (one run: seed, state, value) or ``summary`` (one arm over its seeds: the rest)."""
 
-WAYS = {
+_WAYS = {
     "grid": "all combinations; the first arm is what the others are compared to",
     "zip": "values that go together; the first arm is what the others are compared to",
     "each": "one setting at a time against the file's own",
     "seeds": "nothing varies but the seed",
 }
-NONE = "–"
-ONE_SEED = "(one seed: no interval)"
-WIDEST = 4
+_ONE_SEED = "one seed: no interval"
+_WIDEST = 4
 """Columns of scores in one table."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a cell, with what belongs to it (an interval); ``evidence`` where that leaves out 0."""
-
-    text: str
-    detail: str = ""
-    evidence: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Headings, and rows of cells, each of some lines."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[tuple[Line, ...], ...], ...]
-
-
-def markdown(numbers: Numbers) -> str:
+def markdown(numbers: SweepNumbers) -> str:
     """``table.md``: the tables, then what can and what can't be concluded."""
-    lines = [f"# Sweep of {_escaped(numbers.file)}", "", _escaped(heading(numbers))]
-    for table in tables(numbers):
-        lines += ["", f"## {_escaped(table.title)}", ""]
-        lines += [_row(map(_escaped, table.headings)), _row(["---"] * len(table.headings))]
-        lines += [_row("<br>".join(map(_marked, cell)) for cell in row) for row in table.rows]
-    lines += ["", "## What this says", "", *(f"- {_escaped(text)}" for text in conclusions(numbers))]
-    return "\n".join(lines) + "\n"
+    told = Section("What this says", (Bullets(tuple(("", text) for text in conclusions(numbers))),))
+    parts = (Section("What was run", (Paragraph(heading(numbers)),)), Section("Results", tuple(tables(numbers))), told)
+    return markdown_of(Report(f"Sweep of {numbers.file}", parts))
 
 
-def csv_text(numbers: Numbers) -> str:
+def csv_text(numbers: SweepNumbers) -> str:
     """``table.csv``, with the columns of ``COLUMNS`` and every number in full."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -67,89 +56,81 @@ def csv_text(numbers: Numbers) -> str:
     return out.getvalue()
 
 
-def records(numbers: Numbers) -> list[dict[str, Any]]:
+def records(numbers: SweepNumbers) -> list[dict[str, Any]]:
     """The rows of ``table.csv``: for each arm and score one of each seed, then the summary; None where nothing is."""
-    found: list[dict[str, Any]] = []
-    for row in numbers.rows:
-        arm = dict.fromkeys(COLUMNS) | {"arm": row.label, "settings": ", ".join(row.settings)}
-        for score in numbers.scores:
-            cell = row.cells[score]
-            found += [
-                {**arm, "row": "seed", "seed": seed, "state": state, "score": score, "value": cell.values.get(seed)}
-                for seed, state in row.states.items()
+    rows: list[dict[str, Any]] = []
+    for arm in numbers.arms:
+        common = dict.fromkeys(COLUMNS) | {"arm": arm.label, "settings": ", ".join(arm.settings)}
+        for name, score in arm.scores.items():
+            rows += [
+                {**common, "row": "seed", "seed": seed, "state": state, "score": name, "value": score.values.get(seed)}
+                for seed, state in arm.states.items()
             ]
-            found.append({**arm, "row": "summary", "score": score, **_summary(cell)})
-    return found
+            rows.append({**common, "row": "summary", "score": name, **_summary(score)})
+    return rows
 
 
-def heading(numbers: Numbers) -> str:
+def heading(numbers: SweepNumbers) -> str:
     """One sentence on what was run, one on what the cells are."""
     seeds = ", ".join(map(str, numbers.seeds))
-    size = f"{_count(len(numbers.rows), 'arm')}, {_count(len(numbers.seeds), 'seed')} ({seeds}): {WAYS[numbers.way]}."
+    size = f"{_count(len(numbers.arms), 'arm')}, {_count(len(numbers.seeds), 'seed')} ({seeds}): {_WAYS[numbers.way]}."
     if len(numbers.seeds) == 1:
         return f"{size} With one seed a cell is a single result, without an interval."
     cells = "A cell is the mean over seeds with its 95 % interval (Student's t) and their number n"
-    if len(numbers.rows) == 1:
+    if len(numbers.arms) == 1:
         return f"{size} {cells}."
     return f"{size} {cells}; below it the difference to {numbers.baseline}, paired by seed, with its own interval."
 
 
-def tables(numbers: Numbers) -> Iterator[Table]:
+def tables(numbers: SweepNumbers) -> Iterator[Grid]:
     """For each checkpoint a row an arm, a column a score; where there is one arm, a row a score, a column a seed."""
     groups: dict[str, list[str]] = {}
     for score in numbers.scores:
         pieces = score.split("/")
         groups.setdefault("/".join(pieces[:2] if len(pieces) > 2 else pieces[:1]), []).append(score)
     for group, scores in groups.items():
-        if len(numbers.rows) == 1:
-            yield _by_seed(numbers.rows[0], group, scores, numbers.seeds)
+        if len(numbers.arms) == 1:
+            yield _by_seed(numbers.arms[0], group, scores, numbers.seeds)
             continue
-        for start in range(0, len(scores), WIDEST):
-            some = scores[start : start + WIDEST]
-            headings = ("arm", *(score.removeprefix(f"{group}/") for score in some))
-            rows = ((_heading(row), *(_cell(row.cells[name]) for name in some)) for row in numbers.rows)
-            yield Table(group, headings, tuple(rows))
+        for start in range(0, len(scores), _WIDEST):
+            some = scores[start : start + _WIDEST]
+            columns = ("arm", *(score.removeprefix(f"{group}/") for score in some))
+            yield Grid(group, columns, tuple(row for arm in numbers.arms for row in _rows(arm, some)))
 
 
-def conclusions(numbers: Numbers) -> list[str]:
+def conclusions(numbers: SweepNumbers) -> list[str]:
     """What can and what can't be concluded, one sentence or two each."""
-    if not any(cell.values for row in numbers.rows for cell in row.cells.values()):
+    if not any(score.values for arm in numbers.arms for score in arm.scores.values()):
         return ["No run has finished, so there is nothing to conclude.", *_open_ends(numbers)]
     return [*_differences(numbers), *_about_seeds(numbers), *_open_ends(numbers)]
 
 
-def number(value: float, scale: float | None = None) -> str:
-    """A number with the digits that suit ``scale`` (itself, where not given)."""
-    scale = abs(value if scale is None else scale)
-    if scale != 0 and (scale < 1e-3 or scale >= 1e6):
-        return f"{value:.3g}"
-    return f"{value:.3f}" if scale < 10 else f"{value:.1f}"
-
-
-def _differences(numbers: Numbers) -> list[str]:
+def _differences(numbers: SweepNumbers) -> list[str]:
     """What every arm's differences to the baseline say."""
     baseline = numbers.baseline
     clear: list[str] = []
     unclear: list[str] = []
     compared = 0
-    for row in numbers.rows[1:]:
-        by_verdict: dict[Verdict, list[str]] = {}
-        for score, cell in row.cells.items():
-            by_verdict.setdefault(cell.verdict, []).append(score)
-            if cell.verdict in ("higher", "lower") and cell.difference is not None:
-                by = _difference(cell.difference, cell.verdict)
-                clear.append(f"{row.name}: {score} is {cell.verdict} than with {baseline}: {by.text} {by.detail}.")
-        if row.inert:
+    for arm in numbers.arms[1:]:
+        by_verdict: dict[str, list[str]] = {}
+        for name, score in arm.scores.items():
+            by_verdict.setdefault(score.verdict, []).append(name)
+            if score.verdict in (HIGHER, LOWER) and score.difference is not None:
+                mean, interval = _written(score.difference, sign=True)
+                clear.append(f"{arm.name}: {name} is {score.verdict} than with {baseline}: {mean} ({interval}).")
+        if arm.inert:
             clear.append(
-                f"{row.name}: every checkpoint equals {baseline}'s bit by bit, so this changes nothing here: something "
+                f"{arm.name}: every checkpoint equals {baseline}'s bit by bit, so this changes nothing here: something "
                 "else keeps it from having an effect."
             )
-        compared += sum(len(by_verdict.get(verdict, [])) for verdict in ("higher", "lower", "can't tell"))
-        for verdict, words in (("can't tell", "can't tell from"), ("the same", "seed by seed the same as")):
+        compared += sum(len(by_verdict.get(verdict, [])) for verdict in (HIGHER, LOWER, CANT_TELL))
+        for verdict, words in ((CANT_TELL, f"{CANT_TELL} from"), (SAME, f"seed by seed {SAME} as")):
             if verdict in by_verdict:
-                unclear.append(f"{row.name}: {words} {baseline} in {', '.join(by_verdict[verdict])}.")
-    if any(cell.verdict == "can't tell" for row in numbers.rows for cell in row.cells.values()):
-        unclear.append("\"Can't tell\" doesn't mean equal: arms may differ by as much as the interval spans.")
+                unclear.append(f"{arm.name}: {words} {baseline} in {', '.join(by_verdict[verdict])}.")
+    if any(score.verdict == CANT_TELL for arm in numbers.arms for score in arm.scores.values()):
+        unclear.append(
+            f'"{CANT_TELL.capitalize()}" doesn\'t mean equal: arms may differ by as much as the interval spans.'
+        )
     if compared > 1:
         unclear.append(
             f"{compared} differences were looked at. By chance alone one in 20 such intervals leaves out 0, here about "
@@ -158,127 +139,108 @@ def _differences(numbers: Numbers) -> list[str]:
     return [*clear, *unclear]
 
 
-def _about_seeds(numbers: Numbers) -> list[str]:
+def _about_seeds(numbers: SweepNumbers) -> list[str]:
     """How far intervals over these seeds reach."""
-    found: list[str] = []
+    told: list[str] = []
     count = len(numbers.seeds)
     if count == 1:
-        found.append(
+        told.append(
             f"One seed says nothing about the spread, so nothing about what another seed would give, nor whether arms "
             f"differ: set sweep.seeds to at least {ENOUGH_SEEDS}."
         )
     elif count < ENOUGH_SEEDS:
-        found.append(
+        told.append(
             f"{count} seeds give wide intervals, in which only large differences show; take at least {ENOUGH_SEEDS}."
         )
     if numbers.fixed:
-        found.append(
+        told.append(
             f"One for all seeds: {', '.join(numbers.fixed)}. What another draw of that would change is in no interval."
         )
     if count > 1:
-        found.append("All of it holds for these settings at this size; the intervals know of no other.")
-    return found
+        told.append("All of it holds for these settings at this size; the intervals know of no other.")
+    return told
 
 
-def _open_ends(numbers: Numbers) -> list[str]:
+def _open_ends(numbers: SweepNumbers) -> list[str]:
     """The runs that are missing from the numbers, and why."""
-    found: list[str] = []
-    for row in numbers.rows:
-        for seed, message in row.failures.items():
-            found.append(f"{row.name}, seed {seed}: failed: {message.splitlines()[0] if message else 'no message'}")
-        missing = [str(seed) for seed, state in row.states.items() if state == "not finished"]
+    told: list[str] = []
+    for arm in numbers.arms:
+        for seed, message in arm.failures.items():
+            told.append(f"{arm.name}, seed {seed}: failed: {message.splitlines()[0] if message else 'no message'}")
+        missing = [str(seed) for seed, state in arm.states.items() if state == "not finished"]
         if missing:
-            found.append(
-                f"{row.name}: not finished for {'seed' if len(missing) == 1 else 'seeds'} {', '.join(missing)}."
+            told.append(
+                f"{arm.name}: not finished for {'seed' if len(missing) == 1 else 'seeds'} {', '.join(missing)}."
             )
-    if any(row.failures for row in numbers.rows):
-        found.append(
+    if any(arm.failures for arm in numbers.arms):
+        told.append(
             "Failed runs are left out of all means and differences, so an arm that has some may look better than it is."
         )
-    return found
+    return told
 
 
-def _heading(row: Row) -> tuple[Line, ...]:
-    """An arm's settings, one a line."""
-    return tuple(map(Line, ([BASELINE] if row.label == BASELINE else []) + list(row.settings)))
+def _rows(arm: ArmNumbers, names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
+    """An arm's means with its settings, one a line, and below them the differences where there are any."""
+    scores = [arm.scores[name] for name in names]
+    label = "\n".join(([BASELINE] if arm.label == BASELINE else []) + list(arm.settings))
+    yield Cell(label), *map(_mean, scores)
+    if any(score.difference is not None for score in scores):
+        yield Cell("difference"), *map(_difference, scores)
 
 
-def _by_seed(row: Row, group: str, scores: Sequence[str], seeds: Sequence[int]) -> Table:
+def _by_seed(arm: ArmNumbers, group: str, names: Sequence[str], seeds: Sequence[int]) -> Grid:
     """With one arm: what the seeds make of each score."""
     several = len(seeds) > 1
-    headings = ("score", *(("mean", "lowest", "highest") if several else ()), *(f"seed {seed}" for seed in seeds))
+    columns = ("score", *(("mean", "lowest", "highest") if several else ()), *(f"seed {seed}" for seed in seeds))
     rows = []
-    for score in scores:
-        values = row.cells[score].values
-        scale = max(map(abs, values.values()), default=0.0)
-        spread = [number(edge(values.values()), scale) if values else NONE for edge in (min, max)] if several else []
-        mean = [_cell(row.cells[score])] if several else []
-        each = [number(values[seed], scale) if seed in values else row.states[seed] for seed in seeds]
-        rows.append(((Line(score.removeprefix(f"{group}/")),), *mean, *((Line(text),) for text in (*spread, *each))))
-    return Table(group, headings, tuple(rows))
+    for name in names:
+        score = arm.scores[name]
+        values = score.values
+        write = partial(number, scale=max(map(abs, values.values()), default=0.0))
+        edges = [Cell(write(edge(values.values()))) if values else NOTHING for edge in (min, max)]
+        each = [Cell(write(values[seed]) if seed in values else arm.states[seed]) for seed in seeds]
+        spread = [_mean(score), *edges] if several else []
+        rows.append((Cell(name.removeprefix(f"{group}/")), *spread, *each))
+    return Grid(group, columns, tuple(rows))
 
 
-def _cell(cell: Cell) -> tuple[Line, ...]:
-    """A mean with its interval, and the difference to the baseline where there is one."""
-    if cell.mean is None:
-        return (Line(NONE),)
-    lines = [_mean(cell.mean)]
-    if cell.difference is not None and cell.verdict == "the same":
-        lines.append(Line(f"the same n {cell.difference.count}"))
-    elif cell.difference is not None:
-        lines.append(_difference(cell.difference, cell.verdict))
-    return tuple(lines)
+def _mean(score: ArmScore) -> Cell:
+    return NOTHING if score.mean is None else Cell(*_written(score.mean))
 
 
-def _mean(found: Interval) -> Line:
-    if found.count == 1:
-        return Line(number(found.mean), ONE_SEED)
-    if not has_spread(found):
-        return Line(number(found.mean), f"in each of {found.count} seeds: no spread, no interval")
-    low, high = (number(end, abs(found.mean)) for end in (found.low, found.high))
-    return Line(number(found.mean), f"[{low}, {high}] n {found.count}")
+def _difference(score: ArmScore) -> Cell:
+    """The difference to the baseline; where there is no spread there is no interval."""
+    if score.difference is None:
+        return NOTHING
+    if score.verdict == SAME:
+        return Cell(SAME, f"n {score.difference.count}")
+    mean, interval = _written(score.difference, sign=True)
+    if score.difference.count == 1:
+        return Cell(mean, interval)
+    return difference_cell(mean, interval, score.verdict in (HIGHER, LOWER), score.verdict == HIGHER)
 
 
-def _difference(found: Interval, verdict: Verdict) -> Line:
-    """``+0.010 [+0.002, +0.018] n 5``; where there is no spread there is no interval."""
-    scale = abs(found.mean) if found.count == 1 else max(abs(found.low), abs(found.high))
-    mean, low, high = (("+" if end > 0 else "") + number(end, scale) for end in (found.mean, found.low, found.high))
-    if found.count == 1:
-        return Line(mean, ONE_SEED)
-    interval = f"[{low}, {high}] n {found.count}"
-    if not has_spread(found):
-        interval = f"in each of {found.count} seeds: no spread, no interval"
-    return Line(mean, interval + (f": {verdict}" if verdict == "can't tell" else ""), verdict in ("higher", "lower"))
+def _written(mean: Interval, sign: bool = False) -> tuple[str, str]:
+    """A mean, and its interval with the number of seeds: ``+0.010``, ``+0.002 to +0.018, n 5``."""
+    several = mean.count > 1
+    scale = max(abs(mean.low), abs(mean.high)) if sign and several else abs(mean.mean)
+    write = partial(number, scale=scale, sign=sign)
+    if not several:
+        return write(mean.mean), _ONE_SEED
+    if not has_spread(mean):
+        return write(mean.mean), f"in each of {mean.count} seeds: no spread, no interval"
+    return write(mean.mean), f"{ends(mean.low, mean.high, write, sign)}, n {fixed(mean.count, 0)}"
 
 
-def _summary(cell: Cell) -> dict[str, Any]:
+def _summary(score: ArmScore) -> dict[str, Any]:
     """A summary's columns; a single seed, and seeds without spread, give no interval."""
-    found: dict[str, Any] = {"verdict": cell.verdict or None}
-    for prefix, count, interval in (("", "n", cell.mean), ("difference_", "difference_n", cell.difference)):
-        if interval is not None:
-            known = interval.count > 1 and has_spread(interval)
-            found |= {
-                f"{prefix}low": interval.low if known else None,
-                f"{prefix}high": interval.high if known else None,
-            }
-            found |= {"difference" if prefix else "mean": interval.mean, count: interval.count}
-    return found
+    columns: dict[str, Any] = {"verdict": score.verdict or None}
+    for name, prefix, mean in (("mean", "", score.mean), ("difference", "difference_", score.difference)):
+        if mean is not None:
+            low, high = (mean.low, mean.high) if mean.count > 1 and has_spread(mean) else (None, None)
+            columns |= {name: mean.mean, f"{prefix}low": low, f"{prefix}high": high, f"{prefix}n": mean.count}
+    return columns
 
 
 def _count(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _marked(line: Line) -> str:
-    text = _escaped(f"{line.text} {line.detail}".rstrip())
-    return f"**{text}**" if line.evidence else text
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in a cell too."""
-    plain = " ".join(printable(text).split())
-    return re.sub(r"([\\`*<|])", r"\\\1", plain)

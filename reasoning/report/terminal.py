@@ -3,24 +3,26 @@
 import math
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from reasoning.core.errors import InputError
+from reasoning.evaluation.results import Score
+from reasoning.report.console import plain_text, table
 from reasoning.report.content import total_sentence
-from reasoning.report.document import Cell, Grid
+from reasoning.report.document import NOTHING, Cell, Grid
+from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
+from reasoning.report.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.report.replies import reply_grids
-from reasoning.report.scores import COUNTED_DIGITS, asked, compact_scores, short
+from reasoning.report.scores import asked, compact_scores
 from reasoning.report.sentences import sentences
-from reasoning.report.table import Evaluation, Score
-from reasoning.report.text import printable, shortened
+from reasoning.report.text import shortened
 
-SHOWN_PROBLEMS = 3
-SHOWN_CHARACTERS = 300
-SCORE_WIDTH, PADDING = 8, 2
+_SHOWN_PROBLEMS = 3
+_SHOWN_CHARACTERS = 300
+_SCORE_WIDTH, _PADDING = 8, 2
 """Characters that a score's column takes, and those between two columns."""
 
 
@@ -34,17 +36,17 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
     for stage, sentence in sentences(facts):
         console.print(Text.assemble((stage, "bold"), f": {sentence}"))
     if facts.evaluations:
-        console.print(_cell("\nMeans ± the wider half of their 95 % intervals, rounded up:"))
+        console.print(plain_text("\nMeans ± the wider half of their 95 % intervals, rounded up:"))
     for evaluation in facts.evaluations:
-        for names in score_groups(evaluation, console.width):
-            console.print(score_table(evaluation, names))
+        for names in _score_groups(evaluation, console.width):
+            console.print(_score_table(evaluation, names))
     for grid in reply_grids(facts, checkpoints)[: None if checkpoints else 1]:
-        for row in grid.rows[:SHOWN_PROBLEMS]:
-            console.print(comparison_table(grid, row))
+        for row in grid.rows[:_SHOWN_PROBLEMS]:
+            console.print(_comparison_table(grid, row))
     if totals := total_sentence(facts):
-        console.print(_cell(totals))
+        console.print(plain_text(totals))
     for text in facts.missing:
-        console.print(_cell(f"missing: {text}", "yellow"), soft_wrap=True)
+        console.print(plain_text(f"missing: {text}", "yellow"), soft_wrap=True)
 
 
 def check(facts: Facts, checkpoints: Sequence[str]) -> None:
@@ -61,62 +63,47 @@ def check(facts: Facts, checkpoints: Sequence[str]) -> None:
     raise InputError(f"no evaluation examined all of {', '.join(checkpoints)}; compare those of one evaluation")
 
 
-def score_groups(evaluation: Evaluation, width: int) -> tuple[tuple[str, ...], ...]:
+def _score_groups(evaluation: Evaluation, width: int) -> tuple[tuple[str, ...], ...]:
     """The names of the main scores, in as few groups of about equal size as fit into ``width`` characters."""
     names = compact_scores(evaluation)
     longest = max(map(len, ("checkpoint", *evaluation.checkpoints)))
-    fit = max(1, (width - longest - 2 * PADDING) // (SCORE_WIDTH + PADDING))
+    fit = max(1, (width - longest - 2 * _PADDING) // (_SCORE_WIDTH + _PADDING))
     groups = -(-len(names) // fit)
     size = -(-len(names) // groups) if groups else 1
     return tuple(names[start : start + size] for start in range(0, len(names), size))
 
 
-def score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
+def _score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
     """One row a checkpoint, one column for each score of ``names``; a cell is the mean with its interval's half."""
-    table = Table(
-        title=_cell(f"{evaluation.stage}: {asked(evaluation)}", "bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
+    columns = ("checkpoint", *map(_heading, names))
+    rows = (
+        (checkpoint, *(_score_cell(scores.get(name), name) for name in names))
+        for checkpoint, scores in evaluation.checkpoints.items()
     )
-    table.add_column("checkpoint", overflow="fold")
-    for name in names:
-        table.add_column(_cell(_heading(name)), justify="right", overflow="fold")
-    for checkpoint, scores in evaluation.checkpoints.items():
-        table.add_row(_cell(checkpoint), *(_score_cell(scores.get(name), name) for name in names))
-    return table
+    return table(f"{evaluation.stage}: {asked(evaluation)}", columns, rows, numeric=True, padding=0)
 
 
-def comparison_table(grid: Grid, row: Sequence[Cell]) -> Table:
+def _comparison_table(grid: Grid, row: Sequence[Cell]) -> Table:
     """One problem: the question and right answer as its title, each checkpoint's reply in a column."""
-    title = f"{row[0].text}   {row[0].detail}"
-    table = Table(title=_cell(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    for name in grid.columns[1:]:
-        table.add_column(_cell(name), overflow="fold")
-    table.add_row(*(_cell(shortened(cell.text, SHOWN_CHARACTERS)) for cell in row[1:]))
-    table.add_row(*(_cell(cell.detail, "dim") for cell in row[1:]))
-    return table
-
-
-def _cell(text: str, style: str = "") -> Text:
-    """Text as it is: rich reads no markup in a Text, and nothing that a terminal acts on is left."""
-    return Text(printable(text), style=style)
+    replies = [shortened(cell.text, _SHOWN_CHARACTERS) for cell in row[1:]]
+    verdicts = [plain_text(cell.detail, "dim") for cell in row[1:]]
+    return table(f"{row[0].text}   {row[0].detail}", grid.columns[1:], (replies, verdicts))
 
 
 def _heading(name: str) -> str:
     """A score's name, broken so that its column is no wider than its numbers."""
     grade, slash, measure = name.rpartition("/")
-    measure = measure.replace("@", "\n@") if len(measure) > SCORE_WIDTH else measure
+    measure = measure.replace("@", "\n@") if len(measure) > _SCORE_WIDTH else measure
     return f"{grade}/\n{measure}" if slash else measure
 
 
-def _score_cell(score: Score | None, name: str) -> Text:
+def _score_cell(score: Score | None, name: str) -> str:
     if score is None:
-        return Text("–")
+        return NOTHING.text
     if score.low is None or score.high is None:
-        return Text(short(score.mean, name))
+        return short(score.mean, name)
     # Rounded up: no interval looks narrower than it is, and none like nothing.
     half = max(score.mean - score.low, score.high - score.mean)
     digits = COUNTED_DIGITS.get(name, 2) if half < 10 else 0
     shown = math.ceil(half * 10**digits - 1e-9) / 10**digits
-    return Text(f"{short(score.mean, name)}±{f'{shown:.{digits}f}'.removeprefix('0')}")
+    return f"{short(score.mean, name)}±{fixed(shown, digits).removeprefix('0')}"

@@ -3,17 +3,17 @@
 import re
 import unicodedata
 
-ESCAPES = re.compile(
+_ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor moves
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # strings: window titles, links
     r"|\x1b[ -/]*[0-~]"  # two-character escapes: resets, character sets
 )
 
-NEWLINES = re.compile("\r\n|[\r\u2028\u2029\x85]")
+_NEWLINES = re.compile("\r\n|[\r\u2028\u2029\x85]")
 
-KEPT = "\n\t"
+_KEPT = "\n\t"
 
-REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks by which a text is shown in another order than it is stored in (Unicode's bidirectional controls)."""
 
 
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
     Whatever is left holds no character that a terminal acts on. Half surrogate pairs become U+FFFD.
     """
-    lines = NEWLINES.sub("\n", ESCAPES.sub("", text))
+    lines = _NEWLINES.sub("\n", _ESCAPES.sub("", text))
     return "".join(_shown(character) for character in lines)
 
 
@@ -35,5 +35,5 @@ def _shown(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cs":
         return "\ufffd"
-    hidden = character in REORDERING or (category == "Cc" and character not in KEPT)
+    hidden = character in _REORDERING or (category == "Cc" and character not in _KEPT)
     return "" if hidden else character

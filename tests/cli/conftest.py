@@ -8,7 +8,6 @@ import jax
 import pytest
 
 MODULE = '''
-import json
 import os
 import signal
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import jax
 
 from reasoning.core.artifact import NOT_HASHED, Outcome
+from reasoning.evaluation.results import SAMPLES, Replies, Results, Score, write_results, write_samples
 from reasoning.stages.stage import Stage
 from reasoning.core.progress import Progress
 from reasoning.training.preemption import Interrupted
@@ -73,15 +73,15 @@ class Exam:
     def run(self, inputs, out, context):
         if jax.process_index() > 0:
             return Outcome("results", {"strict": 0.5})
-        score = {"mean": 0.5, "low": 0.25, "high": 0.75, "n": 8}
         names = [artifact.stage for artifact in inputs["models"]]
-        (out / "results.json").write_text(json.dumps({"checkpoints": {name: {"strict": score} for name in names}}))
+        write_results(out, Results({name: {"strict": Score(0.5, 0.25, 0.75, 8)} for name in names}))
         rows = [
-            {"checkpoint": name, "problem": 0, "question": "1+1?", "answer": "2", "kind": "sum",
-             "greedy": name + " says 2", "samples": [], "scores": {"strict": 1.0}}
+            Replies(checkpoint=name, problem=0, question="1+1?", answer="2", kind="sum", method="greedy",
+                    texts=(name + " says 2",), lengths=(1,), log_probs=(-1.0,), answers=("2",),
+                    scores={"strict": (1.0,)})
             for name in names
         ]
-        (out / "samples.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
+        write_samples(out / SAMPLES, rows)
         return Outcome("results", {"strict": 0.5})
 '''
 

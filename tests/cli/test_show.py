@@ -1,12 +1,16 @@
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reasoning.cli.main import main
+from reasoning.evaluation.results import SAMPLES, Replies, write_samples
 from reasoning.pipeline.folder import Entry, unfinished_folder, write_run
 
-ROW = {"prompt": "1+1?", "answer": "2", "kind": "sums", "tokens": 3, "scores": {"strict": 1.0}, "kept": True}
+ROW = Replies(
+    checkpoint="zero", problem=0, question="1+1?", answer="2", kind="sums", method="samples", texts=(), lengths=(),
+    log_probs=(), answers=(), scores={},
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -27,8 +31,17 @@ def run(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, texts: list[str]) -> None:
-    lines = [json.dumps({**ROW, "completion": text}) + "\n" for text in texts]
-    (folder / "samples.jsonl").write_text("".join(lines))
+    count = len(texts)
+    row = replace(
+        ROW,
+        texts=tuple(texts),
+        lengths=(3,) * count,
+        log_probs=(-1.0,) * count,
+        answers=(None,) * count,
+        scores={"strict": (1.0,) * count},
+        kept=(True,) * count,
+    )
+    write_samples(folder / SAMPLES, [row])
 
 
 def test_it_prints_the_first_sixteen_completions_and_a_group_whole(run: Path, capsys: pytest.CaptureFixture):

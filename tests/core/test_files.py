@@ -218,3 +218,7 @@ def test_readable_rows_of_no_file_are_none_and_what_is_no_file_is_told(tmp_path)
     assert files.readable_rows(tmp_path, told.append) == () and "can't be read: Is a directory" in told[0]
     (tmp_path / "binary").write_bytes(b'{"a": "\xff"}\n')
     assert files.readable_rows(tmp_path / "binary", told.append) == ({"a": "\ufffd"},)
+
+
+def test_true_and_false_are_no_numbers():
+    assert [files.is_number(value) for value in (1, 2.5, True, "3", None)] == [True, True, False, False, False]

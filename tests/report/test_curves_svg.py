@@ -8,7 +8,7 @@ from reasoning.report.curves_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH,
 
 
 def figure(chart):
-    return ElementTree.fromstring(drawn(chart).source)
+    return ElementTree.fromstring(drawn(chart))
 
 
 def places(path):
@@ -52,7 +52,7 @@ def test_a_higher_value_lies_higher_and_a_later_step_further_right():
 
 @pytest.mark.parametrize("points", [((5, 2.0),), ((1, 0.0), (2, 0.0)), ((1, -3.0), (2, -3.0)), ((1, 1e-12), (2, 1e12))])
 def test_single_points_constants_and_extremes_can_be_drawn(points):
-    assert "nan" not in drawn(chart(*points)).source and figure(chart(*points)).find(".//svg") is not None
+    assert "nan" not in drawn(chart(*points)) and figure(chart(*points)).find(".//svg") is not None
 
 
 def test_axes_are_labelled_and_hovering_tells_the_values():
@@ -75,4 +75,4 @@ def test_raw_and_averaged_values_are_two_lines_only_where_they_differ(facts):
 
 def test_a_metric_s_name_is_text(facts):
     hostile = chart((1, 1.0), name="</title><script>")
-    assert "<script>" not in drawn(hostile).source and summary(hostile) == "</title><script> from 1.00 to 1.00"
+    assert "<script>" not in drawn(hostile) and summary(hostile) == "</title><script> from 1.00 to 1.00"

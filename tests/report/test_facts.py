@@ -1,16 +1,18 @@
+import json
 import shutil
+from dataclasses import replace
 
 import pytest
-from written_run import place_of
+from written_run import place_of, workflow
 
 from reasoning.core.errors import InputError
-from reasoning.report.facts import gather
+from reasoning.report.facts import gather, read_stages
 
 
 def test_a_whole_run_misses_nothing(facts):
     assert facts.missing == () and facts.repeatable
     assert [evaluation.stage for evaluation in facts.evaluations] == ["exam", "students"]
-    assert set(facts.samples["exam"]) == {"base", "zero", "cold", "rl1", "sft2", "r1"}
+    assert set(facts.evaluations[0].samples) == {"base", "zero", "cold", "rl1", "sft2", "r1"}
 
 
 def test_the_lineage_of_a_checkpoint_follows_its_starts_alone(facts):
@@ -25,6 +27,13 @@ def test_examples_and_teachers_teach_and_rewards_do_not(facts):
     ]
 
 
+def test_a_root_has_no_checkpoint_above_it_and_a_tokenizer_that_was_lent_makes_none(facts):
+    assert [name for name in ("base", "zero", "corpus", "unknown") if facts.is_root(name)] == ["base"]
+    base = facts.stage("base")
+    lent = replace(base, parents={**base.parents, "tokenizer": ("r1",)})
+    assert facts.made_from(lent) == () and facts.made_from(facts.stage("llama_weak_kl")) == ("llama_weak", "r1")
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a run's folder"):
         gather(tmp_path)
@@ -37,6 +46,60 @@ def test_whatever_is_damaged_the_rest_is_still_there(written, tmp_path):
     (place_of(folder, "zero") / "metrics.jsonl").write_bytes(b"\xff\n")
     (folder / "resolved.gin").unlink()
     found = gather(folder)
-    assert [evaluation.stage for evaluation in found.evaluations] == ["exam"] and found.samples["exam"] == {}
+    [exam] = found.evaluations
+    assert exam.stage == "exam" and exam.samples == {}
     assert len(found.missing) == 3 and not found.repeatable and len(found.stages) == 20
     assert not any(str(folder) in text for text in found.missing)
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "run")
+
+
+def test_stages_come_in_order_with_kind_parents_and_rows(written):
+    missing = []
+    found = {stage.name: stage for stage in read_stages(written, missing.append)}
+    assert missing == []
+    assert list(found) == [stage.name for stage in workflow()]
+    kl = found["llama_weak_kl"]
+    assert kl.kind == "Distill" and kl.parents == {
+        "start": ("llama_weak",),
+        "teacher": ("r1",),
+        "data": ("sft2_rows",),
+    }
+    assert len(kl.metrics) == 28 and len(found["zero"].probes) == 9
+    assert found["cold_data"].results["kept"] == 200
+
+
+def test_a_stage_that_has_not_finished_is_said_and_read_as_far_as_it_has_come(folder):
+    place = place_of(folder, "r1")
+    partial = place.with_name(f".{place.name}.partial")
+    place.rename(partial)
+    run = json.loads((folder / "run.json").read_text())
+    entry = next(entry for entry in run["stages"] if entry["stage"] == "r1")
+    entry["finished"] = False
+    (folder / "run.json").write_text(json.dumps(run))
+    with open(partial / "metrics.jsonl", "a") as file:
+        file.write('{"step": 41, "rew')
+    missing = []
+    r1 = next(stage for stage in read_stages(folder, missing.append) if stage.name == "r1")
+    assert r1.artifact is None and r1.kind == "GRPO" and len(r1.metrics) == 40
+    assert "stage r1 has not finished; the same command goes on with it" in missing
+    assert any("metrics.jsonl:41: the last line is not finished" in text for text in missing)
+
+
+def test_a_lost_folder_and_a_damaged_record_are_said_without_the_run_s_own_path(folder):
+    shutil.rmtree(place_of(folder, "cold"))
+    (place_of(folder, "zero") / "artifact.json").write_text("[1")
+    gathered = gather(folder)
+    found, missing = {stage.name: stage for stage in gathered.stages}, gathered.missing
+    assert found["cold"].artifact is None and found["zero"].artifact is None and found["rl1"].artifact is not None
+    assert len(missing) == 2 and not any(str(folder) in text for text in missing)
+    assert any("artifacts/cold-" in text for text in missing) and any("artifact.json:1" in text for text in missing)
+
+
+def test_a_damaged_list_of_stages_is_an_error(folder):
+    (folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json"):
+        read_stages(folder, str)

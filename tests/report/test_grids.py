@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+from written_run import with_results
+
+from reasoning.evaluation.results import Score
 from reasoning.report.document import Cell
 from reasoning.report.grids import difference_grid, score_cell, score_grids, total_grid, totals
-from reasoning.report.table import Score
 
 
 def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
@@ -13,22 +15,22 @@ def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
         "lenient/pass@1",
     )
     assert more.folded and more.columns == ("checkpoint", "strict/pass@8", "lenient/pass@8")
-    assert [grid.caption for grid in parts if not grid.folded] == ["exam, by kind of problem", "exam, by prompt"]
+    assert [grid.caption for grid in parts if not grid.folded] == ["exam, by kind of problem", "exam, by prompt style"]
 
 
-def test_kinds_and_prompts_stand_side_by_side_under_each_score(facts):
-    by_kind, by_prompt = (grid for grid in score_grids(facts.evaluations[0])[2:] if not grid.folded)
+def test_kinds_and_styles_stand_side_by_side_under_each_score(facts):
+    by_kind, by_style = (grid for grid in score_grids(facts.evaluations[0])[2:] if not grid.folded)
     assert by_kind.groups == (("strict pass@1", 2), ("lenient pass@1", 2), ("length", 2))
     assert by_kind.columns == ("checkpoint", *("chains", "cups") * 3)
-    assert by_prompt.columns[1:4] == ("as asked", "direct", "think")
-    zero = facts.evaluations[0].kinds["zero"]
+    assert by_style.columns[1:4] == ("as asked", "direct", "think")
+    zero = facts.evaluations[0].results.kinds["zero"]
     assert by_kind.rows[1][1:3] == tuple(score_cell(zero[kind], "strict/pass@1") for kind in ("chains", "cups"))
-    assert all(len(row) == len(grid.columns) for grid in (by_kind, by_prompt) for row in grid.rows)
-    assert by_prompt.rows[1][1] == score_cell(facts.evaluations[0].checkpoints["zero"], "strict/pass@1")
+    assert all(len(row) == len(grid.columns) for grid in (by_kind, by_style) for row in grid.rows)
+    assert by_style.rows[1][1] == score_cell(facts.evaluations[0].checkpoints["zero"], "strict/pass@1")
 
 
-def test_results_without_kinds_and_prompts_have_one_table(facts):
-    bare = replace(facts.evaluations[0], kinds={}, prompts={})
+def test_results_without_kinds_and_styles_have_one_table(facts):
+    bare = with_results(facts.evaluations[0], kinds={}, styles={})
     assert [grid.folded for grid in score_grids(bare)] == [False, True]
 
 
@@ -56,17 +58,17 @@ def test_differences_say_where_nothing_can_be_told(facts):
 
 
 def test_there_are_no_differences_without_samples(facts):
-    assert difference_grid(replace(facts, samples={}), facts.evaluations[0]) is None
+    assert difference_grid(facts, replace(facts.evaluations[0], samples={})) is None
 
 
 def test_totals_add_what_stages_counted_and_leave_out_packed_corpora(facts):
-    learnt = sum(stage.results["tokens"] for stage in facts.stages if "flops" in stage.results)
+    learnt = sum(stage.results["tokens"] for stage in facts.stages if stage.holds == "checkpoint")
     collected = 25 * (1024 + 5120)
     assert totals(facts)["tokens"] == learnt + collected
     grid = total_grid(facts)
     assert grid.rows[-1][0].text == "in all" and "corpus" not in [row[0].text for row in grid.rows]
     cold_data = next(row for row in grid.rows if row[0].text == "cold_data")
-    assert [cell.text for cell in cold_data] == ["cold_data", "Collect", "25.6 k", "–"]
+    assert [cell.text for cell in cold_data] == ["cold_data", "Collect", "25.6 k", "1.02 G"]
 
 
 def test_nothing_counted_makes_no_table(facts):

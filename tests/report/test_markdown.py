@@ -1,12 +1,15 @@
 import re
+import subprocess
+import sys
 
 import pytest
 from written_run import HOSTILE
 
 from reasoning.report.content import compose
 from reasoning.report.document import Cell, Code, Grid, Report, Section
-from reasoning.report.graph import Arrow, Box, Workflow, workflow
+from reasoning.report.graph import Arrow, Box, Workflow
 from reasoning.report.markdown import inline, markdown, mermaid, sparkline
+from reasoning.report.workflow import workflow
 
 
 def tables(text):
@@ -74,3 +77,8 @@ def test_mermaid_gets_no_character_that_it_acts_on():
 def test_a_sparkline_rises_with_its_values():
     assert sparkline(tuple((k, float(k)) for k in range(8))) == "▁▂▃▄▅▆▇█"
     assert sparkline(((0, 1.0), (1, 1.0))) == "▁▁" and len(sparkline(tuple((k, float(k)) for k in range(999)))) == 24
+
+
+def test_drawing_a_report_needs_no_jax():
+    program = "import sys, reasoning.report.markdown, reasoning.report.page; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -10,10 +10,10 @@ from written_run import HOSTILE, place_of, write_run
 
 from reasoning.data.chat.format import ChatFormat
 from reasoning.report.facts import gather
-from reasoning.report.model_card import Subject, model_card
+from reasoning.report.model_card import CardSubject, model_card
 
 SETTINGS = {"model_type": "llama", "max_position_embeddings": 8192, "hidden_size": 576}
-ALONE = Subject("mine", SETTINGS, 134_515_008, "bfloat16", None, False, "smollm2")
+ALONE = CardSubject("mine", SETTINGS, 134_515_008, "bfloat16", None, False, "smollm2")
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def subject(folder: Path) -> Subject:
+def subject(folder: Path) -> CardSubject:
     return replace(ALONE, chat=ChatFormat(), templated=True, stage="r1", run="run", facts=gather(folder))
 
 
-def test_every_number_of_the_stage_is_there_with_its_interval(folder: Path, subject: Subject):
+def test_every_number_of_the_stage_is_there_with_its_interval(folder: Path, subject: CardSubject):
     card = model_card(subject)
     for exam in ("exam", "students"):
         table = json.loads((place_of(folder, exam) / "results.json").read_text())["checkpoints"]["r1"]
@@ -38,7 +38,7 @@ def test_every_number_of_the_stage_is_there_with_its_interval(folder: Path, subj
     assert "| 60 |" in card
 
 
-def test_only_the_stages_own_numbers_are_there(subject: Subject):
+def test_only_the_stages_own_numbers_are_there(subject: CardSubject):
     """Checkpoints that the same exams asked are not the model's."""
     card = model_card(replace(subject, stage="cold"))
     assert "students" not in card and "cups" in card
@@ -46,7 +46,7 @@ def test_only_the_stages_own_numbers_are_there(subject: Subject):
     assert "no evaluation of its run examined it" in unknown and "95 %" not in unknown
 
 
-def test_how_it_was_made_is_told_from_the_first_checkpoint_on(subject: Subject):
+def test_how_it_was_made_is_told_from_the_first_checkpoint_on(subject: CardSubject):
     card = model_card(subject)
     places = [
         card.index(f"- **{name}**: ({kind})") for name, kind in (("base", "Pretrain"), ("sft2", "SFT"), ("r1", "GRPO"))
@@ -66,17 +66,18 @@ def test_a_model_of_no_run_says_that_nothing_is_known():
 OTHER = {"@": "data.chat.ChatFormat", "user": "Q:"}
 
 
-def test_an_exam_in_another_chat_format_is_told_from_one_in_the_exported(folder: Path, subject: Subject):
+def test_an_exam_in_another_chat_format_is_told_from_one_in_the_exported(folder: Path, subject: CardSubject):
     file = place_of(folder, "exam") / "artifact.json"
     record = json.loads(file.read_text())
-    record["settings"]["exam"] |= {"samples": 8, "max_new_tokens": 40, "temperature": 1.0, "chat": OTHER}
+    record["settings"]["quiz"] |= {"samples": 8, "max_new_tokens": 40, "temperature": 1.0, "chat": OTHER}
     file.write_text(json.dumps(record))
+    subject = replace(subject, facts=gather(folder))
     card = model_card(subject)
     assert "8 samples a problem, temperature 1.0, at most 40 new tokens, in another chat format than lies here" in card
     assert "in the chat format that lies here" in model_card(replace(subject, chat=ChatFormat(user="Q:")))
 
 
-def test_what_a_run_says_can_not_leave_its_place(subject: Subject):
+def test_what_a_run_says_can_not_leave_its_place(subject: CardSubject):
     assert HOSTILE not in model_card(subject)
     assert (
         "<script>" not in model_card(replace(subject, folder="<script>", stage="<script>", facts=None)).split("```")[0]

@@ -1,6 +1,7 @@
 import re
 from base64 import b64encode
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 
 from reasoning.report.content import compose
@@ -52,7 +53,7 @@ def test_the_policy_allows_the_one_style_block_by_its_hash_and_nothing_else(fact
     styles = re.findall(r"<style>(.*?)</style>", source, re.DOTALL)
     assert policy is not None and len(styles) == 1
     digest = b64encode(sha256(styles[0].encode()).digest()).decode()
-    allowed = policy[1].replace("&#x27;", "'")
+    allowed = unescape(policy[1])
     assert allowed.startswith("default-src 'none'; ") and f"style-src 'sha256-{digest}'" in allowed
     assert "unsafe" not in allowed and "script-src" not in allowed and "connect-src" not in allowed
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasoning.report.pairs import Pair, ancestors, by_kind, by_score, main_difference, pairs, sources
+from reasoning.report.pairs import CheckpointPair, ancestors, differences, main_difference, pairs, sources
 
 
 def test_a_checkpoint_comes_from_its_start_its_teacher_and_who_wrote_its_data(facts):
@@ -27,26 +27,23 @@ def test_only_checkpoints_of_the_same_exam_are_paired(facts):
 
 def test_a_row_of_differences_agrees_with_the_means_of_the_table(facts):
     evaluation = facts.evaluations[0]
-    names, rows = by_score(facts, evaluation)
+    names, _, rows = differences(facts, evaluation)
     assert names == ("strict", "lenient", "tagged")
-    for row in rows:
-        for item in row[:2]:
-            means = [
-                evaluation.checkpoints[name][f"{item.name}/pass@1"].mean
-                for name in (item.pair.later, item.pair.earlier)
-            ]
-            assert item.interval.mean == pytest.approx(means[0] - means[1])
+    for pair, row in rows.items():
+        for name, mean in zip(names[:2], row, strict=False):
+            means = [evaluation.checkpoints[each][f"{name}/pass@1"].mean for each in (pair.later, pair.earlier)]
+            assert mean.mean == pytest.approx(means[0] - means[1])
 
 
 def test_kinds_are_compared_by_the_main_score_and_average_to_all_problems(facts):
-    score, kinds, rows = by_kind(facts, facts.evaluations[0])
-    assert score == "lenient/pass@1" and kinds == ("chains", "cups")
-    whole = main_difference(facts, facts.evaluations[0], Pair("zero", "base"))
-    assert sum(item.interval.mean for item in rows[0]) / 2 == pytest.approx(whole.mean)
+    names, kinds, rows = differences(facts, facts.evaluations[0])
+    assert kinds == ("chains", "cups")
+    whole = main_difference(facts.evaluations[0], CheckpointPair("zero", "base"))
+    by_kind = rows[CheckpointPair("zero", "base")][len(names) :]
+    assert sum(mean.mean for mean in by_kind) / 2 == pytest.approx(whole.mean)
 
 
 def test_without_samples_there_are_no_rows(facts):
-    bare = replace(facts, samples={})
-    assert by_score(bare, bare.evaluations[0]) == ((), [])
-    assert by_kind(bare, bare.evaluations[0])[2] == []
-    assert main_difference(bare, bare.evaluations[0], Pair("zero", "base")) is None
+    bare = replace(facts.evaluations[0], samples={})
+    assert differences(facts, bare) == ((), (), {})
+    assert main_difference(bare, CheckpointPair("zero", "base")) is None

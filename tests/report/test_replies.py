@@ -1,15 +1,15 @@
 from dataclasses import replace
 
 import pytest
-from written_run import HOSTILE
+from written_run import HOSTILE, with_results
 
 from reasoning.report.replies import chosen_checkpoints, comparison, probe_grid, reply_grids, spaced, verdict
 
 
 def test_the_first_problems_in_order_are_shown_with_every_checkpoint_s_reply(facts):
-    evaluation, samples = facts.evaluations[0], facts.samples["exam"]
+    samples = facts.evaluations[0].samples
     later = {number: row for number, row in samples["r1"].items() if number > 3}
-    grid = comparison(evaluation, {**samples, "r1": later}, ("base", "r1"))
+    grid = comparison(replace(facts.evaluations[0], samples={**samples, "r1": later}), ("base", "r1"))
     assert grid.columns == ("problem", "base", "r1")
     assert [row[0].text for row in grid.rows] == [f"{number}+1?" for number in range(4, 10)]
     assert grid.rows[0][0].detail == "right answer: 4" and grid.rows[0][1].text == "=4"
@@ -18,7 +18,7 @@ def test_the_first_problems_in_order_are_shown_with_every_checkpoint_s_reply(fac
 def test_three_checkpoints_at_most_stand_side_by_side(facts):
     evaluation = facts.evaluations[0]
     assert chosen_checkpoints(facts, evaluation) == ("base", "zero", "r1")
-    two = replace(evaluation, checkpoints={name: evaluation.checkpoints[name] for name in ("base", "cold")})
+    two = with_results(evaluation, checkpoints={name: evaluation.checkpoints[name] for name in ("base", "cold")})
     assert chosen_checkpoints(facts, two) == ("base", "cold")
 
 

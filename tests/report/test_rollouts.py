@@ -1,8 +1,9 @@
 """Completions on the terminal: the right ones, with all their numbers, and nothing that acts on the terminal."""
 
 import io
-import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from reasoning.core.errors import InputError
+from reasoning.evaluation.results import SAMPLES, Replies, write_samples
 from reasoning.generation.engine import Rollouts
-from reasoning.report.rollouts import Choice, Collection, choose, facts, has_samples, read, show
+from reasoning.report.rollouts import Collection, Selection, choose, facts, has_samples, read, show
 from reasoning.rollouts.record import Judged, rollout_table
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollouts_file
@@ -32,7 +34,7 @@ def write_step(folder: Path, step: int, judged: bool = True) -> None:
     pq.write_table(rollout_table(step, PROBLEMS, rollouts, TEXTS, given), file)
 
 
-def printed(found: Collection, choice: Choice, whole: bool = False) -> str:
+def printed(found: Collection, choice: Selection, whole: bool = False) -> str:
     console = Console(file=io.StringIO(), width=80)
     show(console, found, choose(found, choice), whole)
     assert isinstance(console.file, io.StringIO)
@@ -47,33 +49,33 @@ def zero(tmp_path: Path) -> Path:
 
 
 def test_the_last_step_is_shown_whole_with_questions_answers_and_every_number(zero: Path):
-    text = printed(read(zero, "zero"), Choice())
+    text = printed(read(zero, "zero"), Selection())
     assert "zero, step 9 (kept: 3 to 4, 9)" in text
     assert "group 1  Capital of France?  right answer: Paris  (facts)" in text
-    assert "#0  reward 1.1  (strict 1 · tagged 1)  advantage +0.70  2 tokens  log-probability -3.0\n    2\n" in text
-    assert "#1  reward 0  (strict 0 · tagged 0)  advantage -0.40  3 tokens, cut off  log-probability -4.5" in text
-    assert "#2  reward -0.5  (strict 0)  advantage" in text  # a reward that doesn't apply is not shown
+    assert "#0  reward 1.1  (strict 1 · tagged 1)  advantage +0.70  2 tokens  log-probability −3.0\n    2\n" in text
+    assert "#1  reward 0  (strict 0 · tagged 0)  advantage −0.40  3 tokens, cut off  log-probability −4.5" in text
+    assert "#2  reward −0.5  (strict 0)  advantage" in text  # a reward that doesn't apply is not shown
 
 
 def test_what_a_model_writes_reaches_the_terminal_as_plain_text(zero: Path):
-    text = printed(read(zero, "zero"), Choice())
+    text = printed(read(zero, "zero"), Selection())
     assert "\x1b" not in text and "Rome" in text and "[red]Oslo[/red]" in text
 
 
 def test_worst_and_best_are_sorted_by_reward_over_all_groups(zero: Path):
     found = read(zero, "zero")
-    worst = choose(found, Choice("worst", limit=3))
+    worst = choose(found, Selection("worst", limit=3))
     # Of equal rewards the more negative advantage is worse: 0 is 0.4 below its group's mean in one, 0.17 in the other.
     assert [group.completions[0].text for group in worst] == ["[red]Oslo[/red]", "three", "\x1b[2JRome"]
-    best = choose(found, Choice("best", limit=2))
+    best = choose(found, Selection("best", limit=2))
     assert [(group.number, group.completions[0].text) for group in best] == [(0, "2"), (1, "Paris")]
-    assert [group.question for group in choose(found, Choice("worst", kind="sums"))] == ["1+1?"] * 3
+    assert [group.question for group in choose(found, Selection("worst", kind="sums"))] == ["1+1?"] * 3
 
 
 def test_a_limit_counts_completions(zero: Path):
     found = read(zero, "zero")
-    assert [len(group.completions) for group in choose(found, Choice(limit=4))] == [3, 1]
-    assert [len(group.completions) for group in choose(found, Choice(limit=3))] == [3]
+    assert [len(group.completions) for group in choose(found, Selection(limit=4))] == [3, 1]
+    assert [len(group.completions) for group in choose(found, Selection(limit=3))] == [3]
 
 
 def test_a_step_a_group_or_a_kind_that_is_not_there_is_refused_with_what_is(zero: Path):
@@ -81,17 +83,17 @@ def test_a_step_a_group_or_a_kind_that_is_not_there_is_refused_with_what_is(zero
         read(zero, "zero", 5)
     found = read(zero, "zero", 4)
     with pytest.raises(InputError, match="there is no group 2; there are 0 to 1"):
-        choose(found, Choice(group=2))
+        choose(found, Selection(group=2))
     with pytest.raises(InputError, match="no problem is of kind 'cups'; there are facts, sums"):
-        choose(found, Choice(kind="cups"))
+        choose(found, Selection(kind="cups"))
 
 
 def test_completions_without_rewards_are_shown_but_none_is_best(tmp_path: Path):
     write_step(tmp_path, 1, judged=False)
     found = read(tmp_path, "student")
-    assert facts(choose(found, Choice())[0].completions[0]) == "#0  2 tokens  log-probability -3.0"
+    assert facts(choose(found, Selection())[0].completions[0]) == "#0  2 tokens  log-probability −3.0"
     with pytest.raises(InputError, match="were given no rewards, so none is best or worst"):
-        choose(found, Choice("best"))
+        choose(found, Selection("best"))
 
 
 def test_a_damaged_file_is_named(zero: Path):
@@ -100,61 +102,72 @@ def test_a_damaged_file_is_named(zero: Path):
         read(zero, "zero")
 
 
-def write_samples(folder: Path, rows: list[dict]) -> None:
-    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def replies(checkpoint: str = "base", problem: int = 0, method: str = "samples", **changes: Any) -> Replies:
+    row = Replies(
+        checkpoint=checkpoint, problem=problem, question=f"{problem}+1?", answer="2", kind="sums", method=method,
+        texts=("2", "3"), lengths=(3, 4), log_probs=(-1.0, -2.0), answers=("2", "3"), scores={"strict": (1.0, 0.0)},
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def one(text: str) -> dict[str, Any]:
+    return {"texts": (text,), "lengths": (3,), "log_probs": (-1.0,), "answers": (None,), "scores": {"strict": (0.5,)}}
 
 
 def test_what_was_collected_is_shown_kept_or_dropped(tmp_path: Path):
-    common = {"prompt": "1+1?", "answer": "2", "kind": "sums", "tokens": 3}
-    write_samples(
-        tmp_path,
-        [
-            {**common, "completion": "2", "scores": {"strict": 1.0}, "kept": True},
-            {**common, "completion": "3", "scores": {"strict": 0.0}, "kept": False},
-        ],
-    )
+    write_samples(tmp_path / SAMPLES, [replies(kept=(True, False))])
     found = read(tmp_path, "cold_data")
-    text = printed(found, Choice())
-    assert "#0  kept  (strict 1)  3 tokens\n    2\n" in text and "#1  dropped  (strict 0)  3 tokens\n    3\n" in text
-    assert [group.completions[0].text for group in choose(found, Choice("worst", limit=1))] == ["3"]
+    text = printed(found, Selection())
+    assert "cold_data: the first replies, kept or not" in text and "group 0  0+1?  right answer: 2  (sums)" in text
+    assert "#0  kept  (strict 1)  3 tokens  log-probability −1.0\n    2\n" in text
+    assert "#1  dropped  (strict 0)  4 tokens  log-probability −2.0\n    3\n" in text
+    assert [group.completions[0].text for group in choose(found, Selection("worst", limit=1))] == ["3"]
     with pytest.raises(InputError, match="leave --step out"):
         read(tmp_path, "cold_data", 3)
 
 
-def test_an_evaluation_shows_every_checkpoints_replies_to_a_problem(tmp_path: Path):
-    def row(checkpoint: str, problem: int, right: float) -> dict:
-        return {
-            "checkpoint": checkpoint, "problem": problem, "question": f"{problem}+1?", "answer": "2", "kind": "sums",
-            "greedy": f"{checkpoint} says", "samples": ["a", "b"], "scores": {"strict": right},
-            "sample_scores": {"strict": [0.0, 1.0]}, "sample_lengths": [4, 5], "sample_log_probs": [-1.0, -2.0],
-        }  # fmt: skip
-
-    rows = [row(name, number, float(name == "zero")) for name in ("base", "zero") for number in (0, 1)]
-    write_samples(tmp_path, rows)
+def test_an_evaluation_shows_every_checkpoints_replies_to_a_problem_by_every_method_and_style(tmp_path: Path):
+    rows = [
+        row
+        for name in ("base", "zero")
+        for row in (
+            replies(name, 1, "greedy", **one(f"{name} says")),
+            replies(name, 1),
+            replies(name, 1, "best_of_8", style="think", **one("mine")),
+        )
+    ]
+    write_samples(tmp_path / SAMPLES, [*rows, replies(problem=0)])
     found = read(tmp_path, "exam")
-    [group] = choose(found, Choice(group=1))
+    assert [group.number for group in found.groups] == [0, 1]
+    [group] = choose(found, Selection(group=1))
     labels = [completion.label for completion in group.completions]
-    assert labels == [f"{name}, {which}" for name in ("base", "zero") for which in ("greedy", "sample 0", "sample 1")]
-    assert "zero, sample 1  (strict 1)  5 tokens  log-probability -2.0" in printed(found, Choice(group=1))
-    write_samples(tmp_path, [{key: value for key, value in one.items() if key != "sample_log_probs"} for one in rows])
-    assert "log-probability" not in printed(read(tmp_path, "exam"), Choice(group=1))  # of an older run
+    ways = ("greedy", "samples 0", "samples 1", "think, best_of_8")
+    assert labels == [f"{name}, {way}" for name in ("base", "zero") for way in ways]
+    text = printed(found, Selection(group=1))
+    assert "zero, samples 1  (strict 0)  4 tokens  log-probability −2.0" in text and "zero says" in text
+
+
+def test_without_a_total_reward_replies_are_sorted_by_the_first_score_of_the_file(tmp_path: Path):
+    scores = {"lenient": (0.0, 1.0), "strict": (1.0, 0.0)}
+    write_samples(tmp_path / SAMPLES, [replies(scores=scores)])
+    [best] = choose(read(tmp_path, "exam"), Selection("best", limit=1))
+    assert best.completions[0].text == "3"
 
 
 def test_rows_of_another_form_are_refused(tmp_path: Path):
-    write_samples(tmp_path, [{"checkpoint": "base", "problem": 0}])
-    with pytest.raises(InputError, match="samples.jsonl holds rows of another form"):
+    (tmp_path / SAMPLES).write_text('{"checkpoint": "base", "problem": 0}\n')
+    with pytest.raises(InputError, match="samples.jsonl:1 is not a row of replies"):
         read(tmp_path, "exam")
 
 
 def test_long_texts_are_cut_unless_one_group_is_asked_for(tmp_path: Path):
-    common = {"prompt": "1+1?", "answer": "2", "kind": "sums", "scores": {}, "kept": True}
-    write_samples(tmp_path, [{**common, "completion": "x" * 3000}])
+    write_samples(tmp_path / SAMPLES, [replies(**one("x" * 3000), kept=(True,))])
     found = read(tmp_path, "cold_data")
-    assert "(+1000 characters)" in printed(found, Choice()).replace("\n", " ").replace("     ", " ")
-    assert printed(found, Choice(group=0), whole=True).count("x") == 3000
+    assert "(+1000 characters)" in printed(found, Selection()).replace("\n", " ").replace("     ", " ")
+    assert printed(found, Selection(group=0), whole=True).count("x") == 3000
 
 
 def test_a_folder_has_samples_where_there_are_rollouts_or_replies(tmp_path: Path):
     assert not has_samples(tmp_path)
-    write_samples(tmp_path, [])
+    write_samples(tmp_path / SAMPLES, [])
     assert has_samples(tmp_path)

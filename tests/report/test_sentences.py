@@ -3,7 +3,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from written_run import Written, place_of, write_run
+from written_run import Written, place_of, with_results, with_samples, write_run
 
 from reasoning.report.facts import gather
 from reasoning.report.sentences import listed, sentences
@@ -55,13 +55,13 @@ def test_a_loss_of_accuracy_is_called_one(facts, written, tmp_path):
 
 
 def test_without_samples_means_are_told_and_the_missing_interval_is_said(facts):
-    told = dict(sentences(replace(facts, samples={})))["zero"]
+    told = dict(sentences(with_samples(facts, {})))["zero"]
     assert told == "reinforcement learning alone: lenient pass@1 in exam from 0.28 to 0.85 (no paired interval)."
 
 
 def test_models_that_are_all_alike_have_no_leader(facts):
     exam = facts.evaluations[0]
-    alike = replace(exam, checkpoints=dict.fromkeys(exam.checkpoints, exam.checkpoints["base"]))
+    alike = with_results(exam, checkpoints=dict.fromkeys(exam.checkpoints, exam.checkpoints["base"]))
     told = dict(sentences(replace(facts, evaluations=(alike,))))["exam"]
     assert told.endswith("lenient pass@1 is 0.28 for all of them.")
 
@@ -93,3 +93,16 @@ def test_a_model_that_was_brought_in_says_from_where_and_a_cut_one_what_was_left
         "base": "brought in from models/x.",
         "student": "layers 0, 9 and 19 of base.",
     }
+
+
+def test_a_stage_of_the_user_s_own_is_told_by_what_it_learns_from(tmp_path):
+    exam = Written("exam", "Evaluate", "results", {"checkpoints": ["base", "mine", "odd"]})
+    stages = [
+        Written("base", "Pretrain", "checkpoint", accuracy=(0.3, 0.1)),
+        Written("mine", "PPO", "checkpoint", {"start": ["base"]}, accuracy=(0.9, 0.9), learns_from="rewards"),
+        Written("odd", "Soup", "checkpoint", {"start": ["base"]}, accuracy=(0.9, 0.9)),
+        exam,
+    ]
+    told = dict(sentences(gather(write_run(tmp_path / "run", stages))))
+    assert told["mine"].startswith("reinforcement learning alone lifted lenient pass@1 from ")
+    assert told["odd"].startswith("Soup lifted lenient pass@1 from ")

@@ -1,17 +1,18 @@
 import contextlib
-import json
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from reasoning.core.errors import InputError
+from reasoning.evaluation.results import Results, Score, write_results
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import Watcher
 from reasoning.pipeline.sweeps.run_sweep import run_sweep
-from reasoning.report.sweep_numbers import cell_of, collect
+from reasoning.report.sweep_numbers import arm_score, collect
 from tests.support.small_sweep import SweepProject
 
+PARTS = (("cups", 0.25), ("direct", 0.5))
 EACH = "sweep.each = {'zero.rate': (0.9,), 'zero.inert': (1,), 'base.width': (2,)}\n"
 
 
@@ -32,8 +33,8 @@ def sweep(project, lines, *overrides):
 
 def test_means_and_paired_differences_are_scipys(project):
     numbers = collect(sweep(project, EACH + "sweep.scores = ('zero/loss', 'base/loss')\n"))
-    base = numbers.rows[0].cells["zero/loss"]
-    arm = next(row for row in numbers.rows if row.label == "zero.rate=0.9").cells["zero/loss"]
+    base = numbers.arms[0].scores["zero/loss"]
+    arm = next(row for row in numbers.arms if row.label == "zero.rate=0.9").scores["zero/loss"]
     first, second = (np.array([cell.values[seed] for seed in range(5)]) for cell in (arm, base))
     low, high = stats.t.interval(0.95, 4, loc=first.mean(), scale=stats.sem(first))
     assert arm.mean is not None and (arm.mean.low, arm.mean.high) == pytest.approx((low, high), rel=1e-12)
@@ -56,25 +57,25 @@ def test_means_and_paired_differences_are_scipys(project):
 )
 def test_a_verdict_is_given_only_where_the_interval_leaves_out_0(differences, verdict):
     baseline = {seed: 0.3 * seed for seed in range(5)}
-    cell = cell_of({seed: baseline[seed] + difference for seed, difference in enumerate(differences)}, baseline)
+    cell = arm_score({seed: baseline[seed] + difference for seed, difference in enumerate(differences)}, baseline)
     assert cell.verdict == verdict
 
 
 def test_two_arms_are_compared_over_the_seeds_that_both_have(project):
-    cell = cell_of({0: 1.0, 2: 3.0, 3: 9.0}, {0: 0.5, 1: 7.0, 2: 2.0})
+    cell = arm_score({0: 1.0, 2: 3.0, 3: 9.0}, {0: 0.5, 1: 7.0, 2: 2.0})
     assert cell.mean is not None and cell.mean.count == 3
     assert cell.difference is not None and (cell.difference.mean, cell.difference.count) == (0.75, 2)
-    assert cell_of({0: 1.0}, {1: 1.0}).difference is None and cell_of({}, {0: 1.0}).mean is None
+    assert arm_score({0: 1.0}, {1: 1.0}).difference is None and arm_score({}, {0: 1.0}).mean is None
 
 
 def test_one_seed_has_no_interval():
-    cell = cell_of({0: 1.0}, {0: 0.5})
+    cell = arm_score({0: 1.0}, {0: 0.5})
     assert cell.verdict == "one seed" and cell.difference is not None and cell.difference.low == -np.inf
 
 
 def test_a_setting_that_changes_no_weight_is_told(project):
     numbers = collect(sweep(project, EACH + "sweep.seeds = 2\n"))
-    assert {row.label: row.inert for row in numbers.rows} == {
+    assert {row.label: row.inert for row in numbers.arms} == {
         "baseline": False,
         "zero.rate=0.9": False,
         "zero.inert=1": True,
@@ -92,47 +93,43 @@ def test_failed_and_missing_runs_are_left_out_and_named(project):
     folder = sweep(project, EACH + "sweep.seeds = 2\nsweep.scores = ('zero/loss',)", "zero.bad_rate=0.9")
     missing = next(run for run in folder.plan.runs if run.arm == "base.width=2" and run.seed == 1)
     (folder.run_path(missing) / "run.json").unlink()
-    rows = {row.label: row for row in collect(folder).rows}
+    rows = {row.label: row for row in collect(folder).arms}
     assert (
         rows["zero.rate=0.9"].states == {0: "failed", 1: "failed"}
-        and not rows["zero.rate=0.9"].cells["zero/loss"].values
+        and not rows["zero.rate=0.9"].scores["zero/loss"].values
     )
     assert rows["zero.rate=0.9"].failures[1] == "stage zero: the last 10 updates were not finite"
     assert rows["base.width=2"].states == {0: "finished", 1: "not finished"}
-    assert list(rows["base.width=2"].cells["zero/loss"].values) == [0]
+    assert list(rows["base.width=2"].scores["zero/loss"].values) == [0]
 
 
-def evaluate(folder, kinds):
+def evaluate(folder, **parts):
     """Writes results as an evaluation does into every artifact of the stage zero."""
     for number, place in enumerate(sorted(folder.artifacts.glob("zero-*"))):
-        score = {"mean": number / 10, "low": 0.0, "high": 1.0, "n": 8}
-        content = {"checkpoints": {"base": {"strict/pass@1": score}, "rl1": {"strict/pass@1": score, "length": score}}}
-        (place / "results.json").write_text(json.dumps(content | kinds))
+        score = Score(number / 10, 0.0, 1.0, 8)
+        tables = {"base": {"strict/best_of_8": score}, "rl1": {"strict/best_of_8": score, "length": score}}
+        write_results(place, Results(tables, **parts))
 
 
 def test_without_named_scores_all_of_the_last_evaluation_are_taken_in_file_order(project):
     folder = sweep(project, "sweep.seeds = 2\n")
     assert collect(folder).scores == ("exam/loss",)
-    evaluate(folder, {})
+    evaluate(folder)
     numbers = collect(folder)
-    assert numbers.scores == ("zero/base/strict/pass@1", "zero/rl1/strict/pass@1", "zero/rl1/length")
-    assert sorted(numbers.rows[0].cells["zero/rl1/length"].values.values()) == [0.0, 0.1]
+    assert numbers.scores == ("zero/base/strict/best_of_8", "zero/rl1/strict/best_of_8", "zero/rl1/length")
+    assert sorted(numbers.arms[0].scores["zero/rl1/length"].values.values()) == [0.0, 0.1]
 
 
-def test_scores_by_kind_and_by_prompt_are_found_too(project):
-    lines = "sweep.seeds = 1\nsweep.scores = ('zero/rl1/kinds/cups/strict', 'zero/rl1/prompts/direct/strict')\n"
+def test_scores_by_kind_and_by_prompt_style_are_found_too(project):
+    lines = "sweep.seeds = 1\nsweep.scores = ('zero/rl1/kinds/cups/strict', 'zero/rl1/styles/direct/strict')\n"
     folder = sweep(project, lines)
-    evaluate(
-        folder,
-        {
-            "kinds": {"rl1": {"cups": {"strict": {"mean": 0.25}}}},
-            "prompts": {"rl1": {"direct": {"strict": {"mean": 0.5}}}},
-        },
-    )
-    cells = collect(folder).rows[0].cells
-    assert [dict(cell.values) for cell in cells.values()] == [{0: 0.25}, {0: 0.5}]
-    evaluate(folder, {"kinds": {"rl1": {"cups": 3}}})
-    with pytest.raises(InputError, match=r"results\.json doesn't hold scores"):
+    kinds, styles = ({"rl1": {part: {"strict": Score(mean, None, None, 8)}}} for part, mean in PARTS)
+    evaluate(folder, kinds=kinds, styles=styles)
+    scores = collect(folder).arms[0].scores
+    assert [dict(score.values) for score in scores.values()] == [{0: 0.25}, {0: 0.5}]
+    [file] = folder.artifacts.glob("zero-*/results.json")
+    file.write_text('{"checkpoints": {}, "kinds": {"rl1": {"cups": 3}}}')
+    with pytest.raises(InputError, match=r"results\.json: kinds"):
         collect(folder)
 
 

@@ -3,8 +3,9 @@ import io
 
 import pytest
 
-from reasoning.report.sweep_numbers import Numbers, Row, cell_of
-from reasoning.report.sweep_text import COLUMNS, conclusions, csv_text, heading, markdown, number, records, tables
+from reasoning.report.markdown import inline
+from reasoning.report.sweep_numbers import ArmNumbers, SweepNumbers, arm_score
+from reasoning.report.sweep_text import COLUMNS, conclusions, csv_text, heading, markdown, records, tables
 
 BASELINE = {seed: 0.5 + 0.01 * seed for seed in range(5)}
 BETTER = {seed: value + 0.1 + 0.001 * seed for seed, value in BASELINE.items()}
@@ -18,27 +19,38 @@ def row(label, values, baseline=None, inert=False, failures=None, missing=()):
     states = {seed: "finished" for seed in seeds} | dict.fromkeys(missing, "not finished")
     states |= dict.fromkeys(failures or {}, "failed")
     settings = () if label == "baseline" else (label,)
-    cells = {name: cell_of(found, {} if baseline is None else baseline) for name, found in scores.items()}
-    return Row(label, label, settings, states, failures or {}, cells, inert)
+    by_name = {name: arm_score(found, {} if baseline is None else baseline) for name, found in scores.items()}
+    return ArmNumbers(label, label, settings, states, failures or {}, by_name, inert)
 
 
 def sweep(*rows, way="each", fixed=()):
-    return Numbers("a.gin", way, tuple(rows[0].states), tuple(rows[0].cells), rows, fixed)
+    return SweepNumbers("a.gin", way, tuple(rows[0].states), tuple(rows[0].scores), rows, fixed)
 
 
 def test_a_cell_is_mean_interval_and_n_with_the_difference_below_and_only_evidence_in_bold():
     numbers = sweep(row("baseline", BASELINE), row("b=1", BETTER, BASELINE), row("c=1", UNCLEAR, BASELINE))
-    lines = markdown(numbers).splitlines()
+    text = markdown(numbers)
     # Half widths are 2.776 / sqrt(5) times the deviations: 0.015811, 0.017393 and 0.057009 of the arms, 0.0015811 and
     # 0.054772 of the differences.
-    assert lines[6:11] == [
+    lines = [
         "| arm | strict/pass@1 |",
-        "| --- | --- |",
-        "| baseline | 0.520 [0.500, 0.540] n 5 |",
-        "| b=1 | 0.622 [0.600, 0.644] n 5<br>**+0.102 [+0.100, +0.104] n 5** |",
-        "| c=1 | 0.530 [0.459, 0.601] n 5<br>+0.010 [-0.058, +0.078] n 5: can't tell |",
+        "| --- | ---: |",
+        "| baseline | 0.520<br><sub>0.500–0.540, n 5</sub> |",
+        "| b=1 | 0.622<br><sub>0.600–0.644, n 5</sub> |",
+        "| difference | **+0.102**<br><sub>+0.100 to +0.104, n 5</sub> |",
+        "| c=1 | 0.530<br><sub>0.459–0.601, n 5</sub> |",
+        "| difference | can't tell<br><sub>+0.010 (−0.058 to +0.078, n 5)</sub> |",
     ]
-    assert "2 arms" not in lines[2] and lines[2].startswith("3 arms, 5 seeds (0, 1, 2, 3, 4): one setting at a time")
+    assert "\n".join(lines) in text and text.startswith("# Sweep of a.gin\n")
+    assert heading(numbers) in text and heading(numbers).startswith(
+        "3 arms, 5 seeds (0, 1, 2, 3, 4): one setting at a time"
+    )
+
+
+@pytest.mark.parametrize("text", ["_x_ <b>", "$y$", "[l](u) `c`", "www.x.org", "a|b\\", "~z~ *k* @me"])
+def test_what_a_user_calls_things_is_as_inert_as_in_the_report_of_a_run(text):
+    named = row(text, BASELINE, {**BASELINE})
+    assert inline(text) in markdown(sweep(row("baseline", BASELINE), named)) and inline(text) != text
 
 
 def test_conclusions_say_what_can_and_what_cannot_be_told():
@@ -46,7 +58,7 @@ def test_conclusions_say_what_can_and_what_cannot_be_told():
         row("baseline", BASELINE), row("b=1", BETTER, BASELINE), row("c=1", UNCLEAR, BASELINE), fixed=("corpus",)
     )
     told = conclusions(numbers)
-    assert told[0] == "b=1: exam/zero/strict/pass@1 is higher than with the baseline: +0.102 [+0.100, +0.104] n 5."
+    assert told[0] == "b=1: exam/zero/strict/pass@1 is higher than with the baseline: +0.102 (+0.100 to +0.104, n 5)."
     assert told[1] == "c=1: can't tell from the baseline in exam/zero/strict/pass@1."
     assert told[2].startswith("\"Can't tell\" doesn't mean equal")
     assert told[3].startswith("2 differences were looked at.") and "about 0.1;" in told[3]
@@ -57,8 +69,12 @@ def test_conclusions_say_what_can_and_what_cannot_be_told():
 def test_one_seed_gives_no_interval_and_says_so():
     numbers = sweep(row("baseline", {0: 0.5}), row("b=1", {0: 0.9}, {0: 0.5}))
     text = markdown(numbers)
-    assert "| b=1 | 0.900 (one seed: no interval)<br>+0.400 (one seed: no interval) |" in text
-    assert "**" not in text and "inf" not in text and "without an interval" in text
+    lines = [
+        "| b=1 | 0.900<br><sub>one seed: no interval</sub> |",
+        "| difference | +0.400<br><sub>one seed: no interval</sub> |",
+    ]
+    assert "\n".join(lines) in text
+    assert "| **" not in text and "inf" not in text and "without an interval" in text
     assert any(told.startswith("One seed says nothing about the spread") for told in conclusions(numbers))
     assert not any("looked at" in told or "can't tell" in told.lower() for told in conclusions(numbers))
     summary = [found for found in records(numbers) if found["row"] == "summary"][1]
@@ -76,8 +92,9 @@ def test_values_without_spread_are_given_without_an_interval():
     text = markdown(
         sweep(row("baseline", flat), row("b=1", dict.fromkeys(range(5), 0.3), flat), row("c=1", flat, flat))
     )
-    assert "+0.200 in each of 5 seeds: no spread, no interval: can't tell |" in text and "the same n 5 |" in text
-    assert "0.100 in each of 5 seeds: no spread, no interval" in text and "**" not in text
+    unknown = "in each of 5 seeds: no spread, no interval"
+    assert f"| can't tell<br><sub>+0.200 ({unknown})</sub> |" in text and "| the same<br><sub>n 5</sub> |" in text
+    assert f"| 0.100<br><sub>{unknown}</sub> |" in text and "| **" not in text
 
 
 def test_a_setting_that_changes_nothing_is_called_so():
@@ -88,22 +105,22 @@ def test_a_setting_that_changes_nothing_is_called_so():
 
 def test_seeds_alone_give_mean_spread_and_each_seeds_value():
     (table,) = tables(sweep(row("baseline", {0: 0.1, 1: 0.4, 2: 0.25}), way="seeds"))
-    assert table.headings == ("score", "mean", "lowest", "highest", "seed 0", "seed 1", "seed 2")
-    assert [[line.text for line in cell] for cell in table.rows[0]] == [
-        ["strict/pass@1"], ["0.250"], ["0.100"], ["0.400"], ["0.100"], ["0.400"], ["0.250"],
+    assert table.columns == ("score", "mean", "lowest", "highest", "seed 0", "seed 1", "seed 2")
+    assert [cell.text for cell in table.rows[0]] == [
+        "strict/pass@1", "0.250", "0.100", "0.400", "0.100", "0.400", "0.250",
     ]  # fmt: skip
     (single,) = tables(sweep(row("baseline", {0: 0.1}), way="seeds"))
-    assert single.headings == ("score", "seed 0")
+    assert single.columns == ("score", "seed 0")
 
 
 def test_many_scores_become_tables_of_one_checkpoint_each_that_fit():
     names = [f"exam/{model}/score{number}" for model in ("base", "zero") for number in range(6)] + ["zero/tokens"]
     scores = {name: BASELINE for name in names}
     found = list(tables(sweep(row("baseline", scores), row("b=1", scores, BASELINE))))
-    assert [(table.title, len(table.headings)) for table in found] == [
+    assert [(table.caption, len(table.columns)) for table in found] == [
         ("exam/base", 5), ("exam/base", 3), ("exam/zero", 5), ("exam/zero", 3), ("zero", 2),
     ]  # fmt: skip
-    assert found[0].headings[1] == "score0" and found[4].headings[1] == "tokens"
+    assert found[0].columns[1] == "score0" and found[4].columns[1] == "tokens"
 
 
 def test_failures_and_missing_runs_are_told_with_what_they_do_to_the_means():
@@ -124,7 +141,7 @@ def test_the_csv_has_a_row_for_each_seed_and_a_summary_with_every_digit():
     assert tuple(found[0]) == COLUMNS and [line["row"] for line in found] == [*["seed"] * 5, "summary"] * 2
     assert [float(line["value"]) for line in found[6:11]] == list(BETTER.values())
     assert all(line["state"] == "finished" and line["mean"] == "" for line in found[6:11])
-    cell = numbers.rows[1].cells["exam/zero/strict/pass@1"]
+    cell = numbers.arms[1].scores["exam/zero/strict/pass@1"]
     assert cell.mean is not None and cell.difference is not None
     summary = found[11]
     assert (float(summary["mean"]), float(summary["low"]), summary["n"]) == (cell.mean.mean, cell.mean.low, "5")
@@ -140,8 +157,8 @@ def test_the_heading_says_how_the_arms_came_about(way):
     assert heading(sweep(row("a=1", BASELINE), row("a=2", BASELINE, BASELINE), way=way)).startswith("2 arms, 5 seeds")
 
 
-def test_numbers_have_the_digits_of_their_size():
-    assert [number(value) for value in (0, 0.97512, 24.63, 1234567.0, 0.00012345)] == [
-        "0.000", "0.975", "24.6", "1.23e+06", "0.000123",
-    ]  # fmt: skip
-    assert number(0.02, scale=12.0) == "0.0"
+def test_the_csv_stays_readable_for_machines():
+    numbers = sweep(row("baseline", {0: 1234567.5, 1: -0.00025}), row("b=1", {0: -1234567.5}, {0: 0.0, 1: 1.0}))
+    text = csv_text(numbers)
+    assert text.isascii() and "1234567.5" in text and "-0.00025" in text
+    assert "−" in markdown(numbers) and "1.23 M" in markdown(numbers)

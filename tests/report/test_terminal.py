@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from written_run import place_of
+from written_run import place_of, with_results
 
 from reasoning.core.errors import InputError
+from reasoning.evaluation.results import Score
 from reasoning.report.facts import gather
-from reasoning.report.table import Score
 from reasoning.report.terminal import show
 
 
@@ -48,7 +48,7 @@ def test_a_narrow_terminal_loses_and_breaks_no_number(facts, width):
 )
 def test_the_half_of_an_interval_is_the_wider_one_rounded_up(facts, low, high, cell):
     table = {"base": {"strict/pass@1": Score(0.5, low, high, 60)}}
-    assert f" {cell} " in shown(replace(facts, evaluations=(replace(facts.evaluations[0], checkpoints=table),)))
+    assert f" {cell} " in shown(replace(facts, evaluations=(with_results(facts.evaluations[0], checkpoints=table),)))
 
 
 def test_three_problems_of_the_first_exam_show_three_models_side_by_side(facts):

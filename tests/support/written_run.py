@@ -6,7 +6,7 @@ Its shape is that of ``experiments/r1_tiny.gin``, and all of its text tries to g
 import json
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,25 @@ import numpy as np
 
 from reasoning.core.hashes import hash_json
 from reasoning.core.statistics import mean_over_problems, mean_with_interval, pass_at_k
+from reasoning.evaluation.results import SAMPLES, Replies, Results, Score, Scores, write_results, write_samples
+from reasoning.report.evaluations import Evaluation, Samples
+from reasoning.report.facts import Facts
 
 HOSTILE = (
     "</td></tr></table><script>document.title='taken'</script><img src=x onerror=alert(1)> "
     "<svg onload=alert(2)> | `x` **b** [a](javascript:alert(3)) &lt; \"' https://example.com \u202egnp\x1b[31m"
 )
-PROBLEMS, SAMPLES = 60, 8
+PROBLEMS, DRAWN = 60, 8
 KINDS = ("chains", "cups")
+LEARNS_FROM = {"Pretrain": "text", "SFT": "examples", "Distill": "teacher", "GRPO": "rewards"}
 
 
 @dataclass(frozen=True)
 class Written:
-    """A stage to be written; ``accuracy`` is what its checkpoint gets right of ``chains`` and ``cups``."""
+    """A stage to be written; ``accuracy`` is what its checkpoint gets right of ``chains`` and ``cups``.
+
+    ``learns_from`` is by default what the stages of this project say of themselves.
+    """
 
     name: str
     kind: str
@@ -34,6 +41,7 @@ class Written:
     results: dict[str, float] = field(default_factory=dict)
     steps: int = 0
     accuracy: tuple[float, float] | None = None
+    learns_from: str = ""
 
 
 def workflow() -> list[Written]:
@@ -101,7 +109,13 @@ def _learner(name: str, kind: str, parents: dict[str, list[str]], steps: int, ac
 
 
 def _collector(name: str, parents: dict[str, list[str]], kept: int, sampled: int) -> Written:
-    return Written(name, "Collect", "records", parents, {"kept": kept, "sampled": sampled, "tokens": 25 * sampled})
+    return Written(
+        name,
+        "Collect",
+        "records",
+        parents,
+        {"kept": kept, "sampled": sampled, "tokens": 25 * sampled, "flops": 1e6 * sampled},
+    )
 
 
 def _write_stage(place: Path, stage: Written, hashes: dict[str, str], by_name: dict[str, Written]) -> None:
@@ -111,6 +125,7 @@ def _write_stage(place: Path, stage: Written, hashes: dict[str, str], by_name: d
     record = {
         "stage": stage.name,
         "kind": stage.holds,
+        "learns_from": stage.learns_from or LEARNS_FROM.get(stage.kind, "nothing"),
         "hash": hashes[stage.name],
         "array_hash": None,
         "seed": 0,
@@ -129,14 +144,14 @@ def _write_stage(place: Path, stage: Written, hashes: dict[str, str], by_name: d
     if stage.kind == "GRPO":
         _lines(place / "probes.jsonl", [_probe(step, number) for step in (0, 15, 30) for number in range(3)])
     if stage.kind == "Evaluate":
-        _exam(place, [by_name[name] for name in stage.parents["checkpoints"]], chance)
+        _exam(place, stage, [by_name[name] for name in stage.parents["checkpoints"]], chance)
 
 
 def _settings(stage: Written) -> dict[str, Any]:
     probe = {"@": "stages.Exam", "scores": ["@rewards.accuracy.strict", "@rewards.accuracy.lenient"]}
     settings = {"@": f"stages.{stage.kind}", "name": stage.name, "note": HOSTILE, **stage.parents}
     if stage.kind == "Evaluate":
-        return settings | {"exam": {"problems": {"split": "test" if stage.name == "exam" else "train"}}}
+        return settings | {"quiz": {"problems": {"split": _split(stage)}}}
     return settings | ({"probe": probe, "optimizer": {"@": "training.optimizers.AdamW", "learning_rate": 5e-4}})
 
 
@@ -170,54 +185,80 @@ def _probe(step: int, number: int) -> dict[str, Any]:
             "scores": scores}  # fmt: skip
 
 
-def _exam(place: Path, checkpoints: list[Written], chance: random.Random) -> None:
-    rows = [_answers(stage, number, chance) for stage in checkpoints for number in range(PROBLEMS)]
-    names = [stage.name for stage in checkpoints]
-    every = {name: [row for row in rows if row["checkpoint"] == name] for name in names}
+def _split(exam: Written) -> str:
+    return "test" if exam.name == "exam" else "train"
+
+
+def _exam(place: Path, exam: Written, checkpoints: list[Written], chance: random.Random) -> None:
+    """Each checkpoint's samples are drawn once; its greedy reply is the first of them, and so are those in styles."""
+    sampled = {stage.name: [_answers(stage, number, chance) for number in range(PROBLEMS)] for stage in checkpoints}
     kinds = {
-        name: {kind: _table([row for row in every[name] if row["kind"] == kind]) for kind in KINDS} for name in names
+        name: {kind: _table([row for row in rows if row.kind == kind]) for kind in KINDS}
+        for name, rows in sampled.items()
     }
-    prompts = {name: {prompt: _table(every[name]) for prompt in ("direct", "think")} for name in names}
-    tables = {"checkpoints": {name: _table(every[name]) for name in names}, "kinds": kinds, "prompts": prompts}
-    (place / "results.json").write_text(json.dumps(tables))
-    _lines(place / "samples.jsonl", rows)
+    styles = {name: {style: _table(rows) for style in ("direct", "think")} for name, rows in sampled.items()}
+    write_results(place, Results({name: _table(rows) for name, rows in sampled.items()}, kinds, styles, _split(exam)))
+    replies = [
+        replace(row, style=style) if style else row
+        for rows in sampled.values()
+        for style in ("", "direct", "think")
+        for row in ([*map(_greedy, rows), *rows] if not style else rows)
+    ]
+    write_samples(place / SAMPLES, replies)
 
 
-def _answers(stage: Written, number: int, chance: random.Random) -> dict[str, Any]:
-    kind = KINDS[number % 2]
+def _answers(stage: Written, number: int, chance: random.Random) -> Replies:
     accuracy = (stage.accuracy or (0.0, 0.0))[number % 2]
-    strict = [float(chance.random() < accuracy) for _ in range(SAMPLES)]
-    lenient = [float(value or chance.random() < 0.1) for value in strict]
-    greedy = {"strict": strict[0], "lenient": lenient[0], "tagged": 1.0}
-    return {
-        "checkpoint": stage.name, "problem": number, "question": f"{number}+{HOSTILE if number == 1 else 1}?",
-        "answer": str(number % 10), "kind": kind, "greedy": HOSTILE if number == 0 else f"={number % 10}",
-        "samples": ["="] * SAMPLES, "scores": greedy, "sample_lengths": [25] * SAMPLES,
-        "sample_scores": {"strict": strict, "lenient": lenient, "tagged": [1.0] * SAMPLES},
-        "sample_log_probs": [-1.0] * SAMPLES,
-    }  # fmt: skip
+    strict = tuple(float(chance.random() < accuracy) for _ in range(DRAWN))
+    lenient = tuple(float(value or chance.random() < 0.1) for value in strict)
+    return Replies(
+        checkpoint=stage.name,
+        problem=number,
+        question=f"{number}+{HOSTILE if number == 1 else 1}?",
+        answer=str(number % 10),
+        kind=KINDS[number % 2],
+        method="samples",
+        texts=("=",) * DRAWN,
+        lengths=(25,) * DRAWN,
+        log_probs=(-1.0,) * DRAWN,
+        answers=(None,) * DRAWN,
+        scores={"strict": strict, "lenient": lenient, "tagged": (1.0,) * DRAWN},
+    )
 
 
-def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _greedy(row: Replies) -> Replies:
+    text = HOSTILE if row.problem == 0 else f"={row.problem % 10}"
+    scores = {name: values[:1] for name, values in row.scores.items()}
+    one = {"lengths": (25,), "log_probs": (-1.0,), "answers": (None,)}
+    return replace(row, method="greedy", texts=(text,), scores=scores, **one)
 
-    found = {}
+
+def _table(rows: list[Replies]) -> Scores:
+    columns = {}
     for name in ("strict", "lenient"):
-        values = np.array([row["sample_scores"][name] for row in rows])
-        found[f"{name}/greedy"] = mean_over_problems(values[:, 0])
-        found[f"{name}/pass@1"] = mean_over_problems(values)
-        found[f"{name}/pass@{SAMPLES}"] = mean_over_problems(
-            pass_at_k(values.sum(axis=1).astype(int), SAMPLES, SAMPLES)
-        )
-        for vote in (f"majority@{SAMPLES}", f"weighted@{SAMPLES}", "beam@4"):
-            found[f"{name}/{vote}"] = mean_over_problems((values.mean(axis=1) > 0.5).astype(float))
-    found["tagged"] = mean_over_problems(np.array([row["sample_scores"]["tagged"] for row in rows]))
-    found["length"] = mean_with_interval(np.array([20.0 + row["problem"] % 7 for row in rows]))
-    found["distinct"] = mean_with_interval(np.array([1.0 + row["problem"] % 3 for row in rows]))
-    return {
-        name: {"mean": value.mean, "low": value.low, "high": value.high, "n": value.count}
-        for name, value in found.items()
-    }
+        values = np.array([row.scores[name] for row in rows])
+        columns[f"{name}/greedy"] = mean_over_problems(values[:, 0])
+        columns[f"{name}/pass@1"] = mean_over_problems(values)
+        right = values.sum(axis=1).astype(int)
+        columns[f"{name}/pass@{DRAWN}"] = mean_over_problems(pass_at_k(right, DRAWN, DRAWN))
+        for vote in (f"majority@{DRAWN}", f"weighted@{DRAWN}", "beam@4"):
+            columns[f"{name}/{vote}"] = mean_over_problems((values.mean(axis=1) > 0.5).astype(float))
+    columns["tagged"] = mean_over_problems(np.array([row.scores["tagged"] for row in rows]))
+    columns["length"] = mean_with_interval(np.array([20.0 + row.problem % 7 for row in rows]))
+    columns["distinct"] = mean_with_interval(np.array([1.0 + row.problem % 3 for row in rows]))
+    return {name: Score(each.mean, each.low, each.high, each.count) for name, each in columns.items()}
 
 
 def _lines(file: Path, rows: list[dict[str, Any]]) -> None:
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def with_results(evaluation: Evaluation, **changes: Any) -> Evaluation:
+    """The same evaluation with other tables."""
+    return replace(evaluation, results=replace(evaluation.results, **changes))
+
+
+def with_samples(facts: Facts, samples: Samples) -> Facts:
+    """The same facts, as if the first evaluation had kept these replies."""
+    first, *others = facts.evaluations
+    return replace(facts, evaluations=(replace(first, samples=samples), *others))
