@@ -12,17 +12,9 @@ from reasoning.report.console import plain_text, table
 from reasoning.report.document import NOTHING
 from reasoning.report.numbers import number
 from reasoning.report.text import shortened
-from reasoning.use.ask import (
-    STYLE_NAMES,
-    AskedQuestion,
-    ModelReply,
-    Vote,
-    count_votes,
-    sample_replies,
-    search_replies,
-    style_named,
-)
+from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, search_replies, style_named
 from reasoning.use.find_model import find_model
+from reasoning.use.loaded_model import ModelReply
 
 _SHOWN_CHARACTERS = 400
 
@@ -45,14 +37,16 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
     use_compile_cache()
     model, console = find_model(chosen.model, chosen.chat), output()
-    asked = AskedQuestion(chosen.question, style_named(chosen.style, model.chat), chosen.max_new_tokens or 0)
+    question, limit, style = chosen.question, chosen.max_new_tokens, style_named(chosen.style, model.chat)
     if chosen.greedy or (chosen.vote is None and chosen.beam is None):
-        show_reply(console, sample_replies(model, asked, 1, 0.0, 0)[0])
+        [[reply]] = model.replies([question], 1, 0.0, limit, style=style)
+        show_reply(console, reply)
     if chosen.vote is not None:
         temperature = 1.0 if chosen.temperature is None else chosen.temperature
-        show_vote(console, count_votes(sample_replies(model, asked, chosen.vote, temperature, chosen.seed)))
+        [replies] = model.replies([question], chosen.vote, temperature, limit, chosen.seed, style)
+        show_vote(console, count_votes(replies))
     if chosen.beam is not None:
-        show_search(console, search_replies(model, asked, chosen.beam), chosen.beam)
+        show_search(console, search_replies(model, question, chosen.beam, limit, style), chosen.beam)
     return 0
 
 

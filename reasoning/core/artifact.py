@@ -53,7 +53,7 @@ class Artifact:
         return self.path / "checkpoint"
 
     @property
-    def records(self) -> Path:
+    def records_folder(self) -> Path:
         """The folder of the data set; there only if ``kind`` is ``records``."""
         return self.path / "records"
 

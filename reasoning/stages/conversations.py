@@ -37,7 +37,7 @@ def read_conversations(artifacts: Sequence[Artifact], ratio: Sequence[float], wh
             raise InputError(
                 f"{where}: stage {artifact.stage} left {artifact.kind}, no conversations; name one that collects"
             )
-        records = read_records(artifact.records)
+        records = read_records(artifact.records_folder)
         row: dict[str, Any] = records[0]
         if not set(COLUMNS) <= set(row):
             raise InputError(f"{where}: stage {artifact.stage} left the columns {', '.join(row)}, no conversations")
@@ -48,6 +48,6 @@ def read_conversations(artifacts: Sequence[Artifact], ratio: Sequence[float], wh
         else [1.0] * len(counts)
     )
     return tuple(
-        Tfds(str(artifact.records), columns=COLUMNS, weight=weight)
+        Tfds(str(artifact.records_folder), columns=COLUMNS, weight=weight)
         for artifact, weight in zip(artifacts, weights, strict=True)
     )

@@ -78,7 +78,7 @@ def train_on_rows(
             f"stage {stage.name}: its data {data.stage} left {data.kind}, no rows; name a stage that prepares data"
         )
     with intact(data):
-        rows = keep_rows(read_records(data.records), MEMORY)
+        rows = keep_rows(read_records(data.records_folder), MEMORY)
     length = int(rows[0]["tokens"].shape[0])
     readers = {"model": trainee.model} | ({} if frozen is None else {"teacher": frozen.model})
     for whose, reader in readers.items():

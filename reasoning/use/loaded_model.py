@@ -1,5 +1,6 @@
 """A trained model as notebooks hold it: its config, parameters and tokenizer, and a way to ask it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,9 +14,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import formats
-from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
-from reasoning.generation.engine import Engine, Rollouts, build_engine
-from reasoning.generation.sampler import SamplerSettings
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.generation.voting import tally
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
@@ -23,12 +24,25 @@ from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import Model, build_model
 from reasoning.models.parameters import Params
 from reasoning.rewards.text import extract_answer
-from reasoning.rollouts.text import decode_replies
+from reasoning.rollouts.sampling import sampler_for
+from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
 from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
+from reasoning.tasks.problems import Problem
 
-NEW_TOKENS = 256
+_NEW_TOKENS = 256
 """How long replies may get where nobody says, and where the model's context has room for it."""
+
+
+@dataclass(frozen=True)
+class ModelReply:
+    """One reply: its text, its answer (None where it gives none or was cut off), summed log-probability and tokens."""
+
+    text: str
+    answer: str | None
+    log_prob: float
+    length: int
+    truncated: bool
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,10 @@ class LoadedModel:
         more than the context holds. Raises InputError for a question with characters that the tokenizer lacks, or too
         long for the model.
         """
-        return self._sample(questions, samples, temperature, max_new_tokens, seed)[0]
+        if isinstance(questions, str) or not questions:
+            raise InputError(f"generate takes a list of questions, not {questions!r:.60}; write generate([question])")
+        replies = self.replies(questions, samples, temperature, max_new_tokens, seed)
+        return [[reply.text for reply in each] for each in replies]
 
     def vote(
         self,
@@ -80,33 +97,52 @@ class LoadedModel:
         The answer is what a reply ends on, whatever its form; replies that give none, or were cut off before their
         end, abstain. Raises what ``generate`` raises.
         """
-        [texts], rollouts = self._sample([question], samples, temperature, max_new_tokens, seed)
-        replied = zip(texts, rollouts.truncated[0], strict=True)
-        votes = tally([None if cut else extract_answer(text, self.chat) for text, cut in replied])
+        [replies] = self.replies([question], samples, temperature, max_new_tokens, seed)
+        votes = tally([reply.answer for reply in replies])
         return {answer: int(votes[answer]) for answer in sorted(votes, key=lambda answer: -votes[answer])}
 
-    def _sample(
-        self, questions: Sequence[str], samples: int, temperature: float, max_new_tokens: int | None, seed: int
-    ) -> tuple[list[list[str]], Rollouts]:
-        if isinstance(questions, str) or not questions:
-            raise InputError(f"generate takes a list of questions, not {questions!r:.60}; write generate([question])")
-        if samples < 1 or temperature < 0:
-            raise InputError(f"samples is {samples} and temperature {temperature}; give at least 1 and at least 0")
-        prompts = self.tokenizer.encode_batch([self.chat.prompt(question) for question in questions])
-        room = self.config.context - max(map(len, prompts))
-        limit = max(1, min(NEW_TOKENS, room)) if max_new_tokens is None else max_new_tokens
-        generate, key = self._engine(samples, limit).generate, jax.random.key(seed)
-        rollouts = generate(self._weights, prompts, range(len(prompts)), key, temperature)
-        return decode_replies(self.tokenizer, rollouts, self.chat, self.chat.opening), rollouts
+    def replies(
+        self,
+        questions: Sequence[str],
+        samples: int,
+        temperature: float,
+        max_new_tokens: int | None = None,
+        seed: int = 0,
+        style: PromptStyle = AS_IT_IS,
+    ) -> list[tuple[ModelReply, ...]]:
+        """What ``generate`` samples, with answers, lengths and log-probabilities; questions are put in ``style``."""
+        if samples < 1 or not 0 <= temperature < math.inf:
+            raise InputError(
+                f"{samples} replies at temperature {temperature} can't be sampled; ask for at least one, at 0 or more"
+            )
+        prompts, limit = self.prompts(questions, max_new_tokens, style)
+        engine = sampler_for(self.model, self.mesh, self.tokenizer, self.chat, samples, limit)
+        key = jax.random.key(seed)
+        return self.read_replies(engine.generate(self.weights, prompts, range(len(prompts)), key, temperature), style)
+
+    def prompts(
+        self, questions: Sequence[str], max_new_tokens: int | None, style: PromptStyle
+    ) -> tuple[list[list[int]], int]:
+        """The questions as token ids, and how many tokens a reply may have."""
+        problems, context = [Problem(question, "", "") for question in questions], self.config.context
+        prompts = encode_prompts(problems, self.chat, self.tokenizer, max_new_tokens or 1, context, style)
+        return prompts, max_new_tokens or min(_NEW_TOKENS, context - max(map(len, prompts)))
+
+    def read_replies(self, rollouts: Rollouts, style: PromptStyle) -> list[tuple[ModelReply, ...]]:
+        """Completions, question by question, as replies."""
+        texts = decode_replies(self.tokenizer, rollouts, self.chat, reply_opening(style, self.chat))
+        numbers = zip(rollouts.log_probs.sum(axis=-1), rollouts.lengths, rollouts.truncated, strict=True)
+
+        def reply(text: str, log_prob: float, length: int, cut: bool) -> ModelReply:
+            answer = None if cut else extract_answer(text, self.chat)
+            return ModelReply(text, answer, float(log_prob), int(length), bool(cut))
+
+        return [tuple(map(reply, group, *each)) for group, each in zip(texts, numbers, strict=True)]
 
     @cached_property
-    def _weights(self) -> Weights:
-        """The parameters as the sampler wants them."""
-        return self._engine(1, 1).publish(self.params)
-
-    def _engine(self, samples: int, limit: int) -> Engine:
-        settings = SamplerSettings(samples, limit, end_ids(self.tokenizer, self.chat))
-        return build_engine(self.model, self.mesh, settings)
+    def weights(self) -> Weights:
+        """The parameters as decoding wants them."""
+        return sampler_for(self.model, self.mesh, self.tokenizer, self.chat, 1, 1).publish(self.params)
 
 
 def load_artifact(artifact: Artifact, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoning.core import artifact
-from reasoning.core.artifact import Artifact
+from reasoning.core.artifact import Artifact, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN, SWEEP, read_run
 from reasoning.use.stage_results import StageResults
@@ -25,7 +24,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path} has no finished stage {stage!r}; finished are {', '.join(self.stages) or 'none'}"
             )
-        return StageResults(artifact.read_artifact(self.path / self.stages[stage]), self.artifacts)
+        return StageResults(**vars(read_artifact(self.path / self.stages[stage])), others=self.artifacts)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stages)
@@ -38,7 +37,7 @@ class RunFolder:
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """All finished artifacts, parents first."""
-        return tuple(self[stage].artifact for stage in self.stages)
+        return tuple(read_artifact(self.path / folder) for folder in self.stages.values())
 
 
 def open_run(path: str | os.PathLike[str]) -> RunFolder:

@@ -13,6 +13,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
 from reasoning.core.mesh import MeshShape
 from reasoning.data.chat.format import ChatFormat
+from reasoning.evaluation.results import SAMPLES, Replies, Results, read_results, read_samples
 from reasoning.experiment.restore import restore
 from reasoning.training.metrics import rollout_files
 
@@ -21,53 +22,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StageResults:
-    """What ``r.open('runs/r1_tiny')['zero']`` gives. Everything is read when it is asked for."""
+class StageResults(Artifact):
+    """What ``r.open('runs/r1_tiny')['zero']`` gives: an artifact, and all that it holds. Read when it is asked for."""
 
-    artifact: Artifact
     others: Callable[[], tuple[Artifact, ...]] = tuple  # what its run has finished, for what a stage was made from
 
-    @property
-    def path(self) -> Path:
-        """The folder that everything lies in."""
-        return self.artifact.path
+    def scores(self) -> Results:
+        """The tables of an evaluation. Raises InputError for a stage that left none."""
+        return read_results(self.path)
 
-    @property
-    def kind(self) -> str:
-        """What the stage left: ``checkpoint``, ``records`` or ``results``."""
-        return self.artifact.kind
-
-    @property
-    def stage(self) -> str:
-        """The stage's name."""
-        return self.artifact.stage
-
-    @property
-    def hash(self) -> str:
-        """The hash of all that can change the result."""
-        return self.artifact.hash
-
-    @property
-    def results(self) -> Mapping[str, float]:
-        """The small table of final numbers."""
-        return self.artifact.results
-
-    @property
-    def checkpoint(self) -> Path:
-        """The folder of the saved parameters; there only if ``kind`` is ``checkpoint``. See ``model``."""
-        return self.artifact.checkpoint
-
-    def record(self) -> dict[str, Any]:
-        """All of ``artifact.json``: parents, resolved settings, seed, mesh, device, code and library versions."""
-        return self.artifact.record()
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """What each step computed, under the names of TRL; empty for a stage that doesn't learn."""
-        return self.artifact.metrics()
-
-    def samples(self) -> list[dict[str, Any]]:
-        """Replies that a collecting or an evaluating stage shows; empty for others (see ``rollouts``)."""
-        return self.artifact.samples()
+    def replies(self) -> tuple[Replies, ...]:
+        """What a collecting or an evaluating stage was answered, by problem and method; empty for others."""
+        file = self.path / SAMPLES
+        return read_samples(file) if file.exists() else ()
 
     def probes(self) -> list[dict[str, Any]]:
         """What the model answered to the same few questions as it learnt; empty where it wasn't probed."""
@@ -90,11 +57,11 @@ class StageResults:
 
         Raises InputError for a stage that left none.
         """
-        from reasoning.data.records import read_records, take_rows  # As ``load_artifact`` below.
+        from reasoning.data.records import read_records, take_rows  # As below.
 
         if self.kind != "records":
             raise InputError(f"stage {self.stage} left {self.kind}, no records; name a stage that collects or prepares")
-        rows = read_records(self.artifact.records)
+        rows = read_records(self.records_folder)
         return [{name: _text(value) for name, value in row.items()} for row in take_rows(rows, range(len(rows)))]
 
     def model(self, chat: ChatFormat | None = None, mesh: MeshShape | None = None) -> "LoadedModel":
@@ -104,11 +71,9 @@ class StageResults:
         spread over the devices at hand, by default the data axis takes all of them. Raises InputError for a stage that
         left no checkpoint.
         """
-        from reasoning.use.loaded_model import (
-            load_artifact,
-        )  # Imports all that training needs; whoever only reads numbers shouldn't wait.
+        from reasoning.use.loaded_model import load_artifact  # With all that training needs, which takes seconds.
 
-        return load_artifact(self.artifact, chat or self.trained_chat(), mesh or MeshShape())
+        return load_artifact(self, chat or self.trained_chat(), mesh or MeshShape())
 
     def trained_chat(self) -> ChatFormat | None:
         """The format in the settings of a stage, or of the nearest that it was made from: its data's, its start's."""

@@ -50,7 +50,7 @@ def test_an_artifact_without_its_content_is_refused(folder, kind):
         artifact.read_artifact(folder)
     (folder / kind).mkdir()
     found = artifact.read_artifact(folder)
-    assert (found.checkpoint if kind == "checkpoint" else found.records) == folder / kind
+    assert (found.checkpoint if kind == "checkpoint" else found.records_folder) == folder / kind
 
 
 def test_rows_survive_line_separators_inside_texts(folder):

@@ -43,7 +43,7 @@ def collect(**changes: Any) -> Collect:
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, str]]:
-    records = read_records(artifact.records)
+    records = read_records(artifact.records_folder)
     return [{name: value.decode() for name, value in row.items()} for row in take_rows(records, range(len(records)))]
 
 
@@ -136,8 +136,8 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(data: Artifact, bas
     assert any(row.texts[0] == "marked" for row in read_samples(again.path / "samples.jsonl"))
     first.write_text(judged)
     restored = work(collect(), tmp_path / "again", {"start": base})
-    for file in sorted(path for path in data.records.iterdir()):
-        assert (restored.records / file.name).read_bytes() == file.read_bytes()
+    for file in sorted(path for path in data.records_folder.iterdir()):
+        assert (restored.records_folder / file.name).read_bytes() == file.read_bytes()
 
 
 def test_nothing_to_keep_is_one_clear_error_with_what_each_test_let_through(base: Artifact, tmp_path: Path):

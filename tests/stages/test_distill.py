@@ -79,7 +79,7 @@ def first_batch(examples: Artifact, stage: Distill) -> TokenBatch:
     """The rows of the first step, drawn as the data's own order says."""
     seed = data_seed(0, stage.name)
     batches = token_batches(
-        read_records(examples.records), batch_size=8, seed=seed, process_index=0, process_count=1, prefetch=0
+        read_records(examples.records_folder), batch_size=8, seed=seed, process_index=0, process_count=1, prefetch=0
     )
     rows = {name: jnp.asarray(values) for name, values in batches[0].items()}
     return token_batch(rows, stage.aggregate, LENGTH)

@@ -18,7 +18,7 @@ from reasoning.stages.checkpoint import tokenizer_of
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, np.ndarray]]:
-    records = read_records(artifact.records)
+    records = read_records(artifact.records_folder)
     return take_rows(records, range(len(records)))
 
 

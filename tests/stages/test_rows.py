@@ -22,7 +22,7 @@ def first_loss(base: Artifact, examples: Artifact, length: int | None) -> float:
     ``length`` None: mean over the tokens that are learnt; otherwise their sum over rows x length.
     """
     batches = token_batches(
-        read_records(examples.records),
+        read_records(examples.records_folder),
         batch_size=8,
         seed=data_seed(0, "sft"),
         process_index=0,

@@ -14,7 +14,7 @@ from reasoning.tasks.problems import ProblemSet
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, str]]:
-    records = read_records(artifact.records)
+    records = read_records(artifact.records_folder)
     return [{name: value.decode() for name, value in row.items()} for row in take_rows(records, range(len(records)))]
 
 

@@ -11,17 +11,9 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.text import extract_answer
-from reasoning.use.ask import (
-    AskedQuestion,
-    Ballot,
-    ModelReply,
-    count_votes,
-    sample_replies,
-    search_replies,
-    style_named,
-)
+from reasoning.use.ask import Ballot, count_votes, search_replies, style_named
 from reasoning.use.find_model import find_model
-from reasoning.use.loaded_model import LoadedModel
+from reasoning.use.loaded_model import LoadedModel, ModelReply
 
 QUESTION = TEST.problems()[0].question
 
@@ -37,17 +29,17 @@ def model(folder: Path) -> LoadedModel:
 
 
 def test_replies_are_those_of_the_model_and_answers_are_read_from_them(model: LoadedModel):
-    replies = sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 16, 1.0, seed=3)
+    [replies] = model.replies([QUESTION], 16, 1.0, 8, seed=3)
     assert [reply.text for reply in replies] == model.generate([QUESTION], 16, 1.0, 8, seed=3)[0]
     assert {reply.truncated for reply in replies} == {True, False}
     for reply in replies:
         assert reply.answer == (None if reply.truncated else extract_answer(reply.text, ChatFormat()))
         assert reply.log_prob < 0 and 1 <= reply.length <= 8
-    assert sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 16, 1.0, seed=4) != replies
+    assert model.replies([QUESTION], 16, 1.0, 8, seed=4) != [replies]
 
 
 def test_at_temperature_zero_there_is_one_reply_whatever_the_seed(model: LoadedModel):
-    one, other = (sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 2, 0.0, seed) for seed in (0, 1))
+    [one], [other] = (model.replies([QUESTION], 2, 0.0, 8, seed) for seed in (0, 1))
     assert one == other and one[0] == one[1]
 
 
@@ -55,7 +47,7 @@ def test_a_style_begins_the_reply(model: LoadedModel):
     chat = ChatFormat()
     for name, opening in (("plain", ""), ("think", "<think>"), ("direct", "<answer>")):
         style = style_named(name, chat)
-        reply = sample_replies(model, AskedQuestion(QUESTION, style, 8), 1, 0.0, seed=0)[0]
+        [[reply]] = model.replies([QUESTION], 1, 0.0, 8, style=style)
         assert style.opening == opening and reply.text.startswith(opening)
     assert style_named("plain", chat) == PromptStyle()
     with pytest.raises(InputError, match="there is no style 'cot'; there are plain, think, direct"):
@@ -63,13 +55,13 @@ def test_a_style_begins_the_reply(model: LoadedModel):
 
 
 def test_a_search_gives_its_completions_best_first(model: LoadedModel):
-    found = search_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 4)
+    found = search_replies(model, QUESTION, 4, 8)
     scores = [score for _, score in found]
     assert len(found) == 4 and scores == sorted(scores, reverse=True)
     for reply, score in found:
         assert np.isclose(score, reply.log_prob / reply.length, rtol=1e-4)
-    greedy = sample_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 1, 0.0, seed=0)[0]
-    assert search_replies(model, AskedQuestion(QUESTION, max_new_tokens=8), 1)[0][0].text == greedy.text
+    [[greedy]] = model.replies([QUESTION], 1, 0.0, 8)
+    assert search_replies(model, QUESTION, 1, 8)[0][0].text == greedy.text
 
 
 def reply(answer: str | None, log_prob: float, text: str = "") -> ModelReply:
@@ -97,18 +89,18 @@ def test_a_vote_without_answers_and_one_of_all_different_answers():
 
 def test_a_question_that_does_not_fit_is_refused(model: LoadedModel):
     with pytest.raises(InputError, match="no id for 'ω' in"):
-        sample_replies(model, AskedQuestion("3ω?"), 1, 0.0, seed=0)
+        model.replies(["3ω?"], 1, 0.0)
     with pytest.raises(InputError, match="of 33 tokens and 1 new ones make 34, more than the model's context of 32"):
-        sample_replies(model, AskedQuestion("1" * 31), 1, 0.0, seed=0)
+        model.replies(["1" * 31], 1, 0.0)
     with pytest.raises(InputError, match="30 new ones make 3[0-9], more than the model's context of 32"):
-        search_replies(model, AskedQuestion(QUESTION, max_new_tokens=30), 2)
-    whole = sample_replies(model, AskedQuestion("1" * 29), 4, 1.0, seed=0)  # room for one token
+        search_replies(model, QUESTION, 2, 30)
+    [whole] = model.replies(["1" * 29], 4, 1.0)  # room for one token
     assert {reply.length for reply in whole} == {1}
 
 
 @pytest.mark.parametrize(("count", "temperature"), [(0, 1.0), (1, -0.5), (1, float("nan")), (1, float("inf"))])
 def test_no_replies_and_no_temperature_are_refused(model: LoadedModel, count: int, temperature: float):
     with pytest.raises(InputError, match="can't be sampled"):
-        sample_replies(model, AskedQuestion(QUESTION), count, temperature, seed=0)
+        model.replies([QUESTION], count, temperature)
     with pytest.raises(InputError, match="0 beams"):
-        search_replies(model, AskedQuestion(QUESTION), 0)
+        search_replies(model, QUESTION, 0)

@@ -76,8 +76,8 @@ def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel)
         ({"questions": "+1+1?"}, r"generate takes a list of questions, not '\+1\+1\?'; write generate\(\[question\]\)"),
         ({"questions": []}, "generate takes a list of questions"),
         ({"questions": ["what?"]}, "the vocabulary has no id for"),
-        ({"questions": QUESTIONS, "samples": 0}, "samples is 0"),
-        ({"questions": QUESTIONS, "temperature": -1.0}, "temperature -1.0"),
+        ({"questions": QUESTIONS, "samples": 0}, "0 replies at temperature 1.0 can't be sampled"),
+        ({"questions": QUESTIONS, "temperature": -1.0}, "at temperature -1.0 can't be sampled"),
         ({"questions": QUESTIONS, "max_new_tokens": 99}, "more than|exceed the model's context of 32"),
     ],
 )

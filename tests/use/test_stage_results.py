@@ -23,7 +23,7 @@ RECORD = {"stage": "zero", "hash": "0" * 64, "kind": "results", "results": {"tok
 
 def results(folder: Path, **changes: object) -> StageResults:
     (folder / "artifact.json").write_text(json.dumps({**RECORD, **changes}))
-    return StageResults(artifact.read_artifact(folder))
+    return StageResults(**vars(artifact.read_artifact(folder)))
 
 
 def test_it_tells_what_the_artifact_tells(tmp_path: Path):
