@@ -104,7 +104,7 @@ def test_the_mixture_keeps_the_divergence_below_that_of_a_coin(teacher, student,
     assert np.sum(value_V) <= coin + 1e-5
 
 
-@pytest.mark.parametrize("divergence", [forward, reverse, JSD(0.3)], ids=str)
+@pytest.mark.parametrize("divergence", [forward, reverse, JSD(0.3)], ids=["forward", "reverse", "jsd"])
 def test_the_exact_derivative_is_what_jax_takes_in_reverse_mode_too_and_the_teacher_gets_none(divergence):
     log_p, log_q = log_probs([0.3, -1.0, 2.0, 0.0, 1.0]), log_probs([1.0, 0.5, -2.0, 0.1, 0.0])
     of_teacher, of_student = jax.grad(lambda *both: divergence(*both).sum(), argnums=(0, 1))(log_p, log_q)
