@@ -11,7 +11,8 @@ In a notebook or a script, ``import reasoning as r`` and then::
     zero.metrics()                              # a row a step, named as in TRL: reward, completions/mean_length, ...
     zero.rollouts(step=12)                      # a pyarrow table: prompts, completions, rewards, log-probabilities
     zero.probes()                               # the answers to the same few questions as it learnt
-    run["exam"].samples(), run["cold_data"].records()
+    run["exam"].scores().checkpoints["zero"]    # means with intervals; .replies(): what was answered, row by row
+    run["cold_data"].records()
 
     model = zero.model()                        # with .config, .params and .tokenizer
     model.generate(["3+4-5?"], samples=4)       # four replies to each question
