@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.files import is_number
+from reasoning.report.numbers import short
 
 Points = tuple[tuple[float, float], ...]
 """(step, value) in the order of steps."""
@@ -33,6 +34,11 @@ class Series:
     def last(self) -> float:
         """The moving average at the last step."""
         return self.smooth[-1][1]
+
+    @property
+    def course(self) -> str:
+        """From the first mean to the last, in short."""
+        return f"{short(self.first)} → {short(self.last)}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,12 @@ def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
     if not points:
         return None
     return Series(name, thinned(points), thinned(moving_average(points)))
+
+
+def trend(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """How the reward went, or where there is none the loss; empty without either."""
+    courses = ((name, series_of(metrics, name)) for name in ("reward", "kl", "jsd", "loss"))
+    return next((f"{name} {series.course}" for name, series in courses if series is not None), "")
 
 
 def averaged(count: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reasoning.report.curves import Chart, Points, Series, spaced
-from reasoning.report.numbers import fixed, plain, short
+from reasoning.report.numbers import fixed, plain
 from reasoning.report.template import render
 
 WIDTH, HEIGHT = 340.0, 190.0
@@ -32,14 +32,13 @@ def drawn(chart: Chart) -> Markup:
         hovers=_hovers(chart, scale),
         colours=_COLOURS,
         most_spots=_MOST_SPOTS,
-        ends=_ends,
         box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "foot": _FOOT},
     )
 
 
 def summary(chart: Chart) -> str:
     """What the chart shows, in words."""
-    return "; ".join(f"{series.name} from {_ends(series).replace('→', 'to')}" for series in chart.series)
+    return "; ".join(f"{series.name} from {series.course.replace('→', 'to')}" for series in chart.series)
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
@@ -80,10 +79,6 @@ class _Scale:
 
     def path(self, points: Points) -> str:
         return "M" + "L".join(f"{self.x(step):.1f},{self.y(value):.1f}" for step, value in points)
-
-
-def _ends(series: Series) -> str:
-    return f"{short(series.first)} → {short(series.last)}"
 
 
 def _hovers(chart: Chart, scale: _Scale) -> Iterator[tuple[float, float, str]]:

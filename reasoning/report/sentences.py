@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reasoning.report.curves import series_of
+from reasoning.report.curves import trend
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import CANT_TELL, fixed, large, plain, points, short
@@ -53,12 +53,12 @@ def _trained(facts: Facts, stage: StageFacts) -> str:
     # An exam that also asked the start says more than one that set the stage beside others.
     beside = [evaluation for evaluation in examined if set(stage.starts) & set(evaluation.checkpoints)]
     told = [text for evaluation in beside or examined if (text := _scored(facts, stage, evaluation))]
-    trend = _trend(stage)
+    course = trend(stage.metrics)
     if not told:
-        numbers = trend or _numbers(stage)
+        numbers = course or _numbers(stage)
         return f"{lesson}: {numbers}." if numbers else f"{known or f'{lesson} finished'}."
-    if stage.learns_from == "text" and trend:
-        told.insert(0, trend)
+    if stage.learns_from == "text" and course:
+        told.insert(0, course)
     joint = " " if told[0].startswith(("lifted", "lowered")) else ": "
     return f"{lesson}{joint}{'; '.join(told)}."
 
@@ -111,14 +111,6 @@ def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
             f"{short(now.mean)} after; {gain} points, 95 % interval {ends})"
         )
     return f"{'lifted' if difference.mean > 0 else 'lowered'} {fromto} ({gain} points, 95 % interval {ends})"
-
-
-def _trend(stage: StageFacts) -> str:
-    for metric in ("reward", "kl", "jsd", "loss"):
-        series = series_of(stage.metrics, metric)
-        if series is not None:
-            return f"{metric} {short(series.first)} → {short(series.last)}"
-    return ""
 
 
 def _collected(stage: StageFacts) -> str:

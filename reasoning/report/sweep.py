@@ -3,42 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from reasoning.core.files import write_atomic
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
-from reasoning.report import sweep_text
 from reasoning.report.console import plain_text, table
-from reasoning.report.sweep_numbers import SweepNumbers, collect
+from reasoning.report.sweep_numbers import collect
+from reasoning.report.sweep_text import SweepTable
 from reasoning.use.run_folder import RunFolder, open_run
-
-
-@dataclass(frozen=True)
-class SweepTable:
-    """The table of a sweep; a notebook shows it as a table."""
-
-    numbers: SweepNumbers
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One record for each arm, score and seed, and one for each arm and score; the columns of ``table.csv``."""
-        return sweep_text.records(self.numbers)
-
-    def markdown(self) -> str:
-        """``table.md``: the tables, and in words what can and what can't be concluded."""
-        return sweep_text.markdown(self.numbers)
-
-    def csv(self) -> str:
-        """``table.csv``: every number in full, with the columns of ``sweep_text.COLUMNS``."""
-        return sweep_text.csv_text(self.numbers)
-
-    def conclusions(self) -> list[str]:
-        """What can and what can't be concluded, in words."""
-        return sweep_text.conclusions(self.numbers)
-
-    def _repr_markdown_(self) -> str:
-        return self.markdown()
 
 
 @dataclass(frozen=True)
@@ -78,8 +51,8 @@ def write_table(folder: SweepFolder) -> SweepTable:
 
 def show_sweep(console: Console, shown: SweepTable) -> None:
     """Prints the tables and the conclusions."""
-    console.print(plain_text(sweep_text.heading(shown.numbers)))
-    for grid in sweep_text.tables(shown.numbers):
+    console.print(plain_text(shown.heading()))
+    for grid in shown.grids():
         console.print(table(grid.caption, grid.columns, grid.rows))
     for text in shown.conclusions():
         console.print(plain_text(f"- {text}"))

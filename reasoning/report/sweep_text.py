@@ -3,13 +3,14 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from reasoning.core.statistics import Interval
 from reasoning.report.document import NOTHING, Bullets, Cell, Grid, Paragraph, Report, Section
 from reasoning.report.grids import difference_cell
-from reasoning.report.markdown import markdown as markdown_of
+from reasoning.report.markdown import markdown
 from reasoning.report.numbers import CANT_TELL, ends, fixed, number
 from reasoning.report.sweep_numbers import (
     BASELINE,
@@ -40,69 +41,79 @@ _WIDEST = 4
 """Columns of scores in one table."""
 
 
-def markdown(numbers: SweepNumbers) -> str:
-    """``table.md``: the tables, then what can and what can't be concluded."""
-    told = Section("What this says", (Bullets(tuple(("", text) for text in conclusions(numbers))),))
-    parts = (Section("What was run", (Paragraph(heading(numbers)),)), Section("Results", tuple(tables(numbers))), told)
-    return markdown_of(Report(f"Sweep of {numbers.file}", parts))
+@dataclass(frozen=True)
+class SweepTable:
+    """The table of a sweep; a notebook shows it as a table."""
 
+    numbers: SweepNumbers
 
-def csv_text(numbers: SweepNumbers) -> str:
-    """``table.csv``, with the columns of ``COLUMNS`` and every number in full."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records(numbers))
-    return out.getvalue()
+    def markdown(self) -> str:
+        """``table.md``: the tables, and in words what can and what can't be concluded."""
+        parts = (
+            Section("What was run", (Paragraph(self.heading()),)),
+            Section("Results", self.grids()),
+            Section("What this says", (Bullets(tuple(("", text) for text in self.conclusions())),)),
+        )
+        return markdown(Report(f"Sweep of {self.numbers.file}", parts))
 
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
 
-def records(numbers: SweepNumbers) -> list[dict[str, Any]]:
-    """The rows of ``table.csv``: for each arm and score one of each seed, then the summary; None where nothing is."""
-    rows: list[dict[str, Any]] = []
-    for arm in numbers.arms:
-        common = dict.fromkeys(COLUMNS) | {"arm": arm.label, "settings": ", ".join(arm.settings)}
-        for name, score in arm.scores.items():
-            rows += [
-                {**common, "row": "seed", "seed": seed, "state": state, "score": name, "value": score.values.get(seed)}
-                for seed, state in arm.states.items()
-            ]
-            rows.append({**common, "row": "summary", "score": name, **_summary(score)})
-    return rows
+    def csv(self) -> str:
+        """``table.csv``, with the columns of ``COLUMNS`` and every number in full."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return out.getvalue()
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of ``table.csv``: of each arm and score one a seed, then the summary; None where nothing is."""
+        rows: list[dict[str, Any]] = []
+        for arm in self.numbers.arms:
+            common = dict.fromkeys(COLUMNS) | {"arm": arm.label, "settings": ", ".join(arm.settings)}
+            for name, score in arm.scores.items():
+                own = {**common, "row": "seed", "score": name}
+                rows += [
+                    {**own, "seed": seed, "state": state, "value": score.values.get(seed)}
+                    for seed, state in arm.states.items()
+                ]
+                rows.append({**own, "row": "summary", **_summary(score)})
+        return rows
 
-def heading(numbers: SweepNumbers) -> str:
-    """One sentence on what was run, one on what the cells are."""
-    seeds = ", ".join(map(str, numbers.seeds))
-    size = f"{_count(len(numbers.arms), 'arm')}, {_count(len(numbers.seeds), 'seed')} ({seeds}): {_WAYS[numbers.way]}."
-    if len(numbers.seeds) == 1:
-        return f"{size} With one seed a cell is a single result, without an interval."
-    cells = "A cell is the mean over seeds with its 95 % interval (Student's t) and their number n"
-    if len(numbers.arms) == 1:
-        return f"{size} {cells}."
-    return f"{size} {cells}; below it the difference to {numbers.baseline}, paired by seed, with its own interval."
+    def heading(self) -> str:
+        """One sentence on what was run, one on what the cells are."""
+        seeds, arms = self.numbers.seeds, len(self.numbers.arms)
+        size = f"{_count(arms, 'arm')}, {_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
+        size += f": {_WAYS[self.numbers.way]}."
+        if len(seeds) == 1:
+            return f"{size} With one seed a cell is a single result, without an interval."
+        cells = "A cell is the mean over seeds with its 95 % interval (Student's t) and their number n"
+        if arms == 1:
+            return f"{size} {cells}."
+        return f"{size} {cells}; below it the difference to {self.numbers.baseline}, paired by seed, with its interval."
 
+    def grids(self) -> tuple[Grid, ...]:
+        """For each checkpoint a row an arm, a column a score; of a single arm a row a score, a column a seed."""
+        arms, groups = self.numbers.arms, dict[str, list[str]]()
+        for score in self.numbers.scores:
+            pieces = score.split("/")
+            groups.setdefault("/".join(pieces[:2] if len(pieces) > 2 else pieces[:1]), []).append(score)
+        if len(arms) == 1:
+            return tuple(_by_seed(arms[0], group, scores, self.numbers.seeds) for group, scores in groups.items())
+        parts = [
+            (group, scores[start : start + _WIDEST])
+            for group, scores in groups.items()
+            for start in range(0, len(scores), _WIDEST)
+        ]
+        return tuple(_by_arm(arms, *part) for part in parts)
 
-def tables(numbers: SweepNumbers) -> Iterator[Grid]:
-    """For each checkpoint a row an arm, a column a score; where there is one arm, a row a score, a column a seed."""
-    groups: dict[str, list[str]] = {}
-    for score in numbers.scores:
-        pieces = score.split("/")
-        groups.setdefault("/".join(pieces[:2] if len(pieces) > 2 else pieces[:1]), []).append(score)
-    for group, scores in groups.items():
-        if len(numbers.arms) == 1:
-            yield _by_seed(numbers.arms[0], group, scores, numbers.seeds)
-            continue
-        for start in range(0, len(scores), _WIDEST):
-            some = scores[start : start + _WIDEST]
-            columns = ("arm", *(score.removeprefix(f"{group}/") for score in some))
-            yield Grid(group, columns, tuple(row for arm in numbers.arms for row in _rows(arm, some)))
-
-
-def conclusions(numbers: SweepNumbers) -> list[str]:
-    """What can and what can't be concluded, one sentence or two each."""
-    if not any(score.values for arm in numbers.arms for score in arm.scores.values()):
-        return ["No run has finished, so there is nothing to conclude.", *_open_ends(numbers)]
-    return [*_differences(numbers), *_about_seeds(numbers), *_open_ends(numbers)]
+    def conclusions(self) -> list[str]:
+        """What can and what can't be concluded, one sentence or two each."""
+        numbers = self.numbers
+        if not any(score.values for arm in numbers.arms for score in arm.scores.values()):
+            return ["No run has finished, so there is nothing to conclude.", *_open_ends(numbers)]
+        return [*_differences(numbers), *_about_seeds(numbers), *_open_ends(numbers)]
 
 
 def _differences(numbers: SweepNumbers) -> list[str]:
@@ -186,6 +197,11 @@ def _rows(arm: ArmNumbers, names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
     yield Cell(label), *map(_mean, scores)
     if any(score.difference is not None for score in scores):
         yield Cell("difference"), *map(_difference, scores)
+
+
+def _by_arm(arms: Sequence[ArmNumbers], group: str, names: Sequence[str]) -> Grid:
+    columns = ("arm", *(name.removeprefix(f"{group}/") for name in names))
+    return Grid(group, columns, tuple(row for arm in arms for row in _rows(arm, names)))
 
 
 def _by_seed(arm: ArmNumbers, group: str, names: Sequence[str], seeds: Sequence[int]) -> Grid:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from reasoning.report.curves import series_of
+from reasoning.report.curves import trend
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.graph import Arrow, Box, Holds, Workflow
 from reasoning.report.numbers import large, plain, short
@@ -53,8 +53,8 @@ def _box(stage: StageFacts, evaluations: Sequence[Evaluation], exam: bool) -> Bo
     if exam:
         return Box(stage.name, stage.kind, "exam", _exam_lines(stage.name, evaluations))
     group = "model" if stage.artifact.kind == "checkpoint" else "data"
-    lines = (*_score_lines(stage.name, evaluations), *_learning_lines(stage), *_result_lines(stage.results))
-    return Box(stage.name, stage.kind, group, lines[:_MOST_LINES])
+    lines = (*_score_lines(stage.name, evaluations), trend(stage.metrics), *_result_lines(stage.results))
+    return Box(stage.name, stage.kind, group, tuple(filter(None, lines))[:_MOST_LINES])
 
 
 def _exam_lines(name: str, evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
@@ -72,15 +72,6 @@ def _score_lines(name: str, evaluations: Sequence[Evaluation]) -> tuple[str, ...
         own = evaluation.checkpoints.get(name, {}).get(score or "")
         if score is not None and own is not None:
             return (f"{spoken(score)} {short(own.mean)}", interval(own))
-    return ()
-
-
-def _learning_lines(stage: StageFacts) -> tuple[str, ...]:
-    """How the reward went, or where there is none the loss."""
-    for metric in ("reward", "kl", "jsd", "loss"):
-        series = series_of(stage.metrics, metric)
-        if series is not None:
-            return (f"{metric} {short(series.first)} → {short(series.last)}",)
     return ()
 
 
