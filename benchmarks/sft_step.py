@@ -67,7 +67,7 @@ def ours(devices: int, steps: int) -> dict[str, float]:
     model, optimizer = build_model(config, mesh), AdamW(1e-3, weight_decay=0.1).build(1000)
     built = build_step(model, mesh, supervised(model), optimizer, microbatches=1)
     params = init_sharded(model, mesh, jax.random.key(0))
-    state = jax.jit(lambda p: new_state(p, optimizer, jax.random.key(1), {}), out_shardings=built.shardings)(params)
+    state = jax.jit(lambda p: new_state(p, optimizer), out_shardings=built.shardings)(params)
     tokens = np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, LENGTH)).astype(np.int32)
     rows = {
         "tokens": tokens,

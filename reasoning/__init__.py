@@ -2,7 +2,7 @@
 
 In a notebook or a script, ``import reasoning as r`` and then::
 
-    run = r.run(r.read("experiments/r1_tiny.gin", {"zero.clip_high": 0.2}), out="runs/r1_tiny")
+    run = r.run(r.read("experiments/r1_tiny.gin", {"clipped.clip_high": 0.2}), out="runs/r1_tiny")
     run = r.open("runs/r1_tiny")                # again later: a mapping from stages to what they left
     r.summary(run)                              # what the command "reasoning report" prints
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 def read(path: str | os.PathLike[str], overrides: "Overrides" = ()) -> "Experiment":
-    """Reads and checks an experiment file; ``overrides`` are ``{'zero.clip_high': 0.2}`` or the command line's texts.
+    """Reads and checks an experiment file; ``overrides`` are ``{'run.seed': 3}`` or texts of the command line.
 
     Raises InputError with file, line and a caret for anything that is wrong.
     """

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from reasoning.objectives.divergence import k3
+from reasoning.objectives.kl import k3
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())

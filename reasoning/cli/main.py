@@ -17,7 +17,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 COMMANDS = {
-    "run": ("run an experiment file, or go on where it was cut off", "experiments/r1_tiny.gin zero.clip_high=0.2"),
+    "run": ("run an experiment file, or go on where it was cut off", "experiments/r1_tiny.gin clipped.clip_high=0.2"),
     "sweep": (
         "run an experiment with settings changed, over seeds, and compare",
         "experiments/sweeps/r1_zero_clip.gin",
@@ -43,8 +43,8 @@ Turns a base language model into a reasoning model, and shows its work. Begin wi
 It trains a tiny model through the whole DeepSeek-R1 workflow on two CPU cores, in minutes, and ends with a table. Stop
 it whenever you like: the same command goes on, and ends with the same bits. What comes out lies in runs/r1_tiny: report
 shows the numbers, show the samples behind them, and ask puts your own questions to its models. An experiment file names
-stages (base, zero, exam, …) and their settings; change one behind the file's name, as in zero.clip_high=0.2, and only
-what depends on it is computed anew.
+stages (base, zero, exam, …) and their settings; change one behind the file's name, as in clipped.clip_high=0.2, and
+only what depends on it is computed anew.
 
 commands ('reasoning COMMAND --help' says more):
 """

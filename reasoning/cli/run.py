@@ -22,7 +22,7 @@ _EPILOG = """\
 The same command goes on where an earlier one was stopped: finished stages are skipped, an unfinished one resumes.
 examples:
   reasoning run experiments/r1_zero_tiny.gin
-  reasoning run experiments/r1_zero_tiny.gin zero.clip_high=0.2 run.seed=3 --out runs/clip
+  reasoning run experiments/r1_zero_tiny.gin clipped.clip_high=0.2 run.seed=3 --out runs/clip
   reasoning run experiments/r1_zero_tiny.gin --check
 """
 

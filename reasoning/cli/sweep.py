@@ -26,7 +26,7 @@ _EPILOG = """\
 A sweep file is an experiment file with a few more lines:
   include 'r1_zero_tiny.gin'
   sweep = @pipeline.Sweep
-  sweep.each = {'zero.clip_high': (0.2, 0.28), 'zero.kl_coefficient': (0.0, 0.001)}   # or grid, or zip
+  sweep.each = {'clipped.clip_high': (0.2, 0.28), 'zero.kl_coefficient': (0.0, 0.001)}   # or grid, or zip
   sweep.seeds = 5
   sweep.scores = ('exam/zero/lenient/pass@1', 'exam/zero/length')                     # or leave it out: all
 

@@ -1,4 +1,4 @@
-"""The alternatives that a field lists, ``{'zero.clip_high': (0.2, 0.28)}``, each as the override that chooses it.
+"""The alternatives that a field lists, ``{'clipped.clip_high': (0.2, 0.28)}``, each as the override that chooses it.
 
 They are the nodes of the file, not their values: a wrong one is blamed by its own line and column, and a part's name
 stands for the part of whichever experiment the override is applied to.

@@ -66,7 +66,7 @@ class Experiment:
         return self.locations.get(name, self.locations[part])
 
     def alternatives(self, field: str) -> dict[str, tuple[Change, ...]]:
-        """What a field such as ``{'zero.clip_high': (0.2, 0.28)}`` lists, by key, as overrides for ``vary``.
+        """What a field such as ``{'run.seed': (0, 1)}`` lists, by key, as overrides for ``vary``.
 
         The field's type must make sure that it is a dict of tuples. A wrong value among them is found by ``vary``.
         """
@@ -103,8 +103,8 @@ class Experiment:
 def read_experiment(path: str | Path, overrides: Overrides = ()) -> Experiment:
     """Reads an experiment file and everything it includes, and builds and checks all its parts.
 
-    ``overrides`` are texts of the command line (``'zero.clip_high=0.2'``) or a mapping ``{'zero.clip_high': 0.2}`` of
-    Python values. Raises InputError, with file and line, the source line and a caret, for anything that is wrong.
+    ``overrides`` are texts of the command line (``'run.seed=3'``) or a mapping ``{'run.seed': 3}`` of Python
+    values. Raises InputError, with file and line, the source line and a caret, for anything that is wrong.
     """
     path = Path(path)
     with importable(Path.cwd(), path.parent):

@@ -33,6 +33,7 @@ def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, refer
     return PolicyBatch(
         rows=token_batch_shapes(mesh, batch, length),
         advantages=values,
+        sampler_log_probs=values,
         old_log_probs=values if old else None,
         reference_log_probs=values if reference else None,
     )

@@ -68,7 +68,7 @@ class PromptSampler:
         prompts = [self.prompts[number] for number in numbers]
         weights, key = self.publish(params), step_key(self.key, step)
         rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
-        rows = policy_rows(prompts, rollouts.tokens, rollouts.lengths, self.context_length)
+        rows = policy_rows(prompts, rollouts, self.context_length)
         return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
 
 

@@ -18,6 +18,8 @@ from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
+from reasoning.objectives.kl import KLEstimate, k3
+from reasoning.objectives.policy import Clipped, Surrogate
 from reasoning.rollouts.prompt_sampler import (
     PromptSampler,
     Sampled,
@@ -44,8 +46,8 @@ class GRPO(OnPolicy):
     """Trains ``start`` on problems by sampling a group of replies to each and rewarding them against each other.
 
     A step samples ``samples`` replies to each of ``questions`` problems, rewards them, and updates ``updates`` times.
-    The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``advantage``,
-    ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
+    The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``loss``,
+    ``advantage``, ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
     """
 
     learns_from: ClassVar[LearnsFrom] = "rewards"
@@ -56,9 +58,9 @@ class GRPO(OnPolicy):
         None  # the one of rewards that says which replies are right, for the metric of their length
     )
     updates: Count = 1  # optimizer steps on the same rollouts; 1 is strictly on-policy
-    clip_low: NonNegative = 0.2
-    clip_high: NonNegative = 0.2
-    kl_coefficient: NonNegative = 0.0  # above 0: KL to the frozen start
+    loss: Surrogate = Clipped()
+    kl_coefficient: NonNegative = 0.0  # above 0: KL to the frozen start …
+    kl: KLEstimate = k3  # … as this function estimates it
     advantage: Advantage = group_normalized
     select: Selection = groups_with_signal
 
@@ -84,8 +86,8 @@ class GRPO(OnPolicy):
         source = self.source(trainee, tokenizer, out, context)
         loss_fn = policy(
             trainee.model,
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
+            loss=self.loss,
+            kl=self.kl,
             kl_coefficient=self.kl_coefficient,
             temperature=self.temperature,
             kernels=context.kernels,

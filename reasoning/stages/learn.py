@@ -88,9 +88,8 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
     program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, settings.microbatches, teacher)
 
     def initial() -> TrainState:
-        key = stage_key(context.seed, settings.name)
-        build = jax.jit(lambda params, key: new_state(params, optimizer, key, {}), out_shardings=program.shardings)
-        return build(trainee.start(), key)
+        build = jax.jit(partial(new_state, optimizer=optimizer), out_shardings=program.shardings)
+        return build(trainee.start())
 
     first = jax.process_index() == 0
     log = MetricsLog(out, first)

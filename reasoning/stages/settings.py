@@ -10,7 +10,7 @@ from reasoning.objectives.aggregation import token_mean
 from reasoning.rollouts.sampling import Sampling
 from reasoning.stages.stage import Stage
 from reasoning.training.batches import Aggregation
-from reasoning.training.optimizers import AdamW
+from reasoning.training.optimizers import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Learning:
     """What every stage that trains a model says of its loop."""
 
     name: str = ""
-    optimizer: AdamW
+    optimizer: Optimizer
     steps: Count
     aggregate: Aggregation = token_mean  # how tokens weigh
     microbatches: Count = 1

@@ -35,16 +35,18 @@ class PolicyBatch:
     """Token rows of sampled completions with what the policy-gradient losses need beside them.
 
     ``old_log_probs`` are the trainer's under the parameters that sampled; None means strictly on-policy, one update
-    a batch, where they equal the new ones. ``reference_log_probs`` are the frozen reference's; None means no KL term.
+    a batch, where they equal the new ones. ``sampler_log_probs`` are those that the sampler itself gave, 0 where the
+    mask is. ``reference_log_probs`` are the frozen reference's; None means no KL term.
     """
 
     rows: TokenBatch
     advantages: Float[Array, "B T"]
+    sampler_log_probs: Float[Array, "B T"]
     old_log_probs: Float[Array, "B T"] | None
     reference_log_probs: Float[Array, "B T"] | None
 
 
-def next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Targets and mask [B, T] of packed rows: each place predicts the next token of its own segment.
 
     ``rows`` has ``tokens``, ``segments`` (0: padding) and ``loss_mask`` (1 where a token is to be predicted).
@@ -64,7 +66,7 @@ def tokens_with_loss(batch: TokenBatch) -> Int[Array, ""]:
 
 def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: int) -> TokenBatch:
     """A batch from packed rows of the whole global batch; run it inside jit, before any split into microbatches."""
-    targets, mask = next_tokens(rows)
+    targets, mask = _next_tokens(rows)
     return TokenBatch(
         tokens=rows["tokens"],
         positions=rows["positions"],

@@ -29,15 +29,15 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, sync_tree, write_atomic, write_json
 from reasoning.core.hashes import hash_file, hash_json
 
-MANIFEST = "manifest.json"
-CURSOR = "cursor.json"
-STEP_NAME = re.compile(r"step_(\d{8,})")
-OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
-COMPLAINTS_SHOWN = 5
-NO_STEP = -1
+_MANIFEST = "manifest.json"
+_CURSOR = "cursor.json"
+_STEP_NAME = re.compile(r"step_(\d{8,})")
+_OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
+_COMPLAINTS_SHOWN = 5
+_NO_STEP = -1
 
 
-def to_stderr(message: str) -> None:
+def _to_stderr(message: str) -> None:
     """Show a warning to whoever watches the process."""
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
@@ -53,7 +53,7 @@ class Checkpointer:
     folder: Path
     keep: int = 2
     keep_every: int = 0
-    warn: Callable[[str], None] = to_stderr
+    warn: Callable[[str], None] = _to_stderr
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -68,8 +68,9 @@ class Checkpointer:
         where = json_text(cursor)
         intact = self.latest_step()
         try:
-            _on_first_process(lambda: _remove_partials(self.folder, STEP_NAME.pattern))
-            _write(self._path(step), state, {CURSOR: where})
+            # First what a kill left, last what is older: between the two the newest whole checkpoint stays.
+            _on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
+            _write(self._path(step), state, {_CURSOR: where})
             _on_first_process(lambda: self._remove_surplus(step))
         except OSError as error:
             kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
@@ -86,34 +87,34 @@ class Checkpointer:
         checkpoint. Raises InputError where the checkpoint holds other leaves, shapes or dtypes than asked for.
         """
         step = _on_first_process(self._newest_valid)
-        if step == NO_STEP:
+        if step == _NO_STEP:
             return None
-        return step, _load(self._path(step), abstract_state), read_json(self._path(step) / CURSOR)
+        return step, _load(self._path(step), abstract_state), read_json(self._path(step) / _CURSOR)
 
     def steps(self) -> list[int]:
         """The saved steps in rising order, damaged ones included, unfinished ones not."""
         if not self.folder.is_dir():
             return []
-        matches = (STEP_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        matches = (_STEP_NAME.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
     def latest_step(self) -> int | None:
         """The newest step that has a manifest; only ``restore`` checks whether its files agree with it."""
-        return max((step for step in self.steps() if (self._path(step) / MANIFEST).is_file()), default=None)
+        return max((step for step in self.steps() if (self._path(step) / _MANIFEST).is_file()), default=None)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}"
 
     def _newest_valid(self) -> int:
         damaged: list[str] = []
-        valid = NO_STEP
+        valid = _NO_STEP
         for step in reversed(self.steps()):
             damage = _damage(self._path(step))
             if damage is None:
                 valid = step
                 break
             damaged.append(damage)
-        used = "no valid one is left, starting over" if valid == NO_STEP else f"using step {valid} instead"
+        used = "no valid one is left, starting over" if valid == _NO_STEP else f"using step {valid} instead"
         for damage in damaged:
             self.warn(f"damaged checkpoint: {damage}; {used}")
         return valid
@@ -183,8 +184,10 @@ def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
         for name, text in records.items():
             write_atomic(partial / name, text)
         manifest = {"files": _fingerprints(partial), "leaves": leaves}
+        # On disk before the manifest is written, so that a manifest never vouches for files that a power cut can lose.
         sync_tree(partial)
-        write_json(partial / MANIFEST, manifest | {"hash": hash_json(manifest)})
+        write_json(partial / _MANIFEST, manifest | {"hash": hash_json(manifest)})
+        # A rename can't replace a folder that isn't empty.
         replaced = _set_aside(final) if final.exists() else None
         os.rename(partial, final)
         sync(final.parent)
@@ -211,8 +214,8 @@ def _load(folder: Path, abstract_tree: Any) -> Any:
         if saved.get(name) != wanted.get(name)
     ]
     if differences:
-        more = len(differences) - COMPLAINTS_SHOWN
-        shown = "; ".join(differences[:COMPLAINTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        more = len(differences) - _COMPLAINTS_SHOWN
+        shown = "; ".join(differences[:_COMPLAINTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         raise InputError(
             f"{folder} does not fit this model: {shown}; use the settings that it was made with, or another folder"
         )
@@ -238,7 +241,7 @@ def _describe(leaf: dict[str, Any]) -> str:
 
 
 def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MANIFEST)
     with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
         hashes = list(pool.map(hash_file, paths))
     return {
@@ -248,25 +251,24 @@ def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_json(folder / _MANIFEST)
     if not isinstance(manifest, dict) or manifest.pop("hash", None) != hash_json(manifest):
-        raise InputError(f"{folder / MANIFEST} is not as it was written")
+        raise InputError(f"{folder / _MANIFEST} is not as it was written")
     return manifest
 
 
 def _damage(folder: Path) -> str | None:
     """The first file that is not as it was written, in words, or None where all are."""
     try:
-        expected = _read_manifest(folder)["files"]
-        found = _fingerprints(folder)
+        expected, there = _read_manifest(folder)["files"], _fingerprints(folder)
     except (InputError, OSError) as error:
         return str(error)
     for name, fingerprint in expected.items():
-        if name not in found:
+        if name not in there:
             return f"{folder / name} is missing"
-        if found[name]["bytes"] != fingerprint["bytes"]:
-            return f"{folder / name} has {found[name]['bytes']} bytes, {fingerprint['bytes']} were written"
-        if found[name] != fingerprint:
+        if there[name]["bytes"] != fingerprint["bytes"]:
+            return f"{folder / name} has {there[name]['bytes']} bytes, {fingerprint['bytes']} were written"
+        if there[name] != fingerprint:
             return f"{folder / name} has other content than was written (SHA-256 differs)"
     return None
 
@@ -299,6 +301,7 @@ def _on_first_process(action: Callable[[], int | None]) -> int:
     """Let process 0 act and tell everybody its number; where it fails, all processes fail, and none waits forever."""
     if jax.process_count() == 1:
         return action() or 0
+    # An error that only process 0 raised would leave the others waiting in the broadcast, so it is broadcast too.
     number, failure = 0, None
     if jax.process_index() == 0:
         try:
@@ -324,7 +327,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        code = OS_ERROR_CODE.search(str(error))
+        code = _OS_ERROR_CODE.search(str(error))
         if code is None:
             raise
         _ignore_closed_loops()

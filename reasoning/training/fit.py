@@ -87,6 +87,7 @@ def fit(
         done, state, cursor = restored
         source.set_state(cursor["source"])
         spent = Spent(**cursor.get("spent", {}))
+    # What was recorded after the checkpoint is computed again, so each step is in the record once.
     loop.log.truncate(done)
     with closing(loop.open_sink(done + 1)) as sink:
         return _train(state, spent, done, step, frozen, source, loop, sink)
@@ -99,7 +100,7 @@ def _train(
     done = begun
     while done < loop.steps:
         started = time.monotonic()
-        state, values = advance(state, step, frozen, source, loop, done)
+        state, values = _advance(state, step, frozen, source, loop, done)
         done, spent = done + 1, spent.plus(values)
         if loop.probe_every and (done % loop.probe_every == 0 or done == loop.steps):
             values |= loop.probe(state, done)
@@ -108,9 +109,10 @@ def _train(
         loop.log.timing(done, {"seconds": time.monotonic() - started})
         shown = {name: values[name] for name in loop.shown if name in values}
         loop.report(Progress(loop.name, done, loop.steps, shown, loop.tokens_per_step * (done - begun)))
-        check_skips(loop, done, values)
+        _check_skips(loop, done, values)
         signal = loop.stop(done)
         if done % loop.checkpoint_every == 0 or done == loop.steps or signal is not None:
+            # The record first: a checkpoint that is newer than it would leave steps unrecorded for ever.
             loop.log.flush()
             loop.checkpointer.save(done, state, {"source": source.get_state(), "spent": asdict(spent)})
         if signal is not None and done < loop.steps:
@@ -118,7 +120,7 @@ def _train(
     return state, spent
 
 
-def advance(
+def _advance(
     state: TrainState, step: Step, frozen: Any, source: Source, loop: Loop, done: int
 ) -> tuple[TrainState, dict[str, float]]:
     """One batch and one step; waits for the step, since several in flight can deadlock on virtual CPU devices.
@@ -132,7 +134,7 @@ def advance(
     return state, {**values, **means, "flops": operations}
 
 
-def check_skips(loop: Loop, done: int, values: Mapping[str, float]) -> None:
+def _check_skips(loop: Loop, done: int, values: Mapping[str, float]) -> None:
     """Stops a run whose updates are no longer finite, instead of burning hours on it."""
     if values["skipped"] >= loop.skips_allowed or math.isnan(values["skipped"]):
         raise InputError(

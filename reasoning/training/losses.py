@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from reasoning.core.hashes import check_hashes
 from reasoning.kernels.backends import Choice, kernels_for
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.token_divergence import token_divergence
@@ -19,11 +20,13 @@ from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding,
 from reasoning.models.model import LanguageModel
 from reasoning.models.multi_token import shifted
 from reasoning.objectives.cross_entropy import cross_entropy
-from reasoning.objectives.divergence import k3, metric_name, with_hard_targets
-from reasoning.objectives.policy import clipped_policy_gradient
+from reasoning.objectives.divergence import metric_name, with_hard_targets
+from reasoning.objectives.kl import KLEstimate
+from reasoning.objectives.policy import Surrogate
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.state import Params
 from reasoning.training.step import LossFunction, Sums
+from reasoning.training.surrogate import check_surrogate, policy_loss
 
 LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
@@ -94,9 +97,7 @@ def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Arra
 def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunction:
     """Cross-entropy of the next token, for pretraining and supervised fine-tuning alike."""
 
-    def loss_fn(
-        params: Params, extra: Any, frozen: Any, batch: TokenBatch, key: jax.Array
-    ) -> tuple[jax.Array, Sums, Any]:
+    def loss_fn(params: Params, frozen: Any, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = hidden_states(model, params, batch)
         scores = scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
@@ -105,13 +106,13 @@ def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunctio
             "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
         }
         loss, sums, updates = balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
-        further, further_sums, further_updates = foresight(model, params, hidden_BTD, batch, kernels)
-        return loss + further, sums | further_sums, joined(updates, further_updates)
+        further, further_sums, further_updates = _multi_token_loss(model, params, hidden_BTD, batch, kernels)
+        return loss + further, sums | further_sums, _merged_updates(updates, further_updates)
 
     return loss_fn
 
 
-def foresight(
+def _multi_token_loss(
     model: LanguageModel, params: Params, hidden_BTD: jax.Array, batch: TokenBatch, kernels: Choice
 ) -> tuple[jax.Array | float, Sums, dict[str, Any]]:
     """The loss of multi-token prediction, its metrics and its updates; nothing for models without such blocks.
@@ -138,44 +139,50 @@ def foresight(
     return loss, sums, updates
 
 
-def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _merged_updates(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """The updates of two parts of a loss, whose loads are of different blocks."""
     if not one or not other:
         return one or other
     return {"load": one["load"] | other["load"]}
 
 
-@lru_cache(LOSSES)
 def policy(
     model: LanguageModel,
     *,
-    clip_low: float,
-    clip_high: float,
+    loss: Surrogate,
+    kl: KLEstimate,
     kl_coefficient: float,
     temperature: float,
     kernels: Choice = "auto",
 ) -> LossFunction:
-    """GRPO's surrogate: clipped policy gradient plus ``kl_coefficient`` times the k3 estimate of KL to the reference.
+    """A policy-gradient loss plus ``kl_coefficient`` times an estimate of KL to the reference, where there is one.
 
-    DeepSeekMath (arXiv 2402.03300), eq. 3 and 4; clip-higher: DAPO (arXiv 2503.14476), eq. 10.
+    GRPO is ``Clipped()`` and ``k3``: DeepSeekMath (arXiv 2402.03300), eq. 3 and 4. Raises InputError for a loss that
+    has no hash or other parameters, and, when it is traced, for one that gives something else than a ``PolicyLoss``.
     """
+    check_hashes(loss=loss, kl=kl)
+    check_surrogate(loss)
+    return _policy(model, loss, kl, kl_coefficient, temperature, kernels)
 
-    def loss_fn(
-        params: Params, extra: Any, frozen: Any, batch: PolicyBatch, key: jax.Array
-    ) -> tuple[jax.Array, Sums, Any]:
+
+@lru_cache(LOSSES)
+def _policy(
+    model: LanguageModel,
+    loss: Surrogate,
+    kl: KLEstimate,
+    kl_coefficient: float,
+    temperature: float,
+    kernels: Choice,
+) -> LossFunction:
+    def loss_fn(params: Params, frozen: Any, batch: PolicyBatch) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = hidden_states(model, params, batch.rows)
         scores = scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
-        surrogate = clipped_policy_gradient(
-            scores.log_prob_BT, batch.old_log_probs, batch.advantages, clip_low=clip_low, clip_high=clip_high
-        )
-        loss_BT, mask_BT = surrogate.loss_BT, batch.rows.mask
-        sums = {
-            "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), mask_BT),
-            "clip_ratio/low_mean": total(surrogate.clipped_low_BT, mask_BT),
-            "clip_ratio/high_mean": total(surrogate.clipped_high_BT, mask_BT),
-        }
+        new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
+        loss_BT, metrics = policy_loss(loss, new_BT, batch)
+        measured_BT = {"entropy": jax.lax.stop_gradient(scores.entropy_BT), **metrics}
+        sums = {name: total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
         if batch.reference_log_probs is not None:
-            divergence_BT = k3(scores.log_prob_BT, batch.reference_log_probs)
+            divergence_BT = kl(new_BT, batch.reference_log_probs)
             loss_BT = loss_BT + kl_coefficient * divergence_BT
             sums["kl"] = total(divergence_BT, mask_BT)
         return balanced(jnp.sum(batch.rows.weights * loss_BT), sums, measured, batch.rows)
@@ -212,9 +219,7 @@ def _distill(
     cross_entropy_coefficient: float,
     kernels: Choice,
 ) -> LossFunction:
-    def loss_fn(
-        params: Params, extra: Any, frozen: Params, batch: TokenBatch, key: jax.Array
-    ) -> tuple[jax.Array, Sums, Any]:
+    def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = hidden_states(student, params, batch)
         divergence_BT = token_divergence(
             hidden_BTD,

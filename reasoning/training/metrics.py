@@ -31,8 +31,8 @@ def rollouts_file(folder: Path, step: int) -> Path:
 
 def rollout_files(folder: Path) -> dict[int, Path]:
     """The files of sampled completions in a stage's folder by their steps, in rising order."""
-    found = ((re.fullmatch(r"step_(\d+)\.parquet", path.name), path) for path in (folder / ROLLOUTS).glob("step_*"))
-    return dict(sorted((int(name[1]), path) for name, path in found if name))
+    files = ((re.fullmatch(r"step_(\d+)\.parquet", path.name), path) for path in (folder / ROLLOUTS).glob("step_*"))
+    return dict(sorted((int(name[1]), path) for name, path in files if name))
 
 
 @dataclass(frozen=True)

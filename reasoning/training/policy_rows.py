@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning.core.mesh import largest_of_all_processes
+from reasoning.generation.engine import Rollouts
 from reasoning.training.batches import Aggregation, PolicyBatch, token_batch
 
-ROW_BUCKET = 16
+_ROW_BUCKET = 16
 
 Advantage = Callable[[jax.Array], jax.Array]
 """From rewards [P, G] to advantages [P, G]."""
@@ -21,32 +22,34 @@ Selection = Callable[[jax.Array], jax.Array]
 """From rewards [P, G] to the groups [P] that are learnt from."""
 
 
-def policy_rows(
-    prompts: Sequence[Sequence[int]], tokens_PGN: np.ndarray, lengths_PG: np.ndarray, context: int
-) -> dict[str, np.ndarray]:
+def policy_rows(prompts: Sequence[Sequence[int]], rollouts: Rollouts, context: int) -> dict[str, np.ndarray]:
     """Rows [B, T] of prompt and completion, one a row, padded on the right to a bucket of lengths.
 
-    Every process gets the same T, so that one program serves all. Loss falls on the completion, end symbol included.
+    Every process gets the same T, so that one program serves all. Loss falls on the completion, end symbol included,
+    whose tokens have the sampler's ``log_probs``.
     """
-    samples = tokens_PGN.shape[1]
+    samples = rollouts.tokens.shape[1]
     starts_P = np.array([len(prompt) for prompt in prompts])
-    longest = largest_of_all_processes(int((starts_P[:, None] + lengths_PG).max()))
-    time = min(-(-longest // ROW_BUCKET) * ROW_BUCKET, context)
-    rows = np.zeros((len(prompts), samples, time), np.int32)
-    for prompt, row_GT, new_GN in zip(prompts, rows, tokens_PGN, strict=True):
-        row_GT[:, : len(prompt)] = prompt
-        room = min(new_GN.shape[1], time - len(prompt))
-        row_GT[:, len(prompt) : len(prompt) + room] = new_GN[:, :room]
+    ends_PG1 = (starts_P[:, None] + rollouts.lengths)[..., None]
+    longest = largest_of_all_processes(int(ends_PG1.max()))
+    time = min(-(-longest // _ROW_BUCKET) * _ROW_BUCKET, context)
+    tokens_PGT = np.zeros((len(prompts), samples, time), np.int32)
+    log_probs_PGT = np.zeros(tokens_PGT.shape, np.float32)
+    for number, (prompt, start) in enumerate(zip(prompts, starts_P, strict=True)):
+        end = min(start + rollouts.tokens.shape[-1], time)
+        tokens_PGT[number, :, :start] = prompt
+        tokens_PGT[number, :, start:end] = rollouts.tokens[number, :, : end - start]
+        log_probs_PGT[number, :, start:end] = rollouts.log_probs[number, :, : end - start]
     places_T = np.arange(time)
-    ends_PG1 = (starts_P[:, None] + lengths_PG)[..., None]
     inside = places_T < ends_PG1
     completion = inside & (places_T >= starts_P[:, None, None])
     flat = (len(prompts) * samples, time)
     return {
-        "tokens": (rows * inside).reshape(flat),
+        "tokens": (tokens_PGT * inside).reshape(flat),
         "positions": np.broadcast_to(places_T, flat).astype(np.int32),
         "segments": inside.reshape(flat).astype(np.int32),
         "loss_mask": completion.reshape(flat).astype(np.int32),
+        "log_probs": np.where(completion, log_probs_PGT, 0).reshape(flat),
     }
 
 
@@ -67,7 +70,8 @@ def assemble(
 ) -> PolicyBatch:
     """The batch of the whole, global set of rows; run it inside jit, before any split into microbatches.
 
-    Groups that ``select`` leaves out lose their mask, so they don't count in the denominators either.
+    ``rows`` are those of ``policy_rows``. Groups that ``select`` leaves out lose their mask, so they don't count in the
+    denominators either.
     """
     rewards_PG = rewards_B.reshape(-1, samples)
     selected_B = jnp.repeat(select(rewards_PG), samples, total_repeat_length=rewards_B.shape[0])
@@ -76,6 +80,7 @@ def assemble(
     return PolicyBatch(
         rows=batch,
         advantages=jnp.broadcast_to(advantages_B[:, None], batch.tokens.shape),
+        sampler_log_probs=jnp.roll(rows["log_probs"], -1, axis=1) * batch.mask,
         old_log_probs=None,
         reference_log_probs=None,
     )

@@ -21,9 +21,9 @@ from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, tok
 from reasoning.training.losses import score
 from reasoning.training.policy_rows import Advantage, Selection, assemble
 from reasoning.training.state import Params, TrainState, state_shapes, state_shardings
-from reasoning.training.step import LossFunction, StepShardings, Sums, keep, make_step
+from reasoning.training.step import LossFunction, StepShardings, Sums, gradient_only, make_step
 
-REMEMBERED = 32
+_REMEMBERED = 32
 """How many programs of a kind are kept for the next stage that asks."""
 
 
@@ -64,10 +64,11 @@ def build_step(
     (``constants``). Calls that differ at most in what the optimizer's state starts from give the same step.
     Raises InputError, with the numbers, where a parameter doesn't divide over the mesh.
     """
+    # Models, meshes, losses and updates are equal only where they compute the same, so they make the key of the cache.
     return _step_program(model, mesh, loss_fn, _Optimizer(optimizer.update, optimizer), microbatches, frozen)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(_REMEMBERED)
 def _step_program(
     model: LanguageModel,
     mesh: Mesh,
@@ -76,11 +77,12 @@ def _step_program(
     microbatches: int,
     frozen: LanguageModel | None,
 ) -> StepProgram:
-    shardings = state_shardings(model, mesh, optimizer.whole, {})
+    shardings = state_shardings(model, mesh, optimizer.whole)
     shapes, places = ({}, {}) if frozen is None else (frozen.shapes, parameter_shardings(frozen, mesh))
     after_update = partial(_rebalance, model)
     if isinstance(model, Model) and model.lora is not None:
-        loss_fn, after_update = _on_base(loss_fn), keep
+        # The base is frozen whole, and routers' biases are part of it.
+        loss_fn, after_update = _on_base(loss_fn), gradient_only
         shapes = constants(jax.eval_shape(partial(frozen_base, model), model.shapes), shapes)
         places = constants(base_of(parameter_shardings(model, mesh)), places)
     arguments = StepShardings(shardings, places, row_sharding(mesh))
@@ -88,7 +90,7 @@ def _step_program(
     return StepProgram(
         step,
         shardings,
-        abstract=with_shardings(state_shapes(model, optimizer.whole, {}), shardings),
+        abstract=with_shardings(state_shapes(model, optimizer.whole), shardings),
         frozen=with_shardings(shapes, places),
     )
 
@@ -104,22 +106,24 @@ def constants(base: Params, beside: Any) -> dict[str, Any]:
 def _on_base(loss_fn: LossFunction) -> LossFunction:
     """The loss of adapters, whose base is frozen."""
 
-    def of_adapters(params: Params, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Sums, Any]:
-        return loss_fn(with_adapters(frozen["base"], params), extra, frozen["beside"], batch, key)
+    def of_adapters(params: Params, frozen: Any, batch: Any) -> tuple[jax.Array, Sums, Any]:
+        return loss_fn(with_adapters(frozen["base"], params), frozen["beside"], batch)
 
     return of_adapters
 
 
-def _rebalance(model: LanguageModel, params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:
+def _rebalance(model: LanguageModel, params: Params, updates: Any) -> Params:
     """Moves routers' biases by how many tokens of the whole batch each expert took, where the loss tells that."""
-    return model.rebalance(params, updates["load"]) if "load" in updates else params, extra
+    return model.rebalance(params, updates["load"]) if "load" in updates else params
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(_REMEMBERED)
 def build_scoring(
     model: LanguageModel, mesh: Mesh, temperature: float, kernels: Choice = "auto"
 ) -> Callable[[Params, TokenBatch], jax.Array]:
     """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
+
+    # The kernels of the loss and the temperature of the sampler, so that a ratio of unchanged parameters is 1.
 
     def log_probs(params: Params, batch: TokenBatch) -> jax.Array:
         return score(model, params, batch, temperature, kernels).log_prob_BT
@@ -138,7 +142,7 @@ def build_assembling(
     return _assembling(mesh, samples, advantage, select, aggregate, length)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(_REMEMBERED)
 def _assembling(
     mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
 ) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
@@ -155,6 +159,6 @@ def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[
     return _batching(mesh, aggregate, length)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(_REMEMBERED)
 def _batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
     return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))

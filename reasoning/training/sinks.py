@@ -21,9 +21,9 @@ PACKAGES: Mapping[str, str] = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 PROJECT = "reasoning"
 """The project on Weights & Biases where ``WANDB_PROJECT`` names none."""
 
-ID_DIGITS = 16
+_ID_DIGITS = 16
 
-LOGIN_SECONDS = 60
+_LOGIN_SECONDS = 60
 """How long Weights & Biases may ask on a terminal for a key that it lacks; then the run goes on without it."""
 
 
@@ -75,7 +75,7 @@ class TensorBoard:
 
 
 @dataclass(frozen=True)
-class Wandb:
+class _Wandb:
     """One run of Weights & Biases for each stage, grouped by the run's folder."""
 
     run: Any
@@ -189,10 +189,10 @@ def _wandb(labels: Labels) -> Sink:
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         group=name,
         name=f"{name}/{labels.stage}",
-        id=labels.hash[:ID_DIGITS],
+        id=labels.hash[:_ID_DIGITS],
         resume="allow",
         dir=str(labels.out),
         config={"stage": labels.stage, "hash": labels.hash},
-        settings=wandb.Settings(console="off", quiet=True, login_timeout=LOGIN_SECONDS),
+        settings=wandb.Settings(console="off", quiet=True, login_timeout=_LOGIN_SECONDS),
     )
-    return Wandb(run)
+    return _Wandb(run)

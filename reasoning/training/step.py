@@ -9,24 +9,21 @@ import optax
 from flax import struct
 
 from reasoning.core.errors import InputError
-from reasoning.core.prng import step_key
 from reasoning.training.state import Params, TrainState
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
-AfterUpdate = Callable[[Params, Any, Any], tuple[Params, Any]]
-"""From updated parameters, extra state and a loss's ``updates``, added over microbatches, to both of the next step."""
+AfterUpdate = Callable[[Params, Any], Params]
+"""From updated parameters and a loss's ``updates``, added over microbatches, to the parameters of the next step."""
 
 
 class LossFunction(Protocol):
     """A composed loss: ``(loss, sums, updates)``; all three add up over microbatches.
 
     ``sums`` are metrics as ``{name: (sum, count)}``, ``updates`` a pytree from which ``after_update`` changes what no
-    gradient does: extra state, and parameters such as a router's bias.
+    gradient does, such as a router's bias.
     """
 
-    def __call__(
-        self, params: Params, extra: Any, frozen: Any, batch: Any, key: jax.Array
-    ) -> tuple[jax.Array, Sums, Any]: ...
+    def __call__(self, params: Params, frozen: Any, batch: Any) -> tuple[jax.Array, Sums, Any]: ...
 
 
 @struct.dataclass
@@ -38,9 +35,9 @@ class StepShardings:
     batch: Any = struct.field(pytree_node=False)
 
 
-def keep(params: Params, extra: Any, updates: Any) -> tuple[Params, Any]:
+def gradient_only(params: Params, updates: Any) -> Params:
     """The ``after_update`` of losses that change nothing but by their gradient."""
-    return params, extra
+    return params
 
 
 def split_rows(batch: Any, parts: int) -> Any:
@@ -55,32 +52,32 @@ def split_rows(batch: Any, parts: int) -> Any:
 
 
 def gradients(
-    loss_fn: LossFunction, state: TrainState, frozen: Any, batch: Any, microbatches: int
+    loss_fn: LossFunction, params: Params, frozen: Any, batch: Any, microbatches: int
 ) -> tuple[Params, jax.Array, Sums, Any]:
     """Gradient, loss, sums and updates of a batch, added over microbatches.
 
     Exact whatever the padding, since the weights in the batch carry the global denominator already.
     """
-    key = step_key(state.key, state.step)
 
-    def one(part: Any, key: jax.Array) -> tuple[Params, jax.Array, Sums, Any]:
+    def one(part: Any) -> tuple[Params, jax.Array, Sums, Any]:
         def value(params: Params) -> tuple[jax.Array, tuple[Sums, Any]]:
-            loss, sums, updates = loss_fn(params, state.extra, frozen, part, key)
+            loss, sums, updates = loss_fn(params, frozen, part)
             return loss, (sums, updates)
 
-        (loss, (sums, updates)), gradient = jax.value_and_grad(value, has_aux=True)(state.params)
+        (loss, (sums, updates)), gradient = jax.value_and_grad(value, has_aux=True)(params)
         return gradient, loss, sums, updates
 
     if microbatches == 1:
-        return one(batch, key)
-    parts, keys = split_rows(batch, microbatches), jax.random.split(key, microbatches)
-    shapes = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts), keys[0])
+        return one(batch)
+    parts = split_rows(batch, microbatches)
+    # The scan starts from zeros and not from the first part, so that the gradient is compiled once.
+    shapes = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))
     start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    def add(total: Any, part_and_key: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, one(*part_and_key)), None
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one(part)), None
 
-    return jax.lax.scan(add, start, (parts, keys))[0]
+    return jax.lax.scan(add, start, parts)[0]
 
 
 def make_step(
@@ -88,7 +85,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     shardings: StepShardings,
     *,
-    after_update: AfterUpdate = keep,
+    after_update: AfterUpdate = gradient_only,
     microbatches: int = 1,
 ) -> jax.stages.Wrapped:
     """The jitted ``step(state, frozen, batch) -> (state, metrics)`` that every learning stage uses.
@@ -99,21 +96,18 @@ def make_step(
     """
 
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        gradient, loss, sums, updates = gradients(loss_fn, state, frozen, batch, microbatches)
+        gradient, loss, sums, updates = gradients(loss_fn, state.params, frozen, batch, microbatches)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         change, moments = optimizer.update(gradient, state.optimizer, state.params)
         updated: Any = optax.apply_updates(state.params, change)
-        updated, extra = after_update(updated, state.extra, updates)
-        new = (updated, moments, extra)
-        old = (state.params, state.optimizer, state.extra)
-        params, moments, extra = jax.tree.map(lambda fresh, kept: jnp.where(finite, fresh, kept), new, old)
+        new, old = (after_update(updated, updates), moments), (state.params, state.optimizer)
+        # Chosen leaf by leaf and not by ``cond``: both sides are there anyway, and the state stays donated.
+        params, moments = jax.tree.map(lambda fresh, kept: jnp.where(finite, fresh, kept), new, old)
         state = TrainState(
             step=state.step + 1,
             params=params,
             optimizer=moments,
-            extra=extra,
-            key=state.key,
             skipped=jnp.where(finite, 0, state.skipped + 1),
         )
         one = jnp.ones(())

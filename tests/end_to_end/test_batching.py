@@ -19,10 +19,11 @@ from reasoning.models.config import Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
+from reasoning.objectives.kl import k3
+from reasoning.objectives.policy import Clipped
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
 from reasoning.training.policy_rows import assemble, every_group
-from reasoning.training.state import TrainState
 from reasoning.training.step import gradients
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.slow
 CONTEXT, NEW, GROUP = 80, three_steps.NEW, three_steps.GROUP
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),), context=CONTEXT))
 PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
-LOSS = policy(MODEL, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
+LOSS = policy(MODEL, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9)
 each_aggregation = pytest.mark.parametrize("aggregate", [token_mean, sequence_mean, constant_length])
 
 
@@ -50,9 +51,7 @@ def batch_of(aggregate: Any, length: int | None = None) -> PolicyBatch:
 @partial(jax.jit, static_argnames="microbatches")
 def computed(batch: PolicyBatch, microbatches: int = 1) -> tuple[Any, jax.Array, Any]:
     """Gradient, loss and sums, as the train step makes them."""
-    zero = jnp.zeros((), jnp.int32)
-    state = TrainState(step=zero, params=PARAMS, optimizer={}, extra={}, key=jax.random.key(0), skipped=zero)
-    return gradients(LOSS, state, {}, batch, microbatches)[:3]
+    return gradients(LOSS, PARAMS, {}, batch, microbatches)[:3]
 
 
 def check_equal(one: tuple[Any, jax.Array, Any], other: tuple[Any, jax.Array, Any]) -> None:
@@ -102,7 +101,7 @@ def packed(batch: PolicyBatch) -> PolicyBatch:
     rows["segments"] = jnp.concatenate([segments[:half], second], axis=1)
     joined = jax.tree.map(
         lambda leaf: jnp.concatenate([leaf[:half], leaf[half:]], axis=1),
-        (batch.advantages, batch.old_log_probs, batch.reference_log_probs),
+        (batch.advantages, batch.sampler_log_probs, batch.old_log_probs, batch.reference_log_probs),
     )
     return PolicyBatch(TokenBatch(**rows), *joined)
 

@@ -20,9 +20,12 @@ from reasoning.training.checkpoints import Checkpointer
 # What the child processes share with this file: a state that is a known function of the step.
 STATE = """
 import jax, jax.numpy as jnp, numpy as np
+from reasoning.training.optimizers import Adafactor, Muon
 def state_of(step):
-    return {"w": jnp.full((8, 16), step, jnp.float32) / 7, "b": jnp.full((8,), step, jnp.bfloat16),
-            "key": jax.random.key(step), "step": jnp.int32(step)}
+    params = {"w": jnp.full((8, 16), step, jnp.float32) / 7, "b": jnp.full((8,), step, jnp.bfloat16)}
+    moments = [one.build(1).init(params) for one in (Muon(0.1), Adafactor(0.1, factored_from=8))]
+    return params | {"key": jax.random.key(step), "step": jnp.int32(step), "optimizer":
+                     jax.tree.map(lambda leaf: leaf + jnp.asarray(step, leaf.dtype), moments)}
 """
 exec(STATE, shared := {})
 state_of = shared["state_of"]
@@ -115,7 +118,7 @@ import pathlib, sys
 from reasoning.training.checkpoints import Checkpointer
 store = Checkpointer(pathlib.Path(sys.argv[1]), keep=2)
 one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-abstract = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one) for k, x in state_of(0).items()}
+abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), state_of(0))
 restored = store.restore(abstract)
 step = restored[0] if restored else 0
 while True:
@@ -170,9 +173,9 @@ from reasoning.core.hashes import hash_tree
 from reasoning.training.checkpoints import Checkpointer, load_params, save_params
 mesh = Mesh(np.array(jax.devices()), ("a",), axis_types=(AxisType.Auto,))
 def tree(step):
-    specs = {"w": P("a"), "b": P(), "key": P(), "step": P()}
+    specs = {"w": P("a"), "b": P(), "step": P()}
     put = lambda x, spec: jax.make_array_from_callback(x.shape, NamedSharding(mesh, spec), lambda i: np.asarray(x)[i])
-    return {k: put(x, specs[k]) for k, x in state_of(step).items() if k != "key"}
+    return {k: put(x, specs[k]) for k, x in state_of(step).items() if k in specs}
 abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree(0))
 warnings = []
 store = Checkpointer(folder / "steps", warn=warnings.append)
@@ -212,7 +215,7 @@ def test_two_processes_save_and_restore_one_checkpoint_and_fail_together(tmp_pat
         for child in children:
             child.kill()
     assert [child.returncode for child in children] == [0, 0], outputs
-    expected = {name: leaf for name, leaf in state_of(2).items() if name != "key"}
+    expected = {name: leaf for name, leaf in state_of(2).items() if name in ("w", "b", "step")}
     digest = hash_tree(expected)
     lines = [(tmp_path / f"answers_{me}.txt").read_text().splitlines() for me in (0, 1)]
     assert [line[0] for line in lines] == [f"2 {{'at': 2}} {digest} 1", f"2 {{'at': 2}} {digest} 0"]

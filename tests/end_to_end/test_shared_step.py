@@ -42,5 +42,5 @@ def test_a_second_stage_of_the_same_shapes_compiles_nothing_that_the_first_has(b
     )
     with compilations() as second:
         rl1 = work(later, tmp_path, {"start": zero})
-    assert second == ["<lambda>"]  # makes the first state, which holds this stage's optimizer settings
+    assert second == ["new_state"]  # which holds this stage's optimizer settings
     assert rl1.hash != zero.hash

@@ -80,7 +80,7 @@ def test_a_users_model_trains_with_our_step_on_any_mesh(make, sizes):
     mesh = build_mesh(MeshShape(**sizes), jax.devices()[: int(np.prod(list(sizes.values())))])
     model = foreign_model(params, hidden_states, unembedding, context=48, mesh=mesh)
     program = build_step(model, mesh, supervised(model), three_steps.OPTIMIZER, 2)
-    fresh = partial(new_state, optimizer=three_steps.OPTIMIZER, key=jax.random.key(0), extra={})
+    fresh = partial(new_state, optimizer=three_steps.OPTIMIZER)
     state = jax.jit(fresh, out_shardings=program.shardings)(params)
     batch = token_batch({name: jnp.asarray(rows) for name, rows in three_steps.token_rows().items()}, token_mean, 48)
     losses = []

@@ -16,6 +16,8 @@ from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Rope, Stack
 from reasoning.models.model import Model, build_model, parameter_count
 from reasoning.objectives.divergence import reverse
+from reasoning.objectives.kl import k3
+from reasoning.objectives.policy import Clipped
 from reasoning.planning.collectives import collective_shapes
 from reasoning.planning.programs import (
     compile_sampling,
@@ -79,7 +81,7 @@ def kl(student: Model) -> LossFunction:
 
 
 TEACHER = qwen(TEACHER_WIDTH, 28, heads=12, mlp_width=8960)
-grpo = partial(policy, clip_low=0.2, clip_high=0.28, kl_coefficient=0.001, temperature=0.9)
+grpo = partial(policy, loss=Clipped(0.2, 0.28), kl=k3, kl_coefficient=0.001, temperature=0.9)
 sampled = partial(policy_batch_shapes, old=True, reference=True)
 CASES = {
     "sft, fsdp 16": Case("v5e:4x4", MeshShape(data=1, fsdp=16), supervised, token_batch_shapes, 16, 1, 1130 * MIB),
@@ -185,7 +187,7 @@ def test_the_models_have_the_sizes_of_qwen2_5():
 def naive(model: Model) -> LossFunction:
     """Cross-entropy from the logits of all tokens at once."""
 
-    def loss_fn(params: Any, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> Any:
+    def loss_fn(params: Any, frozen: Any, batch: Any) -> Any:
         hidden_BTD, _ = model.hidden_states(params, batch.tokens, batch.positions, batch.segments)
         logits_BTV = jnp.dot(hidden_BTD, model.unembedding(params), preferred_element_type=jnp.float32)
         log_probs_BTV = jax.nn.log_softmax(logits_BTV)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import full_softmax
-import jax
 import numpy as np
 import pytest
 from tiny_stages import NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, quiz, reinforce, work
@@ -16,6 +15,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.data.tokenizers.sentencepiece import UNKNOWN_ID
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
+from reasoning.objectives.policy import Clipped
 from reasoning.rollouts.prompt_sampler import batch_places
 from reasoning.stages.checkpoint import model_of, tokenizer_of
 from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
@@ -42,7 +42,7 @@ def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainS
     """The source keeps no rollouts."""
     stage, context = replace(stage, rollouts_every=0), Surroundings().context()
     trainee = trainee_of(stage, base, context)
-    state = new_state(trainee.start(), OPTIMIZER.build(4), jax.random.key(0), {})
+    state = new_state(trainee.start(), OPTIMIZER.build(4))
     return stage.source(trainee, tokenizer_of(base), Path(), context), state
 
 
@@ -95,7 +95,7 @@ def test_several_updates_compare_with_the_policy_that_sampled(base: Artifact, tm
 @pytest.mark.slow
 def test_only_a_second_update_can_be_clipped(base: Artifact, tmp_path: Path):
     once = work(reinforce(), tmp_path / "once", {"start": base}).metrics()
-    tight = reinforce(updates=2, clip_low=0.0, clip_high=0.0)
+    tight = reinforce(updates=2, loss=Clipped(0.0, 0.0))
     twice = work(tight, tmp_path / "twice", {"start": base}).metrics()
 
     def clipped(row: dict[str, float]) -> float:

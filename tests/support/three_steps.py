@@ -16,12 +16,15 @@ import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.generation.engine import Rollouts
 from reasoning.kernels.backends import Choice
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.divergence import forward
+from reasoning.objectives.kl import k3
+from reasoning.objectives.policy import Clipped
 from reasoning.stages.learn import Frozen
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
@@ -80,7 +83,8 @@ def rollout_rows() -> tuple[dict[str, np.ndarray], np.ndarray]:
     tokens = generator.integers(2, 48, (PROMPTS, GROUP, NEW))
     rewards = generator.integers(0, 2, (PROMPTS, GROUP)).astype(np.float32)
     rewards[2] = 1
-    return policy_rows(prompts, tokens, lengths, CONFIG.context), rewards.reshape(-1)
+    rollouts = Rollouts(tokens, np.zeros(tokens.shape, np.float32), lengths, lengths < 0)
+    return policy_rows(prompts, rollouts, CONFIG.context), rewards.reshape(-1)
 
 
 def own(rows: Any) -> Any:
@@ -99,7 +103,7 @@ def supervised_case(model: Model, start: Params, kernels: Choice = "auto") -> Ca
 def policy_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
     """GRPO; its second and third step are off-policy, clipped, and held by a KL term."""
     assert model.mesh is not None
-    loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9, kernels=kernels)
+    loss_fn = policy(model, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9, kernels=kernels)
     assembling = build_assembling(model.mesh, GROUP, group_normalized, every_group, token_mean, NEW)
     batch = assembling(*meshes.to_global(model.mesh, own(rollout_rows())))
     old = build_scoring(model, model.mesh, 0.9, kernels)(start, batch.rows)
@@ -132,8 +136,8 @@ def losses(
     model = build_model(CONFIG, mesh)
     start = partial(init_sharded, model, mesh, jax.random.key(0))
     initial = jax.jit(
-        lambda params: new_state(params, OPTIMIZER, jax.random.key(1), {}),
-        out_shardings=state_shardings(model, mesh, OPTIMIZER, {}),
+        lambda params: new_state(params, OPTIMIZER),
+        out_shardings=state_shardings(model, mesh, OPTIMIZER),
     )
     found: dict[str, list[float]] = {}
     for name, case_of in CASES.items():

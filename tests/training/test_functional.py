@@ -58,19 +58,19 @@ def test_the_first_loss_is_the_mean_over_the_replies_tokens(model, tuned):
 def test_grpo_raises_the_reward(model, tuned):
     _, steps = tuned
 
-    def judge(prompt, completion):
+    def repeats(prompt, completion):
         return float(completion[0] == prompt[0])
 
     asked = (prompts(step, 8) for step in range(40))
     settings = {"group": 16, "max_new_tokens": 2, "end_ids": (END,)}
-    rewards = [reward for _, reward in grpo_steps(model, steps[-1][0], asked, judge, AdamW(1e-2), 40, **settings)]
+    rewards = [reward for _, reward in grpo_steps(model, steps[-1][0], asked, repeats, AdamW(1e-2), 40, **settings)]
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.2, rewards
 
 
 def test_rewards_that_are_not_finite_and_examples_that_do_not_fit_are_refused(model):
     start = model.init(jax.random.key(0))
     settings = {"group": 2, "max_new_tokens": 2, "end_ids": (END,)}
-    with pytest.raises(InputError, match="step 0: the judge gave"):
+    with pytest.raises(InputError, match="step 0: the reward function gave"):
         next(grpo_steps(model, start, [prompts(0, 2)], lambda *texts: float("nan"), AdamW(1e-3), 1, **settings))
     with pytest.raises(InputError, match="longest example has 17 tokens"):
         rows_of([([0] * 9, [1] * 8)], 16)

@@ -3,7 +3,7 @@
 Shapes: B rows, T time, V vocabulary.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import divergences
@@ -15,20 +15,23 @@ import pytest
 import three_steps
 from divergences import total_variation
 
+from reasoning.core.errors import InputError
 from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.config import Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.advantages import group_mean
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
 from reasoning.objectives.divergence import JSD, forward, reverse
+from reasoning.objectives.kl import k1, k2, k3
+from reasoning.objectives.policy import GSPO, Clipped, PolicyLoss
 from reasoning.training.batches import PolicyBatch, token_batch
 from reasoning.training.losses import distill, policy, score, supervised
 from reasoning.training.policy_rows import assemble, every_group
 
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
 GROUP, NEW = three_steps.GROUP, three_steps.NEW
-KEY = jax.random.key(0)
 CLIP_LOW, CLIP_HIGH, BETA = 0.15, 0.3, 0.04
+CLIPPED = Clipped(CLIP_LOW, CLIP_HIGH)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ AGGREGATIONS = [token_mean, sequence_mean, constant_length]
 @pytest.mark.parametrize("aggregate", AGGREGATIONS)
 def test_the_supervised_loss_is_the_weighted_cross_entropy_of_whole_logits(params: Any, aggregate: Any):
     batch = token_batch(on_device(three_steps.token_rows()), aggregate, NEW)
-    loss, sums, _ = jax.jit(supervised(MODEL))(params, {}, {}, batch, KEY)
+    loss, sums, _ = jax.jit(supervised(MODEL))(params, {}, batch)
     log_probs = full_softmax.log_probs_BTV(MODEL, params, batch)
     picked, entropy, mask = full_softmax.picked_BT(log_probs, batch), full_softmax.entropy_BT(log_probs), batch.mask
     expected = -(weights_by_formula(aggregate.__name__, np.asarray(mask)) * picked).sum()
@@ -75,6 +78,33 @@ def check_sums(sums: dict[str, Any], expected: dict[str, np.ndarray], mask: np.n
         total, count = sums[name]
         np.testing.assert_allclose(total, (values * mask).sum(), rtol=1e-5, atol=1e-5, err_msg=name)
         assert count == mask.sum()
+
+
+def test_the_supervised_loss_is_that_of_the_next_token_and_a_share_of_those_further_on():
+    """Multi-token prediction, arXiv 2412.19437, eq. 24 and 25."""
+    config = replace(three_steps.CONFIG, stacks=(Stack(1),), multi_token=2, multi_token_coefficient=0.3)
+    model, rows = build_model(config), token_batch(on_device(three_steps.token_rows()), token_mean, 48)
+    params: Any = jax.jit(model.init)(jax.random.key(0))
+    loss, sums, _ = jax.jit(supervised(model))(params, {}, rows)
+    plain = build_model(replace(config, multi_token=0))
+    own = {name: leaf for name, leaf in params.items() if name in plain.shapes}
+    alone, _, _ = jax.jit(supervised(plain))(own, {}, rows)
+    hidden, _ = model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
+    states, _ = model.multi_token_states(params, hidden, rows.tokens, rows.positions, rows.segments)
+    tokens, segments, expected = np.asarray(rows.tokens), np.asarray(rows.segments), 0.0
+    weight = np.asarray(rows.weights).max()  # token mean: one over the number of predictions
+    for depth, of_depth in enumerate(states, start=1):
+        log_probs = np.asarray(jax.nn.log_softmax(of_depth @ model.unembedding(params)), np.float64)
+        terms = [
+            -log_probs[row, place, tokens[row, place + depth + 1]]
+            for row, place in np.ndindex(16, 48 - depth - 1)
+            if segments[row, place] > 0 and len(set(segments[row, place : place + depth + 2])) == 1
+        ]
+        total, count = sums[f"cross_entropy/further_{depth}"]
+        assert count == len(terms)
+        np.testing.assert_allclose(total, sum(terms), rtol=1e-4)
+        expected += 0.3 / 2 * weight * sum(terms)
+    np.testing.assert_allclose(loss - alone, expected, rtol=1e-4)
 
 
 def rollouts(aggregate: Any, advantage: Any = group_mean) -> PolicyBatch:
@@ -115,8 +145,8 @@ def test_the_policy_loss_is_the_clipped_surrogate_with_kl_of_the_papers(
     params: Any, aggregate: Any, temperature: float
 ):
     batch, log_probs = off_policy(params, aggregate, temperature)
-    loss_fn = policy(MODEL, clip_low=CLIP_LOW, clip_high=CLIP_HIGH, kl_coefficient=BETA, temperature=temperature)
-    loss, sums, _ = jax.jit(loss_fn)(params, {}, {}, batch, KEY)
+    loss_fn = policy(MODEL, loss=CLIPPED, kl=k3, kl_coefficient=BETA, temperature=temperature)
+    loss, sums, _ = jax.jit(loss_fn)(params, {}, batch)
 
     mask = np.asarray(batch.rows.mask)
     new = full_softmax.picked_BT(log_probs, batch.rows)
@@ -140,8 +170,8 @@ def test_the_policy_loss_is_the_clipped_surrogate_with_kl_of_the_papers(
 def test_no_reference_means_no_kl_term(params: Any):
     batch, log_probs = off_policy(params, token_mean, 1.0)
     batch = replace(batch, reference_log_probs=None)
-    loss_fn = policy(MODEL, clip_low=CLIP_LOW, clip_high=CLIP_HIGH, kl_coefficient=BETA, temperature=1.0)
-    loss, sums, _ = jax.jit(loss_fn)(params, {}, {}, batch, KEY)
+    loss_fn = policy(MODEL, loss=CLIPPED, kl=k3, kl_coefficient=BETA, temperature=1.0)
+    loss, sums, _ = jax.jit(loss_fn)(params, {}, batch)
     ratio = np.exp(full_softmax.picked_BT(log_probs, batch.rows) - np.asarray(batch.old_log_probs, np.float64))
     advantages = np.asarray(batch.advantages, np.float64)
     objective = np.minimum(ratio * advantages, np.clip(ratio, 1 - CLIP_LOW, 1 + CLIP_HIGH) * advantages)
@@ -179,8 +209,8 @@ def test_on_policy_its_gradient_is_reinforce_with_the_group_as_baseline(params: 
     batch, temperature = rollouts(constant_length), 0.7
     _, rewards = three_steps.rollout_rows()
     expected = reinforce_gradient(params, batch, rewards, temperature)
-    loss_fn = policy(MODEL, clip_low=0.2, clip_high=0.2, kl_coefficient=0.0, temperature=temperature)
-    on_policy = jax.jit(jax.grad(lambda params, batch: loss_fn(params, {}, {}, batch, KEY)[0]))
+    loss_fn = policy(MODEL, loss=Clipped(), kl=k3, kl_coefficient=0.0, temperature=temperature)
+    on_policy = jax.jit(jax.grad(lambda params, batch: loss_fn(params, {}, batch)[0]))
     ours = on_policy(params, batch)
     norm = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(expected)))
     assert norm > 0.01
@@ -202,7 +232,7 @@ def test_the_scoring_pass_gives_log_probabilities_at_the_temperature_that_sample
 
 def test_tokens_outside_the_mask_change_nothing(params: Any):
     batch, _ = off_policy(params, token_mean, 1.0)
-    loss_fn = policy(MODEL, clip_low=CLIP_LOW, clip_high=CLIP_HIGH, kl_coefficient=BETA, temperature=1.0)
+    loss_fn = policy(MODEL, loss=CLIPPED, kl=k3, kl_coefficient=BETA, temperature=1.0)
     outside = 1 - batch.rows.mask
     spoilt = replace(
         batch,
@@ -210,7 +240,7 @@ def test_tokens_outside_the_mask_change_nothing(params: Any):
         old_log_probs=batch.old_log_probs - 3 * outside,
         reference_log_probs=batch.reference_log_probs + 2 * outside,
     )
-    (loss, sums, _), (other, other_sums, _) = (jax.jit(loss_fn)(params, {}, {}, one, KEY) for one in (batch, spoilt))
+    (loss, sums, _), (other, other_sums, _) = (jax.jit(loss_fn)(params, {}, one) for one in (batch, spoilt))
     np.testing.assert_allclose(loss, other, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sums, other_sums)
 
@@ -228,7 +258,7 @@ def test_the_distillation_loss_is_the_weighted_divergence_of_whole_distributions
     loss_fn = distill(
         TEACHER, MODEL, divergence=divergence, temperature=temperature, cross_entropy_coefficient=coefficient
     )
-    loss, sums, _ = jax.jit(loss_fn)(params, {}, frozen, batch, KEY)
+    loss, sums, _ = jax.jit(loss_fn)(params, frozen, batch)
 
     log_q = full_softmax.log_probs_BTV(MODEL, params, batch, temperature)
     log_p = full_softmax.log_probs_BTV(TEACHER, frozen, batch, temperature)
@@ -245,15 +275,47 @@ def test_without_a_coefficient_the_tokens_of_the_data_do_not_matter(params: Any)
     batch = token_batch(on_device(three_steps.token_rows()), token_mean, NEW)
     frozen = jax.jit(TEACHER.init)(jax.random.key(3))
     loss_fn = jax.jit(distill(TEACHER, MODEL, divergence=forward))
-    loss, sums, _ = loss_fn(params, {}, frozen, batch, KEY)
-    other, _, _ = loss_fn(params, {}, frozen, replace(batch, targets=(batch.targets + 1) % 48), KEY)
+    loss, sums, _ = loss_fn(params, frozen, batch)
+    other, _, _ = loss_fn(params, frozen, replace(batch, targets=(batch.targets + 1) % 48))
     assert loss == other and sums.keys() == {"kl"}
 
 
 def test_a_loss_is_the_same_function_for_the_same_arguments():
     assert supervised(MODEL) is supervised(MODEL) and supervised(MODEL) is not supervised(TEACHER)
-    settings = {"clip_low": 0.2, "clip_high": 0.2, "kl_coefficient": 0.0, "temperature": 1.0}
+    settings = {"loss": Clipped(), "kl": k3, "kl_coefficient": 0.0, "temperature": 1.0}
     assert policy(MODEL, **settings) is policy(MODEL, **settings)
-    assert policy(MODEL, **settings) is not policy(MODEL, **(settings | {"clip_high": 0.3}))
+    assert policy(MODEL, **settings) is not policy(MODEL, **(settings | {"loss": Clipped(0.2, 0.3)}))
     assert distill(TEACHER, MODEL, divergence=JSD(0.3)) is distill(TEACHER, MODEL, divergence=JSD(0.3))
     assert distill(TEACHER, MODEL, divergence=forward) is not distill(TEACHER, MODEL, divergence=reverse)
+
+
+def test_the_estimate_of_kl_is_the_one_that_is_named(params: Any):
+    batch, log_probs = off_policy(params, token_mean, 1.0)
+    apart = full_softmax.picked_BT(log_probs, batch.rows) - np.asarray(batch.reference_log_probs, np.float64)
+    mask = np.asarray(batch.rows.mask)
+    for estimate, values in ((k1, apart), (k2, apart**2 / 2)):
+        loss_fn = policy(MODEL, loss=CLIPPED, kl=estimate, kl_coefficient=BETA, temperature=1.0)
+        kl = jax.jit(loss_fn)(params, {}, batch)[1]["kl"][0]
+        np.testing.assert_allclose(kl, (values * mask).sum(), rtol=1e-4, atol=1e-3)
+
+
+def test_microbatches_add_up_to_the_loss_of_whole_completions(params: Any):
+    batch, _ = off_policy(params, sequence_mean, 1.0)
+    loss_fn = jax.jit(policy(MODEL, loss=GSPO(0.01, 0.01), kl=k3, kl_coefficient=0.0, temperature=1.0))
+    whole, sums, _ = loss_fn(params, {}, batch)
+    parts = [loss_fn(params, {}, jax.tree.map(lambda leaf, start=start: leaf[start::2], batch)) for start in (0, 1)]
+    np.testing.assert_allclose(sum(part[0] for part in parts), whole, rtol=1e-5)
+    assert sum(part[1]["clip_ratio/low_mean"][0] for part in parts) == sums["clip_ratio/low_mean"][0] > 0
+
+
+@dataclass
+class Mutable:
+    def __call__(self, new_BT: Any, old_BT: Any, advantages_BT: Any, mask_BT: Any) -> PolicyLoss:
+        return PolicyLoss(new_BT, {})
+
+
+def test_a_loss_that_cannot_be_called_or_remembered_is_refused_when_it_is_composed():
+    with pytest.raises(InputError, match=r"loss is .*Mutable\(\), which has no hash.*a frozen dataclass"):
+        policy(MODEL, loss=Mutable(), kl=k3, kl_coefficient=0.0, temperature=1.0)
+    with pytest.raises(InputError, match=r"kl\.k3 can't be called"):
+        policy(MODEL, loss=k3, kl=k3, kl_coefficient=0.0, temperature=1.0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 from compilations import compilations
 
@@ -15,9 +16,11 @@ from reasoning.models.model import build_model, init_sharded, parameter_count, p
 from reasoning.objectives.advantages import group_mean, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.divergence import forward
+from reasoning.objectives.kl import k3
+from reasoning.objectives.policy import Clipped
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.losses import distill, policy, supervised
-from reasoning.training.optimizers import AdamW
+from reasoning.training.optimizers import AdamW, Muon
 from reasoning.training.program import StepProgram, build_assembling, build_batching, build_scoring, build_step
 from reasoning.training.state import TrainState, new_state
 
@@ -39,8 +42,19 @@ def test_stages_of_other_rates_and_lengths_share_one_step_and_other_losses_do_no
     again = build_model(CONFIG, MESH)
     assert build_step(again, MESH, supervised(again), other, 2) is built
     assert build_step(model, MESH, supervised(model), other, 1).step is not built.step
-    loss_fn = policy(model, clip_low=0.1, clip_high=0.1, kl_coefficient=0.0, temperature=1.0)
+    loss_fn = policy(model, loss=Clipped(0.1, 0.1), kl=k3, kl_coefficient=0.0, temperature=1.0)
     assert build_step(model, MESH, loss_fn, other, 2).step is not built.step
+
+
+def test_a_users_optimizer_shares_a_step_with_itself_alone():
+    def built(transformation: optax.GradientTransformation) -> StepProgram:
+        return build_step(MODEL, MESH, supervised(MODEL), transformation, 2)
+
+    one, twin = optax.adam(0.1), optax.adam(0.1)
+    assert built(one) is built(one)
+    assert built(one).step is not built(twin).step
+    assert built(Muon(0.1).build(2)) is built(Muon(0.2, momentum=0.9).build(9))
+    assert built(Muon(0.1).build(2)).step is not built(OPTIMIZER).step
 
 
 @pytest.mark.slow
@@ -52,10 +66,10 @@ def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_sc
         optimizer = settings.build(steps)
         params = init_sharded(MODEL, MESH, jax.random.key(0))
         initial = jax.jit(
-            lambda params, key, optimizer=optimizer: new_state(params, optimizer, key, {}),
+            lambda params, optimizer=optimizer: new_state(params, optimizer),
             out_shardings=built.shardings,
         )
-        state, before = initial(params, jax.random.key(1)), np.asarray(params["head"])
+        state, before = initial(params), np.asarray(params["head"])
         built = build_step(MODEL, MESH, supervised(MODEL), optimizer, 2)
         places = []
         for _ in range(2):
@@ -120,10 +134,10 @@ def abstract(tree: Any) -> Any:
 def start(built: StepProgram) -> TrainState:
     params = init_sharded(MODEL, MESH, jax.random.key(0))
     build = jax.jit(
-        lambda params, key: new_state(params, OPTIMIZER, key, {}),
+        lambda params: new_state(params, OPTIMIZER),
         out_shardings=built.shardings,
     )
-    return build(params, jax.random.key(1))
+    return build(params)
 
 
 def batch() -> TokenBatch:

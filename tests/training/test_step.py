@@ -16,7 +16,7 @@ from reasoning.training.step import StepShardings, make_step, split_rows
 MESH = build_mesh(MeshShape())
 
 
-def weighted_squares(params: Any, extra: Any, frozen: Any, batch: Any, key: jax.Array) -> Any:
+def weighted_squares(params: Any, frozen: Any, batch: Any) -> Any:
     """A weighted least-squares loss with a frozen offset, sums, and an update that counts rows."""
     error = batch["x"] @ params["w"] + frozen["offset"] - batch["y"]
     loss = jnp.sum(batch["weight"] * error**2)
@@ -43,9 +43,9 @@ def run(steps: int, microbatches: int = 1, **changes: Any) -> tuple[TrainState, 
         optimizer,
         places,
         microbatches=microbatches,
-        after_update=lambda params, extra, updates: (params, {"seen": extra["seen"] + updates["rows"]}),
+        after_update=lambda params, updates: {**params, "seen": params["seen"] + updates["rows"]},
     )
-    state = new_state(params, optimizer, jax.random.key(0), {"seen": jnp.float32(0)})
+    state = new_state({**params, "seen": jnp.float32(0)}, optimizer)
     metrics = []
     for number in range(steps):
         spoilt = {name: change(value, number) for name, value in batch.items() for change in [changes.get(name, first)]}
@@ -69,12 +69,12 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula():
 
 
 @pytest.mark.parametrize("microbatches", [2, 4, 8])
-def test_microbatches_change_neither_losses_nor_parameters_nor_extra_state(microbatches: int):
+def test_microbatches_change_neither_losses_nor_parameters_nor_what_is_updated_without_a_gradient(microbatches: int):
     whole, metrics = run(3)
     parts, metrics_of_parts = run(3, microbatches)
     np.testing.assert_allclose(parts.params["w"], whole.params["w"], atol=1e-6)
     np.testing.assert_allclose([m["loss"] for m in metrics_of_parts], [m["loss"] for m in metrics], atol=1e-6)
-    assert float(parts.extra["seen"]) == float(whole.extra["seen"]) == 48
+    assert float(parts.params["seen"]) == float(whole.params["seen"]) == 48
 
 
 def test_microbatches_that_do_not_divide_the_batch_are_refused_with_the_numbers():
@@ -105,8 +105,8 @@ def test_frozen_trees_are_arguments_of_the_program_and_the_state_is_donated():
     params, frozen, batch = problem()
     optimizer = optax.adam(0.1)
     places = StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH))
-    step = make_step(weighted_squares, optimizer, places, after_update=lambda params, extra, updates: (params, extra))
-    state = new_state(params, optimizer, jax.random.key(0), {})
+    step = make_step(weighted_squares, optimizer, places)
+    state = new_state(params, optimizer)
     text = jax.jit(step).lower(state, frozen, batch).as_text()
     assert "0.25" not in text
     new, _ = step(state, frozen, batch)

@@ -39,8 +39,8 @@ def params() -> Any:
 def test_the_balance_loss_is_added_with_the_weight_of_each_rows_tokens(params, aggregate):
     model = build_model(CONFIG)
     batch = token_batch({name: jnp.asarray(rows) for name, rows in three_steps.token_rows().items()}, aggregate, 24)
-    with_it = jax.jit(supervised(model))(params, {}, {}, batch, KEY)
-    alone = jax.jit(supervised(without_balance()))(params, {}, {}, batch, KEY)
+    with_it = jax.jit(supervised(model))(params, {}, batch)
+    alone = jax.jit(supervised(without_balance()))(params, {}, batch)
     aux = model.hidden_states(params, batch.tokens, batch.positions, batch.segments)[1]
     expected = float(np.sum(np.asarray(batch.weights).sum(axis=1) * np.asarray(aux["balance"])))
     assert expected > 0.5  # two layers of at least the coefficient
@@ -56,7 +56,7 @@ def test_microbatches_and_meshes_change_neither_loss_nor_biases():
         mesh = build_mesh(MeshShape(**sizes), jax.devices()[: int(np.prod(list(sizes.values())))])
         model = build_model(CONFIG, mesh)
         program = build_step(model, mesh, supervised(model), three_steps.OPTIMIZER, microbatches)
-        fresh = partial(new_state, optimizer=three_steps.OPTIMIZER, key=KEY, extra={})
+        fresh = partial(new_state, optimizer=three_steps.OPTIMIZER)
         start = jax.jit(fresh, out_shardings=program.shardings)
         rows = {name: jnp.asarray(rows) for name, rows in three_steps.token_rows().items()}
         state, losses = start(model.init(KEY)), []

@@ -25,6 +25,8 @@ from reasoning.models.model import (
     without_lora,
 )
 from reasoning.objectives.divergence import forward
+from reasoning.objectives.kl import k3
+from reasoning.objectives.policy import Clipped
 from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.program import build_scoring, build_step, constants
 from reasoning.training.state import new_state
@@ -46,9 +48,7 @@ def run(model: Model, base: Any, loss_fn: Any, batch: Any, microbatches: int = 1
     program = build_step(
         model, model.mesh, loss_fn, optimizer, microbatches, None if teacher is None else teacher.model
     )
-    initial = jax.jit(
-        lambda params: new_state(params, optimizer, jax.random.key(1), {}), out_shardings=program.shardings
-    )
+    initial = jax.jit(lambda params: new_state(params, optimizer), out_shardings=program.shardings)
     state, losses = initial(init_adapters(model, model.mesh, jax.random.key(2))), []
     frozen = constants(base, {} if teacher is None else teacher.params)
     for _ in range(3):
@@ -62,7 +62,7 @@ def all_losses(shape: MeshShape, microbatches: int, devices: Any = None) -> dict
     found, plain = {}, without_lora(model)
     case = three_steps.supervised_case(plain, base)
     found["sft"] = run(model, base, supervised(model), case.batch, microbatches)[0]
-    loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
+    loss_fn = policy(model, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9)
     found["grpo"] = run(model, base, loss_fn, three_steps.policy_case(plain, base).batch, microbatches)[0]
     teacher = three_steps.teacher_of(plain)
     found["kl"] = run(
@@ -134,7 +134,7 @@ def test_reference_log_probabilities_are_the_adapted_models_at_first_and_the_bas
     score, reference = build_scoring(model, ONE, 0.9), build_scoring(plain, ONE, 0.9)
     fresh = with_adapters(base, init_adapters(model, ONE, jax.random.key(2)))
     np.testing.assert_array_equal(score(fresh, batch.rows), reference(base, batch.rows))
-    loss_fn = policy(model, clip_low=0.1, clip_high=0.2, kl_coefficient=0.05, temperature=0.9)
+    loss_fn = policy(model, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9)
     _, state = run(model, base, loss_fn, batch)
     now, then = score(with_adapters(base, state.params), batch.rows), reference(base, batch.rows)
     mask = np.asarray(batch.rows.mask) > 0
