@@ -53,7 +53,7 @@ def says_a_digit(completions: list[str], digits: list[list[int]], **columns: Any
     return [float(any(str(digit) in text for digit in own)) for text, own in zip(completions, digits, strict=True)]
 
 
-def leave_one_out(new_BT: Any, old_BT: Any, advantages_BT: Any, mask_BT: Any) -> PolicyLoss:
+def unclipped(new_BT: Any, old_BT: Any, advantages_BT: Any, mask_BT: Any) -> PolicyLoss:
     """A loss: the ratio without any clip, and a metric of its own."""
     ratio_BT = jnp.exp(new_BT - old_BT)
     return PolicyLoss(-ratio_BT * advantages_BT, {"ratio/mean": ratio_BT})
