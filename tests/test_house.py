@@ -209,9 +209,6 @@ def test_every_field_of_a_settings_dataclass_is_read_somewhere():
     fields, reads = fields_and_reads([ast.parse(path.read_text()) for path in python_files("reasoning")])
     reads |= template_reads()
     assert len(fields) > 20
-    for template in (CHECKOUT / "reasoning").rglob("*.html"):
-        written = "".join(re.findall(r"{[{%].*?[}%]}", template.read_text(), re.DOTALL))
-        reads.update(re.findall(r"\.(\w+)", written))
     check_none([f"nothing reads {owner}.{name}" for owner, name in fields if name not in reads])
 
 
