@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from reasoning.core.hashes import hash_tree
-from reasoning.core.mesh import MeshShape, build_mesh, rows
+from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import build_model, init_sharded, parameter_shardings
 from reasoning.objectives.aggregation import token_mean
@@ -110,7 +110,9 @@ def batch() -> TokenBatch:
     generator = np.random.default_rng(0)
     ones = {name: np.ones((8, 8), np.int32) for name in ("positions", "segments", "loss_mask")}
     ones["tokens"] = generator.integers(0, 40, (8, 8)).astype(np.int32)
-    build: Callable[..., TokenBatch] = jax.jit(lambda part: token_batch(part, token_mean, 8), out_shardings=rows(MESH))
+    build: Callable[..., TokenBatch] = jax.jit(
+        lambda part: token_batch(part, token_mean, 8), out_shardings=row_sharding(MESH)
+    )
     return build(ones)
 
 
