@@ -24,7 +24,7 @@ from reasoning.generation.engine import Rollouts
 from reasoning.generation.voting import likelihoods, majority
 from reasoning.models.cache import Weights
 
-METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
+_METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
 """Names of methods become parts of file names and of columns."""
 
 
@@ -164,7 +164,7 @@ def check_methods(field: str, methods: Sequence[Method], exam: Exam) -> None:
     if not names:
         raise InputError(f"{field} is empty; name at least one")
     for name in names:
-        if not METHOD_NAME.fullmatch(name):
+        if not _METHOD_NAME.fullmatch(name):
             raise InputError(f"{field} has a method named {name!r}; use letters, digits and any of _@.+-")
         if names.count(name) > 1:
             raise InputError(f"{field} has two methods named {name!r}; drop one of them, or rename it")

@@ -37,13 +37,13 @@ from reasoning.kernels.pallas_tpu.tiles import TPU, chip_named
 Choice = Literal["auto", "chunked", "pallas_tpu", "pallas_tpu_interpreted"]
 """How an experiment file names them; 'auto' goes by the platform of the mesh's devices."""
 
-LOGITS_BYTES = 8 * 2**20
+_LOGITS_BYTES = 8 * 2**20
 """How much memory a chunk of one model's logits may take: on a CPU about what its caches hold."""
 
 ACCELERATOR_LOGITS_BYTES = 64 * 2**20
 """The same for accelerators, whose matrix units want larger products."""
 
-INTERPRETED_CHIP = "TPU v5e"
+_INTERPRETED_CHIP = "TPU v5e"
 """The chip whose memory interpreted kernels make do with, on whatever device they are interpreted."""
 
 
@@ -75,7 +75,7 @@ class Kernels:
         return self.description
 
 
-def chunked(logits_bytes: int = LOGITS_BYTES) -> Kernels:
+def chunked(logits_bytes: int = _LOGITS_BYTES) -> Kernels:
     """Plain XLA on any device, a chunk of tokens at a time, each with at most ``logits_bytes`` of a model's logits."""
     return Kernels(
         settings=logits_bytes,
@@ -112,9 +112,9 @@ def kernels_for(choice: Choice, mesh: Mesh | None) -> Kernels:
     """
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     if choice == "chunked" or (choice == "auto" and device.platform != "tpu"):
-        return chunked(LOGITS_BYTES if device.platform == "cpu" else ACCELERATOR_LOGITS_BYTES)
+        return chunked(_LOGITS_BYTES if device.platform == "cpu" else ACCELERATOR_LOGITS_BYTES)
     if choice == "pallas_tpu_interpreted":
-        return pallas_tpu(TPU(chip_named(INTERPRETED_CHIP), interpret=True))
+        return pallas_tpu(TPU(chip_named(_INTERPRETED_CHIP), interpret=True))
     if choice not in ("auto", "pallas_tpu"):
         raise InputError(f"kernels {choice!r} are unknown; choose one of {', '.join(Choice.__args__)}")
     if device.platform != "tpu":

@@ -16,7 +16,7 @@ from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.token_log_probs import token_log_probs
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
-LEAST_REST = 2.0**-16
+_LEAST_REST = 2.0**-16
 """The rest's least probability, teacher's or student's: below, rounding of the top k decides what is left."""
 
 
@@ -38,7 +38,7 @@ def top_k_divergence(
     agree on how the rest is shared out (the data-processing inequality; Cover and Thomas, Elements of Information
     Theory, 2.8). ``teacher_log_probs_BTK`` were taken at the same ``temperature``, which here only divides the
     student's logits, and pass no gradient. An id below 0 fills up where fewer than K were stored. A rest of less than
-    ``LEAST_REST`` counts as that much. Raises InputError as ``token_log_probs`` and ``token_divergence`` do.
+    ``_LEAST_REST`` counts as that much. Raises InputError as ``token_log_probs`` and ``token_divergence`` do.
     """
     check_divergence(divergence)
     if teacher_ids_BTK.ndim != 3 or teacher_ids_BTK.shape != teacher_log_probs_BTK.shape:
@@ -66,4 +66,4 @@ def top_k_divergence(
 def _with_rest(log_prob_BTK: Array, stored_BTK: Array) -> Array:
     """The log-probabilities, and behind them that of all other tokens, [B, T, K + 1]."""
     rest_BT1 = 1 - jnp.where(stored_BTK, jnp.exp(log_prob_BTK), 0).sum(axis=-1, keepdims=True)
-    return jnp.concatenate((log_prob_BTK, jnp.log(jnp.maximum(rest_BT1, LEAST_REST))), axis=-1)
+    return jnp.concatenate((log_prob_BTK, jnp.log(jnp.maximum(rest_BT1, _LEAST_REST))), axis=-1)

@@ -23,7 +23,7 @@ from reasoning.kernels.operands import GradientTypes, Operands, Statistics
 Axes = str | tuple[str, ...] | None
 
 
-def names(axes: Axes) -> tuple[str, ...]:
+def _names(axes: Axes) -> tuple[str, ...]:
     """The mesh axes of one array axis, as a tuple."""
     if axes is None:
         return ()
@@ -45,8 +45,8 @@ class VocabularySharding:
     embed_axis: str | None = "fsdp"
 
     def __post_init__(self) -> None:
-        used = (*self.tokens, *names(self.vocabulary_axis))
-        for name in (*used, *names(self.embed_axis)):
+        used = (*self.tokens, *_names(self.vocabulary_axis))
+        for name in (*used, *_names(self.embed_axis)):
             if name not in self.mesh.axis_names:
                 raise InputError(f"the mesh has no axis {name!r}; it has {self.mesh.axis_names}; name one of those")
         if len(set(used)) < len(used):
@@ -57,7 +57,7 @@ class VocabularySharding:
     @property
     def tokens(self) -> tuple[str, ...]:
         """The mesh axes that share out the tokens."""
-        return (*names(self.token_axes[0]), *names(self.token_axes[1]))
+        return (*_names(self.token_axes[0]), *_names(self.token_axes[1]))
 
     @property
     def token_spec(self) -> P:
@@ -76,7 +76,7 @@ class VocabularySharding:
 
     def size(self, axes: Axes) -> int:
         """How many parts these mesh axes make."""
-        return math.prod(self.mesh.shape[name] for name in names(axes))
+        return math.prod(self.mesh.shape[name] for name in _names(axes))
 
 
 def pad_to(values: Array, axis: int, parts: int) -> Array:
@@ -110,7 +110,7 @@ def has_whole_vocabulary(sharding: VocabularySharding | None) -> bool:
     return sharding is None or sharding.size(sharding.vocabulary_axis) == 1
 
 
-def has_all_tokens(sharding: VocabularySharding | None) -> bool:
+def _has_all_tokens(sharding: VocabularySharding | None) -> bool:
     """Whether no other device adds to the parameters' gradients."""
     return sharding is None or sharding.size(sharding.tokens) == 1
 
@@ -121,7 +121,7 @@ def gradient_types(
     """The types in which one device's gradients are exact enough: ``wide`` where others are still to be added."""
     return GradientTypes(
         hidden=hidden.dtype if has_whole_vocabulary(sharding) else wide,
-        unembed=unembed.dtype if has_all_tokens(sharding) else wide,
+        unembed=unembed.dtype if _has_all_tokens(sharding) else wide,
     )
 
 
@@ -158,7 +158,7 @@ def first_column(columns: int, sharding: VocabularySharding | None) -> Array | i
     return lax.axis_index(sharding.vocabulary_axis) * columns
 
 
-def gather_unembed(unembed_dv: Array, width: int, sharding: VocabularySharding | None) -> Array:
+def _gather_unembed(unembed_dv: Array, width: int, sharding: VocabularySharding | None) -> Array:
     """This device's columns of the matrix in full width, [D, v]."""
     if sharding is None or sharding.embed_axis is None:
         return unembed_dv
@@ -179,8 +179,8 @@ def local_operands(
     padded = sharding is not None and vocabulary % sharding.size(sharding.vocabulary_axis) > 0
     # A padded column is zeros, and a logit of 0 would have its share of the probability, so it is masked by its number.
     real_columns = jnp.asarray(vocabulary - first_column(unembed.shape[1], sharding)) if padded else None
-    varying = () if sharding is None else (*sharding.tokens, *names(sharding.vocabulary_axis))
-    matrix_Dv = gather_unembed(unembed, width, sharding)
+    varying = () if sharding is None else (*sharding.tokens, *_names(sharding.vocabulary_axis))
+    matrix_Dv = _gather_unembed(unembed, width, sharding)
     return Operands(hidden, matrix_Dv, bias, inverse, real_columns, soft_cap, varying)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-EPSILON = 1e-4
+_EPSILON = 1e-4
 """Added to the standard deviation, as in TRL: it bounds the advantages of groups whose rewards hardly differ."""
 
 Rewards = Float[Array | np.ndarray, "P G"]
@@ -35,7 +35,7 @@ def group_normalized(rewards_PG: Rewards) -> Float[Array, "P G"]:
     centred_PG = group_mean(rewards_PG)
     others = max(rewards_PG.shape[1] - 1, 1)
     deviation_P1 = jnp.sqrt(jnp.sum(jnp.square(centred_PG), axis=1, keepdims=True) / others)
-    return centred_PG / (deviation_P1 + EPSILON)
+    return centred_PG / (deviation_P1 + _EPSILON)
 
 
 def groups_with_signal(rewards_PG: Rewards) -> Bool[Array, " P"]:

@@ -51,12 +51,12 @@ def rate(
             truncated=truncated_PS.reshape(-1).tolist(),
             **{name: [deepcopy(problem.columns.get(name)) for problem in repeated] for name in names},
         )
-        return checked(reward, given, completions).reshape(-1, samples)
+        return _checked(reward, given, completions).reshape(-1, samples)
 
     return {reward_name(reward): values(reward) for reward in rewards}
 
 
-def checked(reward: Reward, given: Any, completions: Sequence[str]) -> np.ndarray:
+def _checked(reward: Reward, given: Any, completions: Sequence[str]) -> np.ndarray:
     """What a reward gave, as float64 with NaN for None. Raises InputError as ``rate`` does."""
     where = f"the reward function {getattr(reward, '__module__', type(reward).__module__)}.{reward_name(reward)}"
     try:

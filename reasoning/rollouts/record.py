@@ -24,7 +24,7 @@ from reasoning.rollouts.text import decode_replies
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollouts_file
 
-LOG_PROBS = pa.list_(pa.float32())
+_LOG_PROBS = pa.list_(pa.float32())
 
 
 @dataclass(frozen=True)
@@ -117,19 +117,19 @@ def rollout_table(
         "advantage": numbers(judged.advantages, pa.float32()),
         "answer": each([problem.answer for problem in problems]),
         "kind": each([problem.kind for problem in problems]),
-        "sampler_log_probs": lists(rollouts.log_probs, rollouts.lengths),
-        "trainer_log_probs": pa.nulls(rows, LOG_PROBS)
+        "sampler_log_probs": _lists(rollouts.log_probs, rollouts.lengths),
+        "trainer_log_probs": pa.nulls(rows, _LOG_PROBS)
         if judged.log_probs is None
-        else lists(judged.log_probs, rollouts.lengths),
+        else _lists(judged.log_probs, rollouts.lengths),
     }
     return pa.table(columns)
 
 
-def lists(values_PGN: np.ndarray, lengths_PG: np.ndarray) -> pa.Array:
+def _lists(values_PGN: np.ndarray, lengths_PG: np.ndarray) -> pa.Array:
     """One list a completion, as long as the completion."""
     inside_PGN = np.arange(values_PGN.shape[-1]) < lengths_PG[..., None]
     ends = np.concatenate([[0], np.cumsum(lengths_PG.reshape(-1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(ends, values_PGN[inside_PGN].astype(np.float32), type=LOG_PROBS)
+    return pa.ListArray.from_arrays(ends, values_PGN[inside_PGN].astype(np.float32), type=_LOG_PROBS)
 
 
 def of_completions(values_BT: np.ndarray, prompts: Sequence[Sequence[int]], shape: tuple[int, ...]) -> np.ndarray:

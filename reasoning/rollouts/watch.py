@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SHORTEST, LONGEST = 3, 10
+_SHORTEST, _LONGEST = 3, 10
 """Steps without any signal after which a warning is due: an epoch, but within these bounds."""
 
 
@@ -50,4 +50,4 @@ class RewardWatch:
 def watch_rewards(stage: str, problems: int, questions: int, steps: int, warn: Callable[[str], None]) -> RewardWatch:
     """A watch over a stage of ``steps`` steps that asks ``questions`` of its ``problems`` at each."""
     epoch = -(-problems // questions)
-    return RewardWatch(stage, min(max(epoch, SHORTEST), LONGEST, steps), warn)
+    return RewardWatch(stage, min(max(epoch, _SHORTEST), _LONGEST, steps), warn)

@@ -22,8 +22,8 @@ from reasoning.models.model import Model, build_model, parameter_shardings, trai
 from reasoning.models.parameters import Params
 from reasoning.training.checkpoints import load_params, save_params
 
-CONFIG, CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"
-LORA, ADAPTERS = "adapter.json", "adapter"
+CONFIG, _CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"
+_LORA, _ADAPTERS = "adapter.json", "adapter"
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def read_model(folder: Path) -> ModelConfig:
 
 def read_params(folder: Path, model: Model, mesh: Mesh) -> Params:
     """The parameters that ``save`` wrote into a folder, verified and laid out on ``mesh``."""
-    return load_params(folder / CHECKPOINT, with_shardings(model.shapes, parameter_shardings(model, mesh)))
+    return load_params(folder / _CHECKPOINT, with_shardings(model.shapes, parameter_shardings(model, mesh)))
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, stage: str) -> None:
@@ -93,7 +93,7 @@ def save(out: Path, model: Model, params: Params, tokenizer: Tokenizer, results:
     if jax.process_index() == 0:
         write_atomic(out / CONFIG, json.dumps(to_json(model.config), indent=1) + "\n")
         tokenizer.save(out)
-    save_params(out / CHECKPOINT, params)
+    save_params(out / _CHECKPOINT, params)
     return Outcome("checkpoint", dict(results), hash_tree(params))
 
 
@@ -103,15 +103,15 @@ def save_adapters(out: Path, lora: LoRA, adapters: Params, base: str) -> None:
     ``base`` names the artifact that the adapters belong on.
     """
     if jax.process_index() == 0:
-        write_atomic(out / LORA, json.dumps({**asdict(lora), "base": base}, indent=1) + "\n")
-    save_params(out / ADAPTERS, adapters)
+        write_atomic(out / _LORA, json.dumps({**asdict(lora), "base": base}, indent=1) + "\n")
+    save_params(out / _ADAPTERS, adapters)
 
 
 def read_adapters(folder: Path, mesh: Mesh) -> tuple[LoRA, Params]:
     """What ``save_adapters`` wrote into a folder; InputError where the stage didn't train by LoRA."""
-    file = folder / LORA
+    file = folder / _LORA
     if not file.exists():
-        raise InputError(f"there is no {LORA} in {folder}; name an artifact of a stage that trained by LoRA")
+        raise InputError(f"there is no {_LORA} in {folder}; name an artifact of a stage that trained by LoRA")
     values = read_json(file)
     try:
         lora = LoRA(values["rank"], values["alpha"], tuple(values["targets"]))
@@ -119,6 +119,6 @@ def read_adapters(folder: Path, mesh: Mesh) -> tuple[LoRA, Params]:
         raise InputError(f"{file} doesn't describe adapters: {error}; make the artifact anew") from error
     model = with_lora(build_model(read_model(folder), mesh), lora)
     return lora, load_params(
-        folder / ADAPTERS,
+        folder / _ADAPTERS,
         with_shardings(trained(model, model.shapes), trained(model, parameter_shardings(model, mesh))),
     )

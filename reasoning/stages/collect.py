@@ -28,7 +28,7 @@ from reasoning.stages.conversations import write_conversations
 from reasoning.stages.stage import Context, Stage
 from reasoning.training.preemption import Interrupted
 
-SHOWN = 100
+_SHOWN = 100
 """Replies, kept or not, that ``samples.jsonl`` shows."""
 
 
@@ -136,7 +136,7 @@ class Collected:
     def add(self, rows: Sequence[Replies]) -> None:
         """Counts one batch."""
         for row in rows:
-            if len(row.texts) * (len(self.examples) + 1) <= max(SHOWN, len(row.texts)):
+            if len(row.texts) * (len(self.examples) + 1) <= max(_SHOWN, len(row.texts)):
                 self.examples.append(row)
             self.sampled += len(row.texts)
             self.tokens += sum(row.lengths)

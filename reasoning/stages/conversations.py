@@ -12,13 +12,13 @@ from reasoning.data.records import read_records, write_records
 from reasoning.data.sources import Tfds
 from reasoning.stages.checkpoint import RECORDS
 
-COLUMNS = ("prompt", "completion")
-FEATURES = (*COLUMNS, "answer", "kind")
+_COLUMNS = ("prompt", "completion")
+_FEATURES = (*_COLUMNS, "answer", "kind")
 
 
 def write_conversations(out: Path, rows: Iterable[Mapping[str, str]]) -> int:
     """Writes rows with the texts ``prompt``, ``completion``, ``answer`` and ``kind``; gives their number."""
-    return write_records(out / RECORDS, rows, {name: tfds.features.Text() for name in FEATURES})
+    return write_records(out / RECORDS, rows, {name: tfds.features.Text() for name in _FEATURES})
 
 
 def read_conversations(artifacts: Sequence[Artifact], ratio: Sequence[float], where: str) -> tuple[Tfds, ...]:
@@ -39,7 +39,7 @@ def read_conversations(artifacts: Sequence[Artifact], ratio: Sequence[float], wh
             )
         records = read_records(artifact.records_folder)
         row: dict[str, Any] = records[0]
-        if not set(COLUMNS) <= set(row):
+        if not set(_COLUMNS) <= set(row):
             raise InputError(f"{where}: stage {artifact.stage} left the columns {', '.join(row)}, no conversations")
         counts.append(len(records))
     weights = (
@@ -48,6 +48,6 @@ def read_conversations(artifacts: Sequence[Artifact], ratio: Sequence[float], wh
         else [1.0] * len(counts)
     )
     return tuple(
-        Tfds(str(artifact.records_folder), columns=COLUMNS, weight=weight)
+        Tfds(str(artifact.records_folder), columns=_COLUMNS, weight=weight)
         for artifact, weight in zip(artifacts, weights, strict=True)
     )

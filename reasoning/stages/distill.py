@@ -60,7 +60,7 @@ class Distill(FineTuning):
         """Trains and leaves a checkpoint; InputError where student, teacher and data don't speak the same tokens."""
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
-        teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        teacher = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
         check_data(inputs, tokenizer, self.name)
         trainee = trainee_of(self, inputs["start"], context)
         loss_fn = distill(
@@ -105,7 +105,7 @@ class OnPolicyDistill(OnPolicy):
         """Trains and leaves a checkpoint; InputError where student and teacher don't speak the same tokens."""
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
-        teacher = teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        teacher = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
         trainee = trainee_of(self, inputs["start"], context)
         source = self.source(trainee, teacher.model, tokenizer, out, context)
         learner = Learner(
@@ -181,7 +181,9 @@ class CompletionSource:
         return self.build(meshes.to_global(self.mesh, sampled.rows)), metrics
 
 
-def teacher_for(student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], mesh: Mesh) -> Frozen:
+def _teacher_for(
+    student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], mesh: Mesh
+) -> Frozen:
     """The teacher, laid out by its own rules.
 
     Raises InputError where it can't teach this student, since a divergence compares token by token: another size of

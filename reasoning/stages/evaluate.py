@@ -32,7 +32,7 @@ from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 
-PARTS = "parts"
+_PARTS = "parts"
 """The folder of one file a piece, until all are done."""
 
 
@@ -81,7 +81,7 @@ class Evaluate:
             return self.end(out, read_results(out))
         problems = self.quiz.problems.problems()
         questions = {artifact.stage: self.questions(artifact, problems, context) for artifact in artifacts}
-        (out / PARTS).mkdir(exist_ok=True)
+        (out / _PARTS).mkdir(exist_ok=True)
         candidate, examined, tokens = None, None, 0
         for number, piece in enumerate(pieces, start=1):
             if piece.file in missing:
@@ -103,7 +103,7 @@ class Evaluate:
         """What one checkpoint is asked, in order."""
         asked = [(self.quiz.style, self.methods), *((style, self.style_methods) for style in self.styles)]
         return tuple(
-            _Piece(artifact, method, style, out / PARTS / f"{artifact.stage}.{number}.{method.name}.jsonl")
+            _Piece(artifact, method, style, out / _PARTS / f"{artifact.stage}.{number}.{method.name}.jsonl")
             for number, (style, methods) in enumerate(asked)
             for method in methods
         )
@@ -160,8 +160,8 @@ class Evaluate:
     def end(self, out: Path, results: Results) -> Outcome:
         """The main table's means; the files of pieces, all of which are in the samples, go."""
         wait_for_all(f"{self.name} has read its parts")
-        if jax.process_index() == 0 and (out / PARTS).exists():
-            shutil.rmtree(out / PARTS)
+        if jax.process_index() == 0 and (out / _PARTS).exists():
+            shutil.rmtree(out / _PARTS)
         return Outcome("results", results.means())
 
     def plan(self) -> dict[str, object]:

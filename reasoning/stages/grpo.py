@@ -165,7 +165,7 @@ class RolloutSource:
         rewards_PG = total_rewards(stage.reward_weights, values)
         batch = self.assemble(*meshes.to_global(self.mesh, (sampled.rows, np.float32(rewards_PG).reshape(-1))))
         batch = self.scored(batch, state)
-        trainers_PGN = trainer_log_probs(batch, sampled)
+        trainers_PGN = _trainer_log_probs(batch, sampled)
         if self.log.due(step + 1):
             advantages_PG = meshes.local_rows(batch.advantages)[:, 0].reshape(rewards_PG.shape)
             self.log.write(step + 1, sampled, texts, Judged(values, rewards_PG, advantages_PG, trainers_PGN))
@@ -175,7 +175,7 @@ class RolloutSource:
         metrics = rollout_metrics(rollouts, values, rewards_PG, correct) | sampling_cost(
             self.trainee.merged_model.config, sampled, passes
         )
-        return batch, metrics | log_prob_metrics(rollouts, trainers_PGN)
+        return batch, metrics | _log_prob_metrics(rollouts, trainers_PGN)
 
     def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
@@ -194,14 +194,14 @@ def total_rewards(reward_weights: Sequence[float], values: Mapping[str, np.ndarr
     )
 
 
-def trainer_log_probs(batch: PolicyBatch, sampled: Sampled) -> np.ndarray | None:
+def _trainer_log_probs(batch: PolicyBatch, sampled: Sampled) -> np.ndarray | None:
     """The trainer's log-probabilities [P, G, N] of what was sampled, where a scoring pass has computed them anyway."""
     if batch.old_log_probs is None:
         return None
     return of_completions(meshes.local_rows(batch.old_log_probs), sampled.prompts, sampled.rollouts.tokens.shape)
 
 
-def log_prob_metrics(rollouts: Rollouts, trainers_PGN: np.ndarray | None) -> dict[str, float]:
+def _log_prob_metrics(rollouts: Rollouts, trainers_PGN: np.ndarray | None) -> dict[str, float]:
     """How far the sampler's log-probabilities are from the trainer's, where both are known: a mean over all tokens.
 
     More than rounding means that the sampler runs another model than the one that learns.

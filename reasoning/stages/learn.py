@@ -31,7 +31,7 @@ from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
 
-PROBED = 4
+_PROBED = 4
 """How many of a probe's problems are followed in ``probes.jsonl``, the first of them."""
 
 
@@ -103,18 +103,18 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         report=context.report,
         stop=context.stop,
         skips_allowed=settings.skips_allowed,
-        probe=probing(learner, context, log),
+        probe=_probing(learner, context, log),
         probe_every=settings.probe_every if settings.probe is not None else 0,
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
-        flops=partial(step_flops, learner),
+        flops=partial(_step_flops, learner),
     )
     constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
     state, spent = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
     return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
 
 
-def step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
+def _step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
     """Operations of all updates on a batch, over all processes, padding included: it is computed like anything else.
 
     A frozen teacher reads the rows once an update.
@@ -144,7 +144,7 @@ def repeated(step: Step, times: int) -> Step:
     return several
 
 
-def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[TrainState, int], Mapping[str, float]]:
+def _probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[TrainState, int], Mapping[str, float]]:
     """The function that asks the probe's held-out problems and gives the mean of each score.
 
     The first reply to each of the first few goes to ``log``, so that one can read how answers change.
@@ -154,21 +154,21 @@ def probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[Tr
         return lambda state, step: {}
     tokenizer, model = learner.tokenizer, trainee.merged_model
     questions = questions_of(exam, tokenizer, model.config.context)
-    followed = questions.problems[:PROBED]
+    followed = questions.problems[:_PROBED]
     engine = sampler_for(model, context.mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens)
     key = stage_key(context.seed, f"{learner.settings.name}/probe")
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
         candidate = Candidate(exam, model, context.mesh, tokenizer, trainee.publish(engine, state.params))
         answers = ask(candidate, questions, key)
-        log.probe(step, (probed(number, problem, answers) for number, problem in enumerate(followed)))
+        log.probe(step, (_probed(number, problem, answers) for number, problem in enumerate(followed)))
         means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}
 
     return probe
 
 
-def probed(number: int, problem: Problem, answers: Answers) -> dict[str, Any]:
+def _probed(number: int, problem: Problem, answers: Answers) -> dict[str, Any]:
     """One line of ``probes.jsonl``: a problem, the first reply to it and that reply's scores."""
     return {
         "problem": number,

@@ -23,7 +23,7 @@ from reasoning.stages.conversations import read_conversations
 from reasoning.stages.stage import Context, Stage
 
 
-def no_symbols() -> tuple[str, ...]:
+def _no_symbols() -> tuple[str, ...]:
     """The symbols of a tokenizer that needs none beside its chat format's."""
     return ()
 
@@ -37,7 +37,7 @@ class TokenizerTraining:
 
     kind: VocabularyKind = "bpe"
     size: Count  # at most so many ids
-    symbols: Callable[[], tuple[str, ...]] = no_symbols
+    symbols: Callable[[], tuple[str, ...]] = _no_symbols
     byte_fallback: bool = False
     documents: Count = 20_000
 

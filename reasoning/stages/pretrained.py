@@ -23,7 +23,7 @@ from reasoning.models.parameters import Params
 from reasoning.stages.checkpoint import CONFIG, check_vocabulary, read_model, read_params, save
 from reasoning.stages.stage import Context
 
-PARTS = 20
+_PARTS = 20
 """How often a stage that reads a checkpoint says how far it is."""
 
 
@@ -81,9 +81,9 @@ class Pretrained:
 
         def report(done: int, total: int) -> None:
             nonlocal told
-            if done * PARTS // total > told:
-                told = done * PARTS // total
-                context.report(Progress(self.name, told, PARTS, {"parameters": parameter_count(model) * done / total}))
+            if done * _PARTS // total > told:
+                told = done * _PARTS // total
+                context.report(Progress(self.name, told, _PARTS, {"parameters": parameter_count(model) * done / total}))
 
         return save(out, model, found.load(model, context.mesh, report), found.tokenizer, {})
 

@@ -28,14 +28,14 @@ from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
 from reasoning.training.step import LossFunction
 
-MEMORY = 1 << 28
+_MEMORY = 1 << 28
 """Bytes up to which a data set's rows are decoded once and kept."""
 
-PREFETCH = 2
+_PREFETCH = 2
 
 
 @dataclass(frozen=True)
-class RowSource:
+class _RowSource:
     """Batches for ``fit`` from a packed data set: global shuffle, then this process's slice of each batch."""
 
     mesh: meshes.Mesh
@@ -78,7 +78,7 @@ def train_on_rows(
             f"stage {stage.name}: its data {data.stage} left {data.kind}, no rows; name a stage that prepares data"
         )
     with intact(data):
-        rows = keep_rows(read_records(data.records_folder), MEMORY)
+        rows = keep_rows(read_records(data.records_folder), _MEMORY)
     length = int(rows[0]["tokens"].shape[0])
     readers = {"model": trainee.model} | ({} if frozen is None else {"teacher": frozen.model})
     for whose, reader in readers.items():
@@ -93,9 +93,9 @@ def train_on_rows(
         seed=data_seed(context.seed, stage.name),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        prefetch=PREFETCH,
+        prefetch=_PREFETCH,
     )
-    source = RowSource(context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length))
+    source = _RowSource(context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length))
     learner = Learner(
         settings=stage,
         trainee=trainee,

@@ -14,7 +14,7 @@ from reasoning.kernels.backends import Choice
 from reasoning.training.sinks import Several, Sink
 
 
-def no_sinks(stage: str, first: int) -> Sink:
+def _no_sinks(stage: str, first: int) -> Sink:
     """Opens nothing."""
     return Several()
 
@@ -36,7 +36,7 @@ class Context:
     checkpoint_every: int
     keep: int
     keep_every: int
-    open_sink: Callable[[str, int], Sink] = no_sinks
+    open_sink: Callable[[str, int], Sink] = _no_sinks
     kernels: Choice = "auto"
 
 

@@ -93,7 +93,7 @@ class Trainee:
 
 
 @runtime_checkable
-class ChangesConfig(Protocol):
+class _ChangesConfig(Protocol):
     """A stage that leaves a model of another config than that of its start."""
 
     def configured(self, config: ModelConfig) -> ModelConfig:
@@ -135,7 +135,7 @@ def planned_config(stage: Stage) -> ModelConfig | None:
     """The config of the model that a stage will leave, from settings alone; None for stages that users bring."""
     if is_stage(start := getattr(stage, "start", None)):
         config = planned_config(start)
-        return stage.configured(config) if config is not None and isinstance(stage, ChangesConfig) else config
+        return stage.configured(config) if config is not None and isinstance(stage, _ChangesConfig) else config
     if isinstance(stage, Pretrained):
         return stage.configured(find(Path(stage.path)).config)
     model = getattr(stage, "model", None)

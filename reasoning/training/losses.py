@@ -28,7 +28,7 @@ from reasoning.training.state import Params
 from reasoning.training.step import LossFunction, Sums
 from reasoning.training.surrogate import check_surrogate, policy_loss
 
-LOSSES = 32
+_LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
 
 
@@ -36,15 +36,15 @@ def score(
     model: LanguageModel, params: Params, rows: TokenBatch, temperature: float = 1.0, kernels: Choice = "auto"
 ) -> TokenLogProbs:
     """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole."""
-    return scores_of(model, params, hidden_states(model, params, rows)[0], rows, temperature, kernels)
+    return _scores_of(model, params, _hidden_states(model, params, rows)[0], rows, temperature, kernels)
 
 
-def hidden_states(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
+def _hidden_states(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
     """The model's hidden states [B, T, D] at every place of the rows, and what it measured beside them."""
     return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
 
 
-def balanced(
+def _balanced(
     loss: jax.Array, sums: Sums, measured: dict[str, Any], rows: TokenBatch, name: str = "experts"
 ) -> tuple[jax.Array, Sums, dict[str, Any]]:
     """A loss with what its model measured of its experts: their balance loss is added, their load becomes an update.
@@ -63,7 +63,7 @@ def balanced(
     return loss + jnp.sum(jnp.sum(rows.weights, axis=1) * balance_B), sums, {"load": measured["load"]}
 
 
-def scores_of(
+def _scores_of(
     model: LanguageModel,
     params: Params,
     hidden_BTD: jax.Array,
@@ -78,34 +78,34 @@ def scores_of(
         rows.targets,
         temperature=temperature,
         soft_cap=model.soft_cap,
-        sharding=sharding_of(model),
+        sharding=_sharding_of(model),
         kernels=kernels_for(kernels, model.mesh),
     )
 
 
-def sharding_of(model: LanguageModel) -> VocabularySharding | None:
+def _sharding_of(model: LanguageModel) -> VocabularySharding | None:
     """How the model's unembedding lies on its mesh."""
     return None if model.mesh is None else VocabularySharding(model.mesh)
 
 
-def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A per-token metric as (sum, count) over the tokens that count."""
     return jnp.sum(values_BT * mask_BT), jnp.sum(mask_BT)
 
 
-@lru_cache(LOSSES)
+@lru_cache(_LOSSES)
 def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunction:
     """Cross-entropy of the next token, for pretraining and supervised fine-tuning alike."""
 
     def loss_fn(params: Params, frozen: Any, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = hidden_states(model, params, batch)
-        scores = scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
+        hidden_BTD, measured = _hidden_states(model, params, batch)
+        scores = _scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         sums = {
-            "cross_entropy": total(loss_BT, batch.mask),
-            "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
+            "cross_entropy": _total(loss_BT, batch.mask),
+            "entropy": _total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
         }
-        loss, sums, updates = balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        loss, sums, updates = _balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
         further, further_sums, further_updates = _multi_token_loss(model, params, hidden_BTD, batch, kernels)
         return loss + further, sums | further_sums, _merged_updates(updates, further_updates)
 
@@ -129,11 +129,11 @@ def _multi_token_loss(
     for depth, states_BTD in enumerate(states, start=1):
         later = {name: shifted(getattr(batch, name), batch.segments, depth) for name in ("mask", "weights")}
         targets_BT = shifted(batch.targets, batch.segments, depth, fill=-1)
-        scores = scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
+        scores = _scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
-        sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
-    loss, sums, updates = balanced(
+        sums[f"cross_entropy/further_{depth}"] = _total(jax.lax.stop_gradient(loss_BT), later["mask"])
+    loss, sums, updates = _balanced(
         model.multi_token_coefficient / depths * total_loss, sums, measured, batch, "further_experts"
     )
     return loss, sums, updates
@@ -165,7 +165,7 @@ def policy(
     return _policy(model, loss, kl, kl_coefficient, temperature, kernels)
 
 
-@lru_cache(LOSSES)
+@lru_cache(_LOSSES)
 def _policy(
     model: LanguageModel,
     loss: Surrogate,
@@ -175,17 +175,17 @@ def _policy(
     kernels: Choice,
 ) -> LossFunction:
     def loss_fn(params: Params, frozen: Any, batch: PolicyBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = hidden_states(model, params, batch.rows)
-        scores = scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
+        hidden_BTD, measured = _hidden_states(model, params, batch.rows)
+        scores = _scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
         new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
         loss_BT, metrics = policy_loss(loss, new_BT, batch)
         measured_BT = {"entropy": jax.lax.stop_gradient(scores.entropy_BT), **metrics}
-        sums = {name: total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
+        sums = {name: _total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
         if batch.reference_log_probs is not None:
             divergence_BT = kl(new_BT, batch.reference_log_probs)
             loss_BT = loss_BT + kl_coefficient * divergence_BT
-            sums["kl"] = total(divergence_BT, mask_BT)
-        return balanced(jnp.sum(batch.rows.weights * loss_BT), sums, measured, batch.rows)
+            sums["kl"] = _total(divergence_BT, mask_BT)
+        return _balanced(jnp.sum(batch.rows.weights * loss_BT), sums, measured, batch.rows)
 
     return loss_fn
 
@@ -210,7 +210,7 @@ def distill(
     return _distill(teacher, student, divergence, temperature, cross_entropy_coefficient, kernels)
 
 
-@lru_cache(LOSSES)
+@lru_cache(_LOSSES)
 def _distill(
     teacher: LanguageModel,
     student: LanguageModel,
@@ -220,27 +220,27 @@ def _distill(
     kernels: Choice,
 ) -> LossFunction:
     def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = hidden_states(student, params, batch)
+        hidden_BTD, measured = _hidden_states(student, params, batch)
         divergence_BT = token_divergence(
             hidden_BTD,
             student.unembedding(params),
-            hidden_states(teacher, frozen, batch)[0],
+            _hidden_states(teacher, frozen, batch)[0],
             teacher.unembedding(frozen),
             divergence=divergence,
             soft_caps=(student.soft_cap, teacher.soft_cap),
             temperature=temperature,
-            sharding=sharding_of(student),
+            sharding=_sharding_of(student),
             kernels=kernels_for(kernels, student.mesh),
         )
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
-        sums = {metric_name(divergence): total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
+        sums = {metric_name(divergence): _total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
-            scores = scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
+            scores = _scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
             cross_entropy_BT = cross_entropy(scores.log_prob_BT)
-            sums["cross_entropy"] = total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
+            sums["cross_entropy"] = _total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
         loss_BT = with_hard_targets(
             divergence_BT, cross_entropy_BT, temperature=temperature, coefficient=cross_entropy_coefficient
         )
-        return balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        return _balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
 
     return loss_fn

@@ -19,19 +19,19 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json, sync, write_atomic
 
 METRICS = "metrics.jsonl"
-TIMINGS = "timings.jsonl"
+_TIMINGS = "timings.jsonl"
 PROBES = "probes.jsonl"
-ROLLOUTS = "rollouts"
+_ROLLOUTS = "rollouts"
 
 
 def rollouts_file(folder: Path, step: int) -> Path:
     """Where a stage with this folder keeps what it sampled for a step, counted from 1."""
-    return folder / ROLLOUTS / f"step_{step:06}.parquet"
+    return folder / _ROLLOUTS / f"step_{step:06}.parquet"
 
 
 def rollout_files(folder: Path) -> dict[int, Path]:
     """The files of sampled completions in a stage's folder by their steps, in rising order."""
-    files = ((re.fullmatch(r"step_(\d+)\.parquet", path.name), path) for path in (folder / ROLLOUTS).glob("step_*"))
+    files = ((re.fullmatch(r"step_(\d+)\.parquet", path.name), path) for path in (folder / _ROLLOUTS).glob("step_*"))
     return dict(sorted((int(name[1]), path) for name, path in files if name))
 
 
@@ -53,7 +53,7 @@ class MetricsLog:
 
     def timing(self, step: int, values: Mapping[str, Any]) -> None:
         """Append how long a step took, by the clock; the form is that of ``record``."""
-        self._append(TIMINGS, [_row(step, values)])
+        self._append(_TIMINGS, [_row(step, values)])
 
     def probe(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append what the model answered when it was probed after ``step``; rows are JSON-able."""
@@ -99,7 +99,7 @@ class MetricsLog:
             raise InputError(f"could not write {path}: {error}; free space and run the same command again") from error
 
     def _existing(self) -> list[Path]:
-        return [path for name in (METRICS, TIMINGS, PROBES) if (path := self.folder / name).exists()]
+        return [path for name in (METRICS, _TIMINGS, PROBES) if (path := self.folder / name).exists()]
 
 
 def _row(step: int, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from reasoning.core.errors import InputError
 
 SinkName = Literal["tensorboard", "wandb"]
 
-PACKAGES: Mapping[str, str] = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+_PACKAGES: Mapping[str, str] = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 """The package that each sink needs; the extra that installs it has the sink's name."""
 
-PROJECT = "reasoning"
+_PROJECT = "reasoning"
 """The project on Weights & Biases where ``WANDB_PROJECT`` names none."""
 
 _ID_DIGITS = 16
@@ -52,21 +52,21 @@ class Labels:
     hash: str
 
 
-def finite(values: Mapping[str, Any]) -> dict[str, float]:
+def _finite(values: Mapping[str, Any]) -> dict[str, float]:
     """The metrics that a chart can show, as plain numbers; NaN and infinities are left out."""
     numbers = {name: float(value) for name, value in values.items()}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True)
-class TensorBoard:
+class _TensorBoard:
     """Scalars in ``OUT/tensorboard/<stage>``."""
 
     writer: Any
 
     def record(self, step: int, values: Mapping[str, Any]) -> None:
         """Adds one scalar a metric."""
-        for name, value in finite(values).items():
+        for name, value in _finite(values).items():
             self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class _Wandb:
 
     def record(self, step: int, values: Mapping[str, Any]) -> None:
         """Logs all metrics of a step at once."""
-        self.run.log(finite(values), step=step)
+        self.run.log(_finite(values), step=step)
 
     def close(self) -> None:
         """Ends the upload; the same hash goes on with the same run later."""
@@ -149,9 +149,9 @@ class Several:
 def check_installed(names: Sequence[SinkName]) -> None:
     """Raises InputError for a sink whose package is missing: before any stage begins, and with what installs it."""
     for name in names:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
+        if importlib.util.find_spec(_PACKAGES[name]) is None:
             raise InputError(
-                f"run.log_to names {name!r}, but the package {PACKAGES[name]} isn't installed; "
+                f"run.log_to names {name!r}, but the package {_PACKAGES[name]} isn't installed; "
                 f"pip install 'reasoning-jax[{name}]', or take {name!r} out of run.log_to"
             )
 
@@ -173,7 +173,7 @@ def _tensorboard(labels: Labels, first: int) -> Sink:
     from tensorboardX import SummaryWriter
 
     folder = labels.out / "tensorboard" / labels.stage
-    return TensorBoard(SummaryWriter(str(folder), purge_step=first if first > 1 else None))
+    return _TensorBoard(SummaryWriter(str(folder), purge_step=first if first > 1 else None))
 
 
 def _wandb(labels: Labels) -> Sink:
@@ -186,7 +186,7 @@ def _wandb(labels: Labels) -> Sink:
 
     name = labels.out.resolve().name
     run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        project=os.environ.get("WANDB_PROJECT", _PROJECT),
         group=name,
         name=f"{name}/{labels.stage}",
         id=labels.hash[:_ID_DIGITS],

@@ -37,7 +37,7 @@ from reasoning.kernels.pallas_tpu.forward import (
 )
 from reasoning.kernels.pallas_tpu.tiles import TPU
 
-ARRAYS = 10
+_ARRAYS = 10
 """How many arrays of a tile's logits a divergence needs at once; of those shipped JSD needs the most."""
 
 
@@ -67,7 +67,7 @@ def divergences(
         by_token=by_token,
         by_column=by_column,
         results=(1,) * len(DivergenceSums._fields),
-        load=load_of(models, ARRAYS),
+        load=load_of(models, _ARRAYS),
         products=width + sizes_of(models.teacher)[1],
         exponentials=2,
     )
@@ -92,7 +92,7 @@ def divergence_gradients(
         by_token=by_token,
         by_column=by_column,
         logit_gradient=partial(_logit_gradient, _logit_settings(models)[1], divergence),
-        load=load_of(models, ARRAYS),
+        load=load_of(models, _ARRAYS),
         flops=count * columns * (6 * width + 2 * models.teacher.unembed_DV.shape[0]),
     )
     return backpropagate(models.student, backward, types, tpu)

@@ -25,7 +25,7 @@ from reasoning.kernels.pallas_tpu.tiles import TPU, Load, forward_tiles
 ARRAYS = 4
 """How many arrays of a tile's logits the statistics need at once."""
 
-STRIP = 512
+_STRIP = 512
 """Columns of D that one matrix product makes or sums, where that bounds what it needs besides operands and result."""
 
 
@@ -202,7 +202,7 @@ def logits_of(
 
 def parts(width: int) -> list[slice]:
     """Columns of D, strip by strip."""
-    return [slice(start, min(start + STRIP, width)) for start in range(0, width, STRIP)]
+    return [slice(start, min(start + _STRIP, width)) for start in range(0, width, _STRIP)]
 
 
 def product(left: Array, right: Array, summed: tuple[int, int], operand: jnp.dtype) -> Array:

@@ -14,13 +14,13 @@ from jax.experimental.pallas import tpu as pltpu
 
 from reasoning.core.errors import InputError
 
-LANES, SUBLANES = 128, 16
-SIZES = (1024, 512, 256, 128)
+_LANES, _SUBLANES = 128, 16
+_SIZES = (1024, 512, 256, 128)
 """Tile sizes that are tried, the best first."""
 
 # What the compiler adds isn't counted here: values that it spills, and pieces of float32 products. So a tenth of VMEM
 # lies between what is counted and what is allowed; a kernel on v5p that was counted as 51.2 of its 64 MiB took 51.3.
-SHARE, LIMIT = 0.8, 0.9
+_SHARE, _LIMIT = 0.8, 0.9
 """The part of VMEM that the buffers counted here may take, and the part that a kernel may with what it spills."""
 
 
@@ -35,7 +35,7 @@ class Chip:
     @property
     def vmem_limit(self) -> int:
         """What a kernel may take of VMEM."""
-        return int(self.vmem * LIMIT)
+        return int(self.vmem * _LIMIT)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Load:
 def forward_bytes(tiles: Tiles, load: Load) -> int:
     """VMEM of a forward pass: operands twice, for copies run ahead, and the logits and what becomes of them."""
     operands = 2 * load.row_bytes * (tiles.tokens + tiles.columns)
-    return operands + 4 * load.arrays * tiles.tokens * tiles.columns + 4 * LANES * 10 * tiles.tokens
+    return operands + 4 * load.arrays * tiles.tokens * tiles.columns + 4 * _LANES * 10 * tiles.tokens
 
 
 def backward_bytes(tiles: Tiles, load: Load, width: int, gradient_itemsize: int) -> int:
@@ -125,9 +125,11 @@ def backward_tiles(
 def _fitting(chip: Chip, count: int, columns: int, needs: Callable[[Tiles], int]) -> list[Tiles]:
     """The tiles of which a kernel ``needs`` no more VMEM than there is. Raises InputError where none are so small."""
     tiles = [
-        Tiles(_at_most(tokens, count, SUBLANES), _at_most(strip, columns, LANES)) for tokens in SIZES for strip in SIZES
+        Tiles(_at_most(tokens, count, _SUBLANES), _at_most(strip, columns, _LANES))
+        for tokens in _SIZES
+        for strip in _SIZES
     ]
-    if options := [each for each in tiles if needs(each) <= chip.vmem * SHARE]:
+    if options := [each for each in tiles if needs(each) <= chip.vmem * _SHARE]:
         return options
     least = min(map(needs, tiles))
     raise InputError(

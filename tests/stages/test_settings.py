@@ -1,0 +1,67 @@
+"""Settings that learning stages share: spelled once, in records that extend each other, refused where a file is wrong."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import reasoning
+from reasoning.core.errors import InputError
+from reasoning.experiment.describe import is_hashed
+from reasoning.experiment.reader import read_experiment
+from reasoning.stages import GRPO, SFT, Distill, OnPolicyDistill, Pretrain
+from reasoning.stages.settings import FineTuning, Learning, OnPolicy
+
+PACKAGE = Path(reasoning.__file__).parent
+LEARNING = (Pretrain, SFT, GRPO, Distill, OnPolicyDistill)
+
+
+def spellings(name: str) -> int:
+    """How often the package writes a name: fields, arguments, attributes and keywords."""
+    nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    attributes = {id(node.value) for node in nodes if isinstance(node, ast.keyword)}
+    written = 0
+    for node in nodes:
+        written += isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
+        written += isinstance(node, ast.arg | ast.keyword) and node.arg == name
+        written += isinstance(node, ast.Attribute) and node.attr == name and id(node) not in attributes
+    return written
+
+
+@pytest.mark.parametrize("setting", ["skips_allowed", "microbatches", "lora"])
+def test_a_setting_of_the_loop_is_a_field_of_one_record_of_settings(setting: str):
+    owners = [stage for stage in (Learning, FineTuning, OnPolicy, *LEARNING) if setting in stage.__annotations__]
+    assert owners == [FineTuning if setting == "lora" else Learning]
+
+
+def test_a_setting_of_the_loop_is_spelled_in_four_places_at_most():
+    assert spellings("skips_allowed") <= 4
+
+
+def test_every_stage_that_learns_has_the_settings_of_the_loop_and_says_what_it_learns_from():
+    assert all(issubclass(stage, Learning) for stage in LEARNING)
+    assert all(issubclass(stage, FineTuning) for stage in LEARNING if stage is not Pretrain)
+    assert issubclass(GRPO, OnPolicy) and issubclass(OnPolicyDistill, OnPolicy)
+    assert [stage.learns_from for stage in LEARNING] == ["text", "examples", "rewards", "teacher", "teacher"]
+
+
+def test_what_can_not_change_a_result_is_no_part_of_a_hash():
+    unhashed = {field.name for stage in LEARNING for field in fields(stage) if not is_hashed(field)}
+    assert unhashed == {"skips_allowed", "probe", "probe_every", "rollouts_every"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("zero.microbatch = 2", "has no field 'microbatch'; did you mean 'microbatches'"),
+        ("zero.microbatches = 0", "at least 1"),
+        ("zero.temperature = 0.0", "above 0"),
+    ],
+)
+def test_an_inherited_setting_is_checked_where_the_file_writes_it(tmp_path: Path, line: str, message: str):
+    file = tmp_path / "a.gin"
+    file.write_text(f"zero = @stages.GRPO\n{line}\nrun = @pipeline.Run\n")
+    with pytest.raises(InputError) as refused:
+        read_experiment(file)
+    assert f"{file}:2" in str(refused.value) and message in str(refused.value) and "^" in str(refused.value)
