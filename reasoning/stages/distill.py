@@ -20,11 +20,19 @@ from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics,
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
-from reasoning.stages.learn import Frozen, Learner, check_rollouts, check_rows, learn
+from reasoning.stages.learn import Frozen, Learner, learn
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import FineTuning, OnPolicy
 from reasoning.stages.stage import Context, LearnsFrom, Stage
-from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
+from reasoning.stages.trainee import (
+    Trainee,
+    check_on_policy,
+    check_rows,
+    planned,
+    planned_rollouts,
+    sampler_of,
+    trainee_of,
+)
 from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import distill
 from reasoning.training.program import build_batching
@@ -98,8 +106,7 @@ class OnPolicyDistill(OnPolicy):
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
-        planned(self)
-        check_rollouts(self.name, self.questions, self.samples, self.microbatches, mesh)
+        check_on_policy(self, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where student and teacher don't speak the same tokens."""
@@ -145,13 +152,7 @@ class OnPolicyDistill(OnPolicy):
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        completions = self.steps * self.questions * self.samples
-        return {
-            **planned(self),
-            "steps": self.steps,
-            "completions": completions,
-            "sampled tokens at most": completions * self.max_new_tokens,
-        }
+        return planned_rollouts(self)
 
 
 @dataclass(frozen=True)

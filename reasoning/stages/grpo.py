@@ -30,10 +30,10 @@ from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import tokenizer_of
-from reasoning.stages.learn import Learner, check_rollouts, learn
+from reasoning.stages.learn import Learner, learn
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.stage import Context, LearnsFrom
-from reasoning.stages.trainee import Trainee, planned, sampler_of, trainee_of
+from reasoning.stages.trainee import Trainee, check_on_policy, planned_rollouts, sampler_of, trainee_of
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
 from reasoning.training.policy_rows import Advantage, Selection
@@ -75,8 +75,7 @@ class GRPO(OnPolicy):
 
     def check(self, mesh: meshes.Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
-        planned(self)
-        check_rollouts(self.name, self.questions, self.samples, self.microbatches, mesh)
+        check_on_policy(self, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
@@ -125,12 +124,7 @@ class GRPO(OnPolicy):
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        return {
-            **planned(self),
-            "steps": self.steps,
-            "completions": self.steps * self.questions * self.samples,
-            "sampled tokens at most": self.steps * self.questions * self.samples * self.max_new_tokens,
-        }
+        return planned_rollouts(self)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from typing import Any
 
 import jax
 
-from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Outcome
-from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.exam import Answers, Candidate, ask, questions_of
@@ -58,26 +56,6 @@ class Learner:
     tokens_per_step: int
     updates: int = 1
     frozen: Frozen | None = None
-
-
-def check_rows(stage: str, rows: int, microbatches: int, mesh: meshes.Mesh, what: str) -> None:
-    """Raises InputError where the data-parallel devices can't share each microbatch of a step's ``rows`` evenly.
-
-    ``what`` says in words how many rows there are and why.
-    """
-    devices = meshes.data_parallel_size(mesh)
-    if rows % (microbatches * devices):
-        parts = f"{microbatches} microbatches on " if microbatches > 1 else ""
-        raise InputError(
-            f"stage {stage}: {what} can't be shared evenly by {parts}{devices} data-parallel devices; make them a "
-            f"multiple of {microbatches * devices}, or change microbatches or the mesh"
-        )
-
-
-def check_rollouts(stage: str, questions: int, samples: int, microbatches: int, mesh: meshes.Mesh) -> None:
-    """Raises InputError where the rows of a step that samples can't be shared out on ``mesh``."""
-    rows = f"{questions} questions x {samples} samples = {questions * samples} rows"
-    check_rows(stage, questions * samples, microbatches, mesh, rows)
 
 
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:

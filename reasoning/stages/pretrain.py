@@ -14,11 +14,10 @@ from reasoning.core.ranges import Count
 from reasoning.models.config import ModelConfig
 from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
 from reasoning.stages.checkpoint import check_vocabulary, tokenizer_of
-from reasoning.stages.learn import check_rows
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import Learning
 from reasoning.stages.stage import Context, LearnsFrom, Stage
-from reasoning.stages.trainee import Trainee
+from reasoning.stages.trainee import Trainee, check_rows
 from reasoning.training.losses import supervised
 
 

@@ -10,11 +10,10 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.ranges import Count
 from reasoning.stages.checkpoint import check_data, tokenizer_of
-from reasoning.stages.learn import check_rows
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import FineTuning
 from reasoning.stages.stage import Context, LearnsFrom, Stage
-from reasoning.stages.trainee import planned, trainee_of
+from reasoning.stages.trainee import check_rows, planned, trainee_of
 from reasoning.training.losses import supervised
 
 

@@ -1,4 +1,4 @@
-"""What a stage trains: a model's parameters, or adapters on top of frozen ones."""
+"""What a stage trains, a model's parameters or adapters on top of frozen ones, and whether that fits the devices."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+from jax.sharding import Mesh
 
+from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, decode_shardings
@@ -129,6 +132,35 @@ def planned(stage: FineTuning) -> dict[str, int]:
     if config is None:
         return {}
     return {"trained parameters": adapter_count(with_lora(build_model(config), stage.lora))}
+
+
+def check_rows(stage: str, rows: int, microbatches: int, mesh: Mesh, what: str) -> None:
+    """Raises InputError where the data-parallel devices can't share each microbatch of a step's ``rows`` evenly.
+
+    ``what`` says in words how many rows there are and why.
+    """
+    devices = meshes.data_parallel_size(mesh)
+    if rows % (microbatches * devices):
+        parts = f"{microbatches} microbatches on " if microbatches > 1 else ""
+        raise InputError(
+            f"stage {stage}: {what} can't be shared evenly by {parts}{devices} data-parallel devices; make them a "
+            f"multiple of {microbatches * devices}, or change microbatches or the mesh"
+        )
+
+
+def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
+    """As ``check_rows`` for a step that samples; InputError also where LoRA lacks a target."""
+    planned(stage)
+    rows = stage.questions * stage.samples
+    what = f"{stage.questions} questions x {stage.samples} samples = {rows} rows"
+    check_rows(stage.name, rows, stage.microbatches, mesh, what)
+
+
+def planned_rollouts(stage: OnPolicy) -> dict[str, object]:
+    """Sizes of a stage that samples, for ``run --check``."""
+    completions = stage.steps * stage.questions * stage.samples
+    sizes = {"steps": stage.steps, "completions": completions}
+    return {**planned(stage), **sizes, "sampled tokens at most": completions * stage.max_new_tokens}
 
 
 def planned_config(stage: Stage) -> ModelConfig | None:

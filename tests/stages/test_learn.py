@@ -21,7 +21,8 @@ from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.identity import Describer, identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
-from reasoning.stages.learn import check_rows, repeated
+from reasoning.stages.learn import repeated
+from reasoning.stages.trainee import check_rows
 from reasoning.training.preemption import Interrupted
 from reasoning.training.sinks import Several
 

@@ -1,4 +1,4 @@
-"""Settings that learning stages share: spelled once, in records that extend each other, refused where a file is wrong."""
+"""Settings that learning stages share: spelled once, in records that extend each other, refused by line of a file."""
 
 import ast
 from dataclasses import fields
