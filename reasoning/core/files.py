@@ -7,7 +7,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,16 +21,17 @@ _LOCK_NAME = ".lock"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
     """Replace a file in one move, so that a reader or a power cut finds the old content or the new, never a mixture.
 
-    Text is written as UTF-8. The data, then the folder entry, are on disk when this returns. Raises OSError that names
-    the file (a failed write by itself doesn't), and then the old content stands.
+    Text is written as UTF-8, pieces of bytes one after the other. The data, then the folder entry, are on disk when
+    this returns. Raises OSError that names the file (a failed write by itself doesn't), and then the old content stands.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         with open(partial, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            data = data.encode() if isinstance(data, str) else data
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

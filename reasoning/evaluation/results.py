@@ -102,7 +102,12 @@ def read_results(folder: Path) -> Results:
 
 def write_samples(file: Path, rows: Iterable[Replies]) -> None:
     """Writes rows of replies in one move."""
-    write_atomic(file, "".join(json.dumps(vars(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    write_atomic(file, ((json.dumps(vars(row), ensure_ascii=False, allow_nan=False) + "\n").encode() for row in rows))
+
+
+def join_samples(file: Path, parts: Iterable[Path]) -> None:
+    """Writes the rows of several files into one, in one move; they needn't fit into memory."""
+    write_atomic(file, (part.read_bytes() for part in parts))
 
 
 def read_samples(file: Path, complain: Complain | None = None) -> tuple[Replies, ...]:

@@ -18,8 +18,8 @@ from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods
 from reasoning.evaluation.results import (
     RESULTS,
     SAMPLES,
-    Replies,
     Results,
+    join_samples,
     read_results,
     read_samples,
     write_results,
@@ -93,9 +93,9 @@ class Evaluate:
             signal = context.stop(number)
             if signal is not None and number < len(pieces):
                 raise Interrupted(signal)
-        rows, results = self.collected(out, artifacts, problems)
+        results = self.results(out, artifacts, problems)
         if jax.process_index() == 0:
-            write_samples(out / SAMPLES, rows)
+            join_samples(out / SAMPLES, (piece.file for piece in pieces))
             write_results(out, results)
         return self.end(out, results)
 
@@ -137,25 +137,21 @@ class Evaluate:
         wait_for_all(str(piece.file))
         return int(answers.lengths.sum())
 
-    def collected(
-        self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]
-    ) -> tuple[list[Replies], Results]:
-        """All replies and the tables, from the files of all pieces."""
-        rows = []
+    def results(self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]) -> Results:
+        """The tables, from the files of all pieces, one checkpoint's at a time."""
         checkpoints, kinds, styles = {}, {}, {}
         for artifact in artifacts:
             asked: dict[str, list] = {}
             for piece in self.pieces(artifact, out):
-                replies = read_samples(piece.file)
-                rows += replies
-                asked.setdefault(self.style_name(piece.style), []).append((piece.method, answers_of(replies)))
+                answers = answers_of(read_samples(piece.file))
+                asked.setdefault(self.style_name(piece.style), []).append((piece.method, answers))
             values = values_of(self.quiz, asked.pop(""))
             checkpoints[artifact.stage] = tabulate(values, range(len(problems)))
             kinds[artifact.stage] = by_kind(values, problems)
             styles[artifact.stage] = {
                 style: tabulate(values_of(self.quiz, each), range(len(problems))) for style, each in asked.items()
             }
-        return rows, Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split)
+        return Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split)
 
     def end(self, out: Path, results: Results) -> Outcome:
         """The main table's means; the files of pieces, all of which are in the samples, go."""
