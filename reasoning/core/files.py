@@ -25,7 +25,7 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
     """Replace a file in one move, so that a reader or a power cut finds the old content or the new, never a mixture.
 
     Text is written as UTF-8, pieces of bytes one after the other. The data, then the folder entry, are on disk when
-    this returns. Raises OSError that names the file (a failed write by itself doesn't), and then the old content stands.
+    this returns. Raises OSError that names the file (a failed write by itself doesn't); the old content then stands.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
