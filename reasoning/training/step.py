@@ -51,7 +51,7 @@ def split_rows(batch: Any, parts: int) -> Any:
     return jax.tree.map(split, batch)
 
 
-def _gradients(
+def gradients(
     loss_fn: LossFunction, params: Params, frozen: Any, batch: Any, microbatches: int
 ) -> tuple[Params, jax.Array, Sums, Any]:
     """Gradient, loss, sums and updates of a batch, added over microbatches.
@@ -96,7 +96,7 @@ def make_step(
     """
 
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        gradient, loss, sums, updates = _gradients(loss_fn, state.params, frozen, batch, microbatches)
+        gradient, loss, sums, updates = gradients(loss_fn, state.params, frozen, batch, microbatches)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         change, moments = optimizer.update(gradient, state.optimizer, state.params)

@@ -147,14 +147,14 @@ def test_a_sharded_divergence_equals_the_unsharded_one(sizes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("divergence", [reverse, JSD(0.3), *OWN.values()], ids=str)
+@pytest.mark.parametrize("divergence", [reverse, JSD(0.3), *OWN.values()], ids=["reverse", "jsd", *OWN])
 @pytest.mark.parametrize("sizes", [{"fsdp": 4, "tensor": 2}, {"tensor": 8}], ids=str)
 def test_any_other_sharded_divergence_equals_the_unsharded_one_too(sizes, divergence):
     check_divergence(sizes, divergence)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("divergence", [*SHIPPED.values(), *OWN.values()], ids=str)
+@pytest.mark.parametrize("divergence", [*SHIPPED.values(), *OWN.values()], ids=[*SHIPPED, *OWN])
 def test_padded_columns_do_not_leak_into_a_divergence_of_very_negative_logits(divergence):
     hidden, matrix, _, _, upstream = problem(vocabulary=9)
     low = jnp.concatenate([hidden, jnp.full((B, T, 1), 20.0)], axis=-1), jnp.concatenate([matrix, jnp.full((1, 9), -9)])
