@@ -157,9 +157,8 @@ def _group(cursor: Cursor, opening: Token) -> ValueNode:
     items: list[ValueNode] = []
     commas = 0
     while not cursor.skip(CLOSERS[opening.text]):
-        if len(items) > commas:
+        if len(items) > commas or cursor.peek().kind == "end":
             raise _unclosed(cursor, opening)
-        _check_open(cursor, opening)
         items.append(_value(cursor))
         commas += cursor.skip(",")
     if opening.text == "(" and len(items) == 1 and not commas:
@@ -172,9 +171,8 @@ def _table(cursor: Cursor, opening: Token) -> DictNode:
     keys: dict[str, Location] = {}
     commas = 0
     while not cursor.skip("}"):
-        if len(entries) > commas:
+        if len(entries) > commas or cursor.peek().kind == "end":
             raise _unclosed(cursor, opening)
-        _check_open(cursor, opening)
         key = cursor.take()
         name = text_of(key) if key.kind == "text" else None
         if name is None:
@@ -186,11 +184,6 @@ def _table(cursor: Cursor, opening: Token) -> DictNode:
         entries[name], keys[name] = _value(cursor), key.location
         commas += cursor.skip(",")
     return DictNode(entries, opening.location, keys)
-
-
-def _check_open(cursor: Cursor, opening: Token) -> None:
-    if cursor.peek().kind == "end":
-        raise _unclosed(cursor, opening)
 
 
 def _unclosed(cursor: Cursor, opening: Token) -> Exception:

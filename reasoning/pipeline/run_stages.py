@@ -11,11 +11,12 @@ from reasoning.core.artifact import Artifact, Outcome, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh, wait_for_all
+from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.graph import Graph, StageNode
-from reasoning.pipeline.identity import Describer, Identity, identities
+from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.workplace import Workplace
@@ -37,7 +38,7 @@ def run_stages(
     out: Path,
     watcher: Watcher,
     options: RunOptions,
-    describer: Describer,
+    experiment: Experiment | None = None,
     resolved: str = "",
     shared: SharedByRuns | None = None,
 ) -> dict[str, Artifact]:
@@ -55,7 +56,7 @@ def run_stages(
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
     kernels = kernels_for(run.kernels, mesh)
-    known = identities(graph, run.seed, dict(mesh.shape), describer, run.kernels)
+    known = identities(graph, run.seed, dict(mesh.shape), experiment, run.kernels)
     _check_agreement(known)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
