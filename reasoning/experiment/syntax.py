@@ -15,7 +15,6 @@ from reasoning.experiment.nodes import (
     ConstantRead,
     Definition,
     DictNode,
-    GivenNode,
     Include,
     LiteralNode,
     PartName,
@@ -66,7 +65,7 @@ def given_override(key: str, value: object) -> Change:
     """The statement of an override from Python, ``{'part.field': value}``; the value is taken as it is."""
     shown = f"{key}={reprlib.repr(value)}".replace("\n", " ")
     start = len(key) + 1
-    given = GivenNode(value, Location("override", shown, start, len(shown) - start))
+    given = LiteralNode(value, Location("override", shown, start, len(shown) - start))
     return keyed_override(key, Location("override", shown, 0, len(key)), given)
 
 

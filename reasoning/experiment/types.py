@@ -127,10 +127,9 @@ def _refused(value: object, hint: Any, advice: str = "", close: bool = False) ->
 
 def _anything(value: object, hint: Any) -> object:
     """Any: literals of exactly Python's own types, so that they are written and read back the same."""
-    if isinstance(value, tuple):
-        return _items(value, [Any] * len(value))
-    if isinstance(value, list):
-        return list(_items(tuple(value), [Any] * len(value)))
+    if isinstance(value, tuple | list):
+        items = _items(value, [Any] * len(value))
+        return list(items) if isinstance(value, list) else items
     if isinstance(value, dict):
         return _dict(value, dict[str, Any])
     if isinstance(value, Enum):
@@ -229,7 +228,7 @@ def _tuple(value: object, hint: Any) -> tuple[object, ...]:
     return _items(value, wanted)
 
 
-def _items(values: tuple[object, ...], wanted: collections.abc.Sequence[Any]) -> tuple[object, ...]:
+def _items(values: collections.abc.Sequence[object], wanted: collections.abc.Sequence[Any]) -> tuple[object, ...]:
     return tuple(_item(value, hint, index) for index, (value, hint) in enumerate(zip(values, wanted, strict=True)))
 
 

@@ -17,7 +17,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Identity:
-    """All that a stage's hash covers, in words, and the hash.
+    """All that a stage's hash covers, in words, and the hash; ``artifact.json`` holds these fields by name.
 
     ``settings`` is recorded whole, with parents by name; the hash leaves out fields marked ``NOT_HASHED``. ``parents``
     are the parents' hashes by field, ``seed`` is the one that the stage is run with, ``sources`` the SHA-256 of the
@@ -44,7 +44,8 @@ def identities(
     told = experiment.describe if experiment else describe
     by_stage: dict[str, Identity] = {}
     for node in graph.values():
-        parents = {field: [by_stage[name].hash for name in _names(value)] for field, value in node.parents.items()}
+        named = {field: (name,) if isinstance(name, str) else name for field, name in node.parents.items()}
+        parents = {field: [by_stage[name].hash for name in names] for field, names in named.items()}
         settings, hashed = told(node.stage, _parent_name), told(node.stage, _parent_name, is_hashed)
         sources = _sources(node, hashed, experiment.user_sources if experiment else {})
         own_seed = getattr(node.stage, "seed", None)
@@ -78,10 +79,6 @@ def identity_differences(before: Mapping[str, Any], now: Identity) -> tuple[str,
     sources = before.get("sources", {})
     edited = [module for module, digest in now.sources.items() if sources.get(module, digest) != digest]
     return (*changed, *(f"the source of {module} was edited" for module in edited))
-
-
-def _names(parents: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (parents,) if isinstance(parents, str) else parents
 
 
 def _parent_name(value: object) -> str | None:

@@ -15,7 +15,7 @@ from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
-from reasoning.pipeline.graph import Graph, StageNode
+from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
@@ -51,7 +51,10 @@ def run_stages(
     resumed.
     """
     graph = graphs.build_graph(run.stages)
-    _check_options(graph, options)
+    if options.only and options.again:
+        raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
+    graphs.check_stage_names(graph, options.only, "--only")
+    graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
     check_installed(run.log_to)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
@@ -105,9 +108,13 @@ def _run_stage(
     resumed = agree(lambda: workplace.start(node.name))
     note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
     started = time.monotonic()
+    inputs = {
+        field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
+        for field, names in node.parents.items()
+    }
     own_context = replace(context, seed=workplace.known[node.name].seed)
     try:
-        outcome = node.stage.run(_inputs(node, done), workplace.partial(node.name), own_context)
+        outcome = node.stage.run(inputs, workplace.partial(node.name), own_context)
     except Exception as error:
         error.add_note(
             f"stage {node.name} stopped; its folder {workplace.partial(node.name)} stays: the same command goes on "
@@ -131,20 +138,6 @@ def _agreed_artifact(workplace: Workplace, name: str) -> Artifact:
         return {"kind": finished.kind, "results": dict(finished.results)}
 
     return Artifact(path=workplace.finished(name), stage=name, hash=workplace.known[name].hash, **agree(describe))
-
-
-def _inputs(node: StageNode, done: Mapping[str, Artifact]) -> dict[str, Artifact | tuple[Artifact, ...]]:
-    return {
-        field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
-        for field, names in node.parents.items()
-    }
-
-
-def _check_options(graph: Graph, options: RunOptions) -> None:
-    if options.only and options.again:
-        raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
-    graphs.check_stage_names(graph, options.only, "--only")
-    graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
 
 
 def _check_agreement(known: Mapping[str, Identity]) -> None:

@@ -92,19 +92,8 @@ class Workplace:
         self._write_run()
 
     def _record(self, name: str, environments: list[dict[str, Any]]) -> dict[str, Any]:
-        identity = self.known[name]
-        return {
-            "stage": name,
-            "hash": identity.hash,
-            "learns_from": learns_from(self.graph[name].stage),
-            "settings": identity.settings,
-            "parents": identity.parents,
-            "seed": identity.seed,
-            "mesh": identity.mesh,
-            "kernels": identity.kernels,
-            "sources": identity.sources,
-            "environments": environments,
-        }
+        own = {"stage": name, "learns_from": learns_from(self.graph[name].stage), "environments": environments}
+        return {**own, **vars(self.known[name])}
 
     def _write_run(self) -> None:
         # Relative paths, so that what holds both folders can be moved.

@@ -154,9 +154,9 @@ def _do_all(work: _Work, workplaces: Sequence[Workplace], after_run: Callable[[S
         after_run(work.folder)
 
     failed: dict[str, str] = {}
-    runs = work.folder.plan.runs
+    runs, titles = work.folder.plan.runs, {arm.label: arm_title(arm) for arm in work.folder.plan.arms}
     for number, (arm_run, workplace) in enumerate(zip(runs, workplaces, strict=True), start=1):
-        name = f"{_arm_name(work.folder.plan, arm_run)}, seed {arm_run.seed}"
+        name = f"{titles[arm_run.arm]}, seed {arm_run.seed}"
         with work.watch() as watcher:
             if agree(
                 lambda workplace=workplace: all(workplace.state(stage) == "finished" for stage in workplace.known)
@@ -194,7 +194,3 @@ def _do_one(work: _Work, arm_run: ArmRun, workplace: Workplace, watcher: Watcher
         known = isinstance(error, InputError)
         told = [message, *getattr(error, "__notes__", ())] if known else [traceback.format_exc().rstrip()]
         warn("\n".join(["this run failed, the others go on:", *told]))
-
-
-def _arm_name(plan: SweepPlan, arm_run: ArmRun) -> str:
-    return next(arm_title(arm) for arm in plan.arms if arm.label == arm_run.arm)
