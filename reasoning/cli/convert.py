@@ -44,13 +44,19 @@ def main(arguments: Sequence[str]) -> int:
         )
     out, console = Path(chosen.out), output()
     if chosen.adapter_of:
-        return _export_adapter(chosen.source, out, chosen.adapter_of, console)
+        export_adapter(locate_model(chosen.source, ""), out, chosen.adapter_of, build_mesh(MeshShape()))
+        return _tell(console, f"{out} holds adapters of {chosen.adapter_of} for peft")
     if chosen.kind == "export":
         return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
     source = fetch_model(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
     with _bar(console, f"reading {source.name}") as report:
         count = convert_model(source, out, build_mesh(MeshShape()), report)
-    console.print(f"{count:,} parameters are in {out}", soft_wrap=True, markup=False, highlight=False)
+    return _tell(console, f"{count:,} parameters are in {out}")
+
+
+def _tell(console: Console, news: str) -> int:
+    """Prints what was done and returns the exit status of success."""
+    console.print(news, soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
@@ -58,15 +64,8 @@ def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -
     plan = plan_export(locate_model(source, chat), out, dtype)
     with _bar(console, f"writing {out.name}") as report:
         export(plan, out, model_card(_subject(plan, out)), build_mesh(MeshShape()), report)
-    message = f"{out} holds a {plan.settings['model_type']} model in {dtype}; its README.md is a card to read over"
-    console.print(message, soft_wrap=True, markup=False, highlight=False)
-    return 0
-
-
-def _export_adapter(source: str, out: Path, base: str, console: Console) -> int:
-    export_adapter(locate_model(source, ""), out, base, build_mesh(MeshShape()))
-    console.print(f"{out} holds adapters of {base} for peft", soft_wrap=True, markup=False, highlight=False)
-    return 0
+    kind = plan.settings["model_type"]
+    return _tell(console, f"{out} holds a {kind} model in {dtype}; its README.md is a card to read over")
 
 
 def _subject(plan: ExportPlan, out: Path) -> CardSubject:

@@ -67,19 +67,14 @@ class Finding:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints what this machine has and lacks, and returns the exit status: 0 where runs work here."""
+    """Prints what this machine has and lacks, and returns 0 where runs work here, 1 where something bad was found.
+
+    Starts JAX on the platform that a run would take, and compiles one tiny program for it.
+    """
     argparse.ArgumentParser(
         prog="reasoning doctor",
         description="Says what this machine has, what is missing and what for, and whether runs work here at all.",
     ).parse_args(arguments)
-    return doctor()
-
-
-def doctor() -> int:
-    """Print what was found and return 0 where runs work here, 1 where something bad was found.
-
-    Starts JAX on the platform that a run would take, and compiles one tiny program for it.
-    """
     findings = [*versions(), *devices(), *_storage(), *extras(), ahead_of_time()]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:

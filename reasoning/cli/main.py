@@ -15,7 +15,6 @@ from reasoning.core.errors import InputError
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of a disk that takes no more."""
 
-
 COMMANDS = {
     "run": ("run an experiment file, or go on where it was cut off", "experiments/r1_tiny.gin clipped.clip_high=0.2"),
     "sweep": (
@@ -58,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_USAGE + "\n".join(_described(name, *told) for name, told in COMMANDS.items()))
+        print(_USAGE, end="")
+        for name, (summary, example) in COMMANDS.items():
+            print(f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else ""))
         return 0
     try:
         return _command(words[0]).main(words[1:])
@@ -76,10 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             abandon(1)
         raise
-
-
-def _described(name: str, summary: str, example: str) -> str:
-    return f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else "")
 
 
 def _message(error: Exception) -> str | None:

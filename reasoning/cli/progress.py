@@ -22,21 +22,25 @@ _PLAIN_WIDTH = 120
 
 @dataclass
 class Pace:
-    """How fast a stage goes, from the first report of this process on; a resumed stage's earlier steps don't count."""
+    """How fast stages go, each from its first report in this process on: a resumed one's earlier steps don't count."""
 
-    time: float
-    step: int
-    tokens: int
+    clock: Callable[[], float] = time.monotonic
+    first: dict[str, tuple[float, Progress]] = field(default_factory=dict)
 
-    def seconds_left(self, progress: Progress, now: float) -> float | None:
-        """Seconds until the last step at the pace so far, or None before the second report."""
-        done = progress.step - self.step
-        return (now - self.time) / done * (progress.steps - progress.step) if done > 0 and now > self.time else None
-
-    def tokens_per_second(self, progress: Progress, now: float) -> float | None:
-        """Tokens a second so far, or None where the stage counts none."""
-        done = progress.tokens - self.tokens
-        return done / (now - self.time) if done > 0 and now > self.time else None
+    def shown(self, progress: Progress) -> str:
+        """Tokens a second and the time left, as far as they are known."""
+        now = self.clock()
+        begun, first = self.first.setdefault(progress.stage, (now, progress))
+        steps, tokens = progress.step - first.step, progress.tokens - first.tokens
+        if now <= begun:
+            return ""
+        parts = [f"{_short(tokens / (now - begun))} tokens/s"] if tokens > 0 else []
+        if steps > 0 and progress.step < progress.steps:
+            left = round((now - begun) / steps * (progress.steps - progress.step))
+            minutes, seconds = divmod(left, 60)
+            hours, minutes = divmod(minutes, 60)
+            parts.append(f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds:02} left")
+        return "  ".join(parts)
 
 
 @dataclass
@@ -44,18 +48,16 @@ class LineProgress:
     """Progress as plain lines, at most one in two seconds for each stage, and always a stage's last."""
 
     write: Callable[[str], None]
-    clock: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
     printed: dict[str, float] = field(default_factory=dict)
 
     def report(self, progress: Progress) -> None:
         """Prints a line if one is due."""
-        now = self.clock()
-        pace = self.paces.setdefault(progress.stage, Pace(now, progress.step, progress.tokens))
+        now, speed = self.pace.clock(), self.pace.shown(progress)
         last = self.printed.get(progress.stage)
         if last is None or now - last >= _LINE_SECONDS or progress.step >= progress.steps:
             self.printed[progress.stage] = now
-            numbers = (f"{progress.step}/{progress.steps}", shown_values(progress), shown_speed(progress, pace, now))
+            numbers = (f"{progress.step}/{progress.steps}", shown_values(progress), speed)
             self.write("  ".join([progress.stage, *filter(None, numbers)]))
 
 
@@ -64,14 +66,11 @@ class BarProgress:
     """Progress as bars of rich, one a stage."""
 
     bars: Bars
-    clock: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
     tasks: dict[str, TaskID] = field(default_factory=dict)
 
     def report(self, progress: Progress) -> None:
         """Moves the stage's bar."""
-        now = self.clock()
-        pace = self.paces.setdefault(progress.stage, Pace(now, progress.step, progress.tokens))
         if progress.stage not in self.tasks:
             self.tasks[progress.stage] = self.bars.add_task(progress.stage, values="", speed="")
         self.bars.update(
@@ -79,7 +78,7 @@ class BarProgress:
             completed=progress.step,
             total=progress.steps,
             values=shown_values(progress),
-            speed=shown_speed(progress, pace, now),
+            speed=self.pace.shown(progress),
         )
 
 
@@ -87,17 +86,6 @@ def shown_values(progress: Progress) -> str:
     """The first few numbers of a report, by the last piece of their names."""
     shown = list(progress.values.items())[:_SHOWN_VALUES]
     return "  ".join(f"{name.rpartition('/')[2]} {value:.4g}" for name, value in shown)
-
-
-def shown_speed(progress: Progress, pace: Pace, now: float) -> str:
-    """Tokens a second and the time left, as far as they are known."""
-    rate, left = pace.tokens_per_second(progress, now), pace.seconds_left(progress, now)
-    parts = [f"{_short(rate)} tokens/s"] if rate else []
-    if left and progress.step < progress.steps:
-        minutes, seconds = divmod(round(left), 60)
-        hours, minutes = divmod(minutes, 60)
-        parts.append(f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds:02} left")
-    return "  ".join(parts)
 
 
 def output() -> Console:

@@ -15,7 +15,7 @@ from reasoning.pipeline.devices import use_compile_cache, use_cpu_devices
 from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import RunOptions
-from reasoning.pipeline.run_experiment import describer_of, run_experiment, run_of
+from reasoning.pipeline.run_experiment import run_experiment, run_of
 from reasoning.training.preemption import Interrupted
 
 _EPILOG = """\
@@ -82,7 +82,7 @@ def _report(out: Path) -> None:
 def _check(experiment: Experiment, out: Path, processes: int) -> int:
     run = run_of(experiment)
     use_cpu_devices(run.cpu_devices, processes)
-    previewed = preview(run, out, describer_of(experiment))
+    previewed = preview(run, out, experiment)
     if is_main():
         show_preview(output(), previewed, out)
     return 0

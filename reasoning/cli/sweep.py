@@ -37,8 +37,6 @@ examples:
   reasoning sweep experiments/sweeps/r1_zero_clip.gin zero.steps=40 sweep.seeds=3 --out runs/clip
 """
 
-_SHARED = ", shared"
-
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status: 0, 1 where a run failed, or 128 + signal when asked to stop."""
@@ -84,14 +82,9 @@ def _show_sweep_preview(console: Console, preview: SweepPreview, out: Path) -> N
     console.print(
         plain_text(f"arms: {len(plan.arms)}, seeds: {', '.join(map(str, plan.seeds))}, runs: {len(plan.runs)}")
     )
+    times = [f"{each.different}{', shared' if each.different < each.runs else ''}" for each in preview.stages]
     stages = (
-        (
-            each.stage,
-            str(each.runs),
-            f"{each.different}{_SHARED if each.different < each.runs else ''}",
-            str(each.finished),
-        )
-        for each in preview.stages
+        (each.stage, str(each.runs), done, str(each.finished)) for each, done in zip(preview.stages, times, strict=True)
     )
     console.print(table("", ("stage", "runs that need it", "times it is done", "already finished"), stages))
     total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)

@@ -151,16 +151,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Lines end at ``\\n`` alone (other line separators are legal inside JSON strings). Raises InputError with file and
     line for anything that is not an object, an unfinished last line included.
     """
-    lines = _read_text(path).split("\n")
-    if lines.pop():
-        raise InputError(f"{path}:{len(lines) + 1}: the last line is not finished, the file was cut off; remove it")
-    records = []
-    for number, line in enumerate(lines, start=1):
-        record = parse_json(line, str(path), number)
-        if not isinstance(record, dict):
-            raise InputError(f"{path}:{number}: expected a JSON object, found {line[:40]!r}")
-        records.append(record)
-    return records
+    return list(_rows(_read_text(path), path))
 
 
 def readable_rows(path: Path, complain: Callable[[str], None]) -> tuple[dict[str, Any], ...]:
@@ -168,27 +159,30 @@ def readable_rows(path: Path, complain: Callable[[str], None]) -> tuple[dict[str
 
     For readers that show what there is, also of a run that is still writing.
     """
+    rows: list[dict[str, Any]] = []
     try:
-        lines = path.read_bytes().decode(errors="replace").split("\n")
+        for row in _rows(path.read_bytes().decode(errors="replace"), path):
+            rows.append(row)
     except FileNotFoundError:
-        return ()
+        pass
     except OSError as error:
         complain(f"{path} can't be read: {error.strerror}")
-        return ()
-    rows: list[dict[str, Any]] = []
-    unfinished = lines.pop()
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = parse_json(line, str(path), number)
-            if not isinstance(row, dict):
-                raise InputError(f"{path}:{number}: not a JSON object")
-        except InputError as error:
-            complain(f"{error}; the rows from there on are left out")
-            return tuple(rows)
-        rows.append(row)
-    if unfinished:
-        complain(f"{path}:{len(lines) + 1}: the last line is not finished; it is left out")
+    except InputError as error:
+        complain(f"{error}; the rows from there on are left out")
     return tuple(rows)
+
+
+def _rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
+    *lines, unfinished = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        row = parse_json(line, str(path), number)
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number}: expected a JSON object, found {line[:40]!r}")
+        yield row
+    if unfinished:
+        raise InputError(
+            f"{path}:{len(lines) + 1}: the last line is not finished; remove it, unless it is being written"
+        )
 
 
 def parse_json(text: str, source: str, first_line: int = 1) -> Any:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from reasoning.experiment.drafts import Drafts
 from reasoning.experiment.locations import Location
-from reasoning.experiment.nodes import Change, ConstantRead, DictNode, GivenNode, SequenceNode, ValueNode
+from reasoning.experiment.nodes import Change, ConstantRead, DictNode, LiteralNode, SequenceNode, ValueNode
 from reasoning.experiment.syntax import keyed_override
 
 
 def alternatives(drafts: Drafts, field: str) -> dict[str, tuple[Change, ...]]:
     """The overrides that a field ``part.field`` lists, by key, both in the order written; none where it isn't bound.
 
-    Takes a field whose built value is a dict of tuples. Raises InputError at a key that no override can have.
+    Takes a field whose built value is a dict of tuples; ``Experiment.vary`` finds a wrong value among them. Raises
+    InputError at a key that no override can have.
     """
     return {
         key: tuple(keyed_override(key, _inside(location, key), item) for item in _items(_read(drafts, node)))
@@ -46,16 +47,16 @@ def _read(drafts: Drafts, node: ValueNode) -> ValueNode:
 def _entries(node: ValueNode) -> dict[str, tuple[Location, ValueNode]]:
     if isinstance(node, DictNode):
         return {key: (node.keys[key], item) for key, item in node.entries.items()}
-    if isinstance(node, GivenNode) and isinstance(node.value, Mapping):
-        return {key: (node.location, GivenNode(item, node.location)) for key, item in node.value.items()}
+    if isinstance(node, LiteralNode) and isinstance(node.value, Mapping):
+        return {key: (node.location, LiteralNode(item, node.location)) for key, item in node.value.items()}
     raise TypeError(f"a dict was expected at {node.location}")
 
 
 def _items(node: ValueNode) -> Sequence[ValueNode]:
     if isinstance(node, SequenceNode):
         return node.items
-    if isinstance(node, GivenNode) and isinstance(node.value, tuple):
-        return [GivenNode(item, node.location) for item in node.value]
+    if isinstance(node, LiteralNode) and isinstance(node.value, tuple):
+        return [LiteralNode(item, node.location) for item in node.value]
     raise TypeError(f"a tuple was expected at {node.location}")
 
 

@@ -11,7 +11,6 @@ from reasoning.experiment.nodes import (
     Binding,
     ConstantRead,
     DictNode,
-    GivenNode,
     LiteralNode,
     PartName,
     Reference,
@@ -120,7 +119,7 @@ def _blamed(constants: Mapping[str, Any], node: ValueNode, path: tuple[int | str
 
 
 def _evaluate(state: _Build, node: ValueNode) -> Any:
-    if isinstance(node, LiteralNode | GivenNode):
+    if isinstance(node, LiteralNode):
         return node.value
     if isinstance(node, SequenceNode):
         items = [_evaluate(state, item) for item in node.items]

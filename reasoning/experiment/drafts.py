@@ -13,8 +13,8 @@ from reasoning.experiment.nodes import (
     Binding,
     Change,
     Definition,
-    GivenNode,
     Include,
+    LiteralNode,
     PartName,
     Reference,
     Statement,
@@ -50,14 +50,13 @@ class Drafts:
         """Binds a field of a part that exists; raises InputError where the part has no such field."""
         draft = self.parts[binding.part]
         known = {setting.name: setting for setting in fields(draft.target)}
+        subject = f"'{binding.part}' ({type_name(draft.target)})"
         if binding.field not in known:
             settable = [setting.name for setting in known.values() if setting.init]
-            subject = f"'{binding.part}' ({type_name(draft.target)})"
             raise error_at(
                 f"{subject} has no field '{binding.field}'{suggestion(binding.field, settable)}", binding.field_location
             )
         if not known[binding.field].init:
-            subject = f"'{binding.part}' ({type_name(draft.target)})"
             raise error_at(f"{subject} works out '{binding.field}' itself; it can't be set", binding.field_location)
         draft.bindings[binding.field] = binding
 
@@ -166,7 +165,7 @@ def _as_it_is(record: Any, line: Definition) -> dict[str, Binding]:
     location = line.value.location
     return {
         setting.name: Binding(
-            line.name, setting.name, GivenNode(getattr(record, setting.name), location), line.location, location
+            line.name, setting.name, LiteralNode(getattr(record, setting.name), location), line.location, location
         )
         for setting in fields(record)
         if setting.init and setting.name != "name"

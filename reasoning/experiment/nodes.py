@@ -8,9 +8,9 @@ from reasoning.experiment.locations import Location
 
 @dataclass(frozen=True)
 class LiteralNode:
-    """A number, a text, True, False or None."""
+    """A number, a text, True, False or None; or any Python object, handed over as an override."""
 
-    value: bool | int | float | str | None
+    value: object
     location: Location
 
 
@@ -56,15 +56,7 @@ class DictNode:
     keys: dict[str, Location] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class GivenNode:
-    """A Python object handed over as an override."""
-
-    value: object
-    location: Location
-
-
-ValueNode = LiteralNode | PartName | Reference | ConstantRead | SequenceNode | DictNode | GivenNode
+ValueNode = LiteralNode | PartName | Reference | ConstantRead | SequenceNode | DictNode
 
 
 @dataclass(frozen=True)

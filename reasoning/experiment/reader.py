@@ -21,18 +21,10 @@ from types import MappingProxyType
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.alternatives import alternatives, item_locations
 from reasoning.experiment.build import build_parts
-from reasoning.experiment.describe import (
-    FieldFilter,
-    Replacement,
-    describe,
-    every_field,
-    replace_nothing,
-    user_sources,
-)
+from reasoning.experiment.describe import FieldFilter, Replacement, describe, every_field, replace_nothing, user_sources
 from reasoning.experiment.drafts import Drafts, Overrides, draft_parts, load_statements, parse_overrides, with_changes
-from reasoning.experiment.locations import Location, suggestion
+from reasoning.experiment.locations import suggestion
 from reasoning.experiment.nodes import Change
 from reasoning.experiment.references import References, importable
 from reasoning.experiment.text import resolved_text, value_text
@@ -64,17 +56,6 @@ class Experiment:
         part = name.partition(".")[0]
         self.part(part)
         return self.locations.get(name, self.locations[part])
-
-    def alternatives(self, field: str) -> dict[str, tuple[Change, ...]]:
-        """What a field such as ``{'run.seed': (0, 1)}`` lists, by key, as overrides for ``vary``.
-
-        The field's type must make sure that it is a dict of tuples. A wrong value among them is found by ``vary``.
-        """
-        return alternatives(self.drafts, field)
-
-    def item_locations(self, field: str) -> tuple[Location, ...]:
-        """Where each item of a field that is a tuple stands, for errors that are found after reading."""
-        return item_locations(self.drafts, field)
 
     def vary(self, changes: Sequence[Change], overrides: Overrides = ()) -> "Experiment":
         """This experiment with more overrides applied, built and checked anew; InputError as in ``read_experiment``."""
@@ -113,7 +94,7 @@ def read_experiment(path: str | Path, overrides: Overrides = ()) -> Experiment:
 
 def _built(path: Path, drafts: Drafts) -> Experiment:
     parts = build_parts(drafts)
-    sources = user_sources(tuple(parts.values()), replace_nothing, every_field, drafts.references.text)
+    sources = user_sources(tuple(parts.values()), text=drafts.references.text)
     return Experiment(
         path=path,
         parts=MappingProxyType(parts),

@@ -83,17 +83,14 @@ def _told(value: Any, where: str, path: tuple[Any, ...]) -> Any:
 
 def _typed(value: Any, name: str, path: tuple[Any, ...]) -> list[Any]:
     """A function or class of the session: source, defaults, and what its code reads."""
-    parts = [part for part in vars(value).values() if _is_code(part)] if isinstance(value, type) else [value]
+    methods = FunctionType | staticmethod | classmethod | property
+    parts = [part for part in vars(value).values() if isinstance(part, methods)] if isinstance(value, type) else [value]
     used = {
         key: _told(item, f"{name} uses the variable {key} of this session,", path)
         for part in parts
         for key, item in _reads(part)
     }
     return [name, source_of(value), used]
-
-
-def _is_code(part: Any) -> bool:
-    return isinstance(part, FunctionType | staticmethod | classmethod | property)
 
 
 def _reads(part: Any) -> Iterator[tuple[str, Any]]:

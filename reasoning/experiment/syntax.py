@@ -15,7 +15,6 @@ from reasoning.experiment.nodes import (
     ConstantRead,
     Definition,
     DictNode,
-    GivenNode,
     Include,
     LiteralNode,
     PartName,
@@ -66,7 +65,7 @@ def given_override(key: str, value: object) -> Change:
     """The statement of an override from Python, ``{'part.field': value}``; the value is taken as it is."""
     shown = f"{key}={reprlib.repr(value)}".replace("\n", " ")
     start = len(key) + 1
-    given = GivenNode(value, Location("override", shown, start, len(shown) - start))
+    given = LiteralNode(value, Location("override", shown, start, len(shown) - start))
     return keyed_override(key, Location("override", shown, 0, len(key)), given)
 
 
@@ -157,9 +156,8 @@ def _group(cursor: Cursor, opening: Token) -> ValueNode:
     items: list[ValueNode] = []
     commas = 0
     while not cursor.skip(CLOSERS[opening.text]):
-        if len(items) > commas:
+        if len(items) > commas or cursor.peek().kind == "end":
             raise _unclosed(cursor, opening)
-        _check_open(cursor, opening)
         items.append(_value(cursor))
         commas += cursor.skip(",")
     if opening.text == "(" and len(items) == 1 and not commas:
@@ -172,9 +170,8 @@ def _table(cursor: Cursor, opening: Token) -> DictNode:
     keys: dict[str, Location] = {}
     commas = 0
     while not cursor.skip("}"):
-        if len(entries) > commas:
+        if len(entries) > commas or cursor.peek().kind == "end":
             raise _unclosed(cursor, opening)
-        _check_open(cursor, opening)
         key = cursor.take()
         name = text_of(key) if key.kind == "text" else None
         if name is None:
@@ -186,11 +183,6 @@ def _table(cursor: Cursor, opening: Token) -> DictNode:
         entries[name], keys[name] = _value(cursor), key.location
         commas += cursor.skip(",")
     return DictNode(entries, opening.location, keys)
-
-
-def _check_open(cursor: Cursor, opening: Token) -> None:
-    if cursor.peek().kind == "end":
-        raise _unclosed(cursor, opening)
 
 
 def _unclosed(cursor: Cursor, opening: Token) -> Exception:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -58,7 +58,7 @@ def _write(writer: _Writer, name: str, value: Any, scope: str) -> None:
     text = writer.references.text(target)
     if text is None:
         raise InputError(f"the class of '{name}', {value_words(target)}, can't be found by name; put it into a module")
-    shared = {setting.name for setting in fields(value) if _is_class_default(value, setting)}
+    shared = {setting.name for setting in fields(value) if _same(getattr(value, setting.name), setting.default)}
     lines = [f"{name} = @{text}"]
     for key, item in settings_of(value).items():
         inner_scope = scope or (name if key in shared else "")
@@ -68,10 +68,6 @@ def _write(writer: _Writer, name: str, value: Any, scope: str) -> None:
 
         lines.append(f"{name}.{key} = {_spelled(item, writer.references, name_part, f'{name}_{key}')}")
     writer.blocks[name] = "\n".join(lines) + "\n"
-
-
-def _is_class_default(value: Any, setting: Any) -> bool:
-    return setting.default is not MISSING and _same(getattr(value, setting.name), setting.default)
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -121,16 +121,15 @@ def _type_words(hint: Any) -> str:
     return f"a part of class {name}" if is_dataclass(target) else f"a {name}"
 
 
-def _refused(value: object, hint: Any, advice: str = "") -> Mismatch:
-    return Mismatch(f"must be {_type_words(hint)}, not {value_words(value)}{advice}")
+def _refused(value: object, hint: Any, advice: str = "", close: bool = False) -> Mismatch:
+    return Mismatch(f"must be {_type_words(hint)}, not {value_words(value)}{advice}", close=close)
 
 
 def _anything(value: object, hint: Any) -> object:
     """Any: literals of exactly Python's own types, so that they are written and read back the same."""
-    if isinstance(value, tuple):
-        return _items(value, [Any] * len(value))
-    if isinstance(value, list):
-        return list(_items(tuple(value), [Any] * len(value)))
+    if isinstance(value, tuple | list):
+        items = _items(value, [Any] * len(value))
+        return list(items) if isinstance(value, list) else items
     if isinstance(value, dict):
         return _dict(value, dict[str, Any])
     if isinstance(value, Enum):
@@ -212,9 +211,7 @@ def _literal(value: object, hint: Any) -> object:
     texts = [choice for choice in choices if isinstance(choice, str)]
     near = suggestion(value, texts) if isinstance(value, str) else ""
     advice = near if "did you mean" in near else ""
-    raise Mismatch(
-        f"must be {_type_words(hint)}, not {value_words(value)}{advice}", close=isinstance(value, str) and bool(texts)
-    )
+    raise _refused(value, hint, advice, close=isinstance(value, str) and bool(texts))
 
 
 def _tuple(value: object, hint: Any) -> tuple[object, ...]:
@@ -231,7 +228,7 @@ def _tuple(value: object, hint: Any) -> tuple[object, ...]:
     return _items(value, wanted)
 
 
-def _items(values: tuple[object, ...], wanted: collections.abc.Sequence[Any]) -> tuple[object, ...]:
+def _items(values: collections.abc.Sequence[object], wanted: collections.abc.Sequence[Any]) -> tuple[object, ...]:
     return tuple(_item(value, hint, index) for index, (value, hint) in enumerate(zip(values, wanted, strict=True)))
 
 
@@ -288,25 +285,13 @@ _WORDS: dict[Any, str] = {
     types.NoneType: "None",
 }
 _CONVERTERS: dict[Any, Callable[[Any, Any], Any]] = {
-    Any: _anything,
-    object: _anything,
-    bool: _scalar,
-    int: _scalar,
-    float: _scalar,
-    str: _scalar,
-    None: _scalar,
-    types.NoneType: _scalar,
+    **dict.fromkeys((Any, object), _anything),
+    **dict.fromkeys((bool, int, float, str, None, types.NoneType), _scalar),
     Annotated: _annotated,
-    Union: _union,
-    types.UnionType: _union,
+    **dict.fromkeys((Union, types.UnionType), _union),
     Literal: _literal,
     tuple: _tuple,
-    dict: _dict,
-    Mapping: _dict,
+    **dict.fromkeys((dict, Mapping), _dict),
     collections.abc.Callable: _callable,
-    list: _mutable,
-    set: _mutable,
-    frozenset: _mutable,
-    collections.abc.Sequence: _mutable,
-    collections.abc.Iterable: _mutable,
+    **dict.fromkeys((list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable), _mutable),
 }

@@ -9,7 +9,6 @@ OUT/artifacts/earlier/                 what ``--from`` has set aside
 A run of a sweep has no artifacts of its own: its run.json leads to those that all runs of the sweep share.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -33,11 +32,6 @@ class Entry:
     folder: str
     hash: str
     finished: bool
-
-
-def relative_to_run(path: Path, out: Path) -> str:
-    """How ``run.json`` of the folder ``out`` names a path, so that what holds both can be moved."""
-    return os.path.relpath(path, out)
 
 
 def read_run(path: Path) -> tuple[Entry, ...]:

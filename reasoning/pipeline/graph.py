@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -33,15 +33,6 @@ class StageNode:
         for value in self.parents.values():
             names.update(dict.fromkeys((value,) if isinstance(value, str) else value))
         return tuple(names)
-
-
-@runtime_checkable
-class _Checked(Protocol):
-    """A stage that can tell, before any stage has begun, whether its settings fit the devices."""
-
-    def check(self, mesh: Mesh) -> None:
-        """Raises InputError, with the numbers, where the settings don't fit ``mesh``."""
-        ...
 
 
 Graph = Mapping[str, StageNode]
@@ -74,10 +65,13 @@ def downstream(graph: Graph, name: str) -> tuple[str, ...]:
 
 
 def check_fit(graph: Graph, mesh: Mesh) -> None:
-    """Raises InputError for a stage whose settings don't fit the mesh: now, not when the stages before it are done."""
+    """Raises InputError for a stage whose settings don't fit the mesh: now, not when the stages before it are done.
+
+    A stage tells by a method ``check(mesh)``, where it has one.
+    """
     for node in graph.values():
-        if isinstance(node.stage, _Checked):
-            node.stage.check(mesh)
+        if check := getattr(node.stage, "check", None):
+            check(mesh)
 
 
 def check_stage_names(graph: Graph, names: Iterable[str], option: str) -> None:

@@ -1,33 +1,23 @@
 """What tells a stage from every other: its settings, its parents, the seed, the mesh, the user's own code."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.hashes import hash_json
 from reasoning.experiment.describe import describe, is_hashed, user_sources
+from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import Choice
 from reasoning.pipeline.graph import Graph, StageNode
-from reasoning.stages.stage import Stage, is_stage
+from reasoning.stages.stage import is_stage
 
 _FORMAT = 1
 """Part of every hash; raise it when artifacts of an older layout can no longer be read, so that they run anew."""
 
 
 @dataclass(frozen=True)
-class Describer:
-    """How settings are described: ``Experiment.describe`` and ``Experiment.user_sources``, which know a file's names.
-
-    The defaults are for a run that was built in Python.
-    """
-
-    describe: Callable[..., Any] = describe
-    sources: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
 class Identity:
-    """All that a stage's hash covers, in words, and the hash.
+    """All that a stage's hash covers, in words, and the hash; ``artifact.json`` holds these fields by name.
 
     ``settings`` is recorded whole, with parents by name; the hash leaves out fields marked ``NOT_HASHED``. ``parents``
     are the parents' hashes by field, ``seed`` is the one that the stage is run with, ``sources`` the SHA-256 of the
@@ -44,16 +34,22 @@ class Identity:
 
 
 def identities(
-    graph: Graph, seed: int, mesh: Mapping[str, int], describer: Describer, kernels: Choice = "auto"
+    graph: Graph, seed: int, mesh: Mapping[str, int], experiment: Experiment | None = None, kernels: Choice = "auto"
 ) -> dict[str, Identity]:
-    """The identity of every stage, parents first. Raises InputError for a setting that can't be found again by name."""
+    """The identity of every stage, parents first. Raises InputError for a setting that can't be found again by name.
+
+    ``experiment`` knows the names in its file; None for a run that was built in Python. A stage with a ``seed`` of its
+    own that isn't None never sees the run's, so runs of several seeds share it.
+    """
+    told = experiment.describe if experiment else describe
     by_stage: dict[str, Identity] = {}
     for node in graph.values():
-        parents = {field: [by_stage[name].hash for name in _names(value)] for field, value in node.parents.items()}
-        settings = describer.describe(node.stage, _parent_name)
-        hashed = describer.describe(node.stage, _parent_name, is_hashed)
-        sources = _sources(node, hashed, describer)
-        own_seed = _seed_of(node.stage, seed)
+        named = {field: (name,) if isinstance(name, str) else name for field, name in node.parents.items()}
+        parents = {field: [by_stage[name].hash for name in names] for field, names in named.items()}
+        settings, hashed = told(node.stage, _parent_name), told(node.stage, _parent_name, is_hashed)
+        sources = _sources(node, hashed, experiment.user_sources if experiment else {})
+        own_seed = getattr(node.stage, "seed", None)
+        own_seed = seed if own_seed is None else own_seed
         covered = {
             "format": _FORMAT,
             "settings": hashed,
@@ -66,15 +62,6 @@ def identities(
             covered["kernels"] = kernels
         by_stage[node.name] = Identity(settings, parents, own_seed, dict(mesh), kernels, sources, hash_json(covered))
     return by_stage
-
-
-def _seed_of(stage: Stage, seed: int) -> int:
-    """The seed that a stage is run with: its own field ``seed`` where it has one that isn't None, else the run's.
-
-    A stage with its own never sees the run's, so runs of several seeds share it.
-    """
-    own = getattr(stage, "seed", None)
-    return seed if own is None else own
 
 
 def identity_differences(before: Mapping[str, Any], now: Identity) -> tuple[str, ...]:
@@ -94,22 +81,19 @@ def identity_differences(before: Mapping[str, Any], now: Identity) -> tuple[str,
     return (*changed, *(f"the source of {module} was edited" for module in edited))
 
 
-def _names(parents: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (parents,) if isinstance(parents, str) else parents
-
-
 def _parent_name(value: object) -> str | None:
     return value.name if is_stage(value) else None
 
 
-def _sources(node: StageNode, hashed: Any, describer: Describer) -> dict[str, str]:
+def _sources(node: StageNode, hashed: Any, of_file: Mapping[str, str]) -> dict[str, str]:
     """The user's modules that can change this stage's result: of its classes and functions, and those named by ``@``.
 
     ``hashed`` is the description without the fields that change no result; what only these use doesn't count.
+    ``of_file`` are all modules that the experiment file names.
     """
     hashes = user_sources(node.stage, _parent_name, is_hashed)
     named = tuple(_references(hashed))
-    for module, digest in (describer.sources or {}).items():
+    for module, digest in of_file.items():
         if any(name.startswith(f"@{module}.") for name in named):
             hashes[module] = digest
     return dict(sorted(hashes.items()))

@@ -3,31 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import build_mesh
+from reasoning.experiment.reader import Experiment
 from reasoning.experiment.types import type_name
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
-from reasoning.pipeline.identity import Describer, identities
+from reasoning.pipeline.identity import identities
 from reasoning.pipeline.run import Run
 from reasoning.pipeline.workplace import StageState, Workplace
 
 
-@runtime_checkable
-class _Planned(Protocol):
-    """A stage that knows its sizes beforehand."""
-
-    def plan(self) -> Mapping[str, object]:
-        """What the stage will work with: ``parameters``, ``tokens``, ``steps``, … by name."""
-        ...
-
-
 @dataclass(frozen=True)
 class StagePreview:
-    """One stage of a run: its class, its parents, its sizes, and how far it has come (None: can't be told here)."""
+    """One stage of a run: its class, its parents, and how far it has come (None: can't be told here).
+
+    ``sizes`` are what it will work with (``parameters``, ``tokens``, ``steps``, …), where its method ``plan`` says.
+    """
 
     name: str
     kind: str
@@ -46,7 +40,7 @@ class Preview:
     obstacle: str
 
 
-def preview(run: Run, out: Path, describer: Describer) -> Preview:
+def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Preview:
     """Resolves everything as a run would, and writes nothing. Raises InputError as a run would before its first stage.
 
     A mesh that doesn't fit the devices at hand, or a stage that doesn't fit the mesh, is no error but an ``obstacle``:
@@ -62,14 +56,14 @@ def preview(run: Run, out: Path, describer: Describer) -> Preview:
         kernels = str(kernels_for(run.kernels, mesh))
     except InputError as error:
         obstacle = str(error)
-    known = identities(graph, run.seed, sizes, describer, run.kernels)
+    known = identities(graph, run.seed, sizes, experiment, run.kernels)
     workplace = Workplace(out, graph, known, out / ARTIFACTS)
     stages = tuple(
         StagePreview(
             name=node.name,
             kind=type_name(type(node.stage)),
             parents=node.parent_names(),
-            sizes=node.stage.plan() if isinstance(node.stage, _Planned) else {},
+            sizes=getattr(node.stage, "plan", dict)(),
             state=None if obstacle else workplace.state(node.name),
         )
         for node in graph.values()

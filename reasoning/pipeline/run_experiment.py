@@ -6,7 +6,6 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.experiment.reader import Experiment
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
-from reasoning.pipeline.identity import Describer
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.run_stages import run_stages
 
@@ -19,11 +18,6 @@ def run_of(experiment: Experiment) -> Run:
     return run
 
 
-def describer_of(experiment: Experiment) -> Describer:
-    """How an experiment's settings are described and which of the user's modules they come from."""
-    return Describer(experiment.describe, experiment.user_sources)
-
-
 def run_experiment(
     experiment: Experiment | Run, out: Path, watcher: Watcher, options: RunOptions, processes: int = 1
 ) -> dict[str, Artifact]:
@@ -31,10 +25,8 @@ def run_experiment(
 
     ``processes`` is how many processes share the run's CPU devices. Raises what ``run_stages`` raises.
     """
-    if isinstance(experiment, Run):
-        run, describer, text = experiment, Describer(), ""
-    else:
-        run, describer, text = run_of(experiment), describer_of(experiment), experiment.resolved(("run",))
+    run = experiment if isinstance(experiment, Run) else run_of(experiment)
+    file, text = (None, "") if isinstance(experiment, Run) else (experiment, experiment.resolved(("run",)))
     keep_freed_memory()
     use_cpu_devices(run.cpu_devices, processes)
-    return run_stages(run, out, watcher, options, describer, text)
+    return run_stages(run, out, watcher, options, file, text)

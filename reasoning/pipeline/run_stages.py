@@ -11,11 +11,12 @@ from reasoning.core.artifact import Artifact, Outcome, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh, wait_for_all
+from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
-from reasoning.pipeline.graph import Graph, StageNode
-from reasoning.pipeline.identity import Describer, Identity, identities
+from reasoning.pipeline.graph import StageNode
+from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.workplace import Workplace
@@ -37,7 +38,7 @@ def run_stages(
     out: Path,
     watcher: Watcher,
     options: RunOptions,
-    describer: Describer,
+    experiment: Experiment | None = None,
     resolved: str = "",
     shared: SharedByRuns | None = None,
 ) -> dict[str, Artifact]:
@@ -50,12 +51,15 @@ def run_stages(
     resumed.
     """
     graph = graphs.build_graph(run.stages)
-    _check_options(graph, options)
+    if options.only and options.again:
+        raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
+    graphs.check_stage_names(graph, options.only, "--only")
+    graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
     check_installed(run.log_to)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
     kernels = kernels_for(run.kernels, mesh)
-    known = identities(graph, run.seed, dict(mesh.shape), describer, run.kernels)
+    known = identities(graph, run.seed, dict(mesh.shape), experiment, run.kernels)
     _check_agreement(known)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
@@ -104,9 +108,13 @@ def _run_stage(
     resumed = agree(lambda: workplace.start(node.name))
     note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
     started = time.monotonic()
+    inputs = {
+        field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
+        for field, names in node.parents.items()
+    }
     own_context = replace(context, seed=workplace.known[node.name].seed)
     try:
-        outcome = node.stage.run(_inputs(node, done), workplace.partial(node.name), own_context)
+        outcome = node.stage.run(inputs, workplace.partial(node.name), own_context)
     except Exception as error:
         error.add_note(
             f"stage {node.name} stopped; its folder {workplace.partial(node.name)} stays: the same command goes on "
@@ -130,20 +138,6 @@ def _agreed_artifact(workplace: Workplace, name: str) -> Artifact:
         return {"kind": finished.kind, "results": dict(finished.results)}
 
     return Artifact(path=workplace.finished(name), stage=name, hash=workplace.known[name].hash, **agree(describe))
-
-
-def _inputs(node: StageNode, done: Mapping[str, Artifact]) -> dict[str, Artifact | tuple[Artifact, ...]]:
-    return {
-        field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
-        for field, names in node.parents.items()
-    }
-
-
-def _check_options(graph: Graph, options: RunOptions) -> None:
-    if options.only and options.again:
-        raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
-    graphs.check_stage_names(graph, options.only, "--only")
-    graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
 
 
 def _check_agreement(known: Mapping[str, Identity]) -> None:

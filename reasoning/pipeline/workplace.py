@@ -1,6 +1,7 @@
 """The files of a run in progress: what is finished, what is begun, what came from elsewhere. Process 0 only."""
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,33 +92,15 @@ class Workplace:
         self._write_run()
 
     def _record(self, name: str, environments: list[dict[str, Any]]) -> dict[str, Any]:
-        identity = self.known[name]
-        return {
-            "stage": name,
-            "hash": identity.hash,
-            "learns_from": learns_from(self.graph[name].stage),
-            "settings": identity.settings,
-            "parents": identity.parents,
-            "seed": identity.seed,
-            "mesh": identity.mesh,
-            "kernels": identity.kernels,
-            "sources": identity.sources,
-            "environments": environments,
-        }
+        own = {"stage": name, "learns_from": learns_from(self.graph[name].stage), "environments": environments}
+        return {**own, **vars(self.known[name])}
 
     def _write_run(self) -> None:
-        folder.write_run(
-            self.out,
-            (
-                Entry(
-                    name,
-                    folder.relative_to_run(self.finished(name), self.out),
-                    identity.hash,
-                    self.state(name) == "finished",
-                )
-                for name, identity in self.known.items()
-            ),
-        )
+        # Relative paths, so that what holds both folders can be moved.
+        places = {name: os.path.relpath(self.finished(name), self.out) for name in self.known}
+        done = {name: self.state(name) == "finished" for name in self.known}
+        entries = (Entry(name, places[name], identity.hash, done[name]) for name, identity in self.known.items())
+        folder.write_run(self.out, entries)
 
     def _check_parents(self, only: Iterable[str]) -> None:
         """Refuses to run a stage alone whose parents aren't there."""

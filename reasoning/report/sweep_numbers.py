@@ -9,7 +9,9 @@ import numpy as np
 from reasoning.core.artifact import Artifact
 from reasoning.core.statistics import Interval, difference_over_seeds, mean_with_interval
 from reasoning.evaluation.results import Results
+from reasoning.experiment.alternatives import item_locations
 from reasoning.experiment.locations import error_at, suggestion
+from reasoning.pipeline.folder import read_run
 from reasoning.pipeline.sweeps.arms import BASELINE, ArmRun, SweepPlan, arm_title
 from reasoning.pipeline.sweeps.folder import RunState, SweepFolder
 from reasoning.report.evaluations import evaluation_of
@@ -199,7 +201,7 @@ def _check_scores(plan: SweepPlan, scores: Sequence[str], runs: Iterable[Mapping
         near = suggestion(missing[0], _neighbours(missing[0], known))
         raise error_at(
             f"no finished run has the score {missing[0]!r} (what is done stays){near}",
-            *plan.experiment.item_locations("sweep.scores")[scores.index(missing[0]) :][:1],
+            *item_locations(plan.experiment.drafts, "sweep.scores")[scores.index(missing[0]) :][:1],
         )
 
 
@@ -218,7 +220,7 @@ def _fixed(folder: SweepFolder) -> tuple[str, ...]:
     for arm in folder.plan.arms:
         hashes: dict[str, set[str]] = {}
         for run in arm.runs:
-            for entry in folder.entries(run):
+            for entry in read_run(folder.run_path(run)):
                 hashes.setdefault(entry.stage, set()).add(entry.hash)
         for stage, different in hashes.items():
             names[stage] = names.get(stage, True) and len(different) == 1

@@ -62,7 +62,10 @@ class StageResults(Artifact):
         if self.kind != "records":
             raise InputError(f"stage {self.stage} left {self.kind}, no records; name a stage that collects or prepares")
         rows = read_records(self.records_folder)
-        return [{name: _text(value) for name, value in row.items()} for row in take_rows(rows, range(len(rows)))]
+        return [
+            {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
+            for row in take_rows(rows, range(len(rows)))
+        ]
 
     def model(self, chat: ChatFormat | None = None, mesh: MeshShape | None = None) -> "LoadedModel":
         """The trained model, to be asked.
@@ -142,7 +145,3 @@ def chat_of(settings: Mapping[str, Any]) -> ChatFormat | None:
                     f"the recorded chat format can't be read: {error}; start where its module lies, or name a format"
                 ) from error
     return None
-
-
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value

@@ -22,7 +22,7 @@ def state(findings: list[doctor.Finding], name: str) -> str:
 
 def test_this_environment_is_found_fit_for_runs_and_named_by_its_versions(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "ahead_of_time", lambda: doctor.Finding("compile for TPU", "note", "not tried"))
-    assert doctor.doctor() == 0
+    assert doctor.main([]) == 0
     printed = capsys.readouterr().out
     assert "Runs work here." in printed
     assert jax.__version__ in printed
@@ -39,7 +39,7 @@ def test_a_missing_dependency_is_bad_and_fails_the_verdict(monkeypatch, capsys):
 
     monkeypatch.setattr(metadata, "version", without_optax)
     monkeypatch.setattr(doctor, "ahead_of_time", lambda: doctor.Finding("compile for TPU", "note", "not tried"))
-    assert doctor.doctor() == 1
+    assert doctor.main([]) == 1
     assert "see optax." in capsys.readouterr().out
 
 

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import TextColumn
 
-from reasoning.cli.progress import BarProgress, LineProgress, Pace, display, shown_speed, shown_values
+from reasoning.cli.progress import BarProgress, LineProgress, Pace, display, shown_values
 from reasoning.core.progress import Progress
 
 
@@ -24,7 +24,7 @@ def clock():
 
 def test_plain_lines_are_thinned_to_one_in_two_seconds_and_keep_the_last(clock):
     written = []
-    lines = LineProgress(written.append, clock)
+    lines = LineProgress(written.append, Pace(clock))
     for step in range(1, 51):
         lines.report(Progress("zero", step, 50))
         clock.now += 0.5
@@ -34,18 +34,21 @@ def test_plain_lines_are_thinned_to_one_in_two_seconds_and_keep_the_last(clock):
 
 def test_every_stage_has_its_own_clock(clock):
     written = []
-    lines = LineProgress(written.append, clock)
+    lines = LineProgress(written.append, Pace(clock))
     for stage in ("base", "zero"):
         lines.report(Progress(stage, 1, 9))
     assert [line.split()[0] for line in written] == ["base", "zero"]
 
 
 def test_speed_and_time_left_count_from_the_first_report_of_this_process(clock):
-    pace = Pace(100.0, step=50, tokens=0)
-    assert shown_speed(Progress("zero", 60, 100, tokens=20_000), pace, 110.0) == "2k tokens/s  0:40 left"
-    assert shown_speed(Progress("zero", 51, 10_050, tokens=0), pace, 101.0) == "2:46:39 left"
-    assert shown_speed(Progress("zero", 50, 100), pace, 100.0) == ""
-    assert shown_speed(Progress("zero", 100, 100), pace, 120.0) == ""
+    pace = Pace(clock)
+    assert pace.shown(Progress("zero", 50, 100)) == ""
+    clock.now = 101.0
+    assert pace.shown(Progress("zero", 51, 10_050, tokens=0)) == "2:46:39 left"
+    clock.now = 110.0
+    assert pace.shown(Progress("zero", 60, 100, tokens=20_000)) == "2k tokens/s  0:40 left"
+    clock.now = 120.0
+    assert pace.shown(Progress("zero", 100, 100)) == ""
 
 
 def test_values_keep_their_order_and_lose_their_prefix():
@@ -57,7 +60,7 @@ def test_bars_follow_the_reports(clock):
     output = io.StringIO()
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total} {task.fields[values]}"))
     with Bars(*columns, console=Console(file=output, force_terminal=True, width=80)) as bars:
-        live = BarProgress(bars, clock)
+        live = BarProgress(bars, Pace(clock))
         for step in (1, 2, 3):
             live.report(Progress("zero", step, 3, {"loss": 1 / step}))
         live.report(Progress("exam", 1, 1))

@@ -197,13 +197,14 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
 
 def test_readable_rows_are_those_before_the_first_damaged_line_which_is_told(tmp_path):
     path, told = tmp_path / "rows.jsonl", []
+    rest = "the rows from there on are left out"
     for tail, message in (
         ("", None),
-        ('{"b": 2', "rows.jsonl:2: the last line is not finished; it is left out"),
-        ('[1]\n{"c": 3}\n', "rows.jsonl:2: not a JSON object; the rows from there on are left out"),
+        ('{"b": 2', "rows.jsonl:2: the last line is not finished; remove it, unless it is being written; " + rest),
+        ('[1]\n{"c": 3}\n', "rows.jsonl:2: expected a JSON object, found '[1]'; " + rest),
         (
             '{"b": NaN}\n{"c": 3}\n',
-            "rows.jsonl:2: not plain JSON: NaN is not JSON; the rows from there on are left out",
+            "rows.jsonl:2: not plain JSON: NaN is not JSON; " + rest,
         ),
     ):
         told.clear()

@@ -10,6 +10,7 @@ import pytest
 import reasoning
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_json
+from reasoning.experiment.alternatives import alternatives
 from reasoning.experiment.describe import describe, is_hashed, user_sources
 from reasoning.experiment.reader import read_experiment
 
@@ -137,7 +138,7 @@ def test_a_value_of_a_sweep_goes_back_in_as_an_override(folder):
 
 def test_a_variation_is_what_reading_with_the_same_overrides_gives(folder):
     experiment = read_experiment(folder / "main.gin")
-    before, offered = experiment.resolved(), experiment.alternatives("sweep.each")
+    before, offered = experiment.resolved(), alternatives(experiment.drafts, "sweep.each")
     assert {key: len(changes) for key, changes in offered.items()} == {"zero.clip_high": 2, "zero.start": 2}
     for change, text in zip(offered["zero.clip_high"], ("0.2", "0.28"), strict=True):
         varied = experiment.vary([change, offered["zero.start"][0]], {"base.steps": 3})

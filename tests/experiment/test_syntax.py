@@ -9,7 +9,6 @@ from reasoning.experiment.nodes import (
     ConstantRead,
     Definition,
     DictNode,
-    GivenNode,
     Include,
     LiteralNode,
     PartName,
@@ -174,7 +173,7 @@ def test_a_bad_override_is_shown_under_the_command_line(text, message, word):
 def test_an_override_from_python_takes_the_object_itself():
     value = object()
     line = given_override("zero.start", value)
-    assert isinstance(line, Binding) and isinstance(line.value, GivenNode) and line.value.value is value
+    assert isinstance(line, Binding) and isinstance(line.value, LiteralNode) and line.value.value is value
     assert line.value.location.label == "override"
 
 

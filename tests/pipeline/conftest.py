@@ -7,7 +7,6 @@ import pytest
 
 from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome
 from reasoning.core.progress import Progress
-from reasoning.pipeline.identity import Describer
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.run_stages import run_stages
 from reasoning.stages.stage import Stage
@@ -113,13 +112,13 @@ class Kit:
 
     def run(self, run, resolved="", **choice):
         story = Story()
-        story.artifacts = run_stages(run, self.out, story.watcher(), RunOptions(**choice), Describer(), resolved)
+        story.artifacts = run_stages(run, self.out, story.watcher(), RunOptions(**choice), None, resolved)
         return story
 
     def story_of_failure(self, run, error, match=None, resolved="", **choice):
         story = Story()
         with pytest.raises(error, match=match) as caught:
-            run_stages(run, self.out, story.watcher(), RunOptions(**choice), Describer(), resolved)
+            run_stages(run, self.out, story.watcher(), RunOptions(**choice), None, resolved)
         story.error = caught.value
         return story
 

@@ -8,13 +8,13 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.graph import build_graph
-from reasoning.pipeline.identity import Describer, identities, identity_differences
+from reasoning.pipeline.identity import identities, identity_differences
 
 MESH = {"data": 2, "fsdp": 1}
 
 
 def known(run, seed=0, mesh=MESH):
-    return identities(build_graph(run.stages), seed, mesh, Describer())
+    return identities(build_graph(run.stages), seed, mesh)
 
 
 def hashes(run, **surroundings):
@@ -123,7 +123,7 @@ def user_run(tmp_path):
         importlib.invalidate_caches()
         experiment = read_experiment(tmp_path / "run.gin")
         run = experiment.part("run")
-        return identities(build_graph(run.stages), 0, MESH, Describer(experiment.describe, experiment.user_sources))
+        return identities(build_graph(run.stages), 0, MESH, experiment)
 
     yield reading
     for module in (stages, rewards):
@@ -151,9 +151,9 @@ def test_a_function_that_nobody_can_find_again_is_refused(kit):
 
 def test_kernels_that_a_file_names_count_and_those_that_devices_choose_do_not(kit):
     graph = build_graph(kit.chain().stages)
-    chosen = identities(graph, 0, MESH, Describer())
-    assert identities(graph, 0, MESH, Describer(), "auto") == chosen
-    named = identities(graph, 0, MESH, Describer(), "chunked")
+    chosen = identities(graph, 0, MESH)
+    assert identities(graph, 0, MESH, None, "auto") == chosen
+    named = identities(graph, 0, MESH, None, "chunked")
     assert all(named[name].hash != chosen[name].hash for name in chosen)
     before = {"settings": chosen["base"].settings, "seed": 0, "mesh": MESH, "sources": {}}  # of before there were any
     assert identity_differences(before, named["base"]) == ("kernels auto -> chunked",)

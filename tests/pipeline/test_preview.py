@@ -1,11 +1,10 @@
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
-from reasoning.pipeline.identity import Describer
 from reasoning.pipeline.preview import preview
 
 
 def look(kit, **changes):
-    return preview(kit.chain(**changes), kit.out, Describer())
+    return preview(kit.chain(**changes), kit.out)
 
 
 def test_a_preview_tells_order_parents_and_sizes_and_writes_nothing(kit):

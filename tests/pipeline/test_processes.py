@@ -21,7 +21,6 @@ import jax
 from reasoning.core.artifact import Outcome
 from reasoning.stages.stage import Stage
 from reasoning.core.errors import InputError
-from reasoning.pipeline.identity import Describer
 from reasoning.pipeline.processes import agree
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.run_stages import run_stages
@@ -61,7 +60,7 @@ watcher = Watcher(lambda progress: None, news.append, warnings.append)
 def attempt(number, folder, only=()):
     base = Add("base", number)
     run = Run(stages=(Add("zero", 1, base),))
-    return run_stages(run, folder, watcher, RunOptions(only=only), Describer())
+    return run_stages(run, folder, watcher, RunOptions(only=only))
 
 told["error"] = message(lambda: agree(refuse))
 told["missing"] = message(lambda: attempt(1, out, ("zero",)))

@@ -4,7 +4,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import RunOptions
-from reasoning.pipeline.run_experiment import describer_of, run_experiment, run_of
+from reasoning.pipeline.run_experiment import run_experiment, run_of
 
 FILE = """
 run = @pipeline.Run
@@ -29,7 +29,7 @@ def test_the_part_called_run_must_be_a_run(tmp_path):
     file = tmp_path / "a.gin"
     file.write_text(FILE)
     assert run_of(read_experiment(file)).stages == ()
-    assert describer_of(read_experiment(file)).sources == {}
+    assert read_experiment(file).user_sources == {}
     file.write_text("run = @core.mesh.MeshShape\n")
     with pytest.raises(InputError, match=r"a\.gin:1: 'run' must be a @pipeline\.Run"):
         run_of(read_experiment(file))

@@ -18,7 +18,7 @@ from reasoning.core.prng import stage_key
 from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.exam import ask
 from reasoning.pipeline.graph import build_graph
-from reasoning.pipeline.identity import Describer, identities
+from reasoning.pipeline.identity import identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages.learn import repeated
@@ -28,7 +28,7 @@ from reasoning.training.sinks import Several
 
 
 def hash_of(stage: Any) -> str:
-    return identities(build_graph((stage,)), 0, {}, Describer())[stage.name].hash
+    return identities(build_graph((stage,)), 0, {})[stage.name].hash
 
 
 @pytest.mark.parametrize("stage", [BASE, tune(), reinforce()], ids=lambda stage: stage.name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_json
+from reasoning.experiment.alternatives import alternatives, item_locations
 from reasoning.experiment.locations import error_at, suggestion
 from reasoning.experiment.nodes import Change
 from reasoning.experiment.reader import Experiment
@@ -124,7 +125,7 @@ def arm_title(arm: Arm) -> str:
 
 def _combinations(experiment: Experiment, sweep: Sweep) -> Iterator[_Combination]:
     way = sweep.way()
-    offered = experiment.alternatives(f"sweep.{way}") if sweep.varied() else {}
+    offered = alternatives(experiment.drafts, f"sweep.{way}") if sweep.varied() else {}
     picks: list[list[_Pick]] = []
     for key, changes in offered.items():
         _check_key(experiment, changes[0], key, way)
@@ -196,7 +197,8 @@ def _check_devices(plan: SweepPlan) -> None:
 def _check_scores(plan: SweepPlan) -> None:
     """Refuses scores of stages and checkpoints that no arm has; names of scores are known only after the first run."""
     stages = {name: node.stage for run in plan.runs for name, node in run.graph.items()}
-    for score, location in zip(plan.sweep.scores, plan.experiment.item_locations("sweep.scores"), strict=True):
+    locations = item_locations(plan.experiment.drafts, "sweep.scores")
+    for score, location in zip(plan.sweep.scores, locations, strict=True):
         stage, _, rest = score.partition("/")
         if stage not in stages:
             raise error_at(f"the run has no stage '{stage}'{suggestion(stage, stages)}", location)

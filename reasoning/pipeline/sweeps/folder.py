@@ -15,7 +15,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_json
 from reasoning.core.hashes import hash_json
 from reasoning.pipeline import folder
-from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, SWEEP, Entry, read_run
+from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, SWEEP, read_run
 from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan
 
 _ARMS = "arms"
@@ -69,10 +69,6 @@ class SweepFolder:
     def forget_failure(self, run: ArmRun) -> None:
         """Clears the record of a run that goes on."""
         (self.run_path(run) / _FAILED).unlink(missing_ok=True)
-
-    def entries(self, run: ArmRun) -> tuple[Entry, ...]:
-        """A run's stages with their hashes."""
-        return read_run(self.run_path(run))
 
     def strangers(self) -> tuple[str, ...]:
         """Arms and seeds that lie in the folder and are not in the plan, as ``label`` or ``label/seed-n``."""

@@ -18,7 +18,6 @@ from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
 from reasoning.pipeline.identity import identities
 from reasoning.pipeline.processes import agree
 from reasoning.pipeline.run import RunOptions, Watcher
-from reasoning.pipeline.run_experiment import describer_of
 from reasoning.pipeline.run_stages import SharedByRuns, run_stages
 from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan, arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
@@ -120,7 +119,7 @@ def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
             kernels_for(arm_run.run.kernels, mesh)
             sizes = dict(mesh.shape)
         run = arm_run.run
-        known = identities(arm_run.graph, run.seed, sizes, describer_of(arm_run.experiment), run.kernels)
+        known = identities(arm_run.graph, run.seed, sizes, arm_run.experiment, run.kernels)
         workplaces.append(Workplace(folder.run_path(arm_run), arm_run.graph, known, folder.artifacts))
     return workplaces
 
@@ -155,9 +154,9 @@ def _do_all(work: _Work, workplaces: Sequence[Workplace], after_run: Callable[[S
         after_run(work.folder)
 
     failed: dict[str, str] = {}
-    runs = work.folder.plan.runs
+    runs, titles = work.folder.plan.runs, {arm.label: arm_title(arm) for arm in work.folder.plan.arms}
     for number, (arm_run, workplace) in enumerate(zip(runs, workplaces, strict=True), start=1):
-        name = f"{_arm_name(work.folder.plan, arm_run)}, seed {arm_run.seed}"
+        name = f"{titles[arm_run.arm]}, seed {arm_run.seed}"
         with work.watch() as watcher:
             if agree(
                 lambda workplace=workplace: all(workplace.state(stage) == "finished" for stage in workplace.known)
@@ -182,9 +181,7 @@ def _do_one(work: _Work, arm_run: ArmRun, workplace: Workplace, watcher: Watcher
     warn = watcher.warn
     quiet = replace(watcher, warn=lambda text: None if text in work.told else warn(text))
     try:
-        run_stages(
-            arm_run.run, workplace.out, quiet, work.options, describer_of(arm_run.experiment), arm_run.text, work.shared
-        )
+        run_stages(arm_run.run, workplace.out, quiet, work.options, arm_run.experiment, arm_run.text, work.shared)
     except (Interrupted, OSError):
         raise
     except Exception as error:
@@ -197,7 +194,3 @@ def _do_one(work: _Work, arm_run: ArmRun, workplace: Workplace, watcher: Watcher
         known = isinstance(error, InputError)
         told = [message, *getattr(error, "__notes__", ())] if known else [traceback.format_exc().rstrip()]
         warn("\n".join(["this run failed, the others go on:", *told]))
-
-
-def _arm_name(plan: SweepPlan, arm_run: ArmRun) -> str:
-    return next(arm_title(arm) for arm in plan.arms if arm.label == arm_run.arm)
