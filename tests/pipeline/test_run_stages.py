@@ -165,7 +165,7 @@ def test_a_mesh_that_does_not_fit_is_refused_before_any_file_is_written(kit):
 
 
 def test_a_place_for_metrics_whose_package_is_missing_is_refused_before_any_file_is_written(kit, monkeypatch):
-    monkeypatch.setattr(sinks, "PACKAGES", {"wandb": "no_such_package"})
+    monkeypatch.setattr(sinks, "_PACKAGES", {"wandb": "no_such_package"})
     kit.story_of_failure(kit.chain(log_to=("wandb",)), InputError, r"pip install 'reasoning-jax\[wandb\]'")
     assert not kit.out.exists()
 

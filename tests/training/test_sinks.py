@@ -128,7 +128,7 @@ def test_a_sink_that_can_not_be_opened_is_a_warning_and_the_others_work(
 
 def test_a_missing_package_is_refused_with_what_installs_it(monkeypatch: pytest.MonkeyPatch):
     check_installed(("tensorboard", "wandb"))
-    monkeypatch.setattr(sinks, "PACKAGES", {"tensorboard": "no_such_package", "wandb": "wandb"})
+    monkeypatch.setattr(sinks, "_PACKAGES", {"tensorboard": "no_such_package", "wandb": "wandb"})
     with pytest.raises(InputError, match=r"pip install 'reasoning-jax\[tensorboard\]'"):
         check_installed(("wandb", "tensorboard"))
     check_installed(("wandb",))
