@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from reasoning.report.graph import Arrow, Box, Workflow, connected
 from reasoning.report.graph_layout import layout
-from reasoning.report.template import render
+from reasoning.report.template import in_html, render
 from reasoning.report.text import shortened
 
 _BOX_WIDTH, _CORNER_WIDTH, _GAP = 158.0, 6.0, 14.0
@@ -44,7 +44,7 @@ class _Line:
 
 def drawn(flow: Workflow) -> Markup:
     """Both drawings; the page's style shows the one that fits."""
-    return render("graphs.html", wide=wide(flow), narrow=narrow(flow))
+    return render("graphs.html", in_html, wide=wide(flow), narrow=narrow(flow))
 
 
 def wide(flow: Workflow) -> Markup:
@@ -75,7 +75,7 @@ def wide(flow: Workflow) -> Markup:
         frames += [_frame(box, 1 + place * (_BOX_WIDTH + _GAP), y) for place, box in enumerate(row)]
         y += max(map(height, row)) + _GAP
     tall = y - (_GAP if exams else _LAYER_GAP) + 1
-    return render("graph.html", lines=lines, frames=frames, width=width, height=tall, listed=False)
+    return render("graph.html", in_html, lines=lines, frames=frames, width=width, height=tall, listed=False)
 
 
 def narrow(flow: Workflow) -> Markup:
@@ -96,7 +96,7 @@ def narrow(flow: Workflow) -> Markup:
         shaft = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
         shaft += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
         lines.append(_Line(arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
-    return render("graph.html", lines=lines, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
+    return render("graph.html", in_html, lines=lines, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
 
 
 def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:

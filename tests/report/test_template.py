@@ -6,7 +6,7 @@ from markupsafe import Markup
 from written_run import HOSTILE
 
 from reasoning.report.document import Heading, Paragraph
-from reasoning.report.template import environment
+from reasoning.report.template import environment, in_html
 from reasoning.report.text import printable
 
 
@@ -26,7 +26,7 @@ class Read(HTMLParser):
 
 
 def rendered(template, **values):
-    return environment().from_string(template).render(values)
+    return environment(in_html).from_string(template).render(values)
 
 
 def parsed(source):
