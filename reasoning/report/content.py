@@ -5,23 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoning.report.curves import charts
-from reasoning.report.document import (
-    Block,
-    Bullets,
-    Cell,
-    Code,
-    Curves,
-    Grid,
-    Heading,
-    Paragraph,
-    Report,
-    Section,
-    filled,
-)
+from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Heading, Paragraph, Report, Section
 from reasoning.report.facts import Facts
 from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
 from reasoning.report.numbers import large
-from reasoning.report.reading import WORDS, amplification
+from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.sentences import listed, sentences
@@ -58,7 +46,7 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
         Section("Settings", tuple(_settings(facts))),
     )
-    return Report(title, filled(sections))
+    return Report(title, tuple(section for section in sections if section.blocks))
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
@@ -157,7 +145,7 @@ def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
 def _reading(facts: Facts) -> Iterator[Block]:
     if not facts.evaluations:
         return
-    yield Bullets(WORDS)
+    yield Bullets(words())
     told = [item for evaluation in facts.evaluations for item in amplification(facts, evaluation)]
     if told:
         yield Heading("What was there before, and what is new")

@@ -22,7 +22,7 @@ _NARROW_CHARACTERS = 44
 
 @dataclass(frozen=True)
 class _Frame:
-    """A box in its place, with the lines that it shows below its name and kind, the first of them at ``first``."""
+    """A box in its place, with the lines that it shows below its name and kind."""
 
     box: Box
     x: float
@@ -30,16 +30,10 @@ class _Frame:
     width: float
     height: float
     lines: Sequence[str]
-    first: float
 
 
-@dataclass(frozen=True)
-class _Line:
-    """An arrow in its place: the paths of its shaft and its tip."""
-
-    arrow: Arrow
-    shaft: str
-    tip: str
+_Line = tuple[Arrow, str, str]
+"""An arrow in its place: the paths of its shaft and its tip."""
 
 
 def drawn(flow: Workflow) -> Markup:
@@ -95,7 +89,7 @@ def narrow(flow: Workflow) -> Markup:
         start, end = feet[arrow.source] - 10, tops[arrow.target] + 14
         shaft = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
         shaft += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
-        lines.append(_Line(arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
+        lines.append((arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
     return render("graph.html", in_html, lines=lines, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
 
 
@@ -139,13 +133,13 @@ def _narrow_lines(box: Box) -> list[str]:
 
 def _frame(box: Box, x: float, y: float) -> _Frame:
     lines = [shortened(line, _CHARACTERS) for line in _shown_lines(box)]
-    return _Frame(box, x, y, _BOX_WIDTH, height(box), lines, y + _PADDING + 11 + 2 * _LINE)
+    return _Frame(box, x, y, _BOX_WIDTH, height(box), lines)
 
 
 def _narrow_frame(box: Box, x: float, y: float) -> _Frame:
     lines = _narrow_lines(box)
     tall = 2 * _PADDING + 3 + _LINE * (1 + len(lines))
-    return _Frame(box, x, y, _NARROW_WIDTH - x - 1, tall, lines, y + _PADDING + 14 + _LINE)
+    return _Frame(box, x, y, _NARROW_WIDTH - x - 1, tall, lines)
 
 
 def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> _Line:
@@ -164,7 +158,7 @@ def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: flo
         if not last:
             y = top + tall
             path += f"V{_n(y)}"
-    return _Line(arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z")
+    return arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z"
 
 
 def _n(value: float) -> str:

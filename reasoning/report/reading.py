@@ -17,27 +17,13 @@ from reasoning.report.numbers import ends, short
 from reasoning.report.pairs import CheckpointPair, main_difference
 from reasoning.report.scores import SAMPLED, is_one_of_several, main_grade, spoken
 from reasoning.report.sentences import listed
+from reasoning.report.template import lines
 
-WORDS = (
-    (
-        "pass@1",
-        "the share of right answers when each problem is answered once, by sampling; the mean over all samples.",
-    ),
-    ("pass@K", "the chance that at least one of K samples is right. Guessing raises it too."),
-    ("greedy", "the answer without randomness, the most probable token each time."),
-    ("majority@N, weighted@N", "the answer that most of N samples agree on; weighted: each counts by its probability."),
-    ("beam@K", "the answer of the most probable reply that a search with K beams finds."),
-    ("strict", "right only if the answer stands where the format wants it and equals the right one."),
-    ("lenient", "right if the reply ends on the right answer, whatever its form; a reply cut off is never right."),
-    ("length, distinct", "tokens of a reply; how many different answers a problem's samples give."),
-    (
-        "95 % interval",
-        "a range that would hold the mean over all problems of this sort in 95 of 100 such exams. Samples of one "
-        "problem resemble each other, so intervals count problems, not samples (they are clustered by problem). A "
-        "difference is paired over problems; “can't tell” says that its interval holds 0.",
-    ),
-)
-"""What the words of the tables mean."""
+
+def words() -> tuple[tuple[str, str], ...]:
+    """What the words of the tables mean, as (words, meaning)."""
+    meanings = (line.partition(": ") for line in lines("glossary.txt"))
+    return tuple((word, meaning) for word, _, meaning in meanings)
 
 
 def amplification(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, str], ...]:

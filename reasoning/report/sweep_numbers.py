@@ -19,10 +19,6 @@ from reasoning.use.run_folder import open_run
 _ROUNDING = 1e-9
 """Of a mean: differences below it are those of floating point."""
 
-ENOUGH_SEEDS = 5
-"""Fewer seeds give intervals so wide that only large differences show."""
-
-
 HIGHER, LOWER, SAME, ONE_SEED = "higher", "lower", "the same", "one seed"
 """Verdicts on how an arm differs from the baseline, beside ``CANT_TELL`` and an empty one: nothing to compare.
 
@@ -77,6 +73,14 @@ class ArmNumbers:
     scores: Mapping[str, ArmScore]
     inert: bool
 
+    def named(self, *verdicts: str) -> list[str]:
+        """The scores of which one of the verdicts was given."""
+        return [name for name, score in self.scores.items() if score.verdict in verdicts]
+
+    def missing(self) -> list[int]:
+        """The seeds whose runs have not finished."""
+        return [seed for seed, state in self.states.items() if state == "not finished"]
+
 
 @dataclass(frozen=True)
 class SweepNumbers:
@@ -93,6 +97,10 @@ class SweepNumbers:
     def baseline(self) -> str:
         """What sentences call the first arm."""
         return f"the {BASELINE}" if self.arms[0].label == BASELINE else self.arms[0].name
+
+    def count(self, *verdicts: str) -> int:
+        """How often one of the verdicts was given."""
+        return sum(len(arm.named(*verdicts)) for arm in self.arms)
 
 
 def collect(folder: SweepFolder) -> SweepNumbers:
