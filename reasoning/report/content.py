@@ -33,14 +33,14 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
     """The whole report of a run; ``checkpoints`` are those whose replies stand side by side, if not the usual ones."""
     ends = _ends(facts)
     title = f"Report of a run: {' → '.join(ends)}" if ends else "Report of a run"
-    evaluations = facts.evaluations
+    evaluations, learning = facts.evaluations, [stage for stage in facts.stages if charts(stage.metrics)]
     sections = (
         Section("What this is", tuple(_overview(facts))),
         Section("The workflow", (workflow(facts.stages, evaluations),) if facts.stages else ()),
         Section("Scores", tuple(grid for evaluation in evaluations for grid in score_grids(evaluation))),
         Section("Differences", _led(_DIFFERENCES, [difference_grid(facts, evaluation) for evaluation in evaluations])),
         Section("How to read this", tuple(_reading(facts))),
-        Section("Curves", _led(_CURVES, [_curves(stage) for stage in facts.stages])),
+        Section("Curves", _led(_CURVES, [Curves(stage.name, charts(stage.metrics)) for stage in learning])),
         Section("Probe problems", _led(_PROBES, [probe_grid(stage) for stage in facts.stages])),
         Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
@@ -151,11 +151,6 @@ def _reading(facts: Facts) -> Iterator[Block]:
         yield Heading("What was there before, and what is new")
         yield Paragraph("Made from the numbers of this run; intervals are 95 %.")
         yield Bullets(tuple(told))
-
-
-def _curves(stage: StageFacts) -> Curves | None:
-    drawn = charts(stage.metrics)
-    return Curves(stage.name, drawn) if drawn else None
 
 
 def total_sentence(facts: Facts) -> str:

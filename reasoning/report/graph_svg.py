@@ -80,17 +80,18 @@ def narrow(flow: Workflow) -> Markup:
     tops, feet, y = dict[str, float](), dict[str, float](), 1.0
     frames = []
     for box in (*boxes, *exams):
-        frames.append(_narrow_frame(box, left, y))
-        tops[box.name], feet[box.name] = y, y + frames[-1].height
+        lines = _narrow_lines(box)
+        tops[box.name], feet[box.name] = y, y + 2 * _PADDING + 3 + _LINE * (1 + len(lines))
+        frames.append(_Frame(box, left, y, _NARROW_WIDTH - left - 1, feet[box.name] - y, lines))
         y = feet[box.name] + 9
-    lines = []
+    arrows = []
     for arrow in sorted(flow.arrows, key=lambda arrow: list(lanes).index(arrow.source)):
         x = left - _LANE * (lanes[arrow.source] + 1)
         start, end = feet[arrow.source] - 10, tops[arrow.target] + 14
         shaft = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
         shaft += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
-        lines.append((arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
-    return render("graph.html", in_html, lines=lines, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
+        arrows.append((arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
+    return render("graph.html", in_html, lines=arrows, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
 
 
 def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
@@ -134,12 +135,6 @@ def _narrow_lines(box: Box) -> list[str]:
 def _frame(box: Box, x: float, y: float) -> _Frame:
     lines = [shortened(line, _CHARACTERS) for line in _shown_lines(box)]
     return _Frame(box, x, y, _BOX_WIDTH, height(box), lines)
-
-
-def _narrow_frame(box: Box, x: float, y: float) -> _Frame:
-    lines = _narrow_lines(box)
-    tall = 2 * _PADDING + 3 + _LINE * (1 + len(lines))
-    return _Frame(box, x, y, _NARROW_WIDTH - x - 1, tall, lines)
 
 
 def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> _Line:

@@ -53,13 +53,14 @@ def model_card(subject: CardSubject) -> str:
         stage=stage,
         made=() if facts is None or stage is None else _history(facts, stage),
         exams=[
-            (exam, _manner(subject, exam), _tables(subject.stage, exam))
+            (exam, _quiz(facts, exam.stage), _tables(subject.stage, exam))
             for exam in every
             if subject.stage in exam.checkpoints
         ],
         listings=listings,
         quoted_folder=Markup(json.dumps(subject.folder, ensure_ascii=False)),
         asked=asked,
+        chat_of=chat_of,
         interval=interval,
         number=number,
     )
@@ -83,21 +84,7 @@ def _tables(checkpoint: str, exam: Evaluation) -> Iterator[tuple[str, list[tuple
             yield f"{spoken(main)} by {title}", rows
 
 
-def _manner(subject: CardSubject, evaluation: Evaluation) -> str:
+def _quiz(facts: Facts | None, exam: str) -> Mapping[str, Any]:
     """How an exam asked, as far as its settings say."""
-    stage = None if subject.facts is None else subject.facts.stage(evaluation.stage)
-    quiz = mapping((stage.settings if stage is not None else {}).get("quiz"))
-    told = [
-        text.format(quiz[name])
-        for name, text in (
-            ("samples", "{} samples a problem"),
-            ("temperature", "temperature {}"),
-            ("max_new_tokens", "at most {} new tokens"),
-        )
-        if name in quiz
-    ]
-    chat = chat_of(quiz)
-    if chat is not None:
-        same = "in the chat format that lies here" if chat == subject.chat else "in another chat format than lies here"
-        told.append(same)
-    return f"{', '.join(told).capitalize()}." if told else "Its settings don't say how it asked."
+    stage = None if facts is None else facts.stage(exam)
+    return {} if stage is None else mapping(stage.settings.get("quiz"))

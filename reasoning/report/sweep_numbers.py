@@ -10,7 +10,7 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.statistics import Interval, difference_over_seeds, mean_with_interval
 from reasoning.evaluation.results import Results
 from reasoning.experiment.locations import error_at, suggestion
-from reasoning.pipeline.sweeps.arms import BASELINE, ArmRun, SweepPlan, arm_title
+from reasoning.pipeline.sweeps.arms import BASELINE, Arm, SweepPlan, arm_title
 from reasoning.pipeline.sweeps.folder import RunState, SweepFolder
 from reasoning.report.evaluations import evaluation_of
 from reasoning.report.numbers import CANT_TELL
@@ -109,20 +109,14 @@ def collect(folder: SweepFolder) -> SweepNumbers:
     Raises InputError for damaged results, and for a score that the sweep asks for and no finished run has.
     """
     plan = folder.plan
-    states: dict[tuple[str, int], RunState] = {_key(run): folder.state(run) for run in plan.runs}
-    finished = [run for run in plan.runs if states[_key(run)] == "finished"]
-    artifacts = {_key(run): open_run(folder.run_path(run)).artifacts() for run in finished}
+    states: dict[tuple[str, int], RunState] = {(run.arm, run.seed): folder.state(run) for run in plan.runs}
+    finished = [run for run in plan.runs if states[run.arm, run.seed] == "finished"]
+    artifacts = {(run.arm, run.seed): open_run(folder.run_path(run)).artifacts() for run in finished}
     read: dict[Path, dict[str, float]] = {}
     values = {key: _all_numbers(left, read) for key, left in artifacts.items()}
     scores = plan.sweep.scores or _default_scores(artifacts.values())
     _check_scores(plan, scores, values.values())
-    by_arm = {
-        arm.label: {
-            score: {run.seed: values[key][score] for run in arm.runs if score in values.get(key := _key(run), {})}
-            for score in scores
-        }
-        for arm in plan.arms
-    }
+    by_arm = {arm.label: {score: _by_seed(values, arm, score) for score in scores} for arm in plan.arms}
     baseline = by_arm[plan.arms[0].label]
     arms = []
     for arm in plan.arms:
@@ -130,14 +124,17 @@ def collect(folder: SweepFolder) -> SweepNumbers:
         each = {score: arm_score(by_seed, others.get(score, {})) for score, by_seed in by_arm[arm.label].items()}
         ended: dict[int, RunState] = {run.seed: states[run.arm, run.seed] for run in arm.runs}
         failures = {run.seed: folder.failure(run) for run in arm.runs if ended[run.seed] == "failed"}
-        pairs = [(artifacts.get(_key(run)), artifacts.get((plan.arms[0].label, run.seed))) for run in arm.runs]
+        pairs = [
+            (artifacts.get((run.arm, run.seed)), artifacts.get((plan.arms[0].label, run.seed))) for run in arm.runs
+        ]
         inert = _inert([(one, other) for one, other in pairs if one and other])
         arms.append(ArmNumbers(arm_title(arm), arm.label, arm.settings, ended, failures, each, inert))
     return SweepNumbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, tuple(arms), _fixed(folder))
 
 
-def _key(run: ArmRun) -> tuple[str, int]:
-    return run.arm, run.seed
+def _by_seed(values: Mapping[tuple[str, int], Mapping[str, float]], arm: Arm, score: str) -> dict[int, float]:
+    ran = {run.seed: values.get((run.arm, run.seed), {}) for run in arm.runs}
+    return {seed: numbers[score] for seed, numbers in ran.items() if score in numbers}
 
 
 def arm_score(values: Mapping[int, float], baseline: Mapping[int, float]) -> ArmScore:

@@ -21,7 +21,6 @@ COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 """Of the CSV. ``row`` is ``seed`` (one run: seed, state, value) or ``summary`` (one arm over its seeds: the rest)."""
 
-_ONE_SEED = "one seed: no interval"
 _WIDEST = 4
 """Columns of scores in one table."""
 
@@ -146,7 +145,7 @@ def _written(mean: Interval, sign: bool = False) -> tuple[str, str]:
     scale = max(abs(mean.low), abs(mean.high)) if sign and several else abs(mean.mean)
     write = partial(number, scale=scale, sign=sign)
     if not several:
-        return write(mean.mean), _ONE_SEED
+        return write(mean.mean), "one seed: no interval"
     if not has_spread(mean):
         return write(mean.mean), f"in each of {mean.count} seeds: no spread, no interval"
     return write(mean.mean), f"{ends(mean.low, mean.high, write, sign)}, n {fixed(mean.count, 0)}"
