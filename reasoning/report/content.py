@@ -14,6 +14,7 @@ from reasoning.report.replies import probe_grid, reply_grids
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.sentences import listed, sentences
 from reasoning.report.stages import StageFacts, mapping
+from reasoning.report.template import lines
 from reasoning.report.workflow import workflow
 
 _DIFFERENCES = (
@@ -83,17 +84,9 @@ def _overview(facts: Facts) -> Iterator[Block]:
 
 
 def _made(facts: Facts) -> str:
-    models, finished = _models(facts), [stage for stage in facts.stages if stage.artifact is not None]
-    examined = dict.fromkeys(name for evaluation in facts.evaluations for name in evaluation.checkpoints)
-    text = f"A run of {len(facts.stages)} stages, {len(finished)} of them finished"
-    if len(finished) == len(facts.stages):
-        text = f"A run of {len(facts.stages)} stages" if len(finished) != 1 else "A run of one stage"
-    if models:
-        text += f" that trained {listed(models)}"
-    if examined:
-        text += f" and examined {len(examined)} of them" if models else f", which examined {listed(tuple(examined))}"
-        text += f" on {asked(facts.evaluations[0])}" if len(facts.evaluations) == 1 else ""
-    return f"{text}."
+    examined = tuple(dict.fromkeys(name for evaluation in facts.evaluations for name in evaluation.checkpoints))
+    known = {"stages": facts.stages, "evaluations": facts.evaluations, "models": _models(facts), "examined": examined}
+    return lines("overview.txt", **known, listed=listed, asked=asked)[0]
 
 
 def _reached(facts: Facts) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from reasoning.report.curves import Points, spaced
 from reasoning.report.document import Grid, Report
-from reasoning.report.graph import Box, Workflow, connected
+from reasoning.report.graph import Workflow, connected
 from reasoning.report.numbers import short
 from reasoning.report.template import render
 from reasoning.report.text import printable
@@ -51,7 +51,10 @@ def mermaid(flow: Workflow) -> Markup:
     """The workflow as a Mermaid graph; exams stand beside it, without arrows."""
     boxes, exams = connected(flow)
     number = {box.name: f"n{place}" for place, box in enumerate((*boxes, *exams))}
-    lines = ["graph TD", *(f'  {number[box.name]}["{_label(box)}"]' for box in (*boxes, *exams))]
+    lines = ["graph TD"]
+    for box in (*boxes, *exams):
+        label = "<br/>".join(_mermaid_text(line) for line in (box.name, box.kind, *box.lines) if line)
+        lines.append(f'  {number[box.name]}["{label}"]')
     for arrow in flow.arrows:
         line = "-->" if arrow.holds == "weights" else "-.->"
         lines.append(f"  {number[arrow.source]} {line} {number[arrow.target]}")
@@ -62,11 +65,6 @@ def _inert(line: str) -> str:
     shown = _ACTIVE.sub(r"\\\1", line)
     shown = _AUTOLINK.sub(lambda match: f"{match[1]}\\." if match[1] else f"{match[2]}\\:", shown)
     return escape(shown, quote=False)
-
-
-def _label(box: Box) -> str:
-    lines = (box.name, box.kind, *box.lines)
-    return "<br/>".join(_mermaid_text(line) for line in lines if line)
 
 
 def _mermaid_text(line: str) -> str:

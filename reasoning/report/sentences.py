@@ -30,8 +30,9 @@ def _sentence(facts: Facts, stage: StageFacts) -> str:
         return _exam(evaluation)
     if stage.holds == "checkpoint":
         return _trained(facts, stage)
-    told = stage.holds == "records" and lines("collected.txt", stage=stage, fixed=fixed, large=large, listed=listed)[0]
-    return told or f"{_numbers(stage) or 'finished'}."
+    helpers = {"fixed": fixed, "large": large, "listed": listed}
+    collected = lines("collected.txt", stage=stage, **helpers)[0] if stage.holds == "records" else ""
+    return collected or f"{_numbers(stage) or 'finished'}."
 
 
 def _exam(evaluation: Evaluation) -> str:

@@ -124,15 +124,14 @@ def collect(folder: SweepFolder) -> SweepNumbers:
         each = {score: arm_score(by_seed, others.get(score, {})) for score, by_seed in by_arm[arm.label].items()}
         ended: dict[int, RunState] = {run.seed: states[run.arm, run.seed] for run in arm.runs}
         failures = {run.seed: folder.failure(run) for run in arm.runs if ended[run.seed] == "failed"}
-        pairs = [
-            (artifacts.get((run.arm, run.seed)), artifacts.get((plan.arms[0].label, run.seed))) for run in arm.runs
-        ]
+        pairs = [(artifacts.get((arm.label, seed)), artifacts.get((plan.arms[0].label, seed))) for seed in ended]
         inert = _inert([(one, other) for one, other in pairs if one and other])
         arms.append(ArmNumbers(arm_title(arm), arm.label, arm.settings, ended, failures, each, inert))
     return SweepNumbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, tuple(arms), _fixed(folder))
 
 
 def _by_seed(values: Mapping[tuple[str, int], Mapping[str, float]], arm: Arm, score: str) -> dict[int, float]:
+    """The score of those runs of an arm that have it."""
     ran = {run.seed: values.get((run.arm, run.seed), {}) for run in arm.runs}
     return {seed: numbers[score] for seed, numbers in ran.items() if score in numbers}
 

@@ -24,7 +24,7 @@ def render(template: str, writer: Writer, **values: object) -> Markup:
 
 
 def lines(template: str, **values: object) -> list[str]:
-    """The lines of plain text that a template makes of the values, which enter as they are."""
+    """The lines of plain text that a template makes of the values, which enter as they are and hold no line breaks."""
     return str(render(template, Markup, **values)).removesuffix("\n").split("\n")
 
 

@@ -22,15 +22,11 @@ def workflow(stages: Sequence[StageFacts], evaluations: Sequence[Evaluation]) ->
 def _arrows(stages: Sequence[StageFacts], exams: set[str]) -> list[Arrow]:
     known = {stage.name: stage for stage in stages}
     above: dict[str, set[str]] = {}
+    arrows = []
     for stage in stages:
         parents = [name for name in stage.parent_names() if name in known]
         above[stage.name] = {*parents, *(name for parent in parents for name in above.get(parent, ()))}
-    arrows = []
-    for stage in stages:
-        if stage.name in exams:
-            continue
-        parents = [name for name in stage.parent_names() if name in known]
-        for name in parents:
+        for name in () if stage.name in exams else parents:
             others = [other for other in parents if other != name]
             if _only_tokenizer(stage, name) and any(name in above[other] for other in others):
                 continue
