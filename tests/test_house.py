@@ -200,7 +200,7 @@ def fields_and_reads(trees: list[ast.Module]) -> tuple[list[tuple[str, str]], se
 
 def template_reads() -> set[str]:
     """The names of all attributes that the package's templates read."""
-    texts = [path.read_text() for path in (CHECKOUT / "reasoning").rglob("*.html")]
+    texts = [path.read_text() for path in (CHECKOUT / "reasoning").rglob("templates/*")]
     parts = [part for text in texts for part in re.findall(r"{[{%].*?[%}]}", text, re.DOTALL)]
     return {name for part in parts for name in re.findall(r"\.(\w+)", part)}
 

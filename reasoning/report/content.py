@@ -5,27 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoning.report.curves import charts
-from reasoning.report.document import (
-    Block,
-    Bullets,
-    Cell,
-    Code,
-    Curves,
-    Grid,
-    Heading,
-    Paragraph,
-    Report,
-    Section,
-    filled,
-)
+from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Heading, Paragraph, Report, Section
 from reasoning.report.facts import Facts
 from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
 from reasoning.report.numbers import large
-from reasoning.report.reading import WORDS, amplification
+from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.sentences import listed, sentences
 from reasoning.report.stages import StageFacts, mapping
+from reasoning.report.template import lines
 from reasoning.report.workflow import workflow
 
 _DIFFERENCES = (
@@ -45,20 +34,20 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
     """The whole report of a run; ``checkpoints`` are those whose replies stand side by side, if not the usual ones."""
     ends = _ends(facts)
     title = f"Report of a run: {' → '.join(ends)}" if ends else "Report of a run"
-    evaluations = facts.evaluations
+    evaluations, learning = facts.evaluations, [stage for stage in facts.stages if charts(stage.metrics)]
     sections = (
         Section("What this is", tuple(_overview(facts))),
         Section("The workflow", (workflow(facts.stages, evaluations),) if facts.stages else ()),
         Section("Scores", tuple(grid for evaluation in evaluations for grid in score_grids(evaluation))),
         Section("Differences", _led(_DIFFERENCES, [difference_grid(facts, evaluation) for evaluation in evaluations])),
         Section("How to read this", tuple(_reading(facts))),
-        Section("Curves", _led(_CURVES, [_curves(stage) for stage in facts.stages])),
+        Section("Curves", _led(_CURVES, [Curves(stage.name, charts(stage.metrics)) for stage in learning])),
         Section("Probe problems", _led(_PROBES, [probe_grid(stage) for stage in facts.stages])),
         Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
         Section("Settings", tuple(_settings(facts))),
     )
-    return Report(title, filled(sections))
+    return Report(title, tuple(section for section in sections if section.blocks))
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
@@ -95,17 +84,9 @@ def _overview(facts: Facts) -> Iterator[Block]:
 
 
 def _made(facts: Facts) -> str:
-    models, finished = _models(facts), [stage for stage in facts.stages if stage.artifact is not None]
-    examined = dict.fromkeys(name for evaluation in facts.evaluations for name in evaluation.checkpoints)
-    text = f"A run of {len(facts.stages)} stages, {len(finished)} of them finished"
-    if len(finished) == len(facts.stages):
-        text = f"A run of {len(facts.stages)} stages" if len(finished) != 1 else "A run of one stage"
-    if models:
-        text += f" that trained {listed(models)}"
-    if examined:
-        text += f" and examined {len(examined)} of them" if models else f", which examined {listed(tuple(examined))}"
-        text += f" on {asked(facts.evaluations[0])}" if len(facts.evaluations) == 1 else ""
-    return f"{text}."
+    examined = tuple(dict.fromkeys(name for evaluation in facts.evaluations for name in evaluation.checkpoints))
+    known = {"stages": facts.stages, "evaluations": facts.evaluations, "models": _models(facts), "examined": examined}
+    return lines("overview.txt", **known, listed=listed, asked=asked)[0]
 
 
 def _reached(facts: Facts) -> str:
@@ -157,17 +138,12 @@ def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
 def _reading(facts: Facts) -> Iterator[Block]:
     if not facts.evaluations:
         return
-    yield Bullets(WORDS)
+    yield Bullets(words())
     told = [item for evaluation in facts.evaluations for item in amplification(facts, evaluation)]
     if told:
         yield Heading("What was there before, and what is new")
         yield Paragraph("Made from the numbers of this run; intervals are 95 %.")
         yield Bullets(tuple(told))
-
-
-def _curves(stage: StageFacts) -> Curves | None:
-    drawn = charts(stage.metrics)
-    return Curves(stage.name, drawn) if drawn else None
 
 
 def total_sentence(facts: Facts) -> str:

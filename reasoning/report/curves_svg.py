@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from reasoning.report.curves import Chart, Points, Series, spaced
 from reasoning.report.numbers import fixed, plain
-from reasoning.report.template import render
+from reasoning.report.template import in_html, render
 
 WIDTH, HEIGHT = 340.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 34.0
@@ -24,6 +24,7 @@ def drawn(chart: Chart) -> Markup:
     digits = next((count for count in range(7) if all(abs(tick - round(tick, count)) < 1e-9 for tick in heights)), 7)
     return render(
         "chart.html",
+        in_html,
         chart=chart,
         summary=summary(chart),
         scale=scale,

@@ -1,6 +1,5 @@
 """What a report consists of before it is drawn: sections of a few kinds of blocks, alike wherever they are shown."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,8 +100,3 @@ class Report:
 
     title: str
     sections: tuple[Section, ...]
-
-
-def filled(sections: Sequence[Section]) -> tuple[Section, ...]:
-    """The sections that hold anything."""
-    return tuple(section for section in sections if section.blocks)

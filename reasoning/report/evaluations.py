@@ -20,7 +20,6 @@ from reasoning.evaluation.results import (
 
 _SHOWN_COMPLAINTS = 3
 
-
 Answered = Sequence[Replies]
 """One checkpoint's replies to one problem in the exam's own style, a row a method, in the order of the file."""
 

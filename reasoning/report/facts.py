@@ -103,7 +103,8 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
     try:
         if entry.finished:
             artifact = read_artifact(place)
-        record = _record(place / RECORD)
+        file = place / RECORD
+        record = mapping(parse_json(file.read_bytes().decode(errors="replace"), str(file))) if file.exists() else {}
     except InputError as error:
         complain(str(error))
     if not entry.finished:
@@ -117,10 +118,6 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
         metrics=readable_rows(place / METRICS, complain),
         probes=readable_rows(place / PROBES, complain),
     )
-
-
-def _record(file: Path) -> Mapping[str, Any]:
-    return mapping(parse_json(file.read_bytes().decode(errors="replace"), str(file))) if file.exists() else {}
 
 
 def _parents(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

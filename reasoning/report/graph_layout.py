@@ -74,15 +74,13 @@ def _order(layers: list[list[Item]], joined: Mapping[Item, Sequence[Item]]) -> N
             fixed = layers[number - 1 if sweep % 2 == 0 else number + 1]
             place = {item: (index + 0.5) / len(fixed) for index, item in enumerate(fixed)}
             own = {item: (index + 0.5) / len(layers[number]) for index, item in enumerate(layers[number])}
-            means = {item: _mean([place[near] for near in joined[item] if near in place], own[item]) for item in own}
+            near = {item: [place[other] for other in joined[item] if other in place] or [own[item]] for item in own}
+            means = {item: sum(places) / len(places) for item, places in near.items()}
             layers[number].sort(key=lambda item, means=means: means[item])
 
 
 def _places(
-    layers: list[list[Item]],
-    joined: Mapping[Item, Sequence[Item]],
-    widths: Mapping[Item, float],
-    gap: float,
+    layers: list[list[Item]], joined: Mapping[Item, Sequence[Item]], widths: Mapping[Item, float], gap: float
 ) -> dict[Item, float]:
     across = {item: 0.0 for layer in layers for item in layer}
     for sweep in range(_PLACING_SWEEPS):
@@ -120,7 +118,3 @@ def spread(wanted: Sequence[float], apart: Sequence[float], strength: Sequence[f
         pools.append((mean, weight, count))
     flat = [mean for mean, _, count in pools for _ in range(count)]
     return [mean + offset for mean, offset in zip(flat, offsets, strict=False)]
-
-
-def _mean(values: Sequence[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from reasoning.report.graph import Arrow, Box, Workflow, connected
 from reasoning.report.graph_layout import layout
-from reasoning.report.template import render
+from reasoning.report.template import in_html, render
 from reasoning.report.text import shortened
 
 _BOX_WIDTH, _CORNER_WIDTH, _GAP = 158.0, 6.0, 14.0
@@ -22,7 +22,7 @@ _NARROW_CHARACTERS = 44
 
 @dataclass(frozen=True)
 class _Frame:
-    """A box in its place, with the lines that it shows below its name and kind, the first of them at ``first``."""
+    """A box in its place, with the lines that it shows below its name and kind."""
 
     box: Box
     x: float
@@ -30,21 +30,15 @@ class _Frame:
     width: float
     height: float
     lines: Sequence[str]
-    first: float
 
 
-@dataclass(frozen=True)
-class _Line:
-    """An arrow in its place: the paths of its shaft and its tip."""
-
-    arrow: Arrow
-    shaft: str
-    tip: str
+_Line = tuple[Arrow, str, str]
+"""An arrow in its place: the paths of its shaft and its tip."""
 
 
 def drawn(flow: Workflow) -> Markup:
     """Both drawings; the page's style shows the one that fits."""
-    return render("graphs.html", wide=wide(flow), narrow=narrow(flow))
+    return render("graphs.html", in_html, wide=wide(flow), narrow=narrow(flow))
 
 
 def wide(flow: Workflow) -> Markup:
@@ -75,7 +69,7 @@ def wide(flow: Workflow) -> Markup:
         frames += [_frame(box, 1 + place * (_BOX_WIDTH + _GAP), y) for place, box in enumerate(row)]
         y += max(map(height, row)) + _GAP
     tall = y - (_GAP if exams else _LAYER_GAP) + 1
-    return render("graph.html", lines=lines, frames=frames, width=width, height=tall, listed=False)
+    return render("graph.html", in_html, lines=lines, frames=frames, width=width, height=tall, listed=False)
 
 
 def narrow(flow: Workflow) -> Markup:
@@ -86,17 +80,18 @@ def narrow(flow: Workflow) -> Markup:
     tops, feet, y = dict[str, float](), dict[str, float](), 1.0
     frames = []
     for box in (*boxes, *exams):
-        frames.append(_narrow_frame(box, left, y))
-        tops[box.name], feet[box.name] = y, y + frames[-1].height
+        lines = _narrow_lines(box)
+        tops[box.name], feet[box.name] = y, y + 2 * _PADDING + 3 + _LINE * (1 + len(lines))
+        frames.append(_Frame(box, left, y, _NARROW_WIDTH - left - 1, feet[box.name] - y, lines))
         y = feet[box.name] + 9
-    lines = []
+    arrows = []
     for arrow in sorted(flow.arrows, key=lambda arrow: list(lanes).index(arrow.source)):
         x = left - _LANE * (lanes[arrow.source] + 1)
         start, end = feet[arrow.source] - 10, tops[arrow.target] + 14
         shaft = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
         shaft += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
-        lines.append(_Line(arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
-    return render("graph.html", lines=lines, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
+        arrows.append((arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
+    return render("graph.html", in_html, lines=arrows, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
 
 
 def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
@@ -139,13 +134,7 @@ def _narrow_lines(box: Box) -> list[str]:
 
 def _frame(box: Box, x: float, y: float) -> _Frame:
     lines = [shortened(line, _CHARACTERS) for line in _shown_lines(box)]
-    return _Frame(box, x, y, _BOX_WIDTH, height(box), lines, y + _PADDING + 11 + 2 * _LINE)
-
-
-def _narrow_frame(box: Box, x: float, y: float) -> _Frame:
-    lines = _narrow_lines(box)
-    tall = 2 * _PADDING + 3 + _LINE * (1 + len(lines))
-    return _Frame(box, x, y, _NARROW_WIDTH - x - 1, tall, lines, y + _PADDING + 14 + _LINE)
+    return _Frame(box, x, y, _BOX_WIDTH, height(box), lines)
 
 
 def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> _Line:
@@ -164,7 +153,7 @@ def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: flo
         if not last:
             y = top + tall
             path += f"V{_n(y)}"
-    return _Line(arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z")
+    return arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z"
 
 
 def _n(value: float) -> str:

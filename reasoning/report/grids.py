@@ -92,7 +92,9 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
     if not columns:
         return []
     names = tuple(dict.fromkeys(name for by_part in parts.values() for scores in by_part.values() for name in scores))
-    shown, asked_so = _side_by_side(names), ("as asked",) if whole else ()
+    # Parts are compared by pass@1 of each grade, and by the length of replies.
+    wanted = (*(f"{grade}/{SAMPLED}" for grade in grades(names)), "length")
+    shown, asked_so = [name for name in wanted if name in names] or names[:1], ("as asked",) if whole else ()
     rows = []
     for checkpoint, by_part in parts.items():
         tables = ([whole.get(checkpoint, {})] if whole else []) + [by_part.get(part, {}) for part in columns]
@@ -104,12 +106,6 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
         table = {checkpoint: by_part[part] for checkpoint, by_part in parts.items() if part in by_part}
         grids.append(_scores(f"{title}: all scores of ‘{part}’", table, ordered_scores(names), folded=True))
     return grids
-
-
-def _side_by_side(names: Sequence[str]) -> tuple[str, ...]:
-    """The scores that parts are compared by: pass@1 of each grade, and the length of replies."""
-    wanted = (*(f"{grade}/{SAMPLED}" for grade in grades(names)), "length")
-    return tuple(name for name in wanted if name in names) or tuple(names[:1])
 
 
 def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reasoning.report import curves_svg, graph_svg
 from reasoning.report.document import Report
-from reasoning.report.template import render
+from reasoning.report.template import in_html, render
 
 
 def page(report: Report) -> str:
@@ -17,6 +17,7 @@ def page(report: Report) -> str:
     style = files("reasoning.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
     return render(
         "page.html",
+        in_html,
         report=report,
         style=Markup(style),
         digest=b64encode(sha256(style.encode()).digest()).decode(),

@@ -5,7 +5,7 @@ base reaches with more samples, a vote or another prompt style, and counts the p
 solved.
 """
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,29 +15,15 @@ from reasoning.report.evaluations import Evaluation, sampled
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import ends, short
 from reasoning.report.pairs import CheckpointPair, main_difference
-from reasoning.report.scores import SAMPLED, is_one_of_several, main_grade, spoken
+from reasoning.report.scores import SAMPLED, is_one_of_several, main_grade
 from reasoning.report.sentences import listed
+from reasoning.report.template import lines
 
-WORDS = (
-    (
-        "pass@1",
-        "the share of right answers when each problem is answered once, by sampling; the mean over all samples.",
-    ),
-    ("pass@K", "the chance that at least one of K samples is right. Guessing raises it too."),
-    ("greedy", "the answer without randomness, the most probable token each time."),
-    ("majority@N, weighted@N", "the answer that most of N samples agree on; weighted: each counts by its probability."),
-    ("beam@K", "the answer of the most probable reply that a search with K beams finds."),
-    ("strict", "right only if the answer stands where the format wants it and equals the right one."),
-    ("lenient", "right if the reply ends on the right answer, whatever its form; a reply cut off is never right."),
-    ("length, distinct", "tokens of a reply; how many different answers a problem's samples give."),
-    (
-        "95 % interval",
-        "a range that would hold the mean over all problems of this sort in 95 of 100 such exams. Samples of one "
-        "problem resemble each other, so intervals count problems, not samples (they are clustered by problem). A "
-        "difference is paired over problems; “can't tell” says that its interval holds 0.",
-    ),
-)
-"""What the words of the tables mean."""
+
+def words() -> tuple[tuple[str, str], ...]:
+    """What the words of the tables mean, as (words, meaning)."""
+    meanings = (line.partition(": ") for line in lines("glossary.txt"))
+    return tuple((word, meaning) for word, _, meaning in meanings)
 
 
 def amplification(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
@@ -45,7 +31,7 @@ def amplification(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, str]
     grade, told = main_grade(evaluation), list[tuple[str, str]]()
     chosen = _chosen(facts, evaluation) if grade else ()
     for root, later in chosen:
-        text = " ".join(_compared(facts, evaluation, root, later, grade))
+        text = _compared(facts, evaluation, root, later, grade)
         if text:
             told.append((f"{later} beside {root} ({evaluation.stage})", text))
     luck = [text for root in dict(chosen) if (text := _luck(evaluation, root, grade))]
@@ -69,43 +55,34 @@ def _by_rewards(facts: Facts, name: str, root: str) -> bool:
     return all(facts.learns_from(each) == "rewards" for each in (name, *before[: before.index(root)]))
 
 
-def _compared(facts: Facts, evaluation: Evaluation, root: str, later: str, grade: str) -> Iterator[str]:
-    score = f"{grade}/{SAMPLED}"
+def _compared(facts: Facts, evaluation: Evaluation, root: str, later: str, grade: str) -> str:
+    """The sentences of ``reading.txt``; none where one of the two lacks the score."""
+    name = f"{grade}/{SAMPLED}"
     before, after = evaluation.checkpoints[root], evaluation.checkpoints[later]
-    if score not in before or score not in after:
-        return
-    yield f"{spoken(score)} is {_with_ends(before[score])} for {root} and {_with_ends(after[score])} for {later}."
+    if name not in before or name not in after:
+        return ""
     gain = main_difference(evaluation, CheckpointPair(later, root))
-    if gain is not None and not (gain.mean > 0 and gain.excludes(0)):
-        yield f"So {later} shows no gain over {root} here, and there is none to explain."
-    else:
-        yield from _explained(evaluation, root, later, grade)
-        line = (later, *facts.lineage(later))
-        taught = [name for name in line[: line.index(root)] if facts.taught(name)]
-        if taught:
-            yield f"On the way to {later} came {listed(taught)}, taught by examples, which may hold what {root} lacked."
-        yield from _new(evaluation, root, later, grade)
-    if "length" in before and "length" in after:
-        lengths = (_with_ends(scores["length"], "length") for scores in (before, after))
-        yield f"Replies: {next(lengths)} tokens in {root}, {next(lengths)} in {later}."
-
-
-def _explained(evaluation: Evaluation, root: str, later: str, grade: str) -> Iterator[str]:
-    """How much of the later score the base reaches without training."""
-    own, later_score = (evaluation.checkpoints[name][f"{grade}/{SAMPLED}"] for name in (root, later))
     reach = _reach(evaluation, root, grade)
-    if reach:
-        told = ", ".join(f"{name} {_with_ends(score)}" for name, score in reach.items())
-        yield f"Untrained, {root} reaches by other ways of asking: {told}."
-    steady = {SAMPLED: own} | {name: score for name, score in reach.items() if not is_one_of_several(name)}
-    best = max(steady, key=lambda name: steady[name].mean)
-    if steady[best].mean >= later_score.mean:
-        yield f"{root}'s {best} is no lower than {later}'s pass@1: all of that can be a mode that {root} held already."
-    else:
-        yield (
-            f"Up to {short(steady[best].mean)} ({root}'s {best}) {later}'s pass@1 can be a mode that {root} held "
-            f"already and training made the usual one; beyond that {root} was right in single samples at most."
-        )
+    steady = {SAMPLED: before[name]} | {way: score for way, score in reach.items() if not is_one_of_several(way)}
+    best = max(steady, key=lambda way: steady[way].mean)
+    line = (later, *facts.lineage(later))
+    sentences = lines(
+        "reading.txt",
+        name=name,
+        root=root,
+        later=later,
+        before=before,
+        after=after,
+        gained=gain is None or (gain.mean > 0 and gain.excludes(0)),
+        reach=reach,
+        best=best,
+        best_mean=steady[best].mean,
+        taught=listed([each for each in line[: line.index(root)] if facts.taught(each)]),
+        told=_with_ends,
+        short=short,
+        **_new(evaluation, root, later, grade),
+    )
+    return " ".join(sentences)
 
 
 def _reach(evaluation: Evaluation, root: str, grade: str) -> dict[str, Score]:
@@ -134,31 +111,20 @@ def _luck(evaluation: Evaluation, root: str, grade: str) -> str:
     )
 
 
-def _new(evaluation: Evaluation, root: str, later: str, grade: str) -> Iterator[str]:
-    """How the later model does on problems that none of the base's samples solved."""
+def _new(evaluation: Evaluation, root: str, later: str, grade: str) -> dict[str, Any]:
+    """How many samples each problem had, how many problems none of the base's solved, and the later score on these."""
     before, after = (evaluation.samples.get(name, {}) for name in (root, later))
     numbers = sorted(before.keys() & after.keys())
-    values = {k: [sampled(each[k]).scores.get(grade, ()) for each in (before, after)] for k in numbers}
-    common = {number: pair for number, pair in values.items() if all(pair)}
-    if not common:
-        return
-    tries = len(next(iter(common.values()))[0])
-    unsolved = [later_values for base_values, later_values in common.values() if max(base_values) < 1]
-    if not unsolved:
-        yield (
-            f"Each of the {len(common):,} problems was solved by at least one of {root}'s {tries} samples, so these "
-            f"samples show nothing in {later} that {root} never did."
-        )
-        return
-    means = np.array([np.mean(each) for each in unsolved])
-    if means.min() < 0 or means.max() > 1:
-        return
-    solved = mean_over_problems(means)
-    new = f" At most this is new: more samples of {root} might solve some of them." if solved.mean > 0 else ""
-    yield (
-        f"None of {root}'s {tries} samples solved {len(unsolved):,} of the {len(common):,} problems; on these {later} "
-        f"has pass@1 {_with_ends(Score(solved.mean, solved.low, solved.high, solved.count))}.{new}"
-    )
+    values = [[sampled(each[k]).scores.get(grade, ()) for each in (before, after)] for k in numbers]
+    common = [pair for pair in values if all(pair)]
+    means = np.array([np.mean(new) for old, new in common if max(old) < 1])
+    solved = mean_over_problems(means) if len(means) and means.min() >= 0 and means.max() <= 1 else None
+    return {
+        "tries": len(common[0][0]) if common else 0,
+        "problems": len(common),
+        "unsolved": len(means),
+        "solved": solved and Score(solved.mean, solved.low, solved.high, solved.count),
+    }
 
 
 def _with_ends(score: Score, name: str = "") -> str:

@@ -59,7 +59,8 @@ def probe_grid(stage: StageFacts) -> Grid | None:
             by_problem.setdefault(row.get("problem"), []).append(row)
     steps = sorted({row["step"] for rows in by_problem.values() for row in rows})
     shown = [steps[k] for k in spaced(len(steps), _SHOWN_STEPS)]
-    known = _probe_grades(stage)
+    graded = mapping(stage.settings.get("probe")).get("scores")
+    known = [str(score).rpartition(".")[2] for score in graded] if isinstance(graded, list) else []
     rows = []
     for replies in list(by_problem.values())[:_SHOWN_PROBES]:
         at = {row["step"]: row for row in replies}
@@ -88,9 +89,3 @@ def verdict(text: str, scores: Mapping[str, float], known: Sequence[str]) -> Cel
 def _reply(answered: Answered, known: Sequence[str]) -> Cell:
     reply = single(answered)
     return verdict(reply.texts[0], {name: values[0] for name, values in reply.scores.items()}, known)
-
-
-def _probe_grades(stage: StageFacts) -> tuple[str, ...]:
-    """The scores of the stage's probe that tell right from wrong, by its settings."""
-    scores = mapping(stage.settings.get("probe")).get("scores")
-    return tuple(str(score).rpartition(".")[2] for score in scores) if isinstance(scores, list) else ()

@@ -9,6 +9,7 @@ from reasoning.report.numbers import CANT_TELL, fixed, large, plain, points, sho
 from reasoning.report.pairs import CheckpointPair, main_difference
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.stages import StageFacts
+from reasoning.report.template import lines
 
 
 def sentences(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -29,7 +30,9 @@ def _sentence(facts: Facts, stage: StageFacts) -> str:
         return _exam(evaluation)
     if stage.holds == "checkpoint":
         return _trained(facts, stage)
-    return (_collected(stage) if stage.holds == "records" else "") or _others(stage)
+    helpers = {"fixed": fixed, "large": large, "listed": listed}
+    collected = lines("collected.txt", stage=stage, **helpers)[0] if stage.holds == "records" else ""
+    return collected or f"{_numbers(stage) or 'finished'}."
 
 
 def _exam(evaluation: Evaluation) -> str:
@@ -113,27 +116,6 @@ def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
     return f"{'lifted' if difference.mean > 0 else 'lowered'} {fromto} ({gain} points, 95 % interval {ends})"
 
 
-def _collected(stage: StageFacts) -> str:
-    """What a stage that left records kept or packed; empty where its numbers say neither."""
-    results = {name: fixed(value, 0) for name, value in stage.results.items()}
-    if "kept" in results and "sampled" in results:
-        share = stage.results["kept"] / (stage.results["sampled"] or 1)
-        of = listed(stage.starts) or "a model"
-        return f"kept {results['kept']} of {results['sampled']} replies of {of} ({fixed(100 * share, 1)} %)."
-    if "kept" in results:
-        return f"wrote {results['kept']} examples."
-    if "documents" in results and "rows" in results:
-        source = listed(stage.parents.get("conversations", ()))
-        tokens = f" ({large(stage.results['tokens'])} tokens)" if "tokens" in results else ""
-        what = f"conversations of {source}" if source else "documents"
-        return f"packed {results['documents']} {what} into {results['rows']} rows{tokens}."
-    return ""
-
-
-def _others(stage: StageFacts) -> str:
-    """The recorded numbers as they are, for stages that this report doesn't know."""
-    return f"{_numbers(stage) or 'finished'}."
-
-
 def _numbers(stage: StageFacts) -> str:
+    """The recorded numbers as they are, for stages that this report doesn't know."""
     return ", ".join(f"{name} {plain(value)}" for name, value in list(stage.results.items())[:6])

@@ -12,7 +12,7 @@ from reasoning.evaluation.results import Results
 from reasoning.experiment.alternatives import item_locations
 from reasoning.experiment.locations import error_at, suggestion
 from reasoning.pipeline.folder import read_run
-from reasoning.pipeline.sweeps.arms import BASELINE, ArmRun, SweepPlan, arm_title
+from reasoning.pipeline.sweeps.arms import BASELINE, Arm, SweepPlan, arm_title
 from reasoning.pipeline.sweeps.folder import RunState, SweepFolder
 from reasoning.report.evaluations import evaluation_of
 from reasoning.report.numbers import CANT_TELL
@@ -20,10 +20,6 @@ from reasoning.use.run_folder import open_run
 
 _ROUNDING = 1e-9
 """Of a mean: differences below it are those of floating point."""
-
-ENOUGH_SEEDS = 5
-"""Fewer seeds give intervals so wide that only large differences show."""
-
 
 HIGHER, LOWER, SAME, ONE_SEED = "higher", "lower", "the same", "one seed"
 """Verdicts on how an arm differs from the baseline, beside ``CANT_TELL`` and an empty one: nothing to compare.
@@ -79,6 +75,14 @@ class ArmNumbers:
     scores: Mapping[str, ArmScore]
     inert: bool
 
+    def named(self, *verdicts: str) -> list[str]:
+        """The scores of which one of the verdicts was given."""
+        return [name for name, score in self.scores.items() if score.verdict in verdicts]
+
+    def missing(self) -> list[int]:
+        """The seeds whose runs have not finished."""
+        return [seed for seed, state in self.states.items() if state == "not finished"]
+
 
 @dataclass(frozen=True)
 class SweepNumbers:
@@ -96,6 +100,10 @@ class SweepNumbers:
         """What sentences call the first arm."""
         return f"the {BASELINE}" if self.arms[0].label == BASELINE else self.arms[0].name
 
+    def count(self, *verdicts: str) -> int:
+        """How often one of the verdicts was given."""
+        return sum(len(arm.named(*verdicts)) for arm in self.arms)
+
 
 def collect(folder: SweepFolder) -> SweepNumbers:
     """Everything that the finished runs of a sweep say.
@@ -103,20 +111,14 @@ def collect(folder: SweepFolder) -> SweepNumbers:
     Raises InputError for damaged results, and for a score that the sweep asks for and no finished run has.
     """
     plan = folder.plan
-    states: dict[tuple[str, int], RunState] = {_key(run): folder.state(run) for run in plan.runs}
-    finished = [run for run in plan.runs if states[_key(run)] == "finished"]
-    artifacts = {_key(run): open_run(folder.run_path(run)).artifacts() for run in finished}
+    states: dict[tuple[str, int], RunState] = {(run.arm, run.seed): folder.state(run) for run in plan.runs}
+    finished = [run for run in plan.runs if states[run.arm, run.seed] == "finished"]
+    artifacts = {(run.arm, run.seed): open_run(folder.run_path(run)).artifacts() for run in finished}
     read: dict[Path, dict[str, float]] = {}
     values = {key: _all_numbers(left, read) for key, left in artifacts.items()}
     scores = plan.sweep.scores or _default_scores(artifacts.values())
     _check_scores(plan, scores, values.values())
-    by_arm = {
-        arm.label: {
-            score: {run.seed: values[key][score] for run in arm.runs if score in values.get(key := _key(run), {})}
-            for score in scores
-        }
-        for arm in plan.arms
-    }
+    by_arm = {arm.label: {score: _by_seed(values, arm, score) for score in scores} for arm in plan.arms}
     baseline = by_arm[plan.arms[0].label]
     arms = []
     for arm in plan.arms:
@@ -124,14 +126,16 @@ def collect(folder: SweepFolder) -> SweepNumbers:
         each = {score: arm_score(by_seed, others.get(score, {})) for score, by_seed in by_arm[arm.label].items()}
         ended: dict[int, RunState] = {run.seed: states[run.arm, run.seed] for run in arm.runs}
         failures = {run.seed: folder.failure(run) for run in arm.runs if ended[run.seed] == "failed"}
-        pairs = [(artifacts.get(_key(run)), artifacts.get((plan.arms[0].label, run.seed))) for run in arm.runs]
+        pairs = [(artifacts.get((arm.label, seed)), artifacts.get((plan.arms[0].label, seed))) for seed in ended]
         inert = _inert([(one, other) for one, other in pairs if one and other])
         arms.append(ArmNumbers(arm_title(arm), arm.label, arm.settings, ended, failures, each, inert))
     return SweepNumbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, tuple(arms), _fixed(folder))
 
 
-def _key(run: ArmRun) -> tuple[str, int]:
-    return run.arm, run.seed
+def _by_seed(values: Mapping[tuple[str, int], Mapping[str, float]], arm: Arm, score: str) -> dict[int, float]:
+    """The score of those runs of an arm that have it."""
+    ran = {run.seed: values.get((run.arm, run.seed), {}) for run in arm.runs}
+    return {seed: numbers[score] for seed, numbers in ran.items() if score in numbers}
 
 
 def arm_score(values: Mapping[int, float], baseline: Mapping[int, float]) -> ArmScore:

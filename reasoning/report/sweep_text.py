@@ -11,18 +11,9 @@ from reasoning.core.statistics import Interval
 from reasoning.report.document import NOTHING, Bullets, Cell, Grid, Paragraph, Report, Section
 from reasoning.report.grids import difference_cell
 from reasoning.report.markdown import markdown
-from reasoning.report.numbers import CANT_TELL, ends, fixed, number
-from reasoning.report.sweep_numbers import (
-    BASELINE,
-    ENOUGH_SEEDS,
-    HIGHER,
-    LOWER,
-    SAME,
-    ArmNumbers,
-    ArmScore,
-    SweepNumbers,
-    has_spread,
-)
+from reasoning.report.numbers import ends, fixed, number
+from reasoning.report.sweep_numbers import BASELINE, HIGHER, LOWER, SAME, ArmNumbers, ArmScore, SweepNumbers, has_spread
+from reasoning.report.template import lines
 
 COLUMNS: tuple[str, ...] = (
     "row", "arm", "settings", "seed", "state", "score", "value",
@@ -30,13 +21,6 @@ COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 """Of the CSV. ``row`` is ``seed`` (one run: seed, state, value) or ``summary`` (one arm over its seeds: the rest)."""
 
-_WAYS = {
-    "grid": "all combinations; the first arm is what the others are compared to",
-    "zip": "values that go together; the first arm is what the others are compared to",
-    "each": "one setting at a time against the file's own",
-    "seeds": "nothing varies but the seed",
-}
-_ONE_SEED = "one seed: no interval"
 _WIDEST = 4
 """Columns of scores in one table."""
 
@@ -83,15 +67,15 @@ class SweepTable:
 
     def heading(self) -> str:
         """One sentence on what was run, one on what the cells are."""
-        seeds, arms = self.numbers.seeds, len(self.numbers.arms)
-        size = f"{_count(arms, 'arm')}, {_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
-        size += f": {_WAYS[self.numbers.way]}."
-        if len(seeds) == 1:
-            return f"{size} With one seed a cell is a single result, without an interval."
-        cells = "A cell is the mean over seeds with its 95 % interval (Student's t) and their number n"
-        if arms == 1:
-            return f"{size} {cells}."
-        return f"{size} {cells}; below it the difference to {self.numbers.baseline}, paired by seed, with its interval."
+        return self._sentences()[0]
+
+    def conclusions(self) -> list[str]:
+        """What can and what can't be concluded, one sentence or two each."""
+        return self._sentences()[1:]
+
+    def _sentences(self) -> list[str]:
+        finished = any(score.values for arm in self.numbers.arms for score in arm.scores.values())
+        return lines("sweep.txt", numbers=self.numbers, finished=finished, written=_written)
 
     def grids(self) -> tuple[Grid, ...]:
         """For each checkpoint a row an arm, a column a score; of a single arm a row a score, a column a seed."""
@@ -107,87 +91,6 @@ class SweepTable:
             for start in range(0, len(scores), _WIDEST)
         ]
         return tuple(_by_arm(arms, *part) for part in parts)
-
-    def conclusions(self) -> list[str]:
-        """What can and what can't be concluded, one sentence or two each."""
-        numbers = self.numbers
-        if not any(score.values for arm in numbers.arms for score in arm.scores.values()):
-            return ["No run has finished, so there is nothing to conclude.", *_open_ends(numbers)]
-        return [*_differences(numbers), *_about_seeds(numbers), *_open_ends(numbers)]
-
-
-def _differences(numbers: SweepNumbers) -> list[str]:
-    """What every arm's differences to the baseline say."""
-    baseline = numbers.baseline
-    clear: list[str] = []
-    unclear: list[str] = []
-    compared = 0
-    for arm in numbers.arms[1:]:
-        by_verdict: dict[str, list[str]] = {}
-        for name, score in arm.scores.items():
-            by_verdict.setdefault(score.verdict, []).append(name)
-            if score.verdict in (HIGHER, LOWER) and score.difference is not None:
-                mean, interval = _written(score.difference, sign=True)
-                clear.append(f"{arm.name}: {name} is {score.verdict} than with {baseline}: {mean} ({interval}).")
-        if arm.inert:
-            clear.append(
-                f"{arm.name}: every checkpoint equals {baseline}'s bit by bit, so this changes nothing here: something "
-                "else keeps it from having an effect."
-            )
-        compared += sum(len(by_verdict.get(verdict, [])) for verdict in (HIGHER, LOWER, CANT_TELL))
-        for verdict, words in ((CANT_TELL, f"{CANT_TELL} from"), (SAME, f"seed by seed {SAME} as")):
-            if verdict in by_verdict:
-                unclear.append(f"{arm.name}: {words} {baseline} in {', '.join(by_verdict[verdict])}.")
-    if any(score.verdict == CANT_TELL for arm in numbers.arms for score in arm.scores.values()):
-        unclear.append(
-            f'"{CANT_TELL.capitalize()}" doesn\'t mean equal: arms may differ by as much as the interval spans.'
-        )
-    if compared > 1:
-        unclear.append(
-            f"{compared} differences were looked at. By chance alone one in 20 such intervals leaves out 0, here about "
-            f"{compared / 20:.2g}; so an effect that was expected beforehand counts for more than one that turned up."
-        )
-    return [*clear, *unclear]
-
-
-def _about_seeds(numbers: SweepNumbers) -> list[str]:
-    """How far intervals over these seeds reach."""
-    told: list[str] = []
-    count = len(numbers.seeds)
-    if count == 1:
-        told.append(
-            f"One seed says nothing about the spread, so nothing about what another seed would give, nor whether arms "
-            f"differ: set sweep.seeds to at least {ENOUGH_SEEDS}."
-        )
-    elif count < ENOUGH_SEEDS:
-        told.append(
-            f"{count} seeds give wide intervals, in which only large differences show; take at least {ENOUGH_SEEDS}."
-        )
-    if numbers.fixed:
-        told.append(
-            f"One for all seeds: {', '.join(numbers.fixed)}. What another draw of that would change is in no interval."
-        )
-    if count > 1:
-        told.append("All of it holds for these settings at this size; the intervals know of no other.")
-    return told
-
-
-def _open_ends(numbers: SweepNumbers) -> list[str]:
-    """The runs that are missing from the numbers, and why."""
-    told: list[str] = []
-    for arm in numbers.arms:
-        for seed, message in arm.failures.items():
-            told.append(f"{arm.name}, seed {seed}: failed: {message.splitlines()[0] if message else 'no message'}")
-        missing = [str(seed) for seed, state in arm.states.items() if state == "not finished"]
-        if missing:
-            told.append(
-                f"{arm.name}: not finished for {'seed' if len(missing) == 1 else 'seeds'} {', '.join(missing)}."
-            )
-    if any(arm.failures for arm in numbers.arms):
-        told.append(
-            "Failed runs are left out of all means and differences, so an arm that has some may look better than it is."
-        )
-    return told
 
 
 def _rows(arm: ArmNumbers, names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
@@ -242,7 +145,7 @@ def _written(mean: Interval, sign: bool = False) -> tuple[str, str]:
     scale = max(abs(mean.low), abs(mean.high)) if sign and several else abs(mean.mean)
     write = partial(number, scale=scale, sign=sign)
     if not several:
-        return write(mean.mean), _ONE_SEED
+        return write(mean.mean), "one seed: no interval"
     if not has_spread(mean):
         return write(mean.mean), f"in each of {mean.count} seeds: no spread, no interval"
     return write(mean.mean), f"{ends(mean.low, mean.high, write, sign)}, n {fixed(mean.count, 0)}"
@@ -256,7 +159,3 @@ def _summary(score: ArmScore) -> dict[str, Any]:
             low, high = (mean.low, mean.high) if mean.count > 1 and has_spread(mean) else (None, None)
             columns |= {name: mean.mean, f"{prefix}low": low, f"{prefix}high": high, f"{prefix}n": mean.count}
     return columns
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

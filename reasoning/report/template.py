@@ -1,9 +1,10 @@
-"""HTML and SVG that can't be broken by what they show: templates escape all that enters them.
+"""Files that can't be broken by what they show: templates make all that enters them inert.
 
 Models and files write most of a report's text; none of it may become a tag, an attribute or a character that reorders
 what is read.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, get_args
 
@@ -13,22 +14,30 @@ from markupsafe import Markup
 from reasoning.report.document import Block
 from reasoning.report.text import printable, shortened
 
+Writer = Callable[[Any], Any]
+"""A value as it enters a template; what it doesn't return as Markup is escaped for HTML."""
 
-def render(template: str, **values: object) -> Markup:
-    """What a template of ``templates/`` makes of the values; equal values give equal bytes."""
-    return Markup(environment().get_template(template).render(values))
+
+def render(template: str, writer: Writer, **values: object) -> Markup:
+    """What a template of ``templates/`` makes of the values; equal ones give equal bytes."""
+    return Markup(environment(writer).get_template(template).render(values))
+
+
+def lines(template: str, **values: object) -> list[str]:
+    """The lines of plain text that a template makes of the values, which enter as they are and hold no line breaks."""
+    return str(render(template, Markup, **values)).removesuffix("\n").split("\n")
 
 
 @cache
-def environment() -> Environment:
-    """How templates are read: everything is escaped, and ``block is grid`` asks for a kind of block."""
+def environment(writer: Writer) -> Environment:
+    """How templates are read: ``writer`` writes every value, and ``block is grid`` asks for a kind of block."""
     made = Environment(
         loader=PackageLoader("reasoning.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=writer,
     )
     made.globals["shortened"] = shortened
     for kind in get_args(Block):
@@ -36,8 +45,8 @@ def environment() -> Environment:
     return made
 
 
-def _shown(value: Any) -> Any:
-    """A value as it enters: texts without control characters, numbers without digits that nobody sees."""
+def in_html(value: Any) -> Any:
+    """Texts without control characters, numbers without digits that nobody sees."""
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

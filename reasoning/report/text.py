@@ -11,8 +11,6 @@ _ESCAPES = re.compile(
 
 _NEWLINES = re.compile("\r\n|[\r\u2028\u2029\x85]")
 
-_KEPT = "\n\t"
-
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks by which a text is shown in another order than it is stored in (Unicode's bidirectional controls)."""
 
@@ -35,5 +33,5 @@ def _shown(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cs":
         return "\ufffd"
-    hidden = character in _REORDERING or (category == "Cc" and character not in _KEPT)
+    hidden = character in _REORDERING or (category == "Cc" and character not in "\n\t")
     return "" if hidden else character

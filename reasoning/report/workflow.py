@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from reasoning.report.curves import trend
 from reasoning.report.evaluations import Evaluation
-from reasoning.report.graph import Arrow, Box, Holds, Workflow
+from reasoning.report.graph import Arrow, Box, Workflow
 from reasoning.report.numbers import large, plain, short
 from reasoning.report.scores import interval, main_score, spoken
 from reasoning.report.stages import StageFacts
@@ -22,29 +22,21 @@ def workflow(stages: Sequence[StageFacts], evaluations: Sequence[Evaluation]) ->
 def _arrows(stages: Sequence[StageFacts], exams: set[str]) -> list[Arrow]:
     known = {stage.name: stage for stage in stages}
     above: dict[str, set[str]] = {}
+    arrows = []
     for stage in stages:
         parents = [name for name in stage.parent_names() if name in known]
         above[stage.name] = {*parents, *(name for parent in parents for name in above.get(parent, ()))}
-    arrows = []
-    for stage in stages:
-        if stage.name in exams:
-            continue
-        parents = [name for name in stage.parent_names() if name in known]
-        for name in parents:
+        for name in () if stage.name in exams else parents:
             others = [other for other in parents if other != name]
             if _only_tokenizer(stage, name) and any(name in above[other] for other in others):
                 continue
-            arrows.append(Arrow(name, stage.name, _holds(known[name])))
+            arrows.append(Arrow(name, stage.name, "weights" if known[name].holds == "checkpoint" else "data"))
     return arrows
 
 
 def _only_tokenizer(stage: StageFacts, parent: str) -> bool:
     """Whether a parent gives a stage no more than its tokenizer; such an arrow says little beside another path."""
     return all(field == "tokenizer" for field, names in stage.parents.items() if parent in names)
-
-
-def _holds(stage: StageFacts) -> Holds:
-    return "weights" if stage.artifact is not None and stage.artifact.kind == "checkpoint" else "data"
 
 
 def _box(stage: StageFacts, evaluations: Sequence[Evaluation], exam: bool) -> Box:

@@ -1,7 +1,8 @@
 import json
 import shutil
 
-from written_run import place_of, write_run
+import pytest
+from written_run import place_of, workflow, write_run
 
 from reasoning.report.content import compose, total_sentence
 from reasoning.report.document import Bullets, Code, Grid, Heading, Paragraph
@@ -47,6 +48,12 @@ def test_what_is_missing_is_said_near_the_top(written, tmp_path):
 def test_parts_that_a_run_does_not_have_are_left_out(tmp_path):
     report = compose(gather(write_run(tmp_path / "run", [])))
     assert [each.title for each in report.sections] == ["What this is"] and report.title == "Report of a run"
+
+
+@pytest.mark.parametrize(("stages", "begins"), [(workflow()[:1], "A run of one stage."), ([], "A run of 0 stages.")])
+def test_a_run_that_trained_and_examined_nothing_says_no_more_than_its_size(tmp_path, stages, begins):
+    first = section(compose(gather(write_run(tmp_path / "run", stages))), "What this is").blocks[0]
+    assert first == Paragraph(begins)
 
 
 def test_settings_are_spelled_out_by_stage_part_by_part(facts):

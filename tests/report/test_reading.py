@@ -4,7 +4,7 @@ import pytest
 from written_run import with_results, with_samples
 
 from reasoning.evaluation.results import Replies, Score
-from reasoning.report.reading import WORDS, amplification
+from reasoning.report.reading import amplification, words
 
 
 def told(facts, subject="zero beside base (exam)"):
@@ -20,7 +20,7 @@ def with_scores(facts, **scores):
 
 
 def test_every_word_of_the_tables_is_explained():
-    said = " ".join(name for name, _ in WORDS)
+    said = " ".join(name for name, _ in words())
     assert all(word in said for word in ("pass@1", "majority", "strict", "lenient", "greedy", "95 % interval"))
 
 
