@@ -28,7 +28,7 @@ class _Frame:
     x: float
     y: float
     width: float
-    height: float
+    _height: float
     lines: Sequence[str]
 
 
@@ -48,14 +48,14 @@ def wide(flow: Workflow) -> Markup:
     placed = layout(flow, _BOX_WIDTH, _CORNER_WIDTH, _GAP)
     tops, heights, y = list[float](), list[float](), 1.0
     for layer in placed.layers:
-        heights.append(max((height(known[item]) for item in layer if isinstance(item, str)), default=0.0))
+        heights.append(max((_height(known[item]) for item in layer if isinstance(item, str)), default=0.0))
         tops.append(y)
         y += heights[-1] + _LAYER_GAP
     lines = []
     for arrow in flow.arrows:
         path = placed.path(arrow.source, arrow.target)
         stops = [(x + 1, tops[number], heights[number]) for x, number in path]
-        lines.append(_line(arrow, stops, tops[path[0][1]] + height(known[arrow.source])))
+        lines.append(_line(arrow, stops, tops[path[0][1]] + _height(known[arrow.source])))
     frames = [
         _frame(known[item], placed.across[item] + 1 - _BOX_WIDTH / 2, tops[number])
         for number, layer in enumerate(placed.layers)
@@ -67,7 +67,7 @@ def wide(flow: Workflow) -> Markup:
     for start in range(0, len(exams), 4):
         row = exams[start : start + 4]
         frames += [_frame(box, 1 + place * (_BOX_WIDTH + _GAP), y) for place, box in enumerate(row)]
-        y += max(map(height, row)) + _GAP
+        y += max(map(_height, row)) + _GAP
     tall = y - (_GAP if exams else _LAYER_GAP) + 1
     return render("graph.html", in_html, lines=lines, frames=frames, width=width, height=tall, listed=False)
 
@@ -109,7 +109,7 @@ def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
     return lanes
 
 
-def height(box: Box) -> float:
+def _height(box: Box) -> float:
     """A box's height in the drawing in layers."""
     return 2 * _PADDING + _LINE * (2 + len(_shown_lines(box)))
 
@@ -134,7 +134,7 @@ def _narrow_lines(box: Box) -> list[str]:
 
 def _frame(box: Box, x: float, y: float) -> _Frame:
     lines = [shortened(line, _CHARACTERS) for line in _shown_lines(box)]
-    return _Frame(box, x, y, _BOX_WIDTH, height(box), lines)
+    return _Frame(box, x, y, _BOX_WIDTH, _height(box), lines)
 
 
 def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> _Line:

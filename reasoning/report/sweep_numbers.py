@@ -26,7 +26,7 @@ HIGHER, LOWER, SAME, ONE_SEED = "higher", "lower", "the same", "one seed"
 
 ``HIGHER`` and ``LOWER`` where the interval leaves out 0; ``CANT_TELL`` where it holds 0, and where every seed has one
 and the same difference, so that there is no spread to take an interval from; ``SAME`` where the values are equal seed
-by seed; ``ONE_SEED``, which has no interval.
+by seed; ``_ONE_SEED``, which has no interval.
 """
 
 
@@ -52,7 +52,7 @@ class ArmScore:
         if self.difference is None:
             return ""
         if self.difference.count == 1:
-            return ONE_SEED
+            return _ONE_SEED
         if not has_spread(self.difference):
             return SAME if self.difference.mean == 0 else CANT_TELL
         if not self.difference.excludes(0.0):
