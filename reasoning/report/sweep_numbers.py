@@ -21,7 +21,7 @@ from reasoning.use.run_folder import open_run
 _ROUNDING = 1e-9
 """Of a mean: differences below it are those of floating point."""
 
-HIGHER, LOWER, SAME, ONE_SEED = "higher", "lower", "the same", "one seed"
+HIGHER, LOWER, SAME, _ONE_SEED = "higher", "lower", "the same", "one seed"
 """Verdicts on how an arm differs from the baseline, beside ``CANT_TELL`` and an empty one: nothing to compare.
 
 ``HIGHER`` and ``LOWER`` where the interval leaves out 0; ``CANT_TELL`` where it holds 0, and where every seed has one
