@@ -2,7 +2,7 @@
 
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
-from reasoning.rewards.text import cut_off, matches_answer, parse_reply, tagged_answer
+from reasoning.rewards.text import matches_answer, parse_reply, score_each, tagged_answer
 
 
 def strict(
@@ -14,12 +14,12 @@ def strict(
     2.2.2). Equal means the same characters, white space around them aside: ``6.0`` isn't ``6``, nor is another
     script's six. A completion cut off by the length limit is never right. ``chat`` gives the tags, by default R1's.
     """
-    tags = chat or ChatFormat()
-    rewards: list[float] = []
-    for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True):
-        reply = None if cut else parse_reply(completion, tags)
-        rewards.append(float(reply is not None and reply.answer == expected.strip()))
-    return rewards
+
+    def right(completion: str, tags: ChatFormat, expected: str) -> bool:
+        reply = parse_reply(completion, tags)
+        return reply is not None and reply.answer == expected.strip()
+
+    return score_each(right, completions, truncated, chat, answer)
 
 
 def lenient(
@@ -30,11 +30,9 @@ def lenient(
     The measure of what a base model knows before it knows the form. A completion cut off by the length limit has not
     come to an end and scores 0.0.
     """
-    tags = chat or ChatFormat()
-    return [
-        float(not cut and matches_answer(completion, expected, tags))
-        for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
-    ]
+    return score_each(
+        lambda text, tags, expected: matches_answer(text, expected, tags), completions, truncated, chat, answer
+    )
 
 
 def answered(
@@ -44,8 +42,8 @@ def answered(
 
     For questions that need no thinking. A completion cut off by the length limit is never right.
     """
-    tags = chat or ChatFormat()
-    return [
-        float(not cut and tagged_answer(completion, tags) == expected.strip())
-        for completion, expected, cut in zip(completions, answer, cut_off(completions, truncated), strict=True)
-    ]
+
+    def right(completion: str, tags: ChatFormat, expected: str) -> bool:
+        return tagged_answer(completion, tags) == expected.strip()
+
+    return score_each(right, completions, truncated, chat, answer)

@@ -1,8 +1,7 @@
 """Rewards for the form of a reply, whatever its answer."""
 
-from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
-from reasoning.rewards.text import cut_off, parse_reply
+from reasoning.rewards.text import parse_reply, score_each
 
 
 def tagged(
@@ -13,8 +12,4 @@ def tagged(
     R1-Zero's format reward (DeepSeek-R1, arXiv 2501.12948, section 2.2.2). A completion cut off by the length limit
     never has the form. ``chat`` gives the tags, by default R1's.
     """
-    tags = chat or ChatFormat()
-    return [
-        float(not cut and parse_reply(completion, tags) is not None)
-        for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
-    ]
+    return score_each(lambda text, tags: parse_reply(text, tags) is not None, completions, truncated, chat)

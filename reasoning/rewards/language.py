@@ -3,11 +3,12 @@
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
-from reasoning.rewards.text import cut_off, parse_reply
+from reasoning.rewards.text import parse_reply, score_each
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class LanguageConsistency:
     is the share of characters. Raises InputError where a character stands for both.
     """
 
+    __name__: ClassVar[str] = "language"  # what metrics call it
     native: str
     foreign: str
 
@@ -28,11 +30,6 @@ class LanguageConsistency:
             raise InputError(
                 f"a language reward needs two sets of characters without a common one; both hold {''.join(both)!r}"
             )
-
-    @property
-    def __name__(self) -> str:
-        """What metrics call it."""
-        return "language"
 
     def __call__(
         self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
@@ -57,16 +54,12 @@ class InScript:
     of it: LATIN, CYRILLIC, HANGUL, CJK UNIFIED IDEOGRAPH.
     """
 
+    __name__: ClassVar[str] = "language"  # what metrics call it
     script: str = "LATIN"
 
     def __post_init__(self) -> None:
         if not self.script or self.script != self.script.upper():
             raise InputError(f"script is {self.script!r}; give the beginning of Unicode's names, such as 'LATIN'")
-
-    @property
-    def __name__(self) -> str:
-        """What metrics call it."""
-        return "language"
 
     def __call__(
         self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
@@ -82,9 +75,9 @@ class InScript:
 
 def _of_thinking(share: Callable[[str], float], completions: Texts, truncated: Flags, chat: Format) -> list[float]:
     """``share`` of each completion's thinking; 0.0 for one that was cut off or hasn't the tagged form."""
-    tags = chat or ChatFormat()
-    replies = (
-        None if cut else parse_reply(completion, tags)
-        for completion, cut in zip(completions, cut_off(completions, truncated), strict=True)
-    )
-    return [0.0 if reply is None else share(reply.thinking) for reply in replies]
+
+    def of(completion: str, tags: ChatFormat) -> float:
+        reply = parse_reply(completion, tags)
+        return 0.0 if reply is None else share(reply.thinking)
+
+    return score_each(of, completions, truncated, chat)

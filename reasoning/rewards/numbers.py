@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
-from reasoning.rewards.text import answer_part, cut_off
+from reasoning.rewards.text import answer_part, cut_off, score_each
 
 # ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.
 NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
@@ -44,18 +44,12 @@ class EndsOnNumber:
         **columns: object,
     ) -> list[float]:
         """One value a completion."""
-        tags = chat or ChatFormat()
 
-        def right(completion: str, expected: str, cut: bool) -> bool:
+        def right(completion: str, tags: ChatFormat, expected: str) -> bool:
             value = last_number_value(expected)
-            return (
-                (self.even_if_cut or not cut)
-                and value is not None
-                and last_number_value(answer_part(completion, tags)) == value
-            )
+            return value is not None and last_number_value(answer_part(completion, tags)) == value
 
-        cuts = cut_off(completions, truncated)
-        return [float(right(*one)) for one in zip(completions, answer, cuts, strict=True)]
+        return score_each(right, completions, None if self.even_if_cut else truncated, chat, answer)
 
 
 number = EndsOnNumber()

@@ -1,6 +1,7 @@
 """How much a reply repeats itself: a loop is the cheapest way to write a long one."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoning.core.ranges import Count, Fraction
 from reasoning.rewards.reward import Texts
@@ -27,13 +28,9 @@ class Unrepetitive:
     The n-gram repetition penalty that TRL's users know from open-r1, over characters instead of words.
     """
 
+    __name__: ClassVar[str] = "unrepetitive"  # what metrics call it
     size: Count = _SIZE
     share: Fraction = 0.1
-
-    @property
-    def __name__(self) -> str:
-        """What metrics call it."""
-        return "unrepetitive"
 
     def __call__(self, prompts: Texts, completions: Texts, **columns: object) -> list[float]:
         """One number a completion."""

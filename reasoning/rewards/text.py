@@ -1,7 +1,7 @@
 """What a reply says: its thinking and answer in the strict form, and the answer that it ends on in a lenient one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reasoning.data.chat.format import ChatFormat
@@ -111,3 +111,15 @@ def tagged_answer(completion: str, chat: ChatFormat) -> str | None:
 def cut_off(completions: Sequence[str], truncated: Sequence[bool] | None) -> Sequence[bool]:
     """Which completions the length limit cut off; none where the rollout doesn't say (no column ``truncated``)."""
     return [False] * len(completions) if truncated is None else truncated
+
+
+def score_each(
+    score: Callable[..., float],
+    completions: Sequence[str],
+    truncated: Sequence[bool] | None,
+    chat: ChatFormat | None,
+    *columns: Sequence[str],
+) -> list[float]:
+    """``score(completion, chat, *of its columns)`` of each one; 0.0, unasked, where the length limit cut it off."""
+    rows = zip(cut_off(completions, truncated), completions, *columns, strict=True)
+    return [0.0 if cut else float(score(text, chat or ChatFormat(), *others)) for cut, text, *others in rows]

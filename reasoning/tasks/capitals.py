@@ -41,6 +41,7 @@ class Capitals:
     taught and asked for, ``test`` the ``held_back`` ones, which show what a model keeps without being reminded.
     """
 
+    name = "capitals"
     countries: Count = 40
     held_back: Index = 10
     form: str = f"{ASKED}{{country}}?"  # the question, with {country} for the name
@@ -54,11 +55,6 @@ class Capitals:
             raise InputError(
                 f"Capitals has held_back={self.held_back} of {self.countries} countries; leave at least one to teach"
             )
-
-    @property
-    def name(self) -> str:
-        """The kind of these problems."""
-        return "capitals"
 
     @property
     def symbols(self) -> tuple[str, ...]:

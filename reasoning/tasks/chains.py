@@ -5,15 +5,14 @@ the steps down is what helps. ``3+8-5?`` has the answer 6, and ``3+8=1,1-5=6`` a
 """
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
 from reasoning.core.ranges import Range
 from reasoning.tasks.problems import Problem, take_distinct
-from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve
-from reasoning.tasks.splits import Split, split_of
+from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve, trainable
+from reasoning.tasks.splits import Split
 
 _DIGITS = "0123456789"
 LETTERS = "ABCDEFGHIJ"
@@ -24,19 +23,12 @@ Operations = Annotated[int, Range(minimum=2)]
 Modulus = Annotated[int, Range(minimum=2, maximum=10)]
 
 
-def _operand_symbols(numerals: str = _DIGITS) -> tuple[str, ...]:
-    """The terms of a sign and a numeral; each has to be one token (as two, some seeds never learn the task)."""
-    return tuple(sign + numeral for sign in SIGNS for numeral in numerals)
-
-
-def symbols() -> tuple[str, ...]:
-    """Every unit of the chains' texts, in both languages; each has to be one token."""
-    return (*_DIGITS, *LETTERS, *term_symbols(), *"=,?")
-
-
 def term_symbols() -> tuple[str, ...]:
-    """The terms of both languages; all that a tokenizer of single characters needs as symbols."""
-    return (*_operand_symbols(_DIGITS), *_operand_symbols(LETTERS))
+    """A sign and a numeral each, in both languages: all that a tokenizer of single characters needs as symbols.
+
+    Each has to be one token (as two, some seeds never learn the task).
+    """
+    return tuple(sign + numeral for numerals in (_DIGITS, LETTERS) for sign in SIGNS for numeral in numerals)
 
 
 def draw(generator: random.Random, length: int, modulus: int) -> Puzzle:
@@ -67,6 +59,10 @@ class Chains:
     Numerals have a second language, the letters A to J.
     """
 
+    # Of all, not settings: the problems' kind, and what a tokenizer has to hold as single tokens.
+    name = "chains"
+    symbols = (*_DIGITS, *LETTERS, *term_symbols(), *"=,?")
+    second_language = _TO_LETTERS
     minimum_operands: Operations = 4
     maximum_operands: Operations = 6
     modulus: Modulus = 10
@@ -75,24 +71,9 @@ class Chains:
         check_range(self.minimum_operands, self.maximum_operands, "operands", "Chains")
 
     @property
-    def name(self) -> str:
-        """The kind of these problems."""
-        return "chains"
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """What the tokenizer has to hold as single tokens."""
-        return symbols()
-
-    @property
     def values(self) -> tuple[str, ...]:
         """What a step can result in."""
         return tuple(_DIGITS[: self.modulus])
-
-    @property
-    def second_language(self) -> Mapping[int, int] | None:
-        """Steps with letters for digits."""
-        return _TO_LETTERS
 
     def move(self, value: str, move: str) -> str:
         """The value after one term."""
@@ -102,10 +83,7 @@ class Chains:
     def puzzle(self, generator: random.Random) -> Puzzle:
         """A chain whose question may be trained on."""
         length = self.minimum_operands + int(generator.random() * (self.maximum_operands - self.minimum_operands + 1))
-        while True:
-            puzzle = draw(generator, length, self.modulus)
-            if split_of(puzzle.question) == "train":
-                return puzzle
+        return trainable(lambda: draw(generator, length, self.modulus))
 
     def fact(self, generator: random.Random) -> Puzzle:
         """A chain of two operands."""

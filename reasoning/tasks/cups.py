@@ -5,15 +5,14 @@ shows here whether a way of working carries over. ``c~ac~de?`` has the answer a,
 """
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
 from reasoning.core.ranges import Count
 from reasoning.tasks.problems import Problem, take_distinct
-from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve
-from reasoning.tasks.splits import Split, split_of
+from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve, trainable
+from reasoning.tasks.splits import Split
 
 CUPS = "abcde"
 SWAPS = tuple(f"~{one}{other}" for one, other in combinations(CUPS, 2))
@@ -38,31 +37,16 @@ def game_number(number: int, swaps: int) -> Puzzle:
 class Cups:
     """Games as problems and as the subject of a corpus; numbers of swaps are equally likely, and so are games."""
 
+    # Of all, not settings: the problems' kind, and what a tokenizer has to hold as single tokens.
+    name = "cups"
+    symbols = (*CUPS, *SWAPS, *"=,?")
+    values = tuple(CUPS)
+    second_language = None
     minimum_swaps: Count = 3
     maximum_swaps: Count = 6
 
     def __post_init__(self) -> None:
         check_range(self.minimum_swaps, self.maximum_swaps, "swaps", "Cups")
-
-    @property
-    def name(self) -> str:
-        """The kind of these problems."""
-        return "cups"
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """What the tokenizer has to hold as single tokens."""
-        return (*CUPS, *SWAPS, *"=,?")
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """Where the ball can be."""
-        return tuple(CUPS)
-
-    @property
-    def second_language(self) -> Mapping[int, int] | None:
-        """Games are written in one language only."""
-        return None
 
     def move(self, value: str, move: str) -> str:
         """Where the ball is after one swap."""
@@ -72,10 +56,7 @@ class Cups:
     def puzzle(self, generator: random.Random) -> Puzzle:
         """A game whose question may be trained on."""
         swaps = self.minimum_swaps + int(generator.random() * (self.maximum_swaps - self.minimum_swaps + 1))
-        while True:
-            puzzle = game_number(int(generator.random() * number_of_games(swaps)), swaps)
-            if split_of(puzzle.question) == "train":
-                return puzzle
+        return trainable(lambda: game_number(int(generator.random() * number_of_games(swaps)), swaps))
 
     def fact(self, generator: random.Random) -> Puzzle:
         """A single swap."""

@@ -95,20 +95,24 @@ def distinct(generator: random.Random, total: int, make: Callable[[int], Puzzle]
 
     Drawing again on a repeat is quick until half are used; the other half is listed and shuffled.
     """
-    used: set[int] = set()
-    while 2 * len(used) < total:
-        number = int(generator.random() * total)
-        if number not in used:
-            used.add(number)
-            puzzle = make(number)
-            if split_of(puzzle.question) == split:
-                yield puzzle
-    rest = [number for number in range(total) if number not in used]
-    generator.shuffle(rest)
-    for number in rest:
-        puzzle = make(number)
-        if split_of(puzzle.question) == split:
-            yield puzzle
+
+    def numbers() -> Iterator[int]:
+        used: set[int] = set()
+        while 2 * len(used) < total:
+            number = int(generator.random() * total)
+            if number not in used:
+                used.add(number)
+                yield number
+        rest = [number for number in range(total) if number not in used]
+        generator.shuffle(rest)
+        yield from rest
+
+    return (puzzle for puzzle in map(make, numbers()) if split_of(puzzle.question) == split)
+
+
+def trainable(draw: Callable[[], Puzzle]) -> Puzzle:
+    """The first puzzle drawn whose question may be trained on."""
+    return next(puzzle for puzzle in iter(draw, None) if split_of(puzzle.question) == "train")
 
 
 def interleave_at_random(generator: random.Random, pools: list[Iterator[Puzzle]]) -> Iterator[Puzzle]:

@@ -1,7 +1,7 @@
 """Problems from local files, such as GSM8K's: JSON lines, or a TFDS data set, with a question and an answer each."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,19 +100,12 @@ class QuestionRecords:
 def _shuffled(
     problems: Iterable[Problem], split: Split, count: int, seed: int, where: str, *, halves: bool
 ) -> tuple[Problem, ...]:
-    chosen = list(_distinct(problems))
-    if halves:
-        chosen = [problem for problem in chosen if split_of(problem.question) == split]
+    by_question: dict[str, Problem] = {}
+    for problem in problems:
+        by_question.setdefault(problem.question, problem)
+    chosen = [each for question, each in by_question.items() if not halves or split_of(question) == split]
     random.Random(f"questions/{split}/{seed}").shuffle(chosen)
     return take_distinct(chosen, split, count, where)
-
-
-def _distinct(problems: Iterable[Problem]) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for problem in problems:
-        if problem.question not in seen:
-            seen.add(problem.question)
-            yield problem
 
 
 def _is_number(text: str) -> bool:
