@@ -1,6 +1,5 @@
 """Datasets on disk as TFDS with ArrayRecord files, written and read without TensorFlow; any TFDS user can open them."""
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -13,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from google.protobuf.json_format import ParseError
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, publish_folder
+from reasoning.core.files import folder_in_making
 
 _SPLIT = "train"
 """The one split that a dataset of ours has."""
@@ -71,27 +70,24 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     """
     if folder.exists():
         raise InputError(f"{folder} exists already; move it away, or write to another folder")
-    partial = folder.with_name(f".{folder.name}{PARTIAL_SUFFIX}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     columns = tfds.features.FeaturesDict(dict(features))
     remaining = _serialize(rows, columns)
-    template = tfds.core.ShardedFileTemplate(
-        dataset_name=NAME,
-        data_dir=tfds.core.Path(partial),
-        split=_SPLIT,
-        filetype_suffix="array_record",
-        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
-    )
     shards: list[tuple[int, int]] = []  # rows and bytes of each file
-    for first in remaining:
-        file = template.sharded_filepath(shard_index=len(shards), num_shards=None)
-        shards.append(_write_shard(str(file), chain((first,), islice(remaining, ROWS_A_SHARD - 1))))
-    if not shards:
-        shutil.rmtree(partial)
-        raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
-    _describe(partial, columns, shards, template)
-    publish_folder(partial, folder)
+    with folder_in_making(folder) as partial:
+        partial.mkdir(parents=True)
+        template = tfds.core.ShardedFileTemplate(
+            dataset_name=NAME,
+            data_dir=tfds.core.Path(partial),
+            split=_SPLIT,
+            filetype_suffix="array_record",
+            template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+        )
+        for first in remaining:
+            file = template.sharded_filepath(shard_index=len(shards), num_shards=None)
+            shards.append(_write_shard(str(file), chain((first,), islice(remaining, ROWS_A_SHARD - 1))))
+        if not shards:
+            raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
+        _describe(partial, columns, shards, template)
     return sum(count for count, _ in shards)
 
 

@@ -62,37 +62,43 @@ def from_bpe(
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            _added(ids[symbol], symbol, kind) for symbol, kind in sorted(added, key=lambda pair: ids[pair[0]])
+            added_token(ids[symbol], symbol, kind) for symbol, kind in sorted(added, key=lambda pair: ids[pair[0]])
         ],
         "normalizer": {"type": "NFC"} if style == "qwen2" else None,
         "pre_tokenizer": _cutting(style),
         "post_processor": None,
         "decoder": _bytes(use_regex=True),
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": style in ("llama3", "tekken"),
-            "vocab": ids,
-            "merges": [list(pair) for pair in merges],
-        },
+        "model": bpe_model(ids, merges, unknown=None, byte_fallback=False, ignore_merges=style in ("llama3", "tekken")),
     }
     return json.dumps(description, ensure_ascii=False).encode()
 
 
-def _added(token: int, symbol: str, special: bool) -> dict[str, Any]:
+def added_token(token: int, symbol: str, special: bool) -> dict[str, Any]:
+    """One of the ``added_tokens`` of a ``tokenizer.json``, which is found as it is wherever it stands in a text."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {"id": token, "content": symbol, **flags, "special": special}
+
+
+def bpe_model(
+    ids: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    *,
+    unknown: str | None,
+    byte_fallback: bool,
+    ignore_merges: bool,
+) -> dict[str, Any]:
+    """The ``model`` of a ``tokenizer.json`` that merges pairs, in the order of their rank."""
     return {
-        "id": token,
-        "content": symbol,
-        "single_word": False,
-        "lstrip": False,
-        "rstrip": False,
-        "normalized": False,
-        "special": special,
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": unknown,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": byte_fallback,
+        "ignore_merges": ignore_merges,
+        "vocab": ids,
+        "merges": [list(pair) for pair in merges],
     }
 
 

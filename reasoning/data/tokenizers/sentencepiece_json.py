@@ -7,6 +7,7 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2
 
 from reasoning.core.errors import InputError
+from reasoning.data.tokenizers.byte_level import added_token, bpe_model
 from reasoning.data.tokenizers.sentencepiece import SPACE_MARK, SentencePieceTokenizer
 
 UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
@@ -38,7 +39,7 @@ def json_of_sentencepiece(tokenizer: SentencePieceTokenizer, special: Sequence[s
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            _added(number, text, text in special or kind in (CONTROL, UNKNOWN))
+            added_token(number, text, text in special or kind in (CONTROL, UNKNOWN))
             for number, (text, _, kind) in enumerate(pieces)
             if kind in (CONTROL, UNKNOWN, USER_DEFINED)
         ],
@@ -58,11 +59,6 @@ def json_of_sentencepiece(tokenizer: SentencePieceTokenizer, special: Sequence[s
     return json.dumps(description, ensure_ascii=False).encode()
 
 
-def _added(number: int, text: str, special: bool) -> dict[str, Any]:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return {"id": number, "content": text, **flags, "special": special}
-
-
 def _unigram(pieces: Sequence[tuple[str, float, int]]) -> dict[str, Any]:
     [unknown] = [number for number, (_, _, kind) in enumerate(pieces) if kind == UNKNOWN]
     vocabulary = [[text, score if kind == NORMAL else _NEVER] for text, score, kind in pieces]
@@ -79,18 +75,9 @@ def _bpe(pieces: Sequence[tuple[str, float, int]], merging: bool) -> dict[str, A
         for place in range(1, len(text))
         if text[:place] in scores and text[place:] in scores
     ]
-    return {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": unknown,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": _has_bytes(pieces),
-        "ignore_merges": False,
-        "vocab": {text: number for number, (text, _, _) in enumerate(pieces)},
-        "merges": [[text[:place], text[place:]] for _, place, text in sorted(merges)] if merging else [],
-    }
+    ids = {text: number for number, (text, _, _) in enumerate(pieces)}
+    pairs = [(text[:place], text[place:]) for _, place, text in sorted(merges)] if merging else []
+    return bpe_model(ids, pairs, unknown=unknown, byte_fallback=_has_bytes(pieces), ignore_merges=False)
 
 
 def _has_bytes(pieces: Sequence[tuple[str, float, int]]) -> bool:

@@ -68,12 +68,22 @@ class JsonTokenizer:
     @property
     def pad_id(self) -> int:
         """The id that fills rows up: the padding of ``tokenizer_config.json``, else an end of a text, else 0."""
-        return self._padding
+        symbol = symbol_named(_record(self.config, CONFIG_FILE), "pad_token")
+        if symbol is not None:
+            return self.symbol_id(symbol)
+        return self.ends[0] if self.ends else 0
 
     @property
     def ends(self) -> tuple[int, ...]:
         """The ids that end a text: those of ``generation_config.json``, else the one of ``tokenizer_config.json``."""
-        return self._ends
+        ends = _record(self.generation, GENERATION_FILE).get("eos_token_id")
+        if ends is None:
+            symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
+            return () if symbol is None else (self.symbol_id(symbol),)
+        listed = ends if isinstance(ends, list) else [ends]
+        if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
+            raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
+        return tuple(listed)
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and the two files beside it that ``load_tokenizer`` reads."""
@@ -142,24 +152,6 @@ class JsonTokenizer:
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
     @cached_property
-    def _padding(self) -> int:
-        symbol = symbol_named(_record(self.config, CONFIG_FILE), "pad_token")
-        if symbol is not None:
-            return self.symbol_id(symbol)
-        return self.ends[0] if self.ends else 0
-
-    @cached_property
-    def _ends(self) -> tuple[int, ...]:
-        ends = _record(self.generation, GENERATION_FILE).get("eos_token_id")
-        if ends is None:
-            symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
-            return () if symbol is None else (self.symbol_id(symbol),)
-        listed = ends if isinstance(ends, list) else [ends]
-        if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
-        return tuple(listed)
-
-    @cached_property
     def _unknown(self) -> int | None:
         unknown = getattr(self.backend.model, "unk_token", None)
         return None if unknown is None else self.backend.token_to_id(unknown)
@@ -175,11 +167,9 @@ class JsonTokenizer:
             return self.backend.decode(ids, skip_special_tokens=not keep_special)
         texts: list[str] = []
         for known, run in groupby(ids, self._stands_for_text):
-            held = list(run)
-            read = (
-                self.backend.decode(held, skip_special_tokens=not keep_special) if known else _REPLACEMENT * len(held)
-            )
-            texts.append(read)
+            several = list(run)
+            skipped = not keep_special
+            texts.append(self.backend.decode(several, skipped) if known else _REPLACEMENT * len(several))
         return "".join(texts)
 
     def _stands_for_text(self, token: int) -> bool:
