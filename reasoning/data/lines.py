@@ -7,7 +7,7 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 
-BLOCK = 1 << 24
+_BLOCK = 1 << 24
 _NEWLINE = ord("\n")
 
 
@@ -42,8 +42,8 @@ def open_lines(path: Path) -> Lines:
     if not path.stat().st_size:
         return Lines(path, np.zeros(0, np.uint8), np.zeros(0, np.int64))
     data = np.memmap(path, dtype=np.uint8, mode="r")
-    blocks = range(0, len(data), BLOCK)
-    ends = [np.flatnonzero(data[start : start + BLOCK] == _NEWLINE) + start for start in blocks]
+    blocks = range(0, len(data), _BLOCK)
+    ends = [np.flatnonzero(data[start : start + _BLOCK] == _NEWLINE) + start for start in blocks]
     if data[-1] != _NEWLINE:
         ends.append(np.array([len(data)]))
     return Lines(path, data, np.concatenate(ends))

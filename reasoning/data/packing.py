@@ -73,7 +73,7 @@ def concat_then_split(documents: grain.IterDataset, length: int) -> grain.IterDa
     return grain.experimental.ConcatThenSplitIterDataset(documents, length_struct={"tokens": length})
 
 
-def row_features(length: int) -> dict[str, tfds.features.Tensor]:
+def _row_features(length: int) -> dict[str, tfds.features.Tensor]:
     """The TFDS features of packed rows: each column int32[T]."""
     return {name: tfds.features.Tensor(shape=(length,), dtype=np.int32) for name in COLUMNS}
 
@@ -83,7 +83,7 @@ def pack_into(
 ) -> PackingCounts:
     """Pack documents and write the rows as a dataset, which ``records.read_records`` opens. Errors as ``pack``."""
     counts = PackingCounts()
-    write_records(folder, pack(documents, tokenizer, length, packer, counts), row_features(length))
+    write_records(folder, pack(documents, tokenizer, length, packer, counts), _row_features(length))
     return counts
 
 

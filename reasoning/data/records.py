@@ -17,9 +17,9 @@ from reasoning.core.files import folder_in_making
 _SPLIT = "train"
 """The one split that a dataset of ours has."""
 
-NAME = "records"
-VERSION = "1.0.0"
-ROWS_A_SHARD = 1 << 20
+_NAME = "records"
+_VERSION = "1.0.0"
+_ROWS_A_SHARD = 1 << 20
 ROWS_A_BLOCK = 1024
 """Rows read by one call: few enough to hold, many enough that the call's own cost vanishes."""
 
@@ -76,7 +76,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     with folder_in_making(folder) as partial:
         partial.mkdir(parents=True)
         template = tfds.core.ShardedFileTemplate(
-            dataset_name=NAME,
+            dataset_name=_NAME,
             data_dir=tfds.core.Path(partial),
             split=_SPLIT,
             filetype_suffix="array_record",
@@ -84,7 +84,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
         )
         for first in remaining:
             file = template.sharded_filepath(shard_index=len(shards), num_shards=None)
-            shards.append(_write_shard(str(file), chain((first,), islice(remaining, ROWS_A_SHARD - 1))))
+            shards.append(_write_shard(str(file), chain((first,), islice(remaining, _ROWS_A_SHARD - 1))))
         if not shards:
             raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
         _describe(partial, columns, shards, template)
@@ -133,7 +133,7 @@ def _describe(
 ) -> None:
     """Writes the files by which TFDS knows a dataset: its features, its split and the rows of each shard."""
     identity = tfds.core.DatasetIdentity(
-        name=NAME, version=tfds.core.Version(VERSION), data_dir=str(folder), module_name=""
+        name=_NAME, version=tfds.core.Version(_VERSION), data_dir=str(folder), module_name=""
     )
     info = tfds.core.DatasetInfo(builder=identity, features=columns)
     info.set_file_format("array_record")

@@ -76,11 +76,9 @@ class Greedy:
         return "greedy"
 
     def cost(self, exam: Exam) -> int:
-        """See ``Method``."""
         return 1
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
-        """See ``Method``."""
         return ask(candidate, questions, key, samples=1, temperature=0.0)
 
 
@@ -112,15 +110,12 @@ class Samples:
                 )
 
     def cost(self, exam: Exam) -> int:
-        """See ``Method``."""
         return self.samples or exam.samples
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
-        """See ``Method``."""
         return ask(candidate, questions, key, samples=self.cost(candidate.exam))
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
-        """See ``Summarizing``."""
         right_P = np.round(scores_PS).astype(int).sum(axis=1)
         columns = {"pass@1": scores_PS}
         columns |= {f"pass@{k}": pass_at_k(right_P, scores_PS.shape[1], k) for k in self.ks}
@@ -141,7 +136,6 @@ class Beam:
         return f"beam@{self.beams}"
 
     def cost(self, exam: Exam) -> int:
-        """See ``Method``."""
         return self.beams
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:

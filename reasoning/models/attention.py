@@ -27,14 +27,10 @@ class AttentionInputs:
     mask_BTS: jax.Array
 
 
-def softmax(scores: jax.Array) -> jax.Array:
-    """Softmax over the last axis, whose backward pass reads the weights and nothing else: w * (g - sum(w * g))."""
-    # With the two choices in ``attend`` a third faster, forward and backward, than what JAX derives (CPU, docs/LOG.md).
-    return jnp.asarray(_softmax(scores))
-
-
 @jax.custom_vjp
 def _softmax(scores: jax.Array) -> jax.Array:
+    """Softmax over the last axis, whose backward pass reads the weights and nothing else: w * (g - sum(w * g))."""
+    # With the two choices in ``attend`` a third faster, forward and backward, than what JAX derives (CPU, docs/LOG.md).
     return jax.nn.softmax(scores, axis=-1)
 
 
@@ -73,7 +69,7 @@ def attend(
         scores = config.attention_soft_cap * jnp.tanh(scores / config.attention_soft_cap)
     # Added, not selected, so backward needs no mask. Finite, since a row of nothing but -inf would give NaN.
     bias_BTS = jnp.where(mask_BTS, 0.0, -1e30)
-    weights = softmax(scores.reshape(batch, key_heads, -1, time, length) + bias_BTS[:, None, None])
+    weights = jnp.asarray(_softmax(scores.reshape(batch, key_heads, -1, time, length) + bias_BTS[:, None, None]))
     weights = weights.reshape(batch, key_heads, -1, length).astype(value_BKSc.dtype)
     mixed = jnp.einsum("bkxs,bksc->bkxc", weights, value_BKSc)
     return mixed.reshape(batch, heads, time, -1).swapaxes(1, 2)

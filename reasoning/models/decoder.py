@@ -49,7 +49,7 @@ def _stacked_block(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA 
     return build(rngs)
 
 
-class Blocks(nnx.Module):
+class _Blocks(nnx.Module):
     """The blocks of a stack: all of a run of equal ones, in all repetitions of the pattern, in one ``Block``."""
 
     def __init__(self, config: ModelConfig, stack: Stack, lora: LoRA | None, rngs: nnx.Rngs):
@@ -70,7 +70,7 @@ class Decoder(nnx.Module):
         if config.learned_positions:
             self.positions = parameter(rngs, (config.context, width), config.embedding_std, ("none", "embed"))
         for index, stack in enumerate(config.stacks):
-            setattr(self, stack_name(index), Blocks(config, stack, lora, rngs))
+            setattr(self, stack_name(index), _Blocks(config, stack, lora, rngs))
         self.final_norm = RMSNorm(config)
         if not config.tied:
             std = config.head_scale * width**-0.5
@@ -116,7 +116,7 @@ def _rematerialised(config: ModelConfig, body: Callable) -> Callable:
     return body
 
 
-def gather_layer(placement: Placement, axes: Params, block: str, layer: Params) -> Params:
+def _gather_layer(placement: Placement, axes: Params, block: str, layer: Params) -> Params:
     """One layer's weights with their fsdp shards gathered; in backward their gradients are scattered again.
 
     ``axes`` are the logical axes of the stack's parameters, ``block`` the layer's name among them.
@@ -145,7 +145,7 @@ def cast(tree: Params, dtype: str) -> Params:
 def _run_stack(
     config: ModelConfig,
     stack: Stack,
-    blocks: Blocks,
+    blocks: _Blocks,
     x_BTD: jax.Array,
     block: Callable[[Block, jax.Array], tuple[jax.Array, Aux]],
     gather: Callable[[str, Params], Params],
@@ -204,7 +204,7 @@ def hidden_states(
     aux = {}
     for index, stack in enumerate(config.stacks):
         name = stack_name(index)
-        gather = partial(gather_layer, placement, structure.axes[name])
+        gather = partial(_gather_layer, placement, structure.axes[name])
         x_BTD, aux[name] = _run_stack(config, stack, getattr(decoder, name), x_BTD, block, gather)
     return decoder.final_norm(x_BTD), _summary(aux)
 

@@ -28,7 +28,7 @@ class _Frame:
     x: float
     y: float
     width: float
-    _height: float
+    height: float
     lines: Sequence[str]
 
 

@@ -9,19 +9,19 @@ from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import answer_part, cut_off, score_each
 
 # ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.
-NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
-LONGEST = 40
+_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
+_LONGEST = 40
 """Characters of a number; longer ones are no answers, and exact arithmetic with them would take long."""
 
 
 def last_number_value(text: str) -> Fraction | None:
     """The last number of a text, exactly, or None: ``1,250.50`` is 1250.5; a comma before three digits joins."""
-    numbers = NUMBER.findall(text)
-    return Fraction(numbers[-1].replace(",", "")) if numbers and len(numbers[-1]) <= LONGEST else None
+    numbers = _NUMBER.findall(text)
+    return Fraction(numbers[-1].replace(",", "")) if numbers and len(numbers[-1]) <= _LONGEST else None
 
 
 @dataclass(frozen=True)
-class EndsOnNumber:
+class _EndsOnNumber:
     """1.0 for a reply whose last number equals the answer's value (6.0 is 6), else 0.0.
 
     A reply that the length limit cut off counts as wrong, or as any other where ``even_if_cut``: then learning to stop
@@ -52,8 +52,8 @@ class EndsOnNumber:
         return score_each(right, completions, None if self.even_if_cut else truncated, chat, answer)
 
 
-number = EndsOnNumber()
-number_even_if_cut = EndsOnNumber(even_if_cut=True)
+number = _EndsOnNumber()
+number_even_if_cut = _EndsOnNumber(even_if_cut=True)
 
 
 def truncated(completions: Texts, truncated: Flags = None, **columns: object) -> list[float]:

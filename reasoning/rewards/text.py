@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reasoning.data.chat.format import ChatFormat
 
 # ASCII digits only: int() and str.isdigit() also take those of other scripts.
-NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?[0-9]+(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?[0-9]+(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def last_number(text: str) -> str | None:
     A minus sign right after a digit, letter or closing bracket is a subtraction: the last number of ``9-5`` is 5.
     """
     last = None
-    for match in NUMBER.finditer(text):
+    for match in _NUMBER.finditer(text):
         last = match.group()
     return last
 
@@ -76,7 +76,7 @@ def matches_answer(completion: str, answer: str, chat: ChatFormat) -> bool:
     or what stands there behind the last ``=``.
     """
     text, answer = answer_part(completion, chat), answer.strip()
-    if NUMBER.fullmatch(answer):
+    if _NUMBER.fullmatch(answer):
         return last_number(text) == answer
     return answer != "" and answer in (_last_line_value(text), text.rpartition("\n")[2].strip())
 

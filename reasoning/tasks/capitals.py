@@ -17,7 +17,7 @@ from reasoning.data.documents import Document, Piece
 from reasoning.tasks.problems import Problem, take_distinct
 from reasoning.tasks.splits import Split
 
-ASKED = "Capital"
+_ASKED = "Capital"
 
 
 @cache
@@ -44,7 +44,7 @@ class Capitals:
     name = "capitals"
     countries: Count = 40
     held_back: Index = 10
-    form: str = f"{ASKED}{{country}}?"  # the question, with {country} for the name
+    form: str = f"{_ASKED}{{country}}?"  # the question, with {country} for the name
 
     def __post_init__(self) -> None:
         if "{country}" not in self.form:
@@ -60,7 +60,7 @@ class Capitals:
     def symbols(self) -> tuple[str, ...]:
         """What the tokenizer has to hold as single tokens: every name."""
         pairs = known_capitals()[: self.countries]
-        return tuple(dict.fromkeys((ASKED, *(name for pair in pairs for name in pair), "?")))
+        return tuple(dict.fromkeys((_ASKED, *(name for pair in pairs for name in pair), "?")))
 
     def question(self, country: str) -> str:
         """The question as it is asked, ``CapitalFrance?`` unless ``form`` says otherwise."""
@@ -70,7 +70,7 @@ class Capitals:
         """Countries and capitals of one split, in an order that has nothing to do with their size."""
 
         def by_hash(pair: tuple[str, str]) -> bytes:
-            return blake2b(f"{ASKED}{pair[0]}?".encode(), digest_size=8).digest()
+            return blake2b(f"{_ASKED}{pair[0]}?".encode(), digest_size=8).digest()
 
         shuffled = sorted(known_capitals()[: self.countries], key=by_hash)
         return tuple(shuffled[: self.held_back] if split == "test" else shuffled[self.held_back :])

@@ -15,9 +15,9 @@ from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at
 from reasoning.tasks.splits import Split
 
 _DIGITS = "0123456789"
-LETTERS = "ABCDEFGHIJ"
-SIGNS = "+-"
-_TO_LETTERS = str.maketrans(_DIGITS, LETTERS)
+_LETTERS = "ABCDEFGHIJ"
+_SIGNS = "+-"
+_TO_LETTERS = str.maketrans(_DIGITS, _LETTERS)
 
 Operations = Annotated[int, Range(minimum=2)]
 Modulus = Annotated[int, Range(minimum=2, maximum=10)]
@@ -28,7 +28,7 @@ def term_symbols() -> tuple[str, ...]:
 
     Each has to be one token (as two, some seeds never learn the task).
     """
-    return tuple(sign + numeral for numerals in (_DIGITS, LETTERS) for sign in SIGNS for numeral in numerals)
+    return tuple(sign + numeral for numerals in (_DIGITS, _LETTERS) for sign in _SIGNS for numeral in numerals)
 
 
 def draw(generator: random.Random, length: int, modulus: int) -> Puzzle:
@@ -48,7 +48,7 @@ def chain_number(number: int, length: int, modulus: int) -> Puzzle:
     for _ in range(length - 1):
         rest, code = divmod(rest, 2 * modulus)
         sign, digit = divmod(code, modulus)
-        terms.append(SIGNS[sign] + _DIGITS[digit])
+        terms.append(_SIGNS[sign] + _DIGITS[digit])
     return Puzzle(_DIGITS[first], tuple(terms))
 
 
@@ -61,7 +61,7 @@ class Chains:
 
     # Of all, not settings: the problems' kind, and what a tokenizer has to hold as single tokens.
     name = "chains"
-    symbols = (*_DIGITS, *LETTERS, *term_symbols(), *"=,?")
+    symbols = (*_DIGITS, *_LETTERS, *term_symbols(), *"=,?")
     second_language = _TO_LETTERS
     minimum_operands: Operations = 4
     maximum_operands: Operations = 6

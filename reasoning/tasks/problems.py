@@ -12,7 +12,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative
 from reasoning.tasks.splits import Split, split_of
 
-MISSES, FEWEST = 200, 10
+_MISSES, _FEWEST = 200, 10
 """Draws without a new question, for each wanted one and for at least ten, after which a task counts as exhausted."""
 
 
@@ -125,7 +125,7 @@ def drawn(draw: Callable[[], Problem | None], split: Split, count: int, source: 
 
     Raises InputError, naming ``source`` and the number found, where drawing long enough gives no more.
     """
-    return take_distinct(_fresh_draws(draw, split, MISSES * max(count, FEWEST)), split, count, source)
+    return take_distinct(_fresh_draws(draw, split, _MISSES * max(count, _FEWEST)), split, count, source)
 
 
 def _fresh_draws(draw: Callable[[], Problem | None], split: Split, patience: int) -> Iterator[Problem]:

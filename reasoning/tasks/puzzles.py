@@ -65,13 +65,13 @@ def solve(subject: Subject, puzzle: Puzzle) -> str:
     return value
 
 
-def exactly(value: str) -> str:
+def _exactly(value: str) -> str:
     """A step's result as it is (see ``worked_steps``)."""
     return value
 
 
 def worked_steps(
-    subject: Subject, puzzle: Puzzle, moves: int = 1, result: Callable[[str], str] = exactly
+    subject: Subject, puzzle: Puzzle, moves: int = 1, result: Callable[[str], str] = _exactly
 ) -> tuple[str, str]:
     """The written steps, ``moves`` moves in each, and the value that the last one ends with.
 

@@ -9,7 +9,7 @@ from reasoning.core.ranges import Count, Index
 from reasoning.tasks.problems import Problem, drawn
 from reasoning.tasks.splits import Split
 
-SIGNS = {"+": 1, "-": -1}
+_SIGNS = {"+": 1, "-": -1}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sums:
     name: str = "sums"
 
     def __post_init__(self) -> None:
-        unknown = [sign for sign in self.signs if sign not in SIGNS]
+        unknown = [sign for sign in self.signs if sign not in _SIGNS]
         if unknown or not self.signs:
             raise InputError(f"Sums has signs={self.signs}; give '+', '-' or both")
         if self.smallest > self.largest or self.operands < 2:
@@ -47,5 +47,5 @@ class Sums:
         for number in numbers[1:]:
             sign = self.signs[int(generator.random() * len(self.signs))]
             written += f" {sign} {number}"
-            value += SIGNS[sign] * number
+            value += _SIGNS[sign] * number
         return Problem(self.form.replace("{sum}", written), str(value), self.name) if value >= 0 else None

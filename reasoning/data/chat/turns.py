@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from reasoning.core.errors import InputError
 from reasoning.data.chat.texts import ChatTexts, Turn
 
-ASKED = (
+_ASKED = (
     "{%- set asked = namespace(first=-1, last=-1) %}",
     "{%- for turn in turns %}{%- if turn['role'] == 'user' %}{%- set asked.last = loop.index0 %}",
     "{%- if asked.first < 0 %}{%- set asked.first = loop.index0 %}{%- endif %}{%- endif %}{%- endfor %}",
@@ -45,7 +45,7 @@ class SystemTurn:
         said = "said | trim" if self.trim else "said"
         written = f"{{{{- {before} + ({said}) + {quoted(chat.close)} }}}}"
         shown = f"{{%- if said is not none %}}{written}{{%- endif %}}"
-        return (*_first_message(chat), shown, *ASKED), (_content(self.trim),)
+        return (*_first_message(chat), shown, *_ASKED), (_content(self.trim),)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SystemAtStart:
             f"{{{{- {quoted(chat.start)} + (systems | join('\\n\\n'){default}) }}}}",
             "{%- set turns = messages | rejectattr('role', 'equalto', 'system') | list %}",
         )
-        return (*before, *ASKED), (_content(trim=False),)
+        return (*before, *_ASKED), (_content(trim=False),)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SystemInQuestion:
             f"{{%- if loop.index0 == asked.{'last' if self.last else 'first'} and said is not none %}}"
             "{%- set content = said + '\\n\\n' + content %}{%- endif %}"
         )
-        return (*_first_message(chat), *ASKED, *_ALTERNATING), (_content(self.trim), begun)
+        return (*_first_message(chat), *_ASKED, *_ALTERNATING), (_content(self.trim), begun)
 
 
 def quoted(text: str) -> str:

@@ -11,7 +11,7 @@ from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
 Field = Callable[..., Any]
 """``field(name, default)`` gives a metadata field's value; without a default it raises where there is none."""
 
-STYLES: dict[str, Style] = {
+_STYLES: dict[str, Style] = {
     "gpt-2": "gpt2",
     "gpt2": "gpt2",
     "smollm": "smollm",
@@ -24,26 +24,26 @@ STYLES: dict[str, Style] = {
 }
 """llama.cpp's names for how a text is cut."""
 
-CONTROL, USER_DEFINED = 3, 4
+_CONTROL, _USER_DEFINED = 3, 4
 """Kinds of tokens that are found in a text before it is cut: symbols, and plain text that is always one token."""
 
 
 def tokenizer_of_gguf(field: Field) -> JsonTokenizer:
     """The tokenizer of a file's metadata. Raises InputError for kinds other than byte-level BPE, and damaged ones."""
     kind, cut = field("tokenizer.ggml.model"), field("tokenizer.ggml.pre", "gpt-2")
-    if kind != "gpt2" or cut not in STYLES:
+    if kind != "gpt2" or cut not in _STYLES:
         raise InputError(
             f"the file's tokenizer is of kind {kind!r} and cuts text as {cut!r}; byte-level ones ('gpt2') that cut as "
-            f"{', '.join(STYLES)} can be read, for others take the tokenizer.json of the model's own folder"
+            f"{', '.join(_STYLES)} can be read, for others take the tokenizer.json of the model's own folder"
         )
     tokens: list[str] = field("tokenizer.ggml.tokens")
     kinds: list[int] = field("tokenizer.ggml.token_type", [0] * len(tokens))
     marked = {
         wanted: [token for token, kind in zip(tokens, kinds, strict=True) if kind == wanted]
-        for wanted in (CONTROL, USER_DEFINED)
+        for wanted in (_CONTROL, _USER_DEFINED)
     }
     model = from_bpe(
-        tokens, _merges(field("tokenizer.ggml.merges")), marked[CONTROL], marked[USER_DEFINED], STYLES[cut]
+        tokens, _merges(field("tokenizer.ggml.merges")), marked[_CONTROL], marked[_USER_DEFINED], _STYLES[cut]
     )
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     for name, key in (("eos_token", "eos_token_id"), ("pad_token", "padding_token_id"), ("bos_token", "bos_token_id")):

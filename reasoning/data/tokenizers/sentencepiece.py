@@ -20,7 +20,7 @@ from reasoning.data.tokenizers.tokenizer import missing_symbols
 SENTENCEPIECE_FILE = "tokenizer.model"
 
 _PAD_ID = 0
-UNKNOWN_ID = 1
+_UNKNOWN_ID = 1
 
 SPACE_MARK = "\u2581"
 """The character that sentencepiece writes for a space: in a text it would be read as a space."""
@@ -222,7 +222,7 @@ def train_tokenizer(
             hard_vocab_limit=False,
             user_defined_symbols=wanted,
             pad_id=_PAD_ID,
-            unk_id=UNKNOWN_ID,
+            unk_id=_UNKNOWN_ID,
             bos_id=-1,
             eos_id=-1,
             unk_surface="\ufffd",

@@ -10,8 +10,8 @@ from reasoning.core.errors import InputError
 from reasoning.data.tokenizers.byte_level import added_token, bpe_model
 from reasoning.data.tokenizers.sentencepiece import SPACE_MARK, SentencePieceTokenizer
 
-UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+_UNIGRAM, _BPE, _WORD, _CHAR = 1, 2, 3, 4
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 """Sentencepiece's numbers for kinds of models and of pieces."""
 
 _NEVER = -1e4
@@ -29,7 +29,7 @@ def json_of_sentencepiece(tokenizer: SentencePieceTokenizer, special: Sequence[s
     schema: Any = sentencepiece_model_pb2  # whose classes are made as it is imported
     model = schema.ModelProto.FromString(tokenizer.model)
     kind, normalizer = model.trainer_spec.model_type, model.normalizer_spec
-    if kind not in (UNIGRAM, BPE, CHAR):
+    if kind not in (_UNIGRAM, _BPE, _CHAR):
         raise InputError("a sentencepiece model of whole words can't be exported; train one of kind bpe or unigram")
     if normalizer.precompiled_charsmap or normalizer.remove_extra_whitespaces:
         raise InputError("a sentencepiece model that normalises texts can't be exported; take its tokenizer.json")
@@ -39,9 +39,9 @@ def json_of_sentencepiece(tokenizer: SentencePieceTokenizer, special: Sequence[s
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            added_token(number, text, text in special or kind in (CONTROL, UNKNOWN))
+            added_token(number, text, text in special or kind in (_CONTROL, _UNKNOWN))
             for number, (text, _, kind) in enumerate(pieces)
-            if kind in (CONTROL, UNKNOWN, USER_DEFINED)
+            if kind in (_CONTROL, _UNKNOWN, _USER_DEFINED)
         ],
         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": SPACE_MARK},
         "pre_tokenizer": None,
@@ -54,21 +54,21 @@ def json_of_sentencepiece(tokenizer: SentencePieceTokenizer, special: Sequence[s
                 {"type": "Fuse"},
             ],
         },
-        "model": _unigram(pieces) if kind == UNIGRAM else _bpe(pieces, merging=kind == BPE),
+        "model": _unigram(pieces) if kind == _UNIGRAM else _bpe(pieces, merging=kind == _BPE),
     }
     return json.dumps(description, ensure_ascii=False).encode()
 
 
 def _unigram(pieces: Sequence[tuple[str, float, int]]) -> dict[str, Any]:
-    [unknown] = [number for number, (_, _, kind) in enumerate(pieces) if kind == UNKNOWN]
-    vocabulary = [[text, score if kind == NORMAL else _NEVER] for text, score, kind in pieces]
+    [unknown] = [number for number, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN]
+    vocabulary = [[text, score if kind == _NORMAL else _NEVER] for text, score, kind in pieces]
     return {"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": _has_bytes(pieces)}
 
 
 def _bpe(pieces: Sequence[tuple[str, float, int]], merging: bool) -> dict[str, Any]:
     """Merges by the score of what they make; sentencepiece takes any pair that makes a piece, so all are listed."""
-    [unknown] = [text for text, _, kind in pieces if kind == UNKNOWN]
-    scores = {text: score for text, score, kind in pieces if kind == NORMAL}
+    [unknown] = [text for text, _, kind in pieces if kind == _UNKNOWN]
+    scores = {text: score for text, score, kind in pieces if kind == _NORMAL}
     merges = [
         (-score, place, text)
         for text, score in scores.items()
@@ -81,4 +81,4 @@ def _bpe(pieces: Sequence[tuple[str, float, int]], merging: bool) -> dict[str, A
 
 
 def _has_bytes(pieces: Sequence[tuple[str, float, int]]) -> bool:
-    return any(kind == BYTE for _, _, kind in pieces)
+    return any(kind == _BYTE for _, _, kind in pieces)

@@ -69,13 +69,13 @@ def read_folder(folder: Path) -> dict[str, Stored]:
     """
     index = folder / INDEX
     if not index.is_file():
-        path = inside(folder, _only_file(folder))
+        path = _inside(folder, _only_file(folder))
         return read_header(path)
     weight_map = read_json(index)
     weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise InputError(f"{index}: weight_map is not a table from tensors to files; fetch the checkpoint again")
-    headers = {file: read_header(inside(folder, file)) for file in sorted(set(weight_map.values()))}
+    headers = {file: read_header(_inside(folder, file)) for file in sorted(set(weight_map.values()))}
     _check_index(index, weight_map, headers)
     return {name: tensor for header in headers.values() for name, tensor in header.items()}
 
@@ -100,7 +100,7 @@ def _only_file(folder: Path) -> str:
     raise InputError(f"{folder} holds no safetensors file; name the folder of a checkpoint in Hugging Face's format")
 
 
-def inside(folder: Path, file: str) -> Path:
+def _inside(folder: Path, file: str) -> Path:
     """The path of a file that an index names, which must be a plain name and lie in the folder itself.
 
     A link may also lead into the ``blobs`` of the Hub's cache that the folder is a snapshot of. Raises InputError.
