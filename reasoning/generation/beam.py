@@ -95,24 +95,20 @@ def _candidates(
     return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
 
 
-def _best_of(finished: FinishedBeams, new: FinishedBeams) -> FinishedBeams:
-    """The K best of both; of equals, those that finished first."""
-    beams = finished.scores.shape[1]
-    both: FinishedBeams = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, new)
-    _, chosen = jax.lax.top_k(both.scores, beams)
-    return _pick_beams(both, chosen)
-
-
 def _finish(settings: BeamSettings, now: _BeamState, new: FinishedBeams, ends_PC: jax.Array) -> FinishedBeams:
-    """What has finished after this step: only the best K candidates may, and only where the search is still open.
+    """The K best that have finished after this step; of equals, those that finished first.
 
-    ``new`` holds the candidates, its ``scores`` their summed log-probabilities.
+    Only the best K candidates may finish, and only where the search is still open. ``new`` holds the candidates, its
+    ``scores`` their summed log-probabilities.
     """
     among_best_C = jnp.arange(ends_PC.shape[1]) < settings.beams
     may_PC = ends_PC & among_best_C & now.open[:, None]
     scores_PC = jnp.where(may_PC, new.scores / new.lengths.astype(jnp.float32) ** settings.length_penalty, -jnp.inf)
     lengths_PC = jnp.where(scores_PC > -jnp.inf, new.lengths, 0)
-    return _best_of(now.finished, replace(new, scores=scores_PC, lengths=lengths_PC))
+    new = replace(new, scores=scores_PC, lengths=lengths_PC)
+    both: FinishedBeams = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), now.finished, new)
+    _, chosen = jax.lax.top_k(both.scores, settings.beams)
+    return _pick_beams(both, chosen)
 
 
 def _still_open(settings: BeamSettings, finished: FinishedBeams, best_P: jax.Array, length: jax.Array) -> jax.Array:

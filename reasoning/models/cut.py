@@ -23,11 +23,10 @@ def cut_config(config: ModelConfig, layers: Sequence[int]) -> ModelConfig:
     """
     wrong = [layer for layer in layers if not 0 <= layer < config.layers]
     if wrong or not layers:
-        raise InputError(
-            f"layer {wrong[0]} isn't one of the model's {config.layers} (0 to {config.layers - 1}); name some of these"
-            if wrong
-            else f"no layer is named; name some of the model's {config.layers} (0 to {config.layers - 1})"
-        )
+        there = f"the model's {config.layers} (0 to {config.layers - 1})"
+        if wrong:
+            raise InputError(f"layer {wrong[0]} isn't one of {there}; name some of these")
+        raise InputError(f"no layer is named; name some of {there}")
     if any(later <= earlier for earlier, later in zip(layers, layers[1:], strict=False)):
         raise InputError(f"layers {tuple(layers)} are out of order; name each once, from the first to the last")
     kinds = tuple(config.kinds())
@@ -40,19 +39,15 @@ def cut_config(config: ModelConfig, layers: Sequence[int]) -> ModelConfig:
 def cut_params(config: ModelConfig, params: Params, layers: Sequence[int]) -> Params:
     """The parameters of these layers of a model, as those of ``cut_config``; all that is no layer stays as it is."""
     smaller, old = cut_config(config, layers), tuple(config.each_layer())
-    kept: Params = {name: leaves for name, leaves in params.items() if not _is_layered(config, smaller, name)}
+    stacks = [stack_name(number) for number in range(len(config.stacks))]
+    left_out = [multi_token_name(depth) for depth in range(smaller.multi_token, config.multi_token)]
+    kept: Params = {name: leaves for name, leaves in params.items() if name not in (*stacks, *left_out)}
     sources: dict[tuple[str, str], list[Layer]] = {}  # in the order of the leading axis, which is that of layers
     for new, number in zip(smaller.each_layer(), layers, strict=True):
         sources.setdefault((new.stack, new.block), []).append(old[number])
     for (stack, block), from_layers in sources.items():
         kept.setdefault(stack, {})[block] = _restacked(params, from_layers)
     return kept
-
-
-def _is_layered(config: ModelConfig, smaller: ModelConfig, name: str) -> bool:
-    """Whether a part of the parameters is a stack, or a block of multi-token prediction that is left out."""
-    stacks = [stack_name(number) for number in range(len(config.stacks))]
-    return name in (*stacks, *(multi_token_name(depth) for depth in range(smaller.multi_token, config.multi_token)))
 
 
 def _restacked(params: Params, layers: Sequence[Layer]) -> Params:

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec
 
 from reasoning.models.attention import AttentionInputs
 from reasoning.models.block import Aux, Block
-from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack, block_name, stack_name
+from reasoning.models.config import BlockKind, ModelConfig, Rope, Stack, block_name, stack_name
 from reasoning.models.lora import LoRA, adapt
 from reasoning.models.multi_token import MultiToken, multi_token_name, shifted
 from reasoning.models.parameters import Params, Placement, RMSNorm, parameter
@@ -264,15 +264,11 @@ def rebalance(structure: Structure, params: Params, load: dict[str, dict[str, ja
         for block, load_LE in blocks.items():
             moe = kinds.get((name, block), last).moe
             if moe is not None and moe.bias_rate:
-                params[name] = _with_bias(params[name], block, moe, load_LE)
+                leaves = params[name][block]
+                bias = leaves["moe"]["router_bias"]
+                moved = {**leaves["moe"], "router_bias": rebalanced(moe, bias, load_LE.reshape(bias.shape))}
+                params[name] = {**params[name], block: {**leaves, "moe": moved}}
     return params
-
-
-def _with_bias(stack: Params, block: str, moe: MoE, load_LE: jax.Array) -> Params:
-    experts = stack[block]["moe"]
-    bias = experts["router_bias"]
-    moved = {**experts, "router_bias": rebalanced(moe, bias, load_LE.reshape(bias.shape))}
-    return {**stack, block: {**stack[block], "moe": moved}}
 
 
 def soft_capped(logits: jax.Array, cap: float | None) -> jax.Array:

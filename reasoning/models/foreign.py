@@ -71,18 +71,16 @@ def foreign_model(
         "slow for long replies",
         stacklevel=2,
     )
-    places = jax.tree.map(lambda leaf: PartitionSpec(*("none",) * len(leaf.shape)), shapes)
-    if axes is not None:
-        places = jax.tree.map(lambda leaf, names: PartitionSpec(*names), shapes, axes)
+    axes = jax.tree.map(lambda leaf: ("none",) * len(leaf.shape), shapes) if axes is None else axes
     return ForeignModel(
         mesh=mesh,
         shapes=shapes,
-        axes=places,
+        axes=jax.tree.map(lambda leaf, names: PartitionSpec(*names), shapes, axes),
         context=context,
-        hidden_states=partial(_without_aux, hidden_states),
+        hidden_states=lambda params, *rows: (hidden_states(params, *rows), {}),
         unembedding=unembedding,
         soft_cap=soft_cap,
-        publish=_as_it_is,
+        publish=lambda params: params,
         cache_shapes=_remembered_tokens,
         prefill=partial(_prefill, hidden_states),
         decode=partial(_decode, hidden_states),
@@ -100,14 +98,6 @@ def _check(shapes: Params, hidden_states: HiddenStates, unembedding: Callable[[P
             f"hidden_states of 2 rows of 3 tokens gave {states.shape} and unembedding {matrix.shape}; they must be "
             "[2, 3, D] and [D, V]"
         )
-
-
-def _without_aux(hidden_states: HiddenStates, params: Params, *rows: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
-    return hidden_states(params, *rows), {}
-
-
-def _as_it_is(params: Params) -> Weights:
-    return params
 
 
 def _remembered_tokens(slots: int, length: int) -> Cache:

@@ -87,18 +87,14 @@ def adapt(part: nnx.Module, lora: LoRA, rngs: nnx.Rngs) -> None:
 
 def check_targets(lora: LoRA, params: Mapping[str, Any]) -> None:
     """InputError where an adapted model lacks a matrix that ``lora`` names, or has none that could be adapted."""
-    adapted = {name.removesuffix(SUFFIX) for name in _all_names(adapters_of(params))}
+    paths = [path for path, _ in jax.tree.leaves_with_path(adapters_of(params))]
+    adapted = {key.key.removesuffix(SUFFIX) for path in paths for key in path}
     missing = [name for name in lora.targets if name not in adapted]
     if missing or not adapted:
         raise InputError(
             f"LoRA finds no {', no '.join(missing) or 'matrix'} to adapt in this model (a router's experts aren't "
             "adapted); change its targets"
         )
-
-
-def _all_names(tree: Mapping[str, Any]) -> set[str]:
-    inner = (_all_names(value) for value in tree.values() if isinstance(value, dict))
-    return set(tree).union(*inner)
 
 
 def adapters_of(params: Mapping[str, Any]) -> Params:

@@ -91,11 +91,14 @@ class Model:
     mesh: Mesh | None
     shapes: Params
     axes: Params
+    context: int  # the longest sequence that the model may see
     init: Callable[[jax.Array], Params]
     hidden_states: Callable[..., tuple[jax.Array, dict[str, Any]]]
     unembedding: Callable[[Params], jax.Array]
     soft_cap: float | None
     rebalance: Callable[[Params, Any], Params]
+    multi_token: int  # how many blocks predict tokens after the next …
+    multi_token_coefficient: float  # … and what their loss is multiplied by
     multi_token_states: Callable[..., tuple[tuple[jax.Array, ...], dict[str, Any]]]
     publish: Callable[[Params], Weights]
     cache_shapes: Callable[[int, int], Cache]
@@ -104,21 +107,6 @@ class Model:
     extend: Callable[..., tuple[jax.Array, Cache]]
     lora: LoRA | None = None
     plain: "Model | None" = None
-
-    @property
-    def context(self) -> int:
-        """The longest sequence that the model may see."""
-        return self.config.context
-
-    @property
-    def multi_token(self) -> int:
-        """How many blocks predict tokens after the next."""
-        return self.config.multi_token
-
-    @property
-    def multi_token_coefficient(self) -> float:
-        """What their loss is multiplied by."""
-        return self.config.multi_token_coefficient
 
 
 @lru_cache(maxsize=32)
@@ -158,7 +146,7 @@ def trained(model: LanguageModel, params: Params) -> Params:
 
     Only models of ours can have adapters, not those that a user brings.
     """
-    return params if _lora_of(model) is None else adapters_of(params)
+    return adapters_of(params) if isinstance(model, Model) and model.lora is not None else params
 
 
 def frozen_base(model: Model, params: Params) -> Params:
@@ -167,11 +155,6 @@ def frozen_base(model: Model, params: Params) -> Params:
     Every loss casts to it first, so its numbers are the same, and no gradient needs them wider.
     """
     return cast(base_of(params), model.config.compute_dtype)
-
-
-def _lora_of(model: LanguageModel) -> LoRA | None:
-    """Which adapters a model has."""
-    return model.lora if isinstance(model, Model) else None
 
 
 def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Model:
@@ -191,11 +174,14 @@ def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Mod
         mesh=mesh,
         shapes=nnx.to_pure_dict(state),
         axes=axes,
+        context=config.context,
         init=init,
         hidden_states=partial(decoders.hidden_states, structure),
         unembedding=partial(decoders.unembedding, structure),
         soft_cap=config.logit_soft_cap or None,
         rebalance=partial(decoders.rebalance, structure),
+        multi_token=config.multi_token,
+        multi_token_coefficient=config.multi_token_coefficient,
         multi_token_states=partial(decoders.multi_token_states, structure),
         publish=partial(caches.publish, structure),
         cache_shapes=partial(caches.cache_shapes, structure),

@@ -45,10 +45,8 @@ def last_number(text: str) -> str | None:
 
     A minus sign right after a digit, letter or closing bracket is a subtraction: the last number of ``9-5`` is 5.
     """
-    last = None
-    for match in _NUMBER.finditer(text):
-        last = match.group()
-    return last
+    numbers = _NUMBER.findall(text)
+    return numbers[-1] if numbers else None
 
 
 def answer_part(completion: str, chat: ChatFormat) -> str:

@@ -65,18 +65,13 @@ def solve(subject: Subject, puzzle: Puzzle) -> str:
     return value
 
 
-def _exactly(value: str) -> str:
-    """A step's result as it is (see ``worked_steps``)."""
-    return value
-
-
 def worked_steps(
-    subject: Subject, puzzle: Puzzle, moves: int = 1, result: Callable[[str], str] = _exactly
+    subject: Subject, puzzle: Puzzle, moves: int = 1, result: Callable[[str], str] = str
 ) -> tuple[str, str]:
     """The written steps, ``moves`` moves in each, and the value that the last one ends with.
 
-    ``result`` turns a step's true value into the written one, with which the next step begins: that is how a corpus
-    gets mistakes that are carried on.
+    ``result`` turns a step's true value into the written one (by default the same), with which the next step begins:
+    that is how a corpus gets mistakes that are carried on.
     """
     value = puzzle.start
     written: list[str] = []

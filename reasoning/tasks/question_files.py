@@ -39,8 +39,7 @@ class QuestionColumns:
         question, answer = texts
         if self.marker and self.marker not in answer:
             raise InputError(f"{where}: column {self.answer!r} has no {self.marker!r} before its answer")
-        answer = answer.rpartition(self.marker)[2] if self.marker else answer
-        answer = answer.strip()
+        answer = (answer.rpartition(self.marker)[2] if self.marker else answer).strip()
         plain = answer.replace(",", "")
         others = {name: row[name] for name in row if name not in (self.question, self.answer, *self.left_out)}
         try:

@@ -59,12 +59,7 @@ def tokenizer_of_gguf(field: Field) -> JsonTokenizer:
 
 
 def _merges(written: list[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for merge in written:
-        left, space, right = merge.partition(" ")
-        if not space:
-            raise InputError(
-                f"the file's tokenizer has the merge {merge!r:.40}, which is no pair; fetch the file again"
-            )
-        pairs.append((left, right))
-    return pairs
+    wrong = [merge for merge in written if " " not in merge]
+    if wrong:
+        raise InputError(f"the file's tokenizer has the merge {wrong[0]!r:.40}, which is no pair; fetch the file again")
+    return [(left, right) for left, _, right in (merge.partition(" ") for merge in written)]

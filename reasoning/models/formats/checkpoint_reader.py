@@ -4,7 +4,7 @@ A host reads of each tensor only the rows that its devices' shards need (where a
 whole tensor, a few megabytes at a time), casts and lays them out as we do, and hands one shard at a time to its device.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,25 +53,37 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
     """
     stored = _text_only(folder, read_folder(folder))
     parts_of = parts(config)
-    needed = {part.tensor.name: part.tensor for several in parts_of.values() for part in several}
-    spare = _spare(config, stored)
-    complaints = {
-        "missing": needed.keys() - stored.keys(),
-        "not of this model": stored.keys() - needed.keys() - spare,
-        "of another shape": {
-            f"{name} ({list(stored[name].shape)}, expected {list(tensor.shape)})"
-            for name, tensor in needed.items()
-            if name in stored and stored[name].shape != tensor.shape
-        },
-    }
-    wrong = [f"{what}: {some_names(names)}" for what, names in complaints.items() if names]
-    if wrong:
-        raise InputError(
-            f"{folder} doesn't hold the model that its config.json and the settings describe; {'; '.join(wrong)}"
-        )
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    complaint = f"{folder} doesn't hold the model that its config.json and the settings describe"
+    check_tensors(parts_of, shapes, _spare(config, stored), complaint)
     if config.tied and "lm_head.weight" in stored:
         _check_equal(stored["model.embed_tokens.weight"], stored["lm_head.weight"])
     return Checkpoint(config, stored, parts_of)
+
+
+def check_tensors(
+    parts_of: Mapping[LeafPath, list[Part]],
+    shapes: Mapping[str, tuple[int, ...]],
+    spare: Collection[str],
+    complaint: str,
+) -> None:
+    """InputError, ``complaint`` and a list, for tensors that are missing, superfluous or of another shape.
+
+    ``shapes`` are those of the tensors that are there, of which ``spare`` ones may be.
+    """
+    needed = {part.tensor.name: part.tensor.shape for several in parts_of.values() for part in several}
+    problems = {
+        "missing": needed.keys() - shapes.keys(),
+        "not of this model": shapes.keys() - needed.keys() - set(spare),
+        "of another shape": {
+            f"{name} ({list(shapes[name])}, expected {list(shape)})"
+            for name, shape in needed.items()
+            if shapes.get(name, shape) != shape
+        },
+    }
+    wrong = [f"{what}: {some_names(names)}" for what, names in problems.items() if names]
+    if wrong:
+        raise InputError(f"{complaint}; {'; '.join(wrong)}")
 
 
 def _text_only(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
@@ -103,8 +115,10 @@ def _spare(config: ModelConfig, stored: dict[str, Stored]) -> set[str]:
 def _check_equal(embedding: Stored, head: Stored) -> None:
     same = embedding.shape == head.shape and embedding.dtype == head.dtype
     buffers = np.empty(_BUFFER, np.uint8), np.empty(_BUFFER, np.uint8)
+    step, count = max(1, _BUFFER // max(1, embedding.row_bytes)), embedding.shape[0]
     with opened(embedding.path) as one, opened(head.path) as other:
-        for rows in _blocks(embedding, range(embedding.shape[0])) if same else ():
+        for start in range(0, count, step) if same else ():
+            rows = range(start, min(start + step, count))
             first, second = read_rows(one, embedding, rows, buffers[0]), read_rows(other, head, rows, buffers[1])
             same = same and np.array_equal(first, second)
     if not same:
@@ -122,7 +136,11 @@ def import_checkpoint(folder: Path, config: ModelConfig, mesh: Mesh, dtype: str,
     checkpoint = open_checkpoint(folder, config)
     model = build_model(config)
     places = parameter_shardings(model, mesh)
-    _check_complete(checkpoint, model.shapes)
+    # Every leaf must have its parts: a model with settings that no family has can't come from a checkpoint.
+    leaves = {tuple(key.key for key in path) for path, _ in jax.tree.leaves_with_path(model.shapes)}
+    if leaves != checkpoint.parts.keys():
+        odd = some_names("/".join(path) for path in leaves ^ checkpoint.parts.keys())
+        raise InputError(f"checkpoints of Hugging Face have nothing for {odd}; leave the settings that ask for it")
     total = jax.tree.reduce(lambda size, shape: size + shape.size, model.shapes, 0) * jnp.dtype(dtype).itemsize
     done = 0
 
@@ -135,14 +153,6 @@ def import_checkpoint(folder: Path, config: ModelConfig, mesh: Mesh, dtype: str,
         return array
 
     return jax.tree.map_with_path(place, model.shapes, places)
-
-
-def _check_complete(checkpoint: Checkpoint, shapes: Params) -> None:
-    """Every leaf must have its parts: a model with settings that no family has can't come from a checkpoint."""
-    leaves = {tuple(key.key for key in path) for path, _ in jax.tree.leaves_with_path(shapes)}
-    if leaves != checkpoint.parts.keys():
-        odd = some_names("/".join(path) for path in leaves ^ checkpoint.parts.keys())
-        raise InputError(f"checkpoints of Hugging Face have nothing for {odd}; leave the settings that ask for it")
 
 
 def _load(
@@ -180,7 +190,7 @@ def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: _Slices, bu
 
     Read are the tensor's rows, the first axis of its file, from the first that is needed to the last.
     """
-    wanted = [np.arange(size)[span] for size, span in _by_view(tensor, index)]
+    wanted = [np.arange(size)[index[tensor.order.index(axis)]] for axis, size in enumerate(tensor.view)]
     if tensor.picked is not None:
         wanted[tensor.axis] = np.array(tensor.picked)[index[tensor.order.index(tensor.axis)]]
     inner = int(np.prod(tensor.view[1 : tensor.flat[0]]))  # rows of the file in one step of the view's first axis
@@ -195,7 +205,10 @@ def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: _Slices, bu
             if not inside.size:
                 continue
             rows = read_rows(descriptor, stored, range(first * inner, last * inner), buffer)
-            _check_finite(rows, tensor.name, stored)
+            if not np.isfinite(rows).all():
+                raise InputError(
+                    f"{stored.path}: {tensor.name} holds NaN or infinity; no model works with that, fetch it again"
+                )
             block = rows.reshape(last - first, *tensor.view[1:])
             for axis, indices in enumerate([wanted[0][inside] - first, *wanted[1:]]):
                 block = block[(*(slice(None),) * axis, _run(indices))]
@@ -207,20 +220,3 @@ def _run(indices: np.ndarray) -> slice | np.ndarray:
     """Indices as a slice where they follow each other: that copies nothing."""
     first = int(indices[0])
     return slice(first, first + indices.size) if (np.diff(indices) == 1).all() else indices
-
-
-def _by_view(tensor: Tensor, index: _Slices) -> Iterator[tuple[int, slice]]:
-    """Size and selection of each axis of the view."""
-    for axis, size in enumerate(tensor.view):
-        yield size, index[tensor.order.index(axis)]
-
-
-def _check_finite(values: np.ndarray, name: str, stored: Stored) -> None:
-    if not np.isfinite(values).all():
-        raise InputError(f"{stored.path}: {name} holds NaN or infinity; no model works with that, fetch it again")
-
-
-def _blocks(stored: Stored, rows: range) -> Iterator[range]:
-    step = max(1, _BUFFER // max(1, stored.row_bytes))
-    for start in range(rows.start, rows.stop, step):
-        yield range(start, min(start + step, rows.stop))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -15,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, publish_folder, write_json
+from reasoning.core.files import folder_in_making, write_json
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.families_export import to_hf
@@ -51,21 +50,11 @@ def export_checkpoint(
     described = {**to_hf(config, dtype), **extra}
     if folder.exists():
         raise InputError(f"{folder} exists already; move it away, or write to another folder")
-    partial = folder.with_name(f".{folder.name}{PARTIAL_SUFFIX}")
-    first = jax.process_index() == 0
-    try:
-        if first:
-            shutil.rmtree(partial, ignore_errors=True)
+    with folder_in_making(folder) if jax.process_index() == 0 else contextlib.nullcontext() as partial:
+        if partial is not None:
             partial.mkdir(parents=True)
             write_json(partial / "config.json", described)
-        write_weights(partial if first else None, config, params, dtype, _LARGEST_FILE, report)
-        if first:
-            publish_folder(partial, folder)
-    except OSError as error:
-        raise InputError(f"could not write {folder}: {error}; free space and run the same command again") from error
-    finally:
-        if first:
-            shutil.rmtree(partial, ignore_errors=True)
+        write_weights(partial, config, params, dtype, _LARGEST_FILE, report)
 
 
 def write_weights(
@@ -90,7 +79,9 @@ def write_weights(
                 done += sum(piece.size for tensor in pieces.values() for _, piece in tensor)
                 report(done, total)
     if folder is not None and len(layout.files) > 1:
-        _write_index(folder, layout)
+        size = sum(layout.sizes[name] - len(beginning) for name, beginning in layout.files.items())
+        weight_map = {name: file for name, (file, _, _) in layout.places.items()}
+        write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
 
 
 def _sharing(parts_of: _PartsOf) -> dict[str, list[LeafPath]]:
@@ -192,12 +183,6 @@ def _write_at(descriptor: int, data: np.ndarray, start: int) -> None:
     done = 0
     while done < data.nbytes:
         done += os.pwrite(descriptor, data[done:].data, start + done)
-
-
-def _write_index(folder: Path, layout: _FileLayout) -> None:
-    total = sum(layout.sizes[name] - len(beginning) for name, beginning in layout.files.items())
-    weight_map = {name: file for name, (file, _, _) in layout.places.items()}
-    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
 def on_host(array: jax.Array) -> np.ndarray:

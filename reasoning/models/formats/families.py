@@ -1,6 +1,7 @@
 """From a Hugging Face ``config.json`` to a ``ModelConfig``: what a family takes for granted, and what it may vary."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _config(family: str, values: Json) -> ModelConfig:
         head_dim=0 if latent else values["head_dim"] or 0,
         latent=latent,
         qkv_bias=family == "qwen2",
-        query_key_norm="all" if family == "olmo2" else "head" if family in _QUERY_KEY_NORM else "none",
+        query_key_norm="all" if family == "olmo2" else "head" if family.startswith(("qwen3", "gemma3")) else "none",
         attention_scale=_attention_scale(family, values, ropes["full_attention"], latent),
         attention_soft_cap=float(values.get("attn_logit_softcapping") or 0.0) if gemma else 0.0,
         logit_soft_cap=float(values.get("final_logit_softcapping") or 0.0) if gemma else 0.0,
@@ -93,9 +94,6 @@ def _config(family: str, values: Json) -> ModelConfig:
         scaled_embedding=gemma,
         rope=to_rope(ropes["full_attention"]),
     )
-
-
-_QUERY_KEY_NORM = ("qwen3", "qwen3_moe", "gemma3_text")
 
 
 def _activation(family: str, values: Json) -> Activation:
@@ -110,13 +108,8 @@ def _activation(family: str, values: Json) -> Activation:
 def _latent(values: Json) -> Latent:
     if values["num_key_value_heads"] not in (None, values["num_attention_heads"]):
         raise InputError("config.json: num_key_value_heads differs from num_attention_heads; latent attention has one")
-    return Latent(
-        kv_lora_rank=values["kv_lora_rank"],
-        q_lora_rank=values["q_lora_rank"] or 0,
-        qk_nope_head_dim=values["qk_nope_head_dim"],
-        qk_rope_head_dim=values["qk_rope_head_dim"],
-        v_head_dim=values["v_head_dim"],
-    )
+    sizes = {field.name: values[field.name] for field in fields(Latent)}
+    return Latent(**{**sizes, "q_lora_rank": sizes["q_lora_rank"] or 0})
 
 
 def _attention_scale(family: str, values: Json, rope: Json, latent: Latent | None) -> float:
@@ -132,12 +125,12 @@ def _kinds(family: str, values: Json, activation: Activation) -> list[BlockKind]
     ropes = {name: to_rope(rope) for name, rope in read_ropes(values).items()}
     local = ropes["sliding_attention"] if ropes["sliding_attention"] != ropes["full_attention"] else None
     moe = _moe(family, values)
-    kinds = []
-    for layer, window in enumerate(_windows(family, values)):
-        sparse = moe is not None and _is_sparse(family, values, layer)
-        rope = local if window else None
-        kinds.append(BlockKind(activation, window, rope, moe if sparse else None))
-    return kinds
+    return [
+        BlockKind(
+            activation, window, local if window else None, moe if moe and _is_sparse(family, values, layer) else None
+        )
+        for layer, window in enumerate(_windows(family, values))
+    ]
 
 
 def _windows(family: str, values: Json) -> list[int]:
@@ -166,22 +159,21 @@ def _windows(family: str, values: Json) -> list[int]:
 
 
 def _moe(family: str, values: Json) -> MoE | None:
-    if family == "qwen3_moe":
-        return MoE(
-            experts=values["num_experts"] if "num_experts" in values else values["num_local_experts"],
-            active=values["num_experts_per_tok"],
-            mlp_width=values["moe_intermediate_size"],
-            renormalise=bool(values["norm_topk_prob"]),
-        )
-    if family != "deepseek_v3":
+    name_of_count = {"qwen3_moe": "num_experts", "deepseek_v3": "n_routed_experts"}.get(family)
+    if name_of_count is None:
         return None
-    return MoE(
-        experts=values["n_routed_experts"] if "n_routed_experts" in values else values["num_local_experts"],
+    moe = MoE(
+        experts=values[name_of_count if name_of_count in values else "num_local_experts"],
         active=values["num_experts_per_tok"],
         mlp_width=values["moe_intermediate_size"],
+        renormalise=bool(values["norm_topk_prob"]),
+    )
+    if family == "qwen3_moe":
+        return moe
+    return replace(
+        moe,
         shared=values["n_shared_experts"] or 0,
         router="sigmoid",
-        renormalise=bool(values["norm_topk_prob"]),
         scale=float(values["routed_scaling_factor"]),
         groups=values["n_group"] or 1,
         active_groups=values["topk_group"] or 1,

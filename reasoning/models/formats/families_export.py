@@ -82,7 +82,9 @@ def _of_family(family: str, config: ModelConfig) -> Json:
     if family.startswith("qwen"):
         values |= {"use_sliding_window": window > 0, "sliding_window": window or None}
     if family.startswith("qwen") and window:
-        values |= {"layer_types": _layer_types(kinds), "max_window_layers": _first_window(kinds)}
+        # What the older dialect says instead of layer types: from here on layers have windows.
+        first = next(index for index, kind in enumerate(kinds) if kind.window)
+        values |= {"layer_types": _layer_types(kinds), "max_window_layers": first}
     if family == "qwen3_moe":
         return values | _qwen_moe(kinds)
     if family.startswith("gemma"):
@@ -98,22 +100,14 @@ def _of_family(family: str, config: ModelConfig) -> Json:
         }
     if family == "gemma3_text":
         local = next((kind.rope for kind in kinds if kind.window and kind.rope), config.rope)
-        values |= {"rope_local_base_freq": local.base, "sliding_window_pattern": _period(kinds)}
+        # The older dialect's word for layer types: every such layer sees everything.
+        period = next((index + 1 for index, kind in enumerate(kinds) if not kind.window), len(kinds) + 1)
+        values |= {"rope_local_base_freq": local.base, "sliding_window_pattern": period}
     return values
 
 
 def _layer_types(kinds: list[BlockKind]) -> list[str]:
     return ["sliding_attention" if kind.window else "full_attention" for kind in kinds]
-
-
-def _first_window(kinds: list[BlockKind]) -> int:
-    """What the older dialect says instead of layer types: from here on layers have windows."""
-    return next(index for index, kind in enumerate(kinds) if kind.window)
-
-
-def _period(kinds: list[BlockKind]) -> int:
-    """The same for Gemma 3: every such layer sees everything."""
-    return next((index + 1 for index, kind in enumerate(kinds) if not kind.window), len(kinds) + 1)
 
 
 def _qwen_moe(kinds: list[BlockKind]) -> Json:
@@ -134,11 +128,8 @@ def _deepseek(config: ModelConfig, kinds: list[BlockKind]) -> Json:
         return {}
     return {
         "num_key_value_heads": config.heads,
-        "kv_lora_rank": latent.kv_lora_rank,
+        **asdict(latent),
         "q_lora_rank": latent.q_lora_rank or None,
-        "qk_nope_head_dim": latent.qk_nope_head_dim,
-        "qk_rope_head_dim": latent.qk_rope_head_dim,
-        "v_head_dim": latent.v_head_dim,
         "moe_intermediate_size": moe.mlp_width,
         "n_routed_experts": moe.experts,
         "n_shared_experts": moe.shared,

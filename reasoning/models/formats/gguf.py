@@ -17,9 +17,9 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import ModelConfig, Rope, Stack
-from reasoning.models.formats.checkpoint_reader import Report, silent
+from reasoning.models.formats.checkpoint_reader import Report, check_tensors, silent
 from reasoning.models.formats.safetensors import some_names
-from reasoning.models.formats.tensor_names import Part, Tensor, parts
+from reasoning.models.formats.tensor_names import Part, parts
 from reasoning.models.model import build_model, parameter_shardings
 from reasoning.models.parameters import Params
 
@@ -163,13 +163,8 @@ def import_gguf(file: GGUF, config: ModelConfig, mesh: Mesh, report: Report = si
     of another shape.
     """
     parts_of = parts(config)
-    needed = {part.tensor.name: part.tensor for several in parts_of.values() for part in several}
     shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in file.tensors.items()}
-    wrong = [name for name in needed.keys() & shapes.keys() if shapes[name] != needed[name].shape]
-    problems = {"missing": needed.keys() - shapes.keys(), "not of this model": shapes.keys() - needed.keys()}
-    told = [f"{what}: {some_names(names)}" for what, names in {**problems, "of another shape": wrong}.items() if names]
-    if told:
-        raise InputError(f"{file.path} doesn't hold the model that its metadata describe; {'; '.join(told)}")
+    check_tensors(parts_of, shapes, (), f"{file.path} doesn't hold the model that its metadata describe")
     model = build_model(config)
     total = jax.tree.reduce(lambda size, shape: size + shape.size, model.shapes, 0)
     done = 0
@@ -189,15 +184,12 @@ def _leaf_of(shape: tuple[int, ...], made_of: list[Part], values: Callable[[str]
     """A leaf of ours from the whole tensors that it is made of."""
     leaf = np.empty(shape, np.float32)
     for part in made_of:
-        leaf[part.place] = _ours(part.tensor, values(part.tensor.name))
+        tensor = part.tensor
+        seen = values(tensor.name).reshape(tensor.view)
+        if tensor.picked is not None:
+            seen = seen.take(tensor.picked, axis=tensor.axis)
+        leaf[part.place] = seen.transpose(tensor.order)
     return leaf
-
-
-def _ours(tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    seen = values.reshape(tensor.view)
-    if tensor.picked is not None:
-        seen = seen.take(tensor.picked, axis=tensor.axis)
-    return seen.transpose(tensor.order)
 
 
 def _library() -> Any:

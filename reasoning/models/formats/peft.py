@@ -51,7 +51,9 @@ def export_adapters(folder: Path, config: ModelConfig, lora: LoRA, adapters: Par
         for name, several in halves.items():
             down, up = _theirs(several)
             tensors[f"{_PREFIX}{name}.lora_A.weight"], tensors[f"{_PREFIX}{name}.lora_B.weight"] = down, up
-        write_atomic(partial / _WEIGHTS, _file(tensors))
+        beginning, _ = header_bytes({name: (np.dtype(np.float32), tensor.shape) for name, tensor in tensors.items()})
+        values = (np.ascontiguousarray(tensor, np.float32).tobytes() for tensor in tensors.values())
+        write_atomic(partial / _WEIGHTS, beginning + b"".join(values))
         write_json(partial / _CONFIG, _described(lora, halves, base))
 
 
@@ -72,11 +74,10 @@ def _halves(config: ModelConfig, adapters: Params) -> dict[str, list[_AdapterPar
 
 def _pair(adapters: Mapping[str, Any], path: LeafPath) -> Mapping[str, jax.Array] | None:
     """The adapter beside the matrix at ``path``."""
-    *outer, name = path
     inner: Mapping[str, Any] | None = adapters
-    for key in outer:
+    for key in (*path[:-1], path[-1] + SUFFIX):
         inner = None if inner is None else inner.get(key)
-    return None if inner is None else inner.get(name + SUFFIX)
+    return inner
 
 
 def _theirs(several: list[_AdapterPart]) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +118,3 @@ def _described(lora: LoRA, halves: Mapping[str, list[_AdapterPart]], base: str) 
 def _number(value: float) -> int | float:
     """A whole number as one, which some readers insist on."""
     return int(value) if value == int(value) else value
-
-
-def _file(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """A safetensors file of float32 tensors."""
-    described = {name: (np.dtype(np.float32), tensor.shape) for name, tensor in tensors.items()}
-    beginning, _ = header_bytes(described)
-    return beginning + b"".join(np.ascontiguousarray(tensor, np.float32).tobytes() for tensor in tensors.values())

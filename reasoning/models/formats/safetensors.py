@@ -69,8 +69,7 @@ def read_folder(folder: Path) -> dict[str, Stored]:
     """
     index = folder / INDEX
     if not index.is_file():
-        path = _inside(folder, _only_file(folder))
-        return read_header(path)
+        return read_header(_inside(folder, _only_file(folder)))
     weight_map = read_json(index)
     weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
