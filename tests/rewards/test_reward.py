@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
 from reasoning.rewards.accuracy import strict
-from reasoning.rewards.numbers import EndsOnNumber
+from reasoning.rewards.numbers import number
 from reasoning.rewards.reward import reward_name
 
 
@@ -15,4 +15,4 @@ class Constant:
 
 def test_a_reward_is_named_as_its_function_or_as_its_class_unless_it_says_otherwise():
     assert reward_name(strict) == "strict" and reward_name(Constant(1.0)) == "Constant"
-    assert reward_name(EndsOnNumber()) == "number"
+    assert reward_name(number) == "number"
