@@ -24,7 +24,7 @@ def test_lines_are_what_splitting_at_newlines_gives_whatever_the_block_size(path
     if expected[-1] == "":
         expected.pop()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(lines, "_BLOCK", block)
         found = open_lines(path)
     assert [found[n] for n in range(len(found))] == expected
 

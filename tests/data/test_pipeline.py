@@ -3,9 +3,9 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError
-from reasoning.data.packing import row_features
 from reasoning.data.pipeline import item_batches, token_batches
 from reasoning.data.records import keep_rows, read_records, write_records
 
@@ -92,7 +92,8 @@ def test_other_seeds_give_other_orders_and_equal_seeds_the_same():
 def test_token_batches_stack_the_rows_of_a_dataset_read_from_disk_or_kept(tmp_path, limit):
     columns = ("tokens", "positions", "segments", "loss_mask")
     rows = [{name: np.full(5, 10 * n + k, np.int32) for k, name in enumerate(columns)} for n in range(6)]
-    write_records(tmp_path / "rows", rows, row_features(5))
+    features = {name: tfds.features.Tensor(shape=(5,), dtype=np.int32) for name in columns}
+    write_records(tmp_path / "rows", rows, features)
     source = keep_rows(read_records(tmp_path / "rows"), limit)
     batches = token_batches(source, batch_size=4, seed=3, process_index=1, process_count=2, prefetch=1)
     chosen = numbers(count=6, seed=3, process_index=1, process_count=2)

@@ -75,7 +75,7 @@ def test_equal_rows_give_equal_bytes_in_every_process(tmp_path):
 
 
 def test_many_rows_go_to_several_files_and_come_back_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "ROWS_A_SHARD", 4)
+    monkeypatch.setattr(records, "_ROWS_A_SHARD", 4)
     assert write_records(tmp_path / "set", rows(8), FEATURES) == 8
     assert len(list((tmp_path / "set").glob("*array_record*"))) == 2
     assert_equal_rows(take_rows(read_records(tmp_path / "set"), range(8)), rows(8))
