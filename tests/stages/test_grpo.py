@@ -12,7 +12,6 @@ from tiny_stages import NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, q
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.data.tokenizers.sentencepiece import UNKNOWN_ID
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.objectives.policy import Clipped
@@ -137,7 +136,7 @@ def test_a_batch_carries_the_advantages_of_its_own_completions(base: Artifact, a
     texts = []
     for targets, counts in zip(np.asarray(batch.rows.targets), mask, strict=True):
         completion = np.minimum(targets[counts == 1], tokenizer.vocabulary_size)
-        known = np.where(completion == tokenizer.vocabulary_size, UNKNOWN_ID, completion)
+        known = np.where(completion == tokenizer.vocabulary_size, 1, completion)  # 1: the unknown symbol's id
         texts.append(tokenizer.decode(known[known != end]))
     rewards = np.array([len(text) for text in texts], np.float64).reshape(4, 4)
     assert metrics["reward"] == rewards.mean()
