@@ -23,11 +23,11 @@ from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model
+from reasoning.models.parameters import Params
 from reasoning.rollouts.sampling import Sampling, sampler_for
 from reasoning.rollouts.text import encode_prompts
 from reasoning.tasks.problems import Problem
 from reasoning.training.policy_rows import policy_rows
-from reasoning.training.state import Params
 
 
 @dataclass(frozen=True)

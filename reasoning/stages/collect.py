@@ -100,7 +100,7 @@ class Collect(Sampling):
             scores = {name: tuple(np.nan_to_num(values).tolist()) for name, values in row.scores.items()}
             passed = [all(value >= 1 for value in values) for values in zip(*scores.values(), strict=True)]
             clean = [not any(symbol in text for symbol in structure) for text in row.texts]
-            kept = tuple(both == (True, True) for both in zip(passed, clean, strict=True))
+            kept = tuple(right and free for right, free in zip(passed, clean, strict=True))
             yield replace(row, scores=scores, kept=kept)
 
     def check_kept(self, collected: "Collected", context: Context) -> None:

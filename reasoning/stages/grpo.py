@@ -17,6 +17,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
+from reasoning.models.parameters import Params
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
@@ -38,7 +39,7 @@ from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.losses import policy
 from reasoning.training.policy_rows import Advantage, Selection
 from reasoning.training.program import build_assembling, build_scoring
-from reasoning.training.state import Params, TrainState
+from reasoning.training.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from reasoning.core.prng import step_key
 from reasoning.generation.engine import build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.model import LanguageModel
+from reasoning.models.parameters import Params
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.kl import k3
@@ -27,7 +28,7 @@ from reasoning.training.losses import policy, supervised
 from reasoning.training.optimizers import Optimizer
 from reasoning.training.policy_rows import policy_rows
 from reasoning.training.program import StepProgram, build_assembling, build_batching, build_step
-from reasoning.training.state import Params, TrainState, new_state
+from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
 
 PromptsAndReplies = Sequence[tuple[Sequence[int], Sequence[int]]]

@@ -19,12 +19,12 @@ from reasoning.kernels.token_divergence import token_divergence
 from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.models.model import LanguageModel
 from reasoning.models.multi_token import shifted
+from reasoning.models.parameters import Params
 from reasoning.objectives.cross_entropy import cross_entropy
 from reasoning.objectives.divergence import metric_name, with_hard_targets
 from reasoning.objectives.kl import KLEstimate
 from reasoning.objectives.policy import Surrogate
 from reasoning.training.batches import PolicyBatch, TokenBatch
-from reasoning.training.state import Params
 from reasoning.training.step import LossFunction, Sums
 from reasoning.training.surrogate import check_surrogate, policy_loss
 

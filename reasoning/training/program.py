@@ -17,10 +17,11 @@ from reasoning.core.mesh import row_sharding, with_shardings
 from reasoning.kernels.backends import Choice
 from reasoning.models.lora import base_of, with_adapters
 from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
+from reasoning.models.parameters import Params
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
 from reasoning.training.policy_rows import Advantage, Selection, assemble
-from reasoning.training.state import Params, TrainState, state_shapes, state_shardings
+from reasoning.training.state import TrainState, state_shapes, state_shardings
 from reasoning.training.step import LossFunction, StepShardings, Sums, gradient_only, make_step
 
 _REMEMBERED = 32

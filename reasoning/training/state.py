@@ -12,8 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning.core.mesh import replicated
 from reasoning.models.model import LanguageModel, parameter_shardings, trained
-
-Params = dict[str, Any]
+from reasoning.models.parameters import Params
 
 
 @struct.dataclass

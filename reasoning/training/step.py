@@ -9,7 +9,8 @@ import optax
 from flax import struct
 
 from reasoning.core.errors import InputError
-from reasoning.training.state import Params, TrainState
+from reasoning.models.parameters import Params
+from reasoning.training.state import TrainState
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 AfterUpdate = Callable[[Params, Any], Params]

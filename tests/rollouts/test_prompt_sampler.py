@@ -8,10 +8,10 @@ from tiny_stages import NEW_TOKENS, TRAIN, Surroundings, reinforce
 
 from reasoning.core.artifact import Artifact
 from reasoning.generation.engine import Rollouts
+from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics
 from reasoning.stages.checkpoint import model_of, tokenizer_of
 from reasoning.stages.trainee import sampler_of, trainee_of
-from reasoning.training.state import Params
 
 
 def sampler_and_params(base: Artifact, seed: int = 0) -> tuple[PromptSampler, Params]:

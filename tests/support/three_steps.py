@@ -20,6 +20,7 @@ from reasoning.generation.engine import Rollouts
 from reasoning.kernels.backends import Choice
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
+from reasoning.models.parameters import Params
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.divergence import forward
@@ -30,7 +31,7 @@ from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
 from reasoning.training.policy_rows import every_group, policy_rows
 from reasoning.training.program import build_assembling, build_batching, build_scoring, build_step
-from reasoning.training.state import Params, new_state, state_shardings
+from reasoning.training.state import new_state, state_shardings
 from reasoning.training.step import LossFunction
 
 CONFIG = ModelConfig(
