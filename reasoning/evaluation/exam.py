@@ -19,8 +19,8 @@ from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
-from reasoning.rewards.text import extract_answer
-from reasoning.rollouts.rating import Reward, check_names, rate
+from reasoning.rewards.text import read_answer
+from reasoning.rollouts.rating import Reward, check_names, check_problems, rate
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
 from reasoning.tasks.problems import Problem
@@ -65,7 +65,7 @@ class Answers:
     """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name.
 
     ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
-    those that replies give (``rewards.text.extract_answer``), None where one gives none or was cut off before its end.
+    those that replies give (``rewards.text.read_answer``), None where one gives none or was cut off before its end.
     """
 
     texts: list[list[str]]
@@ -96,9 +96,10 @@ def questions_of(
 ) -> Questions:
     """An exam's questions in ``style`` (by default its own); ``problems`` are the exam's, where they are at hand.
 
-    Raises InputError as ``encode_prompts`` does.
+    Raises InputError as ``encode_prompts`` does, and for a problem that a score or rate can't judge.
     """
     style, problems = style or exam.style, problems or exam.problems.problems()
+    check_problems((*exam.scores, *exam.rates), problems)
     prompts = encode_prompts(problems, exam.chat, tokenizer, exam.max_new_tokens, context, style)
     return Questions(problems, prompts, style)
 
@@ -162,7 +163,7 @@ def judged(
     texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
     values = rate(rewards, problems, texts, rollouts.truncated, chat)
     answers = [
-        [None if cut else extract_answer(text, chat) for text, cut in zip(*group, strict=True)]
-        for group in zip(texts, rollouts.truncated, strict=True)
+        [None if cut else read_answer(text, problem.answer, chat) for text, cut in zip(*group, strict=True)]
+        for problem, *group in zip(problems, texts, rollouts.truncated, strict=True)
     ]
     return Answers(texts, rollouts.lengths, values, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)

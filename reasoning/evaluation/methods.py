@@ -88,7 +88,7 @@ class Samples:
 
     In a vote each sample counts one (``majority@N``, arXiv 2203.11171) or as much as its probability (``weighted@N``).
     A vote stands for its first sample with the winning answer; with fewer votes than samples, all disjoint groups of N
-    samples vote, and are averaged.
+    samples vote, and are averaged. Answers of one value share a ballot (``generation.voting.tally``).
     """
 
     samples: Index = 0  # replies a problem (0: as many as the exam says)
@@ -116,9 +116,8 @@ class Samples:
         return ask(candidate, questions, key, samples=self.cost(candidate.exam))
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
-        right_P = np.round(scores_PS).astype(int).sum(axis=1)
         columns = {"pass@1": scores_PS}
-        columns |= {f"pass@{k}": pass_at_k(right_P, scores_PS.shape[1], k) for k in self.ks}
+        columns |= {f"pass@{k}": pass_at_k(_right(scores_PS), scores_PS.shape[1], k) for k in self.ks}
         for size in self.votes:
             for word, weighted in (("majority", False), ("weighted", True)):
                 columns[f"{word}@{size}"] = scores_of_elected(scores_PS, elections(answers, size, weighted))
@@ -167,9 +166,27 @@ def check_methods(field: str, methods: Sequence[Method], exam: Exam) -> None:
             method.check(exam)
 
 
-def columns_of(method: Method, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns of a method's replies, from one score's values: its own, or the values under its name."""
-    return method.columns(answers, scores_PS) if isinstance(method, Summarizing) else {method.name: scores_PS}
+def columns_of(method: Method, answers: Answers, score: str) -> dict[str, np.ndarray]:
+    """The columns of a method's replies by one score: its own, or the score's values under its name.
+
+    Raises InputError, naming the score, where its values don't suit the method.
+    """
+    scores_PS = answers.scores[score]
+    try:
+        return method.columns(answers, scores_PS) if isinstance(method, Summarizing) else {method.name: scores_PS}
+    except InputError as error:
+        raise InputError(f"the score {score}: {error}") from None
+
+
+def _right(scores_PS: np.ndarray) -> np.ndarray:
+    """How many of each problem's samples are right [P]. Raises InputError for a value that is neither 1 nor 0."""
+    between = scores_PS[(scores_PS != 0) & (scores_PS != 1)]
+    if between.size:
+        raise InputError(
+            f"it gave a reply {between[0]:g}, but pass@k counts replies that are right (1) or wrong (0); put it into "
+            "the exam's rates, or drop ks"
+        )
+    return scores_PS.astype(int).sum(axis=1)
 
 
 def elections(sampled: Answers, size: int, weighted: bool) -> np.ndarray:
@@ -182,7 +199,10 @@ def elections(sampled: Answers, size: int, weighted: bool) -> np.ndarray:
 
     def elect(problem: int, start: int) -> int:
         answers = sampled.answers[problem][start : start + size]
-        weights = likelihoods(answers, sampled.log_probs[problem, start : start + size].tolist()) if weighted else None
+        log_probs, lengths = (
+            each[problem, start : start + size].tolist() for each in (sampled.log_probs, sampled.lengths)
+        )
+        weights = likelihoods(answers, log_probs, lengths) if weighted else None
         winner = majority(answers, weights)
         return -1 if winner is None else start + answers.index(winner)
 

@@ -13,6 +13,7 @@ from reasoning.core.statistics import mean_over_problems, mean_with_interval
 from reasoning.evaluation.exam import Answers, Exam
 from reasoning.evaluation.methods import Method, columns_of
 from reasoning.evaluation.results import Replies, Score
+from reasoning.generation.voting import tally
 from reasoning.rollouts.rating import reward_name
 from reasoning.tasks.problems import Problem
 
@@ -31,18 +32,21 @@ class Values:
 def values_of(exam: Exam, asked: Asked) -> Values:
     """Every score by every method; rates, lengths and numbers of different answers over the most replies there are.
 
-    Raises InputError for two methods with one column.
+    Raises InputError for two methods with one column, for values outside 0..1, and as ``columns_of`` does.
     """
     shares: dict[str, np.ndarray] = {}
     for score in map(reward_name, exam.scores):
         for method, answers in asked:
-            columns = columns_of(method, answers, answers.scores[score])
+            columns = columns_of(method, answers, score)
             if repeated := [column for column in columns if f"{score}/{column}" in shares]:
                 raise InputError(f"two methods have the column {repeated[0]}, one of them {method.name}; rename it")
             shares |= {f"{score}/{column}": values for column, values in columns.items()}
     most = max((answers for _, answers in asked), key=lambda answers: answers.lengths.shape[1])
     shares |= {rate: most.scores[rate] for rate in map(reward_name, exam.rates)}
-    distinct = [len({answer for answer in given if answer is not None}) for given in most.answers]
+    for column, values in shares.items():
+        if (outside := values[(values < 0) | (values > 1)]).size:
+            raise InputError(f"{column} has the value {outside[0]:g}; an exam's scores and rates lie in 0..1, scale it")
+    distinct = [len(tally(given)) for given in most.answers]
     return Values(shares, {"length": most.lengths.mean(axis=1), "distinct": np.array(distinct, np.float64)})
 
 

@@ -3,6 +3,7 @@
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import matches_answer, parse_reply, score_each, tagged_answer
+from reasoning.tasks.answers import answer_value
 
 
 def strict(
@@ -12,7 +13,9 @@ def strict(
 
     This is R1-Zero's accuracy reward where the form is part of being right (DeepSeek-R1, arXiv 2501.12948, section
     2.2.2). Equal means the same characters, white space around them aside: ``6.0`` isn't ``6``, nor is another
-    script's six. A completion cut off by the length limit is never right. ``chat`` gives the tags, by default R1's.
+    script's six. Votes count ``6.0`` and ``6`` as one answer all the same, as ``lenient`` does and a reader would; the
+    sample that a vote elects is then scored in its own form. A completion cut off by the length limit is never right.
+    ``chat`` gives the tags, by default R1's.
     """
 
     def right(completion: str, tags: ChatFormat, expected: str) -> bool:
@@ -27,8 +30,9 @@ def lenient(
 ) -> list[float]:
     """1.0 for a reply that ends on ``answer`` (``rewards.text.matches_answer``), whatever its form, else 0.0.
 
-    The measure of what a base model knows before it knows the form. A completion cut off by the length limit has not
-    come to an end and scores 0.0.
+    The measure of what a base model knows before it knows the form. Numbers are compared by value: ``It is 2,000.`` is
+    right where ``2000`` is, and ``6.0`` where ``6`` is. A completion cut off by the length limit has not come to an end
+    and scores 0.0.
     """
     return score_each(
         lambda text, tags, expected: matches_answer(text, expected, tags), completions, truncated, chat, answer
@@ -40,10 +44,12 @@ def answered(
 ) -> list[float]:
     """1.0 for a reply whose one answer block, at its end, equals ``answer``, thinking before it or not.
 
-    For questions that need no thinking. A completion cut off by the length limit is never right.
+    For questions that need no thinking. Numbers are compared by value, texts character by character. A completion cut
+    off by the length limit is never right.
     """
 
     def right(completion: str, tags: ChatFormat, expected: str) -> bool:
-        return tagged_answer(completion, tags) == expected.strip()
+        given = tagged_answer(completion, tags)
+        return given is not None and answer_value(given) == answer_value(expected)
 
     return score_each(right, completions, truncated, chat, answer)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning.rewards.reward import Reward, reward_name
+from reasoning.rewards.reward import Reward, Selective, reward_name
+from reasoning.tasks.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,8 @@ class ForKinds:
         for row, value in zip(rows, given, strict=True):
             values[row] = value
         return values
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Asks the reward whether it can judge the problems of these kinds (``rewards.reward.Selective``)."""
+        if isinstance(self.reward, Selective):
+            self.reward.check([problem for problem in problems if problem.kind in self.kinds])

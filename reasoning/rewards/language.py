@@ -36,14 +36,14 @@ class LanguageConsistency:
     ) -> list[float]:
         """Native over native plus foreign characters of the thinking; 0.0 for a reply without the tagged form.
 
-        A reply whose thinking holds characters of neither language is wholly in the language asked for.
+        Thinking without a character of either is in no language, and gets 0.0: there is nothing in the one asked for.
         """
         return _of_thinking(self._share, completions, truncated, chat)
 
     def _share(self, thinking: str) -> float:
         native = sum(character in self.native for character in thinking)
         foreign = sum(character in self.foreign for character in thinking)
-        return native / (native + foreign) if native + foreign else 1.0
+        return native / (native + foreign) if native else 0.0
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class InScript:
     def __call__(
         self, prompts: Texts, completions: Texts, truncated: Flags = None, chat: Format = None, **columns: object
     ) -> list[float]:
-        """The share a completion, 1.0 for thinking without letters; 0.0 for a reply without the tagged form."""
+        """The share a completion; 0.0 for thinking without letters, and for a reply without the tagged form."""
         return _of_thinking(self._share, completions, truncated, chat)
 
     def _share(self, thinking: str) -> float:
         letters = [character for character in thinking if character.isalpha()]
         own = sum(unicodedata.name(letter, "").startswith(self.script) for letter in letters)
-        return own / len(letters) if letters else 1.0
+        return own / len(letters) if letters else 0.0
 
 
 def _of_thinking(share: Callable[[str], float], completions: Texts, truncated: Flags, chat: Format) -> list[float]:

@@ -1,31 +1,22 @@
 """Rewards for replies that end on a number in plain text, as pretrained models write them."""
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
-from reasoning.data.chat.format import ChatFormat
+from reasoning.core.errors import InputError
 from reasoning.rewards.reward import Flags, Format, Texts
-from reasoning.rewards.text import answer_part, cut_off, score_each
-
-# ASCII digits only, with commas between thousands or without; a minus right after a digit or letter subtracts.
-_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
-_LONGEST = 40
-"""Characters of a number; longer ones are no answers, and exact arithmetic with them would take long."""
-
-
-def last_number_value(text: str) -> Fraction | None:
-    """The last number of a text, exactly, or None: ``1,250.50`` is 1250.5; a comma before three digits joins."""
-    numbers = _NUMBER.findall(text)
-    return Fraction(numbers[-1].replace(",", "")) if numbers and len(numbers[-1]) <= _LONGEST else None
+from reasoning.rewards.text import cut_off, matches_answer, score_each
+from reasoning.tasks.answers import number_value
+from reasoning.tasks.problems import Problem
 
 
 @dataclass(frozen=True)
 class _EndsOnNumber:
-    """1.0 for a reply whose last number equals the answer's value (6.0 is 6), else 0.0.
+    """1.0 for a reply whose last number equals the answer's value (6.0 is 6, and 1,000 is 1000), else 0.0.
 
     A reply that the length limit cut off counts as wrong, or as any other where ``even_if_cut``: then learning to stop
-    isn't counted as learning to calculate.
+    isn't counted as learning to calculate. Raises InputError for a right answer that isn't a number as a whole
+    (``tasks.answers.number_value``): a part of it would pass for all of it.
     """
 
     even_if_cut: bool = False
@@ -44,12 +35,30 @@ class _EndsOnNumber:
         **columns: object,
     ) -> list[float]:
         """One value a completion."""
+        for expected in dict.fromkeys(answer):
+            if number_value(expected) is None:
+                raise InputError(f"the reward {self.__name__} gets {_refused(expected)}")
+        return score_each(
+            lambda text, tags, expected: matches_answer(text, expected, tags),
+            completions,
+            None if self.even_if_cut else truncated,
+            chat,
+            answer,
+        )
 
-        def right(completion: str, tags: ChatFormat, expected: str) -> bool:
-            value = last_number_value(expected)
-            return value is not None and last_number_value(answer_part(completion, tags)) == value
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raises InputError, naming the problem, where its answer isn't a number as a whole (``rewards.reward``)."""
+        for place, problem in enumerate(problems):
+            if number_value(problem.answer) is None:
+                where = f"problem {place} ({problem.kind}, {problem.question!r:.60})"
+                raise InputError(f"the reward {self.__name__} can't judge {where}: it has {_refused(problem.answer)}")
 
-        return score_each(right, completions, None if self.even_if_cut else truncated, chat, answer)
+
+def _refused(answer: str) -> str:
+    return (
+        f"the right answer {answer!r:.60}, which isn't a number as a whole; write it as one (0.75 for 3/4, no unit), "
+        "leave the problem out, or reward it by rewards.accuracy.lenient"
+    )
 
 
 number = _EndsOnNumber()

@@ -1,8 +1,10 @@
 """What a reward is: a function, or a callable record, in TRL's batched form."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from reasoning.data.chat.format import ChatFormat
+from reasoning.tasks.problems import Problem
 
 Texts = Sequence[str]
 Flags = Sequence[bool] | None  # None: nothing is known of it
@@ -22,8 +24,17 @@ as ``**columns``:
 - ``chat``, the chat format, for its tags.
 
 A reward may change the lists that it gets: each gets its own. Functions written for TRL work here, and those that don't
-need ``kind``, ``truncated`` or ``chat`` work there.
+need ``kind``, ``truncated`` or ``chat`` work there. A record may refuse problems before a run begins (``Selective``).
 """
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A reward that can't judge every problem: one for numbers, or one that needs a column of test cases."""
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raises InputError, naming the problem, for one that it can't judge; asked before anything is sampled."""
+        ...
 
 
 def reward_name(reward: Reward) -> str:

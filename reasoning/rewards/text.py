@@ -1,13 +1,10 @@
 """What a reply says: its thinking and answer in the strict form, and the answer that it ends on in a lenient one."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reasoning.data.chat.format import ChatFormat
-
-# ASCII digits only: int() and str.isdigit() also take those of other scripts.
-_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z.)])-)?[0-9]+(?:\.[0-9]+)?")
+from reasoning.tasks.answers import answer_value, last_number, number_value
 
 
 @dataclass(frozen=True)
@@ -40,16 +37,7 @@ def parse_reply(completion: str, chat: ChatFormat) -> ParsedReply | None:
     return reply if reply.answer and any(character.isalnum() for character in reply.thinking) else None
 
 
-def last_number(text: str) -> str | None:
-    """The last number of ``text`` as it is written (``-3``, ``0.5``), or None; a comma separates numbers.
-
-    A minus sign right after a digit, letter or closing bracket is a subtraction: the last number of ``9-5`` is 5.
-    """
-    numbers = _NUMBER.findall(text)
-    return numbers[-1] if numbers else None
-
-
-def answer_part(completion: str, chat: ChatFormat) -> str:
+def _answer_part(completion: str, chat: ChatFormat) -> str:
     """The part of a reply that holds its answer: what follows the last opening answer tag, or all where there is none.
 
     In a format without that tag it is what follows the thinking.
@@ -62,34 +50,55 @@ def answer_part(completion: str, chat: ChatFormat) -> str:
     return text.strip()
 
 
-def _last_line_value(text: str) -> str:
-    """What the last line of ``text`` comes to: the part behind its last ``=``, or all of a line without one."""
-    return text.rpartition("\n")[2].rpartition("=")[2].strip()
+def read_answer(completion: str, right: str, chat: ChatFormat) -> str | None:
+    """The answer, as it is written, that a reply gives to a question with an answer like ``right``, or None.
+
+    Where ``right`` is a number, the last number of the part that holds the reply's answer. For any other, or where
+    there is no number, that part's last line, of which what stands behind the last ``=`` counts unless ``right`` has
+    one itself. Nothing but the kind of the right answer is looked at, which whoever asks knows: votes can be counted by
+    it, and share ballots exactly where ``matches_answer`` would call two answers equal.
+    """
+    text = _answer_part(completion, chat)
+    number = None if number_value(right) is None else last_number(text)
+    return number or (_last_line(text) if "=" in right else _last_line_value(text)) or None
 
 
 def matches_answer(completion: str, answer: str, chat: ChatFormat) -> bool:
-    """Whether a reply ends on ``answer``, whatever its form.
+    """Whether a reply ends on ``answer``, whatever its form: what ``read_answer`` finds has the same ``answer_value``.
 
-    For an answer that is a number, the last number of the reply's ``answer_part`` counts; for any other its last line,
-    or what stands there behind the last ``=``.
+    ``It is 2,000.`` ends on ``2000``, and ``6.0`` on ``6``; texts are compared character by character.
     """
-    text, answer = answer_part(completion, chat), answer.strip()
-    if _NUMBER.fullmatch(answer):
-        return last_number(text) == answer
-    return answer != "" and answer in (_last_line_value(text), text.rpartition("\n")[2].strip())
+    given = read_answer(completion, answer, chat)
+    return given is not None and answer_value(given) == answer_value(answer)
 
 
 def extract_answer(completion: str, chat: ChatFormat) -> str | None:
-    """The answer that a reply gives, whatever its form, or None where it gives none; ``matches_answer`` agrees with it.
+    """The answer that a reply gives to a question of which nothing else is known, or None where it gives none.
 
-    What an opened answer block comes to (the part of its last line behind the last ``=``). Without one, the reply's
-    last number, or, where it holds no number, what its last line comes to. No right answer is looked at, so votes can
-    be counted by it.
+    What an opened answer block comes to (the part of its last line behind the last ``=``), or the number alone where
+    that is a number with its unit (``6 apples``, ``$6``). Without such a block, the reply's last number, or, where it
+    holds no number, what its last line comes to. ``matches_answer`` calls it right where it is.
     """
-    text = answer_part(completion, chat)
+    text = _answer_part(completion, chat)
     opened = chat.answer_open != "" and chat.answer_open in completion
-    number = None if opened else last_number(text)
-    return number or _last_line_value(text) or None
+    value = _last_line_value(text)
+    return (_quantity(value) if opened else last_number(text)) or value or None
+
+
+def _last_line(text: str) -> str:
+    return text.rpartition("\n")[2].strip()
+
+
+def _last_line_value(text: str) -> str:
+    """What the last line of ``text`` comes to: the part behind its last ``=``, or all of a line without one."""
+    return _last_line(text).rpartition("=")[2].strip()
+
+
+def _quantity(text: str) -> str | None:
+    """The number of a text that holds one alone, with its unit behind it; None for ``Apollo 11`` and ``3/4``."""
+    number = last_number(text)
+    before = "" if number is None else text.rpartition(number)[0]
+    return None if any(character.isalnum() for character in before) else number
 
 
 def tagged_answer(completion: str, chat: ChatFormat) -> str | None:

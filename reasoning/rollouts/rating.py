@@ -11,8 +11,8 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.reward import Reward, reward_name
-from reasoning.tasks.problems import Problem
+from reasoning.rewards.reward import Reward, Selective, reward_name
+from reasoning.tasks.problems import Problem, ProblemSet
 
 
 def check_names(rewards: Sequence[Reward], where: str) -> None:
@@ -21,6 +21,19 @@ def check_names(rewards: Sequence[Reward], where: str) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"{where} has two functions named {', '.join(repeated)}; drop one of them, or rename it")
+
+
+def check_problems(rewards: Sequence[Reward], problems: Sequence[Problem]) -> None:
+    """Raises InputError for a problem that one of ``rewards`` can't judge (``rewards.reward.Selective``)."""
+    for reward in rewards:
+        if isinstance(reward, Selective):
+            reward.check(problems)
+
+
+def check_judged(rewards: Sequence[Reward], problems: ProblemSet) -> None:
+    """As ``check_problems``, before a run begins; problems are drawn only where a reward wants to see them."""
+    if any(isinstance(reward, Selective) for reward in rewards):
+        check_problems(rewards, problems.problems())
 
 
 def rate(

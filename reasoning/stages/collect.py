@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
@@ -20,7 +21,7 @@ from reasoning.evaluation.exam import judged
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
 from reasoning.evaluation.tables import rows_of
 from reasoning.models.flops import forward_flops
-from reasoning.rollouts.rating import Reward, check_names, reward_name
+from reasoning.rollouts.rating import Reward, check_judged, check_names, reward_name
 from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
@@ -51,8 +52,13 @@ class Collect(Sampling):
         if not self.keep:
             raise InputError("keep is empty; name at least one function that says which replies are good")
 
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError for a problem that a function of ``keep`` can't judge."""
+        check_judged(self.keep, self.problems)
+
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Samples batch by batch, each a file of its own, so that a run that was cut off goes on with the next one."""
+        self.check(context.mesh)
         start, mesh = inputs["start"], context.mesh
         tokenizer, model = tokenizer_of(start), model_of(start, mesh)
         problems = self.problems.problems()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
@@ -27,6 +28,7 @@ from reasoning.evaluation.results import (
 )
 from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
+from reasoning.rollouts.rating import check_judged
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
@@ -70,6 +72,10 @@ class Evaluate:
             raise InputError(f"two prompt styles are named {', '.join(repeated)}, the quiz's own counted; rename one")
         if self.quiz.problems.count < 2:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
+
+    def check(self, mesh: Mesh) -> None:
+        """Raises InputError for a problem that one of the quiz's scores and rates can't judge."""
+        check_judged((*self.quiz.scores, *self.quiz.rates), self.quiz.problems)
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""
@@ -131,6 +137,7 @@ class Evaluate:
         stage, style = piece.checkpoint.stage, self.style_name(piece.style)
         key = stage_key(context.seed, f"{self.name}/{stage}" + (f"/{style}" if style else ""))
         answers = piece.method.replies(candidate, questions[piece.style.name], key)
+        values_of(self.quiz, ((piece.method, answers),))  # What can't be counted is refused before more is asked.
         if jax.process_index() == 0:
             problems = questions[piece.style.name].problems
             write_samples(piece.file, rows_of(stage, problems, answers, piece.method.name, style))

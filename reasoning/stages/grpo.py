@@ -27,7 +27,7 @@ from reasoning.rollouts.prompt_sampler import (
     completion_metrics,
     sampling_cost,
 )
-from reasoning.rollouts.rating import Reward, check_names, rate, reward_name
+from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import tokenizer_of
@@ -75,8 +75,12 @@ class GRPO(OnPolicy):
             raise InputError(f"correct is {reward_name(self.correct)}, which is not among rewards; name one of them")
 
     def check(self, mesh: meshes.Mesh) -> None:
-        """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
+        """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target.
+
+        Also for a problem that one of the rewards can't judge.
+        """
         check_on_policy(self, mesh)
+        check_judged(self.rewards, self.problems)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""

@@ -22,7 +22,7 @@ RESERVED = ("prompts", "completions", "answer", "kind", "truncated", "chat", "se
 
 @dataclass(frozen=True)
 class Problem:
-    """A question, its only right answer (compared exactly, see ``rewards.accuracy``), the task's name, and ``columns``.
+    """A question, its only right answer (how it is compared: ``rewards.accuracy``), the task's name, and ``columns``.
 
     Columns are what else rewards are to know of it (``rewards.reward.Reward``), by name: texts, numbers, lists, dicts.
     They count when problems are compared. Raises InputError for a column with a name of ``RESERVED``.

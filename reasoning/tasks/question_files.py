@@ -10,6 +10,7 @@ from typing import Any
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_jsonl
 from reasoning.data.sources import open_tfds
+from reasoning.tasks.answers import number_value
 from reasoning.tasks.problems import Problem, json_like, take_distinct
 from reasoning.tasks.splits import Split, split_of
 
@@ -40,11 +41,11 @@ class QuestionColumns:
         if self.marker and self.marker not in answer:
             raise InputError(f"{where}: column {self.answer!r} has no {self.marker!r} before its answer")
         answer = (answer.rpartition(self.marker)[2] if self.marker else answer).strip()
-        plain = answer.replace(",", "")
+        answer = answer.replace(",", "") if number_value(answer) is not None else answer
         others = {name: row[name] for name in row if name not in (self.question, self.answer, *self.left_out)}
         try:
             columns = {name: json_like(value, partial(_refuse, name)) for name, value in others.items()}
-            return Problem(question.strip(), plain if _is_number(plain) else answer, kind, columns)
+            return Problem(question.strip(), answer, kind, columns)
         except InputError as error:
             raise InputError(f"{where}: {error} (columns.left_out)") from None
 
@@ -105,8 +106,3 @@ def _shuffled(
     chosen = [each for question, each in by_question.items() if not halves or split_of(question) == split]
     random.Random(f"questions/{split}/{seed}").shuffle(chosen)
     return take_distinct(chosen, split, count, where)
-
-
-def _is_number(text: str) -> bool:
-    digits = text.removeprefix("-").replace(".", "", 1)
-    return digits.isascii() and digits.isdigit()

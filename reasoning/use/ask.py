@@ -62,9 +62,12 @@ def search_replies(
 
 
 def count_votes(given: Sequence[ModelReply]) -> Vote:
-    """The vote of some replies to one question; those without an answer abstain, and are counted last."""
+    """The vote of some replies to one question; those without an answer abstain, and are counted last.
+
+    Answers of one value share a ballot, under the spelling given first.
+    """
     answers = [reply.answer for reply in given]
-    weights = likelihoods(answers, [reply.log_prob for reply in given])
+    weights = likelihoods(answers, [reply.log_prob for reply in given], [reply.length for reply in given])
     votes, weighed = tally(answers), tally(answers, weights)
     total = sum(weighed.values())
     first = {answer: given[answers.index(answer)] for answer in dict.fromkeys(answers)}

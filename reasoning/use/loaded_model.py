@@ -94,8 +94,8 @@ class LoadedModel:
     ) -> dict[str, int]:
         """How often each answer was given among so many replies to a question, most first; the first is elected.
 
-        The answer is what a reply ends on, whatever its form; replies that give none, or were cut off before their
-        end, abstain. Raises what ``generate`` raises.
+        The answer is what a reply ends on, whatever its form; answers of one value (6, 6.0) are one, spelled as it came
+        first. Replies that give none, or were cut off before their end, abstain. Raises what ``generate`` raises.
         """
         [replies] = self.replies([question], samples, temperature, max_new_tokens, seed)
         votes = tally([reply.answer for reply in replies])

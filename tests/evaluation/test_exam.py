@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_stages
 import tokenizers
-from tiny_stages import NEW_TOKENS, Surroundings, questions_for, quiz
+from tiny_stages import HALVES, NEW_TOKENS, REFUSED, Surroundings, questions_for, quiz
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -21,8 +21,9 @@ from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
 from reasoning.evaluation.exam import Answers, ask, questions_of
 from reasoning.generation.prompts import PromptStyle, thinking
 from reasoning.models.model import build_model, init_sharded
+from reasoning.rewards import numbers
 from reasoning.rewards.accuracy import strict
-from reasoning.rewards.text import extract_answer
+from reasoning.rewards.text import read_answer
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
 from reasoning.stages.checkpoint import save, tokenizer_of
@@ -69,6 +70,12 @@ def test_an_exam_that_does_not_fit_the_context_is_refused(base: Artifact):
         questions_of(quiz(max_new_tokens=29), tokenizer_of(base), 32)
 
 
+def test_a_problem_that_a_score_cannot_judge_is_refused_before_anything_is_asked(base: Artifact):
+    for changes in ({"scores": (numbers.number,)}, {"rates": (numbers.number,)}):
+        with pytest.raises(InputError, match=REFUSED):
+            questions_of(quiz(problems=HALVES, **changes), tokenizer_of(base), 32)
+
+
 def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(base: Artifact):
     tokenizer, chat = tokenizer_of(base), ChatFormat()
     style = PromptStyle("begun", instruction="=", opening="<think>1")
@@ -93,8 +100,11 @@ def test_log_probs_are_of_whole_replies_and_an_answer_is_what_a_whole_reply_says
     engine = sampler_for(candidate.model, candidate.mesh, candidate.tokenizer, ChatFormat(), 3, NEW_TOKENS)
     rollouts = engine.generate(candidate.weights, questions_for(candidate).prompts, range(4), KEY, 1.0)
     np.testing.assert_allclose(answers.log_probs, rollouts.log_probs.sum(-1), rtol=1e-5)
-    for text, given, cut in zip(*map(np.ravel, (answers.texts, answers.answers, rollouts.truncated)), strict=True):
-        assert given == (None if cut else extract_answer(str(text), ChatFormat()))
+    for problem, *group in zip(
+        tiny_stages.TEST.problems(), answers.texts, answers.answers, rollouts.truncated, strict=True
+    ):
+        for text, given, cut in zip(*group, strict=True):
+            assert given == (None if cut else read_answer(text, problem.answer, ChatFormat()))
 
 
 def test_number_and_temperature_are_the_exams_unless_given_and_fewer_samples_are_the_first(base: Artifact):

@@ -23,12 +23,15 @@ from reasoning.core.files import read_json
 from reasoning.core.prng import stage_key
 from reasoning.core.statistics import pass_at_k
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.evaluation.exam import Answers, ask
 from reasoning.evaluation.methods import Beam, Greedy, Samples, check_methods, columns_of, elections, scores_of_elected
 from reasoning.evaluation.results import Replies, read_results, read_samples
 from reasoning.experiment.reader import read_experiment
 from reasoning.generation.beam import BeamSettings, build_beam
+from reasoning.rewards.accuracy import lenient
+from reasoning.rewards.text import read_answer
 from reasoning.use.run_folder import open_run
 
 KEY = stage_key(0, "exam")
@@ -80,7 +83,7 @@ SAMPLED = answers(
 
 def test_samples_have_columns_of_their_own_and_other_methods_one_by_their_name():
     scores = SAMPLED.scores["strict"]
-    columns = columns_of(Samples(ks=(2,), votes=(2, 4)), SAMPLED, scores)
+    columns = columns_of(Samples(ks=(2,), votes=(2, 4)), SAMPLED, "strict")
     expected = {
         "pass@1": scores,
         "pass@2": pass_at_k(np.array([2, 1, 4]), 4, 2),
@@ -92,8 +95,40 @@ def test_samples_have_columns_of_their_own_and_other_methods_one_by_their_name()
     assert list(columns) == list(expected)
     for name, values in expected.items():
         np.testing.assert_array_equal(columns[name], values, err_msg=name)
-    assert list(columns_of(Greedy(), SAMPLED, scores)) == ["greedy"]
-    assert columns_of(Beam(beams=4), SAMPLED, scores) == {"beam@4": scores}
+    assert list(columns_of(Greedy(), SAMPLED, "strict")) == ["greedy"]
+    assert columns_of(Beam(beams=4), SAMPLED, "strict") == {"beam@4": scores}
+
+
+REPLIES = (
+    ("2000", ["So he pays $3,000.", "The answer is 2,000.", "It is 2,000 in all.", "That makes 5,000."]),
+    ("6", ["It is 6.", "so 7", "It is 6.0", "It is $6.00"]),
+    ("6", ["<answer>7</answer>", "<answer>6 apples</answer>", "<answer>$6</answer>", "<answer>6.</answer>"]),
+    ("-5", ["5", "\u22125", "9 - 14 = -5.0", "that is -$5"]),
+    ("1234.5", ["1,234.50", "234.50", "1 and 234.5", "$1234.5"]),
+    ("Paris", ["1,000 times:\nParis", "= Rome", "Paris", "In 1000\nParis"]),
+)
+"""Right answers with four replies each, of which most are right however they are spelled, and one is wrong."""
+
+
+def test_a_vote_counts_numbers_as_the_scores_do():
+    texts = [replies for _, replies in REPLIES]
+    given = [[read_answer(text, right, SMOLLM_2) for text in replies] for right, replies in REPLIES]
+    scores = [lenient([""] * 4, replies, [right] * 4, chat=SMOLLM_2) for right, replies in REPLIES]
+    sampled = Answers(
+        texts, np.ones((len(REPLIES), 4), int), {"lenient": np.array(scores)}, np.zeros((len(REPLIES), 4)), given
+    )
+    columns = columns_of(Samples(votes=(4,)), sampled, "lenient")
+    assert columns["majority@4"].tolist() == columns["weighted@4"].tolist() == [[1.0]] * len(REPLIES)
+
+
+def test_a_score_that_is_neither_right_nor_wrong_has_no_pass_at_k():
+    partial = Answers(
+        SAMPLED.texts, SAMPLED.lengths, {"share": np.full((3, 4), 0.6)}, SAMPLED.log_probs, SAMPLED.answers
+    )
+    assert columns_of(Samples(votes=(2,)), partial, "share")["pass@1"].mean() == pytest.approx(0.6)
+    message = r"the score share: it gave a reply 0\.6, but pass@k counts .*; put it into the exam's rates, or drop ks"
+    with pytest.raises(InputError, match=message):
+        columns_of(Samples(ks=(2,)), partial, "share")
 
 
 def test_samples_are_as_many_as_the_exam_says_unless_they_say_so_themselves_and_carry_passes_and_votes():

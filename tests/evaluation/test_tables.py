@@ -67,9 +67,22 @@ def test_rates_and_amounts_are_of_the_method_with_the_most_replies_whatever_thei
     assert {name: one[name] for name in ("tagged", "length", "distinct")}.items() <= other.items()
 
 
+def test_numbers_of_one_value_are_one_answer_and_texts_are_compared_as_they_stand():
+    spelled = answers([["6", "6.0", "$6", "7"], ["1,000", "1000", "-1000", "\u22121000"], ["a", "A", "a", None]])
+    np.testing.assert_array_equal(values_of(EXAM, ((Samples(), spelled),)).amounts["distinct"], [2, 2, 2])
+
+
 def test_two_methods_with_one_column_are_refused():
     with pytest.raises(InputError, match="two methods have the column pass@1, one of them samples; rename it"):
         values_of(EXAM, (ASKED[1], ASKED[1]))
+
+
+@pytest.mark.parametrize(("name", "column"), [("strict", "strict/greedy"), ("tagged", "tagged")])
+def test_values_that_are_no_shares_are_refused_by_their_column(name: str, column: str):
+    long = answers([["rr"], ["5"], ["rr"]])
+    long.scores[name][1] = 12.5
+    with pytest.raises(InputError, match=f"{column} has the value 12.5; an exam's scores and rates lie in 0..1"):
+        values_of(EXAM, ((Greedy(), long),))
 
 
 def test_a_kind_of_one_problem_has_no_interval_of_its_length():

@@ -15,7 +15,10 @@ TAGGED = "<think>3+8=1,1-5=6</think><answer>{}</answer>"
         (TAGGED.format("G"), "6", 0.0, 0.0),
         (TAGGED.format("\uff16"), "6", 0.0, 0.0),
         (TAGGED.format("\u0666"), "6", 0.0, 0.0),
-        (TAGGED.format("6.0"), "6", 0.0, 0.0),
+        (TAGGED.format("6.0"), "6", 0.0, 1.0),
+        (TAGGED.format("2,000"), "2000", 0.0, 1.0),
+        ("It is 2,000.", "2000", 0.0, 1.0),
+        ("The answer is 1,500", "500", 0.0, 0.0),
         (TAGGED.format("+6"), "6", 0.0, 1.0),
         (TAGGED.format("5 6"), "6", 0.0, 1.0),
         (TAGGED.format("0123456789"), "6", 0.0, 0.0),
@@ -82,6 +85,11 @@ def test_the_tags_are_those_of_the_chat_format():
 )
 def test_an_answer_counts_with_or_without_thinking_but_only_in_one_block_at_the_end(completion, expected):
     assert answered([""], [completion], ["Paris"]) == [expected]
+
+
+def test_an_answer_that_is_a_number_counts_by_its_value():
+    completions = [f"<answer>{number}</answer>" for number in ("2,000", "2000.0", "$2,000", "000", "2,000 m")]
+    assert answered([""] * 5, completions, ["2000"] * 5) == [1, 1, 1, 0, 0]
 
 
 def test_an_answer_that_was_cut_off_is_not_right():

@@ -1,6 +1,11 @@
+import pytest
+
+from reasoning.core.errors import InputError
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.kinds import ForKinds
+from reasoning.rewards.numbers import number
 from reasoning.rollouts.rating import reward_name
+from reasoning.tasks.problems import Problem
 
 RIGHT = "<think>1</think><answer>6</answer>"
 
@@ -30,3 +35,13 @@ def test_two_of_one_reward_have_names_of_their_own():
     one, other = ForKinds(strict, ("chains",)), ForKinds(strict, ("cups", "capitals"))
     assert (reward_name(one), reward_name(other)) == ("strict_chains", "strict_cups_capitals")
     assert one(prompts=[""], completions=[RIGHT], answer=["6"], kind=["chains"], truncated=[False]) == [1.0]
+
+
+def test_problems_of_its_kinds_alone_are_shown_to_a_reward_that_may_refuse_them():
+    sums, capitals = Problem("1+1?", "2", "sums"), Problem("France?", "Paris", "capitals")
+    ForKinds(number, ("sums",)).check((sums, capitals))
+    ForKinds(strict, ("capitals",)).check((sums, capitals))  # one that judges any problem
+    with pytest.raises(
+        InputError, match="can't judge problem 0 .capitals, 'France.'.: it has the right answer 'Paris'"
+    ):
+        ForKinds(number, ("capitals",)).check((sums, capitals))

@@ -12,7 +12,8 @@ CASES = [
     ("<think>D+I=B,B-F=G</think><answer>6</answer>", 0.0),
     ("<think>3+8=1,B-F=G</think><answer>6</answer>", 0.5),
     ("<think>D+8=1</think><answer>6</answer>", 2 / 3),
-    ("<think>c~ab=c</think><answer>c</answer>", 1.0),  # neither language
+    ("<think>c~ab=c</think><answer>c</answer>", 0.0),  # neither language
+    ("<think>zz zz</think><answer>6</answer>", 0.0),
     ("3+8=1,1-5=6=6", 0.0),  # no form
     ("<think>3+8=1</think>", 0.0),
     ("<think></think><answer>6</answer>", 0.0),  # empty thinking
@@ -51,7 +52,7 @@ def test_languages_that_cannot_be_told_apart_are_refused(native, foreign):
 
 @pytest.mark.parametrize(
     ("thinking", "expected"),
-    [("three plus \u0442\u0440\u0438", 9 / 12), ("3 + 8 = 11", 1.0), ("\u4e09 and", 3 / 4), ("caf\u00e9", 1.0)],
+    [("three plus \u0442\u0440\u0438", 9 / 12), ("3 + 8 = 11", 0.0), ("\u4e09 and", 3 / 4), ("caf\u00e9", 1.0)],
 )
 def test_letters_of_a_script_are_counted_by_their_names(thinking, expected):
     completions = [f"<think>{thinking}</think><answer>6</answer>", thinking]

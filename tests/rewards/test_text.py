@@ -9,9 +9,9 @@ from reasoning.rewards.text import (
     ParsedReply,
     cut_off,
     extract_answer,
-    last_number,
     matches_answer,
     parse_reply,
+    read_answer,
     tagged_answer,
 )
 
@@ -123,30 +123,6 @@ def test_symbols_that_a_format_leaves_empty_do_not_matter():
 
 
 @pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("", None),
-        ("none", None),
-        ("=6", "6"),
-        ("3+8=1,1-5=6=6", "6"),
-        ("1-5", "5"),
-        ("it is -5.", "-5"),
-        ("x=-0.25 m", "-0.25"),
-        ("(3+2)-5", "5"),
-        ("1.2.3", "3"),
-        ("007", "007"),
-        ("B6", "6"),
-        ("6 \u0667", "6"),
-        ("\uff16", None),
-        ("\u00b2", None),
-        ("twelve", None),
-    ],
-)
-def test_the_last_number_is_found(text, number):
-    assert last_number(text) == number
-
-
-@pytest.mark.parametrize(
     ("completion", "answer", "right"),
     [
         ("=6", "6", True),
@@ -159,8 +135,25 @@ def test_the_last_number_is_found(text, number):
         ("4<answer>2", "42", False),
         ("6 or 7", "6", False),
         ("G", "6", False),
-        ("=6", "06", False),
-        ("6.0", "6", False),
+        ("=6", "06", True),  # numbers are compared by value
+        ("6.0", "6", True),
+        ("It is 2,000.", "2000", True),
+        ("It is 2,000.", "0", False),
+        ("1,500", "500", False),
+        ("2000", "2,000", True),
+        ("It is \u22125", "-5", True),
+        ("It is \u22125", "5", False),
+        ("so .5", "5", False),
+        ("so .5", "0.50", True),
+        ("-$3", "3", False),
+        ("-$3", "-3", True),
+        ("9-5", "-5", False),
+        ("It is 3/4.", "0.75", False),
+        ("It is 3/4.", "3/4", False),
+        ("= 3/4", "3/4", True),
+        ("6 apples", "$6", True),
+        ("6.0", "6 apples", False),  # a text, character by character
+        ("11 September", "11 October", False),
         ("", "6", False),
         ("", "", False),
         ("  ", " ", False),
@@ -213,6 +206,14 @@ def test_a_reply_says_what_it_ends_on(completion, answer, right):
         ("", None),
         (" \n ", None),
         ("=", None),
+        ("<answer>6 apples</answer>", "6"),
+        ("<answer>$6</answer>", "6"),
+        ("<answer>6.</answer>", "6"),
+        ("<answer>It costs -$3</answer>", "It costs -$3"),
+        ("<answer>Apollo 11</answer>", "Apollo 11"),
+        ("<answer>3/4</answer>", "3/4"),
+        ("<answer>5 6</answer>", "5 6"),
+        ("So he pays $3,000.", "3,000"),
         ("<think></think>", None),
         ("\u0666", "\u0666"),  # another script's six is a word, and other than 6
     ],
@@ -221,7 +222,27 @@ def test_the_answer_that_a_reply_gives_is_read_without_knowing_the_right_one(com
     assert extract_answer(completion, CHAT) == answer
 
 
+@pytest.mark.parametrize(
+    ("completion", "right", "answer"),
+    [
+        ("So he pays $3,000.", "7", "3,000"),
+        ("<answer>The answer is 6.0</answer>", "7", "6.0"),
+        ("<answer>5 6</answer>", "7", "6"),
+        ("<answer>Paris</answer>", "7", "Paris"),  # no number: a text, which is never right
+        ("<answer></answer>", "7", None),
+        ("In 1990 it was\nParis", "Rome", "Paris"),
+        ("<answer>Apollo 11</answer>", "Gemini 8", "Apollo 11"),
+        ("a=b=c", "d", "c"),
+        ("x=3", "x=2", "x=3"),  # an equation is asked for
+        ("x=", "d", None),
+    ],
+)
+def test_a_question_of_a_number_is_answered_by_one_and_any_other_by_a_text(completion, right, answer):
+    assert read_answer(completion, right, CHAT) == answer
+
+
 PIECES = ("<think>", "</think>", "<answer>", "</answer>", "3", "-5", "=", "a", " ", "\n", ".", "+", "1.5", "~")
+PIECES += ("$", "\u2212", ",000", "%", "/")
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
@@ -267,7 +288,7 @@ def test_any_other_form_is_no_answer(completion):
 
 
 @pytest.mark.parametrize(
-    "text", ["1" * 10**6, "<think>" * 10**5, "1." * 10**6, "-" * 10**6, "</think><answer>" * 10**5]
+    "text", ["1" * 10**6, "1,000" * 10**5, "<think>" * 10**5, "1." * 10**6, "-$" * 10**5, "</think><answer>" * 10**5]
 )
 def test_huge_replies_take_no_time(text):
     start = time.process_time()

@@ -3,19 +3,21 @@
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny_stages import HALVES, REFUSED, TRAIN
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.kinds import ForKinds
+from reasoning.rewards.numbers import number
 from reasoning.rewards.reward import Reward, reward_name
-from reasoning.rollouts.rating import check_names, rate
+from reasoning.rollouts.rating import check_judged, check_names, check_problems, rate
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.question_files import QuestionColumns, QuestionFile
 
@@ -26,6 +28,19 @@ TRUNCATED = np.array([[False, False, True], [False, True, False]])
 
 def rated(*rewards: Reward, problems: tuple[Problem, ...] = PROBLEMS) -> dict[str, np.ndarray]:
     return rate(rewards, problems, TEXTS, TRUNCATED, ChatFormat())
+
+
+def test_problems_are_shown_to_rewards_that_may_refuse_them_and_drawn_for_no_others():
+    undrawable = replace(HALVES, tasks=())
+    check_judged((strict, reward_len), undrawable)
+    with pytest.raises(InputError, match="a problem set has no tasks"):
+        check_judged((strict, number), undrawable)
+    check_judged((strict, number), TRAIN)
+    with pytest.raises(InputError, match=REFUSED):
+        check_judged((strict, number), HALVES)
+    with pytest.raises(InputError, match=REFUSED):
+        check_problems((strict, number), HALVES.problems())
+    check_problems((strict, ForKinds(number, ("sums", "products"))), (*PROBLEMS, *HALVES.problems()))
 
 
 def reward_len(completions: list[str], **kwargs: Any) -> list[float]:

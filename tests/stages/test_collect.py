@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_stages import BASE, NEW_TOKENS, TRAIN, Surroundings, work
+from tiny_stages import BASE, HALVES, NEW_TOKENS, REFUSED, TRAIN, Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import read_records, take_rows
 from reasoning.evaluation.results import Replies, read_samples, write_samples
-from reasoning.rewards.text import extract_answer
+from reasoning.rewards.numbers import number
+from reasoning.rewards.text import read_answer
 from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.collect import Collect, Collected
 from reasoning.training.preemption import Interrupted
@@ -79,7 +80,8 @@ def test_rows_are_those_of_an_exam_and_say_what_each_reply_scored_and_answers(da
         assert list(row.scores["says_something"]) == says_something(list(row.texts))
         cut = [value == 0 for value in row.scores["short"]]
         assert list(row.answers) == [
-            None if over else extract_answer(text, ChatFormat()) for over, text in zip(cut, row.texts, strict=True)
+            None if over else read_answer(text, row.answer, ChatFormat())
+            for over, text in zip(cut, row.texts, strict=True)
         ]
         assert all(value < 0 for value in row.log_probs)
 
@@ -157,6 +159,12 @@ def test_less_than_wanted_is_a_warning(base: Artifact, tmp_path: Path):
 def test_prompts_that_leave_no_room_are_refused_before_any_sampling(base: Artifact, tmp_path: Path):
     with pytest.raises(InputError, match="more than the model's context of 32"):
         work(collect(max_new_tokens=30), tmp_path, {"start": base})
+    assert not (tmp_path / "data" / "parts").exists()
+
+
+def test_a_problem_that_a_test_cannot_judge_is_refused_before_any_sampling(base: Artifact, tmp_path: Path):
+    with pytest.raises(InputError, match=REFUSED):
+        work(collect(keep=(number,), problems=HALVES), tmp_path, {"start": base})
     assert not (tmp_path / "data" / "parts").exists()
 
 

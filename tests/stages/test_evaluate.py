@@ -3,7 +3,7 @@
 import math
 import shutil
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import BASE, Surroundings, examine, quiz, tune, work
+from tiny_stages import BASE, HALVES, REFUSED, Surroundings, examine, quiz, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -21,7 +21,8 @@ from reasoning.evaluation.methods import Beam, Greedy, Samples
 from reasoning.evaluation.results import Replies, Results, read_results, read_samples
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.accuracy import lenient
-from reasoning.rewards.text import extract_answer
+from reasoning.rewards.numbers import number
+from reasoning.rewards.text import read_answer
 from reasoning.stages import evaluate
 from reasoning.stages.evaluate import Evaluate
 from reasoning.tasks.chains import Chains
@@ -112,9 +113,8 @@ def test_every_number_of_the_table_follows_from_the_saved_replies(evaluated: Art
 
 def test_the_saved_scores_are_those_of_the_saved_texts(evaluated: Artifact):
     rows = read_samples(evaluated.path / "samples.jsonl")
-    assert len(rows) == 2 * 2 * 4 and all(
-        list(row.scores[EVEN]) == first_digit_is_even(list(row.texts)) for row in rows
-    )
+    assert len(rows) == 2 * 2 * 4
+    assert all(list(row.scores[EVEN]) == first_digit_is_even(list(row.texts)) for row in rows)
 
 
 def test_intervals_hold_their_means_and_the_artifact_has_the_means(evaluated: Artifact):
@@ -139,8 +139,7 @@ def test_the_seed_of_the_run_draws_the_samples_and_leaves_the_greedy_replies(
 ):
     other = work(STAGE, tmp_path, both, Surroundings(seed=1))
     assert rows_of(evaluated, method="greedy") == rows_of(other, method="greedy")
-    pairs = zip(rows_of(evaluated), rows_of(other), strict=True)
-    assert all(row.texts != again.texts for row, again in pairs)
+    assert all(row.texts != again.texts for row, again in zip(rows_of(evaluated), rows_of(other), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -179,23 +178,17 @@ def test_scores_by_kind_are_those_of_the_problems_of_that_kind(wide: Artifact):
 
 def test_votes_follow_from_the_saved_answers_and_log_probs(wide: Artifact):
     tables, disputed = results_of(wide).checkpoints, 0
-    for checkpoint in NAMES:
-        for size, groups in ((1, 4), (2, 2), (3, 1), (4, 1)):
-            for how in ("majority", "weighted"):
-                right = []
-                for row in rows_of(wide, checkpoint):
-                    for group in range(groups):
-                        chosen = range(group * size, group * size + size)
-                        answers = [row.answers[sample] for sample in chosen]
-                        weights = [math.exp(row.log_probs[sample]) for sample in chosen]
-                        ballots: dict[str, float] = {}
-                        for answer, weight in zip(answers, weights, strict=True):
-                            if answer is not None:
-                                ballots[answer] = ballots.get(answer, 0) + (weight if how == "weighted" else 1)
-                        disputed += len(ballots) > 1
-                        first = answers.index(max(ballots, key=ballots.get)) if ballots else None
-                        right.append(0.0 if first is None else row.scores[EVEN][chosen[first]])
-                assert math.isclose(tables[checkpoint][f"{EVEN}/{how}@{size}"].mean, np.mean(right))
+    for checkpoint, size, how in product(NAMES, (1, 2, 3, 4), ("majority", "weighted")):
+        right = []
+        for row, start in product(rows_of(wide, checkpoint), range(0, 4 // size * size, size)):
+            ballots: dict[str, float] = {}
+            for answer, log_prob in list(zip(row.answers, row.log_probs, strict=True))[start : start + size]:
+                if answer is not None:
+                    ballots[answer] = ballots.get(answer, 0) + (math.exp(log_prob) if how == "weighted" else 1)
+            disputed += len(ballots) > 1
+            first = row.answers.index(max(ballots, key=ballots.get), start) if ballots else None
+            right.append(0.0 if first is None else row.scores[EVEN][first])
+        assert math.isclose(tables[checkpoint][f"{EVEN}/{how}@{size}"].mean, np.mean(right))
     assert disputed > 4
     assert tables["base"][f"{EVEN}/majority@1"].mean != tables["base"][f"{EVEN}/pass@1"].mean  # some abstain
 
@@ -204,11 +197,9 @@ def test_saved_answers_are_read_from_the_saved_texts_and_cut_off_replies_give_no
     cut = 0
     for row in read_samples(wide.path / "samples.jsonl"):
         for text, answer, length in zip(row.texts, row.answers, row.lengths, strict=True):
-            if answer is None and extract_answer(text, ChatFormat()) is not None:
-                assert length == tiny_stages.NEW_TOKENS
-                cut += 1
-            else:
-                assert answer == extract_answer(text, ChatFormat())
+            given = read_answer(text, row.answer, ChatFormat())
+            assert answer == given or (answer is None and length == tiny_stages.NEW_TOKENS)
+            cut += answer != given
     assert cut > 0
 
 
@@ -317,7 +308,7 @@ def test_what_is_no_checkpoint_is_refused_by_its_name(corpus: Artifact, tmp_path
         work(examine(BASE), tmp_path, {"checkpoints": (corpus,)})
 
 
-def test_methods_that_do_not_fit_the_quiz_and_a_single_problem_are_refused():
+def test_methods_and_scores_that_do_not_fit_the_quiz_and_a_single_problem_are_refused():
     with pytest.raises(InputError, match="pass@5 can't be estimated from 4 samples"):
         examine(BASE, quiz=EXAM, methods=(Samples(ks=(2, 5)),))
     with pytest.raises(InputError, match="a vote@8 can't be estimated from 4 samples"):
@@ -325,6 +316,15 @@ def test_methods_that_do_not_fit_the_quiz_and_a_single_problem_are_refused():
     alone = tiny_stages.replace(tiny_stages.TEST, count=1)
     with pytest.raises(InputError, match="an exam of 1 problem has no interval"):
         examine(BASE, quiz=quiz(problems=alone))
+    with pytest.raises(InputError, match=REFUSED):
+        examine(BASE, quiz=quiz(problems=HALVES, rates=(number,))).check(Surroundings().context().mesh)
+
+
+def test_a_score_between_right_and_wrong_is_refused_when_the_first_replies_are_there(both: dict, tmp_path: Path):
+    share = quiz(scores=(lambda completions, **columns: [0.6] * len(completions),))
+    with pytest.raises(InputError, match="the score <lambda>: it gave a reply 0.6, but pass@k counts .* or drop ks"):
+        work(examine(BASE, quiz=share, methods=(Samples(ks=(2,)), Greedy())), tmp_path, both)
+    assert not list((tmp_path / "exam" / "parts").iterdir())
 
 
 @pytest.mark.parametrize("styles", [(PromptStyle("plain", opening="="),), (PromptStyle("x"), PromptStyle("x", "="))])

@@ -7,7 +7,7 @@ from typing import Any
 import full_softmax
 import numpy as np
 import pytest
-from tiny_stages import NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, quiz, reinforce, work
+from tiny_stages import HALVES, NEW_TOKENS, OPTIMIZER, REFUSED, TRAIN, Surroundings, early_end, quiz, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -15,6 +15,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.objectives.policy import Clipped
+from reasoning.rewards.numbers import number
 from reasoning.rollouts.prompt_sampler import batch_places
 from reasoning.stages.checkpoint import model_of, tokenizer_of
 from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
@@ -176,6 +177,13 @@ def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
     reinforce(questions=2, samples=6, microbatches=3).check(mesh)
     with pytest.raises(InputError, match="zero: 3 questions x 6 samples = 18 rows can't be shared evenly by 4"):
         reinforce(questions=3, samples=6).check(mesh)
+
+
+def test_a_problem_that_a_reward_cannot_judge_is_refused_before_any_work():
+    stage, mesh = reinforce(problems=HALVES), build_mesh(MeshShape())
+    stage.check(mesh)
+    with pytest.raises(InputError, match=REFUSED):
+        replace(stage, rewards=(number,)).check(mesh)
 
 
 def test_settings_that_contradict_each_other_are_refused():

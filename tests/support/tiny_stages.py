@@ -22,7 +22,7 @@ from reasoning.stages import GRPO, SFT, Evaluate, Prepare, Pretrain, TokenizerTr
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context
 from reasoning.tasks.chains import Chains, term_symbols
-from reasoning.tasks.problems import ProblemSet
+from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.worked_corpus import Demonstrations, WorkedCorpus
 from reasoning.training.optimizers import AdamW
 
@@ -53,6 +53,19 @@ DEMONSTRATIONS = replace(
 BASE = Pretrain(name="base", model=MODEL, data=CORPUS, optimizer=OPTIMIZER, steps=24, batch=8)
 TRAIN = ProblemSet(tasks=(Chains(**SHORT),), split="train", count=8)
 TEST = replace(TRAIN, split="test", count=4)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Problems whose right answers no reward for numbers can judge."""
+
+    def problems(self, split: str, count: int, seed: int) -> tuple[Problem, ...]:
+        return tuple(Problem(f"{number}+1?", f"{number}/2", "halves") for number in range(count))
+
+
+HALVES = replace(TRAIN, tasks=(Halves(),), count=4)
+REFUSED = "the reward number can't judge problem 0 .halves, .*the right answer './2'"
+"""What is said of ``HALVES`` where ``rewards.numbers.number`` is to judge them."""
 
 
 def quiz(**changes: Any) -> Exam:

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from reasoning.core.errors import InputError
 from reasoning.data.records import write_records
 from reasoning.tasks.problems import Problem
-from reasoning.tasks.question_files import QuestionColumns, QuestionFile, QuestionRecords
+from reasoning.tasks.question_files import GSM8K, QuestionColumns, QuestionFile, QuestionRecords
 
 ROWS = [{"question": f"How much is {n} times 500?", "answer": f"First.\n{n}*500\n#### {n * 500:,}"} for n in range(60)]
 
@@ -41,6 +41,21 @@ def test_other_columns_and_answers_that_are_no_numbers(tmp_path):
         path=path, test_path=path, columns=QuestionColumns(question="q", answer="a", marker=""), name="who"
     )
     assert task.problems("train", 1, 0) == (Problem("Who?", "Ada, of course", "who"),)
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ("1,234,567", "1234567"),
+        ("-1,000.50", "-1000.50"),
+        ("3,4", "3,4"),
+        ("1,00", "1,00"),
+        ("1, 000", "1, 000"),
+        ("12", "12"),
+    ],
+)
+def test_commas_that_stand_between_no_thousands_are_kept(written, answer):
+    assert GSM8K.problem({"question": "1?", "answer": f"#### {written}"}, "k", "row 1").answer == answer
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,13 @@ def test_a_vote_counts_answers_and_weighs_them_by_probability():
     assert (vote.majority, vote.weighted) == ("6", "7")
 
 
+def test_answers_of_one_value_share_a_ballot_under_the_first_spelling():
+    given = [reply("7", -1.0), reply("$6.00", -1.0, "first"), reply("6", -1.0), reply("6.0", -1.0), reply("Six", -9.0)]
+    vote = count_votes(given)
+    assert [(ballot.answer, ballot.votes) for ballot in vote.ballots] == [("$6.00", 3), ("7", 1), ("Six", 1)]
+    assert vote.ballots[0].example.text == "first" and vote.majority == vote.weighted == "$6.00"
+
+
 def test_a_vote_without_answers_and_one_of_all_different_answers():
     vote = count_votes([reply(None, -1.0), reply(None, -2.0)])
     assert vote.ballots == (Ballot(None, 2, 0.0, reply(None, -1.0)),)
