@@ -48,9 +48,9 @@ class _EndsOnNumber:
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Raises InputError, naming the problem, where its answer isn't a number as a whole (``rewards.reward``)."""
-        for place, problem in enumerate(problems):
+        for problem in problems:
             if number_value(problem.answer) is None:
-                where = f"problem {place} ({problem.kind}, {problem.question!r:.60})"
+                where = f"the problem {problem.question!r:.60} ({problem.kind})"
                 raise InputError(f"the reward {self.__name__} can't judge {where}: it has {_refused(problem.answer)}")
 
 

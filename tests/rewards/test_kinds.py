@@ -42,6 +42,6 @@ def test_problems_of_its_kinds_alone_are_shown_to_a_reward_that_may_refuse_them(
     ForKinds(number, ("sums",)).check((sums, capitals))
     ForKinds(strict, ("capitals",)).check((sums, capitals))  # one that judges any problem
     with pytest.raises(
-        InputError, match="can't judge problem 0 .capitals, 'France.'.: it has the right answer 'Paris'"
+        InputError, match="can't judge the problem 'France.' .capitals.: it has the right answer 'Paris'"
     ):
         ForKinds(number, ("capitals",)).check((sums, capitals))

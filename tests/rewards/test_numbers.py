@@ -66,7 +66,7 @@ NO_NUMBERS = (
 def test_a_right_answer_that_is_no_number_as_a_whole_is_refused_with_its_problem(answer):
     plain, odd = Problem("1+1?", "2", "sums"), Problem("How much?", answer, "algebra")
     number.check((plain, plain))
-    message = f"the reward number can't judge problem 1 (algebra, 'How much?'): it has the right answer {answer!r}"
+    message = f"the reward number can't judge the problem 'How much?' (algebra): it has the right answer {answer!r}"
     with pytest.raises(InputError, match=re.escape(message) + ", which isn't a number as a whole"):
         number.check((plain, odd))
     with pytest.raises(

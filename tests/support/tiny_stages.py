@@ -64,7 +64,7 @@ class Halves:
 
 
 HALVES = replace(TRAIN, tasks=(Halves(),), count=4)
-REFUSED = "the reward number can't judge problem 0 .halves, .*the right answer './2'"
+REFUSED = "the reward number can't judge the problem '..1.' .halves.: it has the right answer './2'"
 """What is said of ``HALVES`` where ``rewards.numbers.number`` is to judge them."""
 
 
