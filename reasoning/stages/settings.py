@@ -22,7 +22,7 @@ class Learning:
     steps: Count
     aggregate: Aggregation = token_mean  # how tokens weigh
     microbatches: Count = 1
-    skips_allowed: Count = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row
+    skips_allowed: Index = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row; one more stops the run
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
 

@@ -3,6 +3,7 @@
 Shapes: B rows, T time.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 
 import jax
@@ -10,8 +11,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-Aggregation = Callable[[jax.Array, int], jax.Array]
-"""From a mask [B, T] of the global batch, and the longest possible row, to weights that carry their denominator."""
+Aggregation = Callable[..., jax.Array]
+"""``(mask_BT, length)``, of the global batch and the longest possible completion, to weights that carry their
+denominator; one with a parameter ``segments_BT`` gets the number of each token's document in its row."""
+
+_SEGMENTS = "segments_BT"
 
 
 @struct.dataclass
@@ -58,6 +62,12 @@ def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     return targets, mask.at[:, -1].set(0).astype(jnp.float32)
 
 
+def weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
+    """The weights [B, T] that ``aggregate`` gives to the global batch's mask."""
+    further = {_SEGMENTS: segments_BT} if _SEGMENTS in inspect.signature(aggregate).parameters else {}
+    return aggregate(mask_BT, length, **further)
+
+
 @jax.jit
 def tokens_with_loss(batch: TokenBatch) -> Int[Array, ""]:
     """How many tokens of the global batch carry loss."""
@@ -73,5 +83,5 @@ def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: i
         segments=rows["segments"],
         targets=targets,
         mask=mask,
-        weights=aggregate(mask, length),
+        weights=weigh(aggregate, mask, rows["segments"], length),
     )

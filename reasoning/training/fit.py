@@ -136,7 +136,7 @@ def _advance(
 
 def _check_skips(loop: Loop, done: int, values: Mapping[str, float]) -> None:
     """Stops a run whose updates are no longer finite, instead of burning hours on it."""
-    if values["skipped"] >= loop.skips_allowed or math.isnan(values["skipped"]):
+    if values["skipped"] > loop.skips_allowed or math.isnan(values["skipped"]):
         raise InputError(
             f"stage {loop.name}: the last {int(values['skipped'])} updates up to step {done} were not finite (loss "
             f"{values['loss']}, gradient norm {values['grad_norm']}) and were skipped; lower the learning rate or "

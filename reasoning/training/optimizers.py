@@ -13,6 +13,7 @@ import optax
 from jax.typing import ArrayLike
 from optax import contrib
 
+from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, Index, NonNegative, Positive
 from reasoning.models.lora import SUFFIX
 
@@ -40,19 +41,41 @@ class Optimizer(Protocol):
         ...
 
 
+Fall = Callable[[jax.Array], jax.Array]
+"""From the share of the decay's steps that are over, 0..1, to the share of the learning rate's fall that is."""
+
+
+def linear(progress: jax.Array) -> jax.Array:
+    """The rate falls by the same amount each step."""
+    return progress
+
+
+def cosine(progress: jax.Array) -> jax.Array:
+    """The rate falls as half a cosine, slowly at both ends (SGDR, arXiv 1608.03983, eq. 5, without restarts)."""
+    return 0.5 * (1.0 - jnp.cos(jnp.pi * progress))
+
+
 @dataclass(frozen=True)
 class Scheduled:
     """What all optimizers here have: a clip of the gradient's global norm before, decay and a schedule after.
 
-    Norm scales and biases are not decayed.
+    Norm scales and biases are not decayed. A cosine schedule is ``decay_share = 1.0``, ``schedule = cosine``.
     """
 
     learning_rate: Positive
     warmup: Index = 0  # steps of linear warm-up
-    decay_share: Fraction = 0.0  # the last share of all steps, over which the rate falls linearly …
-    final_share: Fraction = 0.0  # … to this share of learning_rate
+    decay_share: Fraction = 0.0  # the last share of all steps, over which the rate falls …
+    final_share: Fraction = 0.0  # … to this share of learning_rate …
+    schedule: Fall = linear  # … by this function
     weight_decay: NonNegative = 0.0
     clip_norm: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if self.decay_share == 0 and self.schedule is not linear:
+            raise InputError(
+                f"the learning rate's schedule is {getattr(self.schedule, '__name__', self.schedule)}, but decay_share "
+                "is 0, so it never falls; set decay_share = 1.0 for a fall over all steps, or drop the schedule"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,6 +128,13 @@ class Adafactor(Scheduled):
         return _built(_adafactor, self, steps, own, factored_from=self.factored_from)
 
 
+class _RateState(NamedTuple):
+    """How many updates there were, and the rate of the last."""
+
+    count: jax.Array
+    learning_rate: jax.Array
+
+
 class _NumbersInState(NamedTuple):
     """The state of the transformations here: the settings that are numbers, and what ``_between`` chains keep."""
 
@@ -116,7 +146,7 @@ _Factory = Callable[..., optax.GradientTransformation]
 
 
 def _built(
-    factory: _Factory, settings: Scheduled, steps: int, own: Mapping[str, float], **constants: int
+    factory: _Factory, settings: Scheduled, steps: int, own: Mapping[str, float], **constants: Any
 ) -> optax.GradientTransformation:
     """The transformation that ``factory`` makes of numbers, with a state that starts from those of ``settings``."""
     decay_steps = max(1, round(settings.decay_share * steps))
@@ -131,6 +161,8 @@ def _built(
         "clip_norm": settings.clip_norm,
     }
 
+    constants["fall"] = settings.schedule
+
     def init(params: optax.Params) -> _NumbersInState:
         dtype = optax.tree.dtype(params, "highest")
         arrays = {name: jnp.asarray(value, dtype) for name, value in numbers.items()}
@@ -140,7 +172,7 @@ def _built(
 
 
 @cache
-def _shared_update(factory: _Factory, **constants: int) -> optax.TransformUpdateFn:
+def _shared_update(factory: _Factory, **constants: Any) -> optax.TransformUpdateFn:
     """The one update of all transformations of a factory; it makes each anew from the numbers in its state.
 
     Numbers that a function closes over are constants of a compiled program, so each learning rate would compile a step
@@ -157,11 +189,11 @@ def _shared_update(factory: _Factory, **constants: int) -> optax.TransformUpdate
     return update
 
 
-def _adamw(beta1: float, beta2: float, epsilon: float, **common: float) -> optax.GradientTransformation:
+def _adamw(beta1: float, beta2: float, epsilon: float, **common: Any) -> optax.GradientTransformation:
     return _between(optax.scale_by_adam(b1=beta1, b2=beta2, eps=epsilon), **common)
 
 
-def _muon(momentum: float, beta1: float, beta2: float, epsilon: float, **common: float) -> optax.GradientTransformation:
+def _muon(momentum: float, beta1: float, beta2: float, epsilon: float, **common: Any) -> optax.GradientTransformation:
     matrices = optax.chain(
         contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=matrix_axes),
         optax.stateless(lambda updates, params: jax.tree.map(_as_large_as_adams, updates, matrix_axes(updates))),
@@ -170,7 +202,7 @@ def _muon(momentum: float, beta1: float, beta2: float, epsilon: float, **common:
     return _between(optax.partition({"muon": matrices, "adam": others}, _labels), **common)
 
 
-def _adafactor(decay: float, clip_update: float, factored_from: int, **common: float) -> optax.GradientTransformation:
+def _adafactor(decay: float, clip_update: float, factored_from: int, **common: Any) -> optax.GradientTransformation:
     moments = optax.scale_by_factored_rms(decay_rate=decay, min_dim_size_to_factor=factored_from)
     scaled = (moments, optax.clip_by_block_rms(clip_update), optax.scale_by_param_block_rms())
     return _between(optax.chain(*scaled), **common)
@@ -185,16 +217,40 @@ def _between(
     final_share: float,
     weight_decay: float,
     clip_norm: float,
+    fall: Fall,
 ) -> optax.GradientTransformation:
     """Clip, an optimizer's own scaling, decay, schedule: the order of AdamW with a global clip."""
     return optax.chain(
         optax.clip_by_global_norm(clip_norm),
         own,
         optax.add_decayed_weights(weight_decay, mask=decay_mask),
-        optax.scale_by_schedule(
-            lambda count: -scheduled_rate(count, peak, warmup, decay_start, decay_steps, final_share)
-        ),
+        _scaled_by_rate(lambda count: scheduled_rate(count, peak, warmup, decay_start, decay_steps, final_share, fall)),
     )
+
+
+def _scaled_by_rate(rate_of: Callable[[jax.Array], jax.Array]) -> optax.GradientTransformation:
+    """As ``optax.scale_by_learning_rate``; the state keeps the last rate, so that a step can tell it."""
+
+    def init(params: optax.Params) -> _RateState:
+        return _RateState(jnp.zeros((), jnp.int32), rate_of(jnp.zeros((), jnp.int32)))
+
+    def update(
+        updates: optax.Updates, state: Any, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, _RateState]:
+        rate = rate_of(state.count)
+        scaled = jax.tree.map(lambda leaf: jnp.asarray(-rate, leaf.dtype) * leaf, updates)
+        return scaled, _RateState(optax.safe_increment(state.count), rate)
+
+    return optax.GradientTransformation(init, update)
+
+
+def learning_rate(state: optax.OptState) -> jax.Array | None:
+    """The learning rate of the last update, from an optimizer's state; None where it keeps none, or several.
+
+    Also found in the state of ``optax.inject_hyperparams``, if its factory has a parameter of that name.
+    """
+    rates = [value for _, value in optax.tree.get_all_with_path(state, "learning_rate")]
+    return rates[0] if len(rates) == 1 else None
 
 
 def scheduled_rate(
@@ -204,11 +260,12 @@ def scheduled_rate(
     decay_start: ArrayLike,
     decay_steps: ArrayLike,
     final: ArrayLike,
+    fall: Fall,
 ) -> jax.Array:
-    """The learning rate of update number ``count`` (from zero): warm-up, then flat, then linear to ``final * peak``."""
+    """The learning rate of update number ``count`` (from zero): warm-up, then flat, then a fall to ``final * peak``."""
     rising = jnp.minimum(jnp.add(count, 1) / jnp.maximum(warmup, 1.0), 1.0)
     gone = jnp.clip(jnp.subtract(count, decay_start) / decay_steps, 0.0, 1.0)
-    return jnp.multiply(peak, rising * (1.0 - gone * jnp.subtract(1.0, final)))
+    return jnp.multiply(peak, rising * (1.0 - fall(gone) * jnp.subtract(1.0, final)))
 
 
 def decay_mask(params: optax.Params) -> optax.Params:

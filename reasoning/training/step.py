@@ -10,6 +10,7 @@ from flax import struct
 
 from reasoning.core.errors import InputError
 from reasoning.models.parameters import Params
+from reasoning.training.optimizers import learning_rate
 from reasoning.training.state import TrainState
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -94,6 +95,7 @@ def make_step(
     ``frozen`` (reference, teacher, a LoRA's base) is an argument, since arrays closed over become constants of the
     program. The state is donated. A loss or gradient that isn't finite changes nothing but the counters. ``metrics``
     are ``{name: (sum, count)}``; the loss is a sum over the whole batch by its weights, so its count is 1.
+    ``learning_rate``, the update's, is among them where the optimizer's state tells it.
     """
 
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
@@ -101,6 +103,7 @@ def make_step(
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         change, moments = optimizer.update(gradient, state.optimizer, state.params)
+        rate = learning_rate(moments)
         updated: Any = optax.apply_updates(state.params, change)
         new, old = (after_update(updated, updates), moments), (state.params, state.optimizer)
         # Chosen leaf by leaf and not by ``cond``: both sides are there anyway, and the state stays donated.
@@ -112,7 +115,8 @@ def make_step(
             skipped=jnp.where(finite, 0, state.skipped + 1),
         )
         one = jnp.ones(())
-        return state, sums | {"loss": (loss, one), "grad_norm": (norm, one), "skipped": (state.skipped, one)}
+        sums |= {"loss": (loss, one), "grad_norm": (norm, one), "skipped": (state.skipped, one)}
+        return state, sums if rate is None else sums | {"learning_rate": (rate, one)}
 
     # The state stays where it lives from step to step; frozen trees and batches come as their makers placed them.
     # Metrics are scalars, whole on every device.

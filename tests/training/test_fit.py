@@ -175,9 +175,16 @@ def test_probes_run_when_due_and_after_the_last_step(tmp_path: Path):
 
 def test_too_many_skipped_updates_in_a_row_stop_the_run_and_say_where(tmp_path: Path):
     with pytest.raises(
-        InputError, match=r"stage toy: the last 3 updates up to step 8 were not finite .* step 4 are intact"
+        InputError, match=r"stage toy: the last 4 updates up to step 9 were not finite .* step 8 are intact"
     ):
         train(tmp_path / "run", Counter(poison_from=5))
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_as_many_skipped_updates_in_a_row_are_allowed_as_the_setting_says(allowed: int, tmp_path: Path):
+    train(tmp_path / "fine", Counter(poison_from=10 - allowed), skips_allowed=allowed)
+    with pytest.raises(InputError, match=f"the last {allowed + 1} updates up to step 10 were not finite"):
+        train(tmp_path / "over", Counter(poison_from=9 - allowed), skips_allowed=allowed)
 
 
 def test_metrics_hold_no_clock_and_timings_do(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Schedules and optimizers against their formulas, and how they share one update."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -10,14 +11,51 @@ import optax
 import pytest
 from optax.contrib import MuonDimensionNumbers
 
-from reasoning.training.optimizers import Adafactor, AdamW, Muon, Optimizer, decay_mask, matrix_axes, scheduled_rate
+from reasoning.core.errors import InputError
+from reasoning.training.optimizers import (
+    Adafactor,
+    AdamW,
+    Muon,
+    Optimizer,
+    cosine,
+    decay_mask,
+    learning_rate,
+    linear,
+    matrix_axes,
+    scheduled_rate,
+)
 
 
 @pytest.mark.parametrize(
     ("count", "share"), [(0, 0.25), (1, 0.5), (3, 1.0), (50, 1.0), (75, 1.0), (85, 0.62), (95, 0.24), (100, 0.05)]
 )
 def test_the_rate_warms_up_stays_and_falls_linearly_to_its_final_share(count: int, share: float):
-    np.testing.assert_allclose(scheduled_rate(count, 2.0, 4.0, 75.0, 25.0, 0.05), 2 * share, rtol=1e-6)
+    np.testing.assert_allclose(scheduled_rate(count, 2.0, 4.0, 75.0, 25.0, 0.05, linear), 2 * share, rtol=1e-6)
+
+
+@pytest.mark.parametrize("build", [AdamW, Muon, Adafactor])
+def test_a_cosine_schedule_gives_optax_rates_and_the_state_tells_them(build: Callable[..., Optimizer]):
+    optimizer = build(3e-3, warmup=0, decay_share=1.0, final_share=0.1, schedule=cosine).build(20)
+    expected = optax.cosine_decay_schedule(3e-3, 20, alpha=0.1)
+    params = {"w": jnp.ones((4, 4)), "bias": jnp.ones(4)}
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for count in range(22):
+        _, state = update(jax.tree.map(jnp.ones_like, params), state, params)
+        np.testing.assert_allclose(learning_rate(state), expected(count), rtol=1e-5)
+
+
+def test_a_rate_that_no_state_keeps_or_that_is_not_one_is_not_told():
+    params = {"w": jnp.ones(2)}
+    assert learning_rate(optax.adam(1e-3).init(params)) is None
+    injected = optax.inject_hyperparams(optax.sgd)(learning_rate=0.25)
+    assert learning_rate(injected.init(params)) == 0.25
+    assert learning_rate(optax.chain(injected, injected).init(params)) is None
+
+
+def test_a_schedule_that_never_falls_is_refused():
+    with pytest.raises(InputError, match=r"schedule is cosine, but decay_share is 0.*set decay_share = 1.0"):
+        AdamW(1e-3, schedule=cosine)
 
 
 def test_without_a_decay_share_the_rate_stays_flat_to_the_end():

@@ -10,6 +10,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding
+from reasoning.training.optimizers import AdamW
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import StepShardings, make_step, split_rows
 
@@ -34,9 +35,11 @@ def problem(rows_: int = 16) -> tuple[dict[str, jax.Array], dict[str, jax.Array]
     return {"w": jnp.asarray([0.5, -1.0, 2.0])}, {"offset": jnp.float32(0.25)}, batch
 
 
-def run(steps: int, microbatches: int = 1, **changes: Any) -> tuple[TrainState, list[dict[str, float]]]:
+def run(
+    steps: int, microbatches: int = 1, optimizer: optax.GradientTransformation | None = None, **changes: Any
+) -> tuple[TrainState, list[dict[str, float]]]:
     params, frozen, batch = problem()
-    optimizer = optax.adam(0.1)
+    optimizer = optimizer or optax.adam(0.1)
     places = StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH))
     step = make_step(
         weighted_squares,
@@ -111,3 +114,9 @@ def test_frozen_trees_are_arguments_of_the_program_and_the_state_is_donated():
     assert "0.25" not in text
     new, _ = step(state, frozen, batch)
     assert state.params["w"].is_deleted() and not new.params["w"].is_deleted()
+
+
+def test_the_rate_of_each_update_is_among_the_metrics_where_the_optimizer_tells_it():
+    _, metrics = run(4, optimizer=AdamW(0.2, warmup=2, decay_share=0.5).build(4))
+    np.testing.assert_allclose([row["learning_rate"] for row in metrics], [0.1, 0.2, 0.2, 0.1], rtol=1e-6)
+    assert "learning_rate" not in run(1)[1][0]
