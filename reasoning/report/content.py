@@ -9,6 +9,7 @@ from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, 
 from reasoning.report.facts import Facts
 from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
 from reasoning.report.numbers import large
+from reasoning.report.pairs import comparisons
 from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
 from reasoning.report.scores import asked, main_score, spoken, with_interval
@@ -19,7 +20,9 @@ from reasoning.report.workflow import workflow
 
 _DIFFERENCES = (
     "Means over samples in percentage points, paired over the problems that both answered, with 95 % intervals: each "
-    "checkpoint less those that it was made from, then the last one less its other ancestors."
+    "checkpoint less those that it was made from, then the last one less its other ancestors. "
+    "A difference is claimed, here and in sentences, only where it holds at 95 % together with all that are looked at "
+    "in its exam (Holm's correction): "
 )
 _CURVES = (
     "Light lines are single steps, dark ones the mean of the last fifteenth of the steps; numbers are the first and "
@@ -39,7 +42,10 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("What this is", tuple(_overview(facts))),
         Section("The workflow", (workflow(facts.stages, evaluations),) if facts.stages else ()),
         Section("Scores", tuple(grid for evaluation in evaluations for grid in score_grids(evaluation))),
-        Section("Differences", _led(_DIFFERENCES, [difference_grid(facts, evaluation) for evaluation in evaluations])),
+        Section(
+            "Differences",
+            _led(_DIFFERENCES + _counted(facts), [difference_grid(facts, evaluation) for evaluation in evaluations]),
+        ),
         Section("How to read this", tuple(_reading(facts))),
         Section("Curves", _led(_CURVES, [Curves(stage.name, charts(stage.metrics)) for stage in learning])),
         Section("Probe problems", _led(_PROBES, [probe_grid(stage) for stage in facts.stages])),
@@ -54,6 +60,13 @@ def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
     """The blocks that there are, led in by a paragraph; nothing where there are none."""
     shown = tuple(block for block in blocks if block is not None)
     return (Paragraph(text), *shown) if shown else ()
+
+
+def _counted(facts: Facts) -> str:
+    """How many differences are corrected together, and what that means for the intervals beside them."""
+    counts = [(evaluation.stage, comparisons(facts, evaluation)) for evaluation in facts.evaluations]
+    told = listed([f"{count} in {stage}" for stage, count in counts if count])
+    return f"{told}. Each interval is that of one difference alone, so it may leave out 0 where nothing is claimed."
 
 
 def _ends(facts: Facts) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def difference(samples: Samples, later: str, earlier: str, score: str, kind: str
         for one, other in pairs
         if one.question == other.question and kind in (None, one.kind)
     ]
-    means = np.array([(np.mean(one), np.mean(other)) for one, other in values if one and other])
+    means = np.array([(sum(one) / len(one), sum(other) / len(other)) for one, other in values if one and other])
     if len(means) < 2 or means.min() < 0 or means.max() > 1:
         return None
     return difference_over_problems(means[:, 0], means[:, 1])

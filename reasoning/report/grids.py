@@ -117,7 +117,7 @@ def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:
 
 
 def _difference_cell(mean: Interval | None) -> Cell:
-    return NOTHING if mean is None else difference_cell(*points(mean), mean.excludes(0), mean.mean > 0)
+    return NOTHING if mean is None else difference_cell(*points(mean), mean.clear, mean.mean > 0)
 
 
 def difference_cell(mean: str, interval: str, evident: bool, higher: bool) -> Cell:

@@ -1,8 +1,13 @@
-"""Which checkpoints are compared with which, and by how much they differ over the problems that both answered."""
+"""Which checkpoints are compared with which, and by how much they differ over the problems that both answered.
 
+All that a report compares within one evaluation, in its table and in its sentences, is one family: p-values are
+corrected over all of it, so that what is claimed holds together.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reasoning.core.statistics import Interval
+from reasoning.core.statistics import Interval, together
 from reasoning.report.evaluations import Evaluation, difference, kinds_of, sampled
 from reasoning.report.facts import Facts
 from reasoning.report.scores import SAMPLED, main_grade, main_score
@@ -26,6 +31,23 @@ def pairs(facts: Facts, evaluation: Evaluation) -> tuple[CheckpointPair, ...]:
         above = ancestors(facts, names[-1])
         chosen += [CheckpointPair(names[-1], earlier) for earlier in names if earlier in above]
     return tuple(dict.fromkeys(chosen))
+
+
+def amplified_pairs(facts: Facts, evaluation: Evaluation) -> tuple[CheckpointPair, ...]:
+    """What rewards alone first made of a base, and the last of its line that they trained, each beside that base."""
+    chosen: dict[str, str] = {}
+    for root in filter(facts.is_root, evaluation.checkpoints):
+        line = [name for name in evaluation.checkpoints if root in facts.lineage(name)]
+        alone = [name for name in line if _by_rewards(facts, name, root)]
+        trained = [name for name in line if facts.learns_from(name) == "rewards"]
+        chosen.update({name: root for name in (*alone[:1], *trained[-1:])})
+    return tuple(CheckpointPair(later, root) for later, root in chosen.items())
+
+
+def _by_rewards(facts: Facts, name: str, root: str) -> bool:
+    """Whether nothing but rewards lies between a base and a checkpoint."""
+    before = facts.lineage(name)
+    return all(facts.learns_from(each) == "rewards" for each in (name, *before[: before.index(root)]))
 
 
 def sources(facts: Facts, name: str) -> tuple[str, ...]:
@@ -55,21 +77,60 @@ def differences(
 
     A row holds a difference for each score, then one of the main score for each kind; None where samples don't tell.
     """
-    samples, main = evaluation.samples, main_score(evaluation) or ""
-    names, kinds = _sampled_names(evaluation), kinds_of(samples)
-    kinds = kinds if len(kinds) > 1 and main else ()
-    columns = [(name, None) for name in names] + [(main.partition("/")[0], kind) for kind in kinds]
-    rows = {
-        pair: [difference(samples, pair.later, pair.earlier, *column) for column in columns]
-        for pair in pairs(facts, evaluation)
-    }
+    names, kinds = _sampled_names(evaluation), _compared_kinds(evaluation)
+    columns, family = _columns(evaluation), _family(facts, evaluation)
+    rows = {pair: [family[pair].get(column) for column in columns] for pair in pairs(facts, evaluation)}
     return names, kinds, {pair: row for pair, row in rows.items() if any(row)}
 
 
-def main_difference(evaluation: Evaluation, pair: CheckpointPair) -> Interval | None:
+def comparisons(facts: Facts, evaluation: Evaluation) -> int:
+    """How many differences a report looks at within one evaluation: as many as are corrected together."""
+    return sum(len(row) for row in _family(facts, evaluation).values())
+
+
+def main_difference(facts: Facts, evaluation: Evaluation, pair: CheckpointPair) -> Interval | None:
     """The difference of the score by which sentences compare; None where that is no pass@1 or the samples are gone."""
-    grade = main_grade(evaluation)
-    return difference(evaluation.samples, pair.later, pair.earlier, grade) if grade else None
+    return _family(facts, evaluation)[pair].get((main_grade(evaluation), None))
+
+
+_Column = tuple[str, str | None]
+"""A score, and the kind of problem that it is taken over, or None for all problems."""
+
+
+def _family(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Mapping[_Column, Interval]]:
+    """Every difference that a report tells of an evaluation, in its table or in a sentence, corrected together."""
+    columns, main = _columns(evaluation), [(grade, None) for grade in filter(None, [main_grade(evaluation)])]
+    told = dict.fromkeys((*_start_pairs(facts, evaluation), *amplified_pairs(facts, evaluation)), main)
+    found = {
+        (pair, column): one
+        for pair, wanted in (told | dict.fromkeys(pairs(facts, evaluation), columns)).items()
+        for column in wanted
+        if (one := difference(evaluation.samples, pair.later, pair.earlier, *column)) is not None
+    }
+    family: dict[CheckpointPair, dict[_Column, Interval]] = {pair: {} for pair in (*told, *pairs(facts, evaluation))}
+    for (pair, column), one in zip(found, together(list(found.values())), strict=True):
+        family[pair][column] = one
+    return family
+
+
+def _start_pairs(facts: Facts, evaluation: Evaluation) -> tuple[CheckpointPair, ...]:
+    """Each stage with what it started from."""
+    names = evaluation.checkpoints
+    stages = [stage for stage in facts.stages if stage.name in names]
+    return tuple(CheckpointPair(stage.name, start) for stage in stages for start in stage.starts if start in names)
+
+
+def _columns(evaluation: Evaluation) -> list[_Column]:
+    """Of the table of differences: each score over all problems, then the main one for each kind."""
+    main = (main_score(evaluation) or "").partition("/")[0]
+    every = [(name, None) for name in _sampled_names(evaluation)]
+    return [*every, *((main, kind) for kind in _compared_kinds(evaluation))]
+
+
+def _compared_kinds(evaluation: Evaluation) -> tuple[str, ...]:
+    """The kinds of problems, where there are several and a score to compare them by."""
+    kinds = kinds_of(evaluation.samples)
+    return kinds if len(kinds) > 1 and main_score(evaluation) else ()
 
 
 def _sampled_names(evaluation: Evaluation) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from reasoning.evaluation.results import Score
 from reasoning.report.evaluations import Evaluation, sampled
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import ends, short
-from reasoning.report.pairs import CheckpointPair, main_difference
+from reasoning.report.pairs import CheckpointPair, amplified_pairs, main_difference
 from reasoning.report.scores import SAMPLED, is_one_of_several, main_grade
 from reasoning.report.sentences import listed
 from reasoning.report.template import lines
@@ -29,39 +29,23 @@ def words() -> tuple[tuple[str, str], ...]:
 def amplification(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
     """(subject, sentences): for what rewards alone first made of a base, and the last of its line that they trained."""
     grade, told = main_grade(evaluation), list[tuple[str, str]]()
-    chosen = _chosen(facts, evaluation) if grade else ()
-    for root, later in chosen:
-        text = _compared(facts, evaluation, root, later, grade)
+    chosen = amplified_pairs(facts, evaluation) if grade else ()
+    for pair in chosen:
+        text = _compared(facts, evaluation, pair, grade)
         if text:
-            told.append((f"{later} beside {root} ({evaluation.stage})", text))
-    luck = [text for root in dict(chosen) if (text := _luck(evaluation, root, grade))]
+            told.append((f"{pair.later} beside {pair.earlier} ({evaluation.stage})", text))
+    roots = dict.fromkeys(pair.earlier for pair in chosen)
+    luck = [text for root in roots if (text := _luck(evaluation, root, grade))]
     return (*told, *((f"guessing ({evaluation.stage})", text) for text in luck[:1] if told))
 
 
-def _chosen(facts: Facts, evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
-    """(base, later) pairs of an evaluation."""
-    chosen: dict[str, str] = {}
-    for root in filter(facts.is_root, evaluation.checkpoints):
-        line = [name for name in evaluation.checkpoints if root in facts.lineage(name)]
-        alone = [name for name in line if _by_rewards(facts, name, root)]
-        trained = [name for name in line if facts.learns_from(name) == "rewards"]
-        chosen.update({name: root for name in (*alone[:1], *trained[-1:])})
-    return tuple((root, later) for later, root in chosen.items())
-
-
-def _by_rewards(facts: Facts, name: str, root: str) -> bool:
-    """Whether nothing but rewards lies between a base and a checkpoint."""
-    before = facts.lineage(name)
-    return all(facts.learns_from(each) == "rewards" for each in (name, *before[: before.index(root)]))
-
-
-def _compared(facts: Facts, evaluation: Evaluation, root: str, later: str, grade: str) -> str:
+def _compared(facts: Facts, evaluation: Evaluation, pair: CheckpointPair, grade: str) -> str:
     """The sentences of ``reading.txt``; none where one of the two lacks the score."""
-    name = f"{grade}/{SAMPLED}"
+    name, root, later = f"{grade}/{SAMPLED}", pair.earlier, pair.later
     before, after = evaluation.checkpoints[root], evaluation.checkpoints[later]
     if name not in before or name not in after:
         return ""
-    gain = main_difference(evaluation, CheckpointPair(later, root))
+    gain = main_difference(facts, evaluation, pair)
     reach = _reach(evaluation, root, grade)
     steady = {SAMPLED: before[name]} | {way: score for way, score in reach.items() if not is_one_of_several(way)}
     best = max(steady, key=lambda way: steady[way].mean)
@@ -73,7 +57,7 @@ def _compared(facts: Facts, evaluation: Evaluation, root: str, later: str, grade
         later=later,
         before=before,
         after=after,
-        gained=gain is None or (gain.mean > 0 and gain.excludes(0)),
+        gained=gain is None or (gain.mean > 0 and gain.clear),
         reach=reach,
         best=best,
         best_mean=steady[best].mean,

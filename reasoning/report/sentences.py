@@ -103,12 +103,12 @@ def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
     if not starts:
         return f"{spoken(score)}{where} {with_interval(now)}"
     before = evaluation.checkpoints[starts[0]][score]
-    difference = main_difference(evaluation, CheckpointPair(stage.name, starts[0]))
+    difference = main_difference(facts, evaluation, CheckpointPair(stage.name, starts[0]))
     fromto = f"{spoken(score)}{where} from {short(before.mean)} to {short(now.mean)}"
     if difference is None:
         return f"{fromto} (no paired interval)"
     gain, ends = points(difference)
-    if not difference.excludes(0):
+    if not difference.clear:
         return (
             f"{CANT_TELL} whether {spoken(score)}{where} changed ({short(before.mean)} before, "
             f"{short(now.mean)} after; {gain} points, 95 % interval {ends})"

@@ -1,13 +1,13 @@
 """The numbers of a sweep: each arm's values by seed, their mean, and the difference to the baseline, with intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from reasoning.core.artifact import Artifact
-from reasoning.core.statistics import Interval, difference_over_seeds, mean_with_interval
+from reasoning.core.statistics import Interval, difference_over_seeds, mean_with_interval, together
 from reasoning.evaluation.results import Results
 from reasoning.experiment.alternatives import item_locations
 from reasoning.experiment.locations import error_at, suggestion
@@ -24,9 +24,9 @@ _ROUNDING = 1e-9
 HIGHER, LOWER, SAME, _ONE_SEED = "higher", "lower", "the same", "one seed"
 """Verdicts on how an arm differs from the baseline, beside ``CANT_TELL`` and an empty one: nothing to compare.
 
-``HIGHER`` and ``LOWER`` where the interval leaves out 0; ``CANT_TELL`` where it holds 0, and where every seed has one
-and the same difference, so that there is no spread to take an interval from; ``SAME`` where the values are equal seed
-by seed; ``_ONE_SEED``, which has no interval.
+``HIGHER`` and ``LOWER`` where the difference is clear at 95 %, of a sweep that was collected together with all others;
+``CANT_TELL`` where it isn't, and where every seed has one and the same difference, so that there is no spread to judge
+by; ``SAME`` where the values are equal seed by seed; ``_ONE_SEED``, which has no interval.
 """
 
 
@@ -55,7 +55,7 @@ class ArmScore:
             return _ONE_SEED
         if not has_spread(self.difference):
             return SAME if self.difference.mean == 0 else CANT_TELL
-        if not self.difference.excludes(0.0):
+        if not self.difference.clear:
             return CANT_TELL
         return HIGHER if self.difference.mean > 0 else LOWER
 
@@ -129,7 +129,29 @@ def collect(folder: SweepFolder) -> SweepNumbers:
         pairs = [(artifacts.get((arm.label, seed)), artifacts.get((plan.arms[0].label, seed))) for seed in ended]
         inert = _inert([(one, other) for one, other in pairs if one and other])
         arms.append(ArmNumbers(arm_title(arm), arm.label, arm.settings, ended, failures, each, inert))
-    return SweepNumbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, tuple(arms), _fixed(folder))
+    arms = _together(arms)
+    return SweepNumbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, arms, _fixed(folder))
+
+
+def _together(arms: Sequence[ArmNumbers]) -> tuple[ArmNumbers, ...]:
+    """The arms with every difference that gets a verdict corrected for all that the sweep's table shows."""
+    found = {
+        (arm.label, name): score.difference if has_spread(score.difference) else replace(score.difference, p_value=1.0)
+        for arm in arms
+        for name, score in arm.scores.items()
+        if score.difference is not None and score.verdict in (HIGHER, LOWER, CANT_TELL)
+    }
+    corrected = dict(zip(found, together(list(found.values())), strict=True))
+    return tuple(
+        replace(
+            arm,
+            scores={
+                name: replace(score, difference=corrected.get((arm.label, name), score.difference))
+                for name, score in arm.scores.items()
+            },
+        )
+        for arm in arms
+    )
 
 
 def _by_seed(values: Mapping[tuple[str, int], Mapping[str, float]], arm: Arm, score: str) -> dict[int, float]:

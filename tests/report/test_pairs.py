@@ -2,7 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from reasoning.report.pairs import CheckpointPair, ancestors, differences, main_difference, pairs, sources
+from reasoning.core.statistics import together
+from reasoning.report.evaluations import difference
+from reasoning.report.pairs import (
+    CheckpointPair,
+    amplified_pairs,
+    ancestors,
+    comparisons,
+    differences,
+    main_difference,
+    pairs,
+    sources,
+)
 
 
 def test_a_checkpoint_comes_from_its_start_its_teacher_and_who_wrote_its_data(facts):
@@ -38,7 +49,7 @@ def test_a_row_of_differences_agrees_with_the_means_of_the_table(facts):
 def test_kinds_are_compared_by_the_main_score_and_average_to_all_problems(facts):
     names, kinds, rows = differences(facts, facts.evaluations[0])
     assert kinds == ("chains", "cups")
-    whole = main_difference(facts.evaluations[0], CheckpointPair("zero", "base"))
+    whole = main_difference(facts, facts.evaluations[0], CheckpointPair("zero", "base"))
     by_kind = rows[CheckpointPair("zero", "base")][len(names) :]
     assert sum(mean.mean for mean in by_kind) / 2 == pytest.approx(whole.mean)
 
@@ -46,4 +57,23 @@ def test_kinds_are_compared_by_the_main_score_and_average_to_all_problems(facts)
 def test_without_samples_there_are_no_rows(facts):
     bare = replace(facts.evaluations[0], samples={})
     assert differences(facts, bare) == ((), (), {})
-    assert main_difference(bare, CheckpointPair("zero", "base")) is None
+    assert main_difference(facts, bare, CheckpointPair("zero", "base")) is None
+
+
+def test_all_that_one_evaluation_compares_is_corrected_together(facts):
+    evaluation = facts.evaluations[0]
+    names, kinds, rows = differences(facts, evaluation)
+    columns = [(name,) for name in names] + [("lenient", kind) for kind in kinds]
+    # Here every pair that sentences compare stands in the table too.
+    assert {*amplified_pairs(facts, evaluation)} <= {*rows}
+    alone = [difference(evaluation.samples, pair.later, pair.earlier, *column) for pair in rows for column in columns]
+    assert [each for row in rows.values() for each in row] == list(together(alone))
+    assert comparisons(facts, evaluation) == len(alone) == 55
+    assert sum(each.excludes(0) for each in alone) > sum(each.clear for row in rows.values() for each in row)
+
+
+def test_sentences_and_table_claim_the_same(facts):
+    evaluation = facts.evaluations[0]
+    names, _, rows = differences(facts, evaluation)
+    for pair, row in rows.items():
+        assert main_difference(facts, evaluation, pair) == row[names.index("lenient")]

@@ -1,15 +1,17 @@
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from reasoning.core.errors import InputError
+from reasoning.core.statistics import together
 from reasoning.evaluation.results import Results, Score, write_results
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import Watcher
 from reasoning.pipeline.sweeps.run_sweep import run_sweep
-from reasoning.report.sweep_numbers import arm_score, collect
+from reasoning.report.sweep_numbers import arm_score, collect, has_spread
 from tests.support.small_sweep import SweepProject
 
 PARTS = (("cups", 0.25), ("direct", 0.5))
@@ -59,6 +61,19 @@ def test_a_verdict_is_given_only_where_the_interval_leaves_out_0(differences, ve
     baseline = {seed: 0.3 * seed for seed in range(5)}
     cell = arm_score({seed: baseline[seed] + difference for seed, difference in enumerate(differences)}, baseline)
     assert cell.verdict == verdict
+
+
+def test_the_differences_of_a_sweep_are_claimed_together(project):
+    numbers = collect(sweep(project, EACH + "sweep.scores = ('zero/loss', 'base/loss')\n"))
+    baseline = numbers.arms[0].scores
+    each = [(score, baseline[name]) for arm in numbers.arms[1:] for name, score in arm.scores.items()]
+    found = [(score, arm_score(score.values, base.values)) for score, base in each]
+    told = [(score, alone) for score, alone in found if alone.verdict in ("higher", "lower", "can't tell")]
+    alone = [one.difference for _, one in told]
+    # Those without spread count, but are no evidence.
+    alone = [one if has_spread(one) else replace(one, p_value=1.0) for one in alone]
+    assert len(told) > 1 and [score.difference for score, _ in told] == list(together(alone))
+    assert all(score.verdict == alone.verdict for score, alone in found if alone.verdict in ("the same", ""))
 
 
 def test_two_arms_are_compared_over_the_seeds_that_both_have(project):
