@@ -55,7 +55,7 @@ def definition(hidden, matrix, teacher_hidden, teacher_matrix, divergence, tempe
     return divergences.definition(divergence, log_p, log_q)
 
 
-OPTIONS = ("divergence", "temperature", "kernels")
+OPTIONS = ("divergence", "temperature", "kernels", "vocabulary")
 
 
 def fused(*arrays, temperature=1.0, **options):
@@ -300,7 +300,9 @@ BAD = {
     r"the student's hidden states \(2, 9, 5\) and unembedding \(4, 7\)": {1: np.zeros((4, 7))},
     r"the teacher's hidden states \(2, 9, 4\) and unembedding \(3, 7\)": {3: np.zeros((3, 7))},
     r"hidden states \(2, 9, 5\) and the teacher's \(2, 8, 4\) are of other tokens": {2: np.zeros((2, 8, 4))},
-    "the student's vocabulary is 7 and the teacher's 8": {3: np.zeros((4, 8))},
+    "the student's vocabulary is 7 and the teacher's 8; .* say how many first ones they share": {3: np.zeros((4, 8))},
+    "8 shared tokens are more or less than there are: the student's vocabulary is 7": {"vocabulary": 8},
+    "0 shared tokens are more or less": {"vocabulary": 0},
     "the divergence is 'alpha', which is no function": {"divergence": "alpha"},
     "has no hash, so its program can't be remembered": {"divergence": divergences.Unhashable()},
     r"gave \(7,\) for log-probabilities \(3, 7\)": {"divergence": lambda log_p, log_q: log_q[0]},
