@@ -232,7 +232,9 @@ def test_models_without_a_row_for_each_id_are_refused(
     count = tokenizer_of(base).vocabulary_size
     narrow = untrained(tmp_path, "narrow", replace(SMALL, vocabulary=count - 1), corpus)
     for stage in (by_logits(), on_policy()):
-        with pytest.raises(InputError, match=f"the tokenizer has {count} ids, but its teacher narrow .* of {count - 1}"):
+        with pytest.raises(
+            InputError, match=f"the tokenizer has {count} ids, but its teacher narrow .* of {count - 1}"
+        ):
             work(stage, tmp_path, inputs(base, narrow, data=examples))
 
 
@@ -240,9 +242,13 @@ def test_a_teacher_of_another_tokenizer_is_refused_by_name(base: Artifact, examp
     letters = work(replace(CORPUS, name="letters", sources=(Generated(tiny_stages.plain, count=9),)), tmp_path)
     reader = untrained(tmp_path, "reader", SMALL, letters)
     for stage in (by_logits(), on_policy()):
-        with pytest.raises(InputError, match=r"its teacher base and its start reader have different tokenizers.* \(id \d+ is"):
+        with pytest.raises(
+            InputError, match=r"its teacher base and its start reader have different tokenizers.* \(id \d+ is"
+        ):
             work(stage, tmp_path, inputs(reader, base, data=examples))
-    with pytest.raises(InputError, match=r"its data letters was tokenized otherwise than its start base was trained \(id"):
+    with pytest.raises(
+        InputError, match=r"its data letters was tokenized otherwise than its start base was trained \(id"
+    ):
         work(by_logits(), tmp_path, inputs(base, base, data=letters))
 
 

@@ -1,7 +1,7 @@
 """Whether two tokenizers give the same ids, by what they do: two files of one vocabulary seldom have the same bytes."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,7 @@ def _difference(one: _Behaviour, other: _Behaviour) -> str | None:
     return None
 
 
-def _differences(what: str, one: Mapping[Any, Any], other: Mapping[Any, Any]) -> Iterable[str]:
+def _differences(what: str, one: Mapping[Any, Any], other: Mapping[Any, Any]) -> Iterator[str]:
     for key in sorted(one.keys() | other.keys()):
         if one.get(key) != other.get(key):
             first, second = (f"{held[key]!r:.60}" if key in held else "nothing" for held in (one, other))

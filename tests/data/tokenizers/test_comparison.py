@@ -181,7 +181,9 @@ def test_other_pieces_scores_and_settings_of_a_sentencepiece_model_are_told():
     found = tokenizer_difference(own, proto(other_piece))
     assert found == f"id {last} is {name!r} in the first and 'q' in the second"
     found = tokenizer_difference(own, proto(other_score))
-    assert found is not None and found.startswith(f"the score of id {last} is ") and found.endswith("-1.5 in the second")
+    assert (
+        found is not None and found.startswith(f"the score of id {last} is ") and found.endswith("-1.5 in the second")
+    )
     found = tokenizer_difference(own, proto(lambda model: setattr(model.normalizer_spec, "escape_whitespaces", False)))
     assert found == "escape_whitespaces is True in the first and False in the second"
 
