@@ -108,12 +108,13 @@ def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_t
         cross_entropy_coefficient=coefficient,
         aggregate=constant_length,
     )
-    [row] = work(stage, tmp_path, inputs(student, base, data=examples)).metrics()
-    batch = first_batch(examples, stage)
+    made = work(stage, tmp_path, inputs(student, base, data=examples))
+    [row], batch = made.metrics(), first_batch(examples, stage)
     log_p, log_q = log_probs(base, batch, temperature), log_probs(student, batch, temperature)
     divergence_BT = divergences.definition(divergence, log_p, log_q)
     surprise = -full_softmax.picked_BT(log_probs(student, batch, 1.0), batch)
     mask = np.asarray(batch.mask)
+    assert made.results["tokens"] == mask.sum()
     loss = ((temperature**2 * divergence_BT + coefficient * surprise) * mask).sum() / (8 * LENGTH)
     np.testing.assert_allclose(row["loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(row[name], (divergence_BT * mask).sum() / mask.sum(), rtol=1e-4)
@@ -160,7 +161,8 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     base: Artifact, student: Artifact, tmp_path: Path
 ):
     stage = on_policy(steps=1, temperature=0.7)
-    [row] = work(stage, tmp_path, inputs(student, base)).metrics()
+    made = work(stage, tmp_path, inputs(student, base))
+    [row] = made.metrics()
     context = Surroundings().context()
     model = model_of(student, context.mesh)
     params = params_of(student, model, context.mesh)
@@ -168,7 +170,7 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     rows = {name: jnp.asarray(values) for name, values in sampled.rows.items()}
     batch = token_batch(rows, token_mean, NEW_TOKENS)
     mask = np.asarray(batch.mask)
-    assert mask.sum() == sampled.rollouts.lengths.sum()
+    assert mask.sum() == sampled.rollouts.lengths.sum() == made.results["tokens"]
     divergence = divergences.kl(log_probs(student, batch, 0.7), log_probs(base, batch, 0.7))
     np.testing.assert_allclose(row["kl"], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
     np.testing.assert_allclose(row["loss"], row["kl"], rtol=1e-5)
