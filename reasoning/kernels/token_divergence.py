@@ -3,7 +3,7 @@
 Distillation starts here. As in ``token_log_probs``, an array of [tokens, vocabulary] is never made, forward or
 backward, on one device or many.
 
-Legend: B rows, T time, D the student's width, E the teacher's, V vocabulary.
+Legend: B rows, T time, D the student's width, E the teacher's, V the student's vocabulary, W the teacher's.
 """
 
 import functools
@@ -44,11 +44,12 @@ def token_divergence(
     student_hidden_BTD: Float[Array, "B T D"],
     student_unembed_DV: Float[Array, "D V"],
     teacher_hidden_BTE: Float[Array, "B T E"],
-    teacher_unembed_EV: Float[Array, "E V"],
+    teacher_unembed_EW: Float[Array, "E W"],
     *,
     divergence: Divergence,
     temperature: float | Float[Array, "..."] = 1.0,
     soft_caps: tuple[float | None, float | None] = (None, None),
+    vocabulary: int | None = None,
     sharding: VocabularySharding | None = None,
     kernels: Kernels | None = None,
 ) -> Float[Array, "B T"]:
@@ -59,13 +60,15 @@ def token_divergence(
 
     Gradients reach the student only, its hidden states and its matrix, each in its input's type; the matrix's is summed
     in float32. Teacher and student may differ in width and in their ``soft_caps`` (the student's, the teacher's; see
-    ``token_log_probs``), not in vocabulary. Types, ``temperature`` and ``kernels`` are as in ``token_log_probs``.
+    ``token_log_probs``). Where they differ in vocabulary, ``vocabulary`` says how many first columns they share: p and
+    q are softmaxes over these alone, and the others get no gradient. Types, ``temperature`` and ``kernels`` are as in
+    ``token_log_probs``.
     With the shipped ones equal logits give exactly 0 and no gradient. Where a mesh cuts the vocabulary, and in Pallas
     kernels, the forward pass makes the logits twice: first to normalise them.
     Raises InputError for shapes that don't fit, a temperature that isn't positive, and a divergence that is no function
     or has no hash.
     """
-    _check(student_hidden_BTD, student_unembed_DV, teacher_hidden_BTE, teacher_unembed_EV)
+    _check(student_hidden_BTD, student_unembed_DV, teacher_hidden_BTE, teacher_unembed_EW, vocabulary)
     check_divergence(divergence)
     check_temperature(temperature)
     for cap in soft_caps:
@@ -73,11 +76,15 @@ def token_divergence(
     tokens = student_hidden_BTD.shape[:2]
     sharded.check_tokens(tokens, sharding)
     dtype = jnp.promote_types(jnp.result_type(student_hidden_BTD, student_unembed_DV), jnp.float32)
-    (width, vocabulary), teacher_width = student_unembed_DV.shape, teacher_unembed_EV.shape[0]
+    width, columns = student_unembed_DV.shape
+    shared = columns if vocabulary is None else vocabulary
     kernels = kernels or kernels_for("auto", None if sharding is None else sharding.mesh)
-    plan = _Plan(soft_caps, divergence, vocabulary, (width, teacher_width), sharding, kernels)
-    student = (student_hidden_BTD, sharded.pad_unembed(student_unembed_DV, sharding))
-    teacher = (teacher_hidden_BTE, sharded.pad_unembed(teacher_unembed_EV, sharding))
+    plan = _Plan(soft_caps, divergence, shared, (width, teacher_unembed_EW.shape[0]), sharding, kernels)
+    student_DV, teacher_EV = (
+        sharded.pad_unembed(sharded.first_columns(matrix, shared, sharding), sharding)
+        for matrix in (student_unembed_DV, teacher_unembed_EW)
+    )
+    student, teacher = (student_hidden_BTD, student_DV), (teacher_hidden_BTE, teacher_EV)
     return _token_divergence(plan, *student, *teacher, inverse_of(temperature, tokens, dtype))
 
 
@@ -152,7 +159,9 @@ def _local_backward(plan: _Plan, *arrays) -> tuple[Array, Array]:
     return of_hidden, sharded.sum_over_tokens(of_parameters.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
 
 
-def _check(hidden: Array, unembed: Array, teacher_hidden: Array, teacher_unembed: Array) -> None:
+def _check(
+    hidden: Array, unembed: Array, teacher_hidden: Array, teacher_unembed: Array, vocabulary: int | None
+) -> None:
     for who, states, matrix in (("student", hidden, unembed), ("teacher", teacher_hidden, teacher_unembed)):
         if states.ndim != 3 or matrix.ndim != 2 or matrix.shape[:1] != states.shape[2:] or 0 in states.shape:
             raise InputError(
@@ -161,8 +170,14 @@ def _check(hidden: Array, unembed: Array, teacher_hidden: Array, teacher_unembed
             )
     if hidden.shape[:2] != teacher_hidden.shape[:2]:
         raise InputError(f"hidden states {hidden.shape} and the teacher's {teacher_hidden.shape} are of other tokens")
-    if unembed.shape[1] != teacher_unembed.shape[1]:
+    sizes = unembed.shape[1], teacher_unembed.shape[1]
+    if vocabulary is None and sizes[0] != sizes[1]:
         raise InputError(
-            f"the student's vocabulary is {unembed.shape[1]} and the teacher's {teacher_unembed.shape[1]}; a "
-            "divergence compares them token by token, so they must be the same"
+            f"the student's vocabulary is {sizes[0]} and the teacher's {sizes[1]}; a divergence compares them token by "
+            "token, so say how many first ones they share (vocabulary)"
+        )
+    if vocabulary is not None and not 0 < vocabulary <= min(sizes):
+        raise InputError(
+            f"{vocabulary} shared tokens are more or less than there are: the student's vocabulary is {sizes[0]} and "
+            f"the teacher's {sizes[1]}"
         )

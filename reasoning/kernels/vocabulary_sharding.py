@@ -86,6 +86,16 @@ def pad_to(values: Array, axis: int, parts: int) -> Array:
     return jnp.pad(values, widths) if widths[axis][1] else values
 
 
+def first_columns(unembed_DV: Array, vocabulary: int, sharding: VocabularySharding | None) -> Array:
+    """The matrix without what it has beyond its first ``vocabulary`` columns.
+
+    Where a mesh cuts the columns, a few beyond stay so that it can; ``local_operands`` takes them off like padding.
+    """
+    parts = 1 if sharding is None else sharding.size(sharding.vocabulary_axis)
+    kept = vocabulary + -vocabulary % parts
+    return unembed_DV[:, :kept] if kept < unembed_DV.shape[1] else unembed_DV
+
+
 def pad_unembed(unembed_DV: Array, sharding: VocabularySharding | None) -> Array:
     """The matrix, padded so that both of its axes divide over the mesh; ``local_operands`` takes the padding off."""
     if sharding is None:

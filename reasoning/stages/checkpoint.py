@@ -14,6 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import with_shardings
+from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.models.config import ModelConfig, from_json, to_json
@@ -43,10 +44,11 @@ def tokenizer_of(artifact: Artifact) -> Tokenizer:
 
 def check_data(inputs: Mapping[str, Artifact], tokenizer: Tokenizer, stage: str) -> None:
     """InputError where the records of input ``data`` are of other tokens than ``tokenizer``'s, that of ``start``."""
-    if tokenizer_of(inputs["data"]).model != tokenizer.model:
+    difference = tokenizer_difference(tokenizer_of(inputs["data"]), tokenizer)
+    if difference is not None:
         raise InputError(
             f"stage {stage}: its data {inputs['data'].stage} was tokenized otherwise than its start "
-            f"{inputs['start'].stage} was trained; prepare the data with the tokenizer of that stage"
+            f"{inputs['start'].stage} was trained ({difference}); prepare the data with the tokenizer of that stage"
         )
 
 

@@ -3,6 +3,7 @@
 Shapes: P problems of a batch, S samples a problem.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,7 +69,7 @@ class Collect(Sampling):
         key, parts = stage_key(context.seed, self.name), out / "parts"
         parts.mkdir(exist_ok=True)
         batches = -(-len(problems) // self.batch)
-        collected = Collected()
+        collected = Collected(self.wanted)
         for number in range(batches):
             file, first = parts / f"{number:06}.jsonl", number * self.batch
             if not file.exists():
@@ -80,7 +81,7 @@ class Collect(Sampling):
                 wait_for_all(str(file))
             collected.add(read_samples(file))
             context.report(Progress(self.name, number + 1, batches, collected.shown(), collected.tokens))
-            if self.wanted and len(collected.kept) >= self.wanted:
+            if collected.enough():
                 break
             signal = context.stop(number + 1)
             if signal is not None and number + 1 < batches:
@@ -88,9 +89,11 @@ class Collect(Sampling):
         self.check_kept(collected, context)
         if jax.process_index() == 0:
             tokenizer.save(out)
-            write_conversations(out, list(collected.kept.values())[: self.wanted or None])
+            write_conversations(out, collected.kept.values())
             write_samples(out / SAMPLES, collected.examples)
         wait_for_all(self.name)
+        if jax.process_index() == 0:  # All have read them, and what a run that is killed here lacks it samples again.
+            shutil.rmtree(parts)
         read = round(collected.sampled / self.samples * sum(map(len, prompts)) / len(prompts))
         flops = forward_flops(model.config, read + collected.tokens, self.max_new_tokens)
         counts = {"sampled": collected.sampled, "tokens": collected.tokens, "flops": flops}
@@ -131,8 +134,12 @@ class Collect(Sampling):
 
 @dataclass
 class Collected:
-    """What the batches so far have given; kept replies by question and text, since each is kept once."""
+    """What the batches so far have given; kept replies by question and text, since each is kept once.
 
+    From ``wanted`` on (0: never) no more are kept: what is counted, shown and written is one and the same.
+    """
+
+    wanted: int
     kept: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     examples: list[Replies] = field(default_factory=list)
     passed: dict[str, int] = field(default_factory=dict)
@@ -142,16 +149,22 @@ class Collected:
     def add(self, rows: Sequence[Replies]) -> None:
         """Counts one batch."""
         for row in rows:
-            if len(row.texts) * (len(self.examples) + 1) <= max(_SHOWN, len(row.texts)):
-                self.examples.append(row)
             self.sampled += len(row.texts)
             self.tokens += sum(row.lengths)
             for name, values in row.scores.items():
                 self.passed[name] = self.passed.get(name, 0) + sum(value >= 1 for value in values)
-            for text, kept in zip(row.texts, row.kept, strict=True):
-                if kept:
+            for text, passed in zip(row.texts, row.kept, strict=True):
+                if passed and not self.enough():
                     conversation = {"prompt": row.question, "completion": text, "answer": row.answer, "kind": row.kind}
                     self.kept.setdefault((row.question, text), conversation)
+            if len(row.texts) * (len(self.examples) + 1) <= max(_SHOWN, len(row.texts)):
+                pairs = zip(row.texts, row.kept, strict=True)
+                written = tuple(passed and (row.question, text) in self.kept for text, passed in pairs)
+                self.examples.append(replace(row, kept=written))
+
+    def enough(self) -> bool:
+        """Whether as many are kept as are wanted."""
+        return 0 < self.wanted <= len(self.kept)
 
     def shown(self) -> dict[str, float]:
         """The numbers of the progress line and of the artifact's results."""

@@ -1,5 +1,6 @@
 """Conversations as a data set: what collecting stages leave and what packing reads."""
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ _FEATURES = (*_COLUMNS, "answer", "kind")
 
 
 def write_conversations(out: Path, rows: Iterable[Mapping[str, str]]) -> int:
-    """Writes rows with the texts ``prompt``, ``completion``, ``answer`` and ``kind``; gives their number."""
+    """Writes rows with the texts ``prompt``, ``completion``, ``answer`` and ``kind``; gives their number.
+
+    Rows that lie there already are those of a run which was killed before its artifact was finished: they go.
+    """
+    shutil.rmtree(out / RECORDS, ignore_errors=True)
     return write_records(out / RECORDS, rows, {name: tfds.features.Text() for name in _FEATURES})
 
 

@@ -12,6 +12,7 @@ from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative, Positive
+from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.models.model import Model
@@ -34,7 +35,7 @@ from reasoning.stages.trainee import (
     trainee_of,
 )
 from reasoning.training.batches import TokenBatch
-from reasoning.training.losses import distill
+from reasoning.training.losses import distill, distill_on_policy
 from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
 
@@ -44,7 +45,8 @@ class Distill(FineTuning):
     """Trains ``start`` to say what ``teacher`` would, token by token, on the packed rows of ``data``.
 
     Logit distillation (Hinton et al., arXiv 1503.02531). As in SFT only the replies carry loss. Above 0,
-    ``cross_entropy_coefficient`` adds the loss of SFT.
+    ``cross_entropy_coefficient`` adds the loss of SFT. Teacher and student have one tokenizer; where their vocabularies
+    are filled up differently (Qwen2.5), distributions are over the ids of the tokenizer alone.
     """
 
     learns_from: ClassVar[LearnsFrom] = "teacher"
@@ -68,7 +70,7 @@ class Distill(FineTuning):
         """Trains and leaves a checkpoint; InputError where student, teacher and data don't speak the same tokens."""
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
-        teacher = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
         check_data(inputs, tokenizer, self.name)
         trainee = trainee_of(self, inputs["start"], context)
         loss_fn = distill(
@@ -77,6 +79,7 @@ class Distill(FineTuning):
             divergence=self.divergence,
             temperature=self.temperature,
             cross_entropy_coefficient=self.cross_entropy_coefficient,
+            vocabulary=shared,
             kernels=context.kernels,
         )
         return train_on_rows(self, self.batch, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
@@ -91,8 +94,9 @@ class OnPolicyDistill(OnPolicy):
     """Trains ``start`` on its own completions of problems, to say what ``teacher`` would say in its place.
 
     A step samples ``samples`` completions of each of ``questions`` problems and takes the divergence from the teacher
-    at each of their tokens; no reward is needed. MiniLLM (arXiv 2306.08543); GKD (arXiv 2306.13649) with all rows
-    sampled.
+    at each of their tokens; no reward is needed. Both distributions are at ``temperature``, that of sampling, and the
+    loss is their divergence as it is (``Distill`` multiplies it by the temperature's square). Tokenizers and
+    vocabularies are as in ``Distill``. MiniLLM (arXiv 2306.08543); GKD (arXiv 2306.13649) with all rows sampled.
     """
 
     learns_from: ClassVar[LearnsFrom] = "teacher"
@@ -112,18 +116,19 @@ class OnPolicyDistill(OnPolicy):
         """Trains and leaves a checkpoint; InputError where student and teacher don't speak the same tokens."""
         self.check(context.mesh)
         student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
-        teacher = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
         trainee = trainee_of(self, inputs["start"], context)
         source = self.source(trainee, teacher.model, tokenizer, out, context)
         learner = Learner(
             settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
-            loss_fn=distill(
+            loss_fn=distill_on_policy(
                 teacher.model,
                 trainee.model,
                 divergence=self.divergence,
                 temperature=self.temperature,
+                vocabulary=shared,
                 kernels=context.kernels,
             ),
             shown=(metric_name(self.divergence), "completions/mean_length", "probe/strict"),
@@ -184,22 +189,27 @@ class CompletionSource:
 
 def _teacher_for(
     student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], mesh: Mesh
-) -> Frozen:
-    """The teacher, laid out by its own rules.
+) -> tuple[Frozen, int | None]:
+    """The teacher, laid out by its own rules, and how many first ids a divergence is over; None: all of both models.
 
-    Raises InputError where it can't teach this student, since a divergence compares token by token: another size of
-    vocabulary, or another tokenizer.
+    Rows beyond the tokenizer's ids only fill a vocabulary up, and families do it differently by size. Raises InputError
+    where the teacher can't teach this student, since a divergence compares token by token: another tokenizer, or one
+    with ids that a model has no row for.
     """
-    model, start = model_of(inputs["teacher"], mesh), inputs["start"].stage
-    name, size, own = inputs["teacher"].stage, model.config.vocabulary, student.config.vocabulary
-    if size != own:
+    model, theirs = model_of(inputs["teacher"], mesh), tokenizer_of(inputs["teacher"])
+    teacher, start = inputs["teacher"].stage, inputs["start"].stage
+    difference = tokenizer_difference(theirs, tokenizer)
+    if difference is not None:
         raise InputError(
-            f"stage {stage}: its teacher {name} has a vocabulary of {size} and its start {start} one of {own}; train "
-            f"a student with vocabulary = {size}, or learn from the teacher's samples by SFT"
+            f"stage {stage}: its teacher {teacher} and its start {start} have different tokenizers, so their ids mean "
+            f"different things ({difference}); train the student on data of the teacher's tokenizer, or learn from its "
+            "samples by SFT"
         )
-    if tokenizer_of(inputs["teacher"]).model != tokenizer.model:
+    size, own = model.config.vocabulary, student.config.vocabulary
+    shared = min(theirs.vocabulary_size, tokenizer.vocabulary_size)
+    if shared > min(size, own):
         raise InputError(
-            f"stage {stage}: its teacher {name} and its start {start} have different tokenizers, so their ids mean "
-            "different things; train the student on data of the teacher's tokenizer, or learn from its samples by SFT"
+            f"stage {stage}: the tokenizer has {shared} ids, but its teacher {teacher} a vocabulary of {size} and its "
+            f"start {start} one of {own}; take models that have a row for each id"
         )
-    return Frozen(model, params_of(inputs["teacher"], model, mesh))
+    return Frozen(model, params_of(inputs["teacher"], model, mesh)), None if size == own else shared

@@ -5,6 +5,7 @@ Equal arguments give one and the same function, by which ``build_step`` tells th
 Shapes: B rows, T time, D model width, V vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -197,17 +198,18 @@ def distill(
     divergence: Divergence,
     temperature: float = 1.0,
     cross_entropy_coefficient: float = 0.0,
+    vocabulary: int | None = None,
     kernels: Choice = "auto",
 ) -> LossFunction:
-    """The divergence of ``student`` from ``teacher`` over the whole vocabulary at every token that counts.
+    """The divergence of ``student`` from ``teacher`` at every token of data that counts, times ``temperature`` squared.
 
-    ``frozen`` are the teacher's parameters. Rows may be data (logit distillation, Hinton et al., arXiv 1503.02531) or
-    the student's own completions, whose sampling passes no gradient (on-policy distillation, arXiv 2306.13649,
-    section 3). Above 0, ``cross_entropy_coefficient`` adds the cross-entropy of the rows' own tokens. Raises InputError
-    for a divergence that is no function or has no hash, and for models of different vocabularies, when it is traced.
+    Logit distillation (Hinton et al., arXiv 1503.02531). ``frozen`` are the teacher's parameters. Above 0,
+    ``cross_entropy_coefficient`` adds the cross-entropy of the rows' own tokens over all of the student's vocabulary.
+    Both distributions are over the first ``vocabulary`` tokens; None: over all, of which both have as many. Raises
+    InputError for a divergence that is no function or has no hash, and, when it is traced, for models of other sizes.
     """
     check_divergence(divergence)
-    return _distill(teacher, student, divergence, temperature, cross_entropy_coefficient, kernels)
+    return _distill(teacher, student, divergence, temperature, cross_entropy_coefficient, vocabulary, kernels)
 
 
 @lru_cache(_LOSSES)
@@ -217,21 +219,14 @@ def _distill(
     divergence: Divergence,
     temperature: float,
     cross_entropy_coefficient: float,
+    vocabulary: int | None,
     kernels: Choice,
 ) -> LossFunction:
+    divergence_of = _divergence_of(teacher, student, divergence, temperature, vocabulary, kernels)
+
     def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = _hidden_states(student, params, batch)
-        divergence_BT = token_divergence(
-            hidden_BTD,
-            student.unembedding(params),
-            _hidden_states(teacher, frozen, batch)[0],
-            teacher.unembedding(frozen),
-            divergence=divergence,
-            soft_caps=(student.soft_cap, teacher.soft_cap),
-            temperature=temperature,
-            sharding=_sharding_of(student),
-            kernels=kernels_for(kernels, student.mesh),
-        )
+        divergence_BT = divergence_of(params, frozen, hidden_BTD, batch)
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
         sums = {metric_name(divergence): _total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
@@ -244,3 +239,69 @@ def _distill(
         return _balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
 
     return loss_fn
+
+
+def distill_on_policy(
+    teacher: LanguageModel,
+    student: LanguageModel,
+    *,
+    divergence: Divergence,
+    temperature: float,
+    vocabulary: int | None = None,
+    kernels: Choice = "auto",
+) -> LossFunction:
+    """The divergence of ``student`` from ``teacher`` at every token of the student's own completions.
+
+    On-policy distillation (GKD, arXiv 2306.13649, section 3), whose sampling passes no gradient. Both distributions
+    are at the sampler's ``temperature``, since that is the policy whose texts these are, and unlike in ``distill`` the
+    loss isn't multiplied by its square, which there keeps the balance with hard targets. All else is as there.
+    """
+    check_divergence(divergence)
+    return _distill_on_policy(teacher, student, divergence, temperature, vocabulary, kernels)
+
+
+@lru_cache(_LOSSES)
+def _distill_on_policy(
+    teacher: LanguageModel,
+    student: LanguageModel,
+    divergence: Divergence,
+    temperature: float,
+    vocabulary: int | None,
+    kernels: Choice,
+) -> LossFunction:
+    divergence_of = _divergence_of(teacher, student, divergence, temperature, vocabulary, kernels)
+
+    def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
+        hidden_BTD, measured = _hidden_states(student, params, batch)
+        divergence_BT = divergence_of(params, frozen, hidden_BTD, batch)
+        sums = {metric_name(divergence): _total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
+        return _balanced(jnp.sum(batch.weights * divergence_BT), sums, measured, batch)
+
+    return loss_fn
+
+
+def _divergence_of(
+    teacher: LanguageModel,
+    student: LanguageModel,
+    divergence: Divergence,
+    temperature: float,
+    vocabulary: int | None,
+    kernels: Choice,
+) -> Callable[[Params, Params, jax.Array, TokenBatch], jax.Array]:
+    """A function of both models' parameters, the student's hidden states and the rows, to the divergence [B, T]."""
+
+    def divergence_of(params: Params, frozen: Params, hidden_BTD: jax.Array, rows: TokenBatch) -> jax.Array:
+        return token_divergence(
+            hidden_BTD,
+            student.unembedding(params),
+            _hidden_states(teacher, frozen, rows)[0],
+            teacher.unembedding(frozen),
+            divergence=divergence,
+            soft_caps=(student.soft_cap, teacher.soft_cap),
+            temperature=temperature,
+            vocabulary=vocabulary,
+            sharding=_sharding_of(student),
+            kernels=kernels_for(kernels, student.mesh),
+        )
+
+    return divergence_of

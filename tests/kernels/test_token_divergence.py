@@ -55,7 +55,7 @@ def definition(hidden, matrix, teacher_hidden, teacher_matrix, divergence, tempe
     return divergences.definition(divergence, log_p, log_q)
 
 
-OPTIONS = ("divergence", "temperature", "kernels")
+OPTIONS = ("divergence", "temperature", "kernels", "vocabulary")
 
 
 def fused(*arrays, temperature=1.0, **options):
@@ -296,11 +296,38 @@ def test_each_ones_logits_stay_within_the_memory_of_a_chunk():
     assert arrays_pairing(traced.jaxpr, 1009, 4 * 480, share=share / 2) != []
 
 
+def of_other_sizes():
+    """A student with 11 columns and a teacher with 14, of which 9 are shared."""
+    hidden, matrix, teacher_hidden, _, upstream = problem(2, 9, 5, 4, 11)
+    return hidden, matrix, teacher_hidden, np.random.default_rng(1).normal(size=(4, 14)), upstream
+
+
+@every_divergence
+def test_of_vocabularies_of_other_sizes_the_shared_columns_are_compared(divergence):
+    hidden, matrix, teacher_hidden, teacher_matrix, upstream = of_other_sizes()
+    shared = hidden, matrix[:, :9], teacher_hidden, teacher_matrix[:, :9]
+    expected = definition(*shared, divergence, 1.3)
+    arrays = float32((hidden, matrix, teacher_hidden, teacher_matrix))
+    options = {"divergence": divergence, "temperature": 1.3, "vocabulary": 9}
+    np.testing.assert_allclose(values_of(*arrays, **options), expected, rtol=2e-5, atol=2e-6)
+
+    def moved(direction, size):
+        return (definition(hidden, matrix[:, :9] + size * direction, *shared[2:], divergence, 1.3) * upstream).sum()
+
+    direction, size = np.random.default_rng(2).normal(size=(5, 9)), 1e-5
+    of_matrix = np.asarray(gradients(arrays, jnp.float32(upstream), **options)[1])
+    slope = (moved(direction, size) - moved(direction, -size)) / (2 * size)
+    np.testing.assert_allclose((of_matrix[:, :9] * direction).sum(), slope, rtol=1e-4)
+    np.testing.assert_array_equal(of_matrix[:, 9:], 0)
+
+
 BAD = {
     r"the student's hidden states \(2, 9, 5\) and unembedding \(4, 7\)": {1: np.zeros((4, 7))},
     r"the teacher's hidden states \(2, 9, 4\) and unembedding \(3, 7\)": {3: np.zeros((3, 7))},
     r"hidden states \(2, 9, 5\) and the teacher's \(2, 8, 4\) are of other tokens": {2: np.zeros((2, 8, 4))},
-    "the student's vocabulary is 7 and the teacher's 8": {3: np.zeros((4, 8))},
+    "the student's vocabulary is 7 and the teacher's 8; .* say how many first ones they share": {3: np.zeros((4, 8))},
+    "8 shared tokens are more or less than there are: the student's vocabulary is 7": {"vocabulary": 8},
+    "0 shared tokens are more or less": {"vocabulary": 0},
     "the divergence is 'alpha', which is no function": {"divergence": "alpha"},
     "has no hash, so its program can't be remembered": {"divergence": divergences.Unhashable()},
     r"gave \(7,\) for log-probabilities \(3, 7\)": {"divergence": lambda log_p, log_q: log_q[0]},

@@ -120,12 +120,14 @@ def teacher_problem(width=13, vocabulary=V, length=T):
     return jnp.asarray(hidden / 2, jnp.float32), jnp.asarray(matrix, jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnames=("sharding", "divergence"))
-def divergence_and_gradients(hidden, matrix, teacher_hidden, teacher_matrix, upstream, sharding, divergence):
+@functools.partial(jax.jit, static_argnames=("sharding", "divergence", "vocabulary"))
+def divergence_and_gradients(
+    hidden, matrix, teacher_hidden, teacher_matrix, upstream, sharding, divergence, vocabulary=None
+):
+    options = {"divergence": divergence, "temperature": 0.8, "vocabulary": vocabulary, "sharding": sharding}
+
     def loss(hidden, matrix):
-        values = token_divergence(
-            hidden, matrix, teacher_hidden, teacher_matrix, divergence=divergence, temperature=0.8, sharding=sharding
-        )
+        values = token_divergence(hidden, matrix, teacher_hidden, teacher_matrix, **options)
         return jnp.sum(upstream[0] * values), values
 
     gradients, values = jax.grad(loss, argnums=(0, 1), has_aux=True)(hidden, matrix)
@@ -144,6 +146,28 @@ def check_divergence(sizes, divergence):
 @pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
 def test_a_sharded_divergence_equals_the_unsharded_one(sizes):
     check_divergence(sizes, forward)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shared"),
+    [({"data": 2, "fsdp": 2, "tensor": 2}, 33), pytest.param({"tensor": 8}, 9, marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_shared_columns_of_vocabularies_of_other_sizes_are_compared_on_a_mesh_too(sizes, shared):
+    hidden, matrix, _, _, upstream = problem(width=12, vocabulary=40)
+    arrays = hidden / 2, matrix, *teacher_problem(width=16, vocabulary=48), upstream
+    expected = divergence_and_gradients(
+        hidden / 2, matrix[:, :shared], arrays[2], arrays[3][:, :shared], upstream, sharding=None, divergence=forward
+    )
+    sharding = VocabularySharding(mesh_of(sizes))
+    lying = [jax.device_put(array, NamedSharding(sharding.mesh, sharding.unembed_spec)) for array in arrays[1:4:2]]
+    found = divergence_and_gradients(
+        arrays[0], lying[0], arrays[2], lying[1], upstream, sharding=sharding, divergence=forward, vocabulary=shared
+    )
+    values, (of_hidden, of_matrix) = found
+    for one, other in zip((values, of_hidden, of_matrix[:, :shared]), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(of_matrix[:, shared:], 0)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """What training and sampling would run on a pod, compiled for it here: small logits, a sharded state, no surprises."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Rope, Stack
 from reasoning.models.model import Model, build_model, parameter_count
+from reasoning.models.presets import QWEN2_5_1_5B, QWEN2_5_7B
 from reasoning.objectives.divergence import reverse
 from reasoning.objectives.kl import k3
 from reasoning.objectives.policy import Clipped
@@ -182,6 +183,23 @@ def test_layers_are_gathered_one_at_a_time_and_no_stack_outside_its_loop(planned
 def test_the_models_have_the_sizes_of_qwen2_5():
     assert parameter_count(build_model(decoder(LAYERS))) == 494_032_768
     assert parameter_count(build_model(TEACHER)) == 1_543_714_304
+
+
+@pytest.mark.slow
+def test_a_teacher_with_further_rows_costs_no_gathering_of_a_vocabulary():
+    need_libtpu()
+    mesh = build_mesh(MeshShape(data=2, fsdp=4, tensor=2), topology_devices("v5e:4x4"))
+    sizes = QWEN2_5_1_5B.vocabulary, QWEN2_5_7B.vocabulary
+    small = qwen(256, 1, heads=4, mlp_width=512)
+    student, teacher = (build_model(replace(small, vocabulary=rows), mesh) for rows in sizes)
+    loss_fn = distill(teacher, student, divergence=reverse, vocabulary=151_665)  # Qwen2.5's tokenizer
+    batch = token_batch_shapes(mesh, 16, 128)
+    text = compile_step(student, mesh, loss_fn, OPTIMIZER, batch, 1, teacher).as_text()
+    gathered = [size for shape in collective_shapes(text, "all-gather") for size in shape]
+    assert max(gathered) <= max(sizes) // 2 and 151_666 // 2 in gathered
+    # A device's columns begin elsewhere where rows are left out at the end: so many come from its neighbour, no more.
+    moved = {shape for shape in collective_shapes(text, "collective-permute") if len(shape) == 2}
+    assert moved == {(256 // 4, (rows - 151_666) // 2) for rows in sizes}
 
 
 def naive(model: Model) -> LossFunction:

@@ -1,5 +1,6 @@
 """Rejection sampling: what is kept passed every test, comes once, and survives an interruption."""
 
+import shutil
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -15,6 +16,7 @@ from reasoning.data.records import read_records, take_rows
 from reasoning.evaluation.results import Replies, read_samples, write_samples
 from reasoning.rewards.numbers import number
 from reasoning.rewards.text import read_answer
+from reasoning.stages import collect as collecting
 from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.collect import Collect, Collected
 from reasoning.training.preemption import Interrupted
@@ -102,7 +104,7 @@ def test_of_many_replies_some_are_shown_whole_problems_at_a_time_and_one_at_leas
         more = {"answers": ("1",) * samples, "scores": {}, "kept": (False,) * samples}
         names = ("checkpoint", "question", "answer", "kind", "method")
         row = Replies(**dict.fromkeys(names, "x"), problem=0, **many, **more)
-        collected = Collected()
+        collected = Collected(wanted=0)
         collected.add([row] * problems)
         assert collected.sampled == collected.tokens == samples * problems
         return len(collected.examples)
@@ -127,19 +129,64 @@ def test_collecting_stops_when_enough_are_kept(data: Artifact, base: Artifact, t
     assert some.results["sampled"] < data.results["sampled"]
 
 
-def test_an_interrupted_collection_goes_on_to_the_same_bytes(data: Artifact, base: Artifact, tmp_path: Path):
-    surroundings = Surroundings(stop_at=1)
+def test_what_is_counted_shown_and_written_is_one_number(data: Artifact, base: Artifact, tmp_path: Path):
+    surroundings = Surroundings()
+    wanted = int(data.results["kept"]) - 1  # reached in the middle of a problem's replies, so that more pass than stay
+    some = work(collect(wanted=wanted, batch=8), tmp_path, {"start": base}, surroundings)
+    rows, examples = rows_of(some), read_samples(some.path / "samples.jsonl")
+    passed = {
+        (row.question, text)
+        for row in examples
+        for number, text in enumerate(row.texts)
+        if all(row.scores[name][number] == 1 for name in ("short", "says_something"))
+        and not any(symbol in text for symbol in ChatFormat().structure())
+    }
+    assert len(passed) == wanted + 1
+    assert len(rows) == some.results["kept"] == surroundings.reports[-1].values["kept"] == wanted
+    assert some.results["kept share"] == wanted / some.results["sampled"]
+    flagged = {(row.question, text) for row in examples for text, kept in zip(row.texts, row.kept, strict=True) if kept}
+    assert flagged == {(row["prompt"], row["completion"]) for row in rows}
+
+
+def check_same_records(one: Artifact, other: Artifact) -> None:
+    for file in sorted(other.records_folder.iterdir()):
+        assert (one.records_folder / file.name).read_bytes() == file.read_bytes()
+    assert (one.path / "samples.jsonl").read_bytes() == (other.path / "samples.jsonl").read_bytes()
+    assert one.results == other.results
+
+
+def test_an_interrupted_collection_goes_on_without_asking_anew(base: Artifact, tmp_path: Path):
     with pytest.raises(Interrupted):
-        work(collect(), tmp_path, {"start": base}, surroundings)
+        work(collect(), tmp_path, {"start": base}, Surroundings(stop_at=1))
     first = tmp_path / "data" / "parts" / "000000.jsonl"
-    judged = first.read_text()
-    write_samples(first, [replace(row, texts=("marked",) * 6) for row in read_samples(first)])  # it isn't made anew
+    write_samples(first, [replace(row, texts=("marked",) * 6) for row in read_samples(first)])
     again = work(collect(), tmp_path, {"start": base})
     assert any(row.texts[0] == "marked" for row in read_samples(again.path / "samples.jsonl"))
-    first.write_text(judged)
-    restored = work(collect(), tmp_path / "again", {"start": base})
-    for file in sorted(path for path in data.records_folder.iterdir()):
-        assert (restored.records_folder / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("where", ["write_conversations", "write_samples", "rmtree"])
+def test_a_collection_that_is_killed_while_it_ends_goes_on_to_the_same_bytes(
+    data: Artifact, base: Artifact, tmp_path: Path, monkeypatch: Any, where: str
+):
+    def killed(path: Path, *more: Any, **options: Any) -> None:
+        if where == "write_conversations" or path.name == "samples.jsonl":
+            raise KeyboardInterrupt
+        if where == "rmtree" and path.name == "parts":
+            next(path.iterdir()).unlink()  # it comes in the middle
+            raise KeyboardInterrupt
+        original(path, *more, **options)
+
+    place = shutil if where == "rmtree" else collecting
+    original = getattr(place, where)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(place, where, killed)
+        work(collect(), tmp_path, {"start": base})
+    assert (tmp_path / "data" / "parts").exists()
+    check_same_records(work(collect(), tmp_path, {"start": base}), data)
+
+
+def test_parts_go_when_all_is_written(data: Artifact):
+    assert sorted(path.name for path in data.path.iterdir()) == ["records", "samples.jsonl", "tokenizer.model"]
 
 
 def test_nothing_to_keep_is_one_clear_error_with_what_each_test_let_through(base: Artifact, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Distillation: a student comes to say what its teacher says, on data and on its own words, whatever their widths."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_stages
+from scipy.special import log_softmax
+from sentencepiece import sentencepiece_model_pb2
 from tiny_stages import BASE, CORPUS, LENGTH, MODEL, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, quiz, work
 
 from reasoning.core.artifact import Artifact
@@ -20,6 +23,7 @@ from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import read_records
 from reasoning.data.sources import Generated
+from reasoning.data.tokenizers.sentencepiece import SENTENCEPIECE_FILE
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
@@ -104,12 +108,13 @@ def test_the_first_loss_is_the_divergence_from_the_teacher_over_the_replies_of_t
         cross_entropy_coefficient=coefficient,
         aggregate=constant_length,
     )
-    [row] = work(stage, tmp_path, inputs(student, base, data=examples)).metrics()
-    batch = first_batch(examples, stage)
+    made = work(stage, tmp_path, inputs(student, base, data=examples))
+    [row], batch = made.metrics(), first_batch(examples, stage)
     log_p, log_q = log_probs(base, batch, temperature), log_probs(student, batch, temperature)
     divergence_BT = divergences.definition(divergence, log_p, log_q)
     surprise = -full_softmax.picked_BT(log_probs(student, batch, 1.0), batch)
     mask = np.asarray(batch.mask)
+    assert made.results["tokens"] == mask.sum()
     loss = ((temperature**2 * divergence_BT + coefficient * surprise) * mask).sum() / (8 * LENGTH)
     np.testing.assert_allclose(row["loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(row[name], (divergence_BT * mask).sum() / mask.sum(), rtol=1e-4)
@@ -156,7 +161,8 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     base: Artifact, student: Artifact, tmp_path: Path
 ):
     stage = on_policy(steps=1, temperature=0.7)
-    [row] = work(stage, tmp_path, inputs(student, base)).metrics()
+    made = work(stage, tmp_path, inputs(student, base))
+    [row] = made.metrics()
     context = Surroundings().context()
     model = model_of(student, context.mesh)
     params = params_of(student, model, context.mesh)
@@ -164,10 +170,10 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     rows = {name: jnp.asarray(values) for name, values in sampled.rows.items()}
     batch = token_batch(rows, token_mean, NEW_TOKENS)
     mask = np.asarray(batch.mask)
-    assert mask.sum() == sampled.rollouts.lengths.sum()
+    assert mask.sum() == sampled.rollouts.lengths.sum() == made.results["tokens"]
     divergence = divergences.kl(log_probs(student, batch, 0.7), log_probs(base, batch, 0.7))
     np.testing.assert_allclose(row["kl"], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
-    np.testing.assert_allclose(row["loss"], 0.7**2 * row["kl"], rtol=1e-5)
+    np.testing.assert_allclose(row["loss"], row["kl"], rtol=1e-5)
     assert row["completions/mean_length"] == sampled.rollouts.lengths.mean()
     assert row["completions/clipped_ratio"] == sampled.rollouts.truncated.mean()
 
@@ -183,22 +189,70 @@ def test_on_policy_a_student_comes_closer_to_its_teacher_without_any_reward(
     assert {"kl", "completions/mean_length"} <= surroundings.reports[-1].values.keys()
 
 
-def test_a_teacher_of_another_vocabulary_is_refused_with_both_sizes(
-    base: Artifact, corpus: Artifact, examples: Artifact, tmp_path: Path
+def rewritten(folder: Path, artifact: Artifact) -> Artifact:
+    """The same artifact, whose tokenizer's file has other bytes, as if trained elsewhere."""
+    copy = folder / f"{artifact.stage}_rewritten"
+    shutil.copytree(artifact.path, copy)
+    schema: Any = sentencepiece_model_pb2
+    model = schema.ModelProto.FromString((copy / SENTENCEPIECE_FILE).read_bytes())
+    model.trainer_spec.input.append("elsewhere.txt")
+    (copy / SENTENCEPIECE_FILE).write_bytes(model.SerializeToString())
+    return replace(artifact, path=copy)
+
+
+def renormalised(log_probs_BTV: np.ndarray, count: int) -> np.ndarray:
+    """The distribution over the first ``count`` ids alone."""
+    return log_softmax(log_probs_BTV[..., :count], axis=-1)
+
+
+def test_a_teacher_whose_vocabulary_is_filled_up_otherwise_teaches_the_ids_of_the_tokenizer(
+    base: Artifact, student: Artifact, corpus: Artifact, examples: Artifact, tmp_path: Path
+):
+    count = tokenizer_of(base).vocabulary_size
+    assert count < SMALL.vocabulary
+    wide = untrained(tmp_path, "wide", replace(SMALL, vocabulary=96), corpus)
+    stage = by_logits(steps=1)
+    teacher, data = rewritten(tmp_path, base), rewritten(tmp_path, examples)
+    [row] = work(stage, tmp_path, inputs(wide, teacher, data=data)).metrics()
+    batch = first_batch(examples, stage)
+    log_p, log_q = (renormalised(log_probs(each, batch, 1.0), count) for each in (base, wide))
+    mask = np.asarray(batch.mask)
+    expected = (divergences.definition(forward, log_p, log_q) * mask).sum() / mask.sum()
+    np.testing.assert_allclose(row["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_on_policy_a_teacher_with_fewer_rows_teaches_the_ids_of_the_tokenizer_too(
+    base: Artifact, corpus: Artifact, tmp_path: Path
 ):
     wide = untrained(tmp_path, "wide", replace(SMALL, vocabulary=96), corpus)
+    [row] = work(on_policy(steps=1), tmp_path, inputs(wide, base)).metrics()
+    assert row["loss"] > 0 and np.isfinite(row["grad_norm"])
+
+
+def test_models_without_a_row_for_each_id_are_refused(
+    base: Artifact, corpus: Artifact, examples: Artifact, tmp_path: Path
+):
+    count = tokenizer_of(base).vocabulary_size
+    narrow = untrained(tmp_path, "narrow", replace(SMALL, vocabulary=count - 1), corpus)
     for stage in (by_logits(), on_policy()):
-        with pytest.raises(InputError, match="its teacher base has a vocabulary of 80 and its start wide one of 96"):
-            work(stage, tmp_path, inputs(wide, base, data=examples))
+        with pytest.raises(
+            InputError, match=f"the tokenizer has {count} ids, but its teacher narrow .* of {count - 1}"
+        ):
+            work(stage, tmp_path, inputs(base, narrow, data=examples))
 
 
 def test_a_teacher_of_another_tokenizer_is_refused_by_name(base: Artifact, examples: Artifact, tmp_path: Path):
     letters = work(replace(CORPUS, name="letters", sources=(Generated(tiny_stages.plain, count=9),)), tmp_path)
     reader = untrained(tmp_path, "reader", SMALL, letters)
     for stage in (by_logits(), on_policy()):
-        with pytest.raises(InputError, match="its teacher base and its start reader have different tokenizers"):
+        with pytest.raises(
+            InputError, match=r"its teacher base and its start reader have different tokenizers.* \(id \d+ is"
+        ):
             work(stage, tmp_path, inputs(reader, base, data=examples))
-    with pytest.raises(InputError, match="its data letters was tokenized otherwise than its start base"):
+    with pytest.raises(
+        InputError, match=r"its data letters was tokenized otherwise than its start base was trained \(id"
+    ):
         work(by_logits(), tmp_path, inputs(base, base, data=letters))
 
 

@@ -4,6 +4,7 @@ Shapes: B rows, T time, V vocabulary.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import divergences
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import three_steps
 from divergences import total_variation
+from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.token_log_probs import TokenLogProbs
@@ -25,7 +27,7 @@ from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.objectives.kl import k1, k2, k3
 from reasoning.objectives.policy import GSPO, Clipped, PolicyLoss
 from reasoning.training.batches import PolicyBatch, token_batch
-from reasoning.training.losses import distill, policy, score, supervised
+from reasoning.training.losses import distill, distill_on_policy, policy, score, supervised
 from reasoning.training.policy_rows import assemble, every_group
 
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
@@ -269,6 +271,33 @@ def test_the_distillation_loss_is_the_weighted_divergence_of_whole_distributions
     expected = (weights * (temperature**2 * divergence_BT + coefficient * surprise)).sum()  # Hinton et al., section 2
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     check_sums(sums, {name: divergence_BT, "cross_entropy": surprise}, mask)
+
+
+WIDE_TEACHER = build_model(replace(three_steps.TEACHER, stacks=(Stack(1),), vocabulary=56))
+
+
+@pytest.mark.parametrize("on_policy", [False, True], ids=["data", "on policy"])
+def test_models_of_other_vocabularies_are_compared_over_the_tokens_that_they_share(params: Any, on_policy: bool):
+    batch = token_batch(on_device(three_steps.token_rows()), token_mean, NEW)
+    frozen = jax.jit(WIDE_TEACHER.init)(jax.random.key(3))
+    temperature, shared = 0.5, 41
+    build = distill_on_policy if on_policy else partial(distill, cross_entropy_coefficient=0.25)
+    loss_fn = build(WIDE_TEACHER, MODEL, divergence=reverse, temperature=temperature, vocabulary=shared)
+    value_and_grad = jax.value_and_grad(lambda params: loss_fn(params, frozen, batch)[:2], has_aux=True)
+    (loss, sums), gradient = jax.jit(value_and_grad)(params)
+    log_q, log_p = (
+        log_softmax(full_softmax.log_probs_BTV(model, weights, batch, temperature)[..., :shared], axis=-1)
+        for model, weights in ((MODEL, params), (WIDE_TEACHER, frozen))
+    )
+    divergence_BT = divergences.definition(reverse, log_p, log_q)
+    surprise = -full_softmax.picked_BT(full_softmax.log_probs_BTV(MODEL, params, batch), batch)
+    weights = weights_by_formula("token_mean", np.asarray(batch.mask))
+    check_sums(sums, {"kl": divergence_BT} | ({} if on_policy else {"cross_entropy": surprise}), np.asarray(batch.mask))
+    # Hinton et al., section 2, have the square for the hard targets' sake; GKD, section 3, has none.
+    loss_BT = divergence_BT if on_policy else temperature**2 * divergence_BT + 0.25 * surprise
+    np.testing.assert_allclose(loss, (weights * loss_BT).sum(), rtol=1e-5)
+    further = np.abs(gradient["head"][:, shared:])
+    assert further.max() == 0 if on_policy else further.min() > 0  # the cross-entropy is over all of the student's
 
 
 def test_without_a_coefficient_the_tokens_of_the_data_do_not_matter(params: Any):

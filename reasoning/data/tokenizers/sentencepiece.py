@@ -30,7 +30,7 @@ VocabularyKind = Literal["bpe", "unigram", "char"]
 
 @dataclass(frozen=True)
 class SentencePieceTokenizer:
-    """A vocabulary of sentencepiece; ``model`` is the content of its file, equal bytes mean an equal tokenizer.
+    """A vocabulary of sentencepiece; ``model`` is the content of its file.
 
     ``special`` names the symbols that ``decode(…, keep_special=False)`` leaves out, as a rule ``ChatFormat.symbols()``.
     Control symbols of the model (``<bos>``) count as special too, and are written in texts like any other symbol,

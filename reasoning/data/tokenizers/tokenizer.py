@@ -8,7 +8,7 @@ from reasoning.data.chat.format import ChatFormat
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back; ``load_tokenizer`` opens one, and equal ``model`` bytes mean an equal tokenizer.
+    """Text to token ids and back; ``load_tokenizer`` opens one, ``tokenizer_difference`` says whether two are the same.
 
     Ids run from 0 to ``vocabulary_size - 1``; not each need stand for text. Rows are filled up with ``pad_id``, which
     may be an id of other use (many models fill up with the id that ends a text): cut rows by their length, and never

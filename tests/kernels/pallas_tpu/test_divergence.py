@@ -69,6 +69,16 @@ def test_interpreted_kernels_give_what_the_chunked_ones_give(shape, chip, soft_c
     check_equal(found, both_passes(*given, kernels=chunked(), **options), 1e-4)
 
 
+@pytest.mark.slow
+def test_of_vocabularies_of_other_sizes_the_shared_columns_are_compared():
+    student, matrix, teacher, _, upstream = problem(1, 9, 8, 16, 160)
+    teacher_matrix = problem(1, 1, 1, 16, 256)[3]
+    given, options = (student, matrix, teacher, teacher_matrix, upstream), {"divergence": JSD(0.3), "vocabulary": 140}
+    values, of_hidden, of_matrix = both_passes(*given, kernels=interpreted(), **options)
+    check_equal((values, of_hidden, of_matrix), both_passes(*given, kernels=chunked(), **options), 1e-4)
+    np.testing.assert_array_equal(of_matrix[:, 140:], 0)
+
+
 @EACH_SHIPPED
 def test_equal_logits_give_exactly_zero_and_no_gradient(divergence):
     student, matrix, *_, upstream = problem(1, 20, 16, 16, 150)
