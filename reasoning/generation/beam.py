@@ -6,7 +6,7 @@ Shapes: P prompts, K beams, B = P * K slots, T prompt time, N new tokens, D mode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
-from reasoning.generation.engine import Rollouts, decode_shardings, padded
+from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
 from reasoning.generation.sampler import cache_bounds, grow_cache
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
@@ -30,6 +30,7 @@ class BeamSettings:
     A finished completion scores its summed log-probability / (its length, end symbol included) ** ``length_penalty``.
     ``early_stopping``: True stops when K have finished; False when, moreover, the best hypothesis, scored as if it
     ended now, is no better than the worst of them; "never" scores it as if it grew to the limit without loss.
+    ``lengths`` and ``first_cache`` are those of ``SamplerSettings``.
     """
 
     beams: int
@@ -37,7 +38,8 @@ class BeamSettings:
     end_ids: tuple[int, ...]
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
-    cache_step: int = 16
+    lengths: tuple[int, ...] = ()
+    first_cache: int = 24
 
 
 @struct.dataclass
@@ -154,11 +156,14 @@ def _extend_beams(
 def _begin(
     model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
 ) -> _BeamState:
-    """The state before the first token: each prompt read once, one live hypothesis, the other K - 1 impossible."""
+    """The state before the first token: each prompt read once, one live hypothesis, the other K - 1 impossible.
+
+    A prompt of length 0 only fills the batch up: its search is over before it begins.
+    """
     (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
     pin = partial(meshes.constrain, model.mesh)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts, time))
-    hidden_PD, cache = model.prefill(weights, prompts_PT, lengths_P, empty)
+    hidden_PD, cache = model.prefill(weights, prompts_PT, jnp.maximum(lengths_P, 1), empty)
     repeat = partial(jnp.repeat, repeats=beams, axis=0)
     cache, hidden_BD = jax.tree.map(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
@@ -180,7 +185,7 @@ def _begin(
             truncated=jnp.zeros((prompts, beams), bool),
             scores=never_PK,
         ),
-        open=jnp.ones((prompts,), bool),
+        open=lengths_P > 0,
     )
 
 
@@ -198,7 +203,7 @@ def search(
     step = partial(_extend_beams, model, settings, weights, model.unembedding(weights))
     time = prompts_PT.shape[1]
     # In chunks, as ``sampler.sample``. Prompts that are over are extended like the others, but nothing more finishes.
-    for bound in cache_bounds(settings.max_new_tokens, settings.cache_step):
+    for bound in cache_bounds(settings.max_new_tokens, settings.first_cache):
         state = replace(state, cache=grow_cache(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & jnp.any(now.open), step, state)
     return state.finished
@@ -215,21 +220,24 @@ def _search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) ->
     )
 
 
+class Search(Protocol):
+    """From an engine's published weights and this process's prompts to each prompt's best completions."""
+
+    def __call__(self, weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams: ...
+
+
 @lru_cache(32)
-def build_beam(
-    model: LanguageModel, mesh: Mesh, settings: BeamSettings
-) -> Callable[[Weights, Sequence[Sequence[int]]], Beams]:
-    """The function from an engine's published weights and this process's prompts to each prompt's best completions.
+def build_beam(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> Search:
+    """The search that ``settings`` describe; ``rows`` are an engine's.
 
     One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
     run: Callable[..., FinishedBeams] = _search_program(model, mesh, settings)
-    multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
+    shapes = PromptShapes(settings.lengths, rows_multiple(mesh), model.context, settings.max_new_tokens)
 
-    def generate(weights: Weights, prompts: Sequence[Sequence[int]]) -> Beams:
-        arguments = padded(prompts, multiple, model.context, settings.max_new_tokens)
-        completed = run(weights, *meshes.to_global(mesh, arguments))
+    def generate(weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams:
+        completed = run(weights, *meshes.to_global(mesh, padded(prompts, rows, shapes)))
 
         def local(name: str) -> np.ndarray:
             return meshes.local_rows(getattr(completed, name))[: len(prompts)]
