@@ -84,15 +84,18 @@ def _pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
 
 
 def _candidates(
-    log_probs_PKV: jax.Array, sums_PK: jax.Array, ends: int
+    log_probs_PKV: jax.Array, sums_PK: jax.Array, end_ids: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The best continuations of each prompt, best first: their sums, beams, tokens and log-probabilities.
+    """2 K continuations of each prompt, as sums, beams, tokens and log-probabilities.
 
-    (1 + ``ends``) K of them: a beam can end in so many ways, so at least K go on.
+    First the best K, which may finish, then the best K that don't end, which go on; both best first. The two are looked
+    for one by one, since a beam can end in thousands of ways where an end is plain text.
     """
     prompts, beams, vocabulary = log_probs_PKV.shape
-    flat = (log_probs_PKV + sums_PK[:, :, None]).reshape(prompts, -1)
-    sums_PC, places_PC = jax.lax.top_k(flat, min((1 + ends) * beams, beams * vocabulary))
+    sums_PKV = log_probs_PKV + sums_PK[:, :, None]
+    going_PKV = sums_PKV.at[:, :, end_ids].set(-jnp.inf)
+    tops = [jax.lax.top_k(values_PKV.reshape(prompts, -1), beams) for values_PKV in (sums_PKV, going_PKV)]
+    sums_PC, places_PC = (jnp.concatenate(both, axis=1) for both in zip(*tops, strict=True))
     log_probs_PC = jnp.take_along_axis(log_probs_PKV.reshape(prompts, -1), places_PC, axis=1)
     return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
 
@@ -100,8 +103,8 @@ def _candidates(
 def _finish(settings: BeamSettings, now: _BeamState, new: FinishedBeams, ends_PC: jax.Array) -> FinishedBeams:
     """The K best that have finished after this step; of equals, those that finished first.
 
-    Only the best K candidates may finish, and only where the search is still open. ``new`` holds the candidates, its
-    ``scores`` their summed log-probabilities.
+    Of the candidates only the best K, the first, may finish, and only where the search is still open. ``new`` holds the
+    candidates, its ``scores`` their summed log-probabilities.
     """
     among_best_C = jnp.arange(ends_PC.shape[1]) < settings.beams
     may_PC = ends_PC & among_best_C & now.open[:, None]
@@ -130,19 +133,20 @@ def _extend_beams(
 ) -> _BeamState:
     """One token more for each hypothesis: those that end are finished, the best K of the others go on."""
     prompts, beams = now.sums.shape
+    end_ids = jnp.asarray(settings.end_ids, jnp.int32)
     logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
-    sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, len(settings.end_ids))
+    sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, end_ids)
     tokens_PCN, log_probs_PCN = _pick_beams((now.tokens, now.log_probs), from_PC)
     tokens_PCN = tokens_PCN.at[:, :, now.index].set(next_PC)
     log_probs_PCN = log_probs_PCN.at[:, :, now.index].set(log_probs_PC)
-    length, is_end_PC = now.index + 1, jnp.isin(next_PC, jnp.asarray(settings.end_ids))
+    length, is_end_PC = now.index + 1, jnp.isin(next_PC, end_ids)
     ends_PC = is_end_PC | (length == settings.max_new_tokens)
     new = FinishedBeams(tokens_PCN, log_probs_PCN, jnp.full_like(next_PC, length), ~is_end_PC, sums_PC)
     finished = _finish(settings, now, new, ends_PC)
-    # At most ``ends`` of a beam's candidates end, so K of the (1 + ends) K go on, if the vocabulary has as many.
-    sums_PK, chosen_PK = jax.lax.top_k(jnp.where(ends_PC, -jnp.inf, sums_PC), beams)
-    tokens_PKN, log_probs_PKN, next_PK, from_PK = _pick_beams((tokens_PCN, log_probs_PCN, next_PC, from_PC), chosen_PK)
+    sums_PK, tokens_PKN, log_probs_PKN, next_PK, from_PK = (
+        candidates[:, beams:] for candidates in (sums_PC, tokens_PCN, log_probs_PCN, next_PC, from_PC)
+    )
 
     # Each hypothesis takes the cache of the one that it continues; several may continue the same.
     def follow(leaf: jax.Array) -> jax.Array:
@@ -194,7 +198,7 @@ def search(
 ) -> FinishedBeams:
     """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
 
-    Of 2 K candidates (more where several ids end a completion) the best K may finish, others that would are dropped;
+    The best K candidates may finish, others that would are dropped, and the best K that don't end go on;
     reaching ``max_new_tokens`` counts as finishing. A prompt whose search is over waits for the others unchanged, so
     prompts don't influence each other. One thing differs: hypotheses that don't exist yet (K above the vocabulary's
     size) never finish.

@@ -27,8 +27,8 @@ def policy_rows(
     """Rows [B, T] of prompt and completion, one a row, padded on the right to one of a few lengths.
 
     ``limit`` is how long a row can get, ``lengths`` are as ``core.buckets`` takes them. Every process gets the same T,
-    so that one program serves all. Loss falls on the completion, whose tokens have the sampler's ``log_probs``; its last
-    token, which holds the end, is included, also where it holds other text too.
+    so that one program serves all. Loss falls on the completion, whose tokens have the sampler's ``log_probs``; the
+    last token, which holds the end, is included, also where it holds other text too.
     """
     samples = rollouts.tokens.shape[1]
     starts_P = np.array([len(prompt) for prompt in prompts])

@@ -99,7 +99,7 @@ def test_a_sampler_ends_at_the_chats_symbols_and_equal_settings_share_one_engine
     assert engine is not sampler_for(model, mesh, tokenizer, ChatFormat(), 2, NEW_TOKENS)
 
 
-def fake(weights: Any, prompts: Any, ids: Any, key: Any, temperature: float, **others: Any) -> Rollouts:
+def fake(weights: Any, prompts: Any, ids: Any, key: Any, temperature: float, *, rows: int = 0) -> Rollouts:
     """One reply a prompt that says which prompt it answers, by its number and its own tokens."""
     tokens = np.array([[[number, *prompt]] for number, prompt in zip(ids, prompts, strict=True)]).reshape(-1, 1, 2)
     return Rollouts(tokens, tokens * -0.5, np.full(tokens.shape[:2], 2), np.zeros(tokens.shape[:2], bool))
@@ -108,9 +108,7 @@ def fake(weights: Any, prompts: Any, ids: Any, key: Any, temperature: float, **o
 def test_a_batch_asks_each_prompt_once_and_a_last_one_is_as_large_a_program():
     seen, prompts = [], [[10 + number] for number in range(5)]
 
-    def generate(
-        weights: Any, prompts: Any, ids: Any, key: Any, temperature: float, *, rows: int, **_: Any
-    ) -> Rollouts:
+    def generate(weights: Any, prompts: Any, ids: Any, key: Any, temperature: Any, *, rows: int) -> Rollouts:
         seen.append((list(prompts), list(ids), rows))
         return fake(weights, prompts, ids, key, temperature)
 
@@ -122,9 +120,7 @@ def test_a_batch_asks_each_prompt_once_and_a_last_one_is_as_large_a_program():
 def test_a_batch_larger_than_all_problems_is_as_large_as_they_are():
     seen = []
 
-    def generate(
-        weights: Any, prompts: Any, ids: Any, key: Any, temperature: float, *, rows: int, **_: Any
-    ) -> Rollouts:
+    def generate(weights: Any, prompts: Any, ids: Any, key: Any, temperature: Any, *, rows: int) -> Rollouts:
         seen.append((len(prompts), rows))
         return fake(weights, prompts, ids, key, temperature)
 
@@ -155,7 +151,7 @@ def test_a_process_without_a_prompt_in_the_last_batch_runs_the_program_all_the_s
     monkeypatch.setattr(sampling, "rows_of_all_processes", lambda rows: rows)
     seen = []
 
-    def generate(*arguments: Any, rows: int, **_: Any) -> Rollouts:
+    def generate(*arguments: Any, rows: int) -> Rollouts:
         seen.append((list(arguments[1]), list(arguments[2]), rows))
         return fake(*arguments)
 
