@@ -7,6 +7,7 @@ from rich.console import Console
 
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
+from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.report.console import plain_text, table
 from reasoning.report.document import NOTHING
@@ -24,6 +25,7 @@ examples:
   reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?" --vote 16        sixteen samples, and what most of them say
   reasoning ask runs/r1_tiny/base "3+4-5+1-8+2?" --vote 16 --style think
   reasoning ask runs/r1_tiny/rl1 "3+4-5+1-8+2?" --greedy --vote 16 --beam 4
+  reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?" --vote 64 --temperature 0.6 --top-p 0.95   as R1 was examined
   reasoning ask checkpoints/smollm2 "What is 2+2?" --chat smollm_2
 """
 
@@ -31,8 +33,14 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """Prints the replies and returns the exit status."""
     chosen = _parser().parse_args(arguments)
-    if chosen.temperature is not None and chosen.vote is None:
-        raise InputError("--temperature is for samples; add --vote N")
+    for name in ("temperature", "top_k", "top_p", "min_p"):
+        if getattr(chosen, name) is not None and chosen.vote is None:
+            raise InputError(f"--{name.replace('_', '-')} is for samples; add --vote N")
+    truncation = Truncation(
+        top_k=ALL_TOKENS.top_k if chosen.top_k is None else chosen.top_k,
+        top_p=ALL_TOKENS.top_p if chosen.top_p is None else chosen.top_p,
+        min_p=ALL_TOKENS.min_p if chosen.min_p is None else chosen.min_p,
+    )
     if chosen.max_new_tokens is not None and chosen.max_new_tokens < 1:
         raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
     use_compile_cache()
@@ -43,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         show_reply(console, reply)
     if chosen.vote is not None:
         temperature = 1.0 if chosen.temperature is None else chosen.temperature
-        [replies] = model.replies([question], chosen.vote, temperature, limit, chosen.seed, style)
+        [replies] = model.replies([question], chosen.vote, temperature, limit, chosen.seed, style, truncation)
         show_vote(console, count_votes(replies))
     if chosen.beam is not None:
         show_search(console, search_replies(model, question, chosen.beam, limit, style), chosen.beam)
@@ -110,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
         "--style", choices=STYLE_NAMES, default="plain", help="make the reply begin with thinking, or with the answer"
     )
     parser.add_argument("--temperature", type=float, metavar="T", help="of the samples of --vote (default: 1)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="samples of the K likeliest tokens only (default: all)")
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", help="only of the likeliest with probability P together (default: all)"
+    )
+    parser.add_argument(
+        "--min-p", type=float, metavar="P", help="only of those at least P times as likely as the likeliest"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="other samples for another S (default: 0)")
     parser.add_argument(
         "--max-new-tokens", type=int, metavar="N", help="length of a reply at most (default: 256, or the context)"

@@ -21,13 +21,13 @@ from reasoning.models.model import Model
 from reasoning.models.parameters import Params
 from reasoning.rewards.text import read_answer
 from reasoning.rollouts.rating import Reward, check_names, check_problems, rate
-from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
+from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
 from reasoning.tasks.problems import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam(Sampling):
+class Exam(TruncatedSampling):
     """A set of problems and how they are asked; the same for the final evaluation and for probes during training."""
 
     scores: tuple[Reward, ...]  # right or wrong, 1 or 0: these get a column for each method
@@ -118,11 +118,11 @@ def ask(
     Raises InputError as ``graded`` does.
     """
     exam = candidate.exam
-    engine = sampler_for(
-        candidate.model, candidate.mesh, candidate.tokenizer, exam.chat, samples or exam.samples, exam.max_new_tokens
-    )
+    model, mesh, samples = candidate.model, candidate.mesh, samples or exam.samples
+    engine = sampler_for(model, mesh, candidate.tokenizer, exam.chat, samples, exam.max_new_tokens, exam.padded_lengths)
     heat = exam.temperature if temperature is None else temperature
-    return graded(candidate, questions, in_batches(engine.generate, candidate, questions, key, heat))
+    generate = truncating(engine.generate, truncation_of(exam))
+    return graded(candidate, questions, in_batches(generate, candidate, questions, key, heat))
 
 
 def in_batches(

@@ -17,10 +17,11 @@ import numpy as np
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, Range
 from reasoning.core.statistics import pass_at_k
-from reasoning.data.tokenizers.tokenizer import end_ids
+from reasoning.data.tokenizers.tokenizer import stop_ids
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
+from reasoning.generation.truncation import Truncation
 from reasoning.generation.voting import likelihoods, majority
 from reasoning.models.cache import Weights
 
@@ -139,13 +140,21 @@ class Beam:
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``; nothing is drawn."""
-        exam, ends = candidate.exam, end_ids(candidate.tokenizer, candidate.exam.chat)
-        search = build_beam(candidate.model, candidate.mesh, BeamSettings(self.beams, exam.max_new_tokens, ends))
+        exam, ends = candidate.exam, stop_ids(candidate.tokenizer, candidate.exam.chat)
+        settings = BeamSettings(self.beams, exam.max_new_tokens, ends, lengths=exam.padded_lengths)
+        search = build_beam(candidate.model, candidate.mesh, settings)
 
         def best(
-            weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
+            weights: Weights,
+            prompts: Sequence[Sequence[int]],
+            ids: Sequence[int],
+            key: jax.Array,
+            temperature: float,
+            *,
+            rows: int = 0,
+            truncation: Truncation | None = None,
         ) -> Rollouts:
-            rollouts = search(weights, prompts).rollouts
+            rollouts = search(weights, prompts, rows=rows).rollouts
             return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))
 
         return graded(candidate, questions, in_batches(best, candidate, questions, key, 0.0))

@@ -6,7 +6,7 @@ Shapes: P prompts, K beams, B = P * K slots, T prompt time, N new tokens, D mode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
-from reasoning.generation.engine import Rollouts, decode_shardings, padded
+from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
 from reasoning.generation.sampler import cache_bounds, grow_cache
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
@@ -30,6 +30,7 @@ class BeamSettings:
     A finished completion scores its summed log-probability / (its length, end symbol included) ** ``length_penalty``.
     ``early_stopping``: True stops when K have finished; False when, moreover, the best hypothesis, scored as if it
     ended now, is no better than the worst of them; "never" scores it as if it grew to the limit without loss.
+    ``lengths`` and ``first_cache`` are those of ``SamplerSettings``.
     """
 
     beams: int
@@ -37,7 +38,8 @@ class BeamSettings:
     end_ids: tuple[int, ...]
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
-    cache_step: int = 16
+    lengths: tuple[int, ...] = ()
+    first_cache: int = 24
 
 
 @struct.dataclass
@@ -82,15 +84,18 @@ def _pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
 
 
 def _candidates(
-    log_probs_PKV: jax.Array, sums_PK: jax.Array, ends: int
+    log_probs_PKV: jax.Array, sums_PK: jax.Array, end_ids: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The best continuations of each prompt, best first: their sums, beams, tokens and log-probabilities.
+    """2 K continuations of each prompt, as sums, beams, tokens and log-probabilities.
 
-    (1 + ``ends``) K of them: a beam can end in so many ways, so at least K go on.
+    First the best K, which may finish, then the best K that don't end, which go on; both best first. The two are looked
+    for one by one, since a beam can end in thousands of ways where an end is plain text.
     """
     prompts, beams, vocabulary = log_probs_PKV.shape
-    flat = (log_probs_PKV + sums_PK[:, :, None]).reshape(prompts, -1)
-    sums_PC, places_PC = jax.lax.top_k(flat, min((1 + ends) * beams, beams * vocabulary))
+    sums_PKV = log_probs_PKV + sums_PK[:, :, None]
+    going_PKV = sums_PKV.at[:, :, end_ids].set(-jnp.inf)
+    tops = [jax.lax.top_k(values_PKV.reshape(prompts, -1), beams) for values_PKV in (sums_PKV, going_PKV)]
+    sums_PC, places_PC = (jnp.concatenate(both, axis=1) for both in zip(*tops, strict=True))
     log_probs_PC = jnp.take_along_axis(log_probs_PKV.reshape(prompts, -1), places_PC, axis=1)
     return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
 
@@ -98,8 +103,8 @@ def _candidates(
 def _finish(settings: BeamSettings, now: _BeamState, new: FinishedBeams, ends_PC: jax.Array) -> FinishedBeams:
     """The K best that have finished after this step; of equals, those that finished first.
 
-    Only the best K candidates may finish, and only where the search is still open. ``new`` holds the candidates, its
-    ``scores`` their summed log-probabilities.
+    Of the candidates only the best K, the first, may finish, and only where the search is still open. ``new`` holds the
+    candidates, its ``scores`` their summed log-probabilities.
     """
     among_best_C = jnp.arange(ends_PC.shape[1]) < settings.beams
     may_PC = ends_PC & among_best_C & now.open[:, None]
@@ -128,19 +133,20 @@ def _extend_beams(
 ) -> _BeamState:
     """One token more for each hypothesis: those that end are finished, the best K of the others go on."""
     prompts, beams = now.sums.shape
+    end_ids = jnp.asarray(settings.end_ids, jnp.int32)
     logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
-    sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, len(settings.end_ids))
+    sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, end_ids)
     tokens_PCN, log_probs_PCN = _pick_beams((now.tokens, now.log_probs), from_PC)
     tokens_PCN = tokens_PCN.at[:, :, now.index].set(next_PC)
     log_probs_PCN = log_probs_PCN.at[:, :, now.index].set(log_probs_PC)
-    length, is_end_PC = now.index + 1, jnp.isin(next_PC, jnp.asarray(settings.end_ids))
+    length, is_end_PC = now.index + 1, jnp.isin(next_PC, end_ids)
     ends_PC = is_end_PC | (length == settings.max_new_tokens)
     new = FinishedBeams(tokens_PCN, log_probs_PCN, jnp.full_like(next_PC, length), ~is_end_PC, sums_PC)
     finished = _finish(settings, now, new, ends_PC)
-    # At most ``ends`` of a beam's candidates end, so K of the (1 + ends) K go on, if the vocabulary has as many.
-    sums_PK, chosen_PK = jax.lax.top_k(jnp.where(ends_PC, -jnp.inf, sums_PC), beams)
-    tokens_PKN, log_probs_PKN, next_PK, from_PK = _pick_beams((tokens_PCN, log_probs_PCN, next_PC, from_PC), chosen_PK)
+    sums_PK, tokens_PKN, log_probs_PKN, next_PK, from_PK = (
+        candidates[:, beams:] for candidates in (sums_PC, tokens_PCN, log_probs_PCN, next_PC, from_PC)
+    )
 
     # Each hypothesis takes the cache of the one that it continues; several may continue the same.
     def follow(leaf: jax.Array) -> jax.Array:
@@ -154,11 +160,14 @@ def _extend_beams(
 def _begin(
     model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
 ) -> _BeamState:
-    """The state before the first token: each prompt read once, one live hypothesis, the other K - 1 impossible."""
+    """The state before the first token: each prompt read once, one live hypothesis, the other K - 1 impossible.
+
+    A prompt of length 0 only fills the batch up: its search is over before it begins.
+    """
     (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
     pin = partial(meshes.constrain, model.mesh)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts, time))
-    hidden_PD, cache = model.prefill(weights, prompts_PT, lengths_P, empty)
+    hidden_PD, cache = model.prefill(weights, prompts_PT, jnp.maximum(lengths_P, 1), empty)
     repeat = partial(jnp.repeat, repeats=beams, axis=0)
     cache, hidden_BD = jax.tree.map(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
@@ -180,7 +189,7 @@ def _begin(
             truncated=jnp.zeros((prompts, beams), bool),
             scores=never_PK,
         ),
-        open=jnp.ones((prompts,), bool),
+        open=lengths_P > 0,
     )
 
 
@@ -189,7 +198,7 @@ def search(
 ) -> FinishedBeams:
     """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
 
-    Of 2 K candidates (more where several ids end a completion) the best K may finish, others that would are dropped;
+    The best K candidates may finish, others that would are dropped, and the best K that don't end go on;
     reaching ``max_new_tokens`` counts as finishing. A prompt whose search is over waits for the others unchanged, so
     prompts don't influence each other. One thing differs: hypotheses that don't exist yet (K above the vocabulary's
     size) never finish.
@@ -198,7 +207,7 @@ def search(
     step = partial(_extend_beams, model, settings, weights, model.unembedding(weights))
     time = prompts_PT.shape[1]
     # In chunks, as ``sampler.sample``. Prompts that are over are extended like the others, but nothing more finishes.
-    for bound in cache_bounds(settings.max_new_tokens, settings.cache_step):
+    for bound in cache_bounds(settings.max_new_tokens, settings.first_cache):
         state = replace(state, cache=grow_cache(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & jnp.any(now.open), step, state)
     return state.finished
@@ -215,21 +224,24 @@ def _search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) ->
     )
 
 
+class Search(Protocol):
+    """From an engine's published weights and this process's prompts to each prompt's best completions."""
+
+    def __call__(self, weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams: ...
+
+
 @lru_cache(32)
-def build_beam(
-    model: LanguageModel, mesh: Mesh, settings: BeamSettings
-) -> Callable[[Weights, Sequence[Sequence[int]]], Beams]:
-    """The function from an engine's published weights and this process's prompts to each prompt's best completions.
+def build_beam(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> Search:
+    """The search that ``settings`` describe; ``rows`` are an engine's.
 
     One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
     run: Callable[..., FinishedBeams] = _search_program(model, mesh, settings)
-    multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
+    shapes = PromptShapes(settings.lengths, rows_multiple(mesh), model.context, settings.max_new_tokens)
 
-    def generate(weights: Weights, prompts: Sequence[Sequence[int]]) -> Beams:
-        arguments = padded(prompts, multiple, model.context, settings.max_new_tokens)
-        completed = run(weights, *meshes.to_global(mesh, arguments))
+    def generate(weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams:
+        completed = run(weights, *meshes.to_global(mesh, padded(prompts, rows, shapes)))
 
         def local(name: str) -> np.ndarray:
             return meshes.local_rows(getattr(completed, name))[: len(prompts)]

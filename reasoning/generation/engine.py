@@ -6,7 +6,7 @@ Shapes: P prompts of this process, G samples a prompt, T prompt time, N new toke
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from reasoning.core import mesh as meshes
+from reasoning.core.buckets import padded_length
 from reasoning.core.errors import InputError
 from reasoning.generation.sampler import Completions, SamplerSettings, sample
+from reasoning.generation.truncation import Truncation
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel, parameter_shardings
 from reasoning.models.parameters import Params
-
-_PROMPT_BUCKET = 16
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,20 @@ class Rollouts:
         return tuple(field.name for field in fields(Rollouts))
 
 
-Generate = Callable[[Weights, Sequence[Sequence[int]], Sequence[int], jax.Array, float], Rollouts]
-"""``generate(weights, prompts, ids, key, temperature)``: completions of this process's prompts."""
+class Generate(Protocol):
+    """Completions of this process's prompts; see ``Engine``."""
+
+    def __call__(
+        self,
+        weights: Weights,
+        prompts: Sequence[Sequence[int]],
+        ids: Sequence[int],
+        key: jax.Array,
+        temperature: float,
+        *,
+        rows: int = 0,
+        truncation: Truncation | None = None,
+    ) -> Rollouts: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,9 @@ class Engine:
 
     ``publish(params)`` casts and reshards the trainer's weights once, by the engine's own rules: gathered over fsdp,
     split over tensor. ``generate(weights, prompts, ids, key, temperature)`` samples each prompt of this process; what
-    a request gets depends on (key, its id, its number in the group) only.
+    a request gets depends on (key, its id, its number in the group) only. At least ``rows`` rows are computed, so that
+    a last, shorter batch is no program of its own; those beyond the prompts are done from the start. ``truncation``
+    says which tokens may be drawn (None: all); temperature 0 takes the likeliest whatever it says.
     """
 
     publish: Callable[[Params], Weights]
@@ -71,11 +85,25 @@ def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
     return placed(jax.eval_shape(model.publish, model.shapes), parameter_shardings(model, mesh))
 
 
-def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts [P, T] padded on the right to a bucket of lengths, and to a number of rows the devices divide.
+@dataclass(frozen=True)
+class PromptShapes:
+    """What prompts are padded to: ``lengths`` as ``core.buckets`` takes them, and a ``multiple`` of rows.
+
+    ``room`` is how many tokens follow a prompt in the model's ``context``.
+    """
+
+    lengths: tuple[int, ...]
+    multiple: int
+    context: int
+    room: int
+
+
+def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts [P, T] padded on the right, and their lengths [P]; rows that only fill up, to ``rows`` at least, have 0.
 
     InputError where a prompt is empty or leaves no room in the model's context.
     """
+    context, room = shapes.context, shapes.room
     longest = meshes.largest_of_all_processes(max((len(prompt) for prompt in prompts), default=0))
     if any(not prompt for prompt in prompts):
         raise InputError("a prompt is empty; every prompt needs at least one token")
@@ -84,22 +112,29 @@ def padded(prompts: Sequence[Sequence[int]], multiple: int, context: int, room: 
             f"a prompt of {longest} tokens and {room} new ones exceed the model's context of {context}; shorten the "
             f"prompts, lower max_new_tokens, or raise the model's context"
         )
-    # Each length is a program of its own to compile, so lengths are rounded up, but not beyond what the context leaves.
-    time = min(-(-longest // _PROMPT_BUCKET) * _PROMPT_BUCKET, context - room)
-    rows = -(-len(prompts) // multiple) * multiple
-    tokens, lengths = np.zeros((rows, time), np.int32), np.ones((rows,), np.int32)
+    time = padded_length(longest, shapes.lengths, context - room)
+    rows = -(-max(len(prompts), rows) // shapes.multiple) * shapes.multiple
+    tokens, lengths = np.zeros((rows, time), np.int32), np.zeros((rows,), np.int32)
     for row, prompt in enumerate(prompts):
         tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
     return tokens, lengths
 
 
+def rows_multiple(mesh: Mesh) -> int:
+    """What the number of this process's rows must be a multiple of."""
+    return max(1, meshes.data_parallel_size(mesh) // jax.process_count())
+
+
 def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> jax.stages.Wrapped:
-    """The jitted ``sample(weights, prompts, lengths, ids, key, temperature) -> Completions`` on ``mesh``."""
+    """The jitted ``sample(weights, prompts, lengths, ids, key, temperature, truncation) -> Completions`` on ``mesh``.
+
+    It is one program for all truncations, and another one for None.
+    """
     # Prompts come split by rows over the data-parallel devices, and completions leave so; the key is whole everywhere.
     split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
     return jax.jit(
         partial(sample, model, settings),
-        in_shardings=(decode_shardings(model, mesh), split, split, split, whole, whole),
+        in_shardings=(decode_shardings(model, mesh), split, split, split, whole, whole, whole),
         out_shardings=split,
     )
 
@@ -112,16 +147,24 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
     """
     weights_place = decode_shardings(model, mesh)
     run: Callable[..., Completions] = sampling_program(model, mesh, settings)
-    multiple = max(1, meshes.data_parallel_size(mesh) // jax.process_count())
+    shapes = PromptShapes(settings.lengths, rows_multiple(mesh), model.context, settings.max_new_tokens)
 
     def generate(
-        weights: Weights, prompts: Sequence[Sequence[int]], ids: Sequence[int], key: jax.Array, temperature: float
+        weights: Weights,
+        prompts: Sequence[Sequence[int]],
+        ids: Sequence[int],
+        key: jax.Array,
+        temperature: float,
+        *,
+        rows: int = 0,
+        truncation: Truncation | None = None,
     ) -> Rollouts:
-        tokens, lengths = padded(prompts, multiple, model.context, settings.max_new_tokens)
+        tokens, lengths = padded(prompts, rows, shapes)
         numbers = np.zeros(len(lengths), np.int32)
         numbers[: len(ids)] = ids
         arguments = meshes.to_global(mesh, (tokens, lengths, numbers))
-        completions = run(weights, *arguments, key, jnp.float32(temperature))
+        allowed = truncation.traced() if truncation is not None and temperature > 0 else None
+        completions = run(weights, *arguments, key, jnp.float32(temperature), allowed)
         kept = len(prompts) * settings.samples
 
         def local(array: jax.Array) -> np.ndarray:

@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core.mesh import constrain
+from reasoning.generation.truncation import TracedTruncation, truncated
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
@@ -46,16 +47,25 @@ class _SamplerState:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """What is static about a sampler: group size, limits, the ids that end a completion, and how its cache grows."""
+    """What is static about a sampler: group size, limit, the ids that end a completion, the lengths of prompts.
+
+    ``lengths`` are what prompts are padded to (empty: powers of two), ``first_cache`` is for how many new tokens its
+    cache has room at first, at least (see ``cache_bounds``).
+    """
 
     samples: int
     max_new_tokens: int
     end_ids: tuple[int, ...]
-    cache_step: int = 16
+    lengths: tuple[int, ...] = ()
+    first_cache: int = 24
 
 
 def _sample_tokens(
-    logits_BV: jax.Array, keys_B: jax.Array, index: jax.Array, temperature: jax.Array
+    logits_BV: jax.Array,
+    keys_B: jax.Array,
+    index: jax.Array,
+    temperature: jax.Array,
+    truncation: TracedTruncation | None,
 ) -> tuple[jax.Array, jax.Array]:
     """The next token of each request and its log-probability; temperature 0 takes the likeliest.
 
@@ -63,6 +73,8 @@ def _sample_tokens(
     """
     # One program for all temperatures, which is a traced number: zero must not divide.
     scaled_BV = logits_BV / jnp.where(temperature > 0, temperature, 1.0)
+    if truncation is not None:
+        scaled_BV = truncated(scaled_BV, truncation)
     keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, index)
     # Gumbel-max: the argmax of logits plus Gumbel noise is a draw from their softmax, without a cumulative sum over V.
     noise_BV = jax.vmap(lambda key: jax.random.gumbel(key, logits_BV.shape[1:]))(keys)
@@ -80,13 +92,18 @@ def _request_keys(key: jax.Array, ids_P: jax.Array, samples: int) -> jax.Array:
     return each.reshape(-1)
 
 
-def cache_bounds(limit: int, step: int) -> tuple[int, ...]:
-    """After how many new tokens the cache is full and grows: about every ``step``, in equal parts, and ``limit``.
+def cache_bounds(limit: int, first: int) -> tuple[int, ...]:
+    """After how many new tokens the cache is full and grows: ``limit``, and each time a quarter of the one behind it.
 
-    Each part is a loop of its own to compile, so a short last one would cost more than it saves.
+    None is below ``first``; where already a quarter of the limit would be, there may be a half. Each part is a loop of
+    its own to compile, all layers in it, which costs more than it saves where there are many.
     """
-    parts = max(1, round(limit / step))
-    return tuple(-(-limit * part // parts) for part in range(1, parts + 1))
+    bounds = [limit]
+    while bounds[0] // 4 >= first:
+        bounds.insert(0, bounds[0] // 4)
+    if bounds == [limit] and limit // 2 >= first:
+        bounds.insert(0, limit // 2)
+    return tuple(bounds)
 
 
 def grow_cache(cache: Cache, length: int) -> Cache:
@@ -107,16 +124,19 @@ def sample(
     ids_P: jax.Array,
     key: jax.Array,
     temperature: jax.Array,
+    truncation: TracedTruncation | None,
 ) -> Completions:
     """Prefills each prompt once, repeats its cache for its samples, and decodes until all have ended.
 
-    The loop runs in chunks between which the cache grows, so that short completions never pay for the longest.
+    A prompt of length 0 only fills the batch up: its requests are done from the start, with length 0. The loop runs in
+    chunks between which the cache grows, so that short completions never pay for the longest.
     """
     # As long as the prompts only: prefill scores each token against the whole cache, used or not.
     time, limit = prompts_PT.shape[1], settings.max_new_tokens
     pin = partial(constrain, model.mesh)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts_PT.shape[0], time))
-    hidden_PD, cache = model.prefill(weights, prompts_PT, lengths_P, empty)
+    # Prefill takes the last token of each prompt, so one that isn't there must have one all the same.
+    hidden_PD, cache = model.prefill(weights, prompts_PT, jnp.maximum(lengths_P, 1), empty)
     repeat = partial(jnp.repeat, repeats=settings.samples, axis=0)
     cache, hidden_BD = jax.tree.map(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
@@ -127,7 +147,7 @@ def sample(
     state = _SamplerState(
         index=jnp.zeros((), jnp.int32),
         hidden=hidden_BD,
-        done=jnp.zeros((requests,), bool),
+        done=repeat(lengths_P == 0),
         cache=cache,
         tokens=jnp.zeros((requests, limit), jnp.int32),
         log_probs=jnp.zeros((requests, limit), jnp.float32),
@@ -138,7 +158,7 @@ def sample(
     # that nobody reads, and their tokens, log-probabilities and lengths stay as they were.
     def body(now: _SamplerState) -> _SamplerState:
         logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
-        chosen_B, log_prob_B = _sample_tokens(logits_BV, keys_B, now.index, temperature)
+        chosen_B, log_prob_B = _sample_tokens(logits_BV, keys_B, now.index, temperature, truncation)
         chosen_B = jnp.where(now.done, 0, chosen_B)
         hidden, cache = model.decode(weights, chosen_B, now.cache)
         return _SamplerState(
@@ -153,7 +173,7 @@ def sample(
 
     # Shapes can't change inside a loop, so each chunk is a loop of its own over a longer cache. A chunk whose requests
     # are all done makes no step, and only pays for copying the cache.
-    for bound in cache_bounds(limit, settings.cache_step):
+    for bound in cache_bounds(limit, settings.first_cache):
         state = replace(state, cache=grow_cache(state.cache, time + bound))
         state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & ~jnp.all(now.done), body, state)
     return Completions(state.tokens, state.log_probs, state.lengths, ~state.done)

@@ -92,4 +92,5 @@ def compile_sampling(
             numbers,
             meshes.with_shardings(jax.eval_shape(lambda: jax.random.key(0)), whole),
             jax.ShapeDtypeStruct((), jnp.float32, sharding=whole),
+            None,
         ).compile()

@@ -52,7 +52,8 @@ class PromptSampler:
     order: grain.DatasetIterator[list[int]]
     key: jax.Array
     temperature: float
-    context_length: int
+    longest_row: int
+    padded_lengths: tuple[int, ...]
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next."""
@@ -68,7 +69,7 @@ class PromptSampler:
         prompts = [self.prompts[number] for number in numbers]
         weights, key = self.publish(params), step_key(self.key, step)
         rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
-        rows = policy_rows(prompts, rollouts, self.context_length)
+        rows = policy_rows(prompts, rollouts, self.longest_row, self.padded_lengths)
         return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
 
 
@@ -96,16 +97,20 @@ def prompt_sampler(
         process_count=jax.process_count(),
         prefetch=0,
     )
-    engine = sampler_for(model, mesh, tokenizer, settings.chat, settings.samples, settings.max_new_tokens)
+    new, lengths = settings.max_new_tokens, settings.padded_lengths
+    engine = sampler_for(model, mesh, tokenizer, settings.chat, settings.samples, new, lengths)
+    prompts = encode_prompts(problems, settings.chat, tokenizer, new, context)
     return PromptSampler(
         publish=partial(publish, engine),
         engine=engine,
         problems=problems,
-        prompts=encode_prompts(problems, settings.chat, tokenizer, settings.max_new_tokens, context),
+        prompts=prompts,
         order=iter(order),
         key=stage_key(seed, name),
         temperature=settings.temperature,
-        context_length=context,
+        # Within the context, since ``encode_prompts`` refuses what isn't.
+        longest_row=max(map(len, prompts)) + new,
+        padded_lengths=lengths,
     )
 
 

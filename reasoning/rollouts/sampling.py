@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core.mesh import rows_of_all_processes
-from reasoning.core.ranges import Count, Positive
+from reasoning.core.ranges import Count, Fraction, Index, Positive, Range
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
+from reasoning.data.tokenizers.tokenizer import Tokenizer, stop_ids
 from reasoning.generation.engine import Engine, Generate, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel
 from reasoning.tasks.problems import ProblemSet
+
+TopP = Annotated[float, Range(above=0, maximum=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +32,47 @@ class Sampling:
     samples: Count = 16  # replies a problem
     temperature: Positive = 1.0
     chat: ChatFormat = ChatFormat()
+    # Tokens that prompts, and rows that are learnt from, are padded to (empty: powers of two from 16). Each is one more
+    # program to compile; what is longer than the last is padded to the longest that there can be.
+    padded_lengths: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedSampling(Sampling):
+    """Sampling that may leave unlikely tokens out (``generation.truncation``), for replies that are only read or kept.
+
+    Not for a policy gradient: it learns from samples of all that the policy would write, and the ratio of
+    probabilities would compare the whole distribution with a part of it.
+    """
+
+    top_k: Index = 0  # only the k likeliest tokens (0: all)
+    top_p: TopP = 1.0  # only the likeliest tokens that have this probability together (1: all)
+    min_p: Fraction = 0.0  # only tokens at least so likely as this share of the likeliest (0: all)
 
 
 def sampler_for(
-    model: LanguageModel, mesh: Mesh, tokenizer: Tokenizer, chat: ChatFormat, samples: int, max_new_tokens: int
+    model: LanguageModel,
+    mesh: Mesh,
+    tokenizer: Tokenizer,
+    chat: ChatFormat,
+    samples: int,
+    max_new_tokens: int,
+    padded_lengths: tuple[int, ...] = (),
 ) -> Engine:
-    """The engine that samples ``samples`` replies a prompt, each until an end symbol of ``chat`` or the limit."""
-    return build_engine(model, mesh, SamplerSettings(samples, max_new_tokens, end_ids(tokenizer, chat)))
+    """The engine that samples ``samples`` replies a prompt, each until an end of ``chat`` or the limit."""
+    return build_engine(
+        model, mesh, SamplerSettings(samples, max_new_tokens, stop_ids(tokenizer, chat), padded_lengths)
+    )
+
+
+def truncation_of(settings: TruncatedSampling) -> Truncation:
+    """Which tokens ``settings`` allow."""
+    return Truncation(settings.top_k, settings.top_p, settings.min_p)
+
+
+def truncating(generate: Generate, truncation: Truncation) -> Generate:
+    """``generate`` of the tokens that ``truncation`` allows; itself where these are all, which no program need sort."""
+    return generate if truncation == ALL_TOKENS else partial(generate, truncation=truncation)
 
 
 def sample_for_all(
@@ -46,13 +86,18 @@ def sample_for_all(
 ) -> Rollouts:
     """Rollouts of ``prompts[start : start + batch]`` on every process; each samples its share.
 
-    A prompt's number in the whole sequence is its identity. A last, shorter batch is filled up with its last prompt so
-    that one program serves all.
+    A prompt's number in the whole sequence is its identity. A last, shorter batch is as large a program as the others,
+    so that one serves all, but its other rows are done from the start.
     """
     processes, index = jax.process_count(), jax.process_index()
-    share = -(-batch // processes)
-    numbers = [min(start + offset, len(prompts) - 1) for offset in range(share * processes)]
-    own = numbers[index * share : (index + 1) * share]
-    local = generate(weights, [prompts[number] for number in own], own, key, temperature)
-    kept = min(batch, len(prompts) - start)
-    return Rollouts(*(rows_of_all_processes(getattr(local, name))[:kept] for name in Rollouts.names()))
+    share = -(-min(batch, len(prompts)) // processes)
+    stop = min(start + batch, len(prompts))
+    own = range(min(start + index * share, stop), min(start + (index + 1) * share, stop))
+    local = generate(weights, [prompts[number] for number in own], own, key, temperature, rows=share)
+
+    def of_all(name: str) -> np.ndarray:
+        rows = getattr(local, name)
+        filled = np.pad(rows, [(0, share - len(own))] + [(0, 0)] * (rows.ndim - 1))
+        return rows_of_all_processes(filled)[: stop - start]
+
+    return Rollouts(*map(of_all, Rollouts.names()))

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids
+from reasoning.data.tokenizers.tokenizer import Tokenizer, end_ids, text_ends
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle, prompt_text
 from reasoning.tasks.problems import Problem
@@ -22,9 +22,9 @@ def decode_replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, o
     """Completions [P][S] as text behind the ``opening`` that the prompt gave, tags kept, without the symbol at the end.
 
     A model may have more ids than its tokenizer; one that stands for no text reads as an unknown character, and so does
-    a NUL.
+    a NUL. An end that is plain text cuts a reply where it first stands, also inside of a token or over several.
     """
-    ends = end_ids(tokenizer, chat)
+    ends, texts_that_end = end_ids(tokenizer, chat), text_ends(tokenizer, chat)
 
     def ids(tokens: np.ndarray, length: int) -> list[int]:
         kept = tokens[:length].tolist()
@@ -34,7 +34,11 @@ def decode_replies(tokenizer: Tokenizer, rollouts: Rollouts, chat: ChatFormat, o
         [ids(tokens, int(length)) for tokens, length in zip(group, lengths, strict=True)]
         for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
     ]
-    texts = [tokenizer.decode_batch(group, lenient=True) for group in rows]
+
+    def cut(text: str) -> str:
+        return text[: min([len(text), *(text.find(end) for end in texts_that_end if end in text)])]
+
+    texts = [list(map(cut, tokenizer.decode_batch(group, lenient=True))) for group in rows]
     # A model of bytes may write a NUL, which no file that is to be read again as JSON may hold.
     return [[opening + text.replace("\0", _UNKNOWN_CHARACTER) for text in group] for group in texts]
 

@@ -23,7 +23,7 @@ from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_s
 from reasoning.evaluation.tables import rows_of
 from reasoning.models.flops import forward_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, reward_name
-from reasoning.rollouts.sampling import Sampling, sample_for_all, sampler_for
+from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.conversations import write_conversations
@@ -35,7 +35,7 @@ _SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect(Sampling):
+class Collect(TruncatedSampling):
     """Samples ``start`` on ``problems`` and keeps the replies to which each function of ``keep`` gives 1, each once.
 
     DeepSeek-R1 (arXiv 2501.12948, section 2.3.3): several replies a prompt, the right and readable ones retained.
@@ -64,7 +64,8 @@ class Collect(Sampling):
         tokenizer, model = tokenizer_of(start), model_of(start, mesh)
         problems = self.problems.problems()
         prompts = encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, model.config.context)
-        engine = sampler_for(model, mesh, tokenizer, self.chat, self.samples, self.max_new_tokens)
+        engine = sampler_for(model, mesh, tokenizer, self.chat, self.samples, self.max_new_tokens, self.padded_lengths)
+        generate = truncating(engine.generate, truncation_of(self))
         weights = engine.publish(params_of(start, model, mesh))
         key, parts = stage_key(context.seed, self.name), out / "parts"
         parts.mkdir(exist_ok=True)
@@ -73,7 +74,7 @@ class Collect(Sampling):
         for number in range(batches):
             file, first = parts / f"{number:06}.jsonl", number * self.batch
             if not file.exists():
-                rollouts = sample_for_all(engine.generate, weights, prompts, first, self.batch, key, self.temperature)
+                rollouts = sample_for_all(generate, weights, prompts, first, self.batch, key, self.temperature)
                 asked = problems[first : first + self.batch]
                 answers = judged(self.keep, asked, rollouts, tokenizer, self.chat)
                 if jax.process_index() == 0:

@@ -1,7 +1,7 @@
 """Distillation: a student learns a teacher's distribution over the next token, on data or on what it says itself."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,7 +150,7 @@ class OnPolicyDistill(OnPolicy):
         return CompletionSource(
             student=trainee.merged_model,
             mesh=context.mesh,
-            sampler=replace(sampler, context_length=min(sampler.context_length, limit)),
+            sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, self.chat),
             build=build_batching(context.mesh, self.aggregate, self.max_new_tokens),
         )

@@ -133,7 +133,9 @@ def _probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[T
     tokenizer, model = learner.tokenizer, trainee.merged_model
     questions = questions_of(exam, tokenizer, model.config.context)
     followed = questions.problems[:_PROBED]
-    engine = sampler_for(model, context.mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens)
+    engine = sampler_for(
+        model, context.mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens, exam.padded_lengths
+    )
     key = stage_key(context.seed, f"{learner.settings.name}/probe")
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:

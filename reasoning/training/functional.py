@@ -90,7 +90,7 @@ def grpo_steps(
         )
         if not np.isfinite(rewards).all():
             raise InputError(f"step {step}: the reward function gave a number that is not finite; mend it")
-        rows = policy_rows(asked, sampled, model.context)
+        rows = policy_rows(asked, sampled, model.context, ())
         batch = assemble(*meshes.to_global(mesh, (rows, np.float32(rewards).reshape(-1))))
         state, _ = program.step(state, {}, batch)
         yield _copied(state), float(rewards.mean())

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning.core.buckets import padded_length
 from reasoning.core.mesh import largest_of_all_processes
 from reasoning.generation.engine import Rollouts
 from reasoning.training.batches import Aggregation, PolicyBatch, token_batch
-
-_ROW_BUCKET = 16
 
 Advantage = Callable[[jax.Array], jax.Array]
 """From rewards [P, G] to advantages [P, G]."""
@@ -22,17 +21,20 @@ Selection = Callable[[jax.Array], jax.Array]
 """From rewards [P, G] to the groups [P] that are learnt from."""
 
 
-def policy_rows(prompts: Sequence[Sequence[int]], rollouts: Rollouts, context: int) -> dict[str, np.ndarray]:
-    """Rows [B, T] of prompt and completion, one a row, padded on the right to a bucket of lengths.
+def policy_rows(
+    prompts: Sequence[Sequence[int]], rollouts: Rollouts, limit: int, lengths: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Rows [B, T] of prompt and completion, one a row, padded on the right to one of a few lengths.
 
-    Every process gets the same T, so that one program serves all. Loss falls on the completion, end symbol included,
-    whose tokens have the sampler's ``log_probs``.
+    ``limit`` is how long a row can get, ``lengths`` are as ``core.buckets`` takes them. Every process gets the same T,
+    so that one program serves all. Loss falls on the completion, whose tokens have the sampler's ``log_probs``; the
+    last token, which holds the end, is included, also where it holds other text too.
     """
     samples = rollouts.tokens.shape[1]
     starts_P = np.array([len(prompt) for prompt in prompts])
     ends_PG1 = (starts_P[:, None] + rollouts.lengths)[..., None]
     longest = largest_of_all_processes(int(ends_PG1.max()))
-    time = min(-(-longest // _ROW_BUCKET) * _ROW_BUCKET, context)
+    time = padded_length(longest, lengths, limit)
     tokens_PGT = np.zeros((len(prompts), samples, time), np.int32)
     log_probs_PGT = np.zeros(tokens_PGT.shape, np.float32)
     for number, (prompt, start) in enumerate(zip(prompts, starts_P, strict=True)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import end_ids
+from reasoning.data.tokenizers.tokenizer import stop_ids
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.prompts import PromptStyle, direct, thinking
 from reasoning.generation.voting import likelihoods, majority, tally
@@ -53,7 +53,7 @@ def search_replies(
     if beams < 1:
         raise InputError(f"a search with {beams} beams finds nothing; give at least 1")
     prompts, limit = model.prompts([question], max_new_tokens, style)
-    settings = BeamSettings(beams, limit, end_ids(model.tokenizer, model.chat))
+    settings = BeamSettings(beams, limit, stop_ids(model.tokenizer, model.chat))
     result = build_beam(model.model, model.mesh, settings)(model.weights, prompts)
     [replies] = model.read_replies(result.rollouts, style)
     return tuple(

@@ -17,6 +17,7 @@ from reasoning.data.chat.formats import formats
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
+from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.generation.voting import tally
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
@@ -24,7 +25,7 @@ from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import Model, build_model
 from reasoning.models.parameters import Params
 from reasoning.rewards.text import extract_answer
-from reasoning.rollouts.sampling import sampler_for
+from reasoning.rollouts.sampling import sampler_for, truncating
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
 from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
@@ -72,16 +73,22 @@ class LoadedModel:
         temperature: float = 1.0,
         max_new_tokens: int | None = None,
         seed: int = 0,
+        *,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
     ) -> list[list[str]]:
         """``samples`` replies to each question, tags kept; temperature 0 takes the likeliest token each time.
 
-        The same arguments give the same replies. Without ``max_new_tokens`` replies have 256 tokens at most, and no
+        ``top_k``, ``top_p`` and ``min_p`` leave unlikely tokens out (``generation.truncation``; by default none). The
+        same arguments give the same replies. Without ``max_new_tokens`` replies have 256 tokens at most, and no
         more than the context holds. Raises InputError for a question with characters that the tokenizer lacks, or too
         long for the model.
         """
         if isinstance(questions, str) or not questions:
             raise InputError(f"generate takes a list of questions, not {questions!r:.60}; write generate([question])")
-        replies = self.replies(questions, samples, temperature, max_new_tokens, seed)
+        truncation = Truncation(top_k, top_p, min_p)
+        replies = self.replies(questions, samples, temperature, max_new_tokens, seed, truncation=truncation)
         return [[reply.text for reply in each] for each in replies]
 
     def vote(
@@ -91,13 +98,18 @@ class LoadedModel:
         temperature: float = 1.0,
         max_new_tokens: int | None = None,
         seed: int = 0,
+        *,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
     ) -> dict[str, int]:
         """How often each answer was given among so many replies to a question, most first; the first is elected.
 
         The answer is what a reply ends on, whatever its form; answers of one value (6, 6.0) are one, spelled as it came
         first. Replies that give none, or were cut off before their end, abstain. Raises what ``generate`` raises.
         """
-        [replies] = self.replies([question], samples, temperature, max_new_tokens, seed)
+        truncation = Truncation(top_k, top_p, min_p)
+        [replies] = self.replies([question], samples, temperature, max_new_tokens, seed, truncation=truncation)
         votes = tally([reply.answer for reply in replies])
         return {answer: int(votes[answer]) for answer in sorted(votes, key=lambda answer: -votes[answer])}
 
@@ -109,6 +121,7 @@ class LoadedModel:
         max_new_tokens: int | None = None,
         seed: int = 0,
         style: PromptStyle = AS_IT_IS,
+        truncation: Truncation = ALL_TOKENS,
     ) -> list[tuple[ModelReply, ...]]:
         """What ``generate`` samples, with answers, lengths and log-probabilities; questions are put in ``style``."""
         if samples < 1 or not 0 <= temperature < math.inf:
@@ -117,8 +130,9 @@ class LoadedModel:
             )
         prompts, limit = self.prompts(questions, max_new_tokens, style)
         engine = sampler_for(self.model, self.mesh, self.tokenizer, self.chat, samples, limit)
-        key = jax.random.key(seed)
-        return self.read_replies(engine.generate(self.weights, prompts, range(len(prompts)), key, temperature), style)
+        generate = truncating(engine.generate, truncation)
+        rollouts = generate(self.weights, prompts, range(len(prompts)), jax.random.key(seed), temperature)
+        return self.read_replies(rollouts, style)
 
     def prompts(
         self, questions: Sequence[str], max_new_tokens: int | None, style: PromptStyle

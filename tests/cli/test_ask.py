@@ -47,6 +47,7 @@ def test_a_vote_shows_answers_and_both_winners(base: str, capsys: pytest.Capture
     assert "answer: " not in shown  # no greedy reply unless asked for
     assert printed(capsys, *arguments) == shown
     assert printed(capsys, *arguments, "--seed", "1") != shown
+    assert printed(capsys, *arguments, "--top-k", "1") == printed(capsys, *arguments, "--top-p", "1e-6")
     alike = printed(capsys, *arguments, "--temperature", "0")
     assert [line.split()[1] for line in alike.splitlines() if "16 " in line and "samples" not in line] == ["16"]
 
@@ -62,6 +63,8 @@ def test_a_search_and_a_greedy_reply_can_be_had_beside_a_vote(base: str, capsys:
     ("arguments", "message"),
     [
         (("--temperature", "0.5"), "--temperature is for samples; add --vote N"),
+        (("--top-p", "0.5"), "--top-p is for samples; add --vote N"),
+        (("--vote", "2", "--min-p", "2"), "no token can be drawn with top_k 0, top_p 1.0 and min_p 2.0"),
         (("--max-new-tokens", "0"), "--max-new-tokens 0 leaves no room for a reply"),
         (("--vote", "0"), "0 replies at temperature 1.0 can't be sampled"),
         (("--beam", "0"), "a search with 0 beams finds nothing"),

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.generation.engine import Engine, build_engine
+from reasoning.core.mesh import MeshShape, build_mesh, to_global
+from reasoning.generation.engine import Engine, PromptShapes, Rollouts, build_engine, padded, sampling_program
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.truncation import ALL_TOKENS, Truncation, truncated
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.training.batches import TokenBatch
@@ -120,6 +122,79 @@ def test_samples_follow_the_distribution_of_the_first_token():
     counts = np.bincount(rollouts.tokens.reshape(-1), minlength=24) / 4096
     assert np.abs(counts - expected).max() < 4.5 * np.sqrt(0.25 / 4096)
     assert np.abs(counts - expected).sum() < 0.1
+
+
+def test_truncated_samples_stay_inside_and_their_log_probs_are_those_of_what_is_left():
+    model, params, engine = engine_on(MeshShape(), samples=8, limit=6)
+    weights, key, rule = engine.publish(params), jax.random.key(6), Truncation(top_k=9, top_p=0.8, min_p=0.05)
+    rollouts = engine.generate(weights, PROMPTS, range(4), key, 1.5, truncation=rule)
+    alone, plain, left = build_model(CONFIG), on_one_device(params), 0
+    for prompt, group, log_probs, lengths in zip(
+        PROMPTS, rollouts.tokens, rollouts.log_probs, rollouts.lengths, strict=True
+    ):
+        for tokens, values, length in zip(group[:2], log_probs, lengths, strict=False):
+            text = prompt + tokens[:length].tolist()
+            full = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :] / 1.5
+            allowed = np.asarray(truncated(jnp.asarray(full), rule.traced()))
+            expected = allowed - np.log(np.exp(allowed).sum(-1, keepdims=True))
+            np.testing.assert_allclose(values[:length], expected[np.arange(length), tokens[:length]], atol=1e-5)
+            left += (allowed > -np.inf).sum(-1).max()
+    assert left > 8  # more than one token was left somewhere, or this test shows nothing
+    with compilations() as compiled:
+        other = engine.generate(weights, PROMPTS, range(4), key, 1.5, truncation=Truncation(2, 1.0, 0.0))
+        assert not compiled  # values are no programs
+    assert (other.tokens != rollouts.tokens).any()
+
+
+def test_where_all_tokens_may_be_drawn_or_none_is_nothing_changes():
+    _, params, engine = engine_on(MeshShape(), samples=8, limit=6)
+    weights, key = engine.publish(params), jax.random.key(7)
+    sampled, everything = (
+        engine.generate(weights, PROMPTS, range(4), key, 1.0, truncation=rule) for rule in (None, ALL_TOKENS)
+    )
+    np.testing.assert_array_equal(sampled.tokens, everything.tokens)
+    np.testing.assert_allclose(sampled.log_probs, everything.log_probs, atol=1e-6)
+    greedy, cut = (
+        engine.generate(weights, PROMPTS, range(4), key, 0.0, truncation=rule) for rule in (None, Truncation(2, 0.5, 0))
+    )
+    for name in Rollouts.names():
+        np.testing.assert_array_equal(getattr(greedy, name), getattr(cut, name))
+
+
+def test_rows_that_only_fill_a_batch_up_are_done_from_the_start_and_change_nothing():
+    mesh = build_mesh(MeshShape())
+    model = build_model(CONFIG, mesh)
+    params = init_sharded(model, mesh, jax.random.key(7))
+    settings = SamplerSettings(2, 20, (END,))
+    engine = build_engine(model, mesh, settings)
+    weights, key = engine.publish(params), jax.random.key(8)
+    prompts, lengths = padded(PROMPTS[:1], 8, PromptShapes((), 8, CONFIG.context, 20))
+    assert prompts.shape == (8, 16) and lengths.tolist() == [3] + [0] * 7
+    arguments = to_global(mesh, (prompts, lengths, np.zeros(8, np.int32)))
+    whole = sampling_program(model, mesh, settings)(weights, *arguments, key, jnp.float32(1.0), None)
+    # The loop ends with the last request that isn't done, so these rows never make it longer.
+    assert not np.asarray(whole.lengths)[2:].any() and not np.asarray(whole.truncated)[2:].any()
+    assert not np.asarray(whole.tokens)[2:].any() and not np.asarray(whole.log_probs)[2:].any()
+    found = engine.generate(weights, PROMPTS[:1], [0], key, 1.0, rows=3)
+    np.testing.assert_array_equal(found.tokens[0], np.asarray(whole.tokens)[:2])
+    everyone = engine.generate(weights, PROMPTS, range(4), key, 1.0)
+    np.testing.assert_array_equal(found.tokens[0], everyone.tokens[0])
+    nobody = engine.generate(weights, [], [], key, 1.0, rows=3)
+    assert nobody.tokens.shape == (0, 2, 20)
+
+
+def test_ragged_prompts_are_as_few_programs_as_their_lengths_have_powers_of_two():
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    model = build_model(replace(CONFIG, context=128, stacks=(Stack(1),)), mesh)
+    weights, generator = model.publish(model.init(jax.random.key(0))), np.random.default_rng(0)
+    engine = build_engine(model, mesh, SamplerSettings(1, 2, (END,)))
+    told = build_engine(model, mesh, SamplerSettings(1, 2, (END,), lengths=(64,)))
+    batches = [[[5] * length for length in generator.integers(17, 65, 2)] for _ in range(12)]
+    for generate, expected in ((engine.generate, 2), (told.generate, 1)):
+        with compilations() as compiled:
+            for number, prompts in enumerate([[[5] * 20], *batches]):
+                generate(weights, prompts, range(len(prompts)), jax.random.key(number), 1.0, rows=3)
+        assert compiled.count("sample") == expected
 
 
 def test_published_weights_survive_the_donation_of_the_parameters():

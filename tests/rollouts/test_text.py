@@ -38,6 +38,25 @@ def test_a_nul_shows_as_unknown_since_no_json_of_ours_may_hold_one():
     assert decode_replies(tokenizer, rollouts, ChatFormat(marks=("<|end|>",)), "") == [["a\ufffd"]]
 
 
+def test_a_reply_is_cut_where_the_text_of_its_end_begins_inside_of_a_token_or_over_several():
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    tokens, merges = ["<|end|>", *alphabet, "ĊĊ", ".Ċ"], [("Ċ", "Ċ"), (".", "Ċ")]
+    tokenizer = JsonTokenizer(from_bpe(tokens, merges, ["<|end|>"], [], "llama3"))
+
+    def read(end: str, *pieces: str) -> str:
+        ids = [tokenizer.symbol_id(piece) for piece in pieces]
+        shape = (1, 1, len(ids))
+        rollouts = Rollouts(np.array(ids).reshape(shape), np.zeros(shape), np.array([[len(ids)]]), np.array([[False]]))
+        [[text]] = decode_replies(tokenizer, rollouts, ChatFormat(end=end, marks=("<|end|>",)), "\n>")
+        return text
+
+    assert read("\n", "7", ".", "\n") == read("\n", "7", ".\n") == "\n>7."
+    assert read("\n", "7", "\n\n") == "\n>7" and read("\n", "\n") == "\n>"
+    assert read("\n\n", "7", "\n", "\n", "8") == read("\n\n", "7", "\n\n") == "\n>7"
+    assert read("<|end|>", "7", "\n", "<|end|>") == "\n>7\n"
+    assert read("\n", "7", "8") == "\n>78"
+
+
 def test_prompts_are_the_chats_and_one_without_room_is_refused_with_the_numbers(base: Artifact):
     tokenizer, chat = tokenizer_of(base), ChatFormat()
     problems = (Problem("1+1?", "2", "sums"), Problem("1+1+1?", "3", "sums"))  # a term is one token

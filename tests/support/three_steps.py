@@ -85,7 +85,7 @@ def rollout_rows() -> tuple[dict[str, np.ndarray], np.ndarray]:
     rewards = generator.integers(0, 2, (PROMPTS, GROUP)).astype(np.float32)
     rewards[2] = 1
     rollouts = Rollouts(tokens, np.zeros(tokens.shape, np.float32), lengths, lengths < 0)
-    return policy_rows(prompts, rollouts, CONFIG.context), rewards.reshape(-1)
+    return policy_rows(prompts, rollouts, CONFIG.context, ()), rewards.reshape(-1)
 
 
 def own(rows: Any) -> Any:

@@ -59,6 +59,15 @@ def test_replies_are_as_long_as_the_context_allows_where_nobody_says(model: Load
     assert 8 < longest <= model.config.context - prompt
 
 
+def test_of_one_token_alone_samples_are_the_likeliest_reply(model: LoadedModel):
+    likeliest = model.generate(QUESTIONS, temperature=0.0, max_new_tokens=8)
+    for rule in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
+        assert model.generate(QUESTIONS, samples=2, max_new_tokens=8, **rule) == [each * 2 for each in likeliest]
+    assert model.vote(QUESTIONS[0], samples=4, max_new_tokens=8, top_k=1).keys() <= {
+        extract_answer(likeliest[0][0], ChatFormat())
+    }
+
+
 def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel):
     [texts] = model.generate(QUESTIONS[:1], samples=12, max_new_tokens=8, seed=3)
     votes = model.vote(QUESTIONS[0], samples=12, max_new_tokens=8, seed=3)
@@ -78,6 +87,7 @@ def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel)
         ({"questions": ["what?"]}, "the vocabulary has no id for"),
         ({"questions": QUESTIONS, "samples": 0}, "0 replies at temperature 1.0 can't be sampled"),
         ({"questions": QUESTIONS, "temperature": -1.0}, "at temperature -1.0 can't be sampled"),
+        ({"questions": QUESTIONS, "top_p": 0.0}, "no token can be drawn with top_k 0, top_p 0.0"),
         ({"questions": QUESTIONS, "max_new_tokens": 99}, "more than|exceed the model's context of 32"),
     ],
 )

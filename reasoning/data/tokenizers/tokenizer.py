@@ -1,6 +1,7 @@
 """What everybody else knows of a tokenizer, whichever library stands behind it."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -64,8 +65,37 @@ def end_ids(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[int, ...]:
 
     Raises InputError where the chat format's own end is no single id.
     """
-    others = (tokenizer.symbol_id(symbol) for symbol in chat.other_ends if tokenizer.has_symbol(symbol))
-    return tuple(dict.fromkeys((tokenizer.symbol_id(chat.end), *others, *tokenizer.ends)))
+    return tuple(dict.fromkeys((*map(tokenizer.symbol_id, _end_symbols(tokenizer, chat)), *tokenizer.ends)))
+
+
+def stop_ids(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[int, ...]:
+    """The ids at which a reply is stopped: ``end_ids``, then every id whose text holds an end that is plain text.
+
+    With a line's end as the end, that are those of empty lines, of a full stop and a line's end, and so on. An end that
+    is spread over several ids is in none of them: the reply runs on, and is cut when it is read (``text_ends``).
+    """
+    ends = text_ends(tokenizer, chat)
+    holding = _ids_with(tokenizer, ends) if ends else ()
+    return tuple(dict.fromkeys((*end_ids(tokenizer, chat), *holding)))
+
+
+def text_ends(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[str, ...]:
+    """The ends of a reply that are plain text, such as a line's end: not symbols that only the format may write."""
+    symbols = _end_symbols(tokenizer, chat)
+    plain = tokenizer.decode_batch([[tokenizer.symbol_id(symbol)] for symbol in symbols], keep_special=False)
+    return tuple(symbol for symbol, text in zip(symbols, plain, strict=True) if text)
+
+
+def _end_symbols(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[str, ...]:
+    """The chat format's end, and those of its other ends that the tokenizer knows."""
+    return (chat.end, *filter(tokenizer.has_symbol, chat.other_ends))
+
+
+@lru_cache(8)  # tens of thousands of ids, the same ones for every batch of replies
+def _ids_with(tokenizer: Tokenizer, texts: tuple[str, ...]) -> tuple[int, ...]:
+    """The ids in whose text one of ``texts`` occurs."""
+    pieces = tokenizer.decode_batch([[token] for token in range(tokenizer.vocabulary_size)], False, lenient=True)
+    return tuple(token for token, piece in enumerate(pieces) if any(text in piece for text in texts))
 
 
 def missing_symbols(symbols: Sequence[str]) -> str:

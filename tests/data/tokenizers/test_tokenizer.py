@@ -9,7 +9,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import LLAMA_3_1, SMOLLM_2
 from reasoning.data.tokenizers.byte_level import from_bpe
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_tokenizer
-from reasoning.data.tokenizers.tokenizer import end_ids
+from reasoning.data.tokenizers.tokenizer import end_ids, stop_ids, text_ends
 from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
 
 SYMBOLS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>"]
@@ -38,3 +38,27 @@ def test_a_vocabulary_of_our_own_knows_one_end():
     )
     own = SentencePieceTokenizer(model)
     assert end_ids(own, ChatFormat()) == (own.symbol_id("<|end|>"),)
+
+
+def lines_tokenizer():
+    """Ids with a line's end (spelled Ċ, as GPT-2 does) by itself, twice, and behind a full stop."""
+    tokens, merges = ["<|endoftext|>", *ALPHABET, "ĊĊ", ".Ċ"], [("Ċ", "Ċ"), (".", "Ċ")]
+    return JsonTokenizer(from_bpe(tokens, merges, SYMBOLS[:1], [], "llama3"))
+
+
+LINES = ChatFormat(end="\n", marks=("<|endoftext|>",))
+
+
+def test_an_end_that_is_plain_text_stops_a_reply_at_every_id_that_holds_it():
+    lines = lines_tokenizer()
+    assert text_ends(lines, LINES) == ("\n",)
+    assert end_ids(lines, LINES) == (lines.symbol_id("\n"),)
+    assert set(stop_ids(lines, LINES)) == {lines.symbol_id(text) for text in ("\n", "\n\n", ".\n")}
+    assert stop_ids(lines, LINES)[0] == lines.symbol_id("\n")
+    with_two = replace(LINES, end="\n\n")
+    assert stop_ids(lines, with_two) == (lines.symbol_id("\n\n"),)  # two single ones run on
+
+
+def test_a_symbol_that_ends_replies_is_one_id_and_no_text():
+    assert text_ends(tokenizer(), SMOLLM_2) == ()
+    assert stop_ids(tokenizer(2, 7), SMOLLM_2) == end_ids(tokenizer(2, 7), SMOLLM_2)
