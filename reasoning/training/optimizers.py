@@ -131,7 +131,7 @@ class Adafactor(Scheduled):
 class _RateState(NamedTuple):
     """How many updates there were, and the rate of the last."""
 
-    count: jax.Array
+    updates: jax.Array
     learning_rate: jax.Array
 
 
@@ -237,9 +237,9 @@ def _scaled_by_rate(rate_of: Callable[[jax.Array], jax.Array]) -> optax.Gradient
     def update(
         updates: optax.Updates, state: Any, params: optax.Params | None = None
     ) -> tuple[optax.Updates, _RateState]:
-        rate = rate_of(state.count)
+        rate = rate_of(state.updates)
         scaled = jax.tree.map(lambda leaf: jnp.asarray(-rate, leaf.dtype) * leaf, updates)
-        return scaled, _RateState(optax.safe_increment(state.count), rate)
+        return scaled, _RateState(jnp.asarray(optax.safe_increment(state.updates)), rate)
 
     return optax.GradientTransformation(init, update)
 
