@@ -101,7 +101,7 @@ def test_the_columns_of_problems_come_once_a_completion_and_none_where_a_problem
         return [0.0] * len(completions)
 
     rated(look, problems=TESTED)
-    assert seen.keys() == {"prompts", "answer", "kind", "truncated", "chat", "tests", "rubric", "level"}
+    assert seen.keys() == {"prompts", "answer", "kind", "truncated", "lengths", "chat", "tests", "rubric", "level"}
     assert seen["tests"] == [[[1, 2], [3, 6]]] * 3 + [None] * 3
     assert seen["rubric"] == [{"short": 0.5}] * 3 + [{"kind": 1.0}] * 3
     assert seen["level"] == [None] * 3 + [3] * 3

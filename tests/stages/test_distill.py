@@ -243,3 +243,11 @@ def test_probes_are_asked_when_due(base: Artifact, student: Artifact, examples: 
         watched = replace(stage, probe=quiz(), probe_every=2)
         made = work(watched, tmp_path, inputs(student, base, data=examples))
         assert [row["step"] for row in made.metrics() if "probe/strict" in row] == [2, 3]
+
+
+def test_a_teacher_that_is_the_start_itself_is_refused_where_there_is_nothing_else_to_learn():
+    with pytest.raises(InputError, match="its teacher is its start, base, .* nothing is ever learnt"):
+        by_logits(start=BASE)
+    with pytest.raises(InputError, match="its teacher is its start, base"):
+        on_policy(start=BASE)
+    assert by_logits(start=BASE, cross_entropy_coefficient=0.1).teacher is BASE

@@ -13,7 +13,6 @@ from tiny_stages import HALVES, NEW_TOKENS, OPTIMIZER, REFUSED, TRAIN, Surroundi
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.models.lora import LoRA
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.objectives.policy import Clipped
 from reasoning.rewards.numbers import number
@@ -23,7 +22,6 @@ from reasoning.stages.grpo import GRPO, RolloutSource
 from reasoning.stages.trainee import trainee_of
 from reasoning.training.metrics import rollouts_file
 from reasoning.training.policy_rows import every_group
-from reasoning.training.preemption import Interrupted
 from reasoning.training.state import TrainState, new_state
 
 TRL_NAMES = {
@@ -339,18 +337,3 @@ def test_a_step_samples_again_until_all_groups_teach_or_it_has_tried_often_enoug
     made = work(reinforce(steps=1, rewards=(seldom,), resample=3), tmp_path, {"start": base})
     table = pq.read_table(rollouts_file(made.path, 1))
     assert [advantage != 0 for advantage in table["advantage"].to_pylist()] == [True] * 16
-
-
-@pytest.mark.slow
-def test_the_reference_is_renewed_and_an_interrupted_run_has_the_same(base: Artifact, tmp_path: Path):
-    stage = reinforce(steps=5, kl_coefficient=0.5, reference_every=2, updates=2, lora=LoRA(2, 4.0))
-    whole = work(stage, tmp_path / "whole", {"start": base})
-    kls = [row["kl"] for row in whole.metrics()]
-    never = work(replace(stage, reference_every=0), tmp_path / "never", {"start": base}).metrics()
-    assert kls[:2] == [row["kl"] for row in never[:2]]
-    assert kls[2] < never[2]["kl"] / 2 and kls[4] < never[4]["kl"] / 2
-    for stop in (3, 4):
-        with pytest.raises(Interrupted):
-            work(stage, tmp_path / f"stopped_{stop}", {"start": base}, Surroundings(stop_at=stop))
-        again = work(stage, tmp_path / f"stopped_{stop}", {"start": base})
-        assert again.hash == whole.hash and [row["kl"] for row in again.metrics()] == kls
