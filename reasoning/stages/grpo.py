@@ -96,8 +96,8 @@ class GRPO(OnPolicy):
     def check(self, mesh: meshes.Mesh) -> None:
         """Raises InputError where ``mesh`` can't share out the rows of a step, LoRA lacks a target or nothing teaches.
 
-        The last is so where a group is a single reply and ``advantage`` or ``select`` compares it with itself. Also for a
-        problem that one of the rewards can't judge.
+        The last is so where a group is a single reply and ``advantage`` or ``select`` compares it with itself. Also
+        for a problem that one of the rewards can't judge.
         """
         check_on_policy(self, mesh)
         check_judged(self.rewards, self.problems)
