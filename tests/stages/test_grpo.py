@@ -270,11 +270,11 @@ def test_minibatches_are_parts_of_one_rollout_and_each_gets_an_update(base: Arti
     source, state = source_and_state(reinforce(minibatches=2, **settings), base)
     parts, same = source(state, 0)
     assert len(parts) == 2 and {**metrics, "flops": 0} == {**same, "flops": 0}  # scoring is what flops have more
-    for number, part in enumerate(parts):
+    for place, part in enumerate(parts):
         for name in ("tokens", "mask", "targets"):
-            groups = np.asarray(getattr(whole.rows, name)).reshape(2, 2, 4, -1)[:, number]
+            groups = np.asarray(getattr(whole.rows, name)).reshape(2, 2, 4, -1)[:, place]
             np.testing.assert_array_equal(getattr(part.rows, name), groups.reshape(8, -1))
-        np.testing.assert_array_equal(part.advantages, whole.advantages.reshape(2, 2, 4, -1)[:, number].reshape(8, -1))
+        np.testing.assert_array_equal(part.advantages, whole.advantages.reshape(2, 2, 4, -1)[:, place].reshape(8, -1))
         np.testing.assert_allclose(part.rows.weights.sum(), 1, rtol=1e-5)
         assert part.old_log_probs is not None
     tight = reinforce(steps=1, minibatches=2, loss=Clipped(0.0, 0.0), **settings)
