@@ -143,7 +143,13 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
 def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_that_of_training_whole(
     base, examples, tmp_path, on_policy
 ):
-    common = {"name": "kl", "start": tune(), "teacher": tune(), "optimizer": tiny_stages.OPTIMIZER, "steps": 2}
+    common = {
+        "name": "kl",
+        "start": tune(),
+        "teacher": tune(name="teacher"),
+        "optimizer": tiny_stages.OPTIMIZER,
+        "steps": 2,
+    }
     if on_policy:
         make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "questions": 4, "samples": 2}
     else:
