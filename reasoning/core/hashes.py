@@ -41,7 +41,7 @@ def hash_source(module: ModuleType) -> str:
     return hash_file(Path(path))
 
 
-def check_hashes(**functions: Callable) -> None:
+def check_hashes(**functions: Callable | None) -> None:
     """Raises InputError for a function without a hash, by which programs are remembered."""
     for name, function in functions.items():
         try:

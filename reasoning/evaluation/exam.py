@@ -161,7 +161,7 @@ def judged(
 ) -> Answers:
     """Completions as text, with the answers that they give and each reward's values, NaN where it doesn't apply."""
     texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
-    values = rate(rewards, problems, texts, rollouts.truncated, chat)
+    values = rate(rewards, problems, texts, rollouts.truncated, rollouts.lengths, chat)
     answers = [
         [None if cut else read_answer(text, problem.answer, chat) for text, cut in zip(*group, strict=True)]
         for problem, *group in zip(problems, texts, rollouts.truncated, strict=True)

@@ -38,7 +38,7 @@ class Clipped:
     """Raises the log-probability of tokens with positive advantage, but no further than the clip allows in one batch.
 
     ``-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)``. For A < 0 it is unbounded as r grows, as published (it
-    overflows float32 at new - old = 88).
+    overflows float32 at new - old = 88). From a ``clip_low`` of 1 on there is no lower bound, since r is above 0.
 
     PPO, arXiv 1707.06347, eq. 7; GRPO, 2402.03300, eq. 3; two clips ("clip-higher"), DAPO, 2503.14476, eq. 10.
     """

@@ -27,8 +27,14 @@ def token_batch_shapes(mesh: Mesh, batch: int, length: int) -> TokenBatch:
     return _with_row_shardings(mesh, jax.eval_shape(lambda rows: token_batch(rows, token_mean, length), rows))
 
 
-def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, reference: bool) -> PolicyBatch:
-    """The shapes of a batch of sampled rows, with old and reference log-probabilities where the loss reads them."""
+def policy_batch_shapes(
+    mesh: Mesh, batch: int, length: int, *, old: bool, reference: bool, kl_weights: bool = False
+) -> PolicyBatch:
+    """The shapes of a batch of sampled rows: of one minibatch, where a rollout is split into several.
+
+    With old and reference log-probabilities where the loss reads them, as with several updates or minibatches, and
+    weights of its own for KL where the stage selects its groups.
+    """
     values = _with_row_shardings(mesh, jax.ShapeDtypeStruct((batch, length), jnp.float32))
     return PolicyBatch(
         rows=token_batch_shapes(mesh, batch, length),
@@ -36,6 +42,7 @@ def policy_batch_shapes(mesh: Mesh, batch: int, length: int, *, old: bool, refer
         sampler_log_probs=values,
         old_log_probs=values if old else None,
         reference_log_probs=values if reference else None,
+        kl_weights=values if kl_weights else None,
     )
 
 

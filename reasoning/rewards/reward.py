@@ -19,12 +19,14 @@ as ``**columns``:
 
 - ``prompts`` and ``completions``, texts; completions of one problem stand together;
 - ``answer`` and ``kind`` of the problem, and ``truncated``, whether the length limit cut the completion off;
+- ``lengths``, how many tokens the completion has, its end symbol included;
 - every column of the problems (``Problem.columns``: test cases, a rubric, choices), None where a problem has none of
   that name;
 - ``chat``, the chat format, for its tags.
 
 A reward may change the lists that it gets: each gets its own. Functions written for TRL work here, and those that don't
-need ``kind``, ``truncated`` or ``chat`` work there. A record may refuse problems before a run begins (``Selective``).
+need ``kind``, ``truncated``, ``lengths`` or ``chat`` work there. A record may refuse problems before a run begins
+(``Selective``).
 """
 
 

@@ -4,6 +4,7 @@ distillation learn from.
 Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,11 +64,11 @@ class PromptSampler:
         """Goes on with the prompts that come next in ``cursor``."""
         self.order.set_state(cursor)
 
-    def __call__(self, params: Params, step: int) -> Sampled:
-        """What ``params`` answer to the prompts of ``step``."""
+    def __call__(self, params: Params, step: int, attempt: int = 0) -> Sampled:
+        """What ``params`` answer to the next prompts; each further ``attempt`` of a step draws other numbers."""
         numbers = next(self.order)
         prompts = [self.prompts[number] for number in numbers]
-        weights, key = self.publish(params), step_key(self.key, step)
+        weights, key = self.publish(params), step_key(_key_of(self.key, attempt), step)
         rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
         rows = policy_rows(prompts, rollouts, self.longest_row, self.padded_lengths)
         return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
@@ -114,6 +115,11 @@ def prompt_sampler(
     )
 
 
+def _key_of(key: jax.Array, attempt: int) -> jax.Array:
+    """The key of a step's attempts. By a hash: folded in beside steps or requests, a small number would be one."""
+    return jax.random.fold_in(key, zlib.crc32(f"attempt/{attempt}".encode())) if attempt else key
+
+
 def batch_places(count: int) -> list[int]:
     """This process's places in the global batch, as identities of its requests.
 
@@ -130,15 +136,17 @@ def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
     }
 
 
-def sampling_cost(config: ModelConfig, sampled: Sampled, scored: int = 0) -> dict[str, int]:
-    """What a batch took before any update, over all processes: ``tokens`` that were sampled, and ``flops``.
+def sampling_cost(config: ModelConfig, sampled: Sampled) -> dict[str, int]:
+    """What sampling took, over all processes: ``tokens`` that were sampled, and ``flops``.
 
-    Each prompt is read once whatever its number of samples; ``scored`` forward passes went over all rows, padding
-    included.
+    Each prompt is read once whatever its number of samples.
     """
     own = np.array([[sum(map(len, sampled.prompts)), sampled.rollouts.lengths.sum()]])
     read, new = (int(count) for count in rows_of_all_processes(own).sum(axis=0))
+    return {"tokens": new, "flops": forward_flops(config, read + new, sampled.rows["tokens"].shape[1])}
+
+
+def scoring_flops(config: ModelConfig, sampled: Sampled, passes: int) -> int:
+    """Operations of that many forward passes over all rows of all processes, padding included."""
     rows, time = sampled.rows["tokens"].shape
-    rows *= jax.process_count()
-    passes = scored * forward_flops(config, rows * time, time)
-    return {"tokens": new, "flops": forward_flops(config, read + new, time) + passes}
+    return passes * forward_flops(config, rows * jax.process_count() * time, time)

@@ -41,6 +41,7 @@ def rate(
     problems: Sequence[Problem],
     texts: list[list[str]],
     truncated_PS: np.ndarray,
+    lengths_PS: np.ndarray,
     chat: ChatFormat,
 ) -> dict[str, np.ndarray]:
     """Each reward's values [P, S], by its name, NaN where it gave None; every reward gets the problems' columns.
@@ -62,6 +63,7 @@ def rate(
             answer=[problem.answer for problem in repeated],
             kind=[problem.kind for problem in repeated],
             truncated=truncated_PS.reshape(-1).tolist(),
+            lengths=lengths_PS.reshape(-1).tolist(),
             **{name: [deepcopy(problem.columns.get(name)) for problem in repeated] for name in names},
         )
         return _checked(reward, given, completions).reshape(-1, samples)

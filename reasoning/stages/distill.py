@@ -60,6 +60,8 @@ class Distill(FineTuning):
 
     def __post_init__(self) -> None:
         check_divergence(self.divergence)
+        if self.cross_entropy_coefficient == 0:
+            _check_teacher(self)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -107,6 +109,7 @@ class OnPolicyDistill(OnPolicy):
 
     def __post_init__(self) -> None:
         check_divergence(self.divergence)
+        _check_teacher(self)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
@@ -185,6 +188,15 @@ class CompletionSource:
             self.log.write(step + 1, sampled, self.log.texts(sampled.rollouts), Judged())
         metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)
         return self.build(meshes.to_global(self.mesh, sampled.rows)), metrics
+
+
+def _check_teacher(stage: Distill | OnPolicyDistill) -> None:
+    """Raises InputError for a student that begins as its own teacher: any divergence of equals is at its minimum."""
+    if stage.teacher == stage.start:
+        raise InputError(
+            f"stage {stage.name}: its teacher is its start, {stage.start.name}, from which it differs in nothing, so "
+            "nothing is ever learnt; name another teacher"
+        )
 
 
 def _teacher_for(

@@ -8,37 +8,40 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, NonNegative
+from reasoning.core.ranges import Count, Index, NonNegative
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.generation.engine import Rollouts
-from reasoning.models.parameters import Params
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
-from reasoning.rollouts.prompt_sampler import (
-    PromptSampler,
-    Sampled,
-    completion_metrics,
-    sampling_cost,
-)
+from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, sampling_cost, scoring_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
+from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import tokenizer_of
-from reasoning.stages.learn import Learner, learn
+from reasoning.stages.learn import Learner, learn, minibatches_of
+from reasoning.stages.reference import Reference, Score
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.stage import Context, LearnsFrom
-from reasoning.stages.trainee import Trainee, check_on_policy, planned_rollouts, sampler_of, trainee_of
-from reasoning.training.batches import PolicyBatch, TokenBatch
+from reasoning.stages.trainee import (
+    Trainee,
+    check_on_policy,
+    check_rows,
+    planned_rollouts,
+    sampler_of,
+    trainee_of,
+)
+from reasoning.training.batches import PolicyBatch
+from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.losses import policy
-from reasoning.training.policy_rows import Advantage, Selection
-from reasoning.training.program import build_assembling, build_scoring
+from reasoning.training.policy_rows import Advantage, Selection, never_learns, of_whole
+from reasoning.training.program import build_assembling, build_assembling_minibatches, build_scoring
 from reasoning.training.state import TrainState
 
 
@@ -46,9 +49,13 @@ from reasoning.training.state import TrainState
 class GRPO(OnPolicy):
     """Trains ``start`` on problems by sampling a group of replies to each and rewarding them against each other.
 
-    A step samples ``samples`` replies to each of ``questions`` problems, rewards them, and updates ``updates`` times.
-    The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are functions: ``loss``,
-    ``advantage``, ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
+    A step samples ``samples`` replies to each of ``questions`` problems, rewards them, and updates ``updates`` times
+    on each of ``minibatches``. The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are
+    functions: ``loss``, ``advantage``, ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
+
+    Where ``select`` takes no group, an optimizer's momentum and weight decay still move parameters, as in TRL.
+    ``resample`` is DAPO's dynamic sampling and ``mask_truncated`` its overlong filtering (arXiv 2503.14476, sections
+    3.2 and 3.4); minibatches and ``reference_every`` are those of R1-Zero (arXiv 2501.12948).
     """
 
     learns_from: ClassVar[LearnsFrom] = "rewards"
@@ -58,29 +65,48 @@ class GRPO(OnPolicy):
     correct: Reward | None = (
         None  # the one of rewards that says which replies are right, for the metric of their length
     )
-    updates: Count = 1  # optimizer steps on the same rollouts; 1 is strictly on-policy
+    updates: Count = 1  # passes over the same rollouts; 1 is strictly on-policy …
+    minibatches: Count = 1  # … unless they are split into several parts of whole groups, each with an optimizer step
     loss: Surrogate = Clipped()
     kl_coefficient: NonNegative = 0.0  # above 0: KL to the frozen start …
-    kl: KLEstimate = k3  # … as this function estimates it
+    kl: KLEstimate = k3  # … as this function estimates it …
+    kl_select: Selection | None = None  # … over these groups (None: those of select) …
+    reference_every: Index = 0  # … or, every so many steps (0: never), to the policy as it is then
     advantage: Advantage = group_normalized
     select: Selection = groups_with_signal
+    mask_truncated: bool = False  # replies that the limit cut off carry no loss; their rewards count in their group
+    resample: Index = 0  # so many more times at most a step samples new questions, until all groups are of select
 
     def __post_init__(self) -> None:
         if len(self.rewards) != len(self.reward_weights) or not self.rewards:
             raise InputError(
                 f"{len(self.rewards)} rewards have {len(self.reward_weights)} reward_weights; give one weight a reward"
             )
+        if not any(self.reward_weights):
+            raise InputError("all reward_weights are 0, so no reply is better than another; give one reward a weight")
         check_names(self.rewards, "rewards")
         if self.correct is not None and self.correct not in self.rewards:
             raise InputError(f"correct is {reward_name(self.correct)}, which is not among rewards; name one of them")
+        if self.kl_coefficient == 0 and (self.reference_every or self.kl_select is not None):
+            raise InputError(
+                "reference_every and kl_select say how KL is measured, and kl_coefficient is 0, so it isn't; raise "
+                "kl_coefficient or drop them"
+            )
 
     def check(self, mesh: meshes.Mesh) -> None:
-        """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target.
+        """Raises InputError where ``mesh`` can't share out the rows of a step, LoRA lacks a target or nothing teaches.
 
-        Also for a problem that one of the rewards can't judge.
+        The last is so where a group is a single reply and ``advantage`` or ``select`` compares it with itself. Also
+        for a problem that one of the rewards can't judge.
         """
         check_on_policy(self, mesh)
         check_judged(self.rewards, self.problems)
+        _check_minibatches(self, mesh)
+        if never_learns(self.advantage, self.select, self.samples):
+            raise InputError(
+                f"stage {self.name}: samples = {self.samples}, and advantage and select compare the replies of a group "
+                "with each other, so nothing is ever learnt; raise samples, or give functions that judge a reply alone"
+            )
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
@@ -101,6 +127,7 @@ class GRPO(OnPolicy):
             trainee=trainee,
             tokenizer=tokenizer,
             updates=self.updates,
+            minibatches=self.minibatches,
             loss_fn=loss_fn,
             shown=("reward", "completions/mean_length", "probe/strict"),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
@@ -112,6 +139,14 @@ class GRPO(OnPolicy):
         mesh = context.mesh
         sampler = sampler_of(self, trainee, tokenizer, context)
         problems = sampler.problems
+        score = build_scoring(trainee.model, mesh, self.temperature, context.kernels)
+        reference = Reference(
+            trainee=trainee,
+            every=self.reference_every,
+            checkpoints=Checkpointer(out / "references", context.keep + 1, warn=context.warn),
+            score=score,
+            score_start=build_scoring(trainee.merged_model, mesh, self.temperature, context.kernels),
+        )
         return RolloutSource(
             stage=self,
             trainee=trainee,
@@ -119,17 +154,34 @@ class GRPO(OnPolicy):
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             watch=watch_rewards(self.name, len(problems), self.questions, self.steps, context.warn),
-            score=build_scoring(trainee.model, mesh, self.temperature, context.kernels),
-            score_reference=build_scoring(trainee.merged_model, mesh, self.temperature, context.kernels),
-            assemble=build_assembling(
-                mesh, self.samples, self.advantage, self.select, self.aggregate, self.max_new_tokens
-            ),
-            reference=trainee.reference() if self.kl_coefficient > 0 else None,
+            score=score,
+            assemble=self._assembling(mesh),
+            reference=reference if self.kl_coefficient > 0 else None,
         )
 
+    def _assembling(self, mesh: meshes.Mesh) -> Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]:
+        """From rows and rewards to what updates learn from."""
+        given = (self.samples, self.advantage, self.select, self.aggregate, self.max_new_tokens, self.kl_select)
+        if self.minibatches == 1:
+            return build_assembling(mesh, *given)
+        return build_assembling_minibatches(mesh, self.minibatches, *given)
+
     def plan(self) -> dict[str, object]:
-        """Sizes for ``run --check``."""
+        """Sizes for ``run --check``; with ``resample`` those of the steps that sample but once."""
         return planned_rollouts(self)
+
+
+def _check_minibatches(stage: GRPO, mesh: meshes.Mesh) -> None:
+    """Raises InputError where a process's questions, or a minibatch's rows, can't be shared out."""
+    processes = len({device.process_index for device in mesh.devices.flat})
+    parts = stage.minibatches
+    if stage.questions % (parts * processes):
+        raise InputError(
+            f"stage {stage.name}: {stage.questions} questions can't be split evenly into {parts} minibatches"
+            f"{f' on {processes} processes' if processes > 1 else ''}; make them a multiple of {parts * processes}"
+        )
+    rows = stage.questions // parts * stage.samples
+    check_rows(stage.name, rows, stage.microbatches, mesh, f"a minibatch of {rows} rows")
 
 
 @dataclass(frozen=True)
@@ -142,102 +194,111 @@ class RolloutSource:
     sampler: PromptSampler
     log: RolloutLog
     watch: RewardWatch
-    score: Callable[[Params, TokenBatch], jax.Array]
-    score_reference: Callable[[Params, TokenBatch], jax.Array]
-    assemble: Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]
-    reference: Params | None
+    score: Score
+    assemble: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]
+    reference: Reference | None
 
     def get_state(self) -> dict[str, Any]:
-        """Which prompts come next."""
-        return self.sampler.get_state()
+        """Which prompts come next, and which policy is the reference where that changes."""
+        prompts = self.sampler.get_state()
+        if self.reference is None or not self.reference.every:
+            return prompts
+        return {"prompts": prompts, "reference": self.reference.get_state()}
 
     def set_state(self, cursor: dict[str, Any]) -> None:
-        """Goes on with the prompts that come next in ``cursor``."""
+        """Goes on with the prompts that come next in ``cursor``, and with its reference."""
+        if self.reference is not None and self.reference.every:
+            self.reference.set_state(cursor["reference"])
+            cursor = cursor["prompts"]
         self.sampler.set_state(cursor)
 
-    def __call__(self, state: TrainState, step: int) -> tuple[PolicyBatch, Mapping[str, float]]:
-        """Samples, rewards, scores, keeps: one batch and its metrics under the names of TRL."""
-        stage, sampled = self.stage, self.sampler(state.params, step)
-        rollouts = sampled.rollouts
-        texts = self.log.texts(rollouts)
-        values = rate(stage.rewards, sampled.problems, texts, rollouts.truncated, stage.chat)
-        rewards_PG = total_rewards(stage.reward_weights, values)
-        batch = self.assemble(*meshes.to_global(self.mesh, (sampled.rows, np.float32(rewards_PG).reshape(-1))))
-        batch = self.scored(batch, state)
-        trainers_PGN = _trainer_log_probs(batch, sampled)
+    def __call__(
+        self, state: TrainState, step: int
+    ) -> tuple[PolicyBatch | tuple[PolicyBatch, ...], Mapping[str, float]]:
+        """Samples, rewards, scores, keeps: what the step's updates learn from, and metrics under the names of TRL."""
+        stage, config = self.stage, self.trainee.merged_model.config
+        attempts = self._attempts(state, step)
+        every, learnt = self._joined(attempts)
+        batch = self.assemble(*meshes.to_global(self.mesh, (self._rows(learnt), _flat(learnt.rewards))))
+        if self.reference is not None:
+            self.reference.look(step, state.params)
+        parts = tuple(self._scored(part, state) for part in minibatches_of(batch))
         if self.log.due(step + 1):
-            advantages_PG = meshes.local_rows(batch.advantages)[:, 0].reshape(rewards_PG.shape)
-            self.log.write(step + 1, sampled, texts, Judged(values, rewards_PG, advantages_PG, trainers_PGN))
-        self.watch.look(step + 1, meshes.rows_of_all_processes(rewards_PG))
+            self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
+        self.watch.look(step + 1, meshes.rows_of_all_processes(every.rewards))
         correct = "" if stage.correct is None else reward_name(stage.correct)
-        passes = (stage.updates > 1) + (self.reference is not None)
-        metrics = rollout_metrics(rollouts, values, rewards_PG, correct) | sampling_cost(
-            self.trainee.merged_model.config, sampled, passes
-        )
-        return batch, metrics | _log_prob_metrics(rollouts, trainers_PGN)
+        metrics = rollout_metrics(every.sampled.rollouts, every.values, every.rewards, correct)
+        costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
+        metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
+        metrics["flops"] += scoring_flops(config, learnt.sampled, self._reused + (self.reference is not None))
+        if stage.resample:
+            metrics["sampling/attempts"] = len(attempts)
+        return (parts[0] if stage.minibatches == 1 else parts), metrics
 
-    def scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
+    @property
+    def _reused(self) -> bool:
+        """Whether rollouts are learnt from after an update, when the policy is no longer the one that sampled."""
+        return self.stage.updates * self.stage.minibatches > 1
+
+    def _attempts(self, state: TrainState, step: int) -> list[Rewarded]:
+        """A step's completions; sampled again, to further prompts, until enough groups teach something, or too often.
+
+        All processes sample equally often, so that their programs stay together.
+        """
+        attempts: list[Rewarded] = []
+        while len(attempts) <= self.stage.resample:
+            attempts.append(self._rewarded(self.sampler(state.params, step, len(attempts))))
+            if len(attempts) <= self.stage.resample:
+                missing = len(attempts[0].rewards) - int(self._signal(attempts).sum())
+                if meshes.largest_of_all_processes(max(missing, 0)) == 0:
+                    break
+        return attempts
+
+    def _rewarded(self, sampled: Sampled) -> Rewarded:
+        stage, texts = self.stage, self.log.texts(sampled.rollouts)
+        cut, lengths = sampled.rollouts.truncated, sampled.rollouts.lengths
+        values = rate(stage.rewards, sampled.problems, texts, cut, lengths, stage.chat)
+        return Rewarded(sampled, texts, values, total_rewards(stage.reward_weights, values))
+
+    def _signal(self, attempts: Sequence[Rewarded]) -> np.ndarray:
+        """Which of this process's groups, through all attempts, ``select`` takes."""
+        return np.concatenate([np.asarray(self.stage.select(jnp.float32(one.rewards))) for one in attempts])
+
+    def _joined(self, attempts: Sequence[Rewarded]) -> tuple[Rewarded, Rewarded]:
+        """All of a step's completions, and those that it learns from."""
+        if len(attempts) == 1:
+            return attempts[0], attempts[0]
+        signal, context = self._signal(attempts), self.sampler.context_length
+        chosen = first_with_signal(signal, len(attempts[0].rewards))
+        return joined(attempts, range(len(signal)), context), joined(attempts, chosen, context)
+
+    def _rows(self, learnt: Rewarded) -> dict[str, np.ndarray]:
+        """The rows of completions; those that the limit cut off without loss where the stage says so."""
+        rows = learnt.sampled.rows
+        if not self.stage.mask_truncated:
+            return rows
+        whole_B1 = ~learnt.sampled.rollouts.truncated.reshape(-1, 1)
+        return {**rows, "loss_mask": rows["loss_mask"] * whole_B1.astype(np.int32)}
+
+    def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
-        if self.stage.updates > 1:
+        if self._reused:
             batch = replace(batch, old_log_probs=self.score(self.trainee.all_params(state.params), batch.rows))
         if self.reference is not None:
-            batch = replace(batch, reference_log_probs=self.score_reference(self.reference, batch.rows))
+            batch = replace(batch, reference_log_probs=self.reference.log_probs(batch.rows))
         return batch
 
-
-def total_rewards(reward_weights: Sequence[float], values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The weighted sum [P, G] of all rewards; one that doesn't apply to a completion (NaN) adds nothing, as in TRL."""
-    return sum(
-        (weight * np.nan_to_num(values_PG) for weight, values_PG in zip(reward_weights, values.values(), strict=True)),
-        start=np.zeros(()),
-    )
-
-
-def _trainer_log_probs(batch: PolicyBatch, sampled: Sampled) -> np.ndarray | None:
-    """The trainer's log-probabilities [P, G, N] of what was sampled, where a scoring pass has computed them anyway."""
-    if batch.old_log_probs is None:
-        return None
-    return of_completions(meshes.local_rows(batch.old_log_probs), sampled.prompts, sampled.rollouts.tokens.shape)
+    def _judged(self, learnt: Rewarded, parts: Sequence[PolicyBatch]) -> Judged:
+        """What became of completions, in the order of their sampling."""
+        samples, sampled = self.stage.samples, learnt.sampled
+        advantages = of_whole([meshes.local_rows(part.advantages) for part in parts], samples)
+        old = [part.old_log_probs for part in parts if part.old_log_probs is not None]
+        trainers = None
+        if old:
+            whole = of_whole([meshes.local_rows(log_probs) for log_probs in old], samples)
+            trainers = of_completions(whole, sampled.prompts, sampled.rollouts.tokens.shape)
+        return Judged(learnt.values, learnt.rewards, advantages[:, 0].reshape(learnt.rewards.shape), trainers)
 
 
-def _log_prob_metrics(rollouts: Rollouts, trainers_PGN: np.ndarray | None) -> dict[str, float]:
-    """How far the sampler's log-probabilities are from the trainer's, where both are known: a mean over all tokens.
-
-    More than rounding means that the sampler runs another model than the one that learns.
-    """
-    if trainers_PGN is None:
-        return {}
-    inside_PGN = np.arange(trainers_PGN.shape[-1]) < rollouts.lengths[..., None]
-    apart = float(np.abs(trainers_PGN - rollouts.log_probs)[inside_PGN].sum())
-    apart, count = meshes.rows_of_all_processes(np.array([[apart, inside_PGN.sum()]])).sum(axis=0)
-    return {"sampling/sampling_logp_difference/mean": float(apart / count)}
-
-
-def rollout_metrics(
-    rollouts: Rollouts, values: Mapping[str, np.ndarray], rewards_PG: np.ndarray, correct: str = ""
-) -> dict[str, float]:
-    """What a step sampled, over all processes, under the names that TRL's users know.
-
-    As there, ``reward_std`` is the mean of the groups' sample deviations (divisor G - 1), and a reward's own mean is
-    over the completions that it applies to (NaN where there are none). Correct is what the reward ``correct`` gives 1
-    or more; without any such completion there is no length of them.
-    """
-    others = max(rewards_PG.shape[1] - 1, 1)
-    centred_PG = rewards_PG - rewards_PG.mean(axis=1, keepdims=True)
-    per_prompt = {
-        "reward": rewards_PG.mean(axis=1),
-        "reward_std": np.sqrt((centred_PG**2).sum(axis=1) / others),
-        "frac_reward_zero_std": (rewards_PG.max(axis=1) == rewards_PG.min(axis=1)).astype(np.float64),
-    }
-    metrics = {name: float(meshes.rows_of_all_processes(values_P).mean()) for name, values_P in per_prompt.items()}
-    metrics |= completion_metrics(rollouts)
-    for name, values_PG in values.items():
-        everyone_PG = meshes.rows_of_all_processes(values_PG)
-        applies_PG = ~np.isnan(everyone_PG)
-        metrics[f"rewards/{name}/mean"] = float(everyone_PG[applies_PG].mean()) if applies_PG.any() else float("nan")
-    if correct in values:
-        correct_PG = meshes.rows_of_all_processes(values[correct]) >= 1
-        lengths_PG = meshes.rows_of_all_processes(rollouts.lengths)
-        if correct_PG.any():
-            metrics["completions/mean_length/correct"] = float(lengths_PG[correct_PG].mean())
-    return metrics
+def _flat(rewards_PG: np.ndarray) -> np.ndarray:
+    return np.float32(rewards_PG).reshape(-1)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -29,6 +29,9 @@ from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
 
+Batch = TypeVar("Batch", TokenBatch, PolicyBatch)
+"""What one update learns from."""
+
 _PROBED = 4
 """How many of a probe's problems are followed in ``probes.jsonl``, the first of them."""
 
@@ -45,7 +48,8 @@ class Frozen:
 class Learner:
     """What a stage brings to ``learn``: its settings, what it trains and an objective.
 
-    A step updates ``updates`` times on one batch. ``shown`` are the metrics of the progress line.
+    A step updates ``updates`` times on one batch, or on each of its ``minibatches``. ``shown`` are the metrics of the
+    progress line.
     """
 
     settings: Learning
@@ -55,13 +59,14 @@ class Learner:
     shown: tuple[str, ...]
     tokens_per_step: int
     updates: int = 1
+    minibatches: int = 1
     frozen: Frozen | None = None
 
 
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
     settings, trainee, mesh, frozen = learner.settings, learner.trainee, context.mesh, learner.frozen
-    optimizer = settings.optimizer.build(settings.steps * learner.updates)
+    optimizer = settings.optimizer.build(settings.steps * learner.updates * learner.minibatches)
     teacher = None if frozen is None else frozen.model
     program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, settings.microbatches, teacher)
 
@@ -88,33 +93,43 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         flops=partial(_step_flops, learner),
     )
     constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
-    state, spent = fit(initial, program.abstract, repeated(program.step, learner.updates), constants, source, loop)
+    steps = repeated(program.step, learner.updates, learner.minibatches)
+    state, spent = fit(initial, program.abstract, steps, constants, source, loop)
     return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
 
 
-def _step_flops(learner: Learner, batch: TokenBatch | PolicyBatch) -> int:
+def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
     """Operations of all updates on a batch, over all processes, padding included: it is computed like anything else.
 
     A frozen teacher reads the rows once an update.
     """
-    rows, length = (batch.rows if isinstance(batch, PolicyBatch) else batch).tokens.shape
-    own = training_flops(learner.trainee.merged_model.config, learner.trainee.adapters, rows * length, length)
-    teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
-    return learner.updates * (own + teacher)
+    total = 0
+    for part in minibatches_of(batch):
+        rows, length = (part.rows if isinstance(part, PolicyBatch) else part).tokens.shape
+        own = training_flops(learner.trainee.merged_model.config, learner.trainee.adapters, rows * length, length)
+        teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
+        total += own + teacher
+    return learner.updates * total
 
 
-def repeated(step: Step, times: int) -> Step:
+def minibatches_of(batch: Batch | tuple[Batch, ...]) -> tuple[Batch, ...]:
+    """What each gets an update of its own: a tuple's batches in turn, or the batch itself."""
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def repeated(step: Step, times: int, minibatches: int = 1) -> Step:
     """A step that updates several times on one batch; its metrics are means over the updates, as in TRL.
 
-    Only ``skipped``, which counts on from update to update, is the last one's.
+    Of a batch that is a tuple of ``minibatches`` each gets an update, all of them ``times`` over. Only ``skipped``,
+    which counts on from update to update, is the last one's.
     """
-    if times == 1:
+    if times == minibatches == 1:
         return step
 
     def several(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
         every: list[dict[str, Any]] = []
-        for _ in range(times):
-            state, sums = step(state, frozen, batch)
+        for part in minibatches_of(batch) * times:
+            state, sums = step(state, frozen, part)
             every.append(jax.device_get(sums))  # waits, as ``fit`` does after each step
         added = jax.tree.map(lambda *values: sum(values), *every)
         return state, added | {"skipped": every[-1]["skipped"]}

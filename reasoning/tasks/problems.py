@@ -16,7 +16,7 @@ _MISSES, _FEWEST = 200, 10
 """Draws without a new question, for each wanted one and for at least ten, after which a task counts as exhausted."""
 
 
-RESERVED = ("prompts", "completions", "answer", "kind", "truncated", "chat", "self")
+RESERVED = ("prompts", "completions", "answer", "kind", "truncated", "lengths", "chat", "self")
 """The names of everything else that a reward gets."""
 
 

@@ -40,7 +40,8 @@ class PolicyBatch:
 
     ``old_log_probs`` are the trainer's under the parameters that sampled; None means strictly on-policy, one update
     a batch, where they equal the new ones. ``sampler_log_probs`` are those that the sampler itself gave, 0 where the
-    mask is. ``reference_log_probs`` are the frozen reference's; None means no KL term.
+    mask is. ``reference_log_probs`` are the frozen reference's; None means no KL term. ``kl_weights`` are what tokens
+    weigh in the KL term; None means what they weigh in the loss.
     """
 
     rows: TokenBatch
@@ -48,6 +49,7 @@ class PolicyBatch:
     sampler_log_probs: Float[Array, "B T"]
     old_log_probs: Float[Array, "B T"] | None
     reference_log_probs: Float[Array, "B T"] | None
+    kl_weights: Float[Array, "B T"] | None = None
 
 
 def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

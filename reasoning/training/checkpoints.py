@@ -70,7 +70,7 @@ class Checkpointer:
         try:
             # First what a kill left, last what is older: between the two the newest whole checkpoint stays.
             _on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
-            _write(self._path(step), state, {_CURSOR: where})
+            _write(self.path(step), state, {_CURSOR: where})
             _on_first_process(lambda: self._remove_surplus(step))
         except OSError as error:
             kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
@@ -89,27 +89,27 @@ class Checkpointer:
         step = _on_first_process(self._newest_valid)
         if step == _NO_STEP:
             return None
-        return step, _load(self._path(step), abstract_state), read_json(self._path(step) / _CURSOR)
+        return step, _load(self.path(step), abstract_state), read_json(self.path(step) / _CURSOR)
 
     def steps(self) -> list[int]:
         """The saved steps in rising order, damaged ones included, unfinished ones not."""
         if not self.folder.is_dir():
             return []
-        matches = (_STEP_NAME.fullmatch(path.name) for path in self.folder.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        return sorted(int(name[1]) for path in self.folder.iterdir() if (name := _STEP_NAME.fullmatch(path.name)))
 
     def latest_step(self) -> int | None:
         """The newest step that has a manifest; only ``restore`` checks whether its files agree with it."""
-        return max((step for step in self.steps() if (self._path(step) / _MANIFEST).is_file()), default=None)
+        return max((step for step in self.steps() if (self.path(step) / _MANIFEST).is_file()), default=None)
 
-    def _path(self, step: int) -> Path:
+    def path(self, step: int) -> Path:
+        """The folder of a step's checkpoint, which ``load_params`` reads too."""
         return self.folder / f"step_{step:08d}"
 
     def _newest_valid(self) -> int:
         damaged: list[str] = []
         valid = _NO_STEP
         for step in reversed(self.steps()):
-            damage = _damage(self._path(step))
+            damage = _damage(self.path(step))
             if damage is None:
                 valid = step
                 break
@@ -122,12 +122,12 @@ class Checkpointer:
     def _remove_surplus(self, saved: int) -> None:
         for step in self.steps():
             if step > saved:
-                self.warn(f"removing {self._path(step)}: it belongs to an abandoned course of this run, now at {saved}")
-                shutil.rmtree(_set_aside(self._path(step)))
+                self.warn(f"removing {self.path(step)}: it belongs to an abandoned course of this run, now at {saved}")
+                shutil.rmtree(_set_aside(self.path(step)))
         newest = self.steps()[-self.keep :]
         for step in self.steps():
             if step not in newest and not (self.keep_every and step % self.keep_every == 0):
-                shutil.rmtree(_set_aside(self._path(step)))
+                shutil.rmtree(_set_aside(self.path(step)))
 
 
 def save_params(folder: Path, params: Any) -> None:

@@ -27,7 +27,7 @@ from reasoning.objectives.kl import KLEstimate
 from reasoning.objectives.policy import Surrogate
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.step import LossFunction, Sums
-from reasoning.training.surrogate import check_surrogate, policy_loss
+from reasoning.training.surrogate import SAMPLER_APART, check_surrogate, policy_loss
 
 _LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
@@ -158,8 +158,11 @@ def policy(
 ) -> LossFunction:
     """A policy-gradient loss plus ``kl_coefficient`` times an estimate of KL to the reference, where there is one.
 
-    GRPO is ``Clipped()`` and ``k3``: DeepSeekMath (arXiv 2402.03300), eq. 3 and 4. Raises InputError for a loss that
-    has no hash or other parameters, and, when it is traced, for one that gives something else than a ``PolicyLoss``.
+    GRPO is ``Clipped()`` and ``k3``: DeepSeekMath (arXiv 2402.03300), eq. 3 and 4. Metrics are means over the tokens
+    that count, that of KL over those that weigh in it. ``sampling/sampling_logp_difference/mean`` is how far the
+    sampler's log-probabilities are from the trainer's before the first update: more than rounding means that the
+    sampler runs another model than the one that learns. Raises InputError for a loss that has no hash or other
+    parameters, and, when it is traced, for one that gives something else than a ``PolicyLoss``.
     """
     check_hashes(loss=loss, kl=kl)
     check_surrogate(loss)
@@ -180,13 +183,24 @@ def _policy(
         scores = _scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
         new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
         loss_BT, metrics = policy_loss(loss, new_BT, batch)
-        measured_BT = {"entropy": jax.lax.stop_gradient(scores.entropy_BT), **metrics}
+        # Before the first update, where what trains is still what sampled.
+        before_BT = jax.lax.stop_gradient(new_BT) if batch.old_log_probs is None else batch.old_log_probs
+        measured_BT = {
+            "entropy": jax.lax.stop_gradient(scores.entropy_BT),
+            SAMPLER_APART: jnp.abs(before_BT - batch.sampler_log_probs),
+            **metrics,
+        }
         sums = {name: _total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
+        beside = jnp.zeros(())
         if batch.reference_log_probs is not None:
             divergence_BT = kl(new_BT, batch.reference_log_probs)
-            loss_BT = loss_BT + kl_coefficient * divergence_BT
-            sums["kl"] = _total(divergence_BT, mask_BT)
-        return _balanced(jnp.sum(batch.rows.weights * loss_BT), sums, measured, batch.rows)
+            if batch.kl_weights is None:
+                loss_BT = loss_BT + kl_coefficient * divergence_BT
+                sums["kl"] = _total(divergence_BT, mask_BT)
+            else:
+                beside = kl_coefficient * jnp.sum(batch.kl_weights * divergence_BT)
+                sums["kl"] = _total(divergence_BT, (batch.kl_weights > 0).astype(jnp.float32))
+        return _balanced(jnp.sum(batch.rows.weights * loss_BT) + beside, sums, measured, batch.rows)
 
     return loss_fn
 

@@ -4,6 +4,7 @@ Shapes: P prompts, G samples a prompt, B = P * G rows, N new tokens, T row time.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 from reasoning.core.buckets import padded_length
 from reasoning.core.mesh import largest_of_all_processes
 from reasoning.generation.engine import Rollouts
-from reasoning.training.batches import Aggregation, PolicyBatch, token_batch
+from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 
 Advantage = Callable[[jax.Array], jax.Array]
 """From rewards [P, G] to advantages [P, G]."""
@@ -60,6 +61,18 @@ def every_group(rewards_PG: jax.Array) -> jax.Array:
     return jnp.ones(rewards_PG.shape[0], bool)
 
 
+def never_learns(advantage: Advantage, select: Selection, samples: int) -> bool:
+    """Whether groups of ``samples`` teach nothing whatever their rewards are: asked of groups of one completion alone.
+
+    A larger group has rewards that differ; what a user's function makes of them can't be asked exhaustively.
+    """
+    if samples > 1:
+        return False
+    sizes = 10.0 ** np.arange(-3, 4)
+    rewards_PG = jnp.asarray(np.concatenate([-sizes, [0.0], sizes])[:, None], jnp.float32)
+    return not bool(jnp.any(jnp.where(select(rewards_PG)[:, None], advantage(rewards_PG), 0) != 0))
+
+
 def assemble(
     rows: dict[str, jax.Array],
     rewards_B: jax.Array,
@@ -69,15 +82,21 @@ def assemble(
     select: Selection,
     aggregate: Aggregation,
     length: int,
+    kl_select: Selection | None = None,
 ) -> PolicyBatch:
     """The batch of the whole, global set of rows; run it inside jit, before any split into microbatches.
 
-    ``rows`` are those of ``policy_rows``. Groups that ``select`` leaves out lose their mask, so they don't count in the
-    denominators either.
+    ``rows`` are those of ``policy_rows``. Groups that ``select`` leaves out lose their mask, so their tokens are in no
+    denominator that counts tokens or rows with tokens; ``constant_length`` counts all rows (arXiv 2503.20783).
+    ``kl_select`` gives the KL term groups, and so weights, of its own.
     """
     rewards_PG = rewards_B.reshape(-1, samples)
-    selected_B = jnp.repeat(select(rewards_PG), samples, total_repeat_length=rewards_B.shape[0])
-    batch = token_batch({**rows, "loss_mask": rows["loss_mask"] * selected_B[:, None]}, aggregate, length)
+
+    def learnt_from(groups: Selection) -> TokenBatch:
+        selected_B = jnp.repeat(groups(rewards_PG), samples, total_repeat_length=rewards_B.shape[0])
+        return token_batch({**rows, "loss_mask": rows["loss_mask"] * selected_B[:, None]}, aggregate, length)
+
+    batch = learnt_from(select)
     advantages_B = advantage(rewards_PG).reshape(-1)
     return PolicyBatch(
         rows=batch,
@@ -85,4 +104,33 @@ def assemble(
         sampler_log_probs=jnp.roll(rows["log_probs"], -1, axis=1) * batch.mask,
         old_log_probs=None,
         reference_log_probs=None,
+        kl_weights=None if kl_select is None else learnt_from(kl_select).weights,
     )
+
+
+def assemble_minibatches(
+    rows: dict[str, jax.Array], rewards_B: jax.Array, *, parts: int, samples: int, advantage: Advantage, **settings: Any
+) -> tuple[PolicyBatch, ...]:
+    """The ``parts`` minibatches of the global set of rows, each with denominators of its own; run it inside jit.
+
+    Groups are dealt out in turn, so that each device keeps a share of every part. Advantages are those of the whole
+    set; ``settings`` are further ones of ``assemble``.
+    """
+    advantages_B = advantage(rewards_B.reshape(-1, samples)).reshape(-1)
+
+    def part(values: jax.Array, number: int) -> jax.Array:
+        groups = values.reshape(-1, parts, samples, *values.shape[1:])[:, number]
+        return groups.reshape(-1, *values.shape[1:])
+
+    def batch(number: int) -> PolicyBatch:
+        own_PG = part(advantages_B, number).reshape(-1, samples)
+        own = {name: part(values, number) for name, values in rows.items()}
+        return assemble(own, part(rewards_B, number), samples=samples, advantage=lambda rewards: own_PG, **settings)
+
+    return tuple(batch(number) for number in range(parts))
+
+
+def of_whole(minibatches: Sequence[np.ndarray], samples: int) -> np.ndarray:
+    """Rows of minibatches in the order of the rows that ``assemble_minibatches`` dealt out."""
+    groups = [rows.reshape(-1, samples, *rows.shape[1:]) for rows in minibatches]
+    return np.stack(groups, axis=1).reshape(-1, *minibatches[0].shape[1:])

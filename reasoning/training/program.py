@@ -20,7 +20,7 @@ from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_
 from reasoning.models.parameters import Params
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.losses import score
-from reasoning.training.policy_rows import Advantage, Selection, assemble
+from reasoning.training.policy_rows import Advantage, Selection, assemble, assemble_minibatches
 from reasoning.training.state import TrainState, state_shapes, state_shardings
 from reasoning.training.step import LossFunction, StepShardings, Sums, gradient_only, make_step
 
@@ -133,21 +133,52 @@ def build_scoring(
 
 
 def build_assembling(
-    mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
+    mesh: Mesh,
+    samples: int,
+    advantage: Advantage,
+    select: Selection,
+    aggregate: Aggregation,
+    length: int,
+    kl_select: Selection | None = None,
 ) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
     """The jitted function from global rows and rewards to a batch, split by rows like its inputs.
 
     Raises InputError for a function that has no hash.
     """
-    check_hashes(advantage=advantage, select=select, aggregate=aggregate)
-    return _assembling(mesh, samples, advantage, select, aggregate, length)
+    check_hashes(advantage=advantage, select=select, aggregate=aggregate, kl_select=kl_select)
+    return _assembling(mesh, samples, advantage, select, aggregate, length, kl_select)
 
 
 @lru_cache(_REMEMBERED)
-def _assembling(
-    mesh: Mesh, samples: int, advantage: Advantage, select: Selection, aggregate: Aggregation, length: int
-) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
-    build = partial(assemble, samples=samples, advantage=advantage, select=select, aggregate=aggregate, length=length)
+def _assembling(mesh: Mesh, *settings: Any) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
+    return jax.jit(partial(assemble, **_named(settings)), out_shardings=row_sharding(mesh))
+
+
+def _named(settings: tuple[Any, ...]) -> dict[str, Any]:
+    """What ``assemble`` calls the settings of ``build_assembling``."""
+    return dict(zip(("samples", "advantage", "select", "aggregate", "length", "kl_select"), settings, strict=True))
+
+
+def build_assembling_minibatches(
+    mesh: Mesh,
+    parts: int,
+    samples: int,
+    advantage: Advantage,
+    select: Selection,
+    aggregate: Aggregation,
+    length: int,
+    kl_select: Selection | None = None,
+) -> Callable[[dict[str, jax.Array], jax.Array], tuple[PolicyBatch, ...]]:
+    """As ``build_assembling``, to a tuple of ``parts`` minibatches."""
+    check_hashes(advantage=advantage, select=select, aggregate=aggregate, kl_select=kl_select)
+    return _assembling_minibatches(mesh, parts, samples, advantage, select, aggregate, length, kl_select)
+
+
+@lru_cache(_REMEMBERED)
+def _assembling_minibatches(
+    mesh: Mesh, parts: int, *settings: Any
+) -> Callable[[dict[str, jax.Array], jax.Array], tuple[PolicyBatch, ...]]:
+    build = partial(assemble_minibatches, parts=parts, **_named(settings))
     return jax.jit(build, out_shardings=row_sharding(mesh))
 
 

@@ -16,7 +16,10 @@ from reasoning.training.batches import PolicyBatch
 _SAMPLER = "sampler_BT"
 """The parameter by which a policy loss asks for the sampler's log-probabilities."""
 
-_RESERVED = {"entropy", "kl", "loss", "grad_norm", "skipped", "tokens", "flops"}
+SAMPLER_APART = "sampling/sampling_logp_difference/mean"
+"""The metric of how far sampler and trainer are apart, as TRL calls it."""
+
+_RESERVED = {SAMPLER_APART, "entropy", "kl", "loss", "grad_norm", "skipped", "tokens", "flops"}
 """Metrics that a step has already."""
 
 

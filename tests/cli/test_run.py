@@ -1,6 +1,7 @@
 import signal
 import socket
 import time
+from pathlib import Path
 
 import jax
 import pytest
@@ -61,6 +62,12 @@ def test_check_shows_stages_and_sizes_and_runs_nothing(project, capsys):
     printed = capsys.readouterr().out
     assert "118,000" in printed and "to do" in printed and "begins at" not in printed
     assert not project.out.exists()
+
+
+def test_the_published_setting_of_r1_zero_is_one_that_can_be_run(capsys, tmp_path):
+    file = Path(__file__).parents[2] / "experiments" / "r1_zero_published.gin"
+    assert main(["run", str(file), "--out", str(tmp_path / "out"), "run.cpu_devices=8", "--check"]) == 0
+    assert "5,324,800" in capsys.readouterr().out  # completions: 10,400 optimizer steps of 512
 
 
 def test_only_and_from_choose_stages(project, capsys):

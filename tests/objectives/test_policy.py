@@ -33,6 +33,15 @@ def test_the_loss_is_the_minimum_of_ppo_equation_7_with_two_clips():
     np.testing.assert_allclose(loss_of(new, old, advantages).loss_BT, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_clip_of_ten_has_no_lower_bound_and_an_upper_one_of_eleven():
+    """As R1 was trained: a ratio is never below 1 - 10."""
+    ratio, ones = np.array([[1e-6, 0.5, 10.9, 11.1, 50.0]]), np.ones((1, 5))
+    raised, lowered = (loss_of(np.log(ratio), 0 * ratio, sign * ones, 10.0, 10.0) for sign in (1, -1))
+    np.testing.assert_allclose(raised.loss_BT, [[-1e-6, -0.5, -10.9, -11, -11]], rtol=1e-5)
+    np.testing.assert_allclose(lowered.loss_BT, ratio, rtol=1e-5)
+    assert not lowered.metrics["clip_ratio/low_mean"].any()
+
+
 def test_one_advantage_a_row_serves_all_its_tokens():
     random = np.random.default_rng(0)
     new, old = random.normal(size=(2, 4, 5))

@@ -45,6 +45,16 @@ def test_the_same_step_gives_the_same_completions_and_another_step_or_seed_gives
     assert not np.array_equal(first, completions(1)) and not np.array_equal(first, completions(0, seed=1))
 
 
+def test_a_further_attempt_at_a_step_goes_on_with_the_prompts_and_draws_other_numbers(base: Artifact):
+    sampler, params = sampler_and_params(base)
+    other, _ = sampler_and_params(base)
+    first, second = sampler(params, 0), sampler(params, 0, 1)
+    np.testing.assert_array_equal(first.rollouts.tokens, other(params, 0, 0).rollouts.tokens)
+    again = other(params, 1)
+    assert second.problems == again.problems
+    assert not np.array_equal(second.rollouts.tokens, again.rollouts.tokens)
+
+
 def test_it_goes_on_with_the_prompts_that_come_next(base: Artifact):
     sampler, params = sampler_and_params(base)
     sampler(params, 0)

@@ -24,10 +24,11 @@ from reasoning.tasks.question_files import QuestionColumns, QuestionFile
 PROBLEMS = (Problem("1+1?", "2", "sums"), Problem("2*3?", "6", "products"))
 TEXTS = [["2", "<think>t</think><answer>2</answer>", "three"], ["6", "", "<think>t</think><answer>6</answer>"]]
 TRUNCATED = np.array([[False, False, True], [False, True, False]])
+LENGTHS = np.array([[2, 9, 5], [2, 1, 9]])
 
 
 def rated(*rewards: Reward, problems: tuple[Problem, ...] = PROBLEMS) -> dict[str, np.ndarray]:
-    return rate(rewards, problems, TEXTS, TRUNCATED, ChatFormat())
+    return rate(rewards, problems, TEXTS, TRUNCATED, LENGTHS, ChatFormat())
 
 
 def test_problems_are_shown_to_rewards_that_may_refuse_them_and_drawn_for_no_others():
@@ -63,7 +64,8 @@ def test_every_column_of_the_problem_comes_once_a_completion():
     assert seen["prompts"] == ["<|user|>1+1?<|assistant|>"] * 3 + ["<|user|>2*3?<|assistant|>"] * 3
     assert seen["completions"] == TEXTS[0] + TEXTS[1]
     assert seen["answer"] == ["2"] * 3 + ["6"] * 3 and seen["kind"] == ["sums"] * 3 + ["products"] * 3
-    assert seen["truncated"] == [False, False, True, False, True, False] and seen["chat"] == ChatFormat()
+    assert seen["truncated"] == [False, False, True, False, True, False] and seen["lengths"] == [2, 9, 5, 2, 1, 9]
+    assert seen["chat"] == ChatFormat()
 
 
 def test_our_own_rewards_are_of_the_same_form():
@@ -99,7 +101,7 @@ def test_the_columns_of_problems_come_once_a_completion_and_none_where_a_problem
         return [0.0] * len(completions)
 
     rated(look, problems=TESTED)
-    assert seen.keys() == {"prompts", "answer", "kind", "truncated", "chat", "tests", "rubric", "level"}
+    assert seen.keys() == {"prompts", "answer", "kind", "truncated", "lengths", "chat", "tests", "rubric", "level"}
     assert seen["tests"] == [[[1, 2], [3, 6]]] * 3 + [None] * 3
     assert seen["rubric"] == [{"short": 0.5}] * 3 + [{"kind": 1.0}] * 3
     assert seen["level"] == [None] * 3 + [3] * 3
@@ -158,10 +160,10 @@ def test_columns_of_a_file_reach_rewards_as_they_are_written_for_trl(tmp_path: P
     task = QuestionFile(path=str(file), test_path=str(file), columns=QuestionColumns(marker=""))
     problems = sorted(ProblemSet((task,), "test", 2).problems(), key=lambda problem: problem.question)
     texts = [["x * 2", "x + 1"], ["x + 1", "x + x"]]
-    values = rate((passed,), problems, texts, np.zeros((2, 2), bool), ChatFormat())
+    values = rate((passed,), problems, texts, np.zeros((2, 2), bool), np.ones((2, 2), int), ChatFormat())
     np.testing.assert_array_equal(values["passed"], [[1, 0.5], [1, 0.5]])
     texts = [["\\boxed{2x}", "2x"], ["def f(x): ...", "\\boxed{x+1}"]]
-    values = rate((boxed, coding), problems, texts, np.zeros((2, 2), bool), ChatFormat())
+    values = rate((boxed, coding), problems, texts, np.zeros((2, 2), bool), np.ones((2, 2), int), ChatFormat())
     np.testing.assert_array_equal(values["boxed"], [[1, 0], [0, 1]])
     np.testing.assert_array_equal(values["coding"], [[math.nan] * 2, [1, 0]])
 

@@ -36,6 +36,7 @@ from reasoning.training.preemption import Interrupted
 
 SMALL = replace(MODEL, width=12, mlp_width=16, stacks=(Stack(2, (BlockKind("swiglu"),)),), qkv_bias=True)
 STUDENT = replace(BASE, name="student", model=SMALL)
+TWIN = replace(BASE, name="twin")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_a_student_comes_closer_to_a_teacher_of_another_width_and_the_teacher_st
 
 @pytest.mark.slow
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(base: Artifact, examples: Artifact, tmp_path: Path):
-    for stage in (by_logits(start=BASE), on_policy(start=BASE)):
+    for stage in (by_logits(start=TWIN), on_policy(start=TWIN)):
         made = work(stage, tmp_path, inputs(base, base, data=examples))
         assert made.hash == base.hash
         assert [row["kl"] for row in made.metrics()] == [0] * stage.steps
@@ -297,3 +298,11 @@ def test_probes_are_asked_when_due(base: Artifact, student: Artifact, examples: 
         watched = replace(stage, probe=quiz(), probe_every=2)
         made = work(watched, tmp_path, inputs(student, base, data=examples))
         assert [row["step"] for row in made.metrics() if "probe/strict" in row] == [2, 3]
+
+
+def test_a_teacher_that_is_the_start_itself_is_refused_where_there_is_nothing_else_to_learn():
+    with pytest.raises(InputError, match="its teacher is its start, base, .* nothing is ever learnt"):
+        by_logits(start=BASE)
+    with pytest.raises(InputError, match="its teacher is its start, base"):
+        on_policy(start=BASE)
+    assert by_logits(start=BASE, cross_entropy_coefficient=0.1).teacher is BASE

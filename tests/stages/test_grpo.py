@@ -6,20 +6,21 @@ from typing import Any
 
 import full_softmax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny_stages import HALVES, NEW_TOKENS, OPTIMIZER, REFUSED, TRAIN, Surroundings, early_end, quiz, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.generation.engine import Rollouts
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.objectives.policy import Clipped
 from reasoning.rewards.numbers import number
 from reasoning.rollouts.prompt_sampler import batch_places
 from reasoning.stages.checkpoint import model_of, tokenizer_of
-from reasoning.stages.grpo import GRPO, RolloutSource, rollout_metrics, total_rewards
+from reasoning.stages.grpo import GRPO, RolloutSource
 from reasoning.stages.trainee import trainee_of
+from reasoning.training.metrics import rollouts_file
 from reasoning.training.policy_rows import every_group
 from reasoning.training.state import TrainState, new_state
 
@@ -217,28 +218,6 @@ def test_probes_are_asked_when_due(base: Artifact, tmp_path: Path):
     assert [row["step"] for row in made.metrics() if "probe/strict" in row] == [2, 3]
 
 
-def test_group_metrics_are_means_over_groups_with_the_sample_deviation():
-    rewards = np.array([[0.1, 0.1, 0.1], [0.0, 1.0, 0.0]])
-    empty = np.zeros((2, 3, 1))
-    rollouts = Rollouts(empty, empty, np.array([[1, 2, 3], [4, 5, 6]]), np.eye(2, 3, dtype=bool))
-    metrics = rollout_metrics(rollouts, {"own": np.array([[np.nan, 2, 4], [np.nan] * 3])}, rewards)
-    assert metrics["reward_std"] == pytest.approx(np.std([0, 1, 0], ddof=1) / 2)
-    assert metrics["frac_reward_zero_std"] == 0.5  # three times 0.1 is equal, though their mean is not 0.1
-    assert metrics["rewards/own/mean"] == 3 and metrics["completions/mean_length"] == 3.5
-    assert metrics["completions/clipped_ratio"] == pytest.approx(1 / 3)
-    never = rollout_metrics(rollouts, {"own": np.full((2, 3), np.nan)}, rewards)
-    assert np.isnan(never["rewards/own/mean"])
-
-
-def test_the_length_of_correct_completions_is_a_metric_of_its_own_where_there_are_any():
-    empty, lengths = np.zeros((1, 3, 1)), np.array([[1, 2, 30]])
-    rollouts = Rollouts(empty, empty, lengths, np.zeros((1, 3), bool))
-    values = {"right": np.array([[1.0, 1.0, 0.0]]), "other": np.ones((1, 3))}
-    assert rollout_metrics(rollouts, values, values["right"], "right")["completions/mean_length/correct"] == 1.5
-    for given, correct in (({"right": np.zeros((1, 3))}, "right"), (values, "")):
-        assert "completions/mean_length/correct" not in rollout_metrics(rollouts, given, empty[..., 0], correct)
-
-
 def test_the_reward_that_says_what_is_right_must_be_one_of_the_rewards():
     assert reinforce(correct=early_end).correct is early_end
     with pytest.raises(InputError, match="correct is constant, which is not among rewards"):
@@ -254,11 +233,107 @@ def test_a_stage_whose_rewards_tell_nothing_apart_warns_once(base: Artifact, tmp
     )
 
 
-def test_the_total_reward_is_the_weighted_sum_of_those_that_apply():
-    values = {"a": np.array([[1.0, np.nan]]), "b": np.array([[0.5, 2.0]])}
-    np.testing.assert_array_equal(total_rewards((2.0, 10.0), values), [[7, 20]])
-
-
 def test_the_plan_counts_completions():
     plan = reinforce().plan()
     assert plan == {"steps": 2, "completions": 32, "sampled tokens at most": 32 * NEW_TOKENS}
+
+
+def test_settings_by_which_nothing_is_ever_learnt_are_refused():
+    def reinforced(rewards: Any) -> Any:
+        return rewards - 0.5
+
+    with pytest.raises(InputError, match="all reward_weights are 0"):
+        reinforce(reward_weights=(0.0,))
+    mesh = build_mesh(MeshShape())
+    for settings in ({}, {"select": every_group}, {"advantage": reinforced}):
+        with pytest.raises(InputError, match="samples = 1, and advantage and select compare .* nothing is ever learnt"):
+            reinforce(questions=8, samples=1, **settings).check(mesh)
+    reinforce(questions=8, samples=1, advantage=reinforced, select=every_group).check(mesh)
+    for setting in ({"reference_every": 2}, {"kl_select": every_group}):
+        with pytest.raises(InputError, match="kl_coefficient is 0"):
+            reinforce(**setting)
+
+
+def test_minibatches_that_can_not_be_shared_out_are_refused():
+    mesh = build_mesh(MeshShape(data=4, tensor=2))
+    reinforce(questions=4, samples=4, minibatches=4).check(mesh)
+    with pytest.raises(InputError, match="4 questions can't be split evenly into 3 minibatches; .* multiple of 3"):
+        reinforce(questions=4, samples=4, minibatches=3).check(mesh)
+    with pytest.raises(InputError, match="a minibatch of 6 rows can't be shared evenly by 4 data-parallel"):
+        reinforce(questions=4, samples=6, minibatches=4).check(mesh)
+
+
+def test_minibatches_are_parts_of_one_rollout_and_each_gets_an_update(base: Artifact, tmp_path: Path):
+    settings = {"rewards": (length,), "select": every_group}
+    source, state = source_and_state(reinforce(**settings), base)
+    whole, metrics = source(state, 0)
+    source, state = source_and_state(reinforce(minibatches=2, **settings), base)
+    parts, same = source(state, 0)
+    assert len(parts) == 2 and {**metrics, "flops": 0} == {**same, "flops": 0}  # scoring is what flops have more
+    for place, part in enumerate(parts):
+        for name in ("tokens", "mask", "targets"):
+            groups = np.asarray(getattr(whole.rows, name)).reshape(2, 2, 4, -1)[:, place]
+            np.testing.assert_array_equal(getattr(part.rows, name), groups.reshape(8, -1))
+        np.testing.assert_array_equal(part.advantages, whole.advantages.reshape(2, 2, 4, -1)[:, place].reshape(8, -1))
+        np.testing.assert_allclose(part.rows.weights.sum(), 1, rtol=1e-5)
+        assert part.old_log_probs is not None
+    tight = reinforce(steps=1, minibatches=2, loss=Clipped(0.0, 0.0), **settings)
+    made = work(tight, tmp_path, {"start": base})
+    [trainer] = pq.read_table(rollouts_file(made.path, 1), columns=["trainer_log_probs"]).columns
+    [sampler] = pq.read_table(rollouts_file(made.path, 1), columns=["sampler_log_probs"]).columns
+    for ours, theirs in zip(trainer.to_pylist(), sampler.to_pylist(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)  # each completion has its own again
+    # The last minibatch's policy is no longer the one that sampled.
+    assert made.metrics()[0]["clip_ratio/low_mean"] + made.metrics()[0]["clip_ratio/high_mean"] > 0.01
+
+
+def test_cut_off_replies_can_go_without_loss_and_still_count_in_their_group(base: Artifact):
+    batches = []
+    for settings in ({}, {"mask_truncated": True}):
+        source, state = source_and_state(reinforce(select=every_group, **settings), base)
+        batches.append(source(state, 0)[0])
+    every, some = batches
+    cut = np.asarray(every.advantages[:, 0]) < 0  # early_end punishes exactly what was cut off
+    assert 0 < cut.sum() < 16
+    np.testing.assert_array_equal(some.rows.mask, np.where(cut[:, None], 0, every.rows.mask))
+    np.testing.assert_array_equal(some.advantages, every.advantages)
+    np.testing.assert_allclose(some.rows.weights.sum(), 1, rtol=1e-5)
+
+
+def test_kl_can_be_over_other_groups_than_the_loss(base: Artifact):
+    everywhere = reinforce(rewards=(constant,), kl_coefficient=0.1, kl_select=every_group)
+    source, state = source_and_state(everywhere, base)
+    batch, _ = source(state, 0)
+    assert batch.rows.mask.sum() == 0
+    np.testing.assert_allclose(batch.kl_weights.sum(), 1, rtol=1e-5)
+
+
+def test_a_step_samples_again_until_all_groups_teach_or_it_has_tried_often_enough(base: Artifact, tmp_path: Path):
+    def seldom(completions: list[str], **columns: Any) -> list[float]:
+        """Only the first two groups of an attempt differ."""
+        return [float(number) for number in range(8)] + [0.5] * 8
+
+    def never_twice(completions: list[str], **columns: Any) -> list[float]:
+        """The very first group teaches, and no other ever does."""
+        calls.append(1)
+        return [float(number) for number in range(4)] + [0.5] * 12 if len(calls) == 1 else [0.5] * 16
+
+    calls: list[int] = []
+    source, state = source_and_state(reinforce(rewards=(seldom,), resample=5), base)
+    batch, metrics = source(state, 0)
+    assert metrics["sampling/attempts"] == 2 and metrics["frac_reward_zero_std"] == 0.5
+    assert batch.rows.mask.reshape(4, -1).any(axis=1).all()
+    other, fresh = source_and_state(reinforce(rewards=(seldom,)), base)
+    first, once = other(fresh, 0)
+    assert metrics["tokens"] > once["tokens"] and metrics["flops"] > 1.5 * once["flops"]
+    np.testing.assert_array_equal(batch.rows.mask[:8].sum(1), first.rows.mask[:8].sum(1))
+    further = other(fresh, 1)[0]
+    assert other.get_state() == source.get_state()  # the prompts of both attempts are used up
+    assert not np.array_equal(batch.rows.mask[8:].sum(1), further.rows.mask[:8].sum(1))
+    source, state = source_and_state(reinforce(rewards=(never_twice,), resample=2), base)
+    batch, metrics = source(state, 0)
+    assert metrics["sampling/attempts"] == 3 and len(calls) == 3
+    np.testing.assert_array_equal(batch.rows.mask.reshape(4, -1).any(axis=1), [1, 0, 0, 0])
+    made = work(reinforce(steps=1, rewards=(seldom,), resample=3), tmp_path, {"start": base})
+    table = pq.read_table(rollouts_file(made.path, 1))
+    assert [advantage != 0 for advantage in table["advantage"].to_pylist()] == [True] * 16

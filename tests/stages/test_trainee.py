@@ -1,6 +1,7 @@
 """Stages that train by LoRA: only adapters change, the artifact is a whole model, and it resumes to the same bits."""
 
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from reasoning.models.model import build_model, parameter_count
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.checkpoint import model_of, params_of, read_adapters, tokenizer_of
 from reasoning.stages.trainee import sampler_of, trainee_of
+from reasoning.training.policy_rows import every_group
 from reasoning.training.preemption import Interrupted
 
 LOW = LoRA(rank=2, alpha=4.0)
@@ -141,7 +143,13 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
 def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_that_of_training_whole(
     base, examples, tmp_path, on_policy
 ):
-    common = {"name": "kl", "start": tune(), "teacher": tune(), "optimizer": tiny_stages.OPTIMIZER, "steps": 2}
+    common = {
+        "name": "kl",
+        "start": tune(),
+        "teacher": tune(name="teacher"),
+        "optimizer": tiny_stages.OPTIMIZER,
+        "steps": 2,
+    }
     if on_policy:
         make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "questions": 4, "samples": 2}
     else:
@@ -165,3 +173,19 @@ def test_a_base_is_held_in_the_dtype_of_the_computation_and_saved_as_it_was(corp
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(trainee.base))
     assert held == 2 * parameter_count(trainee.merged_model)
     assert changed(start, work(stage, tmp_path, {"start": start, "data": examples})) == {"query"}
+
+
+@pytest.mark.slow
+def test_the_difference_of_sampler_and_trainer_shows_that_bfloat16_rounds_merged_adapters(base, tmp_path):
+    """With one update a step too: in float32 it is rounding, and what was sampled is what is trained."""
+    stage = reinforce(lora=LOW, select=every_group)
+    told = {}
+    for dtype in ("float32", "bfloat16"):
+        start = tmp_path / dtype
+        shutil.copytree(base.path, start)
+        config = start / "model.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"compute_dtype": dtype}))
+        rows = work(stage, tmp_path / f"{dtype}_run", {"start": replace(base, path=start)}).metrics()
+        told[dtype] = [row["sampling/sampling_logp_difference/mean"] for row in rows]
+    assert max(told["float32"]) < 1e-5
+    assert min(told["bfloat16"]) > 20 * max(told["float32"])

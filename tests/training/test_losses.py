@@ -166,7 +166,30 @@ def test_the_policy_loss_is_the_clipped_surrogate_with_kl_of_the_papers(
     assert (low * mask).sum() > 5 and (high * mask).sum() > 5
     entropy = full_softmax.entropy_BT(log_probs)
     named = {"entropy": entropy, "kl": divergence, "clip_ratio/low_mean": low, "clip_ratio/high_mean": high}
+    named["sampling/sampling_logp_difference/mean"] = np.abs(old - np.asarray(batch.sampler_log_probs, np.float64))
     check_sums(sums, named, mask)
+
+
+def test_kl_has_weights_of_its_own_where_its_groups_are_others(params: Any):
+    batch, log_probs = off_policy(params, sequence_mean, 1.0)
+    loss_fn = jax.jit(policy(MODEL, loss=CLIPPED, kl=k3, kl_coefficient=BETA, temperature=1.0))
+    same = loss_fn(params, {}, replace(batch, kl_weights=batch.rows.weights))
+    whole = loss_fn(params, {}, batch)
+    np.testing.assert_allclose(same[0], whole[0], rtol=1e-5)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), same[1], whole[1])
+
+    half = jnp.arange(len(batch.rows.mask))[:, None] < 8
+    rows = replace(batch.rows, mask=batch.rows.mask * half, weights=sequence_mean(batch.rows.mask * half, NEW))
+    split = replace(batch, rows=rows, kl_weights=sequence_mean(batch.rows.mask, NEW))
+    loss, sums, _ = loss_fn(params, {}, split)
+    without = loss_fn(params, {}, replace(split, reference_log_probs=None))[0]
+    apart = np.asarray(batch.reference_log_probs, np.float64) - full_softmax.picked_BT(log_probs, batch.rows)
+    divergence, mask = np.exp(apart) - apart - 1, np.asarray(batch.rows.mask)
+    expected = BETA * (weights_by_formula("sequence_mean", mask) * divergence).sum()
+    np.testing.assert_allclose(loss - without, expected, rtol=1e-4)
+    np.testing.assert_allclose(sums["kl"][0] / sums["kl"][1], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
+    parts = [loss_fn(params, {}, jax.tree.map(lambda leaf, start=start: leaf[start::2], split))[0] for start in (0, 1)]
+    np.testing.assert_allclose(sum(parts), loss, rtol=1e-5)
 
 
 def test_no_reference_means_no_kl_term(params: Any):

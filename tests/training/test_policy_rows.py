@@ -4,10 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning.generation.engine import PromptShapes, Rollouts, padded
-from reasoning.objectives.advantages import group_mean, groups_with_signal
-from reasoning.objectives.aggregation import token_mean
+from reasoning.objectives.advantages import group_mean, group_normalized, groups_with_signal
+from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.rollouts.record import of_completions
-from reasoning.training.policy_rows import assemble, every_group, policy_rows
+from reasoning.training.policy_rows import (
+    assemble,
+    assemble_minibatches,
+    every_group,
+    never_learns,
+    of_whole,
+    policy_rows,
+)
 
 PROMPTS = [[11, 12, 13], [21]]
 TOKENS = np.array([[[1, 2, 9, 0], [3, 9, 0, 0]], [[4, 5, 6, 7], [9, 0, 0, 0]]])
@@ -84,3 +91,52 @@ def test_the_samplers_log_probs_lie_where_their_tokens_are_predicted_and_are_zer
     back = of_completions(np.asarray(batch.sampler_log_probs), PROMPTS, TOKENS.shape)
     inside = np.arange(4) < LENGTHS[..., None]
     np.testing.assert_array_equal(back[inside], LOG_PROBS[inside])
+
+
+def test_the_denominator_of_constant_length_counts_groups_without_signal_too():
+    rows = {name: jnp.asarray(value) for name, value in policy_rows(PROMPTS, ROLLOUTS, context=64).items()}
+    settings = {"samples": 2, "advantage": group_mean, "aggregate": constant_length, "length": 4}
+    batch = assemble(rows, jnp.asarray([1.0, 0.0, 1.0, 1.0]), select=groups_with_signal, **settings)
+    np.testing.assert_allclose(batch.rows.weights.sum(), 5 / (4 * 4))
+
+
+def test_kl_can_be_over_other_groups_than_the_loss():
+    rows = {name: jnp.asarray(value) for name, value in policy_rows(PROMPTS, ROLLOUTS, context=64).items()}
+    settings = {"samples": 2, "advantage": group_mean, "aggregate": token_mean, "length": 4}
+    batch = assemble(
+        rows, jnp.asarray([1.0, 0.0, 1.0, 1.0]), select=groups_with_signal, kl_select=every_group, **settings
+    )
+    np.testing.assert_array_equal(batch.rows.mask.sum(1), [3, 2, 0, 0])
+    np.testing.assert_allclose(batch.kl_weights.sum(1), np.array([3, 2, 4, 1]) / 10, rtol=1e-6)
+
+
+def test_minibatches_deal_out_whole_groups_in_turn_with_denominators_of_their_own():
+    generator = np.random.default_rng(0)
+    groups, samples, time = 6, 3, 16
+    rows = {name: np.zeros((groups * samples, time), np.int32) for name in ("tokens", "positions")}
+    rows |= {"segments": np.ones_like(rows["tokens"]), "loss_mask": generator.integers(0, 2, rows["tokens"].shape)}
+    rows |= {"tokens": np.arange(rows["tokens"].size).reshape(-1, time), "log_probs": -generator.random((18, time))}
+    rewards = generator.normal(size=(groups, samples))
+
+    def over_all(rewards_PG):
+        """An advantage that reads the whole rollout, not its group alone."""
+        return rewards_PG - rewards_PG.mean()
+
+    settings = {"samples": samples, "advantage": over_all, "select": every_group, "aggregate": token_mean, "length": 9}
+    given = ({name: jnp.asarray(values) for name, values in rows.items()}, jnp.asarray(rewards.reshape(-1)))
+    parts = assemble_minibatches(*given, parts=2, **settings)
+    for number, part in enumerate(parts):
+        own = rows["tokens"].reshape(groups, samples, time)[number::2].reshape(-1, time)
+        np.testing.assert_array_equal(part.rows.tokens, own)
+        np.testing.assert_allclose(part.rows.weights.sum(), 1, rtol=1e-5)
+        expected = (rewards - rewards.mean())[number::2].reshape(-1)
+        np.testing.assert_allclose(part.advantages[:, 0], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(of_whole([np.asarray(part.rows.tokens) for part in parts], samples), rows["tokens"])
+
+
+def test_a_group_of_one_teaches_only_where_it_is_not_compared_with_itself():
+    for advantage in (group_mean, group_normalized):
+        assert never_learns(advantage, every_group, 1) and not never_learns(advantage, every_group, 2)
+    assert never_learns(lambda rewards: rewards, groups_with_signal, 1)
+    assert not never_learns(lambda rewards: rewards, every_group, 1)
+    assert not never_learns(lambda rewards: rewards - 1, lambda rewards: rewards[:, 0] > 0.5, 1)

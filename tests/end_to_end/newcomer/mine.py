@@ -133,7 +133,8 @@ class LikedReplies:
     def __call__(self, state: Any, step: int) -> tuple[Any, Mapping[str, float]]:
         sampled = self.sampler(state.params, step)
         rollouts, stage = sampled.rollouts, self.stage
-        values = rate((stage.reward,), sampled.problems, self.decode(rollouts), rollouts.truncated, stage.chat)
+        texts, cut, lengths = self.decode(rollouts), rollouts.truncated, rollouts.lengths
+        values = rate((stage.reward,), sampled.problems, texts, cut, lengths, stage.chat)
         liked = values[reward_name(stage.reward)].reshape(-1) > 0
         rows = sampled.rows | {"loss_mask": sampled.rows["loss_mask"] * liked[:, None].astype(np.int32)}
         metrics = {"reward": float(liked.mean()), "tokens": int(rollouts.lengths.sum())}

@@ -1,0 +1,70 @@
+"""The policy that GRPO measures KL from: the start, or, where a stage says so, its own policy of some steps ago."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from reasoning.models.parameters import Params
+from reasoning.stages.trainee import Trainee
+from reasoning.training.batches import TokenBatch
+from reasoning.training.checkpoints import Checkpointer, load_params
+
+Score = Callable[[Params, TokenBatch], jax.Array]
+"""A pass that gives the log-probabilities [B, T] of rows."""
+
+
+@dataclass
+class Reference:
+    """A frozen policy, which every ``every`` steps (0: never) becomes the one that trains.
+
+    It is the policy after ``since`` steps. What trains is kept of it, of a model with LoRA the adapters alone, and a
+    copy beside each checkpoint of the stage, in ``checkpoints``, so that a resumed run has the same. ``score`` and
+    ``score_start`` read the model that trains and the merged one.
+    """
+
+    trainee: Trainee
+    every: int
+    checkpoints: Checkpointer
+    score: Score
+    score_start: Score
+    since: int = 0
+    stored: int = 0
+    params: Params | None = None
+
+    def log_probs(self, rows: TokenBatch) -> jax.Array:
+        """The reference's log-probabilities [B, T] of rows, after ``look``."""
+        if self.params is None:
+            self.params = self.trainee.reference()
+        if self.since == 0:
+            return self.score_start(self.params, rows)
+        return self.score(self.trainee.all_params(self.params), rows)
+
+    def look(self, step: int, trained: Params) -> None:
+        """Looks at what trains before ``step``, counted from 0; makes it the reference when that is due.
+
+        Raises InputError where the reference of an interrupted run is missing or damaged.
+        """
+        if self.every and step > 0 and step % self.every == 0:
+            # A copy, since the step takes what it gets.
+            self.since, self.params = step, jax.tree.map(jnp.copy, trained)
+        elif self.since > 0 and self.params is None:
+            self.params = load_params(self.checkpoints.path(self.since), jax.tree.map(_shape_of, trained))
+            self.stored = self.since
+
+    def get_state(self) -> dict[str, Any]:
+        """Which policy it is, which is on disk from now on."""
+        if self.since > 0 and self.stored != self.since and self.params is not None:
+            self.checkpoints.save(self.since, self.params, {})
+            self.stored = self.since
+        return {"since": self.since}
+
+    def set_state(self, cursor: dict[str, Any]) -> None:
+        """Goes on with the policy that ``cursor`` names."""
+        self.since, self.params = cursor["since"], None
+
+
+def _shape_of(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
