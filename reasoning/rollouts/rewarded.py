@@ -24,10 +24,10 @@ class Rewarded:
     rewards: np.ndarray
 
 
-def joined(attempts: Sequence[Rewarded], groups: Sequence[int], context: int) -> Rewarded:
+def joined(attempts: Sequence[Rewarded], groups: Sequence[int], limit: int, padded_lengths: Sequence[int]) -> Rewarded:
     """Some ``groups`` of several attempts' completions, counted through all attempts, as one attempt.
 
-    Its rows are padded anew, within ``context``; every process calls it with the same number of groups.
+    Its rows are padded anew, as ``policy_rows`` does; every process calls it with the same number of groups.
     """
 
     def chosen(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -47,7 +47,7 @@ def joined(attempts: Sequence[Rewarded], groups: Sequence[int], context: int) ->
             problems=listed([one.problems for one in all_sampled]),
             prompts=prompts,
             rollouts=rollouts,
-            rows=policy_rows(prompts, rollouts, context),
+            rows=policy_rows(prompts, rollouts, limit, padded_lengths),
         ),
         texts=listed([attempt.texts for attempt in attempts]),
         values={name: chosen([attempt.values[name] for attempt in attempts]) for name in attempts[0].values},

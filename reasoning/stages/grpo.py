@@ -268,9 +268,10 @@ class RolloutSource:
         """All of a step's completions, and those that it learns from."""
         if len(attempts) == 1:
             return attempts[0], attempts[0]
-        signal, context = self._signal(attempts), self.sampler.context_length
+        signal = self._signal(attempts)
         chosen = first_with_signal(signal, len(attempts[0].rewards))
-        return joined(attempts, range(len(signal)), context), joined(attempts, chosen, context)
+        limit, lengths = self.sampler.longest_row, self.sampler.padded_lengths
+        return joined(attempts, range(len(signal)), limit, lengths), joined(attempts, chosen, limit, lengths)
 
     def _rows(self, learnt: Rewarded) -> dict[str, np.ndarray]:
         """The rows of completions; those that the limit cut off without loss where the stage says so."""

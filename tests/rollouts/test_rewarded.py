@@ -49,7 +49,7 @@ def attempt(number: int) -> Rewarded:
 
 
 def test_chosen_groups_of_several_attempts_keep_all_that_is_theirs():
-    one = joined([attempt(0), attempt(1)], [1, 2], 32)
+    one = joined([attempt(0), attempt(1)], [1, 2], 32, ())
     assert one.sampled.numbers == [1, 2] and one.sampled.prompts == [[90, 7], [91]]
     assert [problem.question for problem in one.sampled.problems] == ["0.1", "1.0"] == [row[0] for row in one.texts]
     np.testing.assert_array_equal(one.sampled.rollouts.tokens[:, :, 0], [[6, 9], [20, 23]])

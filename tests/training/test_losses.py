@@ -15,23 +15,20 @@ import numpy as np
 import pytest
 import three_steps
 from divergences import total_variation
+from policy_batches import GROUP, MODEL, NEW, off_policy, on_device, rollouts, weights_by_formula
 from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.config import Stack
 from reasoning.models.model import build_model
-from reasoning.objectives.advantages import group_mean
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
 from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.objectives.kl import k1, k2, k3
 from reasoning.objectives.policy import GSPO, Clipped, PolicyLoss
 from reasoning.training.batches import PolicyBatch, token_batch
 from reasoning.training.losses import distill, distill_on_policy, policy, score, supervised
-from reasoning.training.policy_rows import assemble, every_group
 
-MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
-GROUP, NEW = three_steps.GROUP, three_steps.NEW
 CLIP_LOW, CLIP_HIGH, BETA = 0.15, 0.3, 0.04
 CLIPPED = Clipped(CLIP_LOW, CLIP_HIGH)
 
@@ -39,23 +36,6 @@ CLIPPED = Clipped(CLIP_LOW, CLIP_HIGH)
 @pytest.fixture(scope="module")
 def params() -> Any:
     return jax.jit(MODEL.init)(jax.random.key(0))
-
-
-def on_device(rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    return {name: jnp.asarray(value) for name, value in rows.items()}
-
-
-def weights_by_formula(name: str, mask: np.ndarray) -> np.ndarray:
-    """The weights of the papers' sums, one row and one token at a time."""
-    weights = np.zeros(mask.shape)
-    rows, tokens = sum(bool(row.any()) for row in mask), mask.sum()
-    for row, place in np.argwhere(mask == 1):
-        weights[row, place] = {
-            "token_mean": 1 / tokens,  # DAPO, eq. 12
-            "sequence_mean": 1 / (rows * mask[row].sum()),  # GRPO, eq. 3
-            "constant_length": 1 / (len(mask) * NEW),  # Dr. GRPO, section 3.2
-        }[name]
-    return weights
 
 
 TEACHER = build_model(replace(three_steps.TEACHER, stacks=(Stack(1),)))
@@ -107,38 +87,6 @@ def test_the_supervised_loss_is_that_of_the_next_token_and_a_share_of_those_furt
         np.testing.assert_allclose(total, sum(terms), rtol=1e-4)
         expected += 0.3 / 2 * weight * sum(terms)
     np.testing.assert_allclose(loss - alone, expected, rtol=1e-4)
-
-
-def rollouts(aggregate: Any, advantage: Any = group_mean) -> PolicyBatch:
-    """Sixteen completions of four prompts, of all lengths from 1 to 24; one group's rewards are all equal."""
-    rows, rewards = three_steps.rollout_rows()
-    return assemble(
-        on_device(rows),
-        jnp.asarray(rewards),
-        samples=GROUP,
-        advantage=advantage,
-        select=every_group,
-        aggregate=aggregate,
-        length=NEW,
-    )
-
-
-def off_policy(params: Any, aggregate: Any, temperature: float) -> tuple[PolicyBatch, np.ndarray]:
-    """Rollouts of another policy than ``params``, with advantages of both signs, and the log-probabilities now."""
-    batch = rollouts(aggregate)
-    log_probs = full_softmax.log_probs_BTV(MODEL, params, batch.rows, temperature)
-    picked = full_softmax.picked_BT(log_probs, batch.rows)
-    generator = np.random.default_rng(5)
-    old = picked + generator.normal(0, 0.4, picked.shape)
-    reference = picked + generator.normal(0, 0.5, picked.shape)
-    advantages = generator.normal(0, 1, picked.shape)
-    batch = replace(
-        batch,
-        advantages=jnp.asarray(advantages, jnp.float32),
-        old_log_probs=jnp.asarray(old, jnp.float32),
-        reference_log_probs=jnp.asarray(reference, jnp.float32),
-    )
-    return batch, log_probs
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])

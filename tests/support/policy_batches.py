@@ -1,0 +1,71 @@
+"""Batches of rollouts for the tests of losses, and the papers' weights of their tokens.
+
+Shapes: B rows, T time, V vocabulary.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import full_softmax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import three_steps
+
+from reasoning.models.config import Stack
+from reasoning.models.model import build_model
+from reasoning.objectives.advantages import group_mean
+from reasoning.training.batches import PolicyBatch
+from reasoning.training.policy_rows import assemble, every_group
+
+MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
+GROUP, NEW = three_steps.GROUP, three_steps.NEW
+
+
+def on_device(rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(value) for name, value in rows.items()}
+
+
+def weights_by_formula(name: str, mask: np.ndarray) -> np.ndarray:
+    """The weights of the papers' sums, one row and one token at a time."""
+    weights = np.zeros(mask.shape)
+    rows, tokens = sum(bool(row.any()) for row in mask), mask.sum()
+    for row, place in np.argwhere(mask == 1):
+        weights[row, place] = {
+            "token_mean": 1 / tokens,  # DAPO, eq. 12
+            "sequence_mean": 1 / (rows * mask[row].sum()),  # GRPO, eq. 3
+            "constant_length": 1 / (len(mask) * NEW),  # Dr. GRPO, section 3.2
+        }[name]
+    return weights
+
+
+def rollouts(aggregate: Any, advantage: Any = group_mean) -> PolicyBatch:
+    """Sixteen completions of four prompts, of all lengths from 1 to 24; one group's rewards are all equal."""
+    rows, rewards = three_steps.rollout_rows()
+    return assemble(
+        on_device(rows),
+        jnp.asarray(rewards),
+        samples=GROUP,
+        advantage=advantage,
+        select=every_group,
+        aggregate=aggregate,
+        length=NEW,
+    )
+
+
+def off_policy(params: Any, aggregate: Any, temperature: float) -> tuple[PolicyBatch, np.ndarray]:
+    """Rollouts of another policy than ``params``, with advantages of both signs, and the log-probabilities now."""
+    batch = rollouts(aggregate)
+    log_probs = full_softmax.log_probs_BTV(MODEL, params, batch.rows, temperature)
+    picked = full_softmax.picked_BT(log_probs, batch.rows)
+    generator = np.random.default_rng(5)
+    old = picked + generator.normal(0, 0.4, picked.shape)
+    reference = picked + generator.normal(0, 0.5, picked.shape)
+    advantages = generator.normal(0, 1, picked.shape)
+    batch = replace(
+        batch,
+        advantages=jnp.asarray(advantages, jnp.float32),
+        old_log_probs=jnp.asarray(old, jnp.float32),
+        reference_log_probs=jnp.asarray(reference, jnp.float32),
+    )
+    return batch, log_probs
