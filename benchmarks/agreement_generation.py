@@ -157,6 +157,11 @@ def beams(seed: int) -> Iterator[Compared]:
     yield Compared("beam search: scores", "transformers generate", *worst(iter(scores)), SCORES_WITHIN)
 
 
+def warpers_of(temperature: float) -> LogitsProcessorList:
+    """What transformers does to logits before it samples; what else the sampler may leave out belongs here."""
+    return LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+
+
 def warped(one: Pair, text: list[int], warpers: LogitsProcessorList) -> torch.Tensor:
     """Log-probabilities [T, V] of what follows each token of a text, by transformers' own warpers of logits."""
     return torch.log_softmax(warpers(torch.tensor([text]), torch.tensor(their_logits(one, text))), -1)
@@ -193,7 +198,7 @@ def sampling(seed: int) -> Iterator[Compared]:
     weights, key = whole.publish(one.params), jax.random.key(seed)
     given, frequencies = [], []
     for temperature in TEMPERATURES:
-        warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+        warpers = warpers_of(temperature)
         rollouts = whole.generate(weights, prompts, range(len(prompts)), key, temperature)
         drawn_PG1 = first.generate(weights, prompts, range(len(prompts)), key, temperature).tokens
         for row, prompt in enumerate(prompts):

@@ -91,12 +91,14 @@ def imported(theirs: Any) -> tuple[Model, Params]:
 
 
 def apart(ours: Any, theirs: Any) -> float:
-    """The largest difference of two arrays, relative where theirs is above 1; infinite where shapes differ."""
+    """The largest difference of two arrays, relative where theirs is above 1.
+
+    Infinite where shapes differ, or a number isn't finite.
+    """
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    if ours.shape != theirs.shape:
+    if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return np.inf
-    both = np.where(ours == theirs, 0.0, np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs)))
-    return float(both.max(initial=0.0))
+    return float((np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))).max(initial=0.0))
 
 
 def leaves_apart(ours: Params, theirs: Params) -> float:
@@ -123,6 +125,6 @@ def draws(random: np.random.Generator, lengths: Sequence[int], vocabulary: int) 
 
 
 def worst(differences: Iterator[float]) -> tuple[int, float]:
-    """How many there are, and the largest; NaN if one is."""
-    values = np.array(list(differences))
-    return len(values), float(values.max())
+    """How many there are, and the largest."""
+    values = list(differences)
+    return len(values), max(values)

@@ -58,7 +58,7 @@ GRPO = AdamW(learning_rate=2e-3, weight_decay=0.1, clip_norm=1.0, epsilon=1e-5)
 ROLLOUTS, UPDATES, PROMPTS, SAMPLES, NEW = 3, 2, 4, 4, 12
 CLIP_LOW, CLIP_HIGH, KL, TEMPERATURE = 0.1, 0.15, 0.05, 0.7
 
-PARAMETERS_WITHIN, NUMBERS_WITHIN = 1e-5, 1e-5
+PARAMETERS_WITHIN, NUMBERS_WITHIN = 3e-5, 1e-5
 
 
 @dataclass(frozen=True)
