@@ -25,14 +25,15 @@ ROW = 40
 DOCUMENTS = ((17, 14), (9, 23))  # of a row; padding fills it up, and all windows and first contexts are exceeded
 PREFILLED, DECODED = (3, 9, 14), 22
 
-NEW, PROMPTS = 10, 8
+PROMPTS = 8
 BEAMS = (1, 2, 3, 4, 5)
+NEW = (10, 10, 24, 10, 10)  # of each number of beams; a cache grows at some of them
 PENALTIES = (-1.0, 0.0, 0.6, 1.0, 2.0)
 EARLY_STOPPING = (True, False, "never")
 ENDS = ((2,), (2, 5))
 
 TEMPERATURES = (0.7, 1.0, 1.3)
-SAMPLES, EXPECTED, DEVIATIONS = 2048, 10, 5.0
+NEW_SAMPLED, SAMPLES, EXPECTED, DEVIATIONS = 40, 2048, 10, 5.0
 
 
 def their_logits(one: Pair, tokens: list[int]) -> np.ndarray:
@@ -142,7 +143,7 @@ def beams(seed: int) -> Iterator[Compared]:
     unequal, scores = [], []
     for (place, count), (way, early) in product(enumerate(BEAMS), enumerate(EARLY_STOPPING)):
         penalty, ends = PENALTIES[(place + 2 * way) % len(PENALTIES)], ENDS[(place + way) % len(ENDS)]
-        settings = BeamSettings(count, NEW, ends, length_penalty=penalty, early_stopping=early)
+        settings = BeamSettings(count, NEW[place], ends, length_penalty=penalty, early_stopping=early)
         prompts = draws(random, random.integers(1, 15, PROMPTS), one.model.config.vocabulary)
         ours: Beams = build_beam(one.model, one_device(), settings)(weights, prompts)
         for row, prompt in enumerate(prompts):
@@ -193,7 +194,7 @@ def sampling(seed: int) -> Iterator[Compared]:
     """Log-probabilities of whole completions, and how often each token is drawn first."""
     one, random = small_vocabulary(seed), np.random.default_rng(seed)
     prompts = draws(random, (1, 4, 7, 12), one.model.config.vocabulary)
-    whole = build_engine(one.model, one_device(), SamplerSettings(4, NEW, ENDS[1]))
+    whole = build_engine(one.model, one_device(), SamplerSettings(4, NEW_SAMPLED, ENDS[1]))
     first = build_engine(one.model, one_device(), SamplerSettings(SAMPLES, 1, ENDS[1]))
     weights, key = whole.publish(one.params), jax.random.key(seed)
     given, frequencies = [], []

@@ -102,8 +102,8 @@ def apart(ours: Any, theirs: Any) -> float:
 
 
 def leaves_apart(ours: Params, theirs: Params) -> float:
-    """The largest difference of two trees of parameters."""
-    return max(jax.tree.leaves(jax.tree.map(lambda one, other: float(jnp.abs(one - other).max()), ours, theirs)))
+    """The largest difference of two trees of parameters; NaN if one is."""
+    return float(np.max(jax.tree.leaves(jax.tree.map(lambda one, other: jnp.abs(one - other).max(), ours, theirs))))
 
 
 def padded(sequences: Sequence[Sequence[Any]]) -> torch.Tensor:
