@@ -97,8 +97,8 @@ def logits(seed: int) -> Iterator[Compared]:
         cached += cached_logits(one, random)
         print(f"  {name}: packed {max(packed[-4:]):.1e}, cached {max(cached[-3:]):.1e}", flush=True)
     kinds = len(families())
-    yield Compared(f"logits of packed rows, {kinds} checkpoints", "transformers", *worst(iter(packed)), LOGITS_WITHIN)
-    yield Compared("logits of ragged prefill + cached decode", "transformers", *worst(iter(cached)), LOGITS_WITHIN)
+    yield Compared(f"logits of packed rows, {kinds} checkpoints", "transformers", *worst(packed), LOGITS_WITHIN)
+    yield Compared("logits of ragged prefill + cached decode", "transformers", *worst(cached), LOGITS_WITHIN)
 
 
 def small_vocabulary(seed: int) -> Pair:
@@ -155,7 +155,7 @@ def beams(seed: int) -> Iterator[Compared]:
             if differ or scores[-1] > SCORES_WITHIN:
                 print(f"  {settings}, prompt {prompt}: {sequences} {their_scores}, ours {ours}", flush=True)
     yield Compared("beam search: cases with another sequence", "transformers generate", len(unequal), sum(unequal), 0)
-    yield Compared("beam search: scores", "transformers generate", *worst(iter(scores)), SCORES_WITHIN)
+    yield Compared("beam search: scores", "transformers generate", *worst(scores), SCORES_WITHIN)
 
 
 def warpers_of(temperature: float) -> LogitsProcessorList:
@@ -205,6 +205,6 @@ def sampling(seed: int) -> Iterator[Compared]:
         for row, prompt in enumerate(prompts):
             given.append(sampler_apart(one, prompt, rollouts, row, warpers))
             frequencies.append(deviations(drawn_PG1[row, :, 0], warped(one, prompt, warpers)[-1].exp().numpy()))
-    yield Compared("sampler: log-probabilities", "transformers' warpers", *worst(iter(given)), SCORES_WITHIN)
+    yield Compared("sampler: log-probabilities", "transformers' warpers", *worst(given), SCORES_WITHIN)
     what = f"sampler: counts of {SAMPLES} first tokens, standard errors"
-    yield Compared(what, "transformers' warpers", *worst(iter(frequencies)), DEVIATIONS)
+    yield Compared(what, "transformers' warpers", *worst(frequencies), DEVIATIONS)

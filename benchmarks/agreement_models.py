@@ -3,7 +3,7 @@
 import importlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -124,7 +124,6 @@ def draws(random: np.random.Generator, lengths: Sequence[int], vocabulary: int) 
     return [random.integers(3, vocabulary, length).tolist() for length in lengths]
 
 
-def worst(differences: Iterator[float]) -> tuple[int, float]:
-    """How many there are, and the largest."""
-    values = list(differences)
-    return len(values), max(values)
+def worst(differences: Sequence[float]) -> tuple[int, float]:
+    """How many there are, and the largest; NaN if one is."""
+    return len(differences), float(np.max(differences))

@@ -27,6 +27,8 @@ from agreement_models import (
     log_probs_of,
     one_device,
     padded,
+    varied,
+    worst,
 )
 from agreement_models import pair as pair_of
 
@@ -58,7 +60,7 @@ GRPO = AdamW(learning_rate=2e-3, weight_decay=0.1, clip_norm=1.0, epsilon=1e-5)
 ROLLOUTS, UPDATES, PROMPTS, SAMPLES, NEW = 3, 2, 4, 4, 12
 CLIP_LOW, CLIP_HIGH, KL, TEMPERATURE = 0.1, 0.15, 0.05, 0.7
 
-PARAMETERS_WITHIN, NUMBERS_WITHIN = 3e-5, 1e-5
+PARAMETERS_WITHIN, NUMBERS_WITHIN, GRADIENTS_WITHIN = 3e-5, 1e-5, 3e-6
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,41 @@ def packed(random: np.random.Generator) -> tuple[dict[str, np.ndarray], list[lis
         for row in made
     ]
     return rows, [sum(held[step * ROWS : (step + 1) * ROWS], []) for step in range(STEPS)]
+
+
+def their_gradients(theirs: Any, examples: list[Example]) -> tuple[float, Params]:
+    """The mean loss of all tokens that are learnt, and its gradients under our names."""
+    model = copy.deepcopy(theirs)
+    tokens, learn = zip(*examples, strict=True)
+    mask_NL = padded(learn)[:, 1:].float()
+    loss = -(weights_of(token_mean, mask_NL, 0, 0) * log_probs_of(model, tokens)).sum()
+    loss.backward()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(0.0 * value if value.grad is None else value.grad)
+        for name, value in model.named_buffers():
+            if "e_score_correction_bias" in name:  # imported as a parameter, and changed by no gradient
+                value.zero_()
+    return loss.item(), imported(model)[1]
+
+
+def gradients(seed: int) -> Iterator[Compared]:
+    """The supervised loss of every family on packed rows, and its gradient, against the documents one a row."""
+    losses, differences = [], []
+    for number, case in enumerate(families().values()):
+        random = np.random.default_rng([seed, number])
+        start = pair_of(varied(case, random), int(random.integers(2**31)))
+        rows, examples = packed(random)
+        batch = build_batching(one_device(), token_mean, LENGTH)({name: rows[name][:ROWS] for name in rows})
+        loss_fn = supervised(start.model)
+        both = jax.jit(jax.value_and_grad(lambda params, batch, loss_fn=loss_fn: loss_fn(params, {}, batch)[0]))
+        loss, ours = both(start.params, batch)
+        their_loss, theirs = their_gradients(start.theirs, examples[0])
+        losses.append(apart(loss, their_loss))
+        differences.append(leaves_apart(ours, theirs))
+    against = "torch, unpacked"
+    yield Compared(f"losses of packed rows, {len(losses)} checkpoints", against, *worst(losses), NUMBERS_WITHIN)
+    yield Compared("gradients of packed rows", against, *worst(differences), GRADIENTS_WITHIN)
 
 
 def supervised_steps(seed: int) -> Iterator[Compared]:
