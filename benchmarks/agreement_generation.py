@@ -27,13 +27,13 @@ PREFILLED, DECODED = (3, 9, 14), 22
 
 PROMPTS = 8
 BEAMS = (1, 2, 3, 4, 5)
-NEW = (10, 10, 24, 10, 10)  # of each number of beams; a cache grows at some of them
+NEW = (10, 10, 48, 10, 10)  # of each number of beams; a cache grows at some of them
 PENALTIES = (-1.0, 0.0, 0.6, 1.0, 2.0)
 EARLY_STOPPING = (True, False, "never")
 ENDS = ((2,), (2, 5))
 
 TEMPERATURES = (0.7, 1.0, 1.3)
-NEW_SAMPLED, SAMPLES, EXPECTED, DEVIATIONS = 40, 2048, 10, 5.0
+NEW_SAMPLED, SAMPLES, EXPECTED, DEVIATIONS = 48, 2048, 10, 5.0
 
 
 def their_logits(one: Pair, tokens: list[int]) -> np.ndarray:
