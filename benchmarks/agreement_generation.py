@@ -13,11 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from agreement_models import Compared, Pair, apart, draws, families, one_device, pair, varied, worst
-from transformers import LogitsProcessorList, TemperatureLogitsWarper
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from reasoning.generation.beam import Beams, BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.truncation import Truncation
 
 LOGITS_WITHIN, SCORES_WITHIN = 3e-5, 1e-5
 
@@ -32,7 +39,15 @@ PENALTIES = (-1.0, 0.0, 0.6, 1.0, 2.0)
 EARLY_STOPPING = (True, False, "never")
 ENDS = ((2,), (2, 5))
 
-TEMPERATURES = (0.7, 1.0, 1.3)
+TEMPERATURES = (0.6, 1.0, 1.3)
+TRUNCATIONS = (  # the second with the first temperature is how DeepSeek-R1 was evaluated
+    None,
+    Truncation(top_k=0, top_p=0.95, min_p=0.0),
+    Truncation(top_k=3, top_p=1.0, min_p=0.0),
+    Truncation(top_k=0, top_p=0.5, min_p=0.0),
+    Truncation(top_k=0, top_p=1.0, min_p=0.3),
+    Truncation(top_k=9, top_p=0.7, min_p=0.1),
+)
 NEW_SAMPLED, SAMPLES, EXPECTED, DEVIATIONS = 48, 2048, 10, 5.0
 
 
@@ -158,9 +173,14 @@ def beams(seed: int) -> Iterator[Compared]:
     yield Compared("beam search: scores", "transformers generate", *worst(scores), SCORES_WITHIN)
 
 
-def warpers_of(temperature: float) -> LogitsProcessorList:
-    """What transformers does to logits before it samples; what else the sampler may leave out belongs here."""
-    return LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+def warpers_of(temperature: float, truncation: Truncation | None) -> LogitsProcessorList:
+    """What transformers does to logits before it samples, in the order of its ``generate``."""
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    if truncation is not None and truncation.top_k:
+        warpers.append(TopKLogitsWarper(truncation.top_k))
+    if truncation is not None:
+        warpers.extend([TopPLogitsWarper(truncation.top_p), MinPLogitsWarper(truncation.min_p)])
+    return warpers
 
 
 def warped(one: Pair, text: list[int], warpers: LogitsProcessorList) -> torch.Tensor:
@@ -198,13 +218,15 @@ def sampling(seed: int) -> Iterator[Compared]:
     first = build_engine(one.model, one_device(), SamplerSettings(SAMPLES, 1, ENDS[1]))
     weights, key = whole.publish(one.params), jax.random.key(seed)
     given, frequencies = [], []
-    for temperature in TEMPERATURES:
-        warpers = warpers_of(temperature)
-        rollouts = whole.generate(weights, prompts, range(len(prompts)), key, temperature)
-        drawn_PG1 = first.generate(weights, prompts, range(len(prompts)), key, temperature).tokens
+    for temperature, truncation in product(TEMPERATURES, TRUNCATIONS):
+        warpers, asked = warpers_of(temperature, truncation), (weights, prompts, range(len(prompts)), key, temperature)
+        rollouts = whole.generate(*asked, truncation=truncation)
+        drawn_PG1 = first.generate(*asked, truncation=truncation).tokens
         for row, prompt in enumerate(prompts):
             given.append(sampler_apart(one, prompt, rollouts, row, warpers))
             frequencies.append(deviations(drawn_PG1[row, :, 0], warped(one, prompt, warpers)[-1].exp().numpy()))
-    yield Compared("sampler: log-probabilities", "transformers' warpers", *worst(given), SCORES_WITHIN)
+    yield Compared(
+        "sampler, top-k, top-p, min-p: log-probabilities", "transformers' warpers", *worst(given), SCORES_WITHIN
+    )
     what = f"sampler: counts of {SAMPLES} first tokens, standard errors"
     yield Compared(what, "transformers' warpers", *worst(frequencies), DEVIATIONS)

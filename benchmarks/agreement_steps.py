@@ -275,7 +275,7 @@ def our_policy_steps(start: Pair, aggregate: Any, all_sampled: list[Sampled]) ->
     assemble = build_assembling(mesh, SAMPLES, group_normalized, groups_with_signal, aggregate, NEW)
     score, numbers = build_scoring(model, mesh, TEMPERATURE), []
     for one in all_sampled:
-        rows = policy_rows(one.prompts, one.rollouts, model.context)
+        rows = policy_rows(one.prompts, one.rollouts, model.context, ())
         batch = assemble(*meshes.to_global(mesh, (rows, np.float32(one.rewards).reshape(-1))))
         scores = {"old_log_probs": score(state.params, batch.rows)}
         scores["reference_log_probs"] = score(start.params, batch.rows)
