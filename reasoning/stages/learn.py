@@ -11,16 +11,18 @@ import jax
 from reasoning.core.artifact import Outcome
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.evaluation.exam import Answers, Candidate, ask, questions_of
+from reasoning.evaluation.exam import Answers, Candidate, Exam, ask, questions_of
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
+from reasoning.rewards.reward import reward_name
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.settings import Learning
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
+from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
@@ -88,6 +90,7 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         skips_allowed=settings.skips_allowed,
         probe=_probing(learner, context, log),
         probe_every=settings.probe_every if settings.probe is not None else 0,
+        best=_best_of(learner, out, context),
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
         flops=partial(_step_flops, learner),
@@ -95,7 +98,10 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
     constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
     steps = repeated(program.step, learner.updates, learner.minibatches)
     state, spent = fit(initial, program.abstract, steps, constants, source, loop)
-    return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
+    if loop.best is None:
+        return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
+    results = {**asdict(spent), "best/step": loop.best.step, loop.best.metric: loop.best.value}
+    return trainee.save(out, loop.best.params(state.params), learner.tokenizer, results)
 
 
 def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
@@ -142,25 +148,49 @@ def _probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[T
 
     The first reply to each of the first few goes to ``log``, so that one can read how answers change.
     """
-    exam, trainee = learner.settings.probe, learner.trainee
+    exam = learner.settings.probe
     if exam is None:
         return lambda state, step: {}
-    tokenizer, model = learner.tokenizer, trainee.merged_model
-    questions = questions_of(exam, tokenizer, model.config.context)
-    followed = questions.problems[:_PROBED]
-    engine = sampler_for(
-        model, context.mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens, exam.padded_lengths
-    )
-    key = stage_key(context.seed, f"{learner.settings.name}/probe")
+    examine = _examining(learner, exam, context, "probe")
+    followed = exam.problems.problems()[:_PROBED]
 
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
-        candidate = Candidate(exam, model, context.mesh, tokenizer, trainee.publish(engine, state.params))
-        answers = ask(candidate, questions, key)
+        answers = examine(state)
         log.probe(step, (_probed(number, problem, answers) for number, problem in enumerate(followed)))
         means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}
 
     return probe
+
+
+def _best_of(learner: Learner, out: Path, context: Context) -> Best | None:
+    """What finds and keeps the best parameters, where the stage asks for them and not for the last."""
+    settings = learner.settings.best
+    if settings is None:
+        return None
+    score = reward_name(settings.score)
+    examine = _examining(learner, settings.exam, context, "best")
+    return Best(
+        folder=out / "best",
+        every=settings.every,
+        remembered=context.keep + 1,
+        metric=f"best/{score}",
+        measure=lambda state: float(examine(state).scores[score].mean()),
+    )
+
+
+def _examining(learner: Learner, exam: Exam, context: Context, purpose: str) -> Callable[[TrainState], Answers]:
+    """The function that asks what trains an exam's problems; with one key, so that steps compare on the same draws."""
+    trainee, tokenizer, mesh = learner.trainee, learner.tokenizer, context.mesh
+    model = trainee.merged_model
+    questions = questions_of(exam, tokenizer, model.config.context)
+    engine = sampler_for(model, mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens, exam.padded_lengths)
+    key = stage_key(context.seed, f"{learner.settings.name}/{purpose}")
+
+    def examine(state: TrainState) -> Answers:
+        return ask(Candidate(exam, model, mesh, tokenizer, trainee.publish(engine, state.params)), questions, key)
+
+    return examine
 
 
 def _probed(number: int, problem: Problem, answers: Answers) -> dict[str, Any]:

@@ -3,14 +3,34 @@
 from dataclasses import dataclass, field
 
 from reasoning.core.artifact import NOT_HASHED
+from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index
 from reasoning.evaluation.exam import Exam
 from reasoning.models.lora import LoRA
 from reasoning.objectives.aggregation import token_mean
+from reasoning.rewards.reward import Reward, reward_name
 from reasoning.rollouts.sampling import Sampling
 from reasoning.stages.stage import Stage
 from reasoning.training.batches import Aggregation
 from reasoning.training.optimizers import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepBest:
+    """Leave the parameters of the step at which ``exam`` went best by the mean of ``score``, of equals the first.
+
+    The best of many measures is in part luck: its value is no estimate of how good the parameters are. Ask other
+    problems than the evaluation does that the result is told by.
+    """
+
+    exam: Exam
+    score: Reward  # one of the exam's scores
+    every: Count  # steps between two exams; the last step has one too
+
+    def __post_init__(self) -> None:
+        if self.score not in self.exam.scores:
+            names = ", ".join(map(reward_name, self.exam.scores))
+            raise InputError(f"score is {reward_name(self.score)}, which its exam doesn't give; name one of {names}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +43,7 @@ class Learning:
     aggregate: Aggregation = token_mean  # how tokens weigh
     microbatches: Count = 1
     skips_allowed: Index = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row; one more stops the run
+    best: KeepBest | None = None  # None: leave the last parameters
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
 

@@ -69,9 +69,9 @@ class Checkpointer:
         intact = self.latest_step()
         try:
             # First what a kill left, last what is older: between the two the newest whole checkpoint stays.
-            _on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
+            on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
             _write(self.path(step), state, {_CURSOR: where})
-            _on_first_process(lambda: self._remove_surplus(step))
+            on_first_process(lambda: self._remove_surplus(step))
         except OSError as error:
             kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
             raise InputError(
@@ -86,7 +86,7 @@ class Checkpointer:
         arrays come back on those devices, which need not be those they were saved from. None where there is no valid
         checkpoint. Raises InputError where the checkpoint holds other leaves, shapes or dtypes than asked for.
         """
-        step = _on_first_process(self._newest_valid)
+        step = on_first_process(self._newest_valid)
         if step == _NO_STEP:
             return None
         return step, _load(self.path(step), abstract_state), read_json(self.path(step) / _CURSOR)
@@ -136,7 +136,7 @@ def save_params(folder: Path, params: Any) -> None:
     ``params`` is a nested dict of arrays. Raises InputError where it can't be written.
     """
     try:
-        _on_first_process(lambda: _remove_partials(folder.parent, re.escape(folder.name)))
+        on_first_process(lambda: _remove_partials(folder.parent, re.escape(folder.name)))
         _write(folder, params, {})
     except OSError as error:
         raise InputError(
@@ -156,7 +156,7 @@ def load_params(folder: Path, abstract_params: Any) -> Any:
         if damage is not None:
             raise InputError(f"damaged checkpoint: {damage}; make it again, or copy it again from where it came")
 
-    _on_first_process(check)
+    on_first_process(check)
     return _load(folder, abstract_params)
 
 
@@ -176,7 +176,7 @@ def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
     """All processes write the arrays; process 0 adds records and manifest, and gives the folder its name."""
     leaves = _leaves(tree)
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
-    _on_first_process(lambda: _check_room(final.parent, tree))
+    on_first_process(lambda: _check_room(final.parent, tree))
     with _plain_errors():
         _orbax_save(partial, tree)
 
@@ -194,7 +194,7 @@ def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
         if replaced is not None:
             shutil.rmtree(replaced)
 
-    _on_first_process(finish)
+    on_first_process(finish)
 
 
 def _orbax_save(folder: Path, tree: Any) -> None:
@@ -297,7 +297,7 @@ def _set_aside(folder: Path) -> Path:
     return doomed
 
 
-def _on_first_process(action: Callable[[], int | None]) -> int:
+def on_first_process(action: Callable[[], int | None]) -> int:
     """Let process 0 act and tell everybody its number; where it fails, all processes fail, and none waits forever."""
     if jax.process_count() == 1:
         return action() or 0

@@ -11,6 +11,7 @@ import jax
 
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
+from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.preemption import Interrupted
@@ -40,6 +41,7 @@ class Loop:
     """How long ``fit`` runs, what it reports to, and when it saves, probes and gives up.
 
     ``probe(state, step)`` gives held-out metrics every ``probe_every`` steps and after the last (0: never).
+    ``best`` looks at the state when it is due, too, and goes into checkpoints (None: the last state is what counts).
     ``flops(batch)`` are the operations that a step on this batch takes. ``open_sink`` opens whatever the metrics go to
     beside the log. ``tokens_per_step`` only serves to show a speed.
     """
@@ -55,6 +57,7 @@ class Loop:
     skips_allowed: int
     probe: Callable[[TrainState, int], Mapping[str, float]]
     probe_every: int
+    best: Best | None
     shown: tuple[str, ...]
     tokens_per_step: int
     flops: Callable[[Any], int]
@@ -87,6 +90,8 @@ def fit(
         done, state, cursor = restored
         source.set_state(cursor["source"])
         spent = Spent(**cursor.get("spent", {}))
+        if loop.best is not None:
+            loop.best.set_state(cursor["best"])
     # What was recorded after the checkpoint is computed again, so each step is in the record once.
     loop.log.truncate(done)
     with closing(loop.open_sink(done + 1)) as sink:
@@ -104,6 +109,8 @@ def _train(
         done, spent = done + 1, spent.plus(values)
         if loop.probe_every and (done % loop.probe_every == 0 or done == loop.steps):
             values |= loop.probe(state, done)
+        if loop.best is not None and (done % loop.best.every == 0 or done == loop.steps):
+            values |= loop.best.look(done, state)
         loop.log.record(done, values)
         sink.record(done, values)
         loop.log.timing(done, {"seconds": time.monotonic() - started})
@@ -114,7 +121,8 @@ def _train(
         if done % loop.checkpoint_every == 0 or done == loop.steps or signal is not None:
             # The record first: a checkpoint that is newer than it would leave steps unrecorded for ever.
             loop.log.flush()
-            loop.checkpointer.save(done, state, {"source": source.get_state(), "spent": asdict(spent)})
+            beside = {} if loop.best is None else {"best": loop.best.get_state()}
+            loop.checkpointer.save(done, state, {"source": source.get_state(), "spent": asdict(spent), **beside})
         if signal is not None and done < loop.steps:
             raise Interrupted(signal)
     return state, spent

@@ -16,6 +16,7 @@ from reasoning.core.files import read_jsonl
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding, with_shardings
 from reasoning.core.progress import Progress
+from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, Spent, fit
 from reasoning.training.metrics import MetricsLog
@@ -79,6 +80,7 @@ def loop_in(folder: Path, **changes: Any) -> tuple[Loop, list[Progress]]:
         skips_allowed=3,
         probe=lambda state, step: {"probe/w": float(state.params["w"][0])},
         probe_every=5,
+        best=None,
         shown=("loss",),
         tokens_per_step=8,
         open_sink=lambda first: Several(),
@@ -185,6 +187,36 @@ def test_as_many_skipped_updates_in_a_row_are_allowed_as_the_setting_says(allowe
     train(tmp_path / "fine", Counter(poison_from=10 - allowed), skips_allowed=allowed)
     with pytest.raises(InputError, match=f"the last {allowed + 1} updates up to step 10 were not finite"):
         train(tmp_path / "over", Counter(poison_from=9 - allowed), skips_allowed=allowed)
+
+
+def best_in(folder: Path) -> Best:
+    """What is nearest to .2 of the parameters' first number, which rises and falls with the batches."""
+
+    def near(state: TrainState) -> float:
+        return 1.0 / (1.0 + abs(float(state.params["w"][0]) - 0.2))
+
+    return Best(folder / "best", every=2, remembered=3, metric="best/near", measure=near)
+
+
+@pytest.mark.parametrize("cut", [3, 5, 8])
+def test_the_best_parameters_are_those_of_their_step_also_after_an_interruption(cut: int, tmp_path: Path):
+    best = best_in(tmp_path / "whole")
+    whole = train(tmp_path / "whole", Counter(), best=best)
+    seen = {row["step"]: row["best/near"] for row in read_jsonl(tmp_path / "whole/metrics.jsonl") if "best/near" in row}
+    assert list(seen) == [2, 4, 6, 8, 10] and best.value == max(seen.values()) == seen[best.step]
+    assert best.step < 10 and hash_tree(best.params(whole.params)) != hash_tree(whole.params)
+    shorter = train(tmp_path / "shorter", Counter(), steps=best.step)
+    assert hash_tree(best.params(whole.params)) == hash_tree(shorter.params)
+
+    with pytest.raises(Interrupted):
+        train(
+            tmp_path / "cut", Counter(), stop=lambda step: 15 if step == cut else None, best=best_in(tmp_path / "cut")
+        )
+    again = best_in(tmp_path / "cut")
+    resumed = train(tmp_path / "cut", Counter(), best=again)
+    assert (again.step, again.value) == (best.step, best.value)
+    assert hash_tree(again.params(resumed.params)) == hash_tree(best.params(whole.params))
+    assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
 
 
 def test_metrics_hold_no_clock_and_timings_do(tmp_path: Path):
