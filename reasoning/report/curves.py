@@ -53,9 +53,9 @@ class Chart:
 _SUBJECTS = (
     ("Reward", "reward", r"reward|rewards/[^/]+/mean"),
     ("Reply length", "tokens", r".*length.*"),
-    ("Loss", "loss", r"loss|cross_entropy"),
+    ("Loss", "loss", r"loss|eval_loss|cross_entropy"),
     ("Entropy", "nats a token", r"entropy"),
-    ("Probe: held-out problems", "share", r"probe/.+"),
+    ("Probe: held-out problems", "share", r"(probe|best)/.+"),
     ("Divergence", "nats a token", r"kl|jsd"),
 )
 """Charts as (title, unit, whole names of metrics), in order; a metric belongs to the first that names it."""

@@ -23,14 +23,15 @@ from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.learn import Frozen, Learner, learn
 from reasoning.stages.rows import train_on_rows
-from reasoning.stages.settings import FineTuning, OnPolicy
+from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, steps_of
 from reasoning.stages.stage import Context, LearnsFrom, Stage
 from reasoning.stages.trainee import (
     Trainee,
     check_on_policy,
-    check_rows,
+    check_on_rows,
     planned,
     planned_rollouts,
+    planned_rows,
     sampler_of,
     trainee_of,
 )
@@ -41,7 +42,7 @@ from reasoning.training.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill(FineTuning):
+class Distill(FineTuning, OnRows):
     """Trains ``start`` to say what ``teacher`` would, token by token, on the packed rows of ``data``.
 
     Logit distillation (Hinton et al., arXiv 1503.02531). As in SFT only the replies carry loss. Above 0,
@@ -52,8 +53,6 @@ class Distill(FineTuning):
     learns_from: ClassVar[LearnsFrom] = "teacher"
 
     teacher: Stage
-    data: Stage
-    batch: Count  # rows a step
     divergence: Divergence = forward
     temperature: Positive = 1.0  # divides the logits of both
     cross_entropy_coefficient: NonNegative = 0.0
@@ -66,7 +65,7 @@ class Distill(FineTuning):
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
         planned(self)
-        check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
+        check_on_rows(self, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where student, teacher and data don't speak the same tokens."""
@@ -84,11 +83,11 @@ class Distill(FineTuning):
             vocabulary=shared,
             kernels=context.kernels,
         )
-        return train_on_rows(self, self.batch, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
+        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        return {**planned(self), "steps": self.steps, "rows": self.steps * self.batch}
+        return {**planned(self), **planned_rows(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +134,7 @@ class OnPolicyDistill(OnPolicy):
                 kernels=context.kernels,
             ),
             shown=(metric_name(self.divergence), "completions/mean_length", "probe/strict"),
+            steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
             frozen=teacher,
         )

@@ -27,7 +27,7 @@ from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.learn import Learner, learn, minibatches_of
 from reasoning.stages.reference import Reference, Score
-from reasoning.stages.settings import OnPolicy
+from reasoning.stages.settings import OnPolicy, steps_of
 from reasoning.stages.stage import Context, LearnsFrom
 from reasoning.stages.trainee import (
     Trainee,
@@ -130,6 +130,7 @@ class GRPO(OnPolicy):
             minibatches=self.minibatches,
             loss_fn=loss_fn,
             shown=("reward", "completions/mean_length", "probe/strict"),
+            steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
         )
         return learn(learner, source, out, context)
@@ -153,7 +154,9 @@ class GRPO(OnPolicy):
             mesh=mesh,
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
-            watch=watch_rewards(self.name, len(problems), self.questions, self.steps, context.warn),
+            watch=watch_rewards(
+                self.name, len(problems), self.questions, steps_of(self, len(problems), self.questions), context.warn
+            ),
             score=score,
             assemble=self._assembling(mesh),
             reference=reference if self.kl_coefficient > 0 else None,

@@ -17,6 +17,7 @@ from reasoning.models.model import Model
 from reasoning.models.parameters import Params
 from reasoning.rewards.reward import reward_name
 from reasoning.rollouts.sampling import sampler_for
+from reasoning.stages.held_out import HeldOut
 from reasoning.stages.settings import Learning
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
@@ -24,7 +25,7 @@ from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
-from reasoning.training.fit import Loop, Source, Step, fit
+from reasoning.training.fit import Loop, Probe, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.program import build_step
 from reasoning.training.sinks import Several
@@ -59,16 +60,18 @@ class Learner:
     tokenizer: Tokenizer
     loss_fn: LossFunction
     shown: tuple[str, ...]
+    steps: int
     tokens_per_step: int
     updates: int = 1
     minibatches: int = 1
     frozen: Frozen | None = None
+    held_out: HeldOut | None = None
 
 
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
     settings, trainee, mesh, frozen = learner.settings, learner.trainee, context.mesh, learner.frozen
-    optimizer = settings.optimizer.build(settings.steps * learner.updates * learner.minibatches)
+    optimizer = settings.optimizer.build(learner.steps * learner.updates * learner.minibatches)
     teacher = None if frozen is None else frozen.model
     program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, settings.microbatches, teacher)
 
@@ -76,11 +79,12 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         build = jax.jit(partial(new_state, optimizer=optimizer), out_shardings=program.shardings)
         return build(trainee.start())
 
+    constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
     first = jax.process_index() == 0
     log = MetricsLog(out, first)
     loop = Loop(
         name=settings.name,
-        steps=settings.steps,
+        steps=learner.steps,
         checkpointer=Checkpointer(out / "checkpoints", context.keep, context.keep_every, context.warn),
         checkpoint_every=context.checkpoint_every,
         log=log,
@@ -88,14 +92,12 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         report=context.report,
         stop=context.stop,
         skips_allowed=settings.skips_allowed,
-        probe=_probing(learner, context, log),
-        probe_every=settings.probe_every if settings.probe is not None else 0,
+        probes=_probes(learner, constants, context, log),
         best=_best_of(learner, out, context),
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
         flops=partial(_step_flops, learner),
     )
-    constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
     steps = repeated(program.step, learner.updates, learner.minibatches)
     state, spent = fit(initial, program.abstract, steps, constants, source, loop)
     if loop.best is None:
@@ -143,14 +145,25 @@ def repeated(step: Step, times: int, minibatches: int = 1) -> Step:
     return several
 
 
-def _probing(learner: Learner, context: Context, log: MetricsLog) -> Callable[[TrainState, int], Mapping[str, float]]:
-    """The function that asks the probe's held-out problems and gives the mean of each score.
+def _probes(learner: Learner, constants: Any, context: Context, log: MetricsLog) -> tuple[Probe, ...]:
+    """What is measured of the parameters now and then: the probe's problems, and the loss on held-out rows."""
+    settings, held_out = learner.settings, learner.held_out
+    probes: list[Probe] = []
+    if settings.probe is not None and settings.probe_every:
+        probes.append(Probe(settings.probe_every, _probing(learner, settings.probe, context, log)))
+    if held_out is not None:
+        measure = held_out.loss
+        probes.append(Probe(held_out.every, lambda state, step: {"eval_loss": measure(state.params, constants)}))
+    return tuple(probes)
+
+
+def _probing(
+    learner: Learner, exam: Exam, context: Context, log: MetricsLog
+) -> Callable[[TrainState, int], Mapping[str, float]]:
+    """The function that asks an exam's held-out problems and gives the mean of each score.
 
     The first reply to each of the first few goes to ``log``, so that one can read how answers change.
     """
-    exam = learner.settings.probe
-    if exam is None:
-        return lambda state, step: {}
     examine = _examining(learner, exam, context, "probe")
     followed = exam.problems.problems()[:_PROBED]
 

@@ -10,30 +10,27 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.prng import stage_key
-from reasoning.core.ranges import Count
 from reasoning.models.config import ModelConfig
 from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
 from reasoning.stages.checkpoint import check_vocabulary, tokenizer_of
 from reasoning.stages.rows import train_on_rows
-from reasoning.stages.settings import Learning
-from reasoning.stages.stage import Context, LearnsFrom, Stage
-from reasoning.stages.trainee import Trainee, check_rows
+from reasoning.stages.settings import OnRows
+from reasoning.stages.stage import Context, LearnsFrom
+from reasoning.stages.trainee import Trainee, check_on_rows, planned_rows
 from reasoning.training.losses import supervised
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Learning):
+class Pretrain(OnRows):
     """Trains ``model`` from random parameters on the packed rows of ``data``."""
 
     learns_from: ClassVar[LearnsFrom] = "text"
 
     model: ModelConfig
-    data: Stage
-    batch: Count  # rows a step
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step, or the model, can't be shared out on ``mesh``."""
-        check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
+        check_on_rows(self, mesh)
         parameter_shardings(build_model(self.model), mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
@@ -45,10 +42,10 @@ class Pretrain(Learning):
         key = stage_key(context.seed, f"{self.name}/init")
         trainee = Trainee(model, partial(init_sharded, model, context.mesh, key))
         loss_fn = supervised(model, kernels=context.kernels)
-        return train_on_rows(self, self.batch, inputs["data"], trainee, tokenizer, loss_fn, out, context)
+        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
         parameters = parameter_count(build_model(self.model))
-        tokens = self.steps * self.batch * self.model.context
-        return {"parameters": parameters, "steps": self.steps, "tokens at most": tokens}
+        tokens = {"tokens at most": self.steps * self.batch * self.model.context} if self.steps else {}
+        return {"parameters": parameters, **planned_rows(self), **tokens}

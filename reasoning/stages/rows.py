@@ -19,8 +19,9 @@ from reasoning.data.pipeline import token_batches
 from reasoning.data.records import Row, keep_rows, read_records
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.checkpoint import intact
+from reasoning.stages.held_out import held_out_of, split_rows
 from reasoning.stages.learn import Frozen, Learner, learn
-from reasoning.stages.settings import Learning
+from reasoning.stages.settings import OnRows, steps_of
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import TokenBatch, tokens_with_loss
@@ -41,6 +42,7 @@ class _RowSource:
     mesh: meshes.Mesh
     batches: grain.DatasetIterator[Row]
     build: Callable[[dict[str, jax.Array]], TokenBatch]
+    epochs_a_step: float
 
     def get_state(self) -> dict[str, Any]:
         """Where in the data set the next batch lies."""
@@ -51,16 +53,15 @@ class _RowSource:
         self.batches.set_state(cursor)
 
     def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
-        """The next batch, and how many of its tokens carry loss."""
+        """The next batch, how many of its tokens carry loss, and how often all rows have been seen after it."""
         with without_notes():
             rows = next(self.batches)
         batch = self.build(meshes.to_global(self.mesh, rows))
-        return batch, {"tokens": int(tokens_with_loss(batch))}
+        return batch, {"tokens": int(tokens_with_loss(batch)), "epoch": (step + 1) * self.epochs_a_step}
 
 
 def train_on_rows(
-    stage: Learning,
-    batch: int,
+    stage: OnRows,
     data: Artifact,
     trainee: Trainee,
     tokenizer: Tokenizer,
@@ -69,9 +70,9 @@ def train_on_rows(
     context: Context,
     frozen: Frozen | None = None,
 ) -> Outcome:
-    """Trains on the rows of ``data``, ``batch`` a step, by ``loss_fn``, which may read ``frozen`` parameters.
+    """Trains on the rows of ``data`` by ``loss_fn``, which may read ``frozen`` parameters; measures those held out.
 
-    Raises InputError for rows that don't fit the models.
+    Raises InputError for rows that don't fit the models, or where none is left to learn from.
     """
     if data.kind != "records":
         raise InputError(
@@ -87,22 +88,27 @@ def train_on_rows(
                 f"stage {stage.name}: rows of {length} tokens exceed the {whose}'s context of {reader.config.context}; "
                 f"prepare the data with a length of at most that"
             )
+    learnt, held = split_rows(stage, rows, context.seed)
     batches = token_batches(
-        rows,
-        batch_size=batch,
+        learnt,
+        batch_size=stage.batch,
         seed=data_seed(context.seed, stage.name),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         prefetch=_PREFETCH,
     )
-    source = _RowSource(context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length))
+    source = _RowSource(
+        context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length), stage.batch / len(learnt)
+    )
     learner = Learner(
         settings=stage,
         trainee=trainee,
         tokenizer=tokenizer,
         loss_fn=loss_fn,
-        shown=("loss", "probe/strict"),
-        tokens_per_step=batch * length,
+        shown=("loss", "eval_loss", "probe/strict"),
+        steps=steps_of(stage, len(learnt), stage.batch),
+        tokens_per_step=stage.batch * length,
         frozen=frozen,
+        held_out=held_out_of(stage, trainee.model, held, length, loss_fn, context.mesh),
     )
     return learn(learner, source, out, context)

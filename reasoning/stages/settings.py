@@ -1,10 +1,12 @@
 """Settings that learning stages share, each spelled once: records of fields, which the stages extend."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
 
 from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index
+from reasoning.core.ranges import Count, Index, NonNegative
 from reasoning.evaluation.exam import Exam
 from reasoning.models.lora import LoRA
 from reasoning.objectives.aggregation import token_mean
@@ -39,13 +41,24 @@ class Learning:
 
     name: str = ""
     optimizer: Optimizer
-    steps: Count
+    steps: Index = 0  # give these …
+    epochs: NonNegative = 0.0  # … or how often each row, or problem, is seen
     aggregate: Aggregation = token_mean  # how tokens weigh
     microbatches: Count = 1
     skips_allowed: Index = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row; one more stops the run
     best: KeepBest | None = None  # None: leave the last parameters
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnRows(Learning):
+    """Training on the packed rows of a data set."""
+
+    data: Stage
+    batch: Count  # rows a step
+    held_out: Index = 0  # rows of data, drawn by chance, that are measured (``eval_loss``) and never learnt from …
+    held_out_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps, and after the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +75,14 @@ class OnPolicy(FineTuning, Sampling):
 
     questions: Count = 32  # problems asked a step
     rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
+
+
+def steps_of(stage: Learning, items: int, batch: int) -> int:
+    """How many steps of ``batch`` items, rows or problems, a stage with ``items`` of them takes.
+
+    Raises InputError where not exactly one of ``steps`` and ``epochs`` is given.
+    """
+    if (stage.steps > 0) == (stage.epochs > 0):
+        given = "both steps and epochs" if stage.steps else "neither steps nor epochs"
+        raise InputError(f"stage {stage.name} has {given}; give one of them, {stage.name}.steps or {stage.name}.epochs")
+    return stage.steps or ceil(Fraction(str(stage.epochs)) * items / batch)  # as written: 1.1 of 50 are 55

@@ -8,28 +8,24 @@ from typing import ClassVar
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
-from reasoning.core.ranges import Count
 from reasoning.stages.checkpoint import check_data, tokenizer_of
 from reasoning.stages.rows import train_on_rows
-from reasoning.stages.settings import FineTuning
-from reasoning.stages.stage import Context, LearnsFrom, Stage
-from reasoning.stages.trainee import check_rows, planned, trainee_of
+from reasoning.stages.settings import FineTuning, OnRows
+from reasoning.stages.stage import Context, LearnsFrom
+from reasoning.stages.trainee import check_on_rows, planned, planned_rows, trainee_of
 from reasoning.training.losses import supervised
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFT(FineTuning):
+class SFT(FineTuning, OnRows):
     """Trains ``start`` on the packed rows of ``data``; only the replies carry loss."""
 
     learns_from: ClassVar[LearnsFrom] = "examples"
 
-    data: Stage
-    batch: Count  # rows a step
-
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where the rows of a step can't be shared out on ``mesh``, or LoRA lacks a target."""
         planned(self)
-        check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
+        check_on_rows(self, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where the data was made with another tokenizer."""
@@ -38,8 +34,8 @@ class SFT(FineTuning):
         check_data(inputs, tokenizer, self.name)
         trainee = trainee_of(self, inputs["start"], context)
         loss_fn = supervised(trainee.model, kernels=context.kernels)
-        return train_on_rows(self, self.batch, inputs["data"], trainee, tokenizer, loss_fn, out, context)
+        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        return {**planned(self), "steps": self.steps, "rows": self.steps * self.batch}
+        return {**planned(self), **planned_rows(self)}

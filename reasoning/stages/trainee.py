@@ -32,7 +32,7 @@ from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.pretrained import Pretrained, find
-from reasoning.stages.settings import FineTuning, OnPolicy
+from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, steps_of
 from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants
 
@@ -148,18 +148,38 @@ def check_rows(stage: str, rows: int, microbatches: int, mesh: Mesh, what: str) 
         )
 
 
+def check_on_rows(stage: OnRows, mesh: Mesh) -> None:
+    """As ``check_rows`` for a step of packed rows; InputError also for settings that contradict each other."""
+    steps_of(stage, 1, stage.batch)
+    if stage.held_out_every and not stage.held_out:
+        raise InputError(
+            f"stage {stage.name} has held_out_every = {stage.held_out_every} and no held_out rows to measure; set "
+            f"{stage.name}.held_out to how many rows of its data it shall not learn from"
+        )
+    check_rows(stage.name, stage.batch, stage.microbatches, mesh, f"{stage.batch} rows")
+
+
 def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
     """As ``check_rows`` for a step that samples; InputError also where LoRA lacks a target."""
     planned(stage)
+    steps_of(stage, 1, stage.questions)
     rows = stage.questions * stage.samples
     what = f"{stage.questions} questions x {stage.samples} samples = {rows} rows"
     check_rows(stage.name, rows, stage.microbatches, mesh, what)
 
 
+def planned_rows(stage: OnRows) -> dict[str, object]:
+    """Sizes of a stage on packed rows, for ``run --check``; how many rows an epoch has is known when they are there."""
+    if stage.epochs:
+        return {"epochs": stage.epochs}
+    return {"steps": stage.steps, "rows": stage.steps * stage.batch}
+
+
 def planned_rollouts(stage: OnPolicy) -> dict[str, object]:
     """Sizes of a stage that samples, for ``run --check``."""
-    completions = stage.steps * stage.questions * stage.samples
-    sizes = {"steps": stage.steps, "completions": completions}
+    steps = steps_of(stage, stage.problems.count, stage.questions)
+    completions = steps * stage.questions * stage.samples
+    sizes = {"steps": steps, "completions": completions}
     return {**planned(stage), **sizes, "sampled tokens at most": completions * stage.max_new_tokens}
 
 

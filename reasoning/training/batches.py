@@ -64,7 +64,7 @@ def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     return targets, mask.at[:, -1].set(0).astype(jnp.float32)
 
 
-def weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
+def _weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
     """The weights [B, T] that ``aggregate`` gives to the global batch's mask."""
     further = {_SEGMENTS: segments_BT} if _SEGMENTS in inspect.signature(aggregate).parameters else {}
     return aggregate(mask_BT, length, **further)
@@ -85,5 +85,5 @@ def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: i
         segments=rows["segments"],
         targets=targets,
         mask=mask,
-        weights=weigh(aggregate, mask, rows["segments"], length),
+        weights=_weigh(aggregate, mask, rows["segments"], length),
     )

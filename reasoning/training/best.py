@@ -18,9 +18,9 @@ from reasoning.training.state import TrainState
 class Best:
     """The parameters of the step at which ``measure`` was highest, of equals the first; measured every ``every`` steps.
 
-    They are written to ``folder`` when they are found, so that no second copy takes memory. ``value`` is theirs,
-    before the first -1, below every measure. What the last ``remembered`` cursors name stays on disk, since a resumed
-    run may go on from any of these. In a run of several processes all of them call every method.
+    They are written to ``folder`` when they are found, so that no second copy takes memory. ``step`` and ``value`` are
+    theirs; step 0 means that nothing was measured yet. What the last ``remembered`` cursors name stays on disk, since
+    a resumed run may go on from any of these. In a run of several processes all of them call every method.
     """
 
     folder: Path
@@ -29,13 +29,13 @@ class Best:
     metric: str
     measure: Callable[[TrainState], float]
     step: int = 0
-    value: float = -1.0
+    value: float = 0.0
     named: list[int] = field(default_factory=list)
 
     def look(self, step: int, state: TrainState) -> Mapping[str, float]:
         """Measures what trains after ``step`` and keeps it if it is the best so far; the measure, as a metric."""
         value = self.measure(state)
-        if value > self.value:
+        if self.step == 0 or value > self.value:
             save_params(self._path(step), state.params)
             self.step, self.value = step, value
         return {self.metric: value}

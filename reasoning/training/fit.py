@@ -37,10 +37,17 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Held-out metrics of the state after ``every`` so many steps and after the last (0: only then)."""
+
+    every: int
+    measure: Callable[[TrainState, int], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class Loop:
     """How long ``fit`` runs, what it reports to, and when it saves, probes and gives up.
 
-    ``probe(state, step)`` gives held-out metrics every ``probe_every`` steps and after the last (0: never).
     ``best`` looks at the state when it is due, too, and goes into checkpoints (None: the last state is what counts).
     ``flops(batch)`` are the operations that a step on this batch takes. ``open_sink`` opens whatever the metrics go to
     beside the log. ``tokens_per_step`` only serves to show a speed.
@@ -55,8 +62,7 @@ class Loop:
     report: Callable[[Progress], None]
     stop: Callable[[int], int | None]
     skips_allowed: int
-    probe: Callable[[TrainState, int], Mapping[str, float]]
-    probe_every: int
+    probes: tuple[Probe, ...]
     best: Best | None
     shown: tuple[str, ...]
     tokens_per_step: int
@@ -107,9 +113,10 @@ def _train(
         started = time.monotonic()
         state, values = _advance(state, step, frozen, source, loop, done)
         done, spent = done + 1, spent.plus(values)
-        if loop.probe_every and (done % loop.probe_every == 0 or done == loop.steps):
-            values |= loop.probe(state, done)
-        if loop.best is not None and (done % loop.best.every == 0 or done == loop.steps):
+        for probe in loop.probes:
+            if _due(probe.every, done, loop.steps):
+                values |= probe.measure(state, done)
+        if loop.best is not None and _due(loop.best.every, done, loop.steps):
             values |= loop.best.look(done, state)
         loop.log.record(done, values)
         sink.record(done, values)
@@ -126,6 +133,10 @@ def _train(
         if signal is not None and done < loop.steps:
             raise Interrupted(signal)
     return state, spent
+
+
+def _due(every: int, done: int, steps: int) -> bool:
+    return done == steps or (every > 0 and done % every == 0)
 
 
 def _advance(

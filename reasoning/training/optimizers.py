@@ -64,7 +64,7 @@ class Scheduled:
 
     learning_rate: Positive
     warmup: Index = 0  # steps of linear warm-up
-    decay_share: Fraction = 0.0  # the last share of all steps, over which the rate falls …
+    decay_share: Fraction = 0.0  # the last share of all steps, over which, after any warm-up, the rate falls …
     final_share: Fraction = 0.0  # … to this share of learning_rate …
     schedule: Fall = linear  # … by this function
     weight_decay: NonNegative = 0.0
@@ -149,13 +149,13 @@ def _built(
     factory: _Factory, settings: Scheduled, steps: int, own: Mapping[str, float], **constants: Any
 ) -> optax.GradientTransformation:
     """The transformation that ``factory`` makes of numbers, with a state that starts from those of ``settings``."""
-    decay_steps = max(1, round(settings.decay_share * steps))
+    decay_start = max(steps - max(1, round(settings.decay_share * steps)), min(settings.warmup, steps - 1))
     numbers = {
         **own,
         "peak": settings.learning_rate,
         "warmup": settings.warmup,
-        "decay_start": steps - decay_steps,
-        "decay_steps": decay_steps,
+        "decay_start": decay_start,
+        "decay_steps": steps - decay_start,
         "final_share": settings.final_share if settings.decay_share > 0 else 1.0,
         "weight_decay": settings.weight_decay,
         "clip_norm": settings.clip_norm,

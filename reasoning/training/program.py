@@ -132,6 +132,22 @@ def build_scoring(
     return jax.jit(log_probs, out_shardings=row_sharding(mesh))
 
 
+@lru_cache(_REMEMBERED)
+def build_measuring(
+    model: LanguageModel, loss_fn: LossFunction
+) -> Callable[[Params, Any, TokenBatch], tuple[jax.Array, jax.Array]]:
+    """The jitted pass that gives the loss of a batch without an update, and how many of its tokens count.
+
+    Its arguments are those of the step of ``build_step`` with the same loss, the state's parameters first.
+    """
+    whole = _on_base(loss_fn) if isinstance(model, Model) and model.lora is not None else loss_fn
+
+    def measured(params: Params, frozen: Any, batch: TokenBatch) -> tuple[jax.Array, jax.Array]:
+        return whole(params, frozen, batch)[0], batch.mask.sum()
+
+    return jax.jit(measured)
+
+
 def build_assembling(
     mesh: Mesh,
     samples: int,

@@ -9,7 +9,6 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
-from reasoning.training.batches import weigh
 
 LENGTH = 12
 AGGREGATIONS = pytest.mark.parametrize("aggregate", [token_mean, sequence_mean, constant_length])
@@ -24,10 +23,9 @@ def batch():
 
 def weights_of(aggregate, mask, segments=None):
     """The weights; of rows with one document each, where ``segments`` aren't given."""
-    mask = jnp.asarray(mask)
-    return weigh(
-        aggregate, mask, jnp.ones(mask.shape, jnp.int32) if segments is None else jnp.asarray(segments), LENGTH
-    )
+    segments = np.ones(mask.shape, np.int32) if segments is None else segments
+    further = (jnp.asarray(segments),) if aggregate is sequence_mean else ()
+    return aggregate(jnp.asarray(mask), LENGTH, *further)
 
 
 def loss_of(aggregate, losses, mask):

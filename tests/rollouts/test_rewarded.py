@@ -43,7 +43,7 @@ def attempt(number: int) -> Rewarded:
     tokens = np.arange(12).reshape(2, 2, 3) + 20 * number
     rollouts = Rollouts(tokens, -1.0 * tokens, np.full((2, 2), 1 + number), np.zeros((2, 2), bool))
     problems = [Problem(f"{number}.{group}", "", "") for group in range(2)]
-    sampled = Sampled([2 * number, 2 * number + 1], problems, prompts, rollouts, policy_rows(prompts, rollouts, 32))
+    sampled = Sampled([2 * number, 2 * number + 1], problems, prompts, rollouts, policy_rows(prompts, rollouts, 32, ()))
     rewards = np.arange(4.0).reshape(2, 2) + 4 * number
     return Rewarded(sampled, [[f"{number}.{group}"] * 2 for group in range(2)], {"own": rewards}, rewards)
 

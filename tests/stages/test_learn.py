@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import pytest
 import tiny_stages
-from tiny_stages import BASE, LENGTH, TEST, Surroundings, quiz, reinforce, tune, work
+from tiny_stages import BASE, LENGTH, TEST, Surroundings, early_end, quiz, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -22,6 +22,7 @@ from reasoning.pipeline.identity import identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages.learn import repeated
+from reasoning.stages.settings import KeepBest
 from reasoning.stages.trainee import check_rows
 from reasoning.training.preemption import Interrupted
 from reasoning.training.sinks import Several
@@ -163,3 +164,13 @@ def test_a_damaged_parent_is_refused_and_not_trained_on(base: Artifact, examples
     with pytest.raises(InputError, match="manifest.json does not exist"):
         work(tune(), tmp_path, {"start": replace(base, path=copy), "data": examples})
     assert not (tmp_path / "sft" / "metrics.jsonl").exists()
+
+
+def test_the_best_checkpoint_is_left_instead_of_the_last_and_results_say_which(base: Artifact, tmp_path: Path):
+    stage = reinforce(steps=4, best=KeepBest(exam=quiz(scores=(early_end,)), score=early_end, every=1))
+    made = work(stage, tmp_path / "best", {"start": base})
+    seen = [row["best/early_end"] for row in made.metrics()]
+    best = seen.index(max(seen)) + 1
+    assert (made.results["best/step"], made.results["best/early_end"]) == (best, max(seen))
+    assert made.hash == work(reinforce(steps=best), tmp_path / "shorter", {"start": base}).hash
+    assert hash_of(stage) != hash_of(replace(stage, best=None))

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_stages import Surroundings, tune, work
+from tiny_stages import Surroundings, log_losses, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.prng import data_seed
@@ -33,12 +32,7 @@ def first_loss(base: Artifact, examples: Artifact, length: int | None) -> float:
     mesh = Surroundings().context().mesh
     model = model_of(base, mesh)
     params = params_of(base, model, mesh)
-    hidden, _ = model.hidden_states(params, *(jnp.asarray(rows[name]) for name in ("tokens", "positions", "segments")))
-    logits = np.asarray(hidden, np.float64) @ np.asarray(model.unembedding(params), np.float64)
-    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    learnt = [
-        -log_probs[row, place - 1, rows["tokens"][row, place]] for row, place in np.argwhere(rows["loss_mask"] == 1)
-    ]
+    learnt = log_losses(model, params, [{name: values[row] for name, values in rows.items()} for row in range(8)])
     return sum(learnt) / (len(learnt) if length is None else 8 * length)
 
 
@@ -54,6 +48,15 @@ def test_the_aggregation_of_the_settings_is_the_one_that_weighs(base: Artifact, 
     [row] = made.metrics()
     np.testing.assert_allclose(row["loss"], first_loss(base, examples, 32), rtol=1e-5)
     np.testing.assert_allclose(row["cross_entropy"], first_loss(base, examples, None), rtol=1e-5)
+
+
+def test_epochs_are_steps_by_the_number_of_rows(base: Artifact, examples: Artifact, tmp_path: Path):
+    rows = len(read_records(examples.records_folder))
+    made = work(tune(steps=0, epochs=1.5), tmp_path, {"start": base, "data": examples})
+    steps = -(-3 * rows // 16)
+    seen = [row["epoch"] for row in made.metrics()]
+    np.testing.assert_allclose(seen, [8 * step / rows for step in range(1, steps + 1)], rtol=1e-12)
+    assert tune(steps=0, epochs=1.5).plan() == {"epochs": 1.5}
 
 
 @pytest.mark.slow

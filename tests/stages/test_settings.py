@@ -1,17 +1,21 @@
 """Settings that learning stages share: spelled once, in records that extend each other, refused by line of a file."""
 
 import ast
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
+import jax
 import pytest
+from tiny_stages import BASE, early_end, quiz, reinforce, tune
 
 import reasoning
 from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.experiment.describe import is_hashed
 from reasoning.experiment.reader import read_experiment
 from reasoning.stages import GRPO, SFT, Distill, OnPolicyDistill, Pretrain
-from reasoning.stages.settings import FineTuning, Learning, OnPolicy
+from reasoning.stages.settings import FineTuning, KeepBest, Learning, OnPolicy, steps_of
 
 PACKAGE = Path(reasoning.__file__).parent
 LEARNING = (Pretrain, SFT, GRPO, Distill, OnPolicyDistill)
@@ -48,7 +52,7 @@ def test_every_stage_that_learns_has_the_settings_of_the_loop_and_says_what_it_l
 
 def test_what_can_not_change_a_result_is_no_part_of_a_hash():
     unhashed = {field.name for stage in LEARNING for field in fields(stage) if not is_hashed(field)}
-    assert unhashed == {"skips_allowed", "probe", "probe_every", "rollouts_every"}
+    assert unhashed == {"skips_allowed", "probe", "probe_every", "rollouts_every", "held_out_every"}
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,20 @@ def test_an_inherited_setting_is_checked_where_the_file_writes_it(tmp_path: Path
     with pytest.raises(InputError) as refused:
         read_experiment(file)
     assert f"{file}:2" in str(refused.value) and message in str(refused.value) and "^" in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [{"steps": 0}, {"steps": 4, "epochs": 2.0}])
+def test_steps_or_epochs_are_given_and_not_both(given: dict[str, Any]):
+    for stage in (replace(BASE, **given), tune(**given), reinforce(**given)):
+        with pytest.raises(InputError, match=rf"stage {stage.name} has (both|neither) .*{stage.name}.epochs"):
+            stage.check(build_mesh(MeshShape(), jax.devices()[:1]))
+
+
+def test_epochs_of_a_stage_that_samples_are_steps_by_the_number_of_problems():
+    assert steps_of(reinforce(steps=0, epochs=1.1), 50, 1) == 55
+    assert reinforce(steps=0, epochs=1.5).plan()["steps"] == 3  # 8 problems, 4 a step
+
+
+def test_the_best_by_a_score_that_its_exam_does_not_give_is_refused():
+    with pytest.raises(InputError, match="score is early_end, which .* name one of strict, lenient"):
+        KeepBest(exam=quiz(), score=early_end, every=2)

@@ -3,6 +3,7 @@
 Shapes: B rows, T time, V vocabulary.
 """
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -26,14 +27,15 @@ def on_device(rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     return {name: jnp.asarray(value) for name, value in rows.items()}
 
 
-def weights_by_formula(name: str, mask: np.ndarray) -> np.ndarray:
-    """The weights of the papers' sums, one row and one token at a time."""
+def weights_by_formula(name: str, mask: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The weights of the papers' sums, one row and one token at a time; a completion is a segment with tokens."""
     weights = np.zeros(mask.shape)
-    rows, tokens = sum(bool(row.any()) for row in mask), mask.sum()
-    for row, place in np.argwhere(mask == 1):
+    learnt = list(zip(*np.nonzero(mask == 1), strict=True))
+    sizes = Counter((row, segments[row, place]) for row, place in learnt)
+    for row, place in learnt:
         weights[row, place] = {
-            "token_mean": 1 / tokens,  # DAPO, eq. 12
-            "sequence_mean": 1 / (rows * mask[row].sum()),  # GRPO, eq. 3
+            "token_mean": 1 / len(learnt),  # DAPO, eq. 12
+            "sequence_mean": 1 / (len(sizes) * sizes[row, segments[row, place]]),  # GRPO, eq. 3
             "constant_length": 1 / (len(mask) * NEW),  # Dr. GRPO, section 3.2
         }[name]
     return weights

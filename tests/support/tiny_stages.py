@@ -1,21 +1,26 @@
 """Stages so small that each takes seconds, a context to run them in, and the artifacts that they leave."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.progress import Progress
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
+from reasoning.data.records import Row
 from reasoning.data.sources import Generated
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, questions_of
 from reasoning.evaluation.methods import Greedy, Samples
 from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.models.model import Model
+from reasoning.models.parameters import Params
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages import GRPO, SFT, Evaluate, Prepare, Pretrain, TokenizerTraining
@@ -146,3 +151,13 @@ def work(
     out.mkdir(parents=True, exist_ok=True)
     outcome = stage.run(inputs or {}, out, (surroundings or Surroundings()).context())
     return Artifact(out, outcome.kind, stage.name, outcome.array_hash, outcome.results)
+
+
+def log_losses(model: Model, params: Params, rows: Sequence[Row]) -> list[float]:
+    """The cross-entropy of each token of the rows that is learnt, in float64 from whole logits."""
+    columns = {name: np.stack([row[name] for row in rows]) for name in ("tokens", "positions", "segments", "loss_mask")}
+    tokens, learnt = columns["tokens"], np.argwhere(columns["loss_mask"] == 1)
+    hidden, _ = model.hidden_states(params, *(jnp.asarray(columns[name]) for name in list(columns)[:3]))
+    logits = np.asarray(hidden, np.float64) @ np.asarray(model.unembedding(params), np.float64)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return [-log_probs[row, place - 1, tokens[row, place]] for row, place in learnt]

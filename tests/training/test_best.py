@@ -47,5 +47,6 @@ def test_before_the_first_look_there_is_nothing_to_go_on_with(tmp_path: Path):
     keeper = best(tmp_path / "none")
     again = best(tmp_path / "none")
     again.set_state(keeper.get_state())
-    again.look(1, state(0.0))
-    assert (again.step, again.value) == (1, 0.0)
+    again.look(1, state(-2.0))
+    again.look(2, state(-3.0))
+    assert (again.step, again.value) == (1, -2.0)

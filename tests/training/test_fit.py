@@ -18,7 +18,7 @@ from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding,
 from reasoning.core.progress import Progress
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
-from reasoning.training.fit import Loop, Spent, fit
+from reasoning.training.fit import Loop, Probe, Spent, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import AdamW
 from reasoning.training.preemption import Interrupted
@@ -78,8 +78,7 @@ def loop_in(folder: Path, **changes: Any) -> tuple[Loop, list[Progress]]:
         report=seen.append,
         stop=lambda step: None,
         skips_allowed=3,
-        probe=lambda state, step: {"probe/w": float(state.params["w"][0])},
-        probe_every=5,
+        probes=(Probe(5, lambda state, step: {"probe/w": float(state.params["w"][0])}),),
         best=None,
         shown=("loss",),
         tokens_per_step=8,

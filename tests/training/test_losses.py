@@ -48,7 +48,7 @@ def test_the_supervised_loss_is_the_weighted_cross_entropy_of_whole_logits(param
     loss, sums, _ = jax.jit(supervised(MODEL))(params, {}, batch)
     log_probs = full_softmax.log_probs_BTV(MODEL, params, batch)
     picked, entropy, mask = full_softmax.picked_BT(log_probs, batch), full_softmax.entropy_BT(log_probs), batch.mask
-    expected = -(weights_by_formula(aggregate.__name__, np.asarray(mask)) * picked).sum()
+    expected = -(weights_by_formula(aggregate.__name__, np.asarray(mask), np.asarray(batch.segments)) * picked).sum()
     np.testing.assert_allclose(loss, expected, rtol=2e-6)
     check_sums(sums, {"cross_entropy": -picked, "entropy": entropy}, np.asarray(mask))
 
@@ -107,7 +107,9 @@ def test_the_policy_loss_is_the_clipped_surrogate_with_kl_of_the_papers(
     clipped = np.clip(ratio, 1 - CLIP_LOW, 1 + CLIP_HIGH)
     objective = np.minimum(ratio * advantages, clipped * advantages)  # PPO, eq. 7; GRPO, eq. 3; DAPO, eq. 10
     divergence = np.exp(reference - new) - (reference - new) - 1  # GRPO, eq. 4
-    expected = -(weights_by_formula(aggregate.__name__, mask) * (objective - BETA * divergence)).sum()
+    expected = -(
+        weights_by_formula(aggregate.__name__, mask, np.asarray(batch.rows.segments)) * (objective - BETA * divergence)
+    ).sum()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
     low, high = (ratio < 1 - CLIP_LOW) & (advantages < 0), (ratio > 1 + CLIP_HIGH) & (advantages > 0)
@@ -127,13 +129,16 @@ def test_kl_has_weights_of_its_own_where_its_groups_are_others(params: Any):
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), same[1], whole[1])
 
     half = jnp.arange(len(batch.rows.mask))[:, None] < 8
-    rows = replace(batch.rows, mask=batch.rows.mask * half, weights=sequence_mean(batch.rows.mask * half, NEW))
-    split = replace(batch, rows=rows, kl_weights=sequence_mean(batch.rows.mask, NEW))
+    segments = batch.rows.segments
+    rows = replace(
+        batch.rows, mask=batch.rows.mask * half, weights=sequence_mean(batch.rows.mask * half, NEW, segments)
+    )
+    split = replace(batch, rows=rows, kl_weights=sequence_mean(batch.rows.mask, NEW, segments))
     loss, sums, _ = loss_fn(params, {}, split)
     without = loss_fn(params, {}, replace(split, reference_log_probs=None))[0]
     apart = np.asarray(batch.reference_log_probs, np.float64) - full_softmax.picked_BT(log_probs, batch.rows)
     divergence, mask = np.exp(apart) - apart - 1, np.asarray(batch.rows.mask)
-    expected = BETA * (weights_by_formula("sequence_mean", mask) * divergence).sum()
+    expected = BETA * (weights_by_formula("sequence_mean", mask, np.asarray(batch.rows.segments)) * divergence).sum()
     np.testing.assert_allclose(loss - without, expected, rtol=1e-4)
     np.testing.assert_allclose(sums["kl"][0] / sums["kl"][1], (divergence * mask).sum() / mask.sum(), rtol=1e-4)
     parts = [loss_fn(params, {}, jax.tree.map(lambda leaf, start=start: leaf[start::2], split))[0] for start in (0, 1)]
@@ -148,7 +153,7 @@ def test_no_reference_means_no_kl_term(params: Any):
     ratio = np.exp(full_softmax.picked_BT(log_probs, batch.rows) - np.asarray(batch.old_log_probs, np.float64))
     advantages = np.asarray(batch.advantages, np.float64)
     objective = np.minimum(ratio * advantages, np.clip(ratio, 1 - CLIP_LOW, 1 + CLIP_HIGH) * advantages)
-    weights = weights_by_formula("token_mean", np.asarray(batch.rows.mask))
+    weights = weights_by_formula("token_mean", np.asarray(batch.rows.mask), np.asarray(batch.rows.segments))
     np.testing.assert_allclose(loss, -(weights * objective).sum(), rtol=1e-5)
     assert "kl" not in sums
 
@@ -238,7 +243,7 @@ def test_the_distillation_loss_is_the_weighted_divergence_of_whole_distributions
     divergence_BT = divergences.definition(divergence, log_p, log_q)
     surprise = -full_softmax.picked_BT(full_softmax.log_probs_BTV(MODEL, params, batch), batch)
     mask = np.asarray(batch.mask)
-    weights = weights_by_formula(aggregate.__name__, mask)
+    weights = weights_by_formula(aggregate.__name__, mask, np.asarray(batch.segments))
     expected = (weights * (temperature**2 * divergence_BT + coefficient * surprise)).sum()  # Hinton et al., section 2
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     check_sums(sums, {name: divergence_BT, "cross_entropy": surprise}, mask)
@@ -262,7 +267,7 @@ def test_models_of_other_vocabularies_are_compared_over_the_tokens_that_they_sha
     )
     divergence_BT = divergences.definition(reverse, log_p, log_q)
     surprise = -full_softmax.picked_BT(full_softmax.log_probs_BTV(MODEL, params, batch), batch)
-    weights = weights_by_formula("token_mean", np.asarray(batch.mask))
+    weights = weights_by_formula("token_mean", np.asarray(batch.mask), np.asarray(batch.segments))
     check_sums(sums, {"kl": divergence_BT} | ({} if on_policy else {"cross_entropy": surprise}), np.asarray(batch.mask))
     # Hinton et al., section 2, have the square for the hard targets' sake; GKD, section 3, has none.
     loss_BT = divergence_BT if on_policy else temperature**2 * divergence_BT + 0.25 * surprise

@@ -34,9 +34,12 @@ def test_the_rate_warms_up_stays_and_falls_linearly_to_its_final_share(count: in
 
 
 @pytest.mark.parametrize("build", [AdamW, Muon, Adafactor])
-def test_a_cosine_schedule_gives_optax_rates_and_the_state_tells_them(build: Callable[..., Optimizer]):
-    optimizer = build(3e-3, warmup=0, decay_share=1.0, final_share=0.1, schedule=cosine).build(20)
-    expected = optax.cosine_decay_schedule(3e-3, 20, alpha=0.1)
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_a_cosine_schedule_gives_optax_rates_and_the_state_tells_them(build: Callable[..., Optimizer], warmup: int):
+    optimizer = build(3e-3, warmup=warmup, decay_share=1.0, final_share=0.1, schedule=cosine).build(20)
+    falling = optax.cosine_decay_schedule(3e-3, 20 - warmup, alpha=0.1)
+    rising = optax.linear_schedule(3e-3 / max(warmup, 1), 3e-3, max(warmup - 1, 1))
+    expected = optax.join_schedules([rising, falling], [warmup])
     params = {"w": jnp.ones((4, 4)), "bias": jnp.ones(4)}
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)

@@ -94,14 +94,14 @@ def test_the_samplers_log_probs_lie_where_their_tokens_are_predicted_and_are_zer
 
 
 def test_the_denominator_of_constant_length_counts_groups_without_signal_too():
-    rows = {name: jnp.asarray(value) for name, value in policy_rows(PROMPTS, ROLLOUTS, context=64).items()}
+    rows = {name: jnp.asarray(value) for name, value in policy_rows(PROMPTS, ROLLOUTS, 64, ()).items()}
     settings = {"samples": 2, "advantage": group_mean, "aggregate": constant_length, "length": 4}
     batch = assemble(rows, jnp.asarray([1.0, 0.0, 1.0, 1.0]), select=groups_with_signal, **settings)
     np.testing.assert_allclose(batch.rows.weights.sum(), 5 / (4 * 4))
 
 
 def test_kl_can_be_over_other_groups_than_the_loss():
-    rows = {name: jnp.asarray(value) for name, value in policy_rows(PROMPTS, ROLLOUTS, context=64).items()}
+    rows = {name: jnp.asarray(value) for name, value in policy_rows(PROMPTS, ROLLOUTS, 64, ()).items()}
     settings = {"samples": 2, "advantage": group_mean, "aggregate": token_mean, "length": 4}
     batch = assemble(
         rows, jnp.asarray([1.0, 0.0, 1.0, 1.0]), select=groups_with_signal, kl_select=every_group, **settings

@@ -106,6 +106,7 @@ class Imitate(OnPolicy):
             tokenizer=tokenizer,
             loss_fn=supervised(trainee.model, kernels=context.kernels),
             shown=("reward",),
+            steps=self.steps,
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
         )
         sampler = sampler_of(self, trainee, tokenizer, context)

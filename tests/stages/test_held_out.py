@@ -1,0 +1,41 @@
+"""Rows that are held out: measured, never learnt from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_stages import Surroundings, log_losses, tune, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.data.records import read_records, take_rows
+from reasoning.stages.checkpoint import model_of, params_of
+from reasoning.stages.held_out import split_rows
+
+
+def test_rows_held_out_are_measured_and_never_learnt_from(base: Artifact, examples: Artifact, tmp_path: Path):
+    rows = read_records(examples.records_folder)
+    held = len(rows) - 8  # what is learnt from is one batch, so each step sees all of it
+    stage = tune(steps=3, held_out=held, held_out_every=2)
+    made = work(stage, tmp_path, {"start": base, "data": examples})
+    metrics = made.metrics()
+    assert [row["step"] for row in metrics if "eval_loss" in row] == [2, 3]
+    assert len({row["tokens"] for row in metrics}) == 1 and [row["epoch"] for row in metrics] == [1, 2, 3]
+    learnt, held_out = split_rows(stage, rows, 0)
+    texts = [row["tokens"].tobytes() for part in (learnt, held_out) for row in take_rows(part, range(len(part)))]
+    assert sorted(texts) == sorted(row["tokens"].tobytes() for row in take_rows(rows, range(len(rows))))
+    assert metrics[0]["tokens"] == sum(int(row["loss_mask"].sum()) for row in take_rows(learnt, range(8)))
+    mesh = Surroundings().context().mesh
+    model = model_of(made, mesh)
+    losses = log_losses(model, params_of(made, model, mesh), take_rows(held_out, range(held)))
+    assert metrics[-1]["eval_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_rows_that_leave_nothing_to_learn_from_and_an_interval_of_nothing_are_refused(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    inputs, mesh = {"start": base, "data": examples}, Surroundings().context().mesh
+    with pytest.raises(InputError, match="held_out = 1000 leaves nothing of the"):
+        work(tune(held_out=1000), tmp_path, inputs)
+    with pytest.raises(InputError, match=r"held_out_every = 2 and no held_out rows.*set sft.held_out"):
+        tune(held_out_every=2).check(mesh)
