@@ -12,7 +12,7 @@ from reasoning.pipeline.devices import use_compile_cache
 from reasoning.report.console import plain_text, table
 from reasoning.report.document import NOTHING
 from reasoning.report.numbers import number
-from reasoning.report.text import shortened
+from reasoning.core.text import shortened
 from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, search_replies, style_named
 from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import ModelReply

@@ -15,6 +15,9 @@ from reasoning.core.ranges import Range
 from reasoning.experiment.locations import suggestion
 from reasoning.experiment.references import name_of
 
+_BITS = 63
+"""Of a whole number, without its sign."""
+
 
 class Mismatch(Exception):
     """A value that its type refuses.
@@ -87,7 +90,15 @@ def value_words(value: object) -> str:
     if is_dataclass(type(value)):
         return f"a part of class {type_name(type(value))}"
     name = name_of(value)
-    return f"@{name}" if name else reprlib.repr(value)
+    return f"@{name}" if name else value_repr(value)
+
+
+def value_repr(value: object) -> str:
+    """A value as Python writes it, shortened, and its type where a whole number is too long to be written."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return f"a value of type {type(value).__name__}"
 
 
 def _named(hint: Any) -> Any:
@@ -154,6 +165,8 @@ def _scalar(value: Any, hint: Any) -> object:
         raise _refused(value, hint, _scalar_advice(value, hint))
     if hint is float and not math.isfinite(value):
         raise Mismatch(f"must be finite, not {value}", close=True)
+    if hint is int and value.bit_length() > _BITS:
+        raise Mismatch(f"must fit into {_BITS + 1} bits, not {value_words(value)}", close=True)
     # Subclasses (numpy's float64, IntEnum) become the plain type. str() of an enum member would be its name.
     if type(value) is hint:
         return value

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning.report.document import Cell
-from reasoning.report.text import printable
+from reasoning.core.text import printable
 
 
 def plain_text(text: str, style: str = "") -> Text:

@@ -12,7 +12,7 @@ from reasoning.core.errors import InputError
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples
 from reasoning.report.console import plain_text
 from reasoning.report.numbers import fixed, plain
-from reasoning.report.text import shortened
+from reasoning.core.text import shortened
 from reasoning.training.metrics import rollout_files
 from reasoning.use.stage_results import read_rollouts, spans
 

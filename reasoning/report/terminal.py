@@ -18,7 +18,7 @@ from reasoning.report.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.report.replies import reply_grids
 from reasoning.report.scores import asked, compact_scores
 from reasoning.report.sentences import sentences
-from reasoning.report.text import shortened
+from reasoning.core.text import shortened
 
 _SHOWN_PROBLEMS = 3
 _SHOWN_CHARACTERS = 300

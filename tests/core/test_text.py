@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.report.text import printable, shortened
+from reasoning.core.text import printable, shortened
 
 ATTACKS = {
     "colour": ("\x1b[31mred\x1b[0m", "red"),
