@@ -232,7 +232,11 @@ def parse_json(text: str, source: str, first_line: int = 1) -> Any:
         return value if math.isfinite(value) else refuse(f"{digits} is too large")
 
     def whole(digits: str) -> int:
-        return int(digits) if len(digits) <= _JSON_DIGITS else refuse(f"a number of {len(digits)} digits is beyond the limit")
+        return (
+            int(digits)
+            if len(digits) <= _JSON_DIGITS
+            else refuse(f"a number of {len(digits)} digits is beyond the limit")
+        )
 
     try:
         value = json.loads(

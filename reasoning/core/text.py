@@ -30,7 +30,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def abridged(text: str, limit: int) -> str:
-    """The text, or its beginning and its end, together about ``limit`` characters, and how many are left out between."""
+    """The text, or its beginning and end, together ``limit`` characters, and how many are left out between."""
     if len(text) <= limit:
         return text
     end = limit // 3

@@ -6,8 +6,8 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.experiment.drafts import Draft, Drafts
-from reasoning.experiment.locations import Location, error_at, quoted, suggestion
 from reasoning.experiment.limits import check_extent
+from reasoning.experiment.locations import Location, error_at, quoted, suggestion
 from reasoning.experiment.nodes import (
     Binding,
     ConstantRead,

@@ -56,7 +56,8 @@ class Drafts:
         if binding.field not in known:
             settable = [setting.name for setting in known.values() if setting.init]
             raise error_at(
-                f"{subject} has no field {quoted(binding.field)}{suggestion(binding.field, settable)}", binding.field_location
+                f"{subject} has no field {quoted(binding.field)}{suggestion(binding.field, settable)}",
+                binding.field_location,
             )
         if not known[binding.field].init:
             raise error_at(f"{subject} works out '{binding.field}' itself; it can't be set", binding.field_location)
@@ -231,4 +232,6 @@ def _override(drafts: Drafts, line: Change) -> None:
             f"'{line.name}' is a part; an override sets one of its fields, as in {line.name}.{some}=…", line.location
         )
     else:
-        raise error_at(f"there is no constant {quoted(line.name)}{suggestion(line.name, drafts.constants)}", line.location)
+        raise error_at(
+            f"there is no constant {quoted(line.name)}{suggestion(line.name, drafts.constants)}", line.location
+        )

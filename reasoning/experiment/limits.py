@@ -8,7 +8,7 @@ from reasoning.experiment.locations import Location, error_at
 from reasoning.experiment.nodes import ConstantRead, DictNode, LiteralNode, PartName, SequenceNode, ValueNode
 from reasoning.experiment.tokens import DEPTH
 
-VALUES = 100_000
+_VALUES = 100_000
 """Values that all parts of an experiment may hold together, with what its constants stand for at every reading."""
 
 _TEXT = 64
@@ -44,9 +44,9 @@ def check_extent(drafts: Drafts) -> None:
         values += len(fields(draft.target))
         for binding in draft.bindings.values():
             values += _extent(survey, binding.value, 2).values
-            if values > VALUES:
+            if values > _VALUES:
                 raise error_at(
-                    f"the file holds more than {VALUES:,} values with this one, constants read; make them fewer",
+                    f"the file holds more than {_VALUES:,} values with this one, constants read; make them fewer",
                     binding.value.location,
                 )
 

@@ -107,7 +107,8 @@ def _target(token: Token, value: ValueNode) -> Change:
         return Definition(token.text, value, token.location)
     if len(names) > 2:
         raise error_at(
-            f"{quoted(token.text)} has {len(names)} names; only part.field can be set: give the inner part a name of its own",
+            f"{quoted(token.text)} has {len(names)} names; only part.field can be set: give the inner part a "
+            "name of its own",
             token.location,
         )
     part, field = names

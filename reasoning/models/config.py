@@ -8,6 +8,9 @@ from typing import Any, Literal
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
 
+_MOST_LAYERS = 10_000
+"""Layers are listed one by one, so their number is bounded before any of it."""
+
 Activation = Literal["swiglu", "geglu", "relu2"]
 
 
@@ -173,6 +176,8 @@ class ModelConfig:
             raise InputError(f"head_dim {self.head_size} is odd, and rotary positions need pairs; make it even")
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
+        if self.layers > _MOST_LAYERS:
+            raise InputError(f"the stacks have {self.layers:,} blocks; at most {_MOST_LAYERS:,} can be built")
         if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
             raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
 

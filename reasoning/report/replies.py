@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from reasoning.core.text import shortened
 from reasoning.report.curves import spaced
 from reasoning.report.document import NOTHING, Cell, Grid, Tone
 from reasoning.report.evaluations import Answered, Evaluation, single
 from reasoning.report.facts import Facts
 from reasoning.report.scores import grades
 from reasoning.report.stages import Row, StageFacts, mapping, numeric
-from reasoning.core.text import shortened
 
 _SHOWN_PROBLEMS, _SHOWN_PROBES, _SHOWN_STEPS = 6, 8, 6
 _SHOWN_CHARACTERS = 600

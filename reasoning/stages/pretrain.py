@@ -12,7 +12,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.prng import stage_key
 from reasoning.core.ranges import Count
 from reasoning.models.config import ModelConfig
-from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
+from reasoning.models.model import build_model, check_memory, init_sharded, parameter_count, parameter_shardings
 from reasoning.stages.checkpoint import check_vocabulary, tokenizer_of
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import Learning
@@ -32,9 +32,11 @@ class Pretrain(Learning):
     batch: Count  # rows a step
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError where the rows of a step, or the model, can't be shared out on ``mesh``."""
+        """Raises InputError where the rows of a step, or the model, don't fit ``mesh``."""
         check_rows(self.name, self.batch, self.microbatches, mesh, f"{self.batch} rows")
-        parameter_shardings(build_model(self.model), mesh)
+        model = build_model(self.model)
+        check_memory(model, mesh, self.name)
+        parameter_shardings(model, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
