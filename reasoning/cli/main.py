@@ -56,7 +56,7 @@ commands ('reasoning COMMAND --help' says more):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
-    0: done. 1: an error of the program's own, with traceback. 2: bad input, full disk or memory, with one clear message.
+    0: done. 1: an error of the program's own, with traceback. 2: bad input, full disk or memory, in one clear message.
     128 + signal: asked to stop, and work was saved.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

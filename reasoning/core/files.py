@@ -1,6 +1,7 @@
 """Files that are whole or absent: every durable write of the package goes through these few functions."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -23,6 +24,9 @@ _JSON_BYTES = 2**28
 _JSON_DEPTH = 100
 _JSON_DIGITS = 300
 """Whole numbers with more are no float either."""
+
+_LEFT = re.compile(rf"\..+\.(\d{{1,9}}){re.escape(PARTIAL_SUFFIX)}")
+"""What ``write_atomic`` calls a file that isn't finished."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -47,6 +51,26 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what ``write_atomic`` left, anywhere under a folder, when its process was killed.
+
+    A file stays while a process with its id lives. For folders under ``lock``, whose writers are all on this machine.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            left = _LEFT.fullmatch(name)
+            if left and not _is_alive(int(left[1])):
+                Path(place, name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return True
+    except OSError as error:
+        return error.errno != errno.ESRCH
 
 
 def json_text(value: Any) -> str:

@@ -42,13 +42,12 @@ def check_extent(drafts: Drafts) -> None:
     for name, draft in drafts.parts.items():
         _part(survey, name, draft.location, 1)
         values += len(fields(draft.target))
-        for binding in draft.bindings.values():
-            values += _extent(survey, binding.value, 2).values
-            if values > _VALUES:
-                raise error_at(
-                    f"the file holds more than {_VALUES:,} values with this one, constants read; make them fewer",
-                    binding.value.location,
-                )
+        values += sum(_extent(survey, binding.value, 2).values for binding in draft.bindings.values())
+        if values > _VALUES:
+            raise error_at(
+                f"the file holds more than {_VALUES:,} values up to the part '{name}', constants read; make them fewer",
+                draft.location,
+            )
 
 
 def _extent(survey: _Survey, node: ValueNode, level: int) -> _Extent:

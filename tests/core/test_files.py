@@ -246,3 +246,14 @@ def test_json_that_is_a_folder_or_too_deep_is_refused_by_its_name(tmp_path):
     assert files.parse_json("[" * 100 + "]" * 100, "a.json") is not None
     with pytest.raises(InputError, match="a.json:1: not plain JSON: it nests more than 100 deep"):
         files.parse_json("[" * 101 + "]" * 101, "a.json")
+
+
+def test_what_a_killed_process_was_writing_is_swept_and_what_a_living_one_writes_stays(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / "inner").mkdir()
+    stay = {f".a.json.{os.getpid()}.partial", "b.partial", ".stage-0123.partial", "inner", f"c.{dead.pid}.partial"}
+    for name in (*stay - {"inner"}, f".a.json.{dead.pid}.partial", f"inner/.b.{dead.pid}.partial"):
+        (tmp_path / name).write_text("half")
+    files.sweep_partials(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == stay and not list((tmp_path / "inner").iterdir())
