@@ -76,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         message = _message(error)
         if message is not None:
-            complain("\n".join([f"error: {message}", *getattr(error, "__notes__", ())]))
+            # Notes of several lines are those of libraries, about their own frames.
+            notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
+            complain("\n".join([f"error: {message}", *notes]))
             abandon(2)
             return 2
         if COORDINATOR in os.environ:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
 
-_MOST_LAYERS = 10_000
+_MOST_LAYERS = 2_000
 """Layers are listed one by one, so their number is bounded before any of it."""
 
 Activation = Literal["swiglu", "geglu", "relu2"]

@@ -163,3 +163,9 @@ def test_a_damaged_parent_is_refused_and_not_trained_on(base: Artifact, examples
     with pytest.raises(InputError, match="manifest.json does not exist"):
         work(tune(), tmp_path, {"start": replace(base, path=copy), "data": examples})
     assert not (tmp_path / "sft" / "metrics.jsonl").exists()
+
+
+def test_more_rows_than_any_memory_holds_are_refused():
+    mesh = build_mesh(MeshShape())
+    with pytest.raises(InputError, match="stage zero: 2000000000 rows are too many for one step; at most 16,777,216"):
+        check_rows("zero", 2_000_000_000, 1, mesh, "2000000000 rows")
