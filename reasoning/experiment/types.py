@@ -16,7 +16,7 @@ from reasoning.experiment.locations import suggestion
 from reasoning.experiment.references import name_of
 
 _BITS = 63
-"""Of a whole number, without its sign."""
+"""Of a whole number that has a range, without its sign."""
 
 
 class Mismatch(Exception):
@@ -165,8 +165,6 @@ def _scalar(value: Any, hint: Any) -> object:
         raise _refused(value, hint, _scalar_advice(value, hint))
     if hint is float and not math.isfinite(value):
         raise Mismatch(f"must be finite, not {value}", close=True)
-    if hint is int and value.bit_length() > _BITS:
-        raise Mismatch(f"must fit into {_BITS + 1} bits, not {value_words(value)}", close=True)
     # Subclasses (numpy's float64, IntEnum) become the plain type. str() of an enum member would be its name.
     if type(value) is hint:
         return value
@@ -190,6 +188,9 @@ def _scalar_advice(value: object, hint: Any) -> str:
 def _annotated(value: object, hint: Any) -> object:
     inner, *marks = get_args(hint)
     converted = coerce(value, inner)
+    ranged = any(isinstance(mark, Range) for mark in marks)
+    if ranged and isinstance(converted, int) and converted.bit_length() > _BITS:
+        raise Mismatch(f"must fit into {_BITS + 1} bits, not {value_words(converted)}", close=True)
     for mark in marks:
         if isinstance(mark, Range) and isinstance(converted, int | float):
             complaint = mark.complaint(converted)

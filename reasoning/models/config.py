@@ -176,8 +176,7 @@ class ModelConfig:
             raise InputError(f"head_dim {self.head_size} is odd, and rotary positions need pairs; make it even")
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
-        if self.layers > _MOST_LAYERS:
-            raise InputError(f"the stacks have {self.layers:,} blocks; at most {_MOST_LAYERS:,} can be built")
+        check_layers(self.layers)
         if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
             raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
 
@@ -223,6 +222,12 @@ class ModelConfig:
                 for run, (kind, length) in enumerate(stack.runs()):
                     for place in range(length):
                         yield Layer(stack_name(number), block_name(run), repeat * length + place, kind)
+
+
+def check_layers(count: int) -> None:
+    """Raises InputError for more layers than can be listed; called before anything lists them."""
+    if count > _MOST_LAYERS:
+        raise InputError(f"the stacks have {count:,} blocks; at most {_MOST_LAYERS:,} can be built")
 
 
 def stacks_of(kinds: Sequence[BlockKind]) -> tuple[Stack, ...]:
