@@ -291,3 +291,26 @@ def test_every_dependency_of_pyproject_is_pinned(name, extra):
 def test_array_annotations_are_checked_while_tests_run():
     with pytest.raises(jaxtyping.TypeCheckError):
         k3(jnp.zeros((2, 3)), jnp.zeros((2, 4)))
+
+
+def printing_offences(path: Path) -> list[str]:
+    """What a file prints otherwise than by ``report.console``, which lets no control character through."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        called = node.func if isinstance(node, ast.Call) else None
+        direct = isinstance(called, ast.Name) and called.id in ("print", "Text")
+        method = isinstance(called, ast.Attribute) and called.attr in ("print", "print_exc", "print_exception", "write")
+        if direct or (method and "std" in ast.unparse(called)) or (method and called.attr != "write"):
+            found.append(f"{path.name}:{node.lineno}: {ast.unparse(called)}(…); print by report.console")
+    return found
+
+
+def test_the_commands_and_the_report_print_through_one_door():
+    files = [path for path in python_files("reasoning/cli", "reasoning/report") if path.name != "console.py"]
+    check_none([offence for path in files for offence in printing_offences(path)])
+
+
+@pytest.mark.parametrize("line", ["print(name)", "console.print(name)", "sys.stderr.write(name)", "Text(name)"])
+def test_a_line_past_the_door_is_named(tmp_path, line):
+    (tmp_path / "a.py").write_text(line)
+    assert len(printing_offences(tmp_path / "a.py")) == 1

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
+from reasoning.core.text import shortened
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.pipeline.devices import use_compile_cache
-from reasoning.report.console import plain_text, table
+from reasoning.report.console import put, table
 from reasoning.report.document import NOTHING
 from reasoning.report.numbers import number
-from reasoning.report.text import shortened
 from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, search_replies, style_named
 from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import ModelReply
@@ -32,7 +33,7 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the replies and returns the exit status."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parsed(_parser().parse_args, arguments)
     for name in ("temperature", "top_k", "top_p", "min_p"):
         if getattr(chosen, name) is not None and chosen.vote is None:
             raise InputError(f"--{name.replace('_', '-')} is for samples; add --vote N")
@@ -60,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_reply(console: Console, reply: ModelReply) -> None:
     """Prints one reply in full, and its answer."""
-    console.print(plain_text(reply.text), soft_wrap=True)
+    put(console, reply.text)
     cut = ", cut off" if reply.truncated else ""
-    console.print(plain_text(f"answer: {_answer(reply.answer)} ({reply.length} tokens{cut})", "bold"), soft_wrap=True)
+    put(console, f"answer: {_answer(reply.answer)} ({reply.length} tokens{cut})", "bold")
 
 
 def show_vote(console: Console, vote: Vote) -> None:
@@ -77,16 +78,16 @@ def show_vote(console: Console, vote: Vote) -> None:
         )
         for ballot in vote.ballots
     )
-    console.print(table(f"{samples} samples", ("answer", "votes", "weight", "first reply with this answer"), rows))
-    console.print(plain_text(f"majority: {_answer(vote.majority)}", "bold"), soft_wrap=True)
-    console.print(plain_text(f"weighted by probability: {_answer(vote.weighted)}", "bold"), soft_wrap=True)
+    put(console, table(f"{samples} samples", ("answer", "votes", "weight", "first reply with this answer"), rows))
+    put(console, f"majority: {_answer(vote.majority)}", "bold")
+    put(console, f"weighted by probability: {_answer(vote.weighted)}", "bold")
 
 
 def show_search(console: Console, completions: Sequence[tuple[ModelReply, float]], beams: int) -> None:
     """Prints one row a completion, best first."""
     rows = ((number(score), _answer(reply.answer), _shown(reply)) for reply, score in completions)
-    console.print(table(f"beam search with {beams}", ("score", "answer", "reply"), rows))
-    console.print(plain_text(f"best: {_answer(completions[0][0].answer)}", "bold"), soft_wrap=True)
+    put(console, table(f"beam search with {beams}", ("score", "answer", "reply"), rows))
+    put(console, f"best: {_answer(completions[0][0].answer)}", "bold")
 
 
 def _answer(answer: str | None) -> str:

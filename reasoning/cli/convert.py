@@ -9,12 +9,15 @@ from typing import get_args
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.text import printable
 from reasoning.models.formats.checkpoint_reader import Report
 from reasoning.models.formats.checkpoint_writer import Dtype
 from reasoning.models.model import build_model, parameter_count
+from reasoning.report.console import put
 from reasoning.report.facts import gather
 from reasoning.report.model_card import CardSubject, model_card
 from reasoning.use.convert import convert_model, fetch_model
@@ -37,7 +40,7 @@ and vLLM load, with a card of what was measured in the run.
 
 def main(arguments: Sequence[str]) -> int:
     """Converts, with a bar for progress, and returns the exit status."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parsed(_parser().parse_args, arguments)
     if chosen.kind != "export" and (chosen.dtype or chosen.chat or chosen.adapter_of):
         raise InputError(
             "--dtype, --chat and --adapter-of belong to convert export; what comes in stays float32, with its own files"
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _tell(console: Console, news: str) -> int:
     """Prints what was done and returns the exit status of success."""
-    console.print(news, soft_wrap=True, markup=False, highlight=False)
+    put(console, news)
     return 0
 
 
@@ -87,9 +90,9 @@ def _subject(plan: ExportPlan, out: Path) -> CardSubject:
 @contextmanager
 def _bar(console: Console, title: str) -> Iterator[Report]:
     """A bar that counts parameters as they come by."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(printable(title), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

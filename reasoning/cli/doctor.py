@@ -19,10 +19,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from reasoning.cli.arguments import parsed
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.pipeline.environment import installed_version
+from reasoning.report.console import plain_text, put
 
 _DISTRIBUTION = "reasoning-jax"
 _COLOURS = {"ok": "green", "note": "yellow", "bad": "bold red"}
@@ -71,18 +72,19 @@ def main(arguments: Sequence[str]) -> int:
 
     Starts JAX on the platform that a run would take, and compiles one tiny program for it.
     """
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="reasoning doctor",
         description="Says what this machine has, what is missing and what for, and whether runs work here at all.",
-    ).parse_args(arguments)
+    )
+    parsed(parser.parse_args, arguments)
     findings = [*versions(), *devices(), *_storage(), *extras(), ahead_of_time()]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
-        table.add_row(Text(finding.state, style=_COLOURS[finding.state]), finding.name, Text(finding.text))
+        table.add_row(*map(plain_text, (finding.state, finding.name, finding.text), (_COLOURS[finding.state], "", "")))
     bad = [finding.name for finding in findings if finding.state == "bad"]
     console = Console(highlight=False)
-    console.print(table)
-    console.print(Text(f"Runs can't work here: see {', '.join(bad)}." if bad else "Runs work here."))
+    put(console, table)
+    put(console, f"Runs can't work here: see {', '.join(bad)}." if bad else "Runs work here.", wrapped=True)
     return 1 if bad else 0
 
 

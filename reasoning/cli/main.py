@@ -11,9 +11,13 @@ from types import ModuleType
 
 from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import InputError
+from reasoning.core.text import abridged
+from reasoning.report.console import complain, say
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of a disk that takes no more."""
+
+_SHOWN_CHARACTERS = 300
 
 COMMANDS = {
     "run": ("run an experiment file, or go on where it was cut off", "experiments/r1_tiny.gin clipped.clip_high=0.2"),
@@ -52,40 +56,47 @@ commands ('reasoning COMMAND --help' says more):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
-    0: done. 1: an error of the program's own, with traceback. 2: bad input or a full disk, with one clear message.
+    0: done. 1: an error of the program's own, with traceback. 2: bad input, full disk or memory, in one clear message.
     128 + signal: asked to stop, and work was saved.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_USAGE, end="")
-        for name, (summary, example) in COMMANDS.items():
-            print(f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else ""))
+        lines = [
+            f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else "")
+            for name, (summary, example) in COMMANDS.items()
+        ]
+        say(_USAGE + "\n".join(lines))
         return 0
     try:
         return _command(words[0]).main(words[1:])
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         abandon(130)
         return 130
     except Exception as error:
         message = _message(error)
         if message is not None:
-            print("\n".join([f"error: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+            # Notes of several lines are those of libraries, about their own frames.
+            notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
+            complain("\n".join([f"error: {message}", *notes]))
             abandon(2)
             return 2
         if COORDINATOR in os.environ:
-            traceback.print_exc()
+            complain(traceback.format_exc())
             abandon(1)
         raise
 
 
 def _message(error: Exception) -> str | None:
-    """What to tell the user where the fault isn't the program's: in the input, or in a disk that takes no more."""
+    """What to tell the user where the fault isn't the program's: in the input, or in a disk or memory that is full."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         what = error.filename or "a file"
         return f"{what} can't be written: {error.strerror}; free space and run the same command again"
+    if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
+        reason = abridged(" ".join(str(error).split()), _SHOWN_CHARACTERS)
+        return f"there is not enough memory ({reason}); make smaller what is held at once: a batch, a count, the model"
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reasoning.pipeline.preview import Preview
-from reasoning.report.console import plain_text, table
+from reasoning.report.console import put, table
 
 _STATES = {"finished": "finished", "begun": "unfinished, will go on", "new": "to do", None: "not known here"}
 
@@ -17,12 +17,12 @@ def show_preview(console: Console, preview: Preview, out: Path) -> None:
         (stage.name, stage.kind, ", ".join(stage.parents), _STATES[stage.state], _sizes(stage.sizes))
         for stage in preview.stages
     )
-    console.print(table(f"{out}: nothing was run", ("stage", "what", "made from", "state", "sizes"), rows))
+    put(console, table(f"{out}: nothing was run", ("stage", "what", "made from", "state", "sizes"), rows))
     if preview.obstacle:
-        console.print(plain_text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
+        put(console, f"this machine can't run it: {preview.obstacle}")
     else:
-        console.print(plain_text("mesh: " + ", ".join(f"{axis} {size}" for axis, size in preview.mesh.items())))
-        console.print(plain_text(f"kernels: {preview.kernels}"))
+        put(console, "mesh: " + ", ".join(f"{axis} {size}" for axis, size in preview.mesh.items()), wrapped=True)
+        put(console, f"kernels: {preview.kernels}", wrapped=True)
 
 
 def _sizes(sizes: Mapping[str, object]) -> str:

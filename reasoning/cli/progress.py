@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
 from reasoning.core.progress import Progress
+from reasoning.core.text import printable
 from reasoning.pipeline.run import Watcher
+from reasoning.report.console import complain, put, say
 
 _LINE_SECONDS = 2.0
 _SHOWN_VALUES = 4
@@ -72,7 +73,7 @@ class BarProgress:
     def report(self, progress: Progress) -> None:
         """Moves the stage's bar."""
         if progress.stage not in self.tasks:
-            self.tasks[progress.stage] = self.bars.add_task(progress.stage, values="", speed="")
+            self.tasks[progress.stage] = self.bars.add_task(printable(progress.stage), values="", speed="")
         self.bars.update(
             self.tasks[progress.stage],
             completed=progress.step,
@@ -102,7 +103,7 @@ def display(silent: bool = False) -> Iterator[Watcher]:
         yield Watcher(lambda progress: None, lambda text: None, lambda text: None)
     elif console.is_terminal and not console.is_jupyter:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[values]}", markup=False),
@@ -111,16 +112,16 @@ def display(silent: bool = False) -> Iterator[Watcher]:
         with Bars(*columns, console=console) as bars:
 
             def warn(text: str) -> None:
-                console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+                put(console, f"warning: {text}", "yellow")
 
-            yield Watcher(BarProgress(bars).report, lambda text: console.print(Text(text), soft_wrap=True), warn)
+            yield Watcher(BarProgress(bars).report, lambda text: put(console, text), warn)
     else:
 
         def warn(text: str) -> None:
-            print(f"warning: {text}", file=sys.stderr, flush=True)
+            complain(f"warning: {text}")
 
-        lines = LineProgress(lambda text: print(text, flush=True))
-        yield Watcher(lines.report, lambda text: print(text, flush=True), warn)
+        lines = LineProgress(say)
+        yield Watcher(lines.report, say, warn)
 
 
 def _short(number: float) -> str:

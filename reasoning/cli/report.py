@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.report.console import put
 from reasoning.report.facts import gather
 from reasoning.report.terminal import check, show
 from reasoning.report.write import PAGE, TEXT, write
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         default="",
         help="whose replies are shown (default: the base, the first trained by rewards, and the last)",
     )
-    chosen = parser.parse_args(arguments)
+    chosen = parsed(parser.parse_args, arguments)
     report_run(Path(chosen.folder), split_names(chosen.compare))
     return 0
 
@@ -37,7 +39,7 @@ def report_run(folder: Path, names: tuple[str, ...] = ()) -> None:
     check(facts, names)
     show(console, facts, names)
     write(folder, facts, names)
-    console.print(f"the whole report is in {folder / PAGE} (and {TEXT})", soft_wrap=True, markup=False, highlight=False)
+    put(console, f"the whole report is in {folder / PAGE} (and {TEXT})")
 
 
 def split_names(text: str) -> tuple[str, ...]:

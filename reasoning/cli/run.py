@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from reasoning.cli.arguments import parsed
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
 from reasoning.cli.preview import show_preview
 from reasoning.cli.progress import display, output
@@ -16,6 +16,7 @@ from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import RunOptions
 from reasoning.pipeline.run_experiment import run_experiment, run_of
+from reasoning.report.console import complain, put
 from reasoning.training.preemption import Interrupted
 
 _EPILOG = """\
@@ -29,7 +30,7 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status: 0, or 128 + signal when asked to stop after saving."""
-    chosen = _parser().parse_intermixed_args(arguments)
+    chosen = parsed(_parser().parse_intermixed_args, arguments)
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
         return _check(experiment, out, processes)
@@ -38,11 +39,11 @@ def main(arguments: Sequence[str]) -> int:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
             run_experiment(experiment, out, watcher, options, processes)
     except Interrupted as interruption:
-        print(interruption, file=sys.stderr)
+        complain(str(interruption))
         return interruption.exit_code
     if is_main():
         _report(out)
-        output().print(f"results are in {out}", soft_wrap=True, markup=False, highlight=False)
+        put(output(), f"results are in {out}")
     return 0
 
 
@@ -72,10 +73,9 @@ def _report(out: Path) -> None:
     try:
         report_run(out)
     except Exception as error:
-        print(
+        complain(
             f"warning: the run has finished, but its report failed ({type(error).__name__}: {error}); the results are "
-            f"whole. Once the cause is mended, 'reasoning report {out}' writes the report",
-            file=sys.stderr,
+            f"whole. Once the cause is mended, 'reasoning report {out}' writes the report"
         )
 
 

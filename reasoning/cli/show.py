@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN, Entry, read_run, unfinished_folder
@@ -24,7 +25,7 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the completions and returns the exit status."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parsed(_parser().parse_args, arguments)
     stage, folder = _find_stage(chosen.stage)
     order = "worst" if chosen.worst else "best" if chosen.best else ""
     limit = chosen.limit

@@ -2,13 +2,13 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from reasoning.cli.arguments import parsed
 from reasoning.cli.distributed import PROCESS_ID
 from reasoning.cli.progress import display, output
 from reasoning.cli.run import add_arguments, read_arguments
@@ -18,7 +18,7 @@ from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.sweeps.run_sweep import SweepPreview, preview_sweep, run_sweep
-from reasoning.report.console import plain_text, table
+from reasoning.report.console import complain, put, table
 from reasoning.report.sweep import show_sweep, write_table
 from reasoning.training.preemption import Interrupted
 
@@ -40,7 +40,7 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status: 0, 1 where a run failed, or 128 + signal when asked to stop."""
-    chosen = _parser().parse_intermixed_args(arguments)
+    chosen = parsed(_parser().parse_intermixed_args, arguments)
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
         preview = preview_sweep(experiment, out, processes)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _finish(run_sweep(experiment, out, watch, write_table, chosen.strict_code, processes))
     except Interrupted as interruption:
-        print(interruption, file=sys.stderr)
+        complain(str(interruption))
         return interruption.exit_code
 
 
@@ -62,7 +62,7 @@ def _finish(folder: SweepFolder) -> int:
     if is_main():
         console = output()
         show_sweep(console, write_table(folder))
-        console.print(f"the table is in {folder.path}/table.md and table.csv", soft_wrap=True, highlight=False)
+        put(console, f"the table is in {folder.path}/table.md and table.csv")
     return int(any(folder.state(run) == "failed" for run in folder.plan.runs))
 
 
@@ -78,19 +78,18 @@ def _show_sweep_preview(console: Console, preview: SweepPreview, out: Path) -> N
     """Prints the arms, the seeds, and how often each stage runs in all."""
     plan = preview.plan
     arms = ((arm_title(arm), f"arms/{arm.label}") for arm in plan.arms)
-    console.print(table(f"{out}: nothing was run", ("arm", "folder"), arms))
-    console.print(
-        plain_text(f"arms: {len(plan.arms)}, seeds: {', '.join(map(str, plan.seeds))}, runs: {len(plan.runs)}")
-    )
+    put(console, table(f"{out}: nothing was run", ("arm", "folder"), arms))
+    seeds = ", ".join(map(str, plan.seeds))
+    put(console, f"arms: {len(plan.arms)}, seeds: {seeds}, runs: {len(plan.runs)}", wrapped=True)
     times = [f"{each.different}{', shared' if each.different < each.runs else ''}" for each in preview.stages]
     stages = (
         (each.stage, str(each.runs), done, str(each.finished)) for each, done in zip(preview.stages, times, strict=True)
     )
-    console.print(table("", ("stage", "runs that need it", "times it is done", "already finished"), stages))
+    put(console, table("", ("stage", "runs that need it", "times it is done", "already finished"), stages))
     total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)
-    console.print(plain_text(f"{total} stage runs in all; without sharing it would be {alone}"))
+    put(console, f"{total} stage runs in all; without sharing it would be {alone}", wrapped=True)
     if preview.obstacle:
-        console.print(plain_text(f"this machine can't run it: {preview.obstacle}"), soft_wrap=True)
+        put(console, f"this machine can't run it: {preview.obstacle}")
 
 
 def _parser() -> argparse.ArgumentParser:

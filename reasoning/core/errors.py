@@ -3,13 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from reasoning.core.text import abridged
+
+_LINE_CHARACTERS = 1000
+"""A line of a message that is longer is shown by its beginning and its end: inputs may hold megabytes on one line."""
+
 
 class InputError(Exception):
     """Raised when something the user gave is wrong.
 
     The message says what was wrong, where (file:line, stage, tensor name, shape), and what to do. The command line
-    prints it after ``error:`` and exits with status 2; everything already written stays as it was.
+    prints it after ``error:`` and exits with status 2; everything already written stays as it was. Long lines are
+    abridged.
     """
+
+    def __init__(self, message: str):
+        super().__init__("\n".join(abridged(line, _LINE_CHARACTERS) for line in message.split("\n")))
 
 
 @contextmanager

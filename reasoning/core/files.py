@@ -1,12 +1,14 @@
 """Files that are whole or absent: every durable write of the package goes through these few functions."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +19,14 @@ PARTIAL_SUFFIX = ".partial"
 """Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
 
 _LOCK_NAME = ".lock"
+
+_JSON_BYTES = 2**28
+_JSON_DEPTH = 100
+_JSON_DIGITS = 300
+"""Whole numbers with more are no float either."""
+
+_LEFT = re.compile(rf"\..+\.(\d{{1,9}}){re.escape(PARTIAL_SUFFIX)}")
+"""What ``write_atomic`` calls a file that isn't finished."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -41,6 +51,26 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what ``write_atomic`` left, anywhere under a folder, when its process was killed.
+
+    A file stays while a process with its id lives. For folders under ``lock``, whose writers are all on this machine.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            left = _LEFT.fullmatch(name)
+            if left and not _is_alive(int(left[1])):
+                Path(place, name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return True
+    except OSError as error:
+        return error.errno != errno.ESRCH
 
 
 def json_text(value: Any) -> str:
@@ -140,9 +170,29 @@ def lock(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """The content of a regular file, because a pipe or a device may never end.
+
+    Raises InputError for these, for more than ``limit`` bytes and for a text that can't be a path; OSError as
+    ``open`` does.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a pipe or a device, and a file is needed; check the path")
+        # A pipe that took the file's place meanwhile would otherwise wait for a writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            content = file.read() if limit is None else file.read(limit + 1)
+    except ValueError as error:
+        raise InputError(f"{path} can't be a path: {error}; check it") from None
+    if limit is not None and len(content) > limit:
+        raise InputError(f"{path} has more than {limit:,} bytes, too many for what it is read as; check the path")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file strictly. Raises InputError with file and line where it is missing or is not plain JSON."""
-    return parse_json(_read_text(path), str(path))
+    return parse_json(_read_text(path, _JSON_BYTES), str(path))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -161,7 +211,7 @@ def readable_rows(path: Path, complain: Callable[[str], None]) -> tuple[dict[str
     """
     rows: list[dict[str, Any]] = []
     try:
-        for row in _rows(path.read_bytes().decode(errors="replace"), path):
+        for row in _rows(read_file(path).decode(errors="replace"), path):
             rows.append(row)
     except FileNotFoundError:
         pass
@@ -188,8 +238,8 @@ def _rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
 def parse_json(text: str, source: str, first_line: int = 1) -> Any:
     """Parse JSON that others may have written, and refuse what parsers disagree about.
 
-    Refused, with InputError ``source:line``: syntax errors, NaN and infinities (spelled, or as 1e999), a key given
-    twice, a NUL character, half a surrogate pair.
+    Refused, with InputError ``source:line``: syntax errors, NaN and infinities (spelled, or as 1e999), whole numbers
+    that no float could hold, more than 100 levels, a key given twice, a NUL character, half a surrogate pair.
     """
 
     def refuse(reason: str) -> NoReturn:
@@ -205,14 +255,22 @@ def parse_json(text: str, source: str, first_line: int = 1) -> Any:
         value = float(digits)
         return value if math.isfinite(value) else refuse(f"{digits} is too large")
 
+    def whole(digits: str) -> int:
+        return (
+            int(digits)
+            if len(digits) <= _JSON_DIGITS
+            else refuse(f"a number of {len(digits)} digits is beyond the limit")
+        )
+
     try:
         value = json.loads(
             text,
             object_pairs_hook=pairs,
             parse_float=finite,
+            parse_int=whole,
             parse_constant=lambda name: refuse(f"{name} is not JSON"),
         )
-        _check_characters(value)
+        _check_values(value, 1)
     except json.JSONDecodeError as error:
         raise InputError(f"{source}:{first_line + error.lineno - 1}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
@@ -225,23 +283,25 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_characters(value: Any) -> None:
+def _check_values(value: Any, level: int) -> None:
     if isinstance(value, str):
         if "\0" in value or _SURROGATE.search(value):
             raise ValueError("a text holds a NUL character or half a surrogate pair")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_characters(key)
-            _check_characters(item)
-    elif isinstance(value, list):
+    elif isinstance(value, dict | list):
+        if level > _JSON_DEPTH:
+            raise ValueError(f"it nests more than {_JSON_DEPTH} deep")
         for item in value:
-            _check_characters(item)
+            _check_values(item, level + 1)
+        for item in value.values() if isinstance(value, dict) else ():
+            _check_values(item, level + 1)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, limit: int | None = None) -> str:
     try:
-        return path.read_bytes().decode()
+        return read_file(path, limit).decode()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None

@@ -1,5 +1,6 @@
 """Device meshes and the one table that says which mesh axis shards which logical axis of an array."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
@@ -78,6 +79,18 @@ def build_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
     else:
         grid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     return Mesh(grid, shape.names(), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def memory_bytes(mesh: Mesh) -> int | None:
+    """What the devices of a mesh can hold together, on the CPU the memory of its hosts; None where nothing tells."""
+    here = [device for device in mesh.devices.flat if device in jax.local_devices()]
+    processes = len({device.process_index for device in mesh.devices.flat})
+    if not here:
+        return None
+    if here[0].platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * processes
+    limit = (here[0].memory_stats() or {}).get("bytes_limit")
+    return None if limit is None else limit * mesh.size
 
 
 def partition(axes: Sequence[str | None]) -> PartitionSpec:

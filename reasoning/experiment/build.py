@@ -6,7 +6,8 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.experiment.drafts import Draft, Drafts
-from reasoning.experiment.locations import Location, error_at, suggestion
+from reasoning.experiment.limits import check_extent
+from reasoning.experiment.locations import Location, error_at, quoted, suggestion
 from reasoning.experiment.nodes import (
     Binding,
     ConstantRead,
@@ -34,8 +35,10 @@ def build_parts(drafts: Drafts) -> dict[str, Any]:
     """Every part as an object of its dataclass, by name in the order of definition; one name is one object.
 
     Raises InputError for values of a wrong type or out of range, missing fields, names that stand for nothing, parts
-    or constants that need each other in a circle, and whatever a dataclass refuses when it is made.
+    or constants that need each other in a circle, what is too deep or too much, and whatever a dataclass refuses when
+    it is made.
     """
+    check_extent(drafts)
     state = _Build(drafts)
     return {name: _part(state, name, drafts.parts[name].location) for name in drafts.parts}
 
@@ -144,7 +147,7 @@ def _constant(state: _Build, node: ConstantRead) -> Any:
     if node.name in state.drafts.parts:
         raise error_at(f"'{node.name}' is a part; its name is written without %", node.location)
     if node.name not in constants:
-        raise error_at(f"there is no constant '{node.name}'{suggestion(node.name, constants)}", node.location)
+        raise error_at(f"there is no constant {quoted(node.name)}{suggestion(node.name, constants)}", node.location)
     state.open_constants.append(node.name)
     value = _evaluate(state, constants[node.name].value)
     state.open_constants.pop()
@@ -172,4 +175,4 @@ def _named_part(state: _Build, node: PartName) -> Any:
     words = [word for word in ("True", "False", "None") if word.lower() == name.lower()]
     near = suggestion(name, words or parts)
     quotes = f"\"…='{name}'\"" if node.location.label == "command line" else f"'{name}'"
-    raise error_at(f"there is no part '{name}' (a text needs quotes: {quotes}){near}", node.location)
+    raise error_at(f"there is no part {quoted(name)} (a text needs quotes: {quotes}){near}", node.location)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.experiment.locations import Location, error_at, suggestion
+from reasoning.core.files import read_file
+from reasoning.experiment.locations import Location, error_at, quoted, suggestion
 from reasoning.experiment.nodes import (
     Binding,
     Change,
@@ -22,6 +23,7 @@ from reasoning.experiment.nodes import (
 )
 from reasoning.experiment.references import References
 from reasoning.experiment.syntax import given_override, parse_file, parse_override
+from reasoning.experiment.tokens import DEPTH, LENGTH
 from reasoning.experiment.types import type_name
 
 Overrides = str | Sequence[str] | Mapping[str, object]
@@ -54,20 +56,29 @@ class Drafts:
         if binding.field not in known:
             settable = [setting.name for setting in known.values() if setting.init]
             raise error_at(
-                f"{subject} has no field '{binding.field}'{suggestion(binding.field, settable)}", binding.field_location
+                f"{subject} has no field {quoted(binding.field)}{suggestion(binding.field, settable)}",
+                binding.field_location,
             )
         if not known[binding.field].init:
             raise error_at(f"{subject} works out '{binding.field}' itself; it can't be set", binding.field_location)
         draft.bindings[binding.field] = binding
 
 
+@dataclass
+class _Loading:
+    """The real paths of the files that were read, and how many characters they have."""
+
+    seen: set[str] = field(default_factory=set)
+    characters: int = 0
+
+
 def load_statements(path: Path) -> list[Statement]:
     """The statements of a file with those of its includes where they stand.
 
     A file that is reached a second time adds nothing. Raises InputError for a missing or unreadable file, for bad
-    syntax and for files that include each other in a circle.
+    syntax, for files that include each other in a circle, and where they are too many or too long.
     """
-    return list(_expanded(str(path), [], set()))
+    return list(_expanded(str(path), [], _Loading()))
 
 
 def draft_parts(statements: Sequence[Statement], overrides: Overrides) -> Drafts:
@@ -98,35 +109,43 @@ def with_changes(drafts: Drafts, changes: Iterable[Change]) -> Drafts:
     return varied
 
 
-def _expanded(path: str, including: list[tuple[str, Location]], seen: set[str]) -> Iterator[Statement]:
+def _expanded(path: str, including: list[tuple[str, Location]], loading: _Loading) -> Iterator[Statement]:
     """``including`` holds the real path and the include line of each file that led here."""
-    real = os.path.realpath(path)
     above = [name for name, _ in including]
     locations = [location for _, location in including]
+    text, real = _read_text(path, locations[-1:]), os.path.realpath(path)
     if real in above:
         raise error_at(
             "files include each other in a circle; take one of these lines out", *locations[above.index(real) :]
         )
-    if real in seen:
+    if len(including) >= DEPTH:
+        raise error_at(f"files include each other more than {DEPTH} deep; include them side by side", *locations)
+    if real in loading.seen:
         return
-    seen.add(real)
-    for line in parse_file(_read_text(path, locations[-1:]), path):
+    loading.seen.add(real)
+    loading.characters += len(text)
+    if loading.characters > LENGTH:
+        raise error_at(f"the files have more than {LENGTH:,} characters together with {path}", *locations[-1:])
+    for line in parse_file(text, path):
         if isinstance(line, Include):
             target = os.path.normpath(os.path.join(os.path.dirname(path), line.path))
-            yield from _expanded(target, [*including, (real, line.location)], seen)
+            yield from _expanded(target, [*including, (real, line.location)], loading)
         else:
             yield line
 
 
 def _read_text(path: str, locations: Iterable[Location]) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        text = read_file(path, 4 * LENGTH).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError as error:
         folder, name = os.path.split(path)
         beside = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
         near = difflib.get_close_matches(name, sorted(beside), n=1)
         advice = f"; did you mean '{os.path.join(folder, near[0])}'?" if near else "; check the path"
         raise error_at(f"there is no experiment file {path}{advice}", *locations) from error
+    except InputError as error:
+        raise error_at(f"the experiment file {error}", *locations) from error
     except OSError as error:
         raise error_at(f"the experiment file {path} can't be read: {error.strerror}", *locations) from error
     except UnicodeDecodeError as error:
@@ -137,7 +156,7 @@ def _define(drafts: Drafts, line: Definition, defined: Mapping[str, Location]) -
     earlier = drafts.parts.get(line.name) or drafts.constants.get(line.name)
     if earlier is not None:
         raise error_at(
-            f"'{line.name}' is defined twice; keep one, or rebind a field of it, or override it",
+            f"{quoted(line.name)} is defined twice; keep one, or rebind a field of it, or override it",
             line.location,
             earlier.location,
         )
@@ -180,8 +199,8 @@ def _not_a_part(drafts: Drafts, name: str, location: Location, defined: Mapping[
             drafts.constants[name].location,
         )
     if name in defined:
-        return error_at(f"'{name}' is not defined yet on this line; define it first", location, defined[name])
-    return error_at(f"there is no part '{name}'{suggestion(name, drafts.parts)}", location)
+        return error_at(f"{quoted(name)} is not defined yet on this line; define it first", location, defined[name])
+    return error_at(f"there is no part {quoted(name)}{suggestion(name, drafts.parts)}", location)
 
 
 def _check_all_read(drafts: Drafts) -> None:
@@ -213,4 +232,6 @@ def _override(drafts: Drafts, line: Change) -> None:
             f"'{line.name}' is a part; an override sets one of its fields, as in {line.name}.{some}=…", line.location
         )
     else:
-        raise error_at(f"there is no constant '{line.name}'{suggestion(line.name, drafts.constants)}", line.location)
+        raise error_at(
+            f"there is no constant {quoted(line.name)}{suggestion(line.name, drafts.constants)}", line.location
+        )

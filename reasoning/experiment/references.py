@@ -97,15 +97,21 @@ def is_user_module(name: str) -> bool:
 
 @dataclass(frozen=True)
 class References:
-    """What a file's references found: ``texts`` by the object's id, kept with the object so that no other gets it."""
+    """What a file's references found: ``texts`` by the object's id, kept with the object so that no other gets it.
+
+    ``found`` are the objects by text, each looked for once.
+    """
 
     texts: dict[int, tuple[object, str]] = field(default_factory=dict)
+    found: dict[str, object] = field(default_factory=dict)
 
     def find(self, text: str, location: Location) -> object:
         """The object that ``@text`` at ``location`` names, remembered together with its text."""
+        if text in self.found:
+            return self.found[text]
         try:
             _check_same_file(text.partition(".")[0])
-            value = find_object(text)
+            value = self.found[text] = find_object(text)
         except InputError as error:
             raise error_at(str(error), location) from error
         # Literals are written out, and one small int or text may be many things at once.
@@ -147,7 +153,7 @@ def _longest_module(full: str) -> tuple[ModuleType | None, list[str]]:
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"importing {name} failed: {type(error).__name__}: {error}") from error
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.experiment.references import find_object
+from reasoning.experiment.types import Mismatch, coerce, hints_of, value_words
 
 
 def restore(described: Any) -> Any:
@@ -26,10 +27,16 @@ def restore(described: Any) -> Any:
     if "@" not in described:
         return {name.removeprefix("@"): value for name, value in values.items()}
     name = described["@"]
+    if not isinstance(name, str):
+        raise InputError(f"{value_words(name)} names no record of settings; another version may have recorded it")
     target = find_object(name)
     if not (isinstance(target, type) and is_dataclass(target)):
         raise InputError(f"@{name} is no record of settings, so it can't be made again")
     unknown = sorted(values.keys() - {field.name for field in fields(target) if field.init})
     if unknown:
         raise InputError(f"{name} has no field {', '.join(unknown)}; another version of it was recorded")
-    return target(**values)
+    hints = hints_of(target)
+    try:
+        return target(**{key: coerce(value, hints[key]) for key, value in values.items()})
+    except (Mismatch, TypeError) as error:
+        raise InputError(f"{name}: the recorded settings don't fit it: {error}") from None

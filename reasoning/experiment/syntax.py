@@ -6,9 +6,8 @@ A file holds three kinds of line, ``include 'path'``, ``name = VALUE`` and ``nam
 """
 
 import re
-import reprlib
 
-from reasoning.experiment.locations import Location, error_at, suggestion
+from reasoning.experiment.locations import Location, error_at, quoted, suggestion
 from reasoning.experiment.nodes import (
     Binding,
     Change,
@@ -33,6 +32,7 @@ from reasoning.experiment.tokens import (
     text_of,
     tokenize,
 )
+from reasoning.experiment.types import value_repr
 
 _CONSTANTS: dict[str, bool | None] = {"True": True, "False": False, "None": None}
 
@@ -63,7 +63,7 @@ def parse_override(text: str) -> Change:
 
 def given_override(key: str, value: object) -> Change:
     """The statement of an override from Python, ``{'part.field': value}``; the value is taken as it is."""
-    shown = f"{key}={reprlib.repr(value)}".replace("\n", " ")
+    shown = f"{key}={value_repr(value)}".replace("\n", " ")
     start = len(key) + 1
     given = LiteralNode(value, Location("override", shown, start, len(shown) - start))
     return keyed_override(key, Location("override", shown, 0, len(key)), given)
@@ -80,7 +80,7 @@ def _statement(cursor: Cursor) -> Statement:
     token = cursor.peek()
     if token.kind == "name" and cursor.tokens[cursor.position + 1].kind == "text":
         if token.text != "include":
-            raise error_at(f"'{token.text}' before a text{suggestion(token.text, ['include'])}", token.location)
+            raise error_at(f"{quoted(token.text)} before a text{suggestion(token.text, ['include'])}", token.location)
         cursor.take()
         target = cursor.take()
         _line_end(cursor)
@@ -93,7 +93,7 @@ def _assignment(cursor: Cursor) -> Change:
     if token.kind != "name":
         raise error_at("expected include 'path', name = VALUE or part.field = VALUE", token.location)
     if not cursor.skip("="):
-        raise error_at(f"expected '=' after '{token.text}'", cursor.peek().location)
+        raise error_at(f"expected '=' after {quoted(token.text)}", cursor.peek().location)
     value = _value(cursor)
     _line_end(cursor)
     return _target(token, value)
@@ -107,7 +107,8 @@ def _target(token: Token, value: ValueNode) -> Change:
         return Definition(token.text, value, token.location)
     if len(names) > 2:
         raise error_at(
-            f"'{token.text}' has {len(names)} names; only part.field can be set: give the inner part a name of its own",
+            f"{quoted(token.text)} has {len(names)} names; only part.field can be set: give the inner part a "
+            "name of its own",
             token.location,
         )
     part, field = names
@@ -121,7 +122,7 @@ def _line_end(cursor: Cursor) -> None:
     if token.kind == "symbol" and token.text == ",":
         raise error_at("a tuple needs brackets: (a, b)", token.location)
     if token.kind not in ("newline", "end"):
-        raise error_at(f"expected the end of the line, found '{token.text}'{NO_ARITHMETIC}", token.location)
+        raise error_at(f"expected the end of the line, found {quoted(token.text)}{NO_ARITHMETIC}", token.location)
 
 
 def _value(cursor: Cursor) -> ValueNode:
@@ -148,7 +149,7 @@ def _value(cursor: Cursor) -> ValueNode:
         return _group(cursor, token)
     if token.text == "{":
         return _table(cursor, token)
-    found = f", found '{token.text}'" if token.text.strip() else ""
+    found = f", found {quoted(token.text)}" if token.text.strip() else ""
     raise error_at(f"expected a value{found}{NO_ARITHMETIC}", token.location)
 
 
@@ -177,7 +178,7 @@ def _table(cursor: Cursor, opening: Token) -> DictNode:
         if name is None:
             raise error_at("the keys of a dict are texts in quotes", key.location)
         if name in entries:
-            raise error_at(f"the key {name!r} stands twice in this dict", key.location)
+            raise error_at(f"the key {quoted(name)} stands twice in this dict", key.location)
         if not cursor.skip(":"):
             raise error_at("expected ':' after the key of a dict", cursor.peek().location)
         entries[name], keys[name] = _value(cursor), key.location
@@ -190,7 +191,7 @@ def _unclosed(cursor: Cursor, opening: Token) -> Exception:
     if token.kind == "end":
         return error_at(f"this '{opening.text}' is never closed", opening.location)
     return error_at(
-        f"expected ',' or '{closer}', found '{token.text}'{NO_ARITHMETIC}; the bracket opens here",
+        f"expected ',' or '{closer}', found {quoted(token.text)}{NO_ARITHMETIC}; the bracket opens here",
         token.location,
         opening.location,
     )

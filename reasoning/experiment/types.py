@@ -15,6 +15,9 @@ from reasoning.core.ranges import Range
 from reasoning.experiment.locations import suggestion
 from reasoning.experiment.references import name_of
 
+_BITS = 63
+"""Of a whole number that has a range, without its sign."""
+
 
 class Mismatch(Exception):
     """A value that its type refuses.
@@ -87,7 +90,15 @@ def value_words(value: object) -> str:
     if is_dataclass(type(value)):
         return f"a part of class {type_name(type(value))}"
     name = name_of(value)
-    return f"@{name}" if name else reprlib.repr(value)
+    return f"@{name}" if name else value_repr(value)
+
+
+def value_repr(value: object) -> str:
+    """A value as Python writes it, shortened, and its type where a whole number is too long to be written."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return f"a value of type {type(value).__name__}"
 
 
 def _named(hint: Any) -> Any:
@@ -177,6 +188,9 @@ def _scalar_advice(value: object, hint: Any) -> str:
 def _annotated(value: object, hint: Any) -> object:
     inner, *marks = get_args(hint)
     converted = coerce(value, inner)
+    ranged = any(isinstance(mark, Range) for mark in marks)
+    if ranged and isinstance(converted, int) and converted.bit_length() > _BITS:
+        raise Mismatch(f"must fit into {_BITS + 1} bits, not {value_words(converted)}", close=True)
     for mark in marks:
         if isinstance(mark, Range) and isinstance(converted, int | float):
             complaint = mark.complaint(converted)

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
 
+_MOST_LAYERS = 2_000
+"""Layers are listed one by one, so their number is bounded before any of it."""
+
 Activation = Literal["swiglu", "geglu", "relu2"]
 
 
@@ -173,6 +176,7 @@ class ModelConfig:
             raise InputError(f"head_dim {self.head_size} is odd, and rotary positions need pairs; make it even")
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
+        check_layers(self.layers)
         if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
             raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
 
@@ -218,6 +222,12 @@ class ModelConfig:
                 for run, (kind, length) in enumerate(stack.runs()):
                     for place in range(length):
                         yield Layer(stack_name(number), block_name(run), repeat * length + place, kind)
+
+
+def check_layers(count: int) -> None:
+    """Raises InputError for more layers than can be listed; called before anything lists them."""
+    if count > _MOST_LAYERS:
+        raise InputError(f"the stacks have {count:,} blocks; at most {_MOST_LAYERS:,} can be built")
 
 
 def stacks_of(kinds: Sequence[BlockKind]) -> tuple[Stack, ...]:

@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
+from reasoning.core.errors import InputError
 from reasoning.models import cache as caches
 from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
@@ -195,6 +196,16 @@ def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Mod
 def parameter_count(model: LanguageModel) -> int:
     """How many parameters the model has, counted from shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(model.shapes))
+
+
+def check_memory(model: LanguageModel, mesh: Mesh, stage: str) -> None:
+    """InputError where the parameters alone, as float32, are more than the devices of ``mesh`` can hold."""
+    count, held = parameter_count(model), meshes.memory_bytes(mesh)
+    if held is not None and 4 * count > held:
+        raise InputError(
+            f"stage {stage}: the model has {count:,} parameters, {4 * count / 2**30:,.0f} GiB as float32, and the "
+            f"devices hold {held / 2**30:,.0f} GiB; make the model smaller, or take more devices"
+        )
 
 
 def adapter_count(model: Model) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from reasoning.core.errors import InputError
+
 _LIBRARIES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "tensorflow-datasets",
     "sentencepiece", "numpy", "libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin",
@@ -73,6 +75,16 @@ def installed_version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def check_environment(record: Any, where: str) -> None:
+    """Raises InputError, beginning with ``where``, for a record that ``current_environment`` can't have made."""
+    parts = ("code", "device", "flags", "libraries")
+    if not isinstance(record, dict):
+        raise InputError(f"{where} must be an object, not {record!r:.60}")
+    for name in parts:
+        if not isinstance(record.get(name, {}), dict):
+            raise InputError(f"{where}.{name} must be an object, not {record[name]!r:.60}")
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ A run of a sweep has no artifacts of its own: its run.json leads to those that a
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync, write_atomic, write_json
@@ -43,10 +44,24 @@ def read_run(path: Path) -> tuple[Entry, ...]:
     if not file.exists():
         return ()
     try:
-        return tuple(Entry(**item) for item in read_json(file)["stages"])
-    except (InputError, TypeError, KeyError) as error:
-        reason = str(error) if isinstance(error, InputError) else f"{file} doesn't list stages"
-        raise InputError(f"{reason}; remove it and run the experiment again, what is done stays") from None
+        content = read_json(file)
+        stages = content.get("stages") if isinstance(content, dict) else None
+        if not isinstance(stages, list):
+            raise InputError(f"{file} doesn't list stages")
+        return tuple(_entry(item, f"{file}: stages[{place}]") for place, item in enumerate(stages))
+    except InputError as error:
+        raise InputError(f"{error}; remove it and run the experiment again, what is done stays") from None
+
+
+def _entry(item: Any, where: str) -> Entry:
+    """One stage as it is written. Raises InputError with the key that has another type, or isn't there."""
+    if not isinstance(item, dict) or set(item) != {each.name for each in fields(Entry)}:
+        raise InputError(f"{where} must hold {', '.join(each.name for each in fields(Entry))}, and nothing else")
+    for key, value in item.items():
+        wanted, words = (bool, "true or false") if key == "finished" else (str, "a text")
+        if not isinstance(value, wanted):
+            raise InputError(f"{where}.{key} must be {words}, not {value!r:.60}")
+    return Entry(**item)
 
 
 def write_run(path: Path, entries: Iterable[Entry]) -> None:

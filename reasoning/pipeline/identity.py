@@ -76,7 +76,8 @@ def identity_differences(before: Mapping[str, Any], now: Identity) -> tuple[str,
         for name in {**old, **new}
         if old.get(name, absent) != new.get(name, absent)
     ]
-    sources = before.get("sources", {})
+    told = before.get("sources")
+    sources = told if isinstance(told, dict) else {}
     edited = [module for module, digest in now.sources.items() if sources.get(module, digest) != digest]
     return (*changed, *(f"the source of {module} was edited" for module in edited))
 

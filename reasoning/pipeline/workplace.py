@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from reasoning.core.artifact import RECORD, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.files import publish_folder, read_json, write_json
+from reasoning.core.files import publish_folder, read_json, sweep_partials, write_json
 from reasoning.pipeline import folder
-from reasoning.pipeline.environment import current_environment, environment_differences
+from reasoning.pipeline.environment import check_environment, current_environment, environment_differences
 from reasoning.pipeline.folder import Entry
 from reasoning.pipeline.graph import Graph, downstream
 from reasoning.pipeline.identity import Identity, identity_differences
@@ -52,10 +52,12 @@ class Workplace:
     def open(self, options: RunOptions, watcher: Watcher, resolved: str) -> None:
         """Makes the folder ready for this configuration, whose text is ``resolved``.
 
-        All checks come first: after an InputError whatever lay there is as it was.
+        All checks come first: after an InputError whatever lay there is as it was, but for files that a killed process
+        was writing.
         """
         for path in (self.out, self.artifacts):
             path.mkdir(parents=True, exist_ok=True)
+        sweep_partials(self.out)
         redone = downstream(self.graph, options.again) if options.again else ()
         self._check_parents(options.only)
         self.check_environment(options.strict_code, watcher.warn, redone)
@@ -156,7 +158,7 @@ class Workplace:
     def _reason(self, name: str, entry: Entry) -> str:
         paths = (self.out / entry.folder, folder.unfinished_folder(self.artifacts, name, entry.hash))
         record = next((read_json(path / RECORD) for path in paths if (path / RECORD).exists()), None)
-        changed = identity_differences(record, self.known[name]) if record is not None else ()
+        changed = identity_differences(record, self.known[name]) if isinstance(record, dict) else ()
         if not changed:
             return f"made from {', '.join(self.graph[name].parent_names())}" if record else "not run before"
         more = len(changed) - _SHOWN_CHANGES
@@ -166,7 +168,11 @@ class Workplace:
 def _environments(path: Path) -> list[dict[str, Any]]:
     """Under what an artifact's work was done: one environment, and one more for each resume under another."""
     try:
-        return list(read_json(path / RECORD)["environments"])
-    except (InputError, KeyError, TypeError) as error:
-        reason = str(error) if isinstance(error, InputError) else f"{path / RECORD} lists no environments"
-        raise InputError(f"{reason}; move the folder {path} away, and its stage runs again") from None
+        record = read_json(path / RECORD)
+        environments = record.get("environments") if isinstance(record, dict) else None
+        if not isinstance(environments, list) or not environments:
+            raise InputError(f"{path / RECORD} lists no environments")
+        check_environment(environments[-1], f"{path / RECORD}: environments[{len(environments) - 1}]")
+        return environments
+    except InputError as error:
+        raise InputError(f"{error}; move the folder {path} away, and its stage runs again") from None

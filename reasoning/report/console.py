@@ -1,18 +1,45 @@
-"""Texts and tables on the terminal, on which nothing that a model or a file wrote may act."""
+"""The one door to the terminal, through which nothing that a model or a file wrote may act on it."""
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from reasoning.core.text import printable
 from reasoning.report.document import Cell
-from reasoning.report.text import printable
 
 
 def plain_text(text: str, style: str = "") -> Text:
     """Text as it is: rich reads no markup in a Text, and nothing that a terminal acts on is left."""
     return Text(printable(text), style=style)
+
+
+def headed(head: str, text: str) -> Text:
+    """A line that begins in bold."""
+    return plain_text(head, "bold") + plain_text(text)
+
+
+def say(text: str) -> None:
+    """Prints a line at once, for those who read along."""
+    print(printable(text), flush=True)
+
+
+def complain(text: str) -> None:
+    """Prints an error or a warning where such lines go."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def put(console: Console, content: str | Text | Table, style: str = "", wrapped: bool = False, margin: int = 0) -> None:
+    """Prints a table or a text; ``wrapped``: its lines are broken at the console's width, else by the terminal."""
+    shown = plain_text(content, style) if isinstance(content, str) else content
+    if margin:
+        console.print(Padding(shown, (0, 0, 0, margin), expand=False))
+    else:
+        console.print(shown, soft_wrap=not (wrapped or isinstance(shown, Table)))
 
 
 def table(

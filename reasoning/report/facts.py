@@ -122,7 +122,7 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
 
 def _parents(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     by_field = {
-        field: tuple(names[value] for value in values if value in names)
+        field: tuple(names[value] for value in values if isinstance(value, str) and value in names)
         for field, values in mapping(record.get("parents")).items()
         if isinstance(values, list)
     }

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from reasoning.core.text import shortened
 from reasoning.report.graph import Arrow, Box, Workflow, connected
 from reasoning.report.graph_layout import layout
 from reasoning.report.template import in_html, render
-from reasoning.report.text import shortened
 
 _BOX_WIDTH, _CORNER_WIDTH, _GAP = 158.0, 6.0, 14.0
 _LAYER_GAP = 34.0

@@ -6,12 +6,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from reasoning.core.text import printable
 from reasoning.report.curves import Points, spaced
 from reasoning.report.document import Grid, Report
 from reasoning.report.graph import Workflow, connected
 from reasoning.report.numbers import short
 from reasoning.report.template import render
-from reasoning.report.text import printable
 
 _ACTIVE = re.compile(r"([\\`*{}\[\]#|~$!]|(?<!\w)[_@]|_(?!\w))")
 """What Markdown, or a site that shows it, may act on within a line; within a word underscores and @ are inert."""

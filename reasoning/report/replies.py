@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from reasoning.core.text import shortened
 from reasoning.report.curves import spaced
 from reasoning.report.document import NOTHING, Cell, Grid, Tone
 from reasoning.report.evaluations import Answered, Evaluation, single
 from reasoning.report.facts import Facts
 from reasoning.report.scores import grades
 from reasoning.report.stages import Row, StageFacts, mapping, numeric
-from reasoning.report.text import shortened
 
 _SHOWN_PROBLEMS, _SHOWN_PROBES, _SHOWN_STEPS = 6, 8, 6
 _SHOWN_CHARACTERS = 600
@@ -55,7 +55,8 @@ def probe_grid(stage: StageFacts) -> Grid | None:
     """A stage's fixed problems, one a row, with what the model wrote at each probe."""
     by_problem: dict[object, list[Row]] = {}
     for row in stage.probes:
-        if all(isinstance(row.get(name), str) for name in ("question", "answer", "text")) and "step" in row:
+        texts = all(isinstance(row.get(name), str) for name in ("question", "answer", "text"))
+        if texts and all(isinstance(row.get(name), int) for name in ("step", "problem")):
             by_problem.setdefault(row.get("problem"), []).append(row)
     steps = sorted({row["step"] for rows in by_problem.values() for row in rows})
     shown = [steps[k] for k in spaced(len(steps), _SHOWN_STEPS)]
@@ -65,7 +66,7 @@ def probe_grid(stage: StageFacts) -> Grid | None:
     for replies in list(by_problem.values())[:_SHOWN_PROBES]:
         at = {row["step"]: row for row in replies}
         cells = (
-            verdict(at[step]["text"], numeric(at[step].get("scores") or {}), known) if step in at else NOTHING
+            verdict(at[step]["text"], numeric(mapping(at[step].get("scores"))), known) if step in at else NOTHING
             for step in shown
         )
         first = replies[0]

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 
 from reasoning.core.errors import InputError
+from reasoning.core.text import shortened
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples
-from reasoning.report.console import plain_text
+from reasoning.report.console import put
 from reasoning.report.numbers import fixed, plain
-from reasoning.report.text import shortened
 from reasoning.training.metrics import rollout_files
 from reasoning.use.stage_results import read_rollouts, spans
 
@@ -108,14 +107,14 @@ def choose(collection: Collection, selection: Selection) -> tuple[CompletionGrou
 
 def show(console: Console, collection: Collection, groups: Iterable[CompletionGroup], whole: bool = False) -> None:
     """Prints groups; texts are cut after 2000 characters unless ``whole``. Nothing in a text acts on the terminal."""
-    console.print(plain_text(collection.title, "bold"), soft_wrap=True)
+    put(console, collection.title, "bold")
     for group in groups:
         heading = f"\ngroup {group.number}  {group.question}  right answer: {group.answer}  ({group.kind})"
-        console.print(plain_text(heading, "bold"), soft_wrap=True)
+        put(console, heading, "bold")
         for completion in group.completions:
             text = completion.text if whole else shortened(completion.text, _SHOWN_CHARACTERS)
-            console.print(plain_text(f"  {facts(completion)}", "dim"), soft_wrap=True)
-            console.print(Padding(plain_text(text or "(nothing)"), (0, 0, 0, _MARGIN), expand=False))
+            put(console, f"  {facts(completion)}", "dim")
+            put(console, text or "(nothing)", margin=_MARGIN)
 
 
 def facts(completion: Completion) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from reasoning.core.files import write_atomic
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
-from reasoning.report.console import plain_text, table
+from reasoning.report.console import put, table
 from reasoning.report.sweep_numbers import collect
 from reasoning.report.sweep_text import SweepTable
 from reasoning.use.run_folder import RunFolder, open_run
@@ -51,8 +51,8 @@ def write_table(folder: SweepFolder) -> SweepTable:
 
 def show_sweep(console: Console, shown: SweepTable) -> None:
     """Prints the tables and the conclusions."""
-    console.print(plain_text(shown.heading()))
+    put(console, shown.heading(), wrapped=True)
     for grid in shown.grids():
-        console.print(table(grid.caption, grid.columns, grid.rows))
+        put(console, table(grid.caption, grid.columns, grid.rows))
     for text in shown.conclusions():
-        console.print(plain_text(f"- {text}"))
+        put(console, f"- {text}", wrapped=True)

@@ -11,8 +11,8 @@ from typing import Any, get_args
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reasoning.core.text import printable, shortened
 from reasoning.report.document import Block
-from reasoning.report.text import printable, shortened
 
 Writer = Callable[[Any], Any]
 """A value as it enters a template; what it doesn't return as Markup is escaped for HTML."""

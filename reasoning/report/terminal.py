@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from reasoning.core.errors import InputError
+from reasoning.core.text import shortened
 from reasoning.evaluation.results import Score
-from reasoning.report.console import plain_text, table
+from reasoning.report.console import headed, plain_text, put, table
 from reasoning.report.content import total_sentence
 from reasoning.report.document import NOTHING, Cell, Grid
 from reasoning.report.evaluations import Evaluation
@@ -18,7 +18,6 @@ from reasoning.report.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.report.replies import reply_grids
 from reasoning.report.scores import asked, compact_scores
 from reasoning.report.sentences import sentences
-from reasoning.report.text import shortened
 
 _SHOWN_PROBLEMS = 3
 _SHOWN_CHARACTERS = 300
@@ -34,19 +33,19 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
     """
     check(facts, checkpoints)
     for stage, sentence in sentences(facts):
-        console.print(Text.assemble((stage, "bold"), f": {sentence}"))
+        put(console, headed(stage, f": {sentence}"), wrapped=True)
     if facts.evaluations:
-        console.print(plain_text("\nMeans ± the wider half of their 95 % intervals, rounded up:"))
+        put(console, "\nMeans ± the wider half of their 95 % intervals, rounded up:", wrapped=True)
     for evaluation in facts.evaluations:
         for names in _score_groups(evaluation, console.width):
-            console.print(_score_table(evaluation, names))
+            put(console, _score_table(evaluation, names))
     for grid in reply_grids(facts, checkpoints)[: None if checkpoints else 1]:
         for row in grid.rows[:_SHOWN_PROBLEMS]:
-            console.print(_comparison_table(grid, row))
+            put(console, _comparison_table(grid, row))
     if totals := total_sentence(facts):
-        console.print(plain_text(totals))
+        put(console, totals, wrapped=True)
     for text in facts.missing:
-        console.print(plain_text(f"missing: {text}", "yellow"), soft_wrap=True)
+        put(console, f"missing: {text}", "yellow")
 
 
 def check(facts: Facts, checkpoints: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.prng import stage_key
 from reasoning.models.config import ModelConfig
-from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
+from reasoning.models.model import build_model, check_memory, init_sharded, parameter_count, parameter_shardings
 from reasoning.stages.checkpoint import check_vocabulary, tokenizer_of
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import OnRows
@@ -29,9 +29,11 @@ class Pretrain(OnRows):
     model: ModelConfig
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError where the rows of a step, or the model, can't be shared out on ``mesh``."""
+        """Raises InputError where the rows of a step, or the model, don't fit ``mesh``."""
         check_on_rows(self, mesh)
-        parameter_shardings(build_model(self.model), mesh)
+        model = build_model(self.model)
+        check_memory(model, mesh, self.name)
+        parameter_shardings(model, mesh)
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""

@@ -18,7 +18,7 @@ from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import Report, import_checkpoint
 from reasoning.models.formats.families import read_config
 from reasoning.models.formats.gguf import config_of, import_gguf, open_gguf
-from reasoning.models.model import Model, build_model, parameter_count
+from reasoning.models.model import Model, build_model, check_memory, parameter_count
 from reasoning.models.parameters import Params
 from reasoning.stages.checkpoint import CONFIG, check_vocabulary, read_model, read_params, save
 from reasoning.stages.stage import Context
@@ -76,6 +76,7 @@ class Pretrained:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""
         found = find(Path(self.path))
         model = build_model(self.configured(found.config), context.mesh)
+        check_memory(model, context.mesh, self.name)
         check_vocabulary(model.config, found.tokenizer, self.name)
         told = 0
 

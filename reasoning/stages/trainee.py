@@ -36,6 +36,9 @@ from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, steps_of
 from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants
 
+_MOST_ROWS = 2**24
+"""Of one step."""
+
 
 @dataclass(frozen=True)
 class AdapterBase:
@@ -135,10 +138,13 @@ def planned(stage: FineTuning) -> dict[str, int]:
 
 
 def check_rows(stage: str, rows: int, microbatches: int, mesh: Mesh, what: str) -> None:
-    """Raises InputError where the data-parallel devices can't share each microbatch of a step's ``rows`` evenly.
+    """Raises InputError where the data-parallel devices can't share each microbatch of a step's ``rows`` evenly, and
+    for more rows than any memory holds.
 
     ``what`` says in words how many rows there are and why.
     """
+    if rows > _MOST_ROWS:
+        raise InputError(f"stage {stage}: {what} are too many for one step; at most {_MOST_ROWS:,} can be")
     devices = meshes.data_parallel_size(mesh)
     if rows % (microbatches * devices):
         parts = f"{microbatches} microbatches on " if microbatches > 1 else ""

@@ -28,6 +28,7 @@ from orbax.checkpoint import v1 as ocp
 from reasoning.core.errors import InputError
 from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, sync_tree, write_atomic, write_json
 from reasoning.core.hashes import hash_file, hash_json
+from reasoning.core.text import printable
 
 _MANIFEST = "manifest.json"
 _CURSOR = "cursor.json"
@@ -38,8 +39,7 @@ _NO_STEP = -1
 
 
 def _to_stderr(message: str) -> None:
-    """Show a warning to whoever watches the process."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print(printable(f"warning: {message}"), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,14 +81,14 @@ class StageResults(Artifact):
     def trained_chat(self) -> ChatFormat | None:
         """The format in the settings of a stage, or of the nearest that it was made from: its data's, its start's."""
         own = self.record()
-        if chat := chat_of(own.get("settings", {})):
+        if chat := chat_of(own.get("settings")):
             return chat
         records = {artifact.hash: artifact.record() for artifact in self.others()}
         waiting, seen = _parents(own), {self.hash}
         while waiting:
             digest = waiting.pop(0)
             record = records.get(digest, {})
-            if digest not in seen and (chat := chat_of(record.get("settings", {}))):
+            if digest not in seen and (chat := chat_of(record.get("settings"))):
                 return chat
             seen.add(digest)
             waiting += [parent for parent in _parents(record) if parent not in seen]
@@ -127,19 +127,23 @@ def spans(steps: Sequence[int]) -> str:
 
 def _parents(record: Mapping[str, Any]) -> list[str]:
     parents = record.get("parents", {})
-    return [digest for name in sorted(parents) for digest in parents[name]] if isinstance(parents, dict) else []
+    lists = [parents[name] for name in sorted(parents)] if isinstance(parents, dict) else []
+    return [digest for each in lists if isinstance(each, list) for digest in each if isinstance(digest, str)]
 
 
-def chat_of(settings: Mapping[str, Any]) -> ChatFormat | None:
+def chat_of(settings: Any) -> ChatFormat | None:
     """The chat format in a stage's recorded settings, its own or its probe's; None where they have none.
 
     Raises InputError where what it names isn't found here.
     """
-    for holder in (settings, settings.get("probe")):
+    for holder in (settings, settings.get("probe")) if isinstance(settings, Mapping) else ():
         described = holder.get("chat") if isinstance(holder, Mapping) else None
         if isinstance(described, Mapping) and "@" in described:
             try:
-                return cast(ChatFormat, restore(described))
+                restored = restore(described)
+                if not isinstance(restored, ChatFormat):
+                    raise InputError(f"@{described['@']} is no chat format")
+                return restored
             except InputError as error:
                 raise InputError(
                     f"the recorded chat format can't be read: {error}; start where its module lies, or name a format"

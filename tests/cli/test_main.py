@@ -83,3 +83,13 @@ def test_other_errors_of_files_are_the_programs_own(monkeypatch):
     give_up_with(FileNotFoundError(errno.ENOENT, "No such file", "somewhere"), monkeypatch)
     with pytest.raises(FileNotFoundError):
         main(["fail"])
+
+
+@pytest.mark.parametrize("error", [MemoryError("no 7 PiB"), RuntimeError("RESOURCE_EXHAUSTED: no 7 PiB")])
+def test_full_memory_is_one_message_without_the_notes_of_libraries(monkeypatch, capsys, error):
+    error.add_note("-----\nFor simplicity, a library has removed its frames.")
+    error.add_note("stage base stopped")
+    give_up_with(error, monkeypatch)
+    assert main(["fail"]) == 2
+    first, note = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: there is not enough memory (") and "7 PiB" in first and note == "stage base stopped"

@@ -17,3 +17,9 @@ def test_other_errors_pass_as_they_are():
     with pytest.raises(ValueError, match="a bug") as passed, without_notes():
         raise error
     assert passed.value is error
+
+
+def test_a_message_keeps_its_lines_and_abridges_what_is_long_in_them():
+    assert str(InputError("a\nb")) == "a\nb"
+    first, second = str(InputError("x" * 10**6 + "\nadvice")).split("\n")
+    assert len(first) < 1100 and second == "advice"

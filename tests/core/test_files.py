@@ -223,3 +223,37 @@ def test_readable_rows_of_no_file_are_none_and_what_is_no_file_is_told(tmp_path)
 
 def test_true_and_false_are_no_numbers():
     assert [files.is_number(value) for value in (1, 2.5, True, "3", None)] == [True, True, False, False, False]
+
+
+def test_a_pipe_a_device_and_too_large_a_file_are_refused_without_being_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "ten").write_bytes(b"0123456789")
+    assert files.read_file(tmp_path / "ten", 10) == b"0123456789"
+    for path, limit, reason in (
+        (tmp_path / "pipe", None, "is a pipe or a device"),
+        ("/dev/zero", None, "is a pipe or a device"),
+        (tmp_path / "ten", 9, "more than 9 bytes"),
+        ("a\0b", None, "can't be a path"),
+        ("a\ud800b", None, "can't be a path"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            files.read_file(path, limit)
+
+
+def test_json_that_is_a_folder_or_too_deep_is_refused_by_its_name(tmp_path):
+    with pytest.raises(InputError, match="can't be read: Is a directory"):
+        files.read_json(tmp_path)
+    assert files.parse_json("[" * 100 + "]" * 100, "a.json") is not None
+    with pytest.raises(InputError, match="a.json:1: not plain JSON: it nests more than 100 deep"):
+        files.parse_json("[" * 101 + "]" * 101, "a.json")
+
+
+def test_what_a_killed_process_was_writing_is_swept_and_what_a_living_one_writes_stays(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / "inner").mkdir()
+    stay = {f".a.json.{os.getpid()}.partial", "b.partial", ".stage-0123.partial", "inner", f"c.{dead.pid}.partial"}
+    for name in (*stay - {"inner"}, f".a.json.{dead.pid}.partial", f"inner/.b.{dead.pid}.partial"):
+        (tmp_path / name).write_text("half")
+    files.sweep_partials(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == stay and not list((tmp_path / "inner").iterdir())

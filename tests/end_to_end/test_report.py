@@ -16,8 +16,8 @@ from miniature import learning_stages
 from playwright.sync_api import Browser, Page, sync_playwright
 from written_run import HOSTILE, workflow, write_run
 
+from reasoning.core.text import printable
 from reasoning.report.facts import gather
-from reasoning.report.text import printable
 from reasoning.report.write import PAGE, write
 from reasoning.use.run_folder import open_run
 

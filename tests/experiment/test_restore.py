@@ -69,3 +69,18 @@ def test_nothing_but_records_of_settings_is_made():
 def test_a_field_that_a_record_no_longer_has_is_named():
     with pytest.raises(InputError, match="data.chat.ChatFormat has no field system_place, trim; another version"):
         restore({"@": "data.chat.ChatFormat", "user": "U:", "trim": True, "system_place": "turn"})
+
+
+@pytest.mark.parametrize(
+    ("described", "reason"),
+    [
+        ({"@": 5}, "5 names no record of settings"),
+        ({"@": None}, "None names no record of settings"),
+        ({"@": "data.chat.ChatFormat", "user": 3}, "data.chat.ChatFormat: the recorded settings don't fit it: .*text"),
+        ({"@": "tasks.chains.Chains", "minimum_operands": "2"}, "the recorded settings don't fit it: .*whole number"),
+        ({"@": "models.config.Stack"}, "the recorded settings don't fit it: .*'count'"),
+    ],
+)
+def test_settings_of_another_type_are_refused(described: Any, reason: str):
+    with pytest.raises(InputError, match=reason):
+        restore(described)

@@ -1,5 +1,7 @@
 """Parameters of a model: how many, where they lie, and the same on any mesh."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import Model, build_model, init_sharded, parameter_count, parameter_shardings
+from reasoning.models.model import Model, build_model, check_memory, init_sharded, parameter_count, parameter_shardings
 
 TINY = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp_width=32, stacks=(Stack(2),), context=32)
 
@@ -57,3 +59,10 @@ def test_a_mesh_that_does_not_divide_a_parameter_is_refused_with_the_numbers():
     config = ModelConfig(**{**vars(TINY), "vocabulary": 49})
     with pytest.raises(InputError, match=r"vocabulary axis has size 49.* tensor = 2"):
         parameter_shardings(build_model(config), build_mesh(MeshShape(data=4, tensor=2)))
+
+
+def test_a_model_that_the_devices_cannot_hold_is_refused_by_its_numbers():
+    model, mesh = build_model(replace(TINY, vocabulary=10**12)), build_mesh(MeshShape())
+    with pytest.raises(InputError, match=r"stage base: the model has [\d,]{17,} parameters, [\d,]+ GiB as float32"):
+        check_memory(model, mesh, "base")
+    check_memory(build_model(TINY), mesh, "base")

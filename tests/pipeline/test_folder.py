@@ -1,5 +1,7 @@
 """The files of a run's folder: which artifacts it has, earlier configurations, and what was set aside."""
 
+import json
+
 import pytest
 
 from reasoning.core.errors import InputError
@@ -11,6 +13,19 @@ def test_the_stages_of_a_run_are_read_back_in_order(tmp_path):
     entries = (Entry("zero", "artifacts/zero-00", "00", True), Entry("base", "artifacts/base-00", "01", False))
     write_run(tmp_path, entries)
     assert read_run(tmp_path) == entries
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [("stage", 3, "a text"), ("folder", None, "a text"), ("hash", [], "a text"), ("finished", "yes", "true or false")],
+)
+def test_a_value_of_another_type_is_named_by_file_and_key(tmp_path, key, value, wanted):
+    write_run(tmp_path, (Entry("base", "artifacts/base-00", "01", False),))
+    content = json.loads((tmp_path / "run.json").read_text())
+    content["stages"][0][key] = value
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"run\.json: stages\[0\]\.{key} must be {wanted}, not"):
+        read_run(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stages": [{"stage": "base"}]}', '{"stages": 3}'])

@@ -114,7 +114,18 @@ def test_results_that_are_not_finite_are_refused(kit):
     kit.story_of_failure(type(kit.chain())(stages=(Diverged("base"),)), ValueError, "base ended with .*loss")
 
 
-@pytest.mark.parametrize("damage", ["{", "{}", '{"environments": 3}'])
+DAMAGED = ["{", "{}", "3", '{"environments": 3}', '{"environments": []}', '{"environments": [3]}']
+
+
+def test_what_a_killed_process_was_writing_is_gone_after_the_next_run(kit):
+    kit.run(kit.chain())
+    left = kit.out / "artifacts" / ".run.json.999999999.partial"
+    left.write_text("half")
+    kit.run(kit.chain())
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED, '{"environments": [{"device": 3}]}'])
 def test_an_unfinished_stage_with_a_damaged_record_is_refused_by_file(kit, damage):
     stopped = type(kit.chain())(stages=(kit.Count("count", stop_at=3),))
     kit.story_of_failure(stopped, Interrupted)

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from reasoning.report.console import plain_text, table
+from reasoning.report.console import complain, headed, plain_text, put, say, table
 from reasoning.report.document import Cell
 
 
@@ -22,3 +22,19 @@ def test_a_table_folds_what_is_too_wide_and_drops_nothing():
     text = printed(table("numbers", ("name", "value"), [["b" * 70, Cell("1", "0 to 2")]]))
     assert text.count("b") == 70 + "numbers".count("b")
     assert "0 to 2" in text
+
+
+ATTACK = "\x1b[31ma\x1b]0;owned\x07b\x9b2J\u202ec\rd\ud800[bold]"
+
+
+def test_whatever_is_put_said_or_complained_of_acts_on_no_terminal(capsys):
+    console = Console(width=200)
+    put(console, ATTACK)
+    put(console, ATTACK, margin=4)
+    put(console, headed(ATTACK, ATTACK), wrapped=True)
+    put(console, table(ATTACK, (ATTACK,), [[ATTACK]]))
+    say(ATTACK)
+    complain(ATTACK)
+    printed = "".join(capsys.readouterr())
+    assert printed.count("[bold]") == 9 and printed.isascii() is False
+    assert not set(printed) & set("\x1b\x07\x9b\u202e\r\ud800")

@@ -7,10 +7,10 @@ from markupsafe import Markup
 from written_run import HOSTILE
 
 from reasoning.core.artifact import Artifact
+from reasoning.core.text import printable
 from reasoning.report.document import Heading, Paragraph
 from reasoning.report.stages import StageFacts
 from reasoning.report.template import environment, in_html, lines
-from reasoning.report.text import printable
 
 
 class Read(HTMLParser):

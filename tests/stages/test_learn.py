@@ -174,3 +174,9 @@ def test_the_best_checkpoint_is_left_instead_of_the_last_and_results_say_which(b
     assert (made.results["best/step"], made.results["best/early_end"]) == (best, max(seen))
     assert made.hash == work(reinforce(steps=best), tmp_path / "shorter", {"start": base}).hash
     assert hash_of(stage) != hash_of(replace(stage, best=None))
+
+
+def test_more_rows_than_any_memory_holds_are_refused():
+    mesh = build_mesh(MeshShape())
+    with pytest.raises(InputError, match="stage zero: 2000000000 rows are too many for one step; at most 16,777,216"):
+        check_rows("zero", 2_000_000_000, 1, mesh, "2000000000 rows")

@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
-from reasoning.models.config import Activation, BlockKind, Latent, ModelConfig, MoE, stacks_of
+from reasoning.models.config import Activation, BlockKind, Latent, ModelConfig, MoE, check_layers, stacks_of
 from reasoning.models.formats.family_settings import (
     ARCHITECTURES,
     DEFAULTS,
@@ -136,6 +136,7 @@ def _kinds(family: str, values: Json, activation: Activation) -> list[BlockKind]
 def _windows(family: str, values: Json) -> list[int]:
     """The sliding window of each layer, 0 where it sees everything."""
     count = values["num_hidden_layers"]
+    check_layers(count)
     window = values.get("sliding_window") or 0
     if family.startswith("qwen") and not values["use_sliding_window"]:
         window = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import lock
+from reasoning.core.files import lock, sweep_partials
 from reasoning.core.mesh import build_mesh
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
@@ -134,6 +134,7 @@ def _open(folder: SweepFolder, workplaces: Sequence[Workplace], watcher: Watcher
             told[text.replace(str(where), "")] = text
             watcher.warn(text)
 
+    sweep_partials(folder.path)
     runs = [each.run for each in folder.plan.runs]
     for kernels in dict.fromkeys(str(kernels_for(run.kernels, build_mesh(run.mesh))) for run in runs):
         watcher.note(f"kernels: {kernels}")

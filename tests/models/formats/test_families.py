@@ -137,3 +137,8 @@ def test_a_value_of_any_other_kind_is_refused_or_makes_sense(path):
             min(config.width, config.vocabulary, config.heads, config.mlp_width, config.context, config.norm_epsilon)
             > 0
         )
+
+
+def test_a_billion_layers_are_refused_before_any_is_listed():
+    with pytest.raises(InputError, match="the stacks have 1,000,000,000 blocks; at most 2,000 can be built"):
+        from_hf(config_json("llama3", num_hidden_layers=10**9))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.report.text import printable, shortened
+from reasoning.core.text import abridged, printable, shortened
 
 ATTACKS = {
     "colour": ("\x1b[31mred\x1b[0m", "red"),
@@ -46,3 +46,8 @@ def test_no_control_character_is_ever_left(text):
 def test_long_text_says_how_much_is_left_out():
     assert shortened("abcdef", 6) == "abcdef"
     assert shortened("abcdefg", 3) == "abc… (+4 characters)"
+
+
+def test_an_abridged_text_keeps_its_beginning_and_its_end():
+    assert abridged("abcdef", 6) == "abcdef"
+    assert abridged("a" * 50 + "b" * 50, 9) == "aaaaaa… (91 characters) …bbb"

@@ -29,6 +29,14 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… (+{len(text) - limit} characters)"
 
 
+def abridged(text: str, limit: int) -> str:
+    """The text, or its beginning and end, together ``limit`` characters, and how many are left out between."""
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    return f"{text[: limit - end]}… ({len(text) - limit} characters) …{text[-end:]}"
+
+
 def _shown(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cs":
