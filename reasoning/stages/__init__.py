@@ -8,6 +8,7 @@ from reasoning.stages.grpo import GRPO
 from reasoning.stages.prepare import Prepare, TokenizerTraining
 from reasoning.stages.pretrain import Pretrain
 from reasoning.stages.pretrained import Pretrained
+from reasoning.stages.settings import KeepBest
 from reasoning.stages.sft import SFT
 from reasoning.stages.write_answers import WriteAnswers
 
@@ -18,6 +19,7 @@ __all__ = [
     "Cut",
     "Distill",
     "Evaluate",
+    "KeepBest",
     "OnPolicyDistill",
     "Prepare",
     "Pretrain",
