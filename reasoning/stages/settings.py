@@ -21,16 +21,26 @@ from reasoning.training.optimizers import Optimizer
 class KeepBest:
     """Leave the parameters of the step at which ``exam`` went best by the mean of ``score``, of equals the first.
 
-    The best of many measures is in part luck: its value is no estimate of how good the parameters are. Ask other
-    problems than the evaluation does that the result is told by.
+    Without an exam those at which the loss of the rows that the stage holds out was lowest. The best of many measures
+    is in part luck: its value is no estimate of how good the parameters are. Ask other problems than the evaluation
+    does that the result is told by.
     """
 
-    exam: Exam
-    score: Reward  # one of the exam's scores
-    every: Count  # steps between two exams; the last step has one too
+    every: Count  # steps between two measures; the last step has one too
+    exam: Exam | None = None  # None: ``eval_loss`` is what counts
+    score: Reward | None = None  # one of the exam's scores
 
     def __post_init__(self) -> None:
-        if self.score not in self.exam.scores:
+        if self.exam is None:
+            if self.score is not None:
+                raise InputError(
+                    f"score is {reward_name(self.score)}, and there is no exam that could give it; name the exam, or "
+                    "drop score, and the loss of held-out rows is what counts"
+                )
+        elif self.score is None:
+            names = ", ".join(map(reward_name, self.exam.scores))
+            raise InputError(f"there is an exam, and no score of it to tell the best by; name as score one of {names}")
+        elif self.score not in self.exam.scores:
             names = ", ".join(map(reward_name, self.exam.scores))
             raise InputError(f"score is {reward_name(self.score)}, which its exam doesn't give; name one of {names}")
 
@@ -75,6 +85,15 @@ class OnPolicy(FineTuning, Sampling):
 
     questions: Count = 32  # problems asked a step
     rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
+
+
+def check_best(stage: Learning, held_out: int) -> None:
+    """Raises InputError where the best is told by the loss of held-out rows, and there are none."""
+    if stage.best is not None and stage.best.exam is None and held_out == 0:
+        raise InputError(
+            f"stage {stage.name}: its best has no exam, so the loss of held-out rows would tell it, and no rows are "
+            "held out; give best an exam and a score, or, where the stage learns from rows, set held_out"
+        )
 
 
 def steps_of(stage: Learning, items: int, batch: int) -> int:

@@ -32,7 +32,7 @@ from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.pretrained import Pretrained, find
-from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, steps_of
+from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, check_best, steps_of
 from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants
 
@@ -162,6 +162,7 @@ def check_on_rows(stage: OnRows, mesh: Mesh) -> None:
             f"stage {stage.name} has held_out_every = {stage.held_out_every} and no held_out rows to measure; set "
             f"{stage.name}.held_out to how many rows of its data it shall not learn from"
         )
+    check_best(stage, stage.held_out)
     check_rows(stage.name, stage.batch, stage.microbatches, mesh, f"{stage.batch} rows")
 
 
@@ -169,6 +170,7 @@ def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
     """As ``check_rows`` for a step that samples; InputError also where LoRA lacks a target."""
     planned(stage)
     steps_of(stage, 1, stage.questions)
+    check_best(stage, 0)
     rows = stage.questions * stage.samples
     what = f"{stage.questions} questions x {stage.samples} samples = {rows} rows"
     check_rows(stage.name, rows, stage.microbatches, mesh, what)

@@ -86,3 +86,15 @@ def test_epochs_of_a_stage_that_samples_are_steps_by_the_number_of_problems():
 def test_the_best_by_a_score_that_its_exam_does_not_give_is_refused():
     with pytest.raises(InputError, match="score is early_end, which .* name one of strict, lenient"):
         KeepBest(exam=quiz(), score=early_end, every=2)
+    with pytest.raises(InputError, match="no score of it.* name as score one of strict, lenient"):
+        KeepBest(exam=quiz(), every=2)
+    with pytest.raises(InputError, match="score is early_end, and there is no exam"):
+        KeepBest(score=early_end, every=2)
+
+
+def test_the_best_by_the_loss_of_rows_that_nobody_holds_out_is_refused():
+    mesh, best = build_mesh(MeshShape(), jax.devices()[:1]), KeepBest(every=2)
+    for stage in (tune(best=best), reinforce(best=best)):
+        with pytest.raises(InputError, match=rf"stage {stage.name}: its best has no exam, .*no rows are held out"):
+            stage.check(mesh)
+    tune(best=best, held_out=1).check(mesh)
