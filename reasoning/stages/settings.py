@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 
 from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.errors import InputError
@@ -15,6 +15,9 @@ from reasoning.rollouts.sampling import Sampling
 from reasoning.stages.stage import Stage
 from reasoning.training.batches import Aggregation
 from reasoning.training.optimizers import Optimizer
+
+_MOST_STEPS = 2**31 - 1
+"""Steps are counted in 32 bits, on devices too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +102,17 @@ def check_best(stage: Learning, held_out: int) -> None:
 def steps_of(stage: Learning, items: int, batch: int) -> int:
     """How many steps of ``batch`` items, rows or problems, a stage with ``items`` of them takes.
 
-    Raises InputError where not exactly one of ``steps`` and ``epochs`` is given.
+    Raises InputError where not exactly one of ``steps`` and ``epochs`` is given, and for more steps than are counted.
     """
     if (stage.steps > 0) == (stage.epochs > 0):
         given = "both steps and epochs" if stage.steps else "neither steps nor epochs"
         raise InputError(f"stage {stage.name} has {given}; give one of them, {stage.name}.steps or {stage.name}.epochs")
-    return stage.steps or ceil(Fraction(str(stage.epochs)) * items / batch)  # as written: 1.1 of 50 are 55
+    if stage.steps:
+        given, steps = f"steps = {stage.steps}", stage.steps
+    else:
+        given = f"epochs = {stage.epochs}"
+        # As written: 1.1 of 50 are 55. Infinity is no fraction.
+        steps = ceil(Fraction(str(stage.epochs)) * items / batch) if isfinite(stage.epochs) else _MOST_STEPS + 1
+    if steps > _MOST_STEPS:
+        raise InputError(f"stage {stage.name}: {given} is too long; give at most {_MOST_STEPS:,} steps")
+    return steps

@@ -169,7 +169,7 @@ def check_on_rows(stage: OnRows, mesh: Mesh) -> None:
 def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
     """As ``check_rows`` for a step that samples; InputError also where LoRA lacks a target."""
     planned(stage)
-    steps_of(stage, 1, stage.questions)
+    steps_of(stage, stage.problems.count, stage.questions)
     check_best(stage, 0)
     rows = stage.questions * stage.samples
     what = f"{stage.questions} questions x {stage.samples} samples = {rows} rows"

@@ -177,6 +177,7 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     np.testing.assert_allclose(row["loss"], row["kl"], rtol=1e-5)
     assert row["completions/mean_length"] == sampled.rollouts.lengths.mean()
     assert row["completions/clipped_ratio"] == sampled.rollouts.truncated.mean()
+    assert row["epoch"] == len(sampled.problems) / stage.problems.count
 
 
 @pytest.mark.slow

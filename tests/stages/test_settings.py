@@ -83,6 +83,14 @@ def test_epochs_of_a_stage_that_samples_are_steps_by_the_number_of_problems():
     assert reinforce(steps=0, epochs=1.5).plan()["steps"] == 3  # 8 problems, 4 a step
 
 
+@pytest.mark.parametrize("given", [{"steps": 2**31}, {"epochs": 1e300}, {"epochs": float("inf")}])
+def test_more_steps_than_are_counted_are_refused(given: dict[str, Any]):
+    for stage in (tune(**{"steps": 0, **given}), reinforce(**{"steps": 0, **given})):
+        with pytest.raises(InputError, match=rf"{stage.name}: (steps|epochs) = .* is too long; .*2,147,483,647 steps"):
+            stage.check(build_mesh(MeshShape(), jax.devices()[:1]))
+    assert steps_of(tune(steps=2**31 - 1), 1, 1) == 2**31 - 1
+
+
 def test_the_best_by_a_score_that_its_exam_does_not_give_is_refused():
     with pytest.raises(InputError, match="score is early_end, which .* name one of strict, lenient"):
         KeepBest(exam=quiz(), score=early_end, every=2)
