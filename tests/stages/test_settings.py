@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 import pytest
-from tiny_stages import BASE, early_end, quiz, reinforce, tune
+from tiny_stages import BASE, HALVES, REFUSED, early_end, quiz, reinforce, tune
 
 import reasoning
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.experiment.describe import is_hashed
 from reasoning.experiment.reader import read_experiment
+from reasoning.rewards.numbers import number
 from reasoning.stages import GRPO, SFT, Distill, OnPolicyDistill, Pretrain
 from reasoning.stages.settings import FineTuning, KeepBest, Learning, OnPolicy, steps_of
 
@@ -81,6 +82,15 @@ def test_steps_or_epochs_are_given_and_not_both(given: dict[str, Any]):
 def test_epochs_of_a_stage_that_samples_are_steps_by_the_number_of_problems():
     assert steps_of(reinforce(steps=0, epochs=1.1), 50, 1) == 55
     assert reinforce(steps=0, epochs=1.5).plan()["steps"] == 3  # 8 problems, 4 a step
+
+
+def test_an_exam_of_problems_that_its_scores_can_not_judge_is_refused_before_any_work():
+    mesh, exam = build_mesh(MeshShape(), jax.devices()[:1]), quiz(problems=HALVES, scores=(number,))
+    for stage in (tune(), reinforce()):
+        replace(stage, probe=exam).check(mesh)  # it is never asked
+        for watched in ({"probe": exam, "probe_every": 2}, {"best": KeepBest(exam=exam, score=number, every=2)}):
+            with pytest.raises(InputError, match=REFUSED):
+                replace(stage, **watched).check(mesh)
 
 
 @pytest.mark.parametrize("given", [{"steps": 2**31}, {"epochs": 1e300}, {"epochs": float("inf")}])
