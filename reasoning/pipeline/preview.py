@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning.core.artifact import read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import build_mesh
 from reasoning.experiment.reader import Experiment
@@ -11,9 +12,12 @@ from reasoning.experiment.types import type_name
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.folder import ARTIFACTS
+from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import identities
 from reasoning.pipeline.run import Run
 from reasoning.pipeline.workplace import StageState, Workplace
+from reasoning.stages.rows import planned_epochs
+from reasoning.stages.settings import OnRows
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,17 @@ def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Previe
             name=node.name,
             kind=type_name(type(node.stage)),
             parents=node.parent_names(),
-            sizes=getattr(node.stage, "plan", dict)(),
+            sizes=_sizes(node, workplace),
             state=None if obstacle else workplace.state(node.name),
         )
         for node in graph.values()
     )
     return Preview(stages, sizes, kernels, obstacle)
+
+
+def _sizes(node: StageNode, workplace: Workplace) -> dict[str, object]:
+    """What a stage says that it will work with, and what follows from its data where that is finished."""
+    stage, sizes = node.stage, dict(getattr(node.stage, "plan", dict)())
+    if isinstance(stage, OnRows) and (path := workplace.finished(stage.data.name)).exists():
+        sizes |= planned_epochs(stage, read_artifact(path))
+    return sizes

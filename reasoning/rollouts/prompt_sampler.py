@@ -136,6 +136,12 @@ def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
     }
 
 
+def epoch_metric(sampler: PromptSampler, sampled: Sampled, step: int) -> dict[str, float]:
+    """How often all problems have been asked after ``step``, where each step samples but once; TRL's ``epoch``."""
+    asked = (step + 1) * len(sampled.numbers) * jax.process_count()
+    return {"epoch": asked / len(sampler.problems)}
+
+
 def sampling_cost(config: ModelConfig, sampled: Sampled) -> dict[str, int]:
     """What sampling took, over all processes: ``tokens`` that were sampled, and ``flops``.
 

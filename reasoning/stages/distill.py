@@ -17,7 +17,7 @@ from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.models.model import Model
 from reasoning.objectives.divergence import forward, metric_name, reverse
-from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, sampling_cost
+from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, epoch_metric, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
@@ -187,6 +187,7 @@ class CompletionSource:
         if self.log.due(step + 1):
             self.log.write(step + 1, sampled, self.log.texts(sampled.rollouts), Judged())
         metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)
+        metrics |= epoch_metric(self.sampler, sampled, step)
         return self.build(meshes.to_global(self.mesh, sampled.rows)), metrics
 
 

@@ -19,7 +19,7 @@ from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
-from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, sampling_cost, scoring_flops
+from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost, scoring_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
@@ -236,6 +236,8 @@ class RolloutSource:
         metrics["flops"] += scoring_flops(config, learnt.sampled, self._reused + (self.reference is not None))
         if stage.resample:
             metrics["sampling/attempts"] = len(attempts)
+        else:
+            metrics |= epoch_metric(self.sampler, learnt.sampled, step)
         return (parts[0] if stage.minibatches == 1 else parts), metrics
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import gt, lt
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from reasoning.models.parameters import Params
 from reasoning.rewards.reward import reward_name
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.held_out import HeldOut
-from reasoning.stages.settings import Learning
+from reasoning.stages.settings import Learning, check_best
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
@@ -93,7 +94,7 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         stop=context.stop,
         skips_allowed=settings.skips_allowed,
         probes=_probes(learner, constants, context, log),
-        best=_best_of(learner, out, context),
+        best=_best_of(learner, constants, out, context),
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
         flops=partial(_step_flops, learner),
@@ -146,12 +147,16 @@ def repeated(step: Step, times: int, minibatches: int = 1) -> Step:
 
 
 def _probes(learner: Learner, constants: Any, context: Context, log: MetricsLog) -> tuple[Probe, ...]:
-    """What is measured of the parameters now and then: the probe's problems, and the loss on held-out rows."""
+    """What is measured of the parameters now and then: the probe's problems, and the loss on held-out rows.
+
+    The latter not where all of its steps are steps at which the loss is measured to tell the best.
+    """
     settings, held_out = learner.settings, learner.held_out
+    best = settings.best
     probes: list[Probe] = []
     if settings.probe is not None and settings.probe_every:
         probes.append(Probe(settings.probe_every, _probing(learner, settings.probe, context, log)))
-    if held_out is not None:
+    if held_out is not None and not (best is not None and best.exam is None and held_out.every % best.every == 0):
         measure = held_out.loss
         probes.append(Probe(held_out.every, lambda state, step: {"eval_loss": measure(state.params, constants)}))
     return tuple(probes)
@@ -176,20 +181,20 @@ def _probing(
     return probe
 
 
-def _best_of(learner: Learner, out: Path, context: Context) -> Best | None:
+def _best_of(learner: Learner, constants: Any, out: Path, context: Context) -> Best | None:
     """What finds and keeps the best parameters, where the stage asks for them and not for the last."""
     settings = learner.settings.best
     if settings is None:
         return None
-    score = reward_name(settings.score)
-    examine = _examining(learner, settings.exam, context, "best")
-    return Best(
-        folder=out / "best",
-        every=settings.every,
-        remembered=context.keep + 1,
-        metric=f"best/{score}",
-        measure=lambda state: float(examine(state).scores[score].mean()),
-    )
+    held_out, exam, score = learner.held_out, settings.exam, settings.score
+    check_best(learner.settings, 0 if held_out is None else len(held_out.rows))
+    place = partial(Best, folder=out / "best", every=settings.every, remembered=context.keep + 1)
+    if exam is not None and score is not None:
+        name, examine = reward_name(score), _examining(learner, exam, context, "best")
+        return place(metric=f"best/{name}", measure=lambda state: float(examine(state).scores[name].mean()), better=gt)
+    if held_out is None:
+        return None
+    return place(metric="eval_loss", measure=lambda state: held_out.loss(state.params, constants), better=lt)
 
 
 def _examining(learner: Learner, exam: Exam, context: Context, purpose: str) -> Callable[[TrainState], Answers]:

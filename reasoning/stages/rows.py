@@ -60,6 +60,18 @@ class _RowSource:
         return batch, {"tokens": int(tokens_with_loss(batch)), "epoch": (step + 1) * self.epochs_a_step}
 
 
+def planned_epochs(stage: OnRows, data: Artifact) -> dict[str, object]:
+    """How many steps a stage's epochs are, for ``run --check``, once its data is there; nothing where steps are given.
+
+    Raises InputError where too many rows are held out.
+    """
+    if stage.steps or data.kind != "records":
+        return {}
+    learnt, _ = split_rows(stage, read_records(data.records_folder), 0)  # as many by any seed
+    steps = steps_of(stage, len(learnt), stage.batch)
+    return {"steps": steps, "rows": steps * stage.batch}
+
+
 def train_on_rows(
     stage: OnRows,
     data: Artifact,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 
 from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.errors import InputError
@@ -16,21 +16,34 @@ from reasoning.stages.stage import Stage
 from reasoning.training.batches import Aggregation
 from reasoning.training.optimizers import Optimizer
 
+_MOST_STEPS = 2**31 - 1
+"""Steps are counted in 32 bits, on devices too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeepBest:
     """Leave the parameters of the step at which ``exam`` went best by the mean of ``score``, of equals the first.
 
-    The best of many measures is in part luck: its value is no estimate of how good the parameters are. Ask other
-    problems than the evaluation does that the result is told by.
+    Without an exam those at which the loss of the rows that the stage holds out was lowest. The best of many measures
+    is in part luck: its value is no estimate of how good the parameters are. Ask other problems than the evaluation
+    does that the result is told by.
     """
 
-    exam: Exam
-    score: Reward  # one of the exam's scores
-    every: Count  # steps between two exams; the last step has one too
+    every: Count  # steps between two measures; the last step has one too
+    exam: Exam | None = None  # None: ``eval_loss`` is what counts
+    score: Reward | None = None  # one of the exam's scores
 
     def __post_init__(self) -> None:
-        if self.score not in self.exam.scores:
+        if self.exam is None:
+            if self.score is not None:
+                raise InputError(
+                    f"score is {reward_name(self.score)}, and there is no exam that could give it; name the exam, or "
+                    "drop score, and the loss of held-out rows is what counts"
+                )
+        elif self.score is None:
+            names = ", ".join(map(reward_name, self.exam.scores))
+            raise InputError(f"there is an exam, and no score of it to tell the best by; name as score one of {names}")
+        elif self.score not in self.exam.scores:
             names = ", ".join(map(reward_name, self.exam.scores))
             raise InputError(f"score is {reward_name(self.score)}, which its exam doesn't give; name one of {names}")
 
@@ -77,12 +90,29 @@ class OnPolicy(FineTuning, Sampling):
     rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
 
 
+def check_best(stage: Learning, held_out: int) -> None:
+    """Raises InputError where the best is told by the loss of held-out rows, and there are none."""
+    if stage.best is not None and stage.best.exam is None and held_out == 0:
+        raise InputError(
+            f"stage {stage.name}: its best has no exam, so the loss of held-out rows would tell it, and no rows are "
+            "held out; give best an exam and a score, or, where the stage learns from rows, set held_out"
+        )
+
+
 def steps_of(stage: Learning, items: int, batch: int) -> int:
     """How many steps of ``batch`` items, rows or problems, a stage with ``items`` of them takes.
 
-    Raises InputError where not exactly one of ``steps`` and ``epochs`` is given.
+    Raises InputError where not exactly one of ``steps`` and ``epochs`` is given, and for more steps than are counted.
     """
     if (stage.steps > 0) == (stage.epochs > 0):
         given = "both steps and epochs" if stage.steps else "neither steps nor epochs"
         raise InputError(f"stage {stage.name} has {given}; give one of them, {stage.name}.steps or {stage.name}.epochs")
-    return stage.steps or ceil(Fraction(str(stage.epochs)) * items / batch)  # as written: 1.1 of 50 are 55
+    if stage.steps:
+        given, steps = f"steps = {stage.steps}", stage.steps
+    else:
+        given = f"epochs = {stage.epochs}"
+        # As written: 1.1 of 50 are 55. Infinity is no fraction.
+        steps = ceil(Fraction(str(stage.epochs)) * items / batch) if isfinite(stage.epochs) else _MOST_STEPS + 1
+    if steps > _MOST_STEPS:
+        raise InputError(f"stage {stage.name}: {given} is too long; give at most {_MOST_STEPS:,} steps")
+    return steps

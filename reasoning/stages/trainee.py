@@ -30,9 +30,10 @@ from reasoning.models.model import (
 )
 from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
+from reasoning.rollouts.rating import check_judged
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.pretrained import Pretrained, find
-from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, steps_of
+from reasoning.stages.settings import FineTuning, Learning, OnPolicy, OnRows, check_best, steps_of
 from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants
 
@@ -162,16 +163,28 @@ def check_on_rows(stage: OnRows, mesh: Mesh) -> None:
             f"stage {stage.name} has held_out_every = {stage.held_out_every} and no held_out rows to measure; set "
             f"{stage.name}.held_out to how many rows of its data it shall not learn from"
         )
+    check_best(stage, stage.held_out)
+    _check_exams(stage)
     check_rows(stage.name, stage.batch, stage.microbatches, mesh, f"{stage.batch} rows")
 
 
 def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
     """As ``check_rows`` for a step that samples; InputError also where LoRA lacks a target."""
     planned(stage)
-    steps_of(stage, 1, stage.questions)
+    steps_of(stage, stage.problems.count, stage.questions)
+    check_best(stage, 0)
+    _check_exams(stage)
     rows = stage.questions * stage.samples
     what = f"{stage.questions} questions x {stage.samples} samples = {rows} rows"
     check_rows(stage.name, rows, stage.microbatches, mesh, what)
+
+
+def _check_exams(stage: Learning) -> None:
+    """Raises InputError for a problem that a probe's exam, or the one that tells the best, can't judge."""
+    probe = stage.probe if stage.probe_every else None
+    for exam in (probe, None if stage.best is None else stage.best.exam):
+        if exam is not None:
+            check_judged((*exam.scores, *exam.rates), exam.problems)
 
 
 def planned_rows(stage: OnRows) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The best of what a stage has trained so far by some measure, kept on disk beside its checkpoints."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ from reasoning.training.state import TrainState
 
 @dataclass
 class Best:
-    """The parameters of the step at which ``measure`` was highest, of equals the first; measured every ``every`` steps.
+    """The parameters of the step at which ``measure`` was best, of equals the first; measured every ``every`` steps.
 
-    They are written to ``folder`` when they are found, so that no second copy takes memory. ``step`` and ``value`` are
-    theirs; step 0 means that nothing was measured yet. What the last ``remembered`` cursors name stays on disk, since
-    a resumed run may go on from any of these. In a run of several processes all of them call every method.
+    ``better(value, other)`` says which of two is, and one that isn't finite never is. The parameters are written to
+    ``folder`` when they are found, so that no second copy takes memory. ``step`` and ``value`` are theirs; step 0 means
+    that nothing was measured yet. What the last ``remembered`` cursors name stays on disk, since a resumed run may go
+    on from any of these. In a run of several processes all of them call every method.
     """
 
     folder: Path
@@ -28,6 +30,7 @@ class Best:
     remembered: int
     metric: str
     measure: Callable[[TrainState], float]
+    better: Callable[[float, float], bool]
     step: int = 0
     value: float = 0.0
     named: list[int] = field(default_factory=list)
@@ -35,13 +38,18 @@ class Best:
     def look(self, step: int, state: TrainState) -> Mapping[str, float]:
         """Measures what trains after ``step`` and keeps it if it is the best so far; the measure, as a metric."""
         value = self.measure(state)
-        if self.step == 0 or value > self.value:
+        if math.isfinite(value) and (self.step == 0 or self.better(value, self.value)):
             save_params(self._path(step), state.params)
             self.step, self.value = step, value
         return {self.metric: value}
 
     def params(self, like: Params) -> Params:
-        """The best parameters, laid out as ``like``. Raises InputError where they are damaged."""
+        """The best parameters, laid out as ``like``. Raises InputError where they are damaged, or none were found."""
+        if self.step == 0:
+            raise InputError(
+                f"{self.metric} was finite at no step, so none is the best; look at metrics.jsonl in "
+                f"{self.folder.parent}, and at what is measured"
+            )
         places = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like)
         return load_params(self._path(self.step), places)
 

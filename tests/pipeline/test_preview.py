@@ -1,6 +1,13 @@
+from dataclasses import replace
+
+from tiny_stages import BASE, CORPUS
+
+from reasoning.core.artifact import read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
+from reasoning.data.records import read_records
 from reasoning.pipeline.preview import preview
+from reasoning.pipeline.run import Run
 
 
 def look(kit, **changes):
@@ -36,3 +43,13 @@ def test_a_stage_that_does_not_fit_the_mesh_is_an_obstacle_too(kit, monkeypatch)
     found = look(kit)
     assert "stage base: 3 rows can't be shared evenly by 8 devices" in found.obstacle
     assert {stage.state for stage in found.stages} == {None} and found.mesh["data"] == 8
+
+
+def test_steps_of_epochs_are_told_once_the_data_is_there(kit):
+    run = Run(stages=(replace(BASE, steps=0, epochs=2.0),))
+    assert "steps" not in preview(run, kit.out).stages[1].sizes
+    kit.run(run, only=(CORPUS.name,))
+    data, base = preview(run, kit.out).stages
+    [folder] = (kit.out / "artifacts").glob("corpus-*")
+    rows = len(read_records(read_artifact(folder).records_folder))
+    assert (data.state, base.sizes["epochs"], base.sizes["steps"]) == ("finished", 2.0, -(-2 * rows // BASE.batch))

@@ -21,15 +21,17 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
-from reasoning.data.records import read_records
+from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated
 from reasoning.data.tokenizers.sentencepiece import SENTENCEPIECE_FILE
 from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.models.lora import LoRA
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.stages import Distill, OnPolicyDistill
 from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
+from reasoning.stages.held_out import split_rows
 from reasoning.stages.trainee import sampler_of, trainee_of
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.preemption import Interrupted
@@ -177,6 +179,20 @@ def test_on_policy_the_first_loss_is_the_reverse_kl_over_the_students_own_comple
     np.testing.assert_allclose(row["loss"], row["kl"], rtol=1e-5)
     assert row["completions/mean_length"] == sampled.rollouts.lengths.mean()
     assert row["completions/clipped_ratio"] == sampled.rollouts.truncated.mean()
+    assert row["epoch"] == len(sampled.problems) / stage.problems.count
+
+
+@pytest.mark.slow
+def test_the_loss_of_held_out_rows_is_the_divergence_from_the_teacher_also_with_adapters(
+    base: Artifact, student: Artifact, examples: Artifact, tmp_path: Path
+):
+    stage = by_logits(steps=1, batch=4, held_out=7, divergence=reverse, lora=LoRA(rank=2, alpha=4.0))
+    made = work(stage, tmp_path, inputs(student, base, data=examples))
+    _, held = split_rows(stage, read_records(examples.records_folder), 0)
+    batch = token_batch(jax.tree.map(lambda *rows: np.stack(rows), *take_rows(held, range(7))), token_mean, LENGTH)
+    divergence = divergences.kl(log_probs(made, batch, 1.0), log_probs(base, batch, 1.0))
+    expected = (divergence * np.asarray(batch.weights)).sum()
+    np.testing.assert_allclose(made.metrics()[-1]["eval_loss"], expected, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ def test_it_learns_what_is_rewarded(base: Artifact, tmp_path: Path):
 def test_metrics_have_the_names_of_trl(base: Artifact, tmp_path: Path):
     rewards = {"rewards": (early_end, length), "reward_weights": (2.0, 0.5)}
     made = work(reinforce(kl_coefficient=20.0, **rewards), tmp_path, {"start": base})
+    assert [row["epoch"] for row in made.metrics()] == [0.5, 1.0]  # 4 of 8 problems a step
     row = made.metrics()[0]
     assert row.keys() >= TRL_NAMES | {"rewards/early_end/mean", "rewards/length/mean", "kl"}
     expected = 2 * row["rewards/early_end/mean"] + 0.5 * row["rewards/length/mean"]
@@ -321,7 +322,7 @@ def test_a_step_samples_again_until_all_groups_teach_or_it_has_tried_often_enoug
     calls: list[int] = []
     source, state = source_and_state(reinforce(rewards=(seldom,), resample=5), base)
     batch, metrics = source(state, 0)
-    assert metrics["sampling/attempts"] == 2 and metrics["frac_reward_zero_std"] == 0.5
+    assert metrics["sampling/attempts"] == 2 and metrics["frac_reward_zero_std"] == 0.5 and "epoch" not in metrics
     assert batch.rows.mask.reshape(4, -1).any(axis=1).all()
     other, fresh = source_and_state(reinforce(rewards=(seldom,)), base)
     first, once = other(fresh, 0)

@@ -11,6 +11,9 @@ from reasoning.core.errors import InputError
 from reasoning.data.records import read_records, take_rows
 from reasoning.stages.checkpoint import model_of, params_of
 from reasoning.stages.held_out import split_rows
+from reasoning.stages.settings import KeepBest
+from reasoning.training.optimizers import AdamW
+from reasoning.training.preemption import Interrupted
 
 
 def test_rows_held_out_are_measured_and_never_learnt_from(base: Artifact, examples: Artifact, tmp_path: Path):
@@ -29,6 +32,22 @@ def test_rows_held_out_are_measured_and_never_learnt_from(base: Artifact, exampl
     model = model_of(made, mesh)
     losses = log_losses(model, params_of(made, model, mesh), take_rows(held_out, range(held)))
     assert metrics[-1]["eval_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_the_parameters_of_the_lowest_held_out_loss_are_left_also_after_an_interruption(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    inputs = {"start": base, "data": examples}
+    settings = {"held_out": 16, "optimizer": AdamW(1.0, warmup=20)}  # so fast that the loss soon rises
+    stage = tune(steps=4, best=KeepBest(every=1), **settings)
+    with pytest.raises(Interrupted):
+        work(stage, tmp_path / "best", inputs, Surroundings(stop_at=3))
+    made = work(stage, tmp_path / "best", inputs)
+    seen = [row["eval_loss"] for row in made.metrics()]
+    best = seen.index(min(seen)) + 1
+    assert 1 < best < 4 and (made.results["best/step"], made.results["eval_loss"]) == (best, min(seen))
+    last = work(tune(steps=best, **settings), tmp_path / "shorter", inputs)
+    assert made.hash == last.hash and last.metrics()[-1]["eval_loss"] == min(seen)
 
 
 def test_rows_that_leave_nothing_to_learn_from_and_an_interval_of_nothing_are_refused(

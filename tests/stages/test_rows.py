@@ -12,6 +12,7 @@ from reasoning.data.pipeline import token_batches
 from reasoning.data.records import read_records
 from reasoning.objectives.aggregation import constant_length
 from reasoning.stages.checkpoint import model_of, params_of
+from reasoning.stages.rows import planned_epochs
 from reasoning.training.preemption import Interrupted
 
 
@@ -57,6 +58,11 @@ def test_epochs_are_steps_by_the_number_of_rows(base: Artifact, examples: Artifa
     seen = [row["epoch"] for row in made.metrics()]
     np.testing.assert_allclose(seen, [8 * step / rows for step in range(1, steps + 1)], rtol=1e-12)
     assert tune(steps=0, epochs=1.5).plan() == {"epochs": 1.5}
+    assert planned_epochs(tune(steps=0, epochs=1.5), examples) == {"steps": steps, "rows": 8 * steps}
+    assert (
+        planned_epochs(tune(steps=0, epochs=2, held_out=rows - 12), examples)["steps"] == 3
+    )  # 24 of 12 rows, 8 a step
+    assert planned_epochs(tune(), examples) == {}
 
 
 @pytest.mark.slow

@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 import pytest
-from tiny_stages import BASE, early_end, quiz, reinforce, tune
+from tiny_stages import BASE, HALVES, REFUSED, early_end, quiz, reinforce, tune
 
 import reasoning
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.experiment.describe import is_hashed
 from reasoning.experiment.reader import read_experiment
+from reasoning.rewards.numbers import number
 from reasoning.stages import GRPO, SFT, Distill, OnPolicyDistill, Pretrain
 from reasoning.stages.settings import FineTuning, KeepBest, Learning, OnPolicy, steps_of
 
@@ -83,6 +84,35 @@ def test_epochs_of_a_stage_that_samples_are_steps_by_the_number_of_problems():
     assert reinforce(steps=0, epochs=1.5).plan()["steps"] == 3  # 8 problems, 4 a step
 
 
+def test_an_exam_of_problems_that_its_scores_can_not_judge_is_refused_before_any_work():
+    mesh, exam = build_mesh(MeshShape(), jax.devices()[:1]), quiz(problems=HALVES, scores=(number,))
+    for stage in (tune(), reinforce()):
+        replace(stage, probe=exam).check(mesh)  # it is never asked
+        for watched in ({"probe": exam, "probe_every": 2}, {"best": KeepBest(exam=exam, score=number, every=2)}):
+            with pytest.raises(InputError, match=REFUSED):
+                replace(stage, **watched).check(mesh)
+
+
+@pytest.mark.parametrize("given", [{"steps": 2**31}, {"epochs": 1e300}, {"epochs": float("inf")}])
+def test_more_steps_than_are_counted_are_refused(given: dict[str, Any]):
+    for stage in (tune(**{"steps": 0, **given}), reinforce(**{"steps": 0, **given})):
+        with pytest.raises(InputError, match=rf"{stage.name}: (steps|epochs) = .* is too long; .*2,147,483,647 steps"):
+            stage.check(build_mesh(MeshShape(), jax.devices()[:1]))
+    assert steps_of(tune(steps=2**31 - 1), 1, 1) == 2**31 - 1
+
+
 def test_the_best_by_a_score_that_its_exam_does_not_give_is_refused():
     with pytest.raises(InputError, match="score is early_end, which .* name one of strict, lenient"):
         KeepBest(exam=quiz(), score=early_end, every=2)
+    with pytest.raises(InputError, match="no score of it.* name as score one of strict, lenient"):
+        KeepBest(exam=quiz(), every=2)
+    with pytest.raises(InputError, match="score is early_end, and there is no exam"):
+        KeepBest(score=early_end, every=2)
+
+
+def test_the_best_by_the_loss_of_rows_that_nobody_holds_out_is_refused():
+    mesh, best = build_mesh(MeshShape(), jax.devices()[:1]), KeepBest(every=2)
+    for stage in (tune(best=best), reinforce(best=best)):
+        with pytest.raises(InputError, match=rf"stage {stage.name}: its best has no exam, .*no rows are held out"):
+            stage.check(mesh)
+    tune(best=best, held_out=1).check(mesh)

@@ -1,5 +1,8 @@
 """The best of what was trained is found, kept and told, and nothing that a resumed run may ask for goes."""
 
+import math
+from collections.abc import Callable
+from operator import gt, lt
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -16,8 +19,8 @@ def state(value: float) -> TrainState:
     return new_state({"w": jnp.full(3, value)}, optax.sgd(1.0))
 
 
-def best(folder: Path) -> Best:
-    return Best(folder, every=1, remembered=3, metric="best/w", measure=lambda state: float(state.params["w"][0]))
+def best(folder: Path, better: Callable[[float, float], bool] = gt) -> Best:
+    return Best(folder, 1, 3, metric="best/w", measure=lambda state: float(state.params["w"][0]), better=better)
 
 
 def test_the_first_of_equal_measures_is_kept(tmp_path: Path):
@@ -50,3 +53,19 @@ def test_before_the_first_look_there_is_nothing_to_go_on_with(tmp_path: Path):
     again.look(1, state(-2.0))
     again.look(2, state(-3.0))
     assert (again.step, again.value) == (1, -2.0)
+
+
+@pytest.mark.parametrize(("better", "step"), [(gt, 4), (lt, 3)])
+def test_a_measure_that_is_not_finite_is_never_the_best(
+    better: Callable[[float, float], bool], step: int, tmp_path: Path
+):
+    keeper = best(tmp_path, better)
+    values = (float("nan"), float("inf"), 0.25, 0.5, float("-inf"), float("nan"), 0.25)
+    for number, value in enumerate(values, start=1):
+        keeper.look(number, state(value))
+        assert math.isfinite(keeper.get_state()["value"])  # JSON has no other numbers
+    assert keeper.step == step
+    nothing = best(tmp_path / "nothing", better)
+    nothing.look(1, state(float("nan")))
+    with pytest.raises(InputError, match="best/w was finite at no step"):
+        nothing.params(state(0.0).params)

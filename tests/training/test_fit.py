@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import gt
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def best_in(folder: Path) -> Best:
     def near(state: TrainState) -> float:
         return 1.0 / (1.0 + abs(float(state.params["w"][0]) - 0.2))
 
-    return Best(folder / "best", every=2, remembered=3, metric="best/near", measure=near)
+    return Best(folder / "best", every=2, remembered=3, metric="best/near", measure=near, better=gt)
 
 
 @pytest.mark.parametrize("cut", [3, 5, 8])
