@@ -50,6 +50,27 @@ def test_the_parameters_of_the_lowest_held_out_loss_are_left_also_after_an_inter
     assert made.hash == last.hash and last.metrics()[-1]["eval_loss"] == min(seen)
 
 
+def test_measuring_changes_nothing_of_what_is_learnt(base: Artifact, examples: Artifact, tmp_path: Path):
+    inputs = {"start": base, "data": examples}
+    often = work(tune(steps=2, held_out=5, held_out_every=1), tmp_path / "often", inputs)
+    seldom = work(tune(steps=2, held_out=5), tmp_path / "seldom", inputs)
+    assert often.hash == seldom.hash
+    assert ["eval_loss" in row for row in seldom.metrics()] == [False, True]
+    assert often.metrics()[-1]["eval_loss"] == seldom.metrics()[-1]["eval_loss"]
+
+
+@pytest.mark.slow
+def test_how_many_rows_are_measured_at_once_does_not_change_the_measure(
+    base: Artifact, examples: Artifact, tmp_path: Path
+):
+    measures = []
+    for microbatches in (1, 4):  # 5 rows in one batch of 8, and in three of 2
+        stage = tune(steps=1, held_out=5, microbatches=microbatches)
+        made = work(stage, tmp_path / str(microbatches), {"start": base, "data": examples})
+        measures.append(made.metrics()[-1]["eval_loss"])
+    assert measures[0] == pytest.approx(measures[1], rel=1e-5)
+
+
 def test_rows_that_leave_nothing_to_learn_from_and_an_interval_of_nothing_are_refused(
     base: Artifact, examples: Artifact, tmp_path: Path
 ):

@@ -75,12 +75,12 @@ def test_microbatches_change_no_loss(base: Artifact, examples: Artifact, tmp_pat
 
 
 def test_an_interrupted_stage_goes_on_to_the_same_bits(base: Artifact, examples: Artifact, tmp_path: Path):
-    inputs = {"start": base, "data": examples}
-    whole = work(tune(), tmp_path / "whole", inputs)
+    inputs, stage = {"start": base, "data": examples}, tune(held_out=5, held_out_every=2)
+    whole = work(stage, tmp_path / "whole", inputs)
     with pytest.raises(Interrupted):
-        work(tune(), tmp_path / "cut", inputs, Surroundings(stop_at=3))
+        work(stage, tmp_path / "cut", inputs, Surroundings(stop_at=3))
     surroundings = Surroundings()
-    resumed = work(tune(), tmp_path / "cut", inputs, surroundings)
+    resumed = work(stage, tmp_path / "cut", inputs, surroundings)
     assert [report.step for report in surroundings.reports] == [4, 5, 6]
     assert resumed.hash == whole.hash
     assert (resumed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
