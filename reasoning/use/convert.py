@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import folder_in_making
+from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, SYMBOLS_FILE, TEMPLATE_SUFFIX
 from reasoning.models.model import build_model
 from reasoning.stages.checkpoint import check_vocabulary, save
 from reasoning.stages.pretrained import find
@@ -20,6 +21,9 @@ _FETCHED_FILES = (
     "generation_config.json",
     "tokenizer*",
     "*.model",
+    ADDED_FILE,
+    SYMBOLS_FILE,
+    f"*{TEMPLATE_SUFFIX}",
 )
 """What of a repository on the Hub is fetched: no pickles, no code."""
 

@@ -57,6 +57,7 @@ def export(plan: ExportPlan, out: Path, card: str, mesh: Mesh, report: Report) -
         params = pretrained.load(build_model(pretrained.config, mesh), mesh, silent)
         export_checkpoint(whole, pretrained.config, params, plan.dtype, beside.ids, report)
         for name, content in {**beside.files, _CARD: card}.items():
+            (whole / name).parent.mkdir(exist_ok=True)
             write_atomic(whole / name, content)
 
 

@@ -43,13 +43,15 @@ class JsonTokenizer:
     generation: str = field(default="{}", repr=False)
 
     def __post_init__(self) -> None:
-        description = _record(self.model, JSON_FILE)
-        _check_description(description)
+        description = read_record(self.model, JSON_FILE)
+        check_description(description)
         with _failures("can't use this file"):
             _check_backend(self.backend, description)
         wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
         if wrong:
-            raise InputError(f"{GENERATION_FILE}: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}")
+            raise InputError(
+                f"{GENERATION_FILE} or config.json: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}"
+            )
 
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
@@ -68,7 +70,7 @@ class JsonTokenizer:
     @property
     def pad_id(self) -> int:
         """The id that fills rows up: the padding of ``tokenizer_config.json``, else an end of a text, else 0."""
-        symbol = symbol_named(_record(self.config, CONFIG_FILE), "pad_token")
+        symbol = symbol_named(read_record(self.config, CONFIG_FILE), "pad_token")
         if symbol is not None:
             return self.symbol_id(symbol)
         return self.ends[0] if self.ends else 0
@@ -76,13 +78,15 @@ class JsonTokenizer:
     @property
     def ends(self) -> tuple[int, ...]:
         """The ids that end a text: those of ``generation_config.json``, else the one of ``tokenizer_config.json``."""
-        ends = _record(self.generation, GENERATION_FILE).get("eos_token_id")
+        ends = read_record(self.generation, GENERATION_FILE).get("eos_token_id")
         if ends is None:
-            symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
+            symbol = symbol_named(read_record(self.config, CONFIG_FILE), "eos_token")
             return () if symbol is None else (self.symbol_id(symbol),)
         listed = ends if isinstance(ends, list) else [ends]
         if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
+            raise InputError(
+                f"{GENERATION_FILE} or config.json: eos_token_id is {ends!r:.60}; it must be an id or a list of ids"
+            )
         return tuple(listed)
 
     def save(self, folder: Path) -> None:
@@ -197,7 +201,7 @@ def symbol_named(config: dict[str, Any], name: str) -> str | None:
     raise InputError(f"{CONFIG_FILE}: {name} is {value!r:.60}; it must be a text")
 
 
-def _check_description(description: dict[str, Any]) -> None:
+def check_description(description: dict[str, Any]) -> None:
     """What a ``tokenizer.json`` must have before the library sees it. Raises InputError that names the field."""
     model = description.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
@@ -215,7 +219,8 @@ def _check_description(description: dict[str, Any]) -> None:
         raise InputError(f"{JSON_FILE}: two tokens have the same id; take the file anew")
 
 
-def _record(content: bytes | str, name: str) -> dict[str, Any]:
+def read_record(content: bytes | str, name: str) -> dict[str, Any]:
+    """The record that a JSON file called ``name`` holds. Raises InputError for other content."""
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
