@@ -75,7 +75,7 @@ def templates_of(config: Mapping[str, Any]) -> dict[str, str]:
     if given is None:
         return {}
     try:
-        named = (
+        named: dict[Any, Any] = (
             {DEFAULT_TEMPLATE: given}
             if isinstance(given, str)
             else dict(given)
@@ -157,7 +157,8 @@ def _with_symbols(description: Json, folder: Path, config: Json) -> list[Json]:
                 f"{known['id']} in {JSON_FILE}; take the model's files anew, all of one version"
             )
         if "added_tokens_decoder" in config or entry["content"] not in added:
-            added[entry["content"]] = entry
+            # What the library once knows as special stays so, whatever is added later.
+            added[entry["content"]] = {**entry, "special": entry["special"] or known.get("special") is True}
     for symbol in _named(config):
         if symbol["content"] in vocab:
             added.setdefault(symbol["content"], {"id": vocab[symbol["content"]], **symbol})
@@ -212,8 +213,8 @@ def _symbol(value: Any, special: bool) -> Json:
         raise InputError(f"{CONFIG_FILE}: {value!r:.60} is no symbol; it must be a text, or a record with content")
     if not all(isinstance(flag, bool) for flag in flags.values()):
         raise InputError(f"{CONFIG_FILE}: the symbol {record['content']!r:.60} has {flags}; they must be true or false")
-    special = flags.get("special", special)
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": not special, "special": special}
+    is_special = flags.get("special", special)
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": not is_special, "special": special}
     return {"content": record["content"], **plain, **flags}
 
 
