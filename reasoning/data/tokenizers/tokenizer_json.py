@@ -15,12 +15,16 @@ import tokenizers
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.tokenizers.growth import longest_growth
 from reasoning.data.tokenizers.tokenizer import missing_symbols
 
 JSON_FILE, CONFIG_FILE, GENERATION_FILE = "tokenizer.json", "tokenizer_config.json", "generation_config.json"
 
 _LARGEST_ID = 1 << 22
 """Higher ids are taken for a mistake: a model would need a row for each id below."""
+
+_LARGEST_GROWTH = 1000
+"""How many times as long as a text its normal form may be; those of known models stay below 600."""
 
 _REPLACEMENT = "\ufffd"
 
@@ -58,8 +62,10 @@ class JsonTokenizer:
         """The library's own view of the file."""
         with _failures("can't read this file"):
             backend = tokenizers.Tokenizer.from_str(self.model.decode())
-        backend.no_truncation()
-        backend.no_padding()
+            # A file's template could even repeat a text.
+            backend.post_processor = None
+            backend.no_truncation()
+            backend.no_padding()
         return backend
 
     @property
@@ -161,7 +167,8 @@ class JsonTokenizer:
         return None if unknown is None else self.backend.token_to_id(unknown)
 
     def _ids(self, text: str) -> list[int]:
-        return self.backend.encode(text, add_special_tokens=False).ids
+        with _failures("can't encode a text"):
+            return self.backend.encode(text, add_special_tokens=False).ids
 
     def _decode(self, ids: list[int], keep_special: bool, lenient: bool) -> str:
         if not lenient:
@@ -208,6 +215,13 @@ def check_description(description: dict[str, Any]) -> None:
         raise InputError(f"{JSON_FILE} has no model with a vocab; take the file anew")
     if model.get("dropout"):
         raise InputError(f"{JSON_FILE}: its model has dropout, so that ids would be drawn by chance; set it to null")
+    for step in ("normalizer", "decoder"):
+        growth = longest_growth(description.get(step))
+        if growth > _LARGEST_GROWTH:
+            raise InputError(
+                f"{JSON_FILE}: its {step} may make a text {growth:.0e} times as long; at most {_LARGEST_GROWTH} is "
+                "read, take another tokenizer"
+            )
     added = description.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
         raise InputError(f"{JSON_FILE}: added_tokens must be a list of records; take the file anew")

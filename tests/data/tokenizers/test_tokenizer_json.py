@@ -152,7 +152,7 @@ def test_what_a_file_says_of_truncation_padding_and_surroundings_is_not_done(dra
     backend.enable_truncation(3)
     backend.enable_padding(length=20)
     backend.post_processor = tokenizers.processors.TemplateProcessing(
-        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+        single="<|im_start|> $A $A", special_tokens=[("<|im_start|>", 1)]
     )
     text = "The quick brown fox"
     assert len(backend.encode(text).ids) == 20
@@ -176,6 +176,9 @@ def changed(description, path, value):
         inner = inner[step]
     inner[last] = value
     return description
+
+
+DOUBLING = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,9 @@ def changed(description, path, value):
         (("added_tokens", 0, "id"), 77, "can't have id 77"),
         (("added_tokens", 0, "id"), None, "None is no id"),
         (("normalizer",), {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "can't read this file"),
+        (("normalizer",), {"type": "Sequence", "normalizers": DOUBLING * 40}, "normalizer may make a text .* as long"),
+        (("decoder",), {"type": "Sequence", "decoders": DOUBLING * 40}, "decoder may make a text .* as long"),
+        (("pre_tokenizer",), {"type": "FixedLength", "length": 0}, "can't"),
     ],
 )
 def test_a_damaged_or_unfit_file_is_refused_in_one_sentence(draft, path, value, match):
