@@ -33,7 +33,7 @@ _FURTHER = ("additional_special_tokens", "extra_special_tokens")
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
-Json = dict[str, Any]
+_Json = dict[str, Any]
 
 
 def read_transformers_folder(folder: Path, model: bytes) -> JsonTokenizer:
@@ -103,7 +103,7 @@ def _is_plain(name: Any) -> bool:
     return isinstance(name, str) and name.isascii() and name.replace("-", "_").isidentifier()
 
 
-def _read(folder: Path, name: str) -> Json:
+def _read(folder: Path, name: str) -> _Json:
     """A file's record, empty where there is no such file."""
     if not (folder / name).exists():
         return {}
@@ -125,7 +125,7 @@ def _template_files(folder: Path) -> dict[str, str]:
     return {name: read_text(path, _LARGEST_TEMPLATE) for name, path in paths.items()}
 
 
-def _mapped_symbols(folder: Path, config: Json) -> Json:
+def _mapped_symbols(folder: Path, config: _Json) -> _Json:
     """What ``special_tokens_map.json`` changes: all that it names, or only what is unnamed in newer folders."""
     older = "added_tokens_decoder" not in config
     mapped = _read(folder, SYMBOLS_FILE)
@@ -144,9 +144,9 @@ def _model_ends(folder: Path) -> Any:
     return inner.get("eos_token_id") if ends is None and isinstance(inner, dict) else ends
 
 
-def _with_symbols(description: Json, folder: Path, config: Json) -> list[Json]:
+def _with_symbols(description: _Json, folder: Path, config: _Json) -> list[_Json]:
     """The ``added_tokens`` of a ``tokenizer.json`` with those that other files name, in the order of their ids."""
-    written: list[Json] = description.get("added_tokens") or []
+    written: list[_Json] = description.get("added_tokens") or []
     added = {entry.get("content"): entry for entry in written}
     vocab = _ids_of(description["model"]["vocab"])
     for entry in (*_described(config), *_listed(folder, config)):
@@ -174,7 +174,7 @@ def _ids_of(vocab: Any) -> Mapping[str, int]:
     return {piece[0]: token for token, piece in enumerate(vocab) if piece and isinstance(piece, list)}
 
 
-def _described(config: Json) -> Iterator[Json]:
+def _described(config: _Json) -> Iterator[_Json]:
     """The symbols of ``added_tokens_decoder``."""
     described = config.get("added_tokens_decoder") or {}
     if not isinstance(described, dict):
@@ -185,7 +185,7 @@ def _described(config: Json) -> Iterator[Json]:
         yield {"id": int(token), **_symbol(record, special=False)}
 
 
-def _listed(folder: Path, config: Json) -> Iterator[Json]:
+def _listed(folder: Path, config: _Json) -> Iterator[_Json]:
     """The symbols of ``added_tokens.json``, which is read where the settings describe none."""
     if "added_tokens_decoder" in config:
         return
@@ -194,7 +194,7 @@ def _listed(folder: Path, config: Json) -> Iterator[Json]:
         yield {"id": token, **_symbol(symbol, special=symbol in special)}
 
 
-def _named(config: Json) -> Iterator[Json]:
+def _named(config: _Json) -> Iterator[_Json]:
     """The symbols that settings name: of beginnings, ends, padding, and further ones."""
     for name in _SYMBOLS:
         if config.get(name) is not None:
@@ -205,7 +205,7 @@ def _named(config: Json) -> Iterator[Json]:
             yield _symbol(value, special=True)
 
 
-def _symbol(value: Any, special: bool) -> Json:
+def _symbol(value: Any, special: bool) -> _Json:
     """A symbol without its id, from its text or a record; what a record doesn't say is as in ``AddedToken``."""
     record = {"content": value} if isinstance(value, str) else value
     flags = {name: record[name] for name in _FLAGS if name in record} if isinstance(record, dict) else {}
