@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,10 @@ from random import Random
 
 import gguf_file
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import tensorflow_datasets as tfds
 import tokenizers
 from mutations import damaged_bytes, damaged_json
 from rich.console import Console
@@ -27,6 +31,8 @@ from written_run import Written, place_of, write_run
 from reasoning.cli.main import main
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.records import write_records
+from reasoning.data.sources import DocumentSource, Parquet, Tfds
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.experiment.describe import describe
 from reasoning.experiment.reader import Experiment, read_experiment
@@ -75,11 +81,13 @@ def within(seconds: int) -> Iterator[None]:
 def check_each(kind: str, attempt: Callable[[Random], object]) -> None:
     """Makes the attempt with each seed: it succeeds or raises InputError with a message that can be read."""
     for seed in range(SEED, SEED + MUTATIONS):
+        began = time.monotonic()
         try:
             with within(SECONDS):
                 attempt(Random(f"{kind} {seed}"))
         except InputError as error:
-            assert len(str(error)) < LONGEST, f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 ({kind})"
+            again = f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 ({kind})"
+            assert len(str(error)) < LONGEST and time.monotonic() - began < SECONDS, again
         except Exception as error:
             error.add_note(f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 makes it again ({kind})")
             raise
@@ -253,6 +261,55 @@ def test_gguf(tmp_path: Path):
         find(file)
 
     check_each("gguf", attempt)
+
+
+ROWS = [{"prompt": f"{number} + 1", "completion": f"{number + 1}é"} for number in range(40)]
+
+
+def read_documents(source: DocumentSource) -> None:
+    """The first documents and the last one."""
+    documents = source.documents(ChatFormat(), 0)
+    for index in {0, len(documents) // 2, len(documents) - 1}:
+        documents[index]
+
+
+def test_parquet(tmp_path: Path):
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=16)
+    whole = file.read_bytes()
+
+    def attempt(random: Random) -> None:
+        damaged = damaged_bytes(random, whole)
+        # The library counts on the marks at both ends; the footer before the last one says all else.
+        file.write_bytes(damaged if random.random() < 0.5 else damaged_footer(random, whole))
+        read_documents(Parquet(str(file)))
+
+    check_each("parquet", attempt)
+
+
+def damaged_footer(random: Random, whole: bytes) -> bytes:
+    """A Parquet file whose footer, of a right length, is damaged."""
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    footer = damaged_bytes(random, whole[start:-8])
+    return whole[:start] + footer + len(footer).to_bytes(4, "little") + whole[-4:]
+
+
+def test_tfds_folders(tmp_path: Path):
+    columns = {"prompt": tfds.features.Text(), "completion": tfds.features.Text()}
+    write_records(tmp_path / "set", ROWS, columns)
+    whole = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    described = [path for path in whole if path.suffix == ".json"]
+
+    def attempt(random: Random) -> None:
+        damaged = random.choice([*described, *whole])
+        change = damaged_json if damaged in described else damaged_bytes
+        damaged.write_bytes(change(random, whole[damaged]))
+        try:
+            read_documents(Tfds(str(tmp_path / "set")))
+        finally:
+            damaged.write_bytes(whole[damaged])
+
+    check_each("tfds", attempt)
 
 
 def test_the_commands_print_nothing_that_acts_on_a_terminal(whole_run: Path, project: Path, tmp_path: Path, capfd):

@@ -223,8 +223,10 @@ def check_description(description: dict[str, Any]) -> None:
                 "read, take another tokenizer"
             )
     added = description.get("added_tokens") or []
-    if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
-        raise InputError(f"{JSON_FILE}: added_tokens must be a list of records; take the file anew")
+    if not isinstance(added, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("content"), str) for entry in added
+    ):
+        raise InputError(f"{JSON_FILE}: added_tokens must be a list of records with a text as content; take it anew")
     vocab = list(model["vocab"].values()) if isinstance(model["vocab"], dict) else []
     for token in (*vocab, *(entry.get("id") for entry in added)):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < _LARGEST_ID:

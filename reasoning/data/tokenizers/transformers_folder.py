@@ -171,7 +171,8 @@ def _ids_of(vocab: Any) -> Mapping[str, int]:
     """Pieces and their ids; a vocabulary of scores lists them in the order of ids."""
     if isinstance(vocab, dict):
         return vocab
-    return {piece[0]: token for token, piece in enumerate(vocab) if piece and isinstance(piece, list)}
+    texts = (piece[0] if piece and isinstance(piece, list) else None for piece in vocab)
+    return {text: token for token, text in enumerate(texts) if isinstance(text, str)}
 
 
 def _described(config: _Json) -> Iterator[_Json]:

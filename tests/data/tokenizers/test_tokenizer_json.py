@@ -202,6 +202,7 @@ DOUBLING = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}]
         ),
         (("pre_tokenizer", "pretokenizers", 1, "add_prefix_space"), True, "a space before each text"),
         (("added_tokens",), {"a": 1}, "must be a list of records"),
+        (("added_tokens", 0, "content"), {"a": 1}, "with a text as content"),
         (("added_tokens", 0, "id"), 77, "can't have id 77"),
         (("added_tokens", 0, "id"), None, "None is no id"),
         (("normalizer",), {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "can't read this file"),
