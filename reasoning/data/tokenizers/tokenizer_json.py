@@ -1,6 +1,9 @@
 """Text to token ids and back with a ``tokenizer.json``, the format of the ``tokenizers`` library and of most models."""
 
 import json
+import os
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +31,12 @@ _LARGEST_GROWTH = 1000
 
 _REPLACEMENT = "\ufffd"
 
+_DESCRIPTOR = threading.Lock()
+"""Held while descriptor 2 leads elsewhere: two that changed it at once would put it back wrongly."""
+
+_PROBE = "a b\n" + "a" * 8 + "\u00e9"
+"""A text that shows whether a vocabulary's steps work at all."""
+
 _SPACES = ("\u2581", "\u0120")
 """What vocabularies write for a space: sentencepiece's mark, and the byte 32 of GPT-2's."""
 
@@ -49,7 +58,7 @@ class JsonTokenizer:
     def __post_init__(self) -> None:
         description = read_record(self.model, JSON_FILE)
         check_description(description)
-        with _failures("can't use this file"):
+        with _failures("can't use this file"), _panics_unprinted():
             _check_backend(self.backend, description)
         wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
         if wrong:
@@ -188,6 +197,28 @@ class JsonTokenizer:
 
 
 @contextmanager
+def _panics_unprinted() -> Iterator[None]:
+    """Keeps the library's own words about its panics from the terminal: they go past Python, to descriptor 2.
+
+    What else is printed meanwhile follows afterwards, unless an error is raised, which says enough.
+    """
+    with _DESCRIPTOR, tempfile.TemporaryFile() as held:
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.truncate(0)
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            if held.seek(0, os.SEEK_END):
+                held.seek(0)
+                os.write(2, held.read())
+
+
+@contextmanager
 def _failures(doing: str) -> Iterator[None]:
     """Turns whatever the library raises into InputError; its panics are no Exceptions."""
     try:
@@ -255,5 +286,6 @@ def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -
         raise InputError(
             f"{JSON_FILE} puts a space before each text, so pieces of a conversation can't be encoded one by one"
         )
+    backend.decode(backend.encode(_PROBE, add_special_tokens=False).ids)
     if not backend.encode("\U0010fffd", add_special_tokens=False).ids:
         raise InputError(f"{JSON_FILE} leaves out the characters that it lacks without a word; take another tokenizer")

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import random
 
@@ -214,6 +215,18 @@ DOUBLING = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}]
 def test_a_damaged_or_unfit_file_is_refused_in_one_sentence(draft, path, value, match):
     with pytest.raises(InputError, match=match):
         JsonTokenizer(written(changed(draft, path, value)))
+
+
+def test_a_panic_of_the_library_is_one_error_and_prints_nothing(draft, capfd):
+    draft["normalizer"] = {"type": "Replace", "pattern": {"Regex": ""}, "content": "x"}
+    with pytest.raises(InputError, match="can't use this file: index out of bounds"):
+        JsonTokenizer(written(draft))
+    draft["normalizer"], draft["decoder"] = None, {"type": "Strip", "content": "a", "start": 1, "stop": 5}
+    with pytest.raises(InputError, match="can't use this file: index out of bounds"):
+        JsonTokenizer(written(draft))
+    assert capfd.readouterr().err == ""
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"model": {"vocab": [1]}}'])
