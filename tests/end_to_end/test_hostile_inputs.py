@@ -7,38 +7,21 @@ others, and a failure names the seed with which one mutation of it is made again
 import json
 import os
 import shutil
-import signal
-import time
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-import gguf_file
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import tensorflow_datasets as tfds
-import tokenizers
+from hostile import SEED, check_each
 from mutations import damaged_bytes, damaged_json
 from rich.console import Console
-from safetensors_folder import write_file
 from small_project import new_project
 from written_run import Written, place_of, write_run
 
 from reasoning.cli.main import main
-from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.records import write_records
-from reasoning.data.sources import DocumentSource, Parquet, Tfds
-from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.experiment.describe import describe
 from reasoning.experiment.reader import Experiment, read_experiment
-from reasoning.models.formats.families import read_config
-from reasoning.models.formats.safetensors import read_folder
-from reasoning.models.model import build_model, parameter_count
 from reasoning.report.content import compose
 from reasoning.report.facts import gather
 from reasoning.report.markdown import markdown
@@ -46,51 +29,14 @@ from reasoning.report.page import page
 from reasoning.report.rollouts import Selection, choose, has_samples, read
 from reasoning.report.rollouts import show as show_rollouts
 from reasoning.report.terminal import show
-from reasoning.stages.pretrained import find
 from reasoning.tasks.question_files import QuestionFile
 from reasoning.use.run_folder import open_run
-
-MUTATIONS = int(os.environ.get("HOSTILE_MUTATIONS", "25"))
-SEED = int(os.environ.get("HOSTILE_SEED", "0"))
-SECONDS = 20
-LONGEST = 20_000
 
 STAGES = [
     Written("base", "Pretrain", "checkpoint", {}, {"tokens": 5.0}, 3, (0.2, 0.2)),
     Written("zero", "GRPO", "checkpoint", {"start": ["base"]}, {"tokens": 5.0}, 3, (0.9, 0.8)),
     Written("exam", "Evaluate", "results", {"checkpoints": ["base", "zero"]}),
 ]
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """Raises TimeoutError where the block takes longer."""
-
-    def stop(number: int, frame: object) -> None:
-        raise TimeoutError(f"still at work after {seconds} s")
-
-    earlier = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, earlier)
-
-
-def check_each(kind: str, attempt: Callable[[Random], object]) -> None:
-    """Makes the attempt with each seed: it succeeds or raises InputError with a message that can be read."""
-    for seed in range(SEED, SEED + MUTATIONS):
-        began = time.monotonic()
-        try:
-            with within(SECONDS):
-                attempt(Random(f"{kind} {seed}"))
-        except InputError as error:
-            again = f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 ({kind})"
-            assert len(str(error)) < LONGEST and time.monotonic() - began < SECONDS, again
-        except Exception as error:
-            error.add_note(f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 makes it again ({kind})")
-            raise
 
 
 @pytest.fixture(scope="module")
@@ -205,111 +151,6 @@ def test_question_files(tmp_path: Path):
             task.problems(split, 1, 0)
 
     check_each("questions", attempt)
-
-
-CONFIGS = Path(__file__).parents[1] / "models/parity"
-
-
-@pytest.mark.parametrize("family", ["llama3", "gemma2", "deepseek_v3"])
-def test_model_configs(tmp_path: Path, family: str):
-    whole = (CONFIGS / family / "config.json").read_bytes()
-
-    def attempt(random: Random) -> None:
-        (tmp_path / "config.json").write_bytes(damaged_json(random, whole))
-        parameter_count(build_model(read_config(tmp_path)))
-
-    check_each(f"config of {family}", attempt)
-
-
-def test_tokenizers(tmp_path: Path):
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=270, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(["a b c d"] * 5, trainer)
-    whole = {"tokenizer.json": tokenizer.to_str().encode(), "tokenizer_config.json": b'{"eos_token": "<|end|>"}'}
-
-    def attempt(random: Random) -> None:
-        damaged = random.choice(list(whole))
-        for name, content in whole.items():
-            (tmp_path / name).write_bytes(damaged_json(random, content) if name == damaged else content)
-        load_tokenizer(tmp_path).encode("a b c")
-
-    check_each("tokenizer", attempt)
-
-
-def test_safetensors(tmp_path: Path):
-    file = tmp_path / "model.safetensors"
-    write_file(file, {"a": np.zeros((2, 3), np.float32), "b": np.ones(4, np.float32)})
-    whole = file.read_bytes()
-
-    def attempt(random: Random) -> None:
-        file.write_bytes(damaged_bytes(random, whole))
-        read_folder(tmp_path)
-
-    check_each("safetensors", attempt)
-
-
-def test_gguf(tmp_path: Path):
-    file = tmp_path / "a.gguf"
-    gguf_file.write(file)
-    whole = file.read_bytes()
-
-    def attempt(random: Random) -> None:
-        file.write_bytes(damaged_bytes(random, whole[:5000]) + whole[5000:])
-        find(file)
-
-    check_each("gguf", attempt)
-
-
-ROWS = [{"prompt": f"{number} + 1", "completion": f"{number + 1}é"} for number in range(40)]
-
-
-def read_documents(source: DocumentSource) -> None:
-    """The first documents and the last one."""
-    documents = source.documents(ChatFormat(), 0)
-    for index in {0, len(documents) // 2, len(documents) - 1}:
-        documents[index]
-
-
-def test_parquet(tmp_path: Path):
-    file = tmp_path / "rows.parquet"
-    pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=16)
-    whole = file.read_bytes()
-
-    def attempt(random: Random) -> None:
-        damaged = damaged_bytes(random, whole)
-        # The library counts on the marks at both ends; the footer before the last one says all else.
-        file.write_bytes(damaged if random.random() < 0.5 else damaged_footer(random, whole))
-        read_documents(Parquet(str(file)))
-
-    check_each("parquet", attempt)
-
-
-def damaged_footer(random: Random, whole: bytes) -> bytes:
-    """A Parquet file whose footer, of a right length, is damaged."""
-    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
-    footer = damaged_bytes(random, whole[start:-8])
-    return whole[:start] + footer + len(footer).to_bytes(4, "little") + whole[-4:]
-
-
-def test_tfds_folders(tmp_path: Path):
-    columns = {"prompt": tfds.features.Text(), "completion": tfds.features.Text()}
-    write_records(tmp_path / "set", ROWS, columns)
-    whole = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
-    described = [path for path in whole if path.suffix == ".json"]
-
-    def attempt(random: Random) -> None:
-        damaged = random.choice([*described, *whole])
-        change = damaged_json if damaged in described else damaged_bytes
-        damaged.write_bytes(change(random, whole[damaged]))
-        try:
-            read_documents(Tfds(str(tmp_path / "set")))
-        finally:
-            damaged.write_bytes(whole[damaged])
-
-    check_each("tfds", attempt)
 
 
 def test_the_commands_print_nothing_that_acts_on_a_terminal(whole_run: Path, project: Path, tmp_path: Path, capfd):

@@ -31,7 +31,7 @@ _CONTROL, _USER_DEFINED = 3, 4
 def tokenizer_of_gguf(field: Field) -> JsonTokenizer:
     """The tokenizer of a file's metadata. Raises InputError for kinds other than byte-level BPE, and damaged ones."""
     kind, cut = field("tokenizer.ggml.model"), field("tokenizer.ggml.pre", "gpt-2")
-    if kind != "gpt2" or cut not in _STYLES:
+    if kind != "gpt2" or not isinstance(cut, str) or cut not in _STYLES:
         raise InputError(
             f"the file's tokenizer is of kind {kind!r} and cuts text as {cut!r}; byte-level ones ('gpt2') that cut as "
             f"{', '.join(_STYLES)} can be read, for others take the tokenizer.json of the model's own folder"

@@ -54,7 +54,7 @@ def read_transformers_folder(folder: Path, model: bytes) -> JsonTokenizer:
     check_description(description)
     added = _with_symbols(description, folder, config)
     if added != (description.get("added_tokens") or []):
-        model = json.dumps(description | {"added_tokens": added}, ensure_ascii=False).encode()
+        model = json.dumps(description | {"added_tokens": added}).encode()  # half a surrogate can't be UTF-8
     return JsonTokenizer(model, json.dumps(config, ensure_ascii=False), json.dumps(generation, ensure_ascii=False))
 
 
