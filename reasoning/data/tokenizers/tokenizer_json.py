@@ -94,7 +94,7 @@ class JsonTokenizer:
     def ends(self) -> tuple[int, ...]:
         """The ids that end a text: those of ``generation_config.json``, else the one of ``tokenizer_config.json``."""
         ends = read_record(self.generation, GENERATION_FILE).get("eos_token_id")
-        if ends is None:
+        if ends in (None, []):
             symbol = symbol_named(read_record(self.config, CONFIG_FILE), "eos_token")
             return () if symbol is None else (self.symbol_id(symbol),)
         listed = ends if isinstance(ends, list) else [ends]

@@ -47,7 +47,7 @@ def read_transformers_folder(folder: Path, model: bytes) -> JsonTokenizer:
     if templates:
         config["chat_template"] = template_setting(templates)
     config |= _mapped_symbols(folder, config)
-    if generation.get("eos_token_id") is None:
+    if generation.get("eos_token_id") in (None, []):
         ends = _model_ends(folder)
         generation |= {} if ends is None else {"eos_token_id": ends}
     description = read_record(model, JSON_FILE)

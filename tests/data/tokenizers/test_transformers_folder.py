@@ -37,6 +37,7 @@ def symbol(content, **flags):
         ({"generation_config": {"eos_token_id": [1, 0]}, "config": {"eos_token_id": 5}}, (1, 0)),
         ({"generation_config": {"temperature": 0.6}, "config": {"eos_token_id": [1, 0]}}, (1, 0)),
         ({"config": {"eos_token_id": 1}, "tokenizer_config": {"eos_token": "<|end|>"}}, (1,)),
+        ({"generation_config": {"eos_token_id": []}, "config": {"eos_token_id": 1}}, (1,)),
         ({"config": {"text_config": {"eos_token_id": [1]}}}, (1,)),
         ({"config": {"eos_token_id": None}, "tokenizer_config": {"eos_token": "<|end|>"}}, (0,)),
         ({"special_tokens_map": {"eos_token": "<|end|>"}}, (0,)),
