@@ -181,7 +181,7 @@ class ModelConfig:
             raise InputError(f"head_dim {self.head_size} is odd, and rotary positions need pairs; make it even")
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
-        check_layers(self.layers)
+        check_layers(self.layers + self.multi_token)
         if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
             raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
 

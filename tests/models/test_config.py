@@ -95,6 +95,7 @@ def test_rotary_channels_of_latent_attention_come_in_pairs():
         (("rope",), [1], "not the description of a model"),
         (("stacks", 0, "count"), 0, "count is 0"),
         (("stacks", 0, "count"), 10**9, "1,000,000,000 blocks; at most"),
+        (("multi_token",), 10**9, "1,000,000,002 blocks; at most"),
         (("stacks", 0, "pattern", 0, "window"), -1, "window is -1"),
         (("stacks", 0, "pattern", 0, "rope"), 5, "not the description of a model"),
         (("stacks",), 5, "not the description of a model"),
