@@ -37,6 +37,8 @@ An experiment starts from what hf and gguf write as  base = @stages.Pretrained  
 and vLLM load, with a card of what was measured in the run.
 """
 
+_ENDLESS = "none of its files names an end of a text, so replies go on to their limit; --chat names a format with one"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Converts, with a bar for progress, and returns the exit status."""
@@ -68,7 +70,8 @@ def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -
     with _bar(console, f"writing {out.name}") as report:
         export(plan, out, model_card(_subject(plan, out)), build_mesh(MeshShape()), report)
     kind = plan.settings["model_type"]
-    return _tell(console, f"{out} holds a {kind} model in {dtype}; its README.md is a card to read over")
+    endless = "" if "eos_token_id" in plan.beside.ids else f"; {_ENDLESS}"
+    return _tell(console, f"{out} holds a {kind} model in {dtype}; its README.md is a card to read over{endless}")
 
 
 def _subject(plan: ExportPlan, out: Path) -> CardSubject:

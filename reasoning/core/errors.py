@@ -22,6 +22,22 @@ class InputError(Exception):
 
 
 @contextmanager
+def refusing(complaint: str, advice: str) -> Iterator[None]:
+    """Turns whatever a library raises that reads somebody's file into one InputError: complaint, its words, advice.
+
+    For the doors where files come in. Libraries that decode a damaged file raise anything, and what is raised within
+    such a door is about the file.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        told = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise InputError(f"{complaint}: {told}; {advice}") from None
+
+
+@contextmanager
 def without_notes() -> Iterator[None]:
     """Pass an InputError on as it was raised, without what a library that it went through has added to it.
 

@@ -192,7 +192,7 @@ def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file strictly. Raises InputError with file and line where it is missing or is not plain JSON."""
-    return parse_json(_read_text(path, _JSON_BYTES), str(path))
+    return parse_json(read_text(path, _JSON_BYTES), str(path))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Lines end at ``\\n`` alone (other line separators are legal inside JSON strings). Raises InputError with file and
     line for anything that is not an object, an unfinished last line included.
     """
-    return list(_rows(_read_text(path), path))
+    return list(_rows(read_text(path), path))
 
 
 def readable_rows(path: Path, complain: Callable[[str], None]) -> tuple[dict[str, Any], ...]:
@@ -296,7 +296,8 @@ def _check_values(value: Any, level: int) -> None:
             _check_values(item, level + 1)
 
 
-def _read_text(path: Path, limit: int | None = None) -> str:
+def read_text(path: Path, limit: int | None = None) -> str:
+    """A file's text, of ``limit`` bytes at most. Raises InputError where it can't be read or is no UTF-8."""
     try:
         return read_file(path, limit).decode()
     except FileNotFoundError:

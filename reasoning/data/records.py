@@ -9,19 +9,26 @@ from typing import Any, Protocol, cast
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
-from google.protobuf.json_format import ParseError
 
-from reasoning.core.errors import InputError
-from reasoning.core.files import folder_in_making
+from reasoning.core.errors import InputError, refusing
+from reasoning.core.files import folder_in_making, read_json
 
 _SPLIT = "train"
 """The one split that a dataset of ours has."""
+
+_INFO, _FEATURES = "dataset_info.json", "features.json"
+_CLASS_KEYS = ("pythonClassName", "python_class_name", "type", "protoCls", "proto_cls")
+_OWN_CLASSES = "tensorflow_datasets."
+"""In ``features.json``: where classes are named, which TFDS imports, and where its own lie."""
 
 _NAME = "records"
 _VERSION = "1.0.0"
 _ROWS_A_SHARD = 1 << 20
 ROWS_A_BLOCK = 1024
 """Rows read by one call: few enough to hold, many enough that the call's own cost vanishes."""
+
+ROWS_A_BYTE = 1000
+"""How many rows a byte of a file may stand for: equal ones may be written once, but rows that are read differ."""
 
 Row = dict[str, Any]
 
@@ -51,10 +58,8 @@ class Records:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
-        try:
+        with refusing(f"{self.folder} is damaged, rows can't be read", "write it again"):
             rows = self.source.__getitems__(list(indices))
-        except RuntimeError as error:
-            raise InputError(f"{self.folder} is damaged, rows can't be read ({error}); write it again") from None
         # ArrayRecord takes a file cut at a multiple of 64 KiB for an empty one, and TFDS makes rows of None of it.
         if any(all(value is None for value in row.values()) for row in rows):
             raise InputError(f"{self.folder} is damaged, rows are missing from its files; write it again")
@@ -160,11 +165,37 @@ def open_folder(folder: Path, split: str) -> Records:
 
     Raises InputError as ``read_records`` does, and where there is no such split.
     """
-    try:
+    unreadable = f"{folder} holds no readable TFDS dataset"
+    with refusing(unreadable, "give a prepared one"):
+        try:
+            _check_description(folder)
+        except InputError as error:
+            raise InputError(f"{unreadable}: {error}") from None
         builder = tfds.builder_from_directory(folder)
-    except (OSError, ParseError) as error:
-        raise InputError(f"{folder} holds no readable TFDS dataset ({error}); give a prepared one") from None
     return open_split(builder, split)
+
+
+def _check_description(folder: Path) -> None:
+    """Raises InputError for files by which TFDS would import other people's code, or set out to read without end."""
+    rows = 0
+    for split in _table(read_json(folder / _INFO)).get("splits", []):
+        rows += sum(int(length) for length in _table(split).get("shardLengths", []))
+    held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    if rows > ROWS_A_BYTE * held:
+        raise InputError(f"{folder / _INFO} claims {rows:,} rows in files of {held:,} bytes; write it again")
+    waiting: list[Any] = [read_json(folder / _FEATURES)] if (folder / _FEATURES).exists() else []
+    while waiting:
+        value = waiting.pop()
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if name in _CLASS_KEYS and isinstance(inner, str) and "." in inner and not inner.startswith(_OWN_CLASSES):
+                raise InputError(f"{folder / _FEATURES} names {inner!r:.60}, a class outside TFDS; it isn't imported")
+            waiting += [inner] if isinstance(inner, dict | list) else []
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{_INFO} has {value!r:.40} where a table is expected")
+    return value
 
 
 def open_split(builder: tfds.core.DatasetBuilder, split: str) -> Records:
@@ -172,11 +203,9 @@ def open_split(builder: tfds.core.DatasetBuilder, split: str) -> Records:
     folder = Path(builder.data_dir)
     # TFDS wraps this method in a way that hides its parameters from type checkers.
     as_data_source = cast(Callable[..., Any], builder.as_data_source)
-    try:
+    known = ", ".join(sorted(builder.info.splits)) or "none"
+    with refusing(f"{folder}: can't open split {split!r} (there are: {known})", "name one that is there"):
         records = Records(folder, as_data_source(split=split))
-    except (ValueError, NotImplementedError, AttributeError) as error:
-        known = ", ".join(sorted(builder.info.splits)) or "none"
-        raise InputError(f"{folder}: can't open split {split!r} (there are: {known}): {error}") from None
     if len(records):
         records[len(records) - 1]  # files that are missing or cut short show now, not hours later
     return records

@@ -7,6 +7,7 @@ and the line or row. ``mix`` says what weights mean.
 import glob
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,18 +15,17 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import grain
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
-from reasoning.core.errors import InputError, without_notes
+from reasoning.core.errors import InputError, refusing, without_notes
 from reasoning.core.files import parse_json
 from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import find_layout, read_row
 from reasoning.data.documents import Document, Documents
 from reasoning.data.lines import Lines, open_lines
-from reasoning.data.records import Records, open_folder, open_split
+from reasoning.data.records import ROWS_A_BYTE, Records, open_folder, open_split
 
 
 @runtime_checkable
@@ -103,19 +103,22 @@ class Parquet:
         """One document a row, read by row groups."""
         del seed  # nothing is drawn
         files = [(path, _open_parquet(path)) for path in find_files(self.path)]
-        layouts = [find_layout(file.schema_arrow.names, self.columns, str(path)) for path, file in files]
+        layouts = [find_layout(_columns_of(path, file), self.columns, str(path)) for path, file in files]
         groups = [
-            (number, group, file.metadata.row_group(group).num_rows)
-            for number, (_, file) in enumerate(files)
-            for group in range(file.num_row_groups)
+            (number, group, count) for number, (path, file) in enumerate(files) for group, count in _groups(path, file)
         ]
         starts = [0, *np.cumsum([rows for _, _, rows in groups]).tolist()]
         _check_some(starts[-1], self.path)
 
         @lru_cache(maxsize=1)
         def read_group(position: int) -> list[dict[str, Any]]:
-            number, group, _ = groups[position]
-            return files[number][1].read_row_group(group, columns=list(layouts[number])).to_pylist()
+            number, group, count = groups[position]
+            path, file = files[number]
+            with _readable(path):
+                rows = file.read_row_group(group, columns=list(layouts[number])).to_pylist()
+            if len(rows) != count:
+                raise InputError(f"{path}: row group {group} has {len(rows)} rows, not {count}; fetch the file again")
+            return rows
 
         def make(index: int) -> Document:
             position = bisect_right(starts, index) - 1
@@ -203,10 +206,27 @@ def find_files(pattern: str) -> list[Path]:
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
+    with _readable(path):
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is no readable Parquet file: {error}") from None
+
+
+def _readable(path: Path) -> AbstractContextManager[None]:
+    return refusing(f"{path} is no readable Parquet file", "fetch it again")
+
+
+def _columns_of(path: Path, file: pq.ParquetFile) -> list[str]:
+    with _readable(path):
+        return file.schema_arrow.names
+
+
+def _groups(path: Path, file: pq.ParquetFile) -> list[tuple[int, int]]:
+    """The row groups and how many rows each has. Raises InputError for more than a file of its size can hold."""
+    with _readable(path):
+        counts = [(group, file.metadata.row_group(group).num_rows) for group in range(file.num_row_groups)]
+    most = ROWS_A_BYTE * path.stat().st_size
+    if any(not 0 <= count <= most for _, count in counts) or sum(count for _, count in counts) > most:
+        raise InputError(f"{path} claims {sum(count for _, count in counts):,} rows, too many for it; fetch it again")
+    return counts
 
 
 def _check_some(count: int, where: str) -> None:

@@ -3,13 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative, Positive
 
 _MOST_LAYERS = 2_000
 """Layers are listed one by one, so their number is bounded before any of it."""
+
+_Record = TypeVar("_Record")
+
+_LARGEST_NUMBER = 2**53
+"""What a number in a file stays below."""
 
 Activation = Literal["swiglu", "geglu", "relu2"]
 
@@ -176,7 +181,7 @@ class ModelConfig:
             raise InputError(f"head_dim {self.head_size} is odd, and rotary positions need pairs; make it even")
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
-        check_layers(self.layers)
+        check_layers(self.layers + self.multi_token)
         if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
             raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
 
@@ -265,14 +270,40 @@ def from_json(values: Mapping[str, Any]) -> ModelConfig:
     """The config that ``to_json`` wrote; InputError where a value doesn't fit."""
     try:
         stacks = tuple(
-            Stack(stack["count"], tuple(_block_kind(kind) for kind in stack["pattern"])) for stack in values["stacks"]
+            _read(Stack, {**stack, "pattern": tuple(_block_kind(kind) for kind in stack["pattern"])})
+            for stack in values["stacks"]
         )
-        latent = None if values.get("latent") is None else Latent(**values["latent"])
-        return ModelConfig(**{**values, "stacks": stacks, "latent": latent, "rope": Rope(**values.get("rope", {}))})
+        latent = None if values.get("latent") is None else _read(Latent, values["latent"])
+        rope = _read(Rope, values.get("rope", {}))
+        return _read(ModelConfig, {**values, "stacks": stacks, "latent": latent, "rope": rope})
     except (KeyError, TypeError) as error:
         raise InputError(f"this is not the description of a model: {error}; write the checkpoint anew") from error
 
 
 def _block_kind(values: Mapping[str, Any]) -> BlockKind:
     rope, moe = values.get("rope"), values.get("moe")
-    return BlockKind(**{**values, "rope": rope and Rope(**rope), "moe": moe and MoE(**moe)})
+    inner = {"rope": rope if rope is None else _read(Rope, rope), "moe": moe if moe is None else _read(MoE, moe)}
+    return _read(BlockKind, {**values, **inner})
+
+
+def _read(kind: type[_Record], values: Mapping[str, Any]) -> _Record:
+    """A record of plain values and of records read before. Raises InputError for values out of a field's range."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if name in values:
+            complaint = _complaint(hint, values[name])
+            if complaint is not None:
+                raise InputError(f"{name} is {values[name]!r:.60}, and {complaint}; write the checkpoint anew")
+    return kind(**values)
+
+
+def _complaint(hint: Any, value: Any) -> str | None:
+    """What is wrong with a plain value of a field, or None; records within are right by themselves."""
+    if hint is bool or get_origin(hint) is Literal:
+        allowed = (False, True) if hint is bool else get_args(hint)
+        return None if type(value) is type(allowed[0]) and value in allowed else f"must be one of {allowed}"
+    if get_origin(hint) is not Annotated:
+        return None
+    whole, bounds = get_args(hint)[0] is int, hint.__metadata__[0]
+    if type(value) not in ((int,) if whole else (int, float)) or not abs(value) < _LARGEST_NUMBER:
+        return f"must be a {'whole ' if whole else ''}number"
+    return bounds.complaint(value)

@@ -70,6 +70,8 @@ def read_model(folder: Path) -> ModelConfig:
     """The config that ``save`` wrote into a folder; InputError where it isn't there, or isn't one."""
     file = folder / CONFIG
     values = read_json(file)
+    if not isinstance(values, dict):
+        raise InputError(f"{file} holds {values!r:.40}, expected the description of a model; write it anew")
     try:
         return from_json(values)
     except InputError as error:

@@ -8,7 +8,8 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import folder_in_making
-from reasoning.models.model import build_model
+from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, SYMBOLS_FILE, TEMPLATE_SUFFIX
+from reasoning.models.model import build_model, check_memory
 from reasoning.stages.checkpoint import check_vocabulary, save
 from reasoning.stages.pretrained import find
 
@@ -20,6 +21,9 @@ _FETCHED_FILES = (
     "generation_config.json",
     "tokenizer*",
     "*.model",
+    ADDED_FILE,
+    SYMBOLS_FILE,
+    f"*{TEMPLATE_SUFFIX}",
 )
 """What of a repository on the Hub is fetched: no pickles, no code."""
 
@@ -27,13 +31,15 @@ _FETCHED_FILES = (
 def convert_model(source: Path, out: Path, mesh: Mesh, report: Callable[[int, int], None]) -> int:
     """Writes the model at ``source`` as the folder ``out``, which appears when it is whole; counts its parameters.
 
-    Raises InputError where ``out`` exists already, and as ``stages.pretrained.find`` and its readers do.
+    Raises InputError where ``out`` exists already, where the devices can't hold the model, and as
+    ``stages.pretrained.find`` and its readers do.
     """
     if out.exists():
         raise InputError(f"{out} exists already; move it away, or write to another folder")
     pretrained = find(source)
     model = build_model(pretrained.config, mesh)
     check_vocabulary(model.config, pretrained.tokenizer, "convert")
+    check_memory(model, mesh, "convert")
     with folder_in_making(out) as partial:
         partial.mkdir(parents=True)
         params = pretrained.load(model, mesh, report)

@@ -13,7 +13,7 @@ from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.checkpoint_writer import Dtype, export_checkpoint
 from reasoning.models.formats.families_export import to_hf
 from reasoning.models.formats.peft import export_adapters
-from reasoning.models.model import build_model
+from reasoning.models.model import build_model, check_memory
 from reasoning.stages.checkpoint import check_vocabulary, read_adapters, read_model
 from reasoning.stages.pretrained import Found, find
 from reasoning.use.find_model import ModelLocation
@@ -50,13 +50,16 @@ def plan_export(location: ModelLocation, out: Path, dtype: Dtype) -> ExportPlan:
 def export(plan: ExportPlan, out: Path, card: str, mesh: Mesh, report: Report) -> None:
     """Writes the folder ``out``, which appears when it is whole: what transformers and vLLM need, and ``card``.
 
-    Raises InputError where it can't be written.
+    Raises InputError where it can't be written, or the devices can't hold the model.
     """
     pretrained, beside = plan.pretrained, plan.beside
     with folder_in_making(out, ".whole") as whole:
-        params = pretrained.load(build_model(pretrained.config, mesh), mesh, silent)
+        model = build_model(pretrained.config, mesh)
+        check_memory(model, mesh, plan.location.stage)
+        params = pretrained.load(model, mesh, silent)
         export_checkpoint(whole, pretrained.config, params, plan.dtype, beside.ids, report)
         for name, content in {**beside.files, _CARD: card}.items():
+            (whole / name).parent.mkdir(exist_ok=True)
             write_atomic(whole / name, content)
 
 

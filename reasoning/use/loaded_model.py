@@ -22,7 +22,7 @@ from reasoning.generation.voting import tally
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import silent
-from reasoning.models.model import Model, build_model
+from reasoning.models.model import Model, build_model, check_memory
 from reasoning.models.parameters import Params
 from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.sampling import sampler_for, truncating
@@ -162,10 +162,12 @@ class LoadedModel:
 def load_artifact(artifact: Artifact, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
     """The model of a stage's checkpoint on the devices at hand; without ``chat`` in the default format.
 
-    Raises InputError for a stage that left no checkpoint, and for a chat format that its tokenizer doesn't know.
+    Raises InputError for a stage that left no checkpoint, a model that the devices can't hold, and a chat format that
+    its tokenizer doesn't know.
     """
     devices = build_mesh(mesh)
     model, tokenizer = model_of(artifact, devices), tokenizer_of(artifact)
+    check_memory(model, devices, artifact.stage)
     chat = _known_format(tokenizer, chat)
     return LoadedModel(model, devices, tokenizer, chat, partial(params_of, artifact, model, devices))
 
@@ -173,11 +175,13 @@ def load_artifact(artifact: Artifact, chat: ChatFormat | None, mesh: MeshShape) 
 def load_folder(path: Path, chat: ChatFormat | None, mesh: MeshShape) -> LoadedModel:
     """A model that lies by itself, of no run: what ``reasoning convert`` wrote, or what it reads.
 
-    Raises InputError as ``stages.pretrained.find`` does, and for a chat format that its tokenizer doesn't know.
+    Raises InputError as ``stages.pretrained.find`` does, for a model that the devices can't hold, and for a chat format
+    that its tokenizer doesn't know.
     """
     pretrained, devices = find(path), build_mesh(mesh)
     model = build_model(pretrained.config, devices)
     check_vocabulary(pretrained.config, pretrained.tokenizer, path.name)
+    check_memory(model, devices, path.name)
     chat = _known_format(pretrained.tokenizer, chat)
     return LoadedModel(model, devices, pretrained.tokenizer, chat, partial(pretrained.load, model, devices, silent))
 

@@ -56,6 +56,12 @@ def test_a_stage_is_exported_with_a_card_of_its_run(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_an_export_in_which_nothing_names_an_end_says_so(tmp_path, capsys):
+    write(tmp_path / "model.gguf", fields={"tokenizer.ggml.eos_token_id": None})
+    assert main(["convert", "export", str(tmp_path / "model.gguf"), str(tmp_path / "out")]) == 0
+    assert "names an end of a text, so replies go on to their limit" in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_lora_trained_is_exported_as_an_adapter_of_its_base(tmp_path, capsys):
     write(tmp_path / "model.gguf")
     model, out = tmp_path / "model", tmp_path / "adapter"

@@ -1,6 +1,6 @@
 import pytest
 
-from reasoning.core.errors import InputError, without_notes
+from reasoning.core.errors import InputError, refusing, without_notes
 
 
 def test_bad_input_passes_without_what_others_have_added_to_it():
@@ -23,3 +23,18 @@ def test_a_message_keeps_its_lines_and_abridges_what_is_long_in_them():
     assert str(InputError("a\nb")) == "a\nb"
     first, second = str(InputError("x" * 10**6 + "\nadvice")).split("\n")
     assert len(first) < 1100 and second == "advice"
+
+
+def test_what_a_library_raises_about_a_file_is_one_line_and_what_we_raise_stays():
+    for error in (ValueError("bad\nmore"), KeyError("x"), RecursionError("bad")):
+        with pytest.raises(InputError, match="a.bin is damaged: .*; fetch it again") as refused, reading():
+            raise error
+        assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match="^ours$"), reading():
+        raise InputError("ours")
+    with pytest.raises(KeyboardInterrupt), reading():
+        raise KeyboardInterrupt
+
+
+def reading():
+    return refusing("a.bin is damaged", "fetch it again")

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -149,5 +150,47 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="damaged"):
         read_records(tmp_path / "set")
     (tmp_path / "set" / "dataset_info.json").write_text("{")
+    with pytest.raises(InputError, match="no readable TFDS dataset"):
+        read_records(tmp_path / "set")
+
+
+def changed(path, change):
+    """A JSON file of a dataset with one thing changed."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_more_rows_than_the_files_can_hold_are_refused_at_once(tmp_path):
+    write_records(tmp_path / "set", rows(4), FEATURES)
+    info = tmp_path / "set" / "dataset_info.json"
+    changed(info, lambda content: content["splits"][0].update(shardLengths=[str(10**12)]))
+    with pytest.raises(InputError, match=r"dataset_info.json claims 1,000,000,000,000 rows"):
+        read_records(tmp_path / "set")
+    changed(info, lambda content: content["splits"][0].update(shardLengths=["5"]))
+    with pytest.raises(InputError, match="damaged"):
+        read_records(tmp_path / "set")
+    changed(info, lambda content: content.update(splits=[7]))
+    with pytest.raises(InputError, match="no readable TFDS dataset: .*has 7 where a table is expected"):
+        read_records(tmp_path / "set")
+
+
+def test_code_that_a_dataset_names_is_never_imported(tmp_path, monkeypatch):
+    """TFDS imports the module of any feature that ``features.json`` names, to have the feature registered."""
+    (tmp_path / "theirs.py").write_text("raise SystemExit('was imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_records(tmp_path / "set", rows(4), FEATURES)
+    features = tmp_path / "set" / "features.json"
+    changed(features, lambda content: content["featuresDict"]["features"]["prompt"].update(pythonClassName="theirs.A"))
+    with pytest.raises(InputError, match="features.json names 'theirs.A', a class outside TFDS"):
+        read_records(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "5", '{"featuresDict": 3}', "[" * 5000, '{"type": "a.B", "content": 0}']
+)
+def test_features_that_are_none_are_refused(tmp_path, content):
+    write_records(tmp_path / "set", rows(4), FEATURES)
+    (tmp_path / "set" / "features.json").write_text(content)
     with pytest.raises(InputError, match="no readable TFDS dataset"):
         read_records(tmp_path / "set")

@@ -230,3 +230,23 @@ def test_a_mix_refuses_no_sources_and_weights_that_are_not_positive(weight):
         mix([], CHAT, 0)
     with pytest.raises(InputError, match="weight"):
         mix([Named("a", 6, weight)], CHAT, 0)
+
+
+def test_a_parquet_file_that_claims_more_rows_than_it_can_hold_is_refused_at_once(tmp_path, monkeypatch):
+    """One text, written once and repeated: a hundred thousand rows in a few hundred bytes."""
+    monkeypatch.setattr("reasoning.data.sources.ROWS_A_BYTE", 10)
+    pq.write_table(pa.table({"text": ["a"] * 100_000}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a.parquet claims 100,000 rows, too many for it"):
+        Parquet(f"{tmp_path}/a.parquet").documents(CHAT, 0)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.7])
+def test_a_parquet_file_that_is_damaged_within_is_refused_when_its_rows_are_read(tmp_path, place):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [f"text number {number}" for number in range(500)]}), file)
+    whole = bytearray(file.read_bytes())
+    start = int(place * len(whole) / 2)
+    whole[start : start + 40] = b"\xff" * 40
+    file.write_bytes(whole)
+    with pytest.raises(InputError, match="a.parquet"):
+        list(Parquet(str(file)).documents(CHAT, 0))

@@ -7,32 +7,21 @@ others, and a failure names the seed with which one mutation of it is made again
 import json
 import os
 import shutil
-import signal
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-import gguf_file
-import numpy as np
 import pytest
-import tokenizers
+from hostile import SEED, check_each
 from mutations import damaged_bytes, damaged_json
 from rich.console import Console
-from safetensors_folder import write_file
 from small_project import new_project
 from written_run import Written, place_of, write_run
 
 from reasoning.cli.main import main
-from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.experiment.describe import describe
 from reasoning.experiment.reader import Experiment, read_experiment
-from reasoning.models.formats.families import read_config
-from reasoning.models.formats.safetensors import read_folder
-from reasoning.models.model import build_model, parameter_count
 from reasoning.report.content import compose
 from reasoning.report.facts import gather
 from reasoning.report.markdown import markdown
@@ -40,49 +29,14 @@ from reasoning.report.page import page
 from reasoning.report.rollouts import Selection, choose, has_samples, read
 from reasoning.report.rollouts import show as show_rollouts
 from reasoning.report.terminal import show
-from reasoning.stages.pretrained import find
 from reasoning.tasks.question_files import QuestionFile
 from reasoning.use.run_folder import open_run
-
-MUTATIONS = int(os.environ.get("HOSTILE_MUTATIONS", "25"))
-SEED = int(os.environ.get("HOSTILE_SEED", "0"))
-SECONDS = 20
-LONGEST = 20_000
 
 STAGES = [
     Written("base", "Pretrain", "checkpoint", {}, {"tokens": 5.0}, 3, (0.2, 0.2)),
     Written("zero", "GRPO", "checkpoint", {"start": ["base"]}, {"tokens": 5.0}, 3, (0.9, 0.8)),
     Written("exam", "Evaluate", "results", {"checkpoints": ["base", "zero"]}),
 ]
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """Raises TimeoutError where the block takes longer."""
-
-    def stop(number: int, frame: object) -> None:
-        raise TimeoutError(f"still at work after {seconds} s")
-
-    earlier = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, earlier)
-
-
-def check_each(kind: str, attempt: Callable[[Random], object]) -> None:
-    """Makes the attempt with each seed: it succeeds or raises InputError with a message that can be read."""
-    for seed in range(SEED, SEED + MUTATIONS):
-        try:
-            with within(SECONDS):
-                attempt(Random(f"{kind} {seed}"))
-        except InputError as error:
-            assert len(str(error)) < LONGEST, f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 ({kind})"
-        except Exception as error:
-            error.add_note(f"HOSTILE_SEED={seed} HOSTILE_MUTATIONS=1 makes it again ({kind})")
-            raise
 
 
 @pytest.fixture(scope="module")
@@ -197,62 +151,6 @@ def test_question_files(tmp_path: Path):
             task.problems(split, 1, 0)
 
     check_each("questions", attempt)
-
-
-CONFIGS = Path(__file__).parents[1] / "models/parity"
-
-
-@pytest.mark.parametrize("family", ["llama3", "gemma2", "deepseek_v3"])
-def test_model_configs(tmp_path: Path, family: str):
-    whole = (CONFIGS / family / "config.json").read_bytes()
-
-    def attempt(random: Random) -> None:
-        (tmp_path / "config.json").write_bytes(damaged_json(random, whole))
-        parameter_count(build_model(read_config(tmp_path)))
-
-    check_each(f"config of {family}", attempt)
-
-
-def test_tokenizers(tmp_path: Path):
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=270, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(["a b c d"] * 5, trainer)
-    whole = {"tokenizer.json": tokenizer.to_str().encode(), "tokenizer_config.json": b'{"eos_token": "<|end|>"}'}
-
-    def attempt(random: Random) -> None:
-        damaged = random.choice(list(whole))
-        for name, content in whole.items():
-            (tmp_path / name).write_bytes(damaged_json(random, content) if name == damaged else content)
-        load_tokenizer(tmp_path).encode("a b c")
-
-    check_each("tokenizer", attempt)
-
-
-def test_safetensors(tmp_path: Path):
-    file = tmp_path / "model.safetensors"
-    write_file(file, {"a": np.zeros((2, 3), np.float32), "b": np.ones(4, np.float32)})
-    whole = file.read_bytes()
-
-    def attempt(random: Random) -> None:
-        file.write_bytes(damaged_bytes(random, whole))
-        read_folder(tmp_path)
-
-    check_each("safetensors", attempt)
-
-
-def test_gguf(tmp_path: Path):
-    file = tmp_path / "a.gguf"
-    gguf_file.write(file)
-    whole = file.read_bytes()
-
-    def attempt(random: Random) -> None:
-        file.write_bytes(damaged_bytes(random, whole[:5000]) + whole[5000:])
-        find(file)
-
-    check_each("gguf", attempt)
 
 
 def test_the_commands_print_nothing_that_acts_on_a_terminal(whole_run: Path, project: Path, tmp_path: Path, capfd):

@@ -79,3 +79,34 @@ def test_experts_that_can_not_be_chosen_so_are_refused(settings, message):
 def test_rotary_channels_of_latent_attention_come_in_pairs():
     with pytest.raises(InputError, match="qk_rope_head_dim 3 is odd"):
         Latent(kv_lora_rank=8, qk_rope_head_dim=3)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("width",), 0, "width is 0, and must be at least 1"),
+        (("width",), "16", "width is '16', and must be a whole number"),
+        (("heads",), True, "heads is True, and must be a whole number"),
+        (("norm_epsilon",), float("nan"), "norm_epsilon is nan, and must be a number"),
+        (("norm_epsilon",), 0.0, "norm_epsilon is 0.0, and must be above 0"),
+        (("tied",), 1, "tied is 1, and must be one of"),
+        (("compute_dtype",), ["a"], "compute_dtype is .*must be one of"),
+        (("rope", "base"), -1.0, "base is -1.0"),
+        (("rope",), [1], "not the description of a model"),
+        (("stacks", 0, "count"), 0, "count is 0"),
+        (("stacks", 0, "count"), 10**9, "1,000,000,000 blocks; at most"),
+        (("multi_token",), 10**9, "1,000,000,002 blocks; at most"),
+        (("stacks", 0, "pattern", 0, "window"), -1, "window is -1"),
+        (("stacks", 0, "pattern", 0, "rope"), 5, "not the description of a model"),
+        (("stacks",), 5, "not the description of a model"),
+    ],
+)
+def test_values_of_a_file_that_no_model_has_are_refused_by_their_name(place, value, message):
+    written = json.loads(json.dumps(to_json(TINY)))
+    *above, last = place
+    inner = written
+    for step in above:
+        inner = inner[step]
+    inner[last] = value
+    with pytest.raises(InputError, match=message):
+        from_json(written)

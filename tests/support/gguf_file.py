@@ -1,5 +1,6 @@
 """Tiny GGUF files, made with the gguf package's own writer: a Llama-type model with a byte-level tokenizer."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,17 @@ SHAPES = {
 
 
 def write(
-    path: Path, kind: str = "F32", architecture: str = "llama", context_length: int = 32, **changes: Any
+    path: Path,
+    kind: str = "F32",
+    architecture: str = "llama",
+    context_length: int = 32,
+    fields: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> dict[str, np.ndarray]:
-    """A tiny model; ``changes`` replace tensors (None leaves one out). Gives the values that the file stands for."""
+    """A tiny model; ``changes`` replace tensors and ``fields`` metadata (None leaves one out).
+
+    Gives the values that the file stands for.
+    """
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
     writer.add_context_length(context_length)
@@ -43,6 +52,11 @@ def write(
     writer.add_rope_freq_base(5000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     add_tokenizer(writer)
+    for name, value in (fields or {}).items():
+        writer.kv_data[0].pop(name, None)
+        if value is not None:
+            kind_of = gguf.GGUFValueType.UINT32 if type(value) is int else gguf.GGUFValueType.get_type(value)
+            writer.add_key_value(name, value, kind_of)
     random, held = np.random.default_rng(0), {}
     for name, shape in SHAPES.items():
         values = random.normal(size=shape).astype(np.float32)

@@ -52,3 +52,11 @@ def test_a_folder_goes_before_the_hub(tmp_path):
 def test_a_name_that_is_neither_folder_nor_repository_is_refused(name):
     with pytest.raises(InputError, match="it is no owner/model of the Hub either"):
         fetch_model(name)
+
+
+def test_a_model_that_the_devices_can_not_hold_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    write(tmp_path / "model.gguf")
+    monkeypatch.setattr("reasoning.core.mesh.memory_bytes", lambda mesh: 1000)
+    with pytest.raises(InputError, match=r"stage convert: the model has [0-9,]+ parameters, .*the devices hold"):
+        convert(tmp_path / "model.gguf", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]

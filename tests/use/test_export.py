@@ -1,6 +1,7 @@
 """An exported folder holds the model that it was made from, whole, or isn't there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gguf_file
@@ -11,6 +12,7 @@ from tiny_run import write_tiny_run
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.data.tokenizers.transformers_files import transformers_files
 from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import build_model
 from reasoning.stages.pretrained import find
@@ -64,3 +66,21 @@ def test_what_can_not_be_exported_is_refused_before_anything_is_read(gguf: Path,
     run = write_tiny_run(tmp_path / "run")
     with pytest.raises(InputError, match="learned_positions = True"):
         plan_export(locate_model(f"{run}/base"), tmp_path / "out", "float32")
+
+
+def test_a_model_that_the_devices_can_not_hold_is_refused_before_it_is_read(gguf: Path, tmp_path: Path, monkeypatch):
+    exported = plan_export(locate_model(str(gguf), "smollm_2"), tmp_path / "out", "float32")
+    monkeypatch.setattr("reasoning.core.mesh.memory_bytes", lambda mesh: 1000)
+    with pytest.raises(InputError, match=r"model.gguf: the model has [0-9,]+ parameters, .*the devices hold"):
+        export(exported, tmp_path / "out", "# a card", build_mesh(MeshShape()), silent)
+    assert not (tmp_path / "out").exists()
+
+
+def test_templates_of_several_names_are_files_of_the_export(gguf: Path, tmp_path: Path):
+    config = json.dumps({"chat_template": [{"name": name, "template": name} for name in ("default", "tool_use")]})
+    planned = plan_export(locate_model(str(gguf)), tmp_path / "out", "float32")
+    tokenizer = replace(planned.pretrained.tokenizer, config=config)
+    planned = replace(planned, beside=transformers_files(tokenizer, None, 32))
+    export(planned, tmp_path / "out", "# a card", build_mesh(MeshShape()), silent)
+    assert (tmp_path / "out/additional_chat_templates/tool_use.jinja").read_text() == "tool_use"
+    assert json.loads(find(tmp_path / "out").tokenizer.config)["chat_template"] == json.loads(config)["chat_template"]

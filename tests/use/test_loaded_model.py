@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import gguf_file
 import jax
 import pytest
 import tiny_stages
@@ -15,7 +16,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.exam import candidate_of
 from reasoning.evaluation.methods import Greedy
 from reasoning.rewards.text import extract_answer
-from reasoning.use.loaded_model import LoadedModel, load_artifact
+from reasoning.use.loaded_model import LoadedModel, load_artifact, load_folder
 
 QUESTIONS = [problem.question for problem in TEST.problems()]
 
@@ -99,3 +100,14 @@ def test_what_can_not_be_asked_is_refused(model: LoadedModel, arguments: dict, m
 def test_a_chat_format_that_the_tokenizer_does_not_know_is_refused(base: Artifact):
     with pytest.raises(InputError, match="no single id for '<user>'"):
         load_artifact(base, ChatFormat(user="<user>"), MeshShape())
+
+
+def test_a_model_that_the_devices_can_not_hold_is_refused_before_it_is_read(base: Artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("reasoning.core.mesh.memory_bytes", lambda mesh: 1000)
+    gguf_file.write(tmp_path / "model.gguf")
+    for load in (
+        lambda: load_artifact(base, None, MeshShape()),
+        lambda: load_folder(tmp_path / "model.gguf", None, MeshShape()),
+    ):
+        with pytest.raises(InputError, match=r"the model has [0-9,]+ parameters, .*the devices hold"):
+            load()

@@ -1,20 +1,19 @@
 """Opens the tokenizer of a folder, whichever library its file is for: a stage's artifact or a Hugging Face model."""
 
-import json
 from pathlib import Path
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json
 from reasoning.data.tokenizers.sentencepiece import SENTENCEPIECE_FILE, SentencePieceTokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.data.tokenizers.tokenizer_json import CONFIG_FILE, GENERATION_FILE, JSON_FILE, JsonTokenizer
+from reasoning.data.tokenizers.tokenizer_json import JSON_FILE, JsonTokenizer
+from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, added_symbols, read_transformers_folder
 
 LARGEST_FILE = 1 << 28
 """Bytes; the largest tokenizer files of known models have an eighth of it."""
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in a folder: its ``tokenizer.json``, with padding and ends from the files beside, or else its
+    """The tokenizer in a folder: its ``tokenizer.json`` with all that transformers reads beside it, or else its
     ``tokenizer.model``.
 
     Raises InputError, beginning with the file, where there is none, or it is damaged or unfit.
@@ -23,6 +22,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         file = folder / name
         if not file.exists():
             continue
+        if not file.is_file():
+            raise InputError(f"{file} is a folder, a pipe or a device, and a file is needed; take the file anew")
         if file.stat().st_size > LARGEST_FILE:
             raise InputError(f"{file} has {file.stat().st_size} bytes, too many for a tokenizer; take the file anew")
         try:
@@ -33,10 +34,15 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
-    return SentencePieceTokenizer(file.read_bytes())
+    tokenizer = SentencePieceTokenizer(file.read_bytes())
+    for symbol, token in added_symbols(file.parent).items():
+        if token >= tokenizer.vocabulary_size or tokenizer.processor.id_to_piece(token) != symbol:
+            raise InputError(
+                f"{ADDED_FILE} adds {symbol!r:.60} as id {token}, which {SENTENCEPIECE_FILE} lacks; save the tokenizer "
+                f"by transformers' save_pretrained, as {JSON_FILE}"
+            )
+    return tokenizer
 
 
 def _load_json(file: Path) -> JsonTokenizer:
-    beside = [file.parent / name for name in (CONFIG_FILE, GENERATION_FILE)]
-    config, generation = (json.dumps(read_json(each), ensure_ascii=False) if each.exists() else "{}" for each in beside)
-    return JsonTokenizer(file.read_bytes(), config, generation)
+    return read_transformers_folder(file.parent, file.read_bytes())

@@ -1,6 +1,9 @@
 """Text to token ids and back with a ``tokenizer.json``, the format of the ``tokenizers`` library and of most models."""
 
 import json
+import os
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ import tokenizers
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.tokenizers.growth import longest_growth
 from reasoning.data.tokenizers.tokenizer import missing_symbols
 
 JSON_FILE, CONFIG_FILE, GENERATION_FILE = "tokenizer.json", "tokenizer_config.json", "generation_config.json"
@@ -22,7 +26,16 @@ JSON_FILE, CONFIG_FILE, GENERATION_FILE = "tokenizer.json", "tokenizer_config.js
 _LARGEST_ID = 1 << 22
 """Higher ids are taken for a mistake: a model would need a row for each id below."""
 
+_LARGEST_GROWTH = 1000
+"""How many times as long as a text its normal form may be; those of known models stay below 600."""
+
 _REPLACEMENT = "\ufffd"
+
+_DESCRIPTOR = threading.Lock()
+"""Held while descriptor 2 leads elsewhere: two that changed it at once would put it back wrongly."""
+
+_PROBE = "a b\n" + "a" * 8 + "\u00e9"
+"""A text that shows whether a vocabulary's steps work at all."""
 
 _SPACES = ("\u2581", "\u0120")
 """What vocabularies write for a space: sentencepiece's mark, and the byte 32 of GPT-2's."""
@@ -43,21 +56,25 @@ class JsonTokenizer:
     generation: str = field(default="{}", repr=False)
 
     def __post_init__(self) -> None:
-        description = _record(self.model, JSON_FILE)
-        _check_description(description)
-        with _failures("can't use this file"):
+        description = read_record(self.model, JSON_FILE)
+        check_description(description)
+        with _failures("can't use this file"), _panics_unprinted():
             _check_backend(self.backend, description)
         wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
         if wrong:
-            raise InputError(f"{GENERATION_FILE}: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}")
+            raise InputError(
+                f"{GENERATION_FILE} or config.json: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}"
+            )
 
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
         """The library's own view of the file."""
         with _failures("can't read this file"):
             backend = tokenizers.Tokenizer.from_str(self.model.decode())
-        backend.no_truncation()
-        backend.no_padding()
+            # A file's template could even repeat a text.
+            backend.post_processor = None
+            backend.no_truncation()
+            backend.no_padding()
         return backend
 
     @property
@@ -68,7 +85,7 @@ class JsonTokenizer:
     @property
     def pad_id(self) -> int:
         """The id that fills rows up: the padding of ``tokenizer_config.json``, else an end of a text, else 0."""
-        symbol = symbol_named(_record(self.config, CONFIG_FILE), "pad_token")
+        symbol = symbol_named(read_record(self.config, CONFIG_FILE), "pad_token")
         if symbol is not None:
             return self.symbol_id(symbol)
         return self.ends[0] if self.ends else 0
@@ -76,13 +93,15 @@ class JsonTokenizer:
     @property
     def ends(self) -> tuple[int, ...]:
         """The ids that end a text: those of ``generation_config.json``, else the one of ``tokenizer_config.json``."""
-        ends = _record(self.generation, GENERATION_FILE).get("eos_token_id")
-        if ends is None:
-            symbol = symbol_named(_record(self.config, CONFIG_FILE), "eos_token")
+        ends = read_record(self.generation, GENERATION_FILE).get("eos_token_id")
+        if ends in (None, []):
+            symbol = symbol_named(read_record(self.config, CONFIG_FILE), "eos_token")
             return () if symbol is None else (self.symbol_id(symbol),)
         listed = ends if isinstance(ends, list) else [ends]
         if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise InputError(f"{GENERATION_FILE}: eos_token_id is {ends!r:.60}; it must be an id or a list of ids")
+            raise InputError(
+                f"{GENERATION_FILE} or config.json: eos_token_id is {ends!r:.60}; it must be an id or a list of ids"
+            )
         return tuple(listed)
 
     def save(self, folder: Path) -> None:
@@ -157,7 +176,8 @@ class JsonTokenizer:
         return None if unknown is None else self.backend.token_to_id(unknown)
 
     def _ids(self, text: str) -> list[int]:
-        return self.backend.encode(text, add_special_tokens=False).ids
+        with _failures("can't encode a text"):
+            return self.backend.encode(text, add_special_tokens=False).ids
 
     def _decode(self, ids: list[int], keep_special: bool, lenient: bool) -> str:
         if not lenient:
@@ -174,6 +194,28 @@ class JsonTokenizer:
 
     def _stands_for_text(self, token: int) -> bool:
         return 0 <= token < self.vocabulary_size and self.backend.id_to_token(token) is not None
+
+
+@contextmanager
+def _panics_unprinted() -> Iterator[None]:
+    """Keeps the library's own words about its panics from the terminal: they go past Python, to descriptor 2.
+
+    What else is printed meanwhile follows afterwards, unless an error is raised, which says enough.
+    """
+    with _DESCRIPTOR, tempfile.TemporaryFile() as held:
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.truncate(0)
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            if held.seek(0, os.SEEK_END):
+                held.seek(0)
+                os.write(2, held.read())
 
 
 @contextmanager
@@ -197,16 +239,25 @@ def symbol_named(config: dict[str, Any], name: str) -> str | None:
     raise InputError(f"{CONFIG_FILE}: {name} is {value!r:.60}; it must be a text")
 
 
-def _check_description(description: dict[str, Any]) -> None:
+def check_description(description: dict[str, Any]) -> None:
     """What a ``tokenizer.json`` must have before the library sees it. Raises InputError that names the field."""
     model = description.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
         raise InputError(f"{JSON_FILE} has no model with a vocab; take the file anew")
     if model.get("dropout"):
         raise InputError(f"{JSON_FILE}: its model has dropout, so that ids would be drawn by chance; set it to null")
+    for step in ("normalizer", "decoder"):
+        growth = longest_growth(description.get(step))
+        if growth > _LARGEST_GROWTH:
+            raise InputError(
+                f"{JSON_FILE}: its {step} may make a text {growth:.0e} times as long; at most {_LARGEST_GROWTH} is "
+                "read, take another tokenizer"
+            )
     added = description.get("added_tokens") or []
-    if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
-        raise InputError(f"{JSON_FILE}: added_tokens must be a list of records; take the file anew")
+    if not isinstance(added, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("content"), str) for entry in added
+    ):
+        raise InputError(f"{JSON_FILE}: added_tokens must be a list of records with a text as content; take it anew")
     vocab = list(model["vocab"].values()) if isinstance(model["vocab"], dict) else []
     for token in (*vocab, *(entry.get("id") for entry in added)):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < _LARGEST_ID:
@@ -215,7 +266,8 @@ def _check_description(description: dict[str, Any]) -> None:
         raise InputError(f"{JSON_FILE}: two tokens have the same id; take the file anew")
 
 
-def _record(content: bytes | str, name: str) -> dict[str, Any]:
+def read_record(content: bytes | str, name: str) -> dict[str, Any]:
+    """The record that a JSON file called ``name`` holds. Raises InputError for other content."""
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -234,5 +286,6 @@ def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -
         raise InputError(
             f"{JSON_FILE} puts a space before each text, so pieces of a conversation can't be encoded one by one"
         )
+    backend.decode(backend.encode(_PROBE, add_special_tokens=False).ids)
     if not backend.encode("\U0010fffd", add_special_tokens=False).ids:
         raise InputError(f"{JSON_FILE} leaves out the characters that it lacks without a word; take another tokenizer")

@@ -19,8 +19,14 @@ from reasoning.data.tokenizers.tokenizer_json import (
     JsonTokenizer,
     symbol_named,
 )
-
-_TEMPLATE_FILE = "chat_template.jinja"
+from reasoning.data.tokenizers.transformers_folder import (
+    DEFAULT_TEMPLATE,
+    TEMPLATE_FILE,
+    TEMPLATE_FOLDER,
+    TEMPLATE_SUFFIX,
+    template_setting,
+    templates_of,
+)
 
 _NOT_OURS = ("auto_map", "tokenizer_file", "name_or_path", "chat_template")
 """Settings that lead to other people's code or folders, or that are written anew."""
@@ -31,7 +37,7 @@ _READ_AS = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": [
 
 @dataclass(frozen=True)
 class TransformersFiles:
-    """The files by name, and the ids of special tokens as ``config.json`` holds them."""
+    """The files by their names within a folder, and the ids of special tokens as ``config.json`` holds them."""
 
     files: Mapping[str, bytes | str]
     ids: Mapping[str, Any]
@@ -39,14 +45,14 @@ class TransformersFiles:
     @property
     def templated(self) -> bool:
         """Whether a chat template is among them."""
-        return _TEMPLATE_FILE in self.files
+        return TEMPLATE_FILE in self.files
 
 
 def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: int) -> TransformersFiles:
     """What ``AutoTokenizer`` and ``generate`` need to read, ask and stop as this package does.
 
     The chat template lies in a file of its own, where transformers 5 looks, and in ``tokenizer_config.json``, where 4
-    does. Without ``chat`` a template that came with the tokenizer stays. Ways of sampling that a model's makers
+    does. Without ``chat`` templates that came with the tokenizer stay. Ways of sampling that a model's makers
     recommend are left out: nothing was measured with them. Raises InputError as ``json_of_sentencepiece`` does, and for
     symbols of ``chat`` that the tokenizer lacks.
     """
@@ -57,14 +63,15 @@ def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: i
     if chat is not None:
         tokenizer.check_symbols(chat)
     config = json.loads(tokenizer.config)
-    template = config.get("chat_template") if chat is None else chat_template(chat)
+    templates = templates_of(config) if chat is None else {DEFAULT_TEMPLATE: chat_template(chat)}
     special = _special(tokenizer, chat, config)
     kept = {name: value for name, value in config.items() if name not in _NOT_OURS}
     described = kept | special | _READ_AS | {"model_max_length": context}
     files: dict[str, bytes | str] = {JSON_FILE: tokenizer.model}
-    if isinstance(template, str):
-        described["chat_template"] = template
-        files[_TEMPLATE_FILE] = template
+    if templates:
+        described["chat_template"] = template_setting(templates)
+    for name, template in templates.items():
+        files[TEMPLATE_FILE if name == DEFAULT_TEMPLATE else f"{TEMPLATE_FOLDER}/{name}{TEMPLATE_SUFFIX}"] = template
     ids = _ids(tokenizer, chat, special)
     return TransformersFiles(files | {CONFIG_FILE: json_text(described), GENERATION_FILE: json_text(ids)}, ids)
 

@@ -52,6 +52,12 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
     Raises InputError that lists all missing and superfluous names and wrong shapes, and as ``read_folder`` does.
     """
     stored = _text_only(folder, read_folder(folder))
+    experts = sum(kind.moe.experts for kind in config.kinds() if kind.moe)
+    if experts > len(stored):  # before any of their tensors is listed
+        raise InputError(
+            f"{folder}: config.json describes {experts:,} experts in all layers, and the files hold {len(stored):,} "
+            "tensors; fetch the checkpoint again"
+        )
     parts_of = parts(config)
     shapes = {name: tensor.shape for name, tensor in stored.items()}
     complaint = f"{folder} doesn't hold the model that its config.json and the settings describe"

@@ -136,6 +136,9 @@ def check_settings(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if value is not None and (type(value) is not int or not least <= value < 2**31):
             raise InputError(f"config.json: {name} is {value!r}, expected a whole number from {least} up")
+    for name in ("torch_dtype", "dtype"):
+        if not isinstance(values.get(name), str | None):
+            raise InputError(f"config.json: {name} is {values[name]!r:.60}, expected a text; fetch the file again")
     check_positive(values)
     null = [name for name in _NEVER_NULL if name in values and values[name] is None]
     if null:

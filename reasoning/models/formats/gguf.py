@@ -5,6 +5,7 @@ interleaved. The ``gguf`` package (extra ``hf``) reads the format.
 """
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,14 +17,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.models.config import ModelConfig, Rope, Stack
+from reasoning.models.config import ModelConfig, Rope, Stack, check_layers
 from reasoning.models.formats.checkpoint_reader import Report, check_tensors, silent
+from reasoning.models.formats.gguf_header import check_header
 from reasoning.models.formats.safetensors import some_names
 from reasoning.models.formats.tensor_names import Part, parts
 from reasoning.models.model import build_model, parameter_shardings
 from reasoning.models.parameters import Params
 
-_MAGIC = b"GGUF"
 _INTERLEAVED = ("llama",)
 _ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
     "llama": {},
@@ -46,7 +47,23 @@ _NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_IGNORED = ("rope_freqs.weight",)
+_STRETCHES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+"""Tensors that stretch rotary positions."""
+
+_TENSOR_NAME = re.compile(r"(?:blk\.(0|[1-9][0-9]{0,5})\.)?([a-z_]+)\.(weight|bias)")
+
+_LARGEST, _DIGITS = 2**31 - 1, 12
+"""The largest number of a setting, and to how many digits one is read: files hold it in single precision."""
+
+_PLAIN: Mapping[str, tuple[Any, ...]] = {
+    "expert_count": (0,),
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0,),
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), (0,)),
+    **dict.fromkeys(("logit_scale", "embedding_scale", "residual_scale"), (0, 1)),
+    **dict.fromkeys(("rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"), (0, 1)),
+}
+"""Fields that models of these architectures have in one form only, where at all, and which that is."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,13 @@ class GGUF:
     @cached_property
     def tensors(self) -> dict[str, Any]:
         """The library's records of the tensors."""
-        return {their_name(tensor.name): tensor for tensor in self.reader.tensors if tensor.name not in _IGNORED}
+        named: dict[str, Any] = {}
+        for tensor in self.reader.tensors:
+            name = their_name(tensor.name)
+            if name in named:
+                raise InputError(f"{self.path} holds {some_names([name])} twice; fetch the file again")
+            named[name] = tensor
+        return named
 
     @property
     def architecture(self) -> str:
@@ -71,11 +94,34 @@ class GGUF:
         field = self.reader.fields.get(name)
         if field is None and default is None:
             raise InputError(f"{self.path} has no field {name}; convert the model anew with llama.cpp's script")
-        return default if field is None else field.contents()
+        try:
+            return default if field is None else field.contents()
+        except (ValueError, IndexError, TypeError) as error:
+            raise InputError(f"{self.path}: the field {name} is damaged: {error}; fetch the file again") from None
 
-    def size(self, name: str, default: Any = None) -> Any:
-        """A field of the architecture, such as ``block_count``."""
+    def setting(self, name: str, default: Any = None) -> Any:
+        """A field of the architecture, such as ``rope.scaling.type``."""
         return self.value(f"{self.architecture}.{name}", default)
+
+    def size(self, name: str, default: Any = None) -> int:
+        """A field of the architecture that is a count, such as ``block_count``. Raises InputError for another."""
+        value = self.setting(name, default)
+        if type(value) is not int or not 1 <= value <= _LARGEST:
+            raise InputError(
+                f"{self.path}: {self.architecture}.{name} is {value!r:.60}, expected a whole number from 1 to "
+                f"{_LARGEST}; fetch the file again"
+            )
+        return value
+
+    def number(self, name: str, default: Any = None) -> float:
+        """A field of the architecture that is a number above zero. Raises InputError for another."""
+        value = self.setting(name, default)
+        if type(value) not in (int, float) or not 0 < round(value, _DIGITS) < _LARGEST:
+            raise InputError(
+                f"{self.path}: {self.architecture}.{name} is {value!r:.60}, expected a number above 0; fetch the file "
+                "again"
+            )
+        return float(value)
 
     def values(self, name: str) -> np.ndarray:
         """A tensor in Hugging Face's layout, float32. Raises InputError for values that are not finite."""
@@ -92,7 +138,8 @@ class GGUF:
         if not np.isfinite(values).all():
             raise InputError(f"{self.path}: {tensor.name} holds NaN or infinity; fetch the file again")
         if self.architecture in _INTERLEAVED and ".self_attn." in name and ("q_proj" in name or "k_proj" in name):
-            heads = self.size("attention.head_count" if "q_proj" in name else "attention.head_count_kv")
+            heads = self.size("attention.head_count")
+            heads = heads if "q_proj" in name else self.size("attention.head_count_kv", heads)
             values = half_split(values, heads)
         return values
 
@@ -106,24 +153,22 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
 
 def their_name(name: str) -> str:
     """Hugging Face's name of a GGUF tensor; an unknown one stays as it is."""
-    *block, part, kind = name.split(".")
-    if part not in _NAMES:
+    found = _TENSOR_NAME.fullmatch(name)
+    if found is None or found[2] not in _NAMES:
         return name
-    layer = [f"model.layers.{block[1]}"] if block else []
-    return ".".join([*layer, _NAMES[part], kind])
+    layer = "" if found[1] is None else f"model.layers.{found[1]}."
+    return f"{layer}{_NAMES[found[2]]}.{found[3]}"
 
 
 def open_gguf(path: Path) -> GGUF:
     """Opens a file. Raises InputError where it is none, is cut off, or holds a model of an unknown architecture."""
     gguf = _library()
+    check_header(path)
     try:
-        with path.open("rb") as stream:
-            if stream.read(4) != _MAGIC:
-                raise InputError(f"{path} is no GGUF file; name one that llama.cpp reads")
         reader = gguf.GGUFReader(path)
     except OSError as error:
         raise InputError(f"could not read {path}: {error}") from None
-    except (ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
         raise InputError(f"{path} is cut off or damaged: {error}; fetch it again") from None
     file = GGUF(path, reader)
     if file.architecture not in _ARCHITECTURES:
@@ -135,25 +180,70 @@ def open_gguf(path: Path) -> GGUF:
 
 
 def config_of(file: GGUF) -> ModelConfig:
-    """The settings of the model in a file. Raises InputError for rotary scalings, which GGUF spells in many ways."""
-    scaling = file.size("rope.scaling.type", "none")
-    if scaling != "none" or any(tensor.name in _IGNORED for tensor in file.reader.tensors):
-        raise InputError(f"{file.path}: stretched rotary positions can't be read from GGUF; take the safetensors")
-    heads = file.size("attention.head_count")
-    return ModelConfig(
-        vocabulary=int(file.tensors["model.embed_tokens.weight"].shape[1]),
-        width=file.size("embedding_length"),
-        heads=heads,
-        kv_heads=file.size("attention.head_count_kv", heads),
-        head_dim=file.size("attention.key_length", file.size("embedding_length") // heads),
-        mlp_width=file.size("feed_forward_length"),
-        stacks=(Stack(file.size("block_count")),),
-        context=file.size("context_length"),
-        rope=Rope(base=float(file.size("rope.freq_base", 10_000.0))),
-        norm_epsilon=round(float(file.size("attention.layer_norm_rms_epsilon")), 12),
-        tied="lm_head.weight" not in file.tensors,
-        **_ARCHITECTURES[file.architecture],
-    )
+    """The settings of the model in a file.
+
+    Raises InputError, with the file and the field, for values that make no sense and for what isn't supported: of
+    rotary scalings any but the linear one, rotation of a part of each head, windows shorter than the context.
+    """
+    embedding = file.tensors.get("model.embed_tokens.weight")
+    if embedding is None or len(embedding.shape) != 2:
+        raise InputError(f"{file.path} has no token_embd.weight of two axes; fetch the file again")
+    heads, width = file.size("attention.head_count"), file.size("embedding_length")
+    head_dim = file.size("attention.key_length", width // heads or 1)
+    layers = file.size("block_count")
+    _check_plain(file, head_dim)
+    try:
+        check_layers(layers)
+        return ModelConfig(
+            vocabulary=int(embedding.shape[1]),
+            width=width,
+            heads=heads,
+            kv_heads=file.size("attention.head_count_kv", heads),
+            head_dim=head_dim,
+            mlp_width=file.size("feed_forward_length"),
+            stacks=(Stack(layers),),
+            context=file.size("context_length"),
+            rope=_rope(file),
+            norm_epsilon=round(file.number("attention.layer_norm_rms_epsilon"), _DIGITS),
+            tied="lm_head.weight" not in file.tensors,
+            **_ARCHITECTURES[file.architecture],
+        )
+    except InputError as error:
+        told = str(error)
+        raise InputError(told if told.startswith(str(file.path)) else f"{file.path}: {told}") from None
+
+
+def _check_plain(file: GGUF, head_dim: int) -> None:
+    """Raises InputError for a setting that would change the model's numbers and isn't supported."""
+    plain = {**_PLAIN, "rope.dimension_count": (head_dim,), "attention.value_length": (head_dim,)}
+    context, window = file.size("context_length"), file.setting("attention.sliding_window", 0)
+    for name, allowed in plain.items():
+        value = file.setting(name, allowed[0])
+        if value not in allowed:
+            raise InputError(
+                f"{file.path}: {file.architecture}.{name} is {value!r:.60}, and only "
+                f"{' or '.join(map(str, allowed))} is supported here; take another file"
+            )
+    if window != 0 and (type(window) is not int or window < context):
+        raise InputError(
+            f"{file.path}: {file.architecture}.attention.sliding_window is {window!r:.40}, below the context of "
+            f"{context}; windows can't be read from GGUF, take the safetensors"
+        )
+
+
+def _rope(file: GGUF) -> Rope:
+    """Rotary positions: plain, or divided by a factor, which is what llama.cpp takes one without a type for."""
+    base = file.number("rope.freq_base", 10_000.0)
+    scaling = file.setting("rope.scaling.type", "")
+    old = file.setting("rope.scale_linear", 0)
+    factor = file.number("rope.scaling.factor", file.number("rope.scale_linear", 1.0) if old else 1.0)
+    stretched = any(name in file.tensors for name in _STRETCHES)
+    if stretched or scaling not in ("", "none", "linear") or (scaling == "none" and factor != 1.0):
+        raise InputError(
+            f"{file.path}: {file.architecture}.rope.scaling is {scaling or 'in a tensor'!r:.40} with factor {factor}; "
+            "only linear scaling can be read from GGUF, take the safetensors"
+        )
+    return Rope(base) if factor == 1.0 else Rope(base, "linear", factor)
 
 
 def import_gguf(file: GGUF, config: ModelConfig, mesh: Mesh, report: Report = silent) -> Params:

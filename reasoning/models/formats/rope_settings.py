@@ -27,16 +27,35 @@ def read_ropes(values: Mapping[str, Any]) -> dict[str, Json]:
     for name, rope in ropes.items():
         base = local if name == "sliding_attention" and local is not None else values["rope_theta"]
         rope.setdefault("rope_theta", base)
-        rope.setdefault("rope_type", rope.get("type", "default"))
+        if rope.get("rope_type") is None:
+            rope["rope_type"] = rope.get("type") or _untyped(rope)
         rope.setdefault("partial_rotary_factor", values.get("partial_rotary_factor"))
         original = values.get("original_max_position_embeddings")
         if original is not None:
             rope["original_max_position_embeddings"] = original
+        _check_factor(rope)
         rope.setdefault("original_max_position_embeddings", values["max_position_embeddings"])
         check_positive(rope)
         if rope.get("factor") is None:
             rope["factor"] = values["max_position_embeddings"] / rope["original_max_position_embeddings"]
     return ropes
+
+
+def _untyped(rope: Json) -> str:
+    """The kind of positions that name none. Raises InputError where they are stretched, which nobody would do then."""
+    if rope.get("factor") not in (None, 1):
+        raise InputError(
+            f"config.json: rope_scaling has factor {rope['factor']!r:.40} and no rope_type, expected linear, llama3 or "
+            "yarn; add it"
+        )
+    return "default"
+
+
+def _check_factor(rope: Json) -> None:
+    """InputError where nothing says how far positions are stretched; only YaRN takes it from the contexts too."""
+    kind, known = rope["rope_type"], rope.get("original_max_position_embeddings") is not None
+    if rope.get("factor") is None and (kind in ("linear", "llama3") or (kind == "yarn" and not known)):
+        raise InputError(f"config.json: rope_scaling of type {kind} has no factor, expected a number; fetch it again")
 
 
 def mscale(factor: float, weight: float) -> float:

@@ -22,11 +22,12 @@ import numpy as np
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
 
-INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_INDEX_SUFFIX = ".safetensors.index.json"
+INDEX = f"model{_INDEX_SUFFIX}"
 _LARGEST_HEADER = 100_000_000
 _TENSOR_NAME = re.compile(r"[\x21-\x7e]{1,500}")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,@()\[\] -]{0,200}\.safetensors")
 _RUNS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _SHOWN = 8
 
@@ -63,20 +64,38 @@ def some_names(names: Iterable[str]) -> str:
 def read_folder(folder: Path) -> dict[str, Stored]:
     """Every tensor of a checkpoint, by name; nothing but headers is read.
 
-    Takes what ``model.safetensors.index.json`` lists, or the folder's one safetensors file. Raises InputError for
-    pickle formats, truncated or overlong files, paths out of the folder, names that occur twice, an index that
-    doesn't agree with its files, and dtypes other than F32, F16 and BF16.
+    Takes ``model.safetensors`` as transformers does, else what the index of several files lists, else the folder's one
+    safetensors file. Raises InputError for pickle formats, truncated or overlong files, paths out of the folder, names
+    that occur twice, an index that doesn't agree with its files, a ``model.safetensors`` beside other weights that an
+    index lists, and dtypes other than F32, F16 and BF16.
     """
-    index = folder / INDEX
-    if not index.is_file():
+    index = _index_of(folder)
+    if index is None:
         return read_header(_inside(folder, _only_file(folder)))
     weight_map = read_json(index)
     weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise InputError(f"{index}: weight_map is not a table from tensors to files; fetch the checkpoint again")
-    headers = {file: read_header(_inside(folder, file)) for file in sorted(set(weight_map.values()))}
+    files = sorted(set(weight_map.values()))
+    if (folder / SINGLE).is_file() and SINGLE not in files:
+        whole = [file for file in files if _PLAIN_NAME.fullmatch(file) and (folder / file).is_file()]
+        if whole:
+            raise InputError(
+                f"{folder} holds {SINGLE} and also {some_names(whole)}, which {index.name} lists: two models in one "
+                f"folder; move {SINGLE}, or {index.name} and its files, away"
+            )
+        return read_header(_inside(folder, SINGLE))
+    headers = {file: read_header(_inside(folder, file)) for file in files}
     _check_index(index, weight_map, headers)
     return {name: tensor for header in headers.values() for name, tensor in header.items()}
+
+
+def _index_of(folder: Path) -> Path | None:
+    """The index of several files: the one of the usual name, or the only one where a tool named it otherwise."""
+    if (folder / INDEX).is_file():
+        return folder / INDEX
+    others = sorted(folder.glob(f"*{_INDEX_SUFFIX}")) if folder.is_dir() else []
+    return others[0] if len(others) == 1 and others[0].is_file() else None
 
 
 def _only_file(folder: Path) -> str:
@@ -102,16 +121,18 @@ def _only_file(folder: Path) -> str:
 def _inside(folder: Path, file: str) -> Path:
     """The path of a file that an index names, which must be a plain name and lie in the folder itself.
 
-    A link may also lead into the ``blobs`` of the Hub's cache that the folder is a snapshot of. Raises InputError.
+    A link may also lead into the ``blobs`` of the Hub's cache that the folder, however it is named, is a snapshot of.
+    Raises InputError.
     """
     path = folder / file
     if not _PLAIN_NAME.fullmatch(file):
         raise InputError(f"{folder}: {file!r} is not the name of a safetensors file in this folder; it isn't opened")
     if not path.is_file():
         raise InputError(f"{path} is missing; fetch the checkpoint again")
-    homes = {folder.resolve()}
-    if folder.parent.name == "snapshots":
-        homes.add((folder.parent.parent / "blobs").resolve())
+    real = folder.resolve()
+    homes = {real}
+    if real.parent.name == "snapshots":
+        homes.add((real.parent.parent / "blobs").resolve())
     if path.resolve().parent not in homes:
         raise InputError(f"{path} is a link out of its folder, to {path.resolve()}; copy the file itself here")
     return path

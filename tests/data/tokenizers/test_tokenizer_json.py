@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import random
 
@@ -152,7 +153,7 @@ def test_what_a_file_says_of_truncation_padding_and_surroundings_is_not_done(dra
     backend.enable_truncation(3)
     backend.enable_padding(length=20)
     backend.post_processor = tokenizers.processors.TemplateProcessing(
-        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+        single="<|im_start|> $A $A", special_tokens=[("<|im_start|>", 1)]
     )
     text = "The quick brown fox"
     assert len(backend.encode(text).ids) == 20
@@ -178,6 +179,9 @@ def changed(description, path, value):
     return description
 
 
+DOUBLING = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "match"),
     [
@@ -199,14 +203,30 @@ def changed(description, path, value):
         ),
         (("pre_tokenizer", "pretokenizers", 1, "add_prefix_space"), True, "a space before each text"),
         (("added_tokens",), {"a": 1}, "must be a list of records"),
+        (("added_tokens", 0, "content"), {"a": 1}, "with a text as content"),
         (("added_tokens", 0, "id"), 77, "can't have id 77"),
         (("added_tokens", 0, "id"), None, "None is no id"),
         (("normalizer",), {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "can't read this file"),
+        (("normalizer",), {"type": "Sequence", "normalizers": DOUBLING * 40}, "normalizer may make a text .* as long"),
+        (("decoder",), {"type": "Sequence", "decoders": DOUBLING * 40}, "decoder may make a text .* as long"),
+        (("pre_tokenizer",), {"type": "FixedLength", "length": 0}, "can't"),
     ],
 )
 def test_a_damaged_or_unfit_file_is_refused_in_one_sentence(draft, path, value, match):
     with pytest.raises(InputError, match=match):
         JsonTokenizer(written(changed(draft, path, value)))
+
+
+def test_a_panic_of_the_library_is_one_error_and_prints_nothing(draft, capfd):
+    draft["normalizer"] = {"type": "Replace", "pattern": {"Regex": ""}, "content": "x"}
+    with pytest.raises(InputError, match="can't use this file: index out of bounds"):
+        JsonTokenizer(written(draft))
+    draft["normalizer"], draft["decoder"] = None, {"type": "Strip", "content": "a", "start": 1, "stop": 5}
+    with pytest.raises(InputError, match="can't use this file: index out of bounds"):
+        JsonTokenizer(written(draft))
+    assert capfd.readouterr().err == ""
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"model": {"vocab": [1]}}'])

@@ -12,6 +12,7 @@ from safetensors_folder import read_all, write_file
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.config import BlockKind, MoE, Stack
 from reasoning.models.formats.checkpoint_reader import import_checkpoint, open_checkpoint
 from reasoning.models.formats.families import read_config
 from reasoning.models.formats.tensor_names import parts
@@ -199,3 +200,10 @@ def test_no_more_than_the_largest_leaf_is_held_beside_what_stays(tmp_path):
     assert measured["total"] > 170e6
     assert measured["grown"] > 0.95 * measured["total"], measured
     assert measured["over"] <= 1.1 * measured["largest"], measured
+
+
+def test_more_experts_than_the_files_hold_tensors_are_refused_before_any_is_listed():
+    config = read_config(GOLDEN / "qwen3_moe")
+    sparse = BlockKind(moe=MoE(experts=2**30, active=1, mlp_width=1))
+    with pytest.raises(InputError, match=r"describes [0-9,]+ experts in all layers, and the files hold"):
+        open_checkpoint(GOLDEN / "qwen3_moe", replace(config, stacks=(Stack(1, (sparse,)),)))

@@ -15,6 +15,8 @@ def test_each_family_has_an_architecture_and_its_own_defaults_are_right():
     [
         ({"hidden_size": 0}, "whole number from 1 up"),
         ({"hidden_size": True}, "whole number"),
+        ({"torch_dtype": ["a"]}, "expected a text"),
+        ({"dtype": {"a": 1}}, "expected a text"),
         ({"hidden_size": None}, "null"),
         ({"n_shared_experts": -1}, "whole number from 0 up"),
         ({"rope_theta": 0}, "above 0"),

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from reasoning.core.errors import InputError
 from reasoning.models.config import Latent, ModelConfig, Rope, Stack
 from reasoning.models.formats.rope_settings import from_rope, mscale, read_ropes, score_growth, to_rope
 
@@ -72,3 +73,20 @@ def test_deepseeks_two_weights_are_found_again_from_what_they_do(weights):
     config = model(to_rope(values), Latent(16, 0, 12, 8, 10), 20**-0.5 * score_growth(values))
     written = from_rope(config, config.rope)
     assert (written["mscale"], written["mscale_all_dim"]) == pytest.approx(weights, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"rope_scaling": {"type": "yarn"}}, "of type yarn has no factor, expected a number"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "of type yarn has no factor"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "of type yarn has no factor"),
+        ({"rope_scaling": {"type": "yarn", "factor": None}}, "of type yarn has no factor"),
+        ({"rope_scaling": {"rope_type": "linear"}}, "of type linear has no factor"),
+        ({"rope_scaling": {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}}, "has no factor"),
+        ({"rope_scaling": {"factor": 4.0}}, "has factor 4.0 and no rope_type, expected linear"),
+    ],
+)
+def test_stretched_positions_that_say_not_how_far_or_how_are_refused(settings, match):
+    with pytest.raises(InputError, match=match):
+        rope(**settings)

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_paths_out_of_the_folder_are_not_opened(tmp_path, file):
     refused(folder, "not the name of a safetensors file")
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_into_the_hubs_cache_is_not(tmp_path):
+def test_a_link_out_of_the_folder_is_refused_and_one_into_the_hubs_cache_is_not(tmp_path, monkeypatch):
     write_file(tmp_path / "elsewhere", {"a": A})
     snapshot, blobs = tmp_path / "hub" / "snapshots" / "abc", tmp_path / "hub" / "blobs"
     for folder in (snapshot, blobs, tmp_path / "model"):
@@ -139,7 +140,10 @@ def test_a_link_out_of_the_folder_is_refused_and_one_into_the_hubs_cache_is_not(
     (tmp_path / "model" / "model.safetensors").symlink_to(tmp_path / "elsewhere")
     (snapshot / "model.safetensors").symlink_to(blobs / "1234")
     refused(tmp_path / "model", "link out of its folder")
-    assert set(read_folder(snapshot)) == {"a"}
+    (tmp_path / "named").symlink_to(snapshot)
+    monkeypatch.chdir(snapshot)
+    for folder in (snapshot, tmp_path / "named", Path(), Path("../abc")):
+        assert set(read_folder(folder)) == {"a"}
 
 
 def test_an_index_that_disagrees_with_its_files_lists_what_is_wrong(tmp_path):
@@ -161,3 +165,28 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path):
     os.truncate(path, path.stat().st_size - 4)
     with opened(path) as descriptor, pytest.raises(InputError, match="ended while it was read"):
         read_rows(descriptor, stored, range(4), np.empty(64, np.uint8))
+
+
+def test_the_one_file_goes_before_an_old_index_whose_files_are_gone(tmp_path):
+    """As in transformers, which looks for the one file first."""
+    write_file(tmp_path / "model.safetensors", {"a": A})
+    write_index(tmp_path, {"b": "model-00001-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"})
+    assert set(read_folder(tmp_path)) == {"a"}
+    write_index(tmp_path, {"a": "model.safetensors"})
+    assert set(read_folder(tmp_path)) == {"a"}
+
+
+def test_two_models_in_one_folder_are_refused_by_their_names(tmp_path):
+    write_file(tmp_path / "model.safetensors", {"a": A})
+    write_file(tmp_path / "model-00001-of-00001.safetensors", {"a": A + 1})
+    write_index(tmp_path, {"a": "model-00001-of-00001.safetensors"})
+    refused(tmp_path, "model.safetensors and also model-00001-of-00001.safetensors", "two models in one folder")
+
+
+def test_files_and_an_index_that_other_tools_name_are_read(tmp_path):
+    files = {"a": "weights.00.safetensors", "b": "shard 2 (of=2).safetensors"}
+    for name, file in files.items():
+        write_file(tmp_path / file, {name: A})
+    write_index(tmp_path, files)
+    (tmp_path / "model.safetensors.index.json").rename(tmp_path / "weights.safetensors.index.json")
+    assert set(read_folder(tmp_path)) == {"a", "b"}
