@@ -18,6 +18,9 @@ def show_preview(console: Console, preview: Preview, out: Path) -> None:
         for stage in preview.stages
     )
     put(console, table(f"{out}: nothing was run", ("stage", "what", "made from", "state", "sizes"), rows))
+    read = {path: content for stage in preview.stages for path, content in stage.contents.items()}
+    for path, content in read.items():
+        put(console, f"reads {path}: {content[:12]}", wrapped=True)
     if preview.obstacle:
         put(console, f"this machine can't run it: {preview.obstacle}")
     else:

@@ -66,6 +66,10 @@ class Jsonl:
     columns: tuple[str, ...] = ()
     weight: Positive = 1.0
 
+    def reads(self) -> tuple[str, ...]:
+        """The path, whose content counts (``core.contents``)."""
+        return (self.path,)
+
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document a line, parsed when it is asked for."""
         del seed  # nothing is drawn
@@ -98,6 +102,10 @@ class Parquet:
     path: str
     columns: tuple[str, ...] = ()
     weight: Positive = 1.0
+
+    def reads(self) -> tuple[str, ...]:
+        """The path, whose content counts (``core.contents``)."""
+        return (self.path,)
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document a row, read by row groups."""
@@ -135,6 +143,10 @@ class TextFolder:
     path: str
     weight: Positive = 1.0
 
+    def reads(self) -> tuple[str, ...]:
+        """The path, whose content counts (``core.contents``)."""
+        return (self.path,)
+
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document a file, read when it is asked for."""
         del seed  # nothing is drawn
@@ -162,6 +174,10 @@ class Tfds:
     data_dir: str = ""
     columns: tuple[str, ...] = ()
     weight: Positive = 1.0
+
+    def reads(self) -> tuple[str, ...]:
+        """The folder, whose content counts; a named data set counts by its name."""
+        return (self.builder,) if Path(self.builder).is_dir() else ()
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document an example, read when it is asked for."""

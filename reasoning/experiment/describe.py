@@ -73,7 +73,9 @@ def user_sources(
     ``replace``, ``wanted`` and ``text`` as in describe: what is replaced or unwanted is not looked into.
     """
     hashes: dict[str, str] = {}
-    for used in {id(used): used for used in _used(value, replace, wanted, outermost=True)}.values():
+    parts = parts_of(value, replace, wanted)
+    used_ones = (type(part) if is_dataclass(part) and not isinstance(part, type) else part for part in parts)
+    for used in {id(used): used for used in used_ones}.values():
         named = text(used)
         for module in {getattr(used, "__module__", None), named and module_of(named)} - {None}:
             if module == SESSION:
@@ -126,8 +128,12 @@ def _unnamed(value: Any) -> str:
     return f"@{value.__module__}.{value.__qualname__}#{told_apart[:16]}"
 
 
-def _used(value: Any, replace: Replacement, wanted: FieldFilter, outermost: bool = False) -> Iterator[object]:
-    """The classes, functions and other objects that a setting uses."""
+def parts_of(value: object, replace: Replacement = replace_nothing, wanted: FieldFilter = every_field) -> Iterator[Any]:
+    """Every record, function and other object inside a setting, itself included; ``replace``, ``wanted`` as above."""
+    return _parts(value, replace, wanted, outermost=True)
+
+
+def _parts(value: Any, replace: Replacement, wanted: FieldFilter, outermost: bool = False) -> Iterator[Any]:
     if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, Enum):
         return
     inner: list[object] = []
@@ -138,7 +144,7 @@ def _used(value: Any, replace: Replacement, wanted: FieldFilter, outermost: bool
     elif not outermost and replace(value) is not None:
         return
     elif is_dataclass(value) and not isinstance(value, type):
-        yield type(value)
+        yield value
         names = {field.name for field in fields(value) if wanted(field)}
         inner = [item for name, item in settings_of(value).items() if name in names]
     elif isinstance(value, functools.partial):
@@ -146,4 +152,4 @@ def _used(value: Any, replace: Replacement, wanted: FieldFilter, outermost: bool
     else:
         yield value
     for item in inner:
-        yield from _used(item, replace, wanted)
+        yield from _parts(item, replace, wanted)

@@ -20,8 +20,27 @@ _LIBRARIES = (
 )  # fmt: skip
 """Libraries whose version can change a result; those that aren't installed are left out."""
 
-_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
-"""Environment variables that change what XLA compiles."""
+_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+"""Environment variables that change what XLA compiles, and what libraries under it compute."""
+
+_SETTINGS = {
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_threefry_gpu_kernel_lowering": False,
+    "jax_random_seed_offset": 0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_default_matmul_precision": None,
+    "jax_softmax_custom_jvp": True,
+    "jax_allow_f16_reductions": False,
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_exec_time_optimization_effort": 0.0,
+    "jax_optimization_level": "UNKNOWN",
+    "jax_use_shardy_partitioner": True,
+}
+"""JAX's settings that change numbers, with the values that are not worth a word; variables or a program set them."""
 
 _SHOWING_ONLY = ("planning", "report", "cli")
 """Subpackages that no stage imports: a change there can't change a result, and isn't told as other code."""
@@ -37,8 +56,14 @@ def current_environment() -> dict[str, Any]:
         "libraries": dict(_library_versions()),
         "python": platform.python_version(),
         "device": {"kind": device.device_kind, "count": jax.device_count(), "processes": jax.process_count()},
-        "flags": {name: os.environ[name] for name in _FLAGS if os.environ.get(name)},
+        "flags": {name: os.environ[name] for name in _FLAGS if os.environ.get(name)} | _changed_settings(),
     }
+
+
+def _changed_settings() -> dict[str, Any]:
+    """JAX's settings that aren't what they are by default, whoever set them: a variable or a program."""
+    values = jax.config.values
+    return {name: values[name] for name, default in _SETTINGS.items() if name in values and values[name] != default}
 
 
 def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:

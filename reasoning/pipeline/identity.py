@@ -1,4 +1,4 @@
-"""What tells a stage from every other: its settings, its parents, the seed, the mesh, the user's own code."""
+"""What tells a stage from every other: its settings, its parents, the seed, the mesh, the user's own code and files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from reasoning.core.hashes import hash_json
 from reasoning.experiment.describe import describe, is_hashed, user_sources
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import Choice
+from reasoning.pipeline.contents import contents_of
 from reasoning.pipeline.graph import Graph, StageNode
 from reasoning.stages.stage import is_stage
 
@@ -21,7 +22,7 @@ class Identity:
 
     ``settings`` is recorded whole, with parents by name; the hash leaves out fields marked ``NOT_HASHED``. ``parents``
     are the parents' hashes by field, ``seed`` is the one that the stage is run with, ``sources`` the SHA-256 of the
-    user's modules that can change its result.
+    user's modules that can change its result, ``contents`` the hashes of what lies at the paths that settings read.
     """
 
     settings: dict[str, Any]
@@ -30,17 +31,25 @@ class Identity:
     mesh: dict[str, int]
     kernels: Choice
     sources: dict[str, str]
+    contents: dict[str, str]
     hash: str
 
 
 def identities(
-    graph: Graph, seed: int, mesh: Mapping[str, int], experiment: Experiment | None = None, kernels: Choice = "auto"
+    graph: Graph,
+    seed: int,
+    mesh: Mapping[str, int],
+    experiment: Experiment | None = None,
+    kernels: Choice = "auto",
+    contents: Mapping[str, dict[str, str]] | None = None,
 ) -> dict[str, Identity]:
     """The identity of every stage, parents first. Raises InputError for a setting that can't be found again by name.
 
     ``experiment`` knows the names in its file; None for a run that was built in Python. A stage with a ``seed`` of its
-    own that isn't None never sees the run's, so runs of several seeds share it.
+    own that isn't None never sees the run's, so runs of several seeds share it. ``contents`` are what ``contents_of``
+    found; None to look now.
     """
+    contents = contents_of(graph, {}) if contents is None else contents
     told = experiment.describe if experiment else describe
     by_stage: dict[str, Identity] = {}
     for node in graph.values():
@@ -60,7 +69,12 @@ def identities(
         }
         if kernels != "auto":  # as devices choose; the kind of device isn't part of the hash either
             covered["kernels"] = kernels
-        by_stage[node.name] = Identity(settings, parents, own_seed, dict(mesh), kernels, sources, hash_json(covered))
+        read = contents[node.name]
+        if read:
+            covered["contents"] = read
+        by_stage[node.name] = Identity(
+            settings, parents, own_seed, dict(mesh), kernels, sources, read, hash_json(covered)
+        )
     return by_stage
 
 
@@ -79,7 +93,17 @@ def identity_differences(before: Mapping[str, Any], now: Identity) -> tuple[str,
     told = before.get("sources")
     sources = told if isinstance(told, dict) else {}
     edited = [module for module, digest in now.sources.items() if sources.get(module, digest) != digest]
-    return (*changed, *(f"the source of {module} was edited" for module in edited))
+    read = before.get("contents")
+    recorded = read if isinstance(read, dict) else {}
+    return (
+        *changed,
+        *(f"the source of {module} was edited" for module in edited),
+        *(
+            f"what lies at {path} " + ("has changed" if path in recorded else "was not recorded")
+            for path, content in now.contents.items()
+            if recorded.get(path) != content
+        ),
+    )
 
 
 def _parent_name(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """What a run would do, without doing any of it: stages in order, what they are made from, sizes, what is done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoning.core.artifact import read_artifact
@@ -11,6 +11,7 @@ from reasoning.experiment.reader import Experiment
 from reasoning.experiment.types import type_name
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import identities
@@ -24,7 +25,8 @@ from reasoning.stages.settings import OnRows
 class StagePreview:
     """One stage of a run: its class, its parents, and how far it has come (None: can't be told here).
 
-    ``sizes`` are what it will work with (``parameters``, ``tokens``, ``steps``, …), where its method ``plan`` says.
+    ``sizes`` are what it will work with (``parameters``, ``tokens``, ``steps``, …), where its method ``plan`` says;
+    ``contents`` are the hashes of what lies at the paths that it reads.
     """
 
     name: str
@@ -32,6 +34,7 @@ class StagePreview:
     parents: tuple[str, ...]
     sizes: Mapping[str, object]
     state: StageState | None
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Previe
         kernels = str(kernels_for(run.kernels, mesh))
     except InputError as error:
         obstacle = str(error)
-    known = identities(graph, run.seed, sizes, experiment, run.kernels)
+    memory = read_memory(out)
+    known = identities(graph, run.seed, sizes, experiment, run.kernels, contents_of(graph, memory))
     workplace = Workplace(out, graph, known, out / ARTIFACTS)
     stages = tuple(
         StagePreview(
@@ -69,6 +73,7 @@ def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Previe
             parents=node.parent_names(),
             sizes=_sizes(node, workplace),
             state=None if obstacle else workplace.state(node.name),
+            contents=known[node.name].contents,
         )
         for node in graph.values()
     )

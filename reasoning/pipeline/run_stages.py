@@ -14,6 +14,7 @@ from reasoning.core.mesh import build_mesh, wait_for_all
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import Identity, identities
@@ -59,12 +60,15 @@ def run_stages(
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
     kernels = kernels_for(run.kernels, mesh)
-    known = identities(graph, run.seed, dict(mesh.shape), experiment, run.kernels)
+    artifacts = shared.artifacts if shared else out / ARTIFACTS
+    memory = read_memory(artifacts.parent)
+    contents = agree(lambda: contents_of(graph, memory, watcher.note))
+    known = identities(graph, run.seed, dict(mesh.shape), experiment, run.kernels, contents)
     _check_agreement(known)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
-        workplace = Workplace(out, graph, known, shared.artifacts if shared else out / ARTIFACTS)
+        workplace = Workplace(out, graph, known, artifacts, memory)
         agree(lambda: workplace.open(options, watcher, resolved))
         if shared is None:
             watcher.note(f"kernels: {kernels}")
@@ -125,7 +129,7 @@ def _run_stage(
         raise TypeError(f"{type(node.stage).__name__}.run must return an Outcome, not {outcome!r}")
     # Finishing renames the folder, in which another process may still be reading or writing.
     wait_for_all(f"{node.name} has run")
-    agree(lambda: workplace.finish(node.name, outcome))
+    agree(lambda: workplace.finish(node.name, outcome, context.warn))
     note(f"{node.name}: finished in {time.monotonic() - started:.1f} s")
     return _agreed_artifact(workplace, node.name)
 

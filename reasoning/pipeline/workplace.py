@@ -3,14 +3,16 @@
 import math
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from reasoning.core.artifact import RECORD, Outcome
+from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
 from reasoning.core.files import publish_folder, read_json, sweep_partials, write_json
 from reasoning.pipeline import folder
+from reasoning.pipeline.contents import contents_of, write_memory
 from reasoning.pipeline.environment import check_environment, current_environment, environment_differences
 from reasoning.pipeline.folder import Entry
 from reasoning.pipeline.graph import Graph, downstream
@@ -27,13 +29,15 @@ _SHOWN_CHANGES = 6
 class Workplace:
     """A run's folder with the graph and the identities of the configuration that is run in it.
 
-    ``artifacts`` is the folder of all artifacts: inside ``out``, or shared by the runs of a sweep.
+    ``artifacts`` is the folder of all artifacts: inside ``out``, or shared by the runs of a sweep. ``memory``
+    is of the files that stages read; it is kept beside the artifacts.
     """
 
     out: Path
     graph: Graph
     known: dict[str, Identity]
     artifacts: Path
+    memory: Memory = field(default_factory=dict)
 
     def finished(self, name: str) -> Path:
         """Where a stage lies, or will lie, when finished."""
@@ -69,9 +73,15 @@ class Workplace:
         if resolved:
             folder.write_keeping_earlier(self.out, resolved)
         self._write_run()
+        write_memory(self.artifacts.parent, self.memory)
 
     def start(self, name: str) -> bool:
-        """Opens a stage's folder for work and says whether there is earlier work in it."""
+        """Opens a stage's folder for work and says whether there is earlier work in it.
+
+        Raises InputError where a file that it reads is no longer what it was when the run began.
+        """
+        if changed := self._changed(name):
+            raise InputError(f"stage {name}: {changed} changed since the run began; run the same command again")
         path = self.partial(name)
         begun = self.state(name) == "begun"
         now = current_environment()
@@ -81,8 +91,10 @@ class Workplace:
             write_json(path / RECORD, self._record(name, [*environments, now]))
         return begun
 
-    def finish(self, name: str, outcome: Outcome) -> None:
-        """Completes a stage's record and gives its folder the final name."""
+    def finish(self, name: str, outcome: Outcome, warn: Callable[[str], None]) -> None:
+        """Completes a stage's record and gives its folder the final name; warns of files that changed meanwhile."""
+        if changed := self._changed(name):
+            warn(f"stage {name}: {changed} changed while it ran; it counts as made from what lay there at its start")
         path = self.partial(name)
         record = self._record(name, _environments(path))
         bad = {name: value for name, value in outcome.results.items() if not math.isfinite(value)}
@@ -92,6 +104,13 @@ class Workplace:
         write_json(path / RECORD, record)
         publish_folder(path, self.finished(name))
         self._write_run()
+
+    def _changed(self, name: str) -> str:
+        """The paths that a stage reads and whose content isn't what its identity says."""
+        now = contents_of({name: self.graph[name]}, self.memory)[name]
+        write_memory(self.artifacts.parent, self.memory)
+        before = self.known[name].contents
+        return ", ".join(path for path in {**before, **now} if before.get(path) != now.get(path))
 
     def _record(self, name: str, environments: list[dict[str, Any]]) -> dict[str, Any]:
         own = {"stage": name, "learns_from": learns_from(self.graph[name].stage), "environments": environments}

@@ -72,6 +72,10 @@ class Pretrained:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "block", "dots"] = "none"
 
+    def reads(self) -> tuple[str, ...]:
+        """The path, whose content counts (``core.contents``)."""
+        return (self.path,)
+
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""
         found = find(Path(self.path))

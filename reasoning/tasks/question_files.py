@@ -70,6 +70,10 @@ class QuestionFile:
     columns: QuestionColumns = GSM8K
     name: str = "gsm8k"
 
+    def reads(self) -> tuple[str, ...]:
+        """The paths, whose content counts (``core.contents``)."""
+        return tuple(path for path in (self.path, self.test_path) if path)
+
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError names file and line."""
         path = Path(self.test_path if self.test_path and split == "test" else self.path)
@@ -88,6 +92,10 @@ class QuestionRecords:
     data_dir: str = ""  # where a named one lies; empty: TFDS's own
     columns: QuestionColumns = GSM8K
     name: str = "gsm8k"
+
+    def reads(self) -> tuple[str, ...]:
+        """The folder, whose content counts; a named data set counts by its name."""
+        return (self.builder,) if Path(self.builder).is_dir() else ()
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError where the set lacks it."""

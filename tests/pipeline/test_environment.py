@@ -55,3 +55,14 @@ def test_code_that_only_shows_results_is_not_part_of_the_source_that_made_them(t
     assert source_hash(tmp_path) == before
     (tmp_path / "core" / "a.py").write_text("x = 2")
     assert source_hash(tmp_path) != before
+
+
+def test_a_setting_of_jax_that_changes_numbers_is_recorded_and_compared():
+    before = current_environment()
+    with jax.threefry_partitionable(False), jax.default_matmul_precision("highest"):
+        now = current_environment()
+    assert before["flags"].keys() & {"jax_threefry_partitionable", "jax_default_matmul_precision"} == set()
+    assert environment_differences(json.loads(json.dumps(before)), json.loads(json.dumps(now))) == (
+        "jax_threefry_partitionable None -> False",
+        "jax_default_matmul_precision None -> highest",
+    )

@@ -14,6 +14,7 @@ from reasoning.core.mesh import build_mesh
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.contents import contents_of, read_memory, write_memory
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
 from reasoning.pipeline.identity import identities
 from reasoning.pipeline.processes import agree
@@ -111,6 +112,7 @@ class _Work:
 def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
     """The workplace of every run; raises InputError for a run that doesn't fit this machine."""
     workplaces = []
+    memory = read_memory(folder.path)
     for arm_run in folder.plan.runs:
         sizes: dict[str, int] = {}
         if fit:
@@ -119,8 +121,9 @@ def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
             kernels_for(arm_run.run.kernels, mesh)
             sizes = dict(mesh.shape)
         run = arm_run.run
-        known = identities(arm_run.graph, run.seed, sizes, arm_run.experiment, run.kernels)
-        workplaces.append(Workplace(folder.run_path(arm_run), arm_run.graph, known, folder.artifacts))
+        contents = agree(lambda graph=arm_run.graph: contents_of(graph, memory))
+        known = identities(arm_run.graph, run.seed, sizes, arm_run.experiment, run.kernels, contents)
+        workplaces.append(Workplace(folder.run_path(arm_run), arm_run.graph, known, folder.artifacts, memory))
     return workplaces
 
 
@@ -135,6 +138,7 @@ def _open(folder: SweepFolder, workplaces: Sequence[Workplace], watcher: Watcher
             watcher.warn(text)
 
     sweep_partials(folder.path)
+    write_memory(folder.path, workplaces[0].memory)
     runs = [each.run for each in folder.plan.runs]
     for kernels in dict.fromkeys(str(kernels_for(run.kernels, build_mesh(run.mesh))) for run in runs):
         watcher.note(f"kernels: {kernels}")
