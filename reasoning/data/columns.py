@@ -3,12 +3,24 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 
 _LAYOUTS = (("text",), ("messages",), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"))
 """Column names that are understood unasked: one column is a text or a conversation, two a prompt and its completion."""
+
+
+_READ = ("role", "content")
+_SHARES = ("weight", "train")
+"""How much of a message is learnt; one, or true, is all of it."""
+
+_CHANGING = ("tool_calls", "function_call", "reasoning_content", *_SHARES)
+"""Keys of other programs' messages without which a message isn't the same."""
+
+_LISTS = (list, tuple, np.ndarray)
 
 
 def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tuple[str, ...]:
@@ -40,8 +52,7 @@ def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, 
     if isinstance(value, str | bytes) or value is None:
         return chat.plain(_text(value, chat, place))
     messages = [
-        {key: _text(part, chat, f"{place}, message {number}") for key, part in message.items()}
-        for number, message in enumerate(_messages(value, place))
+        _message(message, chat, f"{place}, message {number}") for number, message in enumerate(_messages(value, place))
     ]
     try:
         return chat.document(messages)
@@ -51,11 +62,27 @@ def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, 
 
 def _messages(value: Any, place: str) -> list[Mapping[str, Any]]:
     """Messages as a list of records; TFDS stores a sequence of records as a record of sequences."""
-    if isinstance(value, Mapping):
-        return [dict(zip(value, parts, strict=True)) for parts in zip(*value.values(), strict=True)]
+    if isinstance(value, Mapping) and all(isinstance(value.get(key), _LISTS) for key in _READ):
+        columns = {key: part for key, part in value.items() if isinstance(part, _LISTS)}
+        if len({len(part) for part in columns.values()}) > 1:
+            raise InputError(f"{place}: the lists {', '.join(columns)} of one conversation differ in length")
+        return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
     if isinstance(value, Sequence) and all(isinstance(message, Mapping) for message in value):
         return list(value)
     raise InputError(f"{place}: expected a text or a list of messages with role and content, got {str(value)[:60]!r}")
+
+
+def _message(message: Mapping[str, Any], chat: ChatFormat, place: str) -> dict[str, str]:
+    """Role and content of a message, the keys beside them left out.
+
+    Raises InputError for a key that says that something else is to be learnt than the content, unless it is empty.
+    """
+    for key in _CHANGING:
+        value = message.get(key)
+        empty = value is None or (isinstance(value, str | bytes | Sequence | Mapping | np.ndarray) and not len(value))
+        if not empty and not (key in _SHARES and value == 1):
+            raise InputError(f"{place}: {key} is {value!r:.60}, which isn't learnt from; take it out of the data")
+    return {key: _text(message[key], chat, place) for key in _READ if key in message}
 
 
 def _text(value: Any, chat: ChatFormat, place: str) -> str:

@@ -6,6 +6,7 @@ and the line or row. ``mix`` says what weights mean.
 
 import glob
 from bisect import bisect_right
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError, refusing, without_notes
-from reasoning.core.files import parse_json
 from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import find_layout, read_row
@@ -58,8 +58,9 @@ class Jsonl:
     """JSON objects, one a line, in one file or in all that a glob pattern names (in sorted order).
 
     ``columns`` names one column (a text or a list of messages) or two (prompt, completion); left empty, they are found
-    by name: ``text``, ``messages``, ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Refused, with
-    file:line: NaN, numbers too large for a float, repeated keys, NUL, half surrogate pairs, anything but objects.
+    by name: ``text``, ``messages``, ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Blank lines
+    and a byte order mark are passed over. Refused, with file:line: NaN, numbers too large for a float, repeated keys,
+    NUL, half surrogate pairs, anything but objects.
     """
 
     path: str
@@ -85,10 +86,7 @@ class Jsonl:
         return Documents(int(ends[-1]), make)
 
     def _parse(self, lines: Lines, line: int, chat: ChatFormat) -> Document:
-        where = f"{lines.path}:{line + 1}"
-        row = parse_json(lines[line], str(lines.path), line + 1)
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        where, row = f"{lines.path}:{lines.number(line)}", lines.record(line)
         return read_row(row, find_layout(row, self.columns, where), chat, where)
 
 
@@ -138,7 +136,7 @@ class Parquet:
 
 @dataclass(frozen=True)
 class TextFolder:
-    """The ``*.txt`` files of a folder, one document each, sorted by name."""
+    """The ``*.txt`` files of a folder, one document each, sorted by name; a byte order mark is left out."""
 
     path: str
     weight: Positive = 1.0
@@ -156,7 +154,8 @@ class TextFolder:
         _check_some(len(paths), f"{self.path}/*.txt")
 
         def make(index: int) -> Document:
-            return read_row({"text": paths[index].read_bytes()}, ("text",), chat, str(paths[index]))
+            text = paths[index].read_bytes().removeprefix(BOM_UTF8)
+            return read_row({"text": text}, ("text",), chat, str(paths[index]))
 
         return Documents(len(paths), make)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_jsonl
+from reasoning.data.lines import open_lines
 from reasoning.data.sources import open_tfds
 from reasoning.tasks.answers import number_value
 from reasoning.tasks.problems import Problem, json_like, take_distinct
@@ -79,8 +79,10 @@ class QuestionFile:
         path = Path(self.test_path if self.test_path and split == "test" else self.path)
         if not path.exists():
             raise InputError(f"there is no file {path} with questions; name one in path or test_path")
-        rows = enumerate(read_jsonl(path), start=1)
-        problems = (self.columns.problem(row, self.name, f"{path}:{number}") for number, row in rows)
+        lines = open_lines(path)
+        problems = (
+            self.columns.problem(lines.record(at), self.name, f"{path}:{lines.number(at)}") for at in range(len(lines))
+        )
         return _shuffled(problems, split, count, seed, str(path), halves=not self.test_path)
 
 

@@ -79,3 +79,23 @@ def test_a_value_that_is_no_text_is_refused_with_its_place(value, match):
     with pytest.raises(InputError, match=match) as caught:
         read_row({"m": value}, ("m",), CHAT, "row 3")
     assert str(caught.value).startswith("row 3, m")
+
+
+def test_keys_beside_role_and_content_change_nothing():
+    beside = {"name": None, "tool_calls": None, "function_call": [], "id": 7, "weight": 1, "note": CHAT.end}
+    found = read_row({"m": [message | beside for message in MESSAGES]}, ("m",), CHAT, "")
+    as_tfds = {key: [message[key].encode() for message in MESSAGES] for key in MESSAGES[0]} | {"tool_calls": None}
+    assert found == read_row({"m": as_tfds}, ("m",), CHAT, "") == CHAT.document(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("tool_calls", [{"id": 1}]), ("weight", 0), ("train", False), ("reasoning_content", "so")]
+)
+def test_keys_that_change_what_is_learnt_are_refused(key, value):
+    with pytest.raises(InputError, match=f"row 3, m, message 1: {key} is .* isn't learnt from"):
+        read_row({"m": [MESSAGES[0], MESSAGES[1] | {key: value}]}, ("m",), CHAT, "row 3")
+
+
+def test_lists_of_one_conversation_that_differ_in_length_are_refused():
+    with pytest.raises(InputError, match="row 3, m: the lists role, content .* differ in length"):
+        read_row({"m": {"role": [b"user", b"assistant"], "content": [b"1?"]}}, ("m",), CHAT, "row 3")

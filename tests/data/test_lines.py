@@ -18,15 +18,14 @@ def path(tmp_path_factory):
     st.integers(1, 9),
 )
 @settings(max_examples=150, deadline=None)
-def test_lines_are_what_splitting_at_newlines_gives_whatever_the_block_size(path, texts, finished, block):
+def test_lines_are_what_splitting_at_newlines_gives_but_for_blank_ones(path, texts, finished, block):
     path.write_bytes(("\n".join(texts) + "\n" * finished).encode())
-    expected = path.read_bytes().decode().split("\n")
-    if expected[-1] == "":
-        expected.pop()
+    split = enumerate(path.read_bytes().decode("utf-8-sig").split("\n"), start=1)
+    expected = [(number, text) for number, text in split if text.strip(" \t\r\x0b\x0c")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "_BLOCK", block)
         found = open_lines(path)
-    assert [found[n] for n in range(len(found))] == expected
+    assert [(found.number(n), found[n]) for n in range(len(found))] == expected
 
 
 def test_other_line_separators_do_not_end_a_line(tmp_path):
@@ -46,3 +45,21 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no file"):
         open_lines(tmp_path / "none")
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("last", [b"", b"\n", b"\r\n\r\n  \n"])
+def test_records_are_the_same_however_a_system_writes_the_file(tmp_path, mark, end, last):
+    (tmp_path / "f").write_bytes(mark + end.join([b'{"a": 1}', b"", b" \t", b'{"a": "\xc3\xa9"}']) + last)
+    found = open_lines(tmp_path / "f")
+    assert [found.record(n) for n in range(len(found))] == [{"a": 1}, {"a": "é"}]
+    assert [found.number(n) for n in range(len(found))] == [1, 4]
+
+
+def test_a_record_that_cannot_be_read_is_named_by_its_line_in_the_file(tmp_path):
+    (tmp_path / "f").write_bytes(b"\xef\xbb\xbf\n\n[1]\n{")
+    found = open_lines(tmp_path / "f")
+    for index, match in enumerate(["f:3: expected a JSON object, got list", "f:4: not JSON"]):
+        with pytest.raises(InputError, match=match):
+            found.record(index)

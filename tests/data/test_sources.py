@@ -79,7 +79,6 @@ def test_jsonl_reads_every_layout_and_a_glob_of_files_in_order(tmp_path):
         ('{"text": "\\ud800"}', "surrogate"),
         ('{"text": "\\u0000"}', "NUL"),
         ('["text"]', "expected a JSON object, got list"),
-        ("", "not JSON"),
         ('{"text": "a"', "not JSON"),
         ('{"text": 3}', "text: expected a text"),
         ('{"body": "a"}', "columns found: body"),
@@ -129,6 +128,8 @@ def test_a_text_folder_gives_its_txt_files_sorted_by_name(tmp_path):
     for name, text in (("b.txt", "second\n"), ("a.txt", "first\r\n"), ("c.md", "no")):
         (tmp_path / name).write_bytes(text.encode())
     assert list(TextFolder(str(tmp_path)).documents(CHAT, 0)) == [CHAT.plain("first\r\n"), CHAT.plain("second\n")]
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfmarked")
+    assert list(TextFolder(str(tmp_path)).documents(CHAT, 0))[1] == CHAT.plain("marked")
     (tmp_path / "c.txt").write_bytes(b"\xff")
     with pytest.raises(InputError, match="c.txt.*not UTF-8"):
         list(TextFolder(str(tmp_path)).documents(CHAT, 0))

@@ -121,3 +121,12 @@ def test_columns_of_a_tfds_data_set_come_as_texts_numbers_and_lists(tmp_path):
     task = QuestionRecords(builder=str(tmp_path / "set"), columns=QuestionColumns(left_out=("raw",)))
     [problem] = task.problems("train", 1, 0)
     assert problem.columns == {"level": 2, "hints": ["é", "b"], "cases": [[1, 2], [3, 6]]}
+
+
+@pytest.mark.parametrize("written", [b"\xef\xbb\xbf%s\r\n\r\n%s", b"\n%s\n \n%s\n\n"])
+def test_files_of_other_systems_give_the_same_problems(tmp_path, written):
+    rows = [json.dumps(row).encode() for row in ROWS[:2]]
+    (tmp_path / "plain").write_bytes(b"%s\n%s\n" % tuple(rows))
+    (tmp_path / "other").write_bytes(written % tuple(rows))
+    plain, other = (QuestionFile(path=str(tmp_path / name), test_path="x") for name in ("plain", "other"))
+    assert plain.problems("train", 2, 0) == other.problems("train", 2, 0)
