@@ -1,5 +1,6 @@
 """The lines of a large text file by number, without reading the file into memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class Lines:
         if not isinstance(row, dict):
             raise InputError(f"{self.path}:{number}: expected a JSON object, got {type(row).__name__}")
         return row
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All objects in order; errors as ``record``."""
+        return (self.record(index) for index in range(len(self)))
 
 
 def open_lines(path: Path) -> Lines:

@@ -3,7 +3,7 @@
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import matches_answer, parse_reply, score_each, tagged_answer
-from reasoning.tasks.answers import answer_value
+from reasoning.tasks.answers import answer_value, composed
 
 
 def strict(
@@ -12,15 +12,15 @@ def strict(
     """1.0 for a reply in the tagged form (``rewards.text.parse_reply``) whose answer is exactly ``answer``, else 0.0.
 
     This is R1-Zero's accuracy reward where the form is part of being right (DeepSeek-R1, arXiv 2501.12948, section
-    2.2.2). Equal means the same characters, white space around them aside: ``6.0`` isn't ``6``, nor is another
-    script's six. Votes count ``6.0`` and ``6`` as one answer all the same, as ``lenient`` does and a reader would; the
-    sample that a vote elects is then scored in its own form. A completion cut off by the length limit is never right.
-    ``chat`` gives the tags, by default R1's.
+    2.2.2). Equal means the same characters (composed, NFC), white space around them aside: ``6.0`` isn't ``6``, nor is
+    another script's six. Votes count ``6.0`` and ``6`` as one answer all the same, as ``lenient`` does and a reader
+    would; the sample that a vote elects is then scored in its own form. A completion cut off by the length limit is
+    never right. ``chat`` gives the tags, by default R1's.
     """
 
     def right(completion: str, tags: ChatFormat, expected: str) -> bool:
         reply = parse_reply(completion, tags)
-        return reply is not None and reply.answer == expected.strip()
+        return reply is not None and composed(reply.answer) == composed(expected)
 
     return score_each(right, completions, truncated, chat, answer)
 

@@ -31,7 +31,11 @@ def check_problems(rewards: Sequence[Reward], problems: Sequence[Problem]) -> No
 
 
 def check_judged(rewards: Sequence[Reward], problems: ProblemSet) -> None:
-    """As ``check_problems``, before a run begins; problems are drawn only where a reward wants to see them."""
+    """As ``check_problems`` and ``ProblemSet.leaks``, before a run begins.
+
+    Problems are drawn only where a reward wants to see them.
+    """
+    problems.leaks()
     if any(isinstance(reward, Selective) for reward in rewards):
         check_problems(rewards, problems.problems())
 

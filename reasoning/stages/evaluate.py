@@ -74,7 +74,7 @@ class Evaluate:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError for a problem that one of the quiz's scores and rates can't judge."""
+        """Raises InputError for a problem that one of the quiz's scores and rates can't judge, and for leaks."""
         check_judged((*self.quiz.scores, *self.quiz.rates), self.quiz.problems)
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
@@ -86,6 +86,8 @@ class Evaluate:
         if over:  # An earlier run was cut off behind its last file.
             return self.end(out, read_results(out))
         problems = self.quiz.problems.problems()
+        for leak in self.quiz.problems.leaks():
+            context.warn(f"{self.name}: {leak}")
         questions = {artifact.stage: self.questions(artifact, problems, context) for artifact in artifacts}
         (out / _PARTS).mkdir(exist_ok=True)
         candidate, examined, tokens = None, None, 0

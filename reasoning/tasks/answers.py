@@ -4,6 +4,7 @@ The one reader of numbers: tasks, rewards and votes share it, so that a vote cou
 """
 
 import re
+import unicodedata
 from fractions import Fraction
 
 _MINUS, _SIGNS = "-\u2212", "$\u20ac\u00a3\u00a5"
@@ -11,8 +12,10 @@ _CURRENCY = rf"\\?[{_SIGNS}]"
 # A minus right after a letter, digit, percent sign or closing bracket, or after a full stop, subtracts.
 _AFRESH = r"(?<![^\W_])(?<![.)\]}%])"
 _SIGN = rf"{_AFRESH}(?:(?<![{_SIGNS}])[{_MINUS}](?:{_CURRENCY})?|{_CURRENCY}[{_MINUS}])"
-# ASCII digits only: int() and str.isdigit() also take those of other scripts. Commas stand before groups of three.
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![\w.)\]}])\.[0-9]+"
+# ASCII digits only: int() and str.isdigit() also take those of other scripts. Before groups of three stand commas, in
+# LaTeX within braces, or narrow spaces.
+_COMMA = r"(?:,|\{,\}|\u202f)"
+_DIGITS = rf"(?:[0-9]{{1,3}}(?:{_COMMA}[0-9]{{3}})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![\w.)\]}}])\.[0-9]+"
 # The look ahead is for speed alone: without it most of the time goes into places where no number can begin.
 _NUMBER = re.compile(rf"(?=[{_MINUS}0-9.{_SIGNS}\\])(?:{_SIGN})?(?:{_DIGITS})")
 _WHOLE = re.compile(rf"\+?(?:{_CURRENCY} ?)?({_NUMBER.pattern}) ?(?:\\?%|{_CURRENCY})?\.?")
@@ -23,9 +26,9 @@ _LONGEST = 40
 def last_number(text: str) -> str | None:
     """The last number of ``text`` as it is written (``-3``, ``.5``, ``1,250.50``, ``-$3``), or None.
 
-    A comma before a group of three digits joins, any other separates. A minus (ASCII or U+2212) right after a letter,
-    digit or closing bracket is a subtraction: the last number of ``9-5`` is 5. A number of more than 40 characters is
-    none.
+    A comma (LaTeX's ``{,}`` and a narrow space too) before a group of three digits joins, any other separates. A minus
+    (ASCII or U+2212) right after a letter, digit or closing bracket is a subtraction: the last number of ``9-5`` is 5.
+    A number of more than 40 characters is none.
     """
     numbers = _NUMBER.findall(text)
     return numbers[-1] if numbers and len(numbers[-1]) <= _LONGEST else None
@@ -45,10 +48,21 @@ def number_value(text: str) -> Fraction | None:
     return -value if any(sign in found[1] for sign in _MINUS) else value
 
 
+def without_thousands(answer: str) -> str:
+    """An answer that is a number as a whole without the commas between its thousands; any other as it is written."""
+    return answer if number_value(answer) is None else re.sub(_COMMA, "", answer)
+
+
 def answer_value(answer: str) -> Fraction | str:
     """What an answer is compared by: its value where it is a number as a whole, else its text without outer space.
 
-    So ``6``, ``6.0`` and ``$6`` are one answer, and ``06`` too; ``Paris`` and ``paris`` are two.
+    So ``6``, ``6.0`` and ``$6`` are one answer, and ``06`` too; ``Paris`` and ``paris`` are two. Letters count composed
+    (NFC), so that two spellings of ``café`` are one.
     """
     value = number_value(answer)
-    return answer.strip() if value is None else value
+    return composed(answer) if value is None else value
+
+
+def composed(answer: str) -> str:
+    """An answer as texts are compared: without outer space, in Unicode's composed form (NFC, UAX 15)."""
+    return unicodedata.normalize("NFC", answer.strip())

@@ -54,6 +54,18 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Leaking(Protocol):
+    """A task whose test questions can be training questions too; the setting ``allow_leaks`` lets an exam begin."""
+
+    @property
+    def allow_leaks(self) -> bool: ...
+
+    def leaks(self) -> str:
+        """How many test questions are training questions, and where, in a sentence; empty for none."""
+        ...
+
+
 @dataclass(frozen=True)
 class ProblemSet:
     """The problems of one training or evaluation run: shared out among tasks, shuffled."""
@@ -81,6 +93,18 @@ class ProblemSet:
             chosen.extend(islice(cycle(fresh), share))
         random.Random(f"problem set/{self.seed}").shuffle(chosen)
         return tuple(chosen)
+
+    def leaks(self) -> tuple[str, ...]:
+        """What the tasks of an exam say of test questions that are training questions too.
+
+        Raises InputError for a task that has some and doesn't allow them.
+        """
+        tasks = [task for task in self.tasks if self.split == "test" and isinstance(task, Leaking)]
+        told = [(task, leak) for task in tasks if (leak := task.leaks())]
+        for task, leak in told:
+            if not task.allow_leaks:
+                raise InputError(f"{leak}; take them out of one of the two, or set allow_leaks = True")
+        return tuple(leak for _, leak in told)
 
     def _shares(self) -> list[int]:
         weights = self.weights or (1.0,) * len(self.tasks)

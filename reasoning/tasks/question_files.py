@@ -10,9 +10,11 @@ from typing import Any
 from reasoning.core.errors import InputError
 from reasoning.data.lines import open_lines
 from reasoning.data.sources import open_tfds
-from reasoning.tasks.answers import number_value
+from reasoning.tasks.answers import without_thousands
 from reasoning.tasks.problems import Problem, json_like, take_distinct
-from reasoning.tasks.splits import Split, split_of
+from reasoning.tasks.splits import Split, split_of, words_of
+
+_Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class QuestionColumns:
     marker: str = "####"
     left_out: tuple[str, ...] = ()  # columns that are of no use to rewards
 
-    def problem(self, row: Mapping[str, Any], kind: str, where: str) -> Problem:
+    def problem(self, row: _Row, kind: str, where: str) -> Problem:
         """A row's problem. Raises InputError, beginning with ``where``, for a row without one."""
         texts = []
         for column in (self.question, self.answer):
@@ -40,14 +42,23 @@ class QuestionColumns:
         question, answer = texts
         if self.marker and self.marker not in answer:
             raise InputError(f"{where}: column {self.answer!r} has no {self.marker!r} before its answer")
-        answer = (answer.rpartition(self.marker)[2] if self.marker else answer).strip()
-        answer = answer.replace(",", "") if number_value(answer) is not None else answer
+        answer = without_thousands((answer.rpartition(self.marker)[2] if self.marker else answer).strip())
         others = {name: row[name] for name in row if name not in (self.question, self.answer, *self.left_out)}
         try:
             columns = {name: json_like(value, partial(_refuse, name)) for name, value in others.items()}
             return Problem(question.strip(), answer, kind, columns)
         except InputError as error:
             raise InputError(f"{where}: {error} (columns.left_out)") from None
+
+    def shared(self, train: Iterable[_Row], test: Iterable[_Row], train_name: str, test_name: str) -> str:
+        """How many of the questions of ``test`` are questions of ``train``, in a sentence; empty for none."""
+        known, asked = ({words_of(_text(row.get(self.question))) for row in rows} for rows in (train, test))
+        both = len(known & asked)
+        return f"{both} of the {len(asked)} questions in {test_name} are questions of {train_name} too" if both else ""
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _refuse(column: str, value: Any) -> None:
@@ -69,6 +80,7 @@ class QuestionFile:
     test_path: str = ""
     columns: QuestionColumns = GSM8K
     name: str = "gsm8k"
+    allow_leaks: bool = False  # whether test questions may be training questions too; an exam tells how many are
 
     def reads(self) -> tuple[str, ...]:
         """The paths, whose content counts (``core.contents``)."""
@@ -85,6 +97,13 @@ class QuestionFile:
         )
         return _shuffled(problems, split, count, seed, str(path), halves=not self.test_path)
 
+    def leaks(self) -> str:
+        """Of two files (contract: ``tasks.problems.Leaking``); the questions of one are kept apart by their words."""
+        if not self.test_path or not Path(self.path).exists() or not Path(self.test_path).exists():
+            return ""
+        train, test = (open_lines(Path(path)) for path in (self.path, self.test_path))
+        return self.columns.shared(train.records(), test.records(), self.path, self.test_path)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionRecords:
@@ -94,6 +113,7 @@ class QuestionRecords:
     data_dir: str = ""  # where a named one lies; empty: TFDS's own
     columns: QuestionColumns = GSM8K
     name: str = "gsm8k"
+    allow_leaks: bool = False  # whether test questions may be training questions too; an exam tells how many are
 
     def reads(self) -> tuple[str, ...]:
         """The folder, whose content counts; a named data set counts by its name."""
@@ -105,6 +125,17 @@ class QuestionRecords:
         rows = open_tfds(self.builder, split, self.data_dir, where)
         problems = (self.columns.problem(rows[at], self.name, f"{where}, row {at}") for at in range(len(rows)))
         return _shuffled(problems, split, count, seed, where, halves=False)
+
+    def leaks(self) -> str:
+        """Between the set's splits (contract: ``tasks.problems.Leaking``)."""
+        names = [f"{self.builder}, split {split}" for split in ("train", "test")]
+        try:
+            train = open_tfds(self.builder, "train", self.data_dir, names[0])
+            test = open_tfds(self.builder, "test", self.data_dir, names[1])
+        except InputError:  # without one of the two splits; whoever wants its problems hears of that
+            return ""
+        rows = [[records[at] for at in range(len(records))] for records in (train, test)]
+        return self.columns.shared(rows[0], rows[1], names[0], names[1])
 
 
 def _shuffled(

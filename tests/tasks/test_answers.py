@@ -1,5 +1,6 @@
 """Numbers as people write them: each has one exact value, and what is no number as a whole has none."""
 
+import unicodedata
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.tasks import answers
-from reasoning.tasks.answers import answer_value, last_number, number_value
+from reasoning.tasks.answers import answer_value, last_number, number_value, without_thousands
 
 LONG = "1" * 40
 
@@ -144,3 +145,17 @@ def test_no_arithmetic_is_done_with_more_than_forty_characters(piece: str, monke
         for answer in (text, last_number(text) or ""):
             answer_value(answer)
     assert all(len(text) <= 40 for text in computed)
+
+
+def test_thousands_may_be_written_as_in_latex_or_with_narrow_spaces():
+    for text in ("12{,}000", "$12{,}000", "12\u202f000", "12,000"):
+        assert number_value(text) == 12000
+        assert without_thousands(text).lstrip("$") == "12000"
+    assert last_number(r"\boxed{9{,}500}") == "9{,}500"
+    assert [number_value(text) for text in ("3{,}5", "12{,}0000", "12{,}", "{,}000", "3,5")] == [None] * 5
+    assert without_thousands("3,5") == "3,5"
+
+
+@given(st.text())
+def test_answers_that_differ_by_composition_alone_are_one(text):
+    assert answer_value(unicodedata.normalize("NFD", text)) == answer_value(unicodedata.normalize("NFC", text))

@@ -6,8 +6,9 @@ import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError
 from reasoning.data.records import write_records
-from reasoning.tasks.problems import Problem
+from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.question_files import GSM8K, QuestionColumns, QuestionFile, QuestionRecords
+from reasoning.tasks.splits import split_of, words_of
 
 ROWS = [{"question": f"How much is {n} times 500?", "answer": f"First.\n{n}*500\n#### {n * 500:,}"} for n in range(60)]
 
@@ -130,3 +131,44 @@ def test_files_of_other_systems_give_the_same_problems(tmp_path, written):
     (tmp_path / "other").write_bytes(written % tuple(rows))
     plain, other = (QuestionFile(path=str(tmp_path / name), test_path="x") for name in ("plain", "other"))
     assert plain.problems("train", 2, 0) == other.problems("train", 2, 0)
+
+
+def leaking(tmp_path, **settings):
+    """A task whose test file shares three of five questions with its training file, two in other spellings."""
+    shared = ["Caf\u00e9 or tea?", "How  many?\n", "What?"]
+    asked = ["Cafe\u0301 or tea?", "How many?", "What?", "New?", "Newer?"]
+    paths = [
+        write(tmp_path / name, [{"question": question, "answer": "#### 1"} for question in questions])
+        for name, questions in (("train.jsonl", [*shared, "Old?"]), ("test.jsonl", asked))
+    ]
+    return QuestionFile(path=paths[0], test_path=paths[1], **settings)
+
+
+def test_an_exam_whose_questions_are_training_questions_is_refused_with_their_number(tmp_path):
+    task = leaking(tmp_path)
+    with pytest.raises(InputError, match="3 of the 5 .*test.jsonl are questions of .*train.jsonl too; .*allow_leaks"):
+        ProblemSet((task,), "test", 2).leaks()
+    assert ProblemSet((task,), "train", 2).leaks() == ()
+
+
+def test_leaks_that_are_allowed_are_told(tmp_path):
+    (told,) = ProblemSet((leaking(tmp_path, allow_leaks=True),), "test", 2).leaks()
+    assert told.startswith("3 of the 5 questions")
+
+
+def test_one_file_never_asks_what_it_trains_on_whatever_the_spelling(tmp_path):
+    write(tmp_path / "a.jsonl", [{"question": f"Caf\u00e9 {n}?", "answer": "#### 1"} for n in range(60)])
+    write(tmp_path / "b.jsonl", [{"question": f"Cafe\u0301  {n}?", "answer": "#### 1"} for n in range(60)])
+    tasks = [QuestionFile(path=str(tmp_path / name)) for name in ("a.jsonl", "b.jsonl")]
+    train, test = (task.problems(split, 3, 0) for task, split in zip(tasks, ("train", "test"), strict=True))
+    assert all(split_of(problem.question) == "train" for problem in train)
+    assert {words_of(problem.question) for problem in train}.isdisjoint(words_of(p.question) for p in test)
+    assert ProblemSet((tasks[0],), "test", 2).leaks() == ()
+
+
+def test_splits_of_a_tfds_data_set_that_share_questions_are_told(tmp_path):
+    write_records(tmp_path / "set", iter(ROWS), {"question": tfds.features.Text(), "answer": tfds.features.Text()})
+    task = QuestionRecords(builder=str(tmp_path / "set"))
+    assert task.leaks() == ""  # there is a training split alone
+    rows = [{"question": b"1?"}, {"question": "2?"}]
+    assert GSM8K.shared(rows, rows[:1], "a", "b") == "1 of the 1 questions in b are questions of a too"

@@ -22,3 +22,8 @@ def test_every_text_has_a_split_that_white_space_around_words_does_not_change(qu
 
 def test_a_lone_surrogate_has_a_split_too():
     assert split_of("\ud800") in ("train", "test")
+
+
+def test_the_spelling_of_an_accent_does_not_move_a_question():
+    questions = [f"caf\u00e9 {number}?" for number in range(50)]
+    assert [split_of(each) for each in questions] == [split_of(each.replace("\u00e9", "e\u0301")) for each in questions]
