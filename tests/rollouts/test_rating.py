@@ -215,3 +215,13 @@ def test_numbers_of_any_library_count():
         return [True, np.float32(0.5), np.int64(2), 1, 0.25, np.array(3.0)]
 
     np.testing.assert_array_equal(rated(mixed)["mixed"], [[1, 0.5, 2], [1, 0.25, 3]])
+
+
+def test_an_exam_of_training_questions_is_refused_before_the_run(tmp_path: Path):
+    file = tmp_path / "both.jsonl"
+    file.write_text('{"question": "1?", "answer": "1"}\n{"question": "2?", "answer": "2"}\n')
+    task = QuestionFile(path=str(file), test_path=str(file), columns=QuestionColumns(marker=""))
+    with pytest.raises(InputError, match="2 of the 2 questions in .*both.jsonl are questions of"):
+        check_judged((strict,), ProblemSet((task,), "test", 2))
+    check_judged((strict,), ProblemSet((replace(task, allow_leaks=True),), "test", 2))
+    check_judged((strict,), ProblemSet((task,), "train", 2))
