@@ -18,14 +18,18 @@ def show_preview(console: Console, preview: Preview, out: Path) -> None:
         for stage in preview.stages
     )
     put(console, table(f"{out}: nothing was run", ("stage", "what", "made from", "state", "sizes"), rows))
-    read = {path: content for stage in preview.stages for path, content in stage.contents.items()}
-    for path, content in read.items():
-        put(console, f"reads {path}: {content[:12]}", wrapped=True)
+    show_contents(console, {path: content for stage in preview.stages for path, content in stage.contents.items()})
     if preview.obstacle:
         put(console, f"this machine can't run it: {preview.obstacle}")
     else:
         put(console, "mesh: " + ", ".join(f"{axis} {size}" for axis, size in preview.mesh.items()), wrapped=True)
         put(console, f"kernels: {preview.kernels}", wrapped=True)
+
+
+def show_contents(console: Console, contents: Mapping[str, str]) -> None:
+    """Prints what lies at the paths that stages read, by the beginnings of the hashes that are recorded."""
+    for path, content in contents.items():
+        put(console, f"reads {path}: {content[:12]}", wrapped=True)
 
 
 def _sizes(sizes: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.distributed import PROCESS_ID
+from reasoning.cli.preview import show_contents
 from reasoning.cli.progress import display, output
 from reasoning.cli.run import add_arguments, read_arguments
 from reasoning.core.errors import InputError
@@ -88,6 +89,7 @@ def _show_sweep_preview(console: Console, preview: SweepPreview, out: Path) -> N
     put(console, table("", ("stage", "runs that need it", "times it is done", "already finished"), stages))
     total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)
     put(console, f"{total} stage runs in all; without sharing it would be {alone}", wrapped=True)
+    show_contents(console, preview.contents)
     if preview.obstacle:
         put(console, f"this machine can't run it: {preview.obstacle}")
 

@@ -69,7 +69,7 @@ def identities(
         }
         if kernels != "auto":  # as devices choose; the kind of device isn't part of the hash either
             covered["kernels"] = kernels
-        read = contents[node.name]
+        read = contents.get(node.name, {})  # process 0 found them, and may have been given other stages
         if read:
             covered["contents"] = read
         by_stage[node.name] = Identity(

@@ -24,3 +24,9 @@ def test_sizes_are_readable_and_parents_and_state_are_told():
 def test_what_this_machine_can_not_run_is_said_with_the_reason():
     text = shown(Preview((StagePreview("zero", "stages.GRPO", (), {}, None),), {}, "", "the mesh needs 256 devices"))
     assert "this machine can't run it: the mesh needs 256 devices" in text and "not known here" in text
+
+
+def test_what_lies_at_the_paths_of_settings_is_told():
+    stage = StagePreview("corpus", "stages.Prepare", (), {}, "new", {"data.jsonl": "7692c3ad3540bb80", "m": "absent"})
+    text = shown(Preview((stage,), {}, "xla", ""))
+    assert "reads data.jsonl: 7692c3ad3540\n" in text and "reads m: absent\n" in text

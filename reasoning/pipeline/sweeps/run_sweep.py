@@ -1,7 +1,7 @@
 """Does the runs of a sweep one after the other, in one process and one folder of artifacts, each stage once."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,10 +41,11 @@ class StageSharing:
 
 @dataclass(frozen=True)
 class SweepPreview:
-    """What a sweep would do; ``obstacle`` says why this machine can't."""
+    """What a sweep would do; ``contents`` are hashes by path, ``obstacle`` says why this machine can't do it."""
 
     plan: SweepPlan
     stages: tuple[StageSharing, ...]
+    contents: Mapping[str, str]
     obstacle: str
 
 
@@ -65,7 +66,9 @@ def preview_sweep(experiment: Experiment, out: Path, processes: int = 1) -> Swee
             runs[name] = runs.get(name, 0) + 1
             counted.setdefault(name, {})[identity.hash] = workplace.state(name) == "finished"
     stages = (StageSharing(name, runs[name], len(states), sum(states.values())) for name, states in counted.items())
-    return SweepPreview(plan, tuple(stages), obstacle)
+    known = (identity for workplace in workplaces for identity in workplace.known.values())
+    contents = {path: content for identity in known for path, content in identity.contents.items()}
+    return SweepPreview(plan, tuple(stages), contents, obstacle)
 
 
 def run_sweep(
@@ -113,7 +116,8 @@ def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
     """The workplace of every run; raises InputError for a run that doesn't fit this machine."""
     workplaces = []
     memory = read_memory(folder.path)
-    for arm_run in folder.plan.runs:
+    found = agree(lambda: [contents_of(arm_run.graph, memory) for arm_run in folder.plan.runs])
+    for arm_run, contents in zip(folder.plan.runs, found, strict=True):
         sizes: dict[str, int] = {}
         if fit:
             mesh = build_mesh(arm_run.run.mesh)
@@ -121,7 +125,6 @@ def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
             kernels_for(arm_run.run.kernels, mesh)
             sizes = dict(mesh.shape)
         run = arm_run.run
-        contents = agree(lambda graph=arm_run.graph: contents_of(graph, memory))
         known = identities(arm_run.graph, run.seed, sizes, arm_run.experiment, run.kernels, contents)
         workplaces.append(Workplace(folder.run_path(arm_run), arm_run.graph, known, folder.artifacts, memory))
     return workplaces
