@@ -142,8 +142,8 @@ class TextFolder:
     weight: Positive = 1.0
 
     def reads(self) -> tuple[str, ...]:
-        """The path, whose content counts (``core.contents``)."""
-        return (self.path,)
+        """The texts alone: beside them may lie what changes during a run."""
+        return (f"{glob.escape(self.path)}/*.txt",)
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document a file, read when it is asked for."""

@@ -1,5 +1,6 @@
 """A model that somebody else trained, as the start of a run."""
 
+import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,9 @@ from reasoning.stages.stage import Context
 
 _PARTS = 20
 """How often a stage that reads a checkpoint says how far it is."""
+
+_TEMPLATES = "additional_chat_templates"
+"""The one folder within a model's that transformers reads."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,15 @@ class Pretrained:
     remat: Literal["none", "block", "dots"] = "none"
 
     def reads(self) -> tuple[str, ...]:
-        """The path, whose content counts (``core.contents``)."""
-        return (self.path,)
+        """The path, whose content counts (``core.contents``); of a folder from elsewhere its files and templates alone.
+
+        Beside these may lie the folder of this very run.
+        """
+        path = Path(self.path)
+        if not path.is_dir() or (path / CONFIG).exists():
+            return (self.path,)
+        files, templates = f"{glob.escape(self.path)}/*", f"{glob.escape(self.path)}/{_TEMPLATES}/*"
+        return (files, templates) if (path / _TEMPLATES).is_dir() else (files,)
 
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""

@@ -59,7 +59,7 @@ def test_every_setting_of_ours_that_names_files_says_so(tmp_path):
     sources = (
         Jsonl("a.jsonl"),
         Parquet("b/*.parquet"),
-        TextFolder("c"),
+        TextFolder("c[1]"),
         Tfds(str(tmp_path / "set")),
         Tfds("named"),
         QuestionFile(path="d", test_path="e"),
@@ -67,7 +67,7 @@ def test_every_setting_of_ours_that_names_files_says_so(tmp_path):
     )
     run = Run(stages=(Size("only", source=sources, shown=Jsonl("not counted"), start=Pretrained(name="m", path="f")),))
     found = contents_of(build_graph(run.stages), {})
-    assert found["only"].keys() == set(["a.jsonl", "b/*.parquet", "c", "d", "e", str(tmp_path / "set")])
+    assert found["only"].keys() == set(["a.jsonl", "b/*.parquet", "c[[]1]/*.txt", "d", "e", str(tmp_path / "set")])
     assert found["m"] == {"f": ABSENT}
 
 

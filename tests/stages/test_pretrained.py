@@ -60,3 +60,13 @@ def test_the_plan_counts_parameters_without_reading_them(file):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no model at .*neither model.json"):
         work(Pretrained(name="start", path=str(tmp_path)), tmp_path / "out")
+
+
+def test_the_files_at_the_top_of_a_folder_from_elsewhere_count_and_all_of_one_of_ours(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    assert Pretrained(path=str(tmp_path)).reads() == (f"{tmp_path}/*",)
+    (tmp_path / "additional_chat_templates").mkdir()
+    assert Pretrained(path=str(tmp_path)).reads()[1:] == (f"{tmp_path}/additional_chat_templates/*",)
+    (tmp_path / "model.json").write_text("{}")
+    assert Pretrained(path=str(tmp_path)).reads() == (str(tmp_path),)
+    assert Pretrained(path="model.gguf").reads() == ("model.gguf",)
