@@ -12,7 +12,9 @@ from reasoning.core.files import parse_json
 
 _BLOCK = 1 << 24
 _NEWLINE = ord("\n")
-_SPACE = np.frombuffer(b" \t\r\n", np.uint8)
+_SPACE = b" \t\r\n"
+"""What JSON allows between values."""
+
 _MARK = "\ufeff".encode()
 """The byte order mark, with which some programs begin a file."""
 
@@ -76,8 +78,8 @@ def open_lines(path: Path) -> Lines:
     ends = np.concatenate(found)
     # A line may be blank where it begins with white space; the first also where it is a mark alone.
     firsts = data[np.append(0, ends[:-1] + 1)]
-    maybe = {0, *np.flatnonzero(np.isin(firsts, _SPACE)).tolist()}
-    blank = sorted(line for line in maybe if not _line(data, ends, line).strip())
+    maybe = {0, *np.flatnonzero(np.isin(firsts, list(_SPACE))).tolist()}
+    blank = sorted(line for line in maybe if not _line(data, ends, line).strip(_SPACE))
     return Lines(path, data, ends, np.delete(np.arange(len(ends)), blank) if blank else None)
 
 

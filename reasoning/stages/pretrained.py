@@ -15,6 +15,7 @@ from reasoning.core.ranges import Index
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.gguf import tokenizer_of_gguf
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.data.tokenizers.transformers_folder import TEMPLATE_FOLDER
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import Report, import_checkpoint
 from reasoning.models.formats.families import read_config
@@ -26,9 +27,6 @@ from reasoning.stages.stage import Context
 
 _PARTS = 20
 """How often a stage that reads a checkpoint says how far it is."""
-
-_TEMPLATES = "additional_chat_templates"
-"""The one folder within a model's that transformers reads."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ class Pretrained:
         path = Path(self.path)
         if not path.is_dir() or (path / CONFIG).exists():
             return (self.path,)
-        files, templates = f"{glob.escape(self.path)}/*", f"{glob.escape(self.path)}/{_TEMPLATES}/*"
-        return (files, templates) if (path / _TEMPLATES).is_dir() else (files,)
+        files, templates = f"{glob.escape(self.path)}/*", f"{glob.escape(self.path)}/{TEMPLATE_FOLDER}/*"
+        return (files, templates) if (path / TEMPLATE_FOLDER).is_dir() else (files,)
 
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""

@@ -21,7 +21,7 @@ def path(tmp_path_factory):
 def test_lines_are_what_splitting_at_newlines_gives_but_for_blank_ones(path, texts, finished, block):
     path.write_bytes(("\n".join(texts) + "\n" * finished).encode())
     split = enumerate(path.read_bytes().decode("utf-8-sig").split("\n"), start=1)
-    expected = [(number, text) for number, text in split if text.strip(" \t\r\x0b\x0c")]
+    expected = [(number, text) for number, text in split if text.strip(" \t\r")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "_BLOCK", block)
         found = open_lines(path)
