@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import pytest
 import tiny_stages
-from tiny_stages import BASE, LENGTH, TEST, Surroundings, early_end, quiz, reinforce, tune, work
+from tiny_stages import BASE, LENGTH, NEW_TOKENS, TEST, Surroundings, early_end, quiz, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -21,6 +21,8 @@ from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.identity import identities
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
+from reasoning.rollouts.text import encode_prompts
+from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.learn import repeated
 from reasoning.stages.settings import KeepBest
 from reasoning.stages.trainee import check_rows
@@ -101,7 +103,10 @@ def test_sampled_tokens_prompts_read_once_and_scoring_passes_are_counted(base: A
         work(reinforce(steps=1, **more), tmp_path / str(len(more)), {"start": base}).metrics()[0]
         for more in ({}, {"updates": 2, "kl_coefficient": 0.1})
     )
-    time = 16  # 6 tokens of prompt and up to 8 new ones, in a bucket of 16
+    stage = reinforce()
+    prompts = encode_prompts(stage.problems.problems(), stage.chat, tokenizer_of(base), NEW_TOKENS, LENGTH)
+    time = max(map(len, prompts)) + NEW_TOKENS  # less than 16, which rows would be padded to
+    assert time < 16
     forward = FORWARD + 4 * 16 * time
     assert plain["tokens"] == round(16 * plain["completions/mean_length"]) == scored["tokens"]
     read, rest = divmod(plain["flops"] - 3 * 16 * time * forward, forward)
