@@ -223,7 +223,9 @@ def distill(
     InputError for a divergence that is no function or has no hash, and, when it is traced, for models of other sizes.
     """
     check_divergence(divergence)
-    return _distill(teacher, student, divergence, temperature, cross_entropy_coefficient, vocabulary, kernels)
+    return _distill(
+        teacher, student, divergence, temperature, temperature, cross_entropy_coefficient, vocabulary, kernels
+    )
 
 
 @lru_cache(_LOSSES)
@@ -232,10 +234,12 @@ def _distill(
     student: LanguageModel,
     divergence: Divergence,
     temperature: float,
+    balanced_at: float,
     cross_entropy_coefficient: float,
     vocabulary: int | None,
     kernels: Choice,
 ) -> LossFunction:
+    """The divergence at ``temperature``, times ``balanced_at`` squared, and a share of cross-entropy."""
     divergence_of = _divergence_of(teacher, student, divergence, temperature, vocabulary, kernels)
 
     def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
@@ -248,7 +252,7 @@ def _distill(
             cross_entropy_BT = cross_entropy(scores.log_prob_BT)
             sums["cross_entropy"] = _total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
         loss_BT = with_hard_targets(
-            divergence_BT, cross_entropy_BT, temperature=temperature, coefficient=cross_entropy_coefficient
+            divergence_BT, cross_entropy_BT, temperature=balanced_at, coefficient=cross_entropy_coefficient
         )
         return _balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
 
@@ -271,27 +275,7 @@ def distill_on_policy(
     loss isn't multiplied by its square, which there keeps the balance with hard targets. All else is as there.
     """
     check_divergence(divergence)
-    return _distill_on_policy(teacher, student, divergence, temperature, vocabulary, kernels)
-
-
-@lru_cache(_LOSSES)
-def _distill_on_policy(
-    teacher: LanguageModel,
-    student: LanguageModel,
-    divergence: Divergence,
-    temperature: float,
-    vocabulary: int | None,
-    kernels: Choice,
-) -> LossFunction:
-    divergence_of = _divergence_of(teacher, student, divergence, temperature, vocabulary, kernels)
-
-    def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = _hidden_states(student, params, batch)
-        divergence_BT = divergence_of(params, frozen, hidden_BTD, batch)
-        sums = {metric_name(divergence): _total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
-        return _balanced(jnp.sum(batch.weights * divergence_BT), sums, measured, batch)
-
-    return loss_fn
+    return _distill(teacher, student, divergence, temperature, 1.0, 0.0, vocabulary, kernels)
 
 
 def _divergence_of(
