@@ -162,17 +162,15 @@ def build_assembling(
     Raises InputError for a function that has no hash.
     """
     check_hashes(advantage=advantage, select=select, aggregate=aggregate, kl_select=kl_select)
-    return _assembling(mesh, samples, advantage, select, aggregate, length, kl_select)
+    return _assembling(mesh, 0, samples, advantage, select, aggregate, length, kl_select)
 
 
 @lru_cache(_REMEMBERED)
-def _assembling(mesh: Mesh, *settings: Any) -> Callable[[dict[str, jax.Array], jax.Array], PolicyBatch]:
-    return jax.jit(partial(assemble, **_named(settings)), out_shardings=row_sharding(mesh))
-
-
-def _named(settings: tuple[Any, ...]) -> dict[str, Any]:
-    """What ``assemble`` calls the settings of ``build_assembling``."""
-    return dict(zip(("samples", "advantage", "select", "aggregate", "length", "kl_select"), settings, strict=True))
+def _assembling(mesh: Mesh, parts: int, *settings: Any) -> Callable[..., Any]:
+    """To a tuple of ``parts`` minibatches (0: one batch); ``settings`` are those of ``build_assembling``, in order."""
+    names = ("samples", "advantage", "select", "aggregate", "length", "kl_select")
+    build = partial(assemble_minibatches, parts=parts) if parts else assemble
+    return jax.jit(partial(build, **dict(zip(names, settings, strict=True))), out_shardings=row_sharding(mesh))
 
 
 def build_assembling_minibatches(
@@ -187,15 +185,7 @@ def build_assembling_minibatches(
 ) -> Callable[[dict[str, jax.Array], jax.Array], tuple[PolicyBatch, ...]]:
     """As ``build_assembling``, to a tuple of ``parts`` minibatches."""
     check_hashes(advantage=advantage, select=select, aggregate=aggregate, kl_select=kl_select)
-    return _assembling_minibatches(mesh, parts, samples, advantage, select, aggregate, length, kl_select)
-
-
-@lru_cache(_REMEMBERED)
-def _assembling_minibatches(
-    mesh: Mesh, parts: int, *settings: Any
-) -> Callable[[dict[str, jax.Array], jax.Array], tuple[PolicyBatch, ...]]:
-    build = partial(assemble_minibatches, parts=parts, **_named(settings))
-    return jax.jit(build, out_shardings=row_sharding(mesh))
+    return _assembling(mesh, parts, samples, advantage, select, aggregate, length, kl_select)
 
 
 def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
