@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 # The reader of experiment files stands below the stages: they and all rows above take plain arguments.
 ROWS = (
-    "core kernels objectives models data tasks rewards generation training rollouts evaluation stages "
+    "core kernels objectives models data sandbox tasks rewards generation training rollouts evaluation stages "
     "experiment pipeline use planning report cli"
 ).split()
 

@@ -38,6 +38,7 @@ PURPOSES = {
     "hf": "Hugging Face checkpoints and tokenizers, in and out",
     "parity": "the reference numbers of tests/models/parity, made anew; exports checked by transformers",
     "tasks": "the procedural tasks of reasoning-gym",
+    "code": "HumanEval's problems",
     "tunix": "another project's Llama 3 in a test of models that users bring",
     "tensorboard": "curves in TensorBoard (run.log_to)",
     "wandb": "metrics to Weights & Biases",

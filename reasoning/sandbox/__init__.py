@@ -1,0 +1,1 @@
+"""Programs of strangers: run in isolation, and judged by tests that they never see."""
