@@ -6,8 +6,10 @@ from pathlib import Path
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.core.artifact import damage_of
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN, Entry, read_run, unfinished_folder
+from reasoning.report.console import complain
 from reasoning.report.rollouts import Selection, choose, has_samples, read, show
 
 _SHOWN = 16
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         limit = _SHOWN
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit} shows nothing; give at least 1")
+    if damage := damage_of(folder):
+        complain(f"warning: stage {stage} is damaged: {damage}; this is what is left")
     collection = read(folder, stage, chosen.step)
     groups = choose(collection, Selection(order, chosen.group, chosen.kind, limit))
     show(output(), collection, groups, whole=chosen.group is not None)

@@ -1,17 +1,24 @@
 """What a stage leaves behind: a folder that is whole or absent, and says where it came from."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, read_jsonl
+from reasoning.core.files import read_json, read_jsonl, write_json
+from reasoning.core.text import shortened
 
 ArtifactKind = Literal["checkpoint", "records", "results"]
 
 RECORD = "artifact.json"
 """The file that describes an artifact; written by the pipeline, last, so no stage may write one itself."""
+
+_FILES = "files"
+"""The record's list of the files that were published with it."""
+
+_SHOWN, _SHOWN_CHARACTERS = 3, 500
 
 NOT_HASHED: Mapping[str, bool] = {"hashed": False}
 """Metadata of a settings field that can't change a stage's result: ``field(default=10, metadata=NOT_HASHED)``.
@@ -73,10 +80,61 @@ class Artifact:
         return _read_rows(self.path / "samples.jsonl")
 
 
-def read_artifact(path: Path) -> Artifact:
+def sizes_under(folder: Path, left_out: Collection[str] = ()) -> dict[str, dict[str, int]]:
+    """What a record tells of the files that are published with it: ``files``, path in the folder -> bytes.
+
+    The record itself isn't among them, nor is what lies in, or is, one of the names ``left_out``.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder): path.stat().st_size for path in paths}
+    return {_FILES: {str(name): size for name, size in names.items() if name.parts[0] not in (RECORD, *left_out)}}
+
+
+def write_sizes(folder: Path, left_out: Collection[str] = ()) -> None:
+    """Writes a record that holds ``sizes_under`` alone, for a folder that belongs to no run."""
+    write_json(folder / RECORD, sizes_under(folder, left_out))
+
+
+def damage_of(path: Path) -> str:
+    """Which files of a folder aren't as its record lists them, in words; empty for none, and without such a list.
+
+    Files count by their sizes, since a sum over gigabytes would make every use slow. Raises InputError for a list that
+    isn't one.
+    """
+    listed = _read_record(path).get(_FILES, {}) if (path / RECORD).exists() else {}
+    if not isinstance(listed, dict) or not all(isinstance(size, int) for size in listed.values()):
+        raise InputError(f"{path / RECORD}: {_FILES!r} is no list of files and sizes; move the folder away")
+    damaged = [told for name, size in listed.items() if (told := _difference(path / name, size))]
+    if not damaged:
+        return ""
+    more = len(damaged) - _SHOWN
+    return f"{'; '.join(damaged[:_SHOWN])}" + (f"; and {more} more of its {len(listed)} files" if more > 0 else "")
+
+
+def check_whole(path: Path, what: str, remedy: str) -> None:
+    """Raises InputError about a damaged ``what`` where a folder has lost some of the files that its record lists."""
+    if damage := damage_of(path):
+        raise InputError(f"damaged {what}: {damage}; {remedy}")
+
+
+def read_artifact(path: Path, remedy: str = "") -> Artifact:
     """Opens a finished artifact, because later stages must refuse one that is missing, unfinished or damaged.
 
-    Raises InputError that names the file and the fault.
+    Raises InputError that names the files and the fault, and ends with ``remedy`` where files have been lost.
+    """
+    artifact = recorded_artifact(path)
+    content = {"checkpoint": "checkpoint", "records": "records", "results": RECORD}[artifact.kind]
+    anew = f"move the folder away and run stage {artifact.stage!r} again"
+    if not (path / content).exists():
+        raise InputError(f"{path} has lost its {content}; {anew}")
+    check_whole(path, artifact.kind, remedy or anew)
+    return artifact
+
+
+def recorded_artifact(path: Path) -> Artifact:
+    """A finished artifact as its record tells, for readers that show what is left of a damaged one.
+
+    Raises InputError where the record is missing or damaged, and for an unfinished stage.
     """
     record = _read_record(path)
     kind, stage, digest, results = (record.get(name) for name in ("kind", "stage", "hash", "results"))
@@ -88,9 +146,6 @@ def read_artifact(path: Path) -> Artifact:
             f"{path / RECORD} is not an artifact's record: 'kind' is {kind!r}, and it needs 'stage', 'hash' and "
             "'results'; move the folder away and run its stage again"
         )
-    content = {"checkpoint": "checkpoint", "records": "records", "results": RECORD}[kind]
-    if not (path / content).exists():
-        raise InputError(f"{path} has lost its {content}; move the folder away and run stage {stage!r} again")
     return Artifact(
         path, cast(ArtifactKind, kind), cast(str, stage), cast(str, digest), cast(dict[str, float], results)
     )
@@ -104,6 +159,16 @@ def _read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{file} is not a JSON object; move the folder away and run its stage again")
     return record
+
+
+def _difference(file: Path, size: int) -> str:
+    """How a file differs from one of ``size`` bytes, in words; empty where it doesn't."""
+    name = shortened(str(file), _SHOWN_CHARACTERS)
+    try:
+        there = os.stat(file).st_size
+    except OSError:
+        return f"{name} does not exist"
+    return "" if there == size else f"{name} has {there} bytes, {size} were written"
 
 
 def _read_rows(file: Path) -> list[dict[str, Any]]:

@@ -66,6 +66,8 @@ def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Previe
     memory = read_memory(out)
     known = identities(graph, run.seed, sizes, experiment, run.kernels, contents_of(graph, memory))
     workplace = Workplace(out, graph, known, out / ARTIFACTS)
+    if not obstacle:
+        workplace.check_whole()
     stages = tuple(
         StagePreview(
             name=node.name,

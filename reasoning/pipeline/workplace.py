@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoning.core.artifact import RECORD, Outcome
+from reasoning.core.artifact import RECORD, Outcome, read_artifact, sizes_under
 from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
 from reasoning.core.files import publish_folder, read_json, sweep_partials, write_json
@@ -18,6 +18,7 @@ from reasoning.pipeline.folder import Entry
 from reasoning.pipeline.graph import Graph, downstream
 from reasoning.pipeline.identity import Identity, identity_differences
 from reasoning.pipeline.run import RunOptions, Watcher
+from reasoning.stages.checkpoint import ON_THE_WAY
 from reasoning.stages.stage import learns_from
 
 StageState = Literal["finished", "begun", "new"]
@@ -65,6 +66,7 @@ class Workplace:
         redone = downstream(self.graph, options.again) if options.again else ()
         self._check_parents(options.only)
         self.check_environment(options.strict_code, watcher.warn, redone)
+        self.check_whole(redone)
         self._announce_changes(folder.read_run(self.out), options.only, watcher.warn)
         for name in redone:
             for path in (self.finished(name), self.partial(name)):
@@ -100,6 +102,7 @@ class Workplace:
         bad = {name: value for name, value in outcome.results.items() if not math.isfinite(value)}
         if bad:
             raise ValueError(f"stage {name} ended with results that aren't finite: {bad}")
+        record |= sizes_under(path, ON_THE_WAY)
         record |= {"kind": outcome.kind, "results": dict(outcome.results), "array_hash": outcome.array_hash or None}
         write_json(path / RECORD, record)
         publish_folder(path, self.finished(name))
@@ -136,6 +139,14 @@ class Workplace:
                     f"--only {name}: it is made from {', '.join(missing)}, not finished in {self.out}; add "
                     f"{'them' if len(missing) > 1 else 'it'} to --only, or run without --only"
                 )
+
+    def check_whole(self, redone: tuple[str, ...] = ()) -> None:
+        """Raises InputError for a finished stage, none of ``redone``, that has lost what was published."""
+        for name in self.graph:
+            if self.state(name) == "finished" and name not in redone:
+                # What many runs share, one of them can't set aside.
+                own = f" (--from {name} makes stage {name} anew)" if self.artifacts.parent == self.out else ""
+                read_artifact(self.finished(name), f"move {self.finished(name)} away and run the same command{own}")
 
     def check_environment(self, strict: bool, warn: Callable[[str], None], redone: tuple[str, ...] = ()) -> None:
         """Warns of results made under other code, libraries or devices, or refuses them."""

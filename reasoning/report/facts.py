@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoning.core.artifact import RECORD, read_artifact
+from reasoning.core.artifact import RECORD, damage_of, recorded_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json, readable_rows
 from reasoning.evaluation.results import Complain
@@ -102,7 +102,12 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
         place = unfinished_folder(artifacts, entry.stage, entry.hash)
     try:
         if entry.finished:
-            artifact = read_artifact(place)
+            artifact = recorded_artifact(place)
+            if damage := damage_of(place):
+                complain(
+                    f"stage {entry.stage} is damaged: {damage}; move {place} away, and the run's own "
+                    "command makes it anew"
+                )
         file = place / RECORD
         record = mapping(parse_json(file.read_bytes().decode(errors="replace"), str(file))) if file.exists() else {}
     except InputError as error:

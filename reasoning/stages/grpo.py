@@ -24,7 +24,7 @@ from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, r
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
-from reasoning.stages.checkpoint import tokenizer_of
+from reasoning.stages.checkpoint import REFERENCES, tokenizer_of
 from reasoning.stages.learn import Learner, learn, minibatches_of
 from reasoning.stages.reference import Reference, Score
 from reasoning.stages.settings import OnPolicy, steps_of
@@ -144,7 +144,7 @@ class GRPO(OnPolicy):
         reference = Reference(
             trainee=trainee,
             every=self.reference_every,
-            checkpoints=Checkpointer(out / "references", context.keep + 1, warn=context.warn),
+            checkpoints=Checkpointer(out / REFERENCES, context.keep + 1, warn=context.warn),
             score=score,
             score_start=build_scoring(trainee.merged_model, mesh, self.temperature, context.kernels),
         )

@@ -20,6 +20,7 @@ from reasoning.rewards.reward import reward_name
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.held_out import HeldOut
 from reasoning.stages.settings import Learning, check_best
+from reasoning.stages.checkpoint import BEST, CHECKPOINTS
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
@@ -86,7 +87,7 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
     loop = Loop(
         name=settings.name,
         steps=learner.steps,
-        checkpointer=Checkpointer(out / "checkpoints", context.keep, context.keep_every, context.warn),
+        checkpointer=Checkpointer(out / CHECKPOINTS, context.keep, context.keep_every, context.warn),
         checkpoint_every=context.checkpoint_every,
         log=log,
         open_sink=partial(context.open_sink, settings.name) if first else lambda step: Several(),
@@ -188,7 +189,7 @@ def _best_of(learner: Learner, constants: Any, out: Path, context: Context) -> B
         return None
     held_out, exam, score = learner.held_out, settings.exam, settings.score
     check_best(learner.settings, 0 if held_out is None else len(held_out.rows))
-    place = partial(Best, folder=out / "best", every=settings.every, remembered=context.keep + 1)
+    place = partial(Best, folder=out / BEST, every=settings.every, remembered=context.keep + 1)
     if exam is not None and score is not None:
         name, examine = reward_name(score), _examining(learner, exam, context, "best")
         return place(metric=f"best/{name}", measure=lambda state: float(examine(state).scores[name].mean()), better=gt)

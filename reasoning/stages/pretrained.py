@@ -8,7 +8,7 @@ from typing import Literal
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import Outcome
+from reasoning.core.artifact import RECORD, Outcome, check_whole
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Index
@@ -50,6 +50,7 @@ def find(path: Path) -> Found:
             tokenizer_of_gguf(file.value),
             lambda model, mesh, report: import_gguf(file, model.config, mesh, report),
         )
+    check_whole(path, "model", f"make it anew, or, where the change was meant, take 'files' out of {RECORD}")
     if (path / CONFIG).exists():
         return Found(read_model(path), load_tokenizer(path), lambda model, mesh, report: read_params(path, model, mesh))
     if (path / "config.json").exists():

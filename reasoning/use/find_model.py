@@ -66,5 +66,5 @@ def _of_run(run: RunFolder, stage: str, chat: ChatFormat | None) -> ModelLocatio
 
 
 def _offer(run: RunFolder) -> str:
-    names = [artifact.stage for artifact in run.artifacts() if artifact.kind == "checkpoint"]
+    names = [artifact.stage for artifact in run.as_recorded() if artifact.kind == "checkpoint"]
     return f"stages with a model are {', '.join(names)}" if names else "no stage of it has trained a model so far"

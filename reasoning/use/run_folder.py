@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoning.core.artifact import Artifact, read_artifact
+from reasoning.core.artifact import Artifact, read_artifact, recorded_artifact
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN, SWEEP, read_run
 from reasoning.use.stage_results import StageResults
@@ -24,7 +24,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path} has no finished stage {stage!r}; finished are {', '.join(self.stages) or 'none'}"
             )
-        return StageResults(**vars(read_artifact(self.path / self.stages[stage])), others=self.artifacts)
+        return StageResults(**vars(read_artifact(self.path / self.stages[stage])), others=self.as_recorded)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stages)
@@ -36,8 +36,12 @@ class RunFolder:
         return stage in self.stages
 
     def artifacts(self) -> tuple[Artifact, ...]:
-        """All finished artifacts, parents first."""
+        """All finished artifacts, parents first; InputError for a damaged one."""
         return tuple(read_artifact(self.path / folder) for folder in self.stages.values())
+
+    def as_recorded(self) -> tuple[Artifact, ...]:
+        """As ``artifacts``, but for those whose files are damaged too: by their records alone."""
+        return tuple(recorded_artifact(self.path / folder) for folder in self.stages.values())
 
 
 def open_run(path: str | os.PathLike[str]) -> RunFolder:

@@ -73,3 +73,12 @@ def test_a_stage_at_work_can_be_read(run: Path, capsys: pytest.CaptureFixture):
 def test_what_can_not_be_shown_is_one_clear_line(run: Path, capsys: pytest.CaptureFixture, stage: str, message: str):
     assert main(["show", *f"{run}/{stage}".split()]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_left_of_a_damaged_stage_is_shown_with_a_warning(run: Path, capsys: pytest.CaptureFixture):
+    [place] = (run / "artifacts").glob("cold_data-*")
+    (place / "artifact.json").write_text('{"files": {"samples.jsonl": 1, "records/a": 2}}')
+    assert main(["show", f"{run}/cold_data"]) == 0
+    shown = capsys.readouterr()
+    assert "    two\n" in shown.out
+    assert "warning: stage cold_data is damaged:" in shown.err and "records/a does not exist" in shown.err

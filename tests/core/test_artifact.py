@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +71,59 @@ def test_a_damaged_row_is_named_by_file_and_line(folder, line):
     (folder / "metrics.jsonl").write_text('{"step": 1}\n' + line + "\n")
     with pytest.raises(InputError, match=r"metrics\.jsonl:2"):
         artifact.read_artifact(folder).metrics()
+
+
+@pytest.fixture
+def published(folder):
+    """An artifact of eight files that its record lists."""
+    for number in range(8):
+        file = folder / f"{'inner/' if number % 2 else ''}{number}.bin"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(number + 1))
+    (folder / "on_the_way").mkdir()
+    (folder / "on_the_way" / "state").write_bytes(b"large")
+    change(folder, **artifact.sizes_under(folder, ("on_the_way",)))
+    return folder
+
+
+@pytest.mark.parametrize("damaged", [{"0.bin"}, {"inner/7.bin"}, {"0.bin", "inner/1.bin", "2.bin", "6.bin"}])
+@pytest.mark.parametrize(
+    "change", [Path.unlink, lambda file: file.write_bytes(b""), lambda file: file.write_bytes(bytes(99))]
+)
+def test_files_that_are_gone_or_have_another_size_are_told_by_name(published, damaged, change):
+    assert artifact.damage_of(published) == ""
+    whole = artifact.read_artifact(published)
+    for name in damaged:
+        change(published / name)
+    told = artifact.damage_of(published)
+    assert all(name in told for name in sorted(damaged)[:3])
+    assert ("and 1 more of its 8 files" in told) == (len(damaged) == 4)
+    with pytest.raises(InputError, match="damaged results: .*; move the folder away and run stage 'exam' again"):
+        artifact.read_artifact(published)
+    assert artifact.recorded_artifact(published) == whole
+
+
+def test_what_nobody_needs_from_here_on_and_what_came_later_may_change(published):
+    shutil.rmtree(published / "on_the_way")
+    (published / "notes.txt").write_text("mine")
+    assert artifact.read_artifact(published).stage == "exam"
+
+
+def test_a_record_without_a_list_and_a_folder_without_a_record_say_nothing(folder, tmp_path):
+    assert artifact.damage_of(folder) == artifact.damage_of(tmp_path / "elsewhere") == ""
+    artifact.write_sizes(tmp_path, ())
+    assert artifact.damage_of(tmp_path) == ""
+
+
+@pytest.mark.parametrize("files", [3, ["a"], {"a": "b"}, {"a": None}])
+def test_a_list_of_another_shape_is_refused(folder, files):
+    change(folder, files=files)
+    with pytest.raises(InputError, match=r"artifact.json: 'files' is no list of files and sizes"):
+        artifact.read_artifact(folder)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "../../etc/passwd"])
+def test_a_name_that_can_be_no_file_of_the_folder_is_missing(folder, name):
+    change(folder, files={name: 1})
+    assert len(artifact.damage_of(folder)) < 1000
+    assert artifact.damage_of(folder).endswith(("does not exist", "bytes, 1 were written"))

@@ -1,5 +1,6 @@
 """What users get wrong, each once through the real command: status 2 and one clear message, never a traceback."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -184,6 +185,22 @@ def cut(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
+def fill(path: Path, content: bytes) -> None:
+    path.write_bytes(content.ljust(path.stat().st_size))
+
+
+def files_of(artifact: Path) -> list[Path]:
+    """All files but the record, and those that a stage in training went on from."""
+    found = sorted(path for path in artifact.rglob("*") if path.is_file() and "checkpoints" not in path.parts)
+    return [path for path in found if path.name != "artifact.json"]
+
+
+def forget_files(artifact: Path) -> None:
+    record = read_json(artifact / "artifact.json")
+    del record["files"]
+    (artifact / "artifact.json").write_text(json.dumps(record))
+
+
 DAMAGE: dict[str, tuple[Callable[[Project], object], list[str], str]] = {
     "a checkpoint cut short": (
         lambda run: cut(run.largest("base", "checkpoint")),
@@ -213,20 +230,35 @@ DAMAGE: dict[str, tuple[Callable[[Project], object], list[str], str]] = {
     "a model without its description": (
         lambda run: (run.artifact("base") / "model.json").unlink(),
         [],
-        r"model.json does not exist \(--from base makes stage base anew\)",
+        r"model.json does not exist; .* \(--from base makes stage base anew\)",
     ),
     "a description of no model": (
-        lambda run: (run.artifact("base") / "model.json").write_text("{}\n"),
+        lambda run: fill(run.artifact("base") / "model.json", b"{}"),
         [],
         r"model.json: this is not the description of a model: .* \(--from base makes stage base anew\)",
     ),
     "a tokenizer of junk": (
-        lambda run: (run.artifact("base") / "tokenizer.model").write_bytes(b"junk"),
+        lambda run: fill(run.artifact("base") / "tokenizer.model", b"junk"),
         [],
         r"tokenizer.model: the bytes are no sentencepiece model; .* \(--from base makes",
     ),
     "rows cut short": (
         lambda run: cut(run.largest("corpus", "records")),
+        ["--from", "base"],
+        r"damaged records: .*/corpus-\w+/records/.* has \d+ bytes, \d+ were written; .* \(--from corpus makes stage cor",
+    ),
+    "half of the files": (
+        lambda run: [file.unlink() for file in files_of(run.artifact("base"))[::2]],
+        [],
+        r"damaged checkpoint: \S+ does not exist; .*; and \d more of its 1\d files; .* \(--from base makes stage base",
+    ),
+    "a checkpoint of an older version cut short": (
+        lambda run: (forget_files(run.artifact("base")), cut(run.largest("base", "checkpoint"))),
+        [],
+        r"damaged checkpoint: .*/base-\w+/checkpoint/.* has \d+ bytes, \d+ were written; .* \(--from base makes",
+    ),
+    "rows of an older version cut short": (
+        lambda run: (forget_files(run.artifact("corpus")), cut(run.largest("corpus", "records"))),
         ["--from", "base"],
         r"corpus-\w+/records is damaged, .* \(--from corpus makes stage corpus anew\)",
     ),

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from tiny_stages import BASE, CORPUS
 
 from reasoning.core.artifact import read_artifact
@@ -53,3 +54,9 @@ def test_steps_of_epochs_are_told_once_the_data_is_there(kit):
     [folder] = (kit.out / "artifacts").glob("corpus-*")
     rows = len(read_records(read_artifact(folder).records_folder))
     assert (data.state, base.sizes["epochs"], base.sizes["steps"]) == ("finished", 2.0, -(-2 * rows // BASE.batch))
+
+
+def test_a_preview_refuses_what_a_run_would_of_a_damaged_stage(kit):
+    (kit.run(kit.chain()).artifacts["zero"].path / "sum").write_text("")
+    with pytest.raises(InputError, match=r"damaged results: \S*/zero-\w+/sum has 0 bytes, 1 were written"):
+        look(kit)

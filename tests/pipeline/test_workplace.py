@@ -3,6 +3,7 @@ import json
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.pipeline.folder import read_run
 from reasoning.training.preemption import Interrupted
 from reasoning.use.run_folder import open_run
 
@@ -132,3 +133,29 @@ def test_an_unfinished_stage_with_a_damaged_record_is_refused_by_file(kit, damag
     (partial,) = (kit.out / "artifacts").glob(".count-*")
     (partial / "artifact.json").write_text(damage)
     kit.story_of_failure(stopped, InputError, r"count-.*artifact\.json")
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_text("")])
+def test_a_finished_stage_that_lost_files_is_refused_before_any_work_and_made_anew_as_the_line_says(kit, damage):
+    story = kit.run(kit.chain(zero={"number": 5}))
+    damage(story.artifacts["base"].path / "sum")
+    changed = kit.chain(zero={"number": 6})
+    message = r"damaged results: \S*/base-\w+/sum .*; move \S+ away .*\(--from base makes stage base anew\)"
+    kit.story_of_failure(changed, InputError, message)
+    kit.story_of_failure(changed, InputError, message, only=("zero",))
+    kit.story_of_failure(changed, InputError, message, again="zero")
+    assert read_run(kit.out)[1].hash == story.artifacts["zero"].hash
+    story.artifacts["base"].path.rename(kit.out / "aside")
+    again = kit.run(kit.chain(zero={"number": 5}))
+    assert again.worked() == ["base"] and again.artifacts == story.artifacts
+    damage(story.artifacts["base"].path / "sum")
+    assert kit.run(changed, again="base").worked() == ["base", "zero", "exam"]
+
+
+def test_the_files_that_are_listed_change_no_hash_and_an_artifact_without_a_list_is_used(kit):
+    story = kit.run(kit.chain())
+    file = story.artifacts["base"].path / "artifact.json"
+    record = json.loads(file.read_text())
+    assert record.pop("files") == {"begun": 3, "sum": 1}
+    file.write_text(json.dumps(record))
+    assert kit.run(kit.chain()).artifacts == story.artifacts

@@ -1,10 +1,12 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
-from written_run import place_of, workflow
+from written_run import place_of, workflow, write_run
 
+from reasoning.core.artifact import sizes_under
 from reasoning.core.errors import InputError
 from reasoning.report.facts import gather, read_stages
 
@@ -103,3 +105,20 @@ def test_a_damaged_list_of_stages_is_an_error(folder):
     (folder / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json"):
         read_stages(folder, str)
+
+
+def test_a_stage_that_lost_files_is_told_and_what_is_left_is_reported(tmp_path):
+    folder = write_run(tmp_path / "run")
+    place = place_of(folder, "exam")
+    record = json.loads((place / "artifact.json").read_text())
+    (place / "artifact.json").write_text(json.dumps(record | sizes_under(place)))
+    whole = gather(folder)
+    assert whole.missing == ()
+    (place / "samples.jsonl").write_text("")
+    damaged = gather(folder)
+    assert damaged.stage("exam").results == whole.stage("exam").results
+    assert damaged.evaluations[0].results == whole.evaluations[0].results
+    [told] = damaged.missing
+    assert re.match(
+        r"stage exam is damaged: artifacts/exam-\w+/samples.jsonl has 0 bytes, \d+ were written; move", told
+    )

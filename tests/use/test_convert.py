@@ -9,6 +9,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.model import build_model
 from reasoning.stages.checkpoint import read_model, read_params
+from reasoning.stages.pretrained import find
 from reasoning.use.convert import convert_model, fetch_model
 
 
@@ -60,3 +61,14 @@ def test_a_model_that_the_devices_can_not_hold_is_refused_before_it_is_read(tmp_
     with pytest.raises(InputError, match=r"stage convert: the model has [0-9,]+ parameters, .*the devices hold"):
         convert(tmp_path / "model.gguf", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer.json", "model.json", "checkpoint/manifest.json"])
+def test_a_converted_folder_that_lost_a_file_is_refused_with_its_name(tmp_path, name):
+    write(tmp_path / "model.gguf")
+    convert(tmp_path / "model.gguf", tmp_path / "out")
+    if not (tmp_path / "out" / name).exists():
+        return
+    (tmp_path / "out" / name).unlink()
+    with pytest.raises(InputError, match=f"damaged model: .*out/{name} does not exist; make it anew"):
+        find(tmp_path / "out")

@@ -19,7 +19,14 @@ from reasoning.stages.pretrained import find
 from reasoning.use.export import _CARD, export, plan_export
 from reasoning.use.find_model import locate_model
 
-FILES = {"chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
+FILES = {
+    "artifact.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+}
 
 
 @pytest.fixture

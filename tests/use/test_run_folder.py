@@ -55,3 +55,14 @@ def test_a_sweeps_folder_is_refused_with_where_its_runs_lie(tmp_path):
     (tmp_path / "sweep.gin").write_text("")
     with pytest.raises(InputError, match="is a sweep's folder; open one of its runs, such as .*arms/…/seed-0"):
         open_run(tmp_path)
+
+
+def test_a_damaged_stage_is_refused_and_the_others_are_not(tmp_path):
+    make(tmp_path, "base", "zero")
+    file = tmp_path / "artifacts/base-00/artifact.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"files": {"sum": 1}}))
+    run = open_run(tmp_path)
+    for use in (lambda: run["base"], run.artifacts):
+        with pytest.raises(InputError, match="damaged results: .*base-00/sum does not exist; move the folder away"):
+            use()
+    assert [artifact.stage for artifact in run["zero"].others()] == ["base", "zero"]

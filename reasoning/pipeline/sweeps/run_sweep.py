@@ -62,6 +62,7 @@ def preview_sweep(experiment: Experiment, out: Path, processes: int = 1) -> Swee
     counted: dict[str, dict[str, bool]] = {}
     runs: dict[str, int] = {}
     for workplace in workplaces:
+        workplace.check_whole()
         for name, identity in workplace.known.items():
             runs[name] = runs.get(name, 0) + 1
             counted.setdefault(name, {})[identity.hash] = workplace.state(name) == "finished"

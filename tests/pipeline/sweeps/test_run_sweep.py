@@ -219,3 +219,21 @@ def test_a_sweep_that_does_not_fit_this_machine_is_previewed_with_the_reason_and
     with pytest.raises(InputError, match="64 devices"):
         project.sweep(EACH + big)
     assert not project.out.exists()
+
+
+def test_a_sweep_refuses_a_damaged_stage_before_any_run_and_goes_on_once_it_is_set_aside(project):
+    project.sweep()
+    project.ran()
+    [corpus] = project.out.glob("artifacts/corpus-*")
+    largest = max(
+        (path for path in corpus.iterdir() if path.name != "artifact.json"), key=lambda path: path.stat().st_size
+    )
+    largest.write_bytes(b"")
+    message = r"damaged \w+: \S*/corpus-\w+/\S+ has 0 bytes, \d+ were written; move \S+ away and run the same command$"
+    for attempt in (project.sweep, lambda: preview_sweep(read_experiment(project.file, ()), project.out)):
+        with pytest.raises(InputError, match=message):
+            attempt()
+    assert project.ran() == []
+    corpus.rename(project.out / "aside")
+    project.sweep()
+    assert [line.split()[0] for line in project.ran()] == ["corpus"]
