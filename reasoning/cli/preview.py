@@ -19,6 +19,8 @@ def show_preview(console: Console, preview: Preview, out: Path) -> None:
     )
     put(console, table(f"{out}: nothing was run", ("stage", "what", "made from", "state", "sizes"), rows))
     show_contents(console, {path: content for stage in preview.stages for path, content in stage.contents.items()})
+    for leak in preview.leaks:
+        put(console, leak, wrapped=True)
     if preview.obstacle:
         put(console, f"this machine can't run it: {preview.obstacle}")
     else:

@@ -16,7 +16,7 @@ from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import RunOptions
 from reasoning.pipeline.run_experiment import run_experiment, run_of
-from reasoning.report.console import complain, put
+from reasoning.report.console import complain, put, say
 from reasoning.training.preemption import Interrupted
 
 _EPILOG = """\
@@ -82,7 +82,7 @@ def _report(out: Path) -> None:
 def _check(experiment: Experiment, out: Path, processes: int) -> int:
     run = run_of(experiment)
     use_cpu_devices(run.cpu_devices, processes)
-    previewed = preview(run, out, experiment)
+    previewed = preview(run, out, experiment, say)
     if is_main():
         show_preview(output(), previewed, out)
     return 0

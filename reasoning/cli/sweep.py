@@ -19,7 +19,7 @@ from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.sweeps.run_sweep import SweepPreview, preview_sweep, run_sweep
-from reasoning.report.console import complain, put, table
+from reasoning.report.console import complain, put, say, table
 from reasoning.report.sweep import show_sweep, write_table
 from reasoning.training.preemption import Interrupted
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parsed(_parser().parse_intermixed_args, arguments)
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
-        preview = preview_sweep(experiment, out, processes)
+        preview = preview_sweep(experiment, out, processes, say)
         if is_main():
             _show_sweep_preview(output(), preview, out)
         return 0
@@ -90,6 +90,8 @@ def _show_sweep_preview(console: Console, preview: SweepPreview, out: Path) -> N
     total, alone = sum(stage.different for stage in preview.stages), sum(stage.runs for stage in preview.stages)
     put(console, f"{total} stage runs in all; without sharing it would be {alone}", wrapped=True)
     show_contents(console, preview.contents)
+    for leak in preview.leaks:
+        put(console, leak, wrapped=True)
     if preview.obstacle:
         put(console, f"this machine can't run it: {preview.obstacle}")
 

@@ -135,6 +135,8 @@ def _owners(text: str) -> Iterator[tuple[ModuleType, list[str]]]:
 
 
 def _exists(name: str) -> bool:
+    if not name.rpartition(".")[2] or "/" in name:  # which Python looks for, and trips over
+        return False
     return name in sys.modules or importlib.util.find_spec(name) is not None
 
 

@@ -24,6 +24,9 @@ ARTIFACTS = "artifacts"
 SWEEP = "sweep.gin"
 _HASH_DIGITS = 12
 
+_LONGEST, _LONGEST_PATH = {"stage": 233, "folder": 255, "hash": 233, "finished": 0}, 2000
+"""Bytes of a name and of a path: a file's name has 255 at most, and an unfinished stage's 22 beside its own."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -61,6 +64,9 @@ def _entry(item: Any, where: str) -> Entry:
         wanted, words = (bool, "true or false") if key == "finished" else (str, "a text")
         if not isinstance(value, wanted):
             raise InputError(f"{where}.{key} must be {words}, not {value!r:.60}")
+        lengths = [len(part.encode()) for part in value.split("/")] if isinstance(value, str) else [0]
+        if max(lengths) > _LONGEST[key] or sum(lengths) > _LONGEST_PATH:
+            raise InputError(f"{where}.{key} is {value!r:.60}…, too long for what it says")
     return Entry(**item)
 
 

@@ -64,6 +64,15 @@ def downstream(graph: Graph, name: str) -> tuple[str, ...]:
     return tuple(node for node in graph if node in reached)
 
 
+def ancestors(graph: Graph, name: str) -> tuple[str, ...]:
+    """All that a stage is made from, directly or not, in the graph's order."""
+    reached = {name}
+    for node in reversed(tuple(graph.values())):
+        if node.name in reached:
+            reached.update(node.parent_names())
+    return tuple(node for node in graph if node in reached - {name})
+
+
 def check_fit(graph: Graph, mesh: Mesh) -> None:
     """Raises InputError for a stage whose settings don't fit the mesh: now, not when the stages before it are done.
 

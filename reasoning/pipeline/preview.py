@@ -1,6 +1,6 @@
 """What a run would do, without doing any of it: stages in order, what they are made from, sizes, what is done."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import identities
-from reasoning.pipeline.run import Run
+from reasoning.pipeline.run import Run, RunOptions
 from reasoning.pipeline.workplace import StageState, Workplace
 from reasoning.stages.rows import planned_epochs
 from reasoning.stages.settings import OnRows
@@ -39,16 +39,24 @@ class StagePreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """The stages, parents first; the mesh's sizes and the kernels, or ``obstacle``: why this machine can't run it."""
+    """The stages, parents first; the mesh's sizes and the kernels, or ``obstacle``: why this machine can't run it.
+
+    ``leaks`` tell of exam questions that are trained on, where the exam allows it.
+    """
 
     stages: tuple[StagePreview, ...]
     mesh: Mapping[str, int]
     kernels: str
     obstacle: str
+    leaks: tuple[str, ...] = ()
 
 
-def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Preview:
+def preview(
+    run: Run, out: Path, experiment: Experiment | None = None, note: Callable[[str], None] = lambda _: None
+) -> Preview:
     """Resolves everything as a run would, and writes nothing. Raises InputError as a run would before its first stage.
+
+    ``note`` hears of what takes long.
 
     A mesh that doesn't fit the devices at hand, or a stage that doesn't fit the mesh, is no error but an ``obstacle``:
     files for large machines are checked on small ones.
@@ -64,8 +72,8 @@ def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Previe
     except InputError as error:
         obstacle = str(error)
     memory = read_memory(out)
-    known = identities(graph, run.seed, sizes, experiment, run.kernels, contents_of(graph, memory))
-    workplace = Workplace(out, graph, known, out / ARTIFACTS)
+    known = identities(graph, run.seed, sizes, experiment, run.kernels, contents_of(graph, memory, note))
+    workplace = Workplace(out, graph, known, out / ARTIFACTS, memory)
     if not obstacle:
         workplace.check_whole()
     stages = tuple(
@@ -79,7 +87,7 @@ def preview(run: Run, out: Path, experiment: Experiment | None = None) -> Previe
         )
         for node in graph.values()
     )
-    return Preview(stages, sizes, kernels, obstacle)
+    return Preview(stages, sizes, kernels, obstacle, tuple(workplace.leaks(RunOptions(), note)))
 
 
 def _sizes(node: StageNode, workplace: Workplace) -> dict[str, object]:

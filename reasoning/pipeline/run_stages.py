@@ -69,6 +69,8 @@ def run_stages(
         agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
         workplace = Workplace(out, graph, known, artifacts, memory)
+        for leak in agree(lambda: workplace.leaks(options, watcher.note)):
+            watcher.warn(leak)
         agree(lambda: workplace.open(options, watcher, resolved))
         if shared is None:
             watcher.note(f"kernels: {kernels}")

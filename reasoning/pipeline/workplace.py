@@ -17,6 +17,7 @@ from reasoning.pipeline.environment import check_environment, current_environmen
 from reasoning.pipeline.folder import Entry
 from reasoning.pipeline.graph import Graph, downstream
 from reasoning.pipeline.identity import Identity, identity_differences
+from reasoning.pipeline.leaks import check_leaks
 from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.stages.checkpoint import ON_THE_WAY
 from reasoning.stages.stage import learns_from
@@ -139,6 +140,16 @@ class Workplace:
                     f"--only {name}: it is made from {', '.join(missing)}, not finished in {self.out}; add "
                     f"{'them' if len(missing) > 1 else 'it'} to --only, or run without --only"
                 )
+
+    def leaks(self, options: RunOptions, note: Callable[[str], None]) -> list[str]:
+        """``check_leaks`` of the exams that are still to be held."""
+        redone = downstream(self.graph, options.again) if options.again else ()
+
+        def wanted(name: str) -> bool:
+            due = name in redone or self.state(name) != "finished"
+            return due and (not options.only or name in options.only)
+
+        return check_leaks(self.graph, self.known, wanted, self.memory, note)
 
     def check_whole(self, redone: tuple[str, ...] = ()) -> None:
         """Raises InputError for a finished stage, none of ``redone``, that has lost what was published."""

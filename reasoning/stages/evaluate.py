@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
@@ -62,10 +62,12 @@ class Evaluate:
     methods: tuple[Method, ...] = (Greedy(), Samples())
     styles: tuple[PromptStyle, ...] = ()
     style_methods: tuple[Method, ...] = (Samples(),)
+    # Whether its questions may be among those that the checkpoints learnt from; how many are is told.
+    allow_leaks: bool = field(default=False, metadata=NOT_HASHED)
 
     def __post_init__(self) -> None:
-        for field, methods in (("methods", self.methods), ("style_methods", self.style_methods)):
-            check_methods(field, methods, self.quiz)
+        for name, methods in (("methods", self.methods), ("style_methods", self.style_methods)):
+            check_methods(name, methods, self.quiz)
         names = [style.name for style in (self.quiz.style, *self.styles)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:

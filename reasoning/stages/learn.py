@@ -18,9 +18,9 @@ from reasoning.models.model import Model
 from reasoning.models.parameters import Params
 from reasoning.rewards.reward import reward_name
 from reasoning.rollouts.sampling import sampler_for
+from reasoning.stages.checkpoint import BEST, CHECKPOINTS
 from reasoning.stages.held_out import HeldOut
 from reasoning.stages.settings import Learning, check_best
-from reasoning.stages.checkpoint import BEST, CHECKPOINTS
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem

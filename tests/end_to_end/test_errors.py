@@ -245,7 +245,7 @@ DAMAGE: dict[str, tuple[Callable[[Project], object], list[str], str]] = {
     "rows cut short": (
         lambda run: cut(run.largest("corpus", "records")),
         ["--from", "base"],
-        r"damaged records: .*/corpus-\w+/records/.* has \d+ bytes, \d+ were written; .* \(--from corpus makes stage cor",
+        r"damaged records: .*/corpus-\w+/records/.* has \d+ bytes, \d+ were written; .* \(--from corpus makes stage",
     ),
     "half of the files": (
         lambda run: [file.unlink() for file in files_of(run.artifact("base"))[::2]],

@@ -68,6 +68,10 @@ def test_the_longest_module_is_imported_and_the_rest_are_attributes(toy):
     [
         ("core.ranges.Rang", "@core.ranges.Rang: reasoning.core.ranges has no 'Rang'; did you mean 'Range'?"),
         ("core.rangse.Range", "reasoning.core has no 'rangse'; did you mean 'ranges'?"),
+        ("", "there is no module ''"),
+        (".", "there is no module ''"),
+        ("a..b", "there is no module 'a'"),
+        ("/", "there is no module '/'"),
         ("corr.ranges", "there is no module 'corr' in reasoning, .*; did you mean 'core'?"),
         ("core.ranges", "@core.ranges is a module; name something in it"),
         ("toy_package.inner.Outr", "toy_package.inner has no 'Outr'; did you mean 'Outer'?"),

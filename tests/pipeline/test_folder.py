@@ -5,7 +5,16 @@ import json
 import pytest
 
 from reasoning.core.errors import InputError
-from reasoning.pipeline.folder import Entry, finished_folder, read_run, set_aside, write_keeping_earlier, write_run
+from reasoning.core.files import write_json
+from reasoning.pipeline.folder import (
+    Entry,
+    finished_folder,
+    read_run,
+    set_aside,
+    unfinished_folder,
+    write_keeping_earlier,
+    write_run,
+)
 
 
 def test_the_stages_of_a_run_are_read_back_in_order(tmp_path):
@@ -51,3 +60,18 @@ def test_setting_aside_keeps_every_generation(tmp_path):
         set_aside(folder)
     kept = {path.name: (path / "sum").read_text() for path in (tmp_path / "earlier").iterdir()}
     assert kept == {"base-0123456789ab.1": "1", "base-0123456789ab.2": "2"}
+
+
+@pytest.mark.parametrize("key", ["stage", "folder", "hash"])
+def test_an_entry_too_long_for_a_file_system_is_refused(tmp_path, key):
+    entry = {"stage": "base", "folder": "artifacts/base-00", "hash": "00", "finished": True} | {key: "9" * 5000}
+    write_json(tmp_path / "run.json", {"stages": [entry]})
+    with pytest.raises(InputError, match=rf"run\.json: stages\[0\]\.{key} is '9{{50,60}}…, too long"):
+        read_run(tmp_path)
+
+
+def test_the_longest_entries_that_are_taken_are_names_that_can_be_looked_for(tmp_path):
+    longest = Entry("s" * 233, "/".join(["f" * 255] * 7), "0" * 233, finished=False)
+    write_run(tmp_path, [longest])
+    assert read_run(tmp_path) == (longest,)
+    assert not unfinished_folder((tmp_path / longest.folder).parent, longest.stage, longest.hash).exists()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.pipeline.graph import build_graph, check_fit, check_stage_names, downstream
+from reasoning.pipeline.graph import ancestors, build_graph, check_fit, check_stage_names, downstream
 from reasoning.stages.stage import Stage
 
 
@@ -127,3 +127,16 @@ def test_stages_that_can_tell_are_asked_whether_they_fit_the_mesh():
     check_fit(build_graph((base, Choosy("zero", start=base))), mesh)
     with pytest.raises(InputError, match="zero wants 2 devices, not 1"):
         check_fit(build_graph((base, Choosy("zero", start=base, size=2))), mesh)
+
+
+@given(st.data())
+def test_what_a_stage_is_made_from_is_all_that_it_is_downstream_of(data):
+    stages: list[Part] = []
+    for number in range(data.draw(st.integers(1, 8))):
+        parents = tuple(data.draw(st.sets(st.sampled_from(stages)))) if stages else ()
+        stages.append(Part(f"s{number}", others=parents))
+    graph = build_graph(tuple(stages))
+    for name in graph:
+        assert ancestors(graph, name) == tuple(
+            each for each in graph if each != name and name in downstream(graph, each)
+        )

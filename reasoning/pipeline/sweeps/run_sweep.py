@@ -41,16 +41,25 @@ class StageSharing:
 
 @dataclass(frozen=True)
 class SweepPreview:
-    """What a sweep would do; ``contents`` are hashes by path, ``obstacle`` says why this machine can't do it."""
+    """What a sweep would do; ``contents`` are hashes by path, ``obstacle`` says why this machine can't do it.
+
+    ``leaks`` tell of exam questions that are trained on, where the exam allows it.
+    """
 
     plan: SweepPlan
     stages: tuple[StageSharing, ...]
     contents: Mapping[str, str]
     obstacle: str
+    leaks: tuple[str, ...]
 
 
-def preview_sweep(experiment: Experiment, out: Path, processes: int = 1) -> SweepPreview:
-    """Reads and checks every run as a sweep would, and writes nothing. Raises InputError as a sweep would."""
+def preview_sweep(
+    experiment: Experiment, out: Path, processes: int = 1, note: Callable[[str], None] = lambda _: None
+) -> SweepPreview:
+    """Reads and checks every run as a sweep would, and writes nothing. Raises InputError as a sweep would.
+
+    ``note`` hears of what takes long.
+    """
     plan = expand_sweep(experiment)
     use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
     obstacle = ""
@@ -69,7 +78,8 @@ def preview_sweep(experiment: Experiment, out: Path, processes: int = 1) -> Swee
     stages = (StageSharing(name, runs[name], len(states), sum(states.values())) for name, states in counted.items())
     known = (identity for workplace in workplaces for identity in workplace.known.values())
     contents = {path: content for identity in known for path, content in identity.contents.items()}
-    return SweepPreview(plan, tuple(stages), contents, obstacle)
+    leaks = dict.fromkeys(leak for workplace in workplaces for leak in workplace.leaks(RunOptions(), note))
+    return SweepPreview(plan, tuple(stages), contents, obstacle, tuple(leaks))
 
 
 def run_sweep(
@@ -148,6 +158,8 @@ def _open(folder: SweepFolder, workplaces: Sequence[Workplace], watcher: Watcher
         watcher.note(f"kernels: {kernels}")
     for workplace in workplaces:
         workplace.check_environment(strict, warn)
+        for leak in workplace.leaks(RunOptions(), watcher.note):
+            warn(leak)
     strangers = folder.strangers()
     if strangers:
         warn(f"{folder.path} also holds runs that are not in this sweep; they stay: {', '.join(strangers)}")

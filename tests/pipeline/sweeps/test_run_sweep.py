@@ -225,11 +225,10 @@ def test_a_sweep_refuses_a_damaged_stage_before_any_run_and_goes_on_once_it_is_s
     project.sweep()
     project.ran()
     [corpus] = project.out.glob("artifacts/corpus-*")
-    largest = max(
-        (path for path in corpus.iterdir() if path.name != "artifact.json"), key=lambda path: path.stat().st_size
-    )
-    largest.write_bytes(b"")
-    message = r"damaged \w+: \S*/corpus-\w+/\S+ has 0 bytes, \d+ were written; move \S+ away and run the same command$"
+    record = json.loads((corpus / "artifact.json").read_text())
+    assert record["files"] == {}
+    (corpus / "artifact.json").write_text(json.dumps(record | {"files": {"rows": 5}}))
+    message = r"damaged \w+: \S*/corpus-\w+/rows does not exist; move \S+ away and run the same command$"
     for attempt in (project.sweep, lambda: preview_sweep(read_experiment(project.file, ()), project.out)):
         with pytest.raises(InputError, match=message):
             attempt()
