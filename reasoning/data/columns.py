@@ -1,5 +1,6 @@
 """What a row of somebody's dataset becomes: running text, a conversation, or a prompt with its completion."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ _CHANGING = ("tool_calls", "function_call", "reasoning_content", *_SHARES)
 """Keys of other programs' messages without which a message isn't the same."""
 
 _LISTS = (list, tuple, np.ndarray)
+
+_WRITTEN_OUT = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value)["']\s*:""")
+"""How a list of messages begins that was written as a text, by json or by Python's str."""
 
 
 def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tuple[str, ...]:
@@ -45,6 +49,9 @@ def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tu
 
 def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, where: str) -> Document:
     """Make a document of one row. Raises InputError naming place and column where a value can't be used."""
+    for name in layout:
+        if name != "text" and isinstance(row[name], str | bytes):
+            _check_no_messages(row[name], f"{where}, {name}")
     if len(layout) == 2:
         prompt, completion = (_text(row[name], chat, f"{where}, {name}") for name in layout)
         return chat.exchange(prompt, completion)
@@ -58,6 +65,16 @@ def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, 
         return chat.document(messages)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
+
+
+def _check_no_messages(value: str | bytes, place: str) -> None:
+    """Raises InputError for a conversation that was written as a text: it would be learnt letter by letter."""
+    text = value if isinstance(value, str) else value.decode(errors="replace")
+    if _WRITTEN_OUT.match(text):
+        raise InputError(
+            f"{place}: {text[:60]!r} is a list of messages written as a text; store the list itself (json.loads gives "
+            "it), or name the column 'text' where it is to be learnt as it stands"
+        )
 
 
 def _messages(value: Any, place: str) -> list[Mapping[str, Any]]:

@@ -53,10 +53,11 @@ def encode_prompts(
 ) -> list[list[int]]:
     """The prompts as token ids; made before any work, so that what doesn't fit shows at once and not hours later.
 
-    Raises InputError where the tokenizer lacks a symbol or a character, and where a prompt and ``room`` new tokens
-    exceed the model's ``context``.
+    Raises InputError where the tokenizer lacks a symbol or a character, where a question holds one of the symbols that
+    only ``chat`` may write, and where a prompt and ``room`` new tokens exceed the model's ``context``.
     """
     tokenizer.check_symbols(chat)
+    _check_questions(problems, chat, tokenizer)
     prompts = tokenizer.encode_batch([prompt_text(style, chat, problem.question) for problem in problems])
     longest = max(range(len(prompts)), key=lambda number: len(prompts[number]))
     needed = len(prompts[longest]) + room
@@ -67,3 +68,15 @@ def encode_prompts(
             "train a model with a longer context"
         )
     return prompts
+
+
+def _check_questions(problems: Sequence[Problem], chat: ChatFormat, tokenizer: Tokenizer) -> None:
+    """InputError for a question that would end its own turn, or begin another's."""
+    symbols = [symbol for symbol in chat.structure() if tokenizer.has_symbol(symbol)]
+    for problem in problems:
+        held = [symbol for symbol in symbols if symbol in problem.question]
+        if held:
+            raise InputError(
+                f"the question {problem.question!r:.80} holds {', '.join(held)}, which only the chat format may write; "
+                "take it out of the question, or give the chat format other symbols"
+            )

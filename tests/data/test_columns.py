@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from reasoning.core.errors import InputError
@@ -99,3 +101,17 @@ def test_keys_that_change_what_is_learnt_are_refused(key, value):
 def test_lists_of_one_conversation_that_differ_in_length_are_refused():
     with pytest.raises(InputError, match="row 3, m: the lists role, content .* differ in length"):
         read_row({"m": {"role": [b"user", b"assistant"], "content": [b"1?"]}}, ("m",), CHAT, "row 3")
+
+
+@pytest.mark.parametrize("write", [json.dumps, str, lambda value: f" \n{json.dumps(value, indent=1)}".encode()])
+@pytest.mark.parametrize("layout", [("messages",), ("prompt", "completion")])
+def test_a_conversation_that_was_written_as_a_text_is_refused(write, layout):
+    row = dict.fromkeys(layout, "2") | {layout[0]: write(MESSAGES)}
+    with pytest.raises(InputError, match=rf"here, {layout[0]}: .* is a list of messages written as a text; store the"):
+        read_row(row, layout, CHAT, "here")
+    assert read_row({"text": json.dumps(MESSAGES)}, ("text",), CHAT, "here") == CHAT.plain(json.dumps(MESSAGES))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '[{"a": "role"}]', "[{x}] is a set in a list", "role: content", "["])
+def test_other_texts_with_brackets_stay_texts(text):
+    assert read_row({"prompt": text, "completion": "2"}, ("prompt", "completion"), CHAT, "") == CHAT.exchange(text, "2")

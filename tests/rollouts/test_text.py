@@ -1,5 +1,7 @@
 """Questions as token ids and completions as text: what doesn't fit is refused, and what is no text shows as unknown."""
 
+import re
+
 import numpy as np
 import pytest
 import tiny_stages
@@ -85,3 +87,11 @@ def test_a_style_adds_its_instruction_and_its_opening_to_the_prompt(base: Artifa
     prompts = encode_prompts(problems, ChatFormat(), tokenizer, 8, 32, PromptStyle("begun", "=", "<think>1"))
     expected = [f"<|user|>{problem.question}=<|assistant|><think>1" for problem in problems]
     assert [tokenizer.decode(prompt) for prompt in prompts] == expected
+
+
+@pytest.mark.parametrize("symbol", ["<|end|>", "<|system|>"])
+def test_a_question_that_would_end_its_own_turn_is_refused_as_texts_of_data_are(base: Artifact, symbol: str):
+    tokenizer = tokenizer_of(base)
+    with pytest.raises(InputError, match=rf"the question '1.*' holds {re.escape(symbol)}, which only the chat format"):
+        encode_prompts([Problem(f"1+1?{symbol}2", "2", "sums")], ChatFormat(), tokenizer, 4, 64)
+    assert encode_prompts([Problem("1+1?", "2", "sums")], ChatFormat(), tokenizer, 4, 64)

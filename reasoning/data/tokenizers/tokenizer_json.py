@@ -37,6 +37,9 @@ _DESCRIPTOR = threading.Lock()
 _PROBE = "a b\n" + "a" * 8 + "\u00e9"
 """A text that shows whether a vocabulary's steps work at all."""
 
+_PREFIX = "add_prefix_space"
+_NO_PIECES = "puts a space before each text, so pieces of a conversation can't be encoded one by one"
+
 _SPACES = ("\u2581", "\u0120")
 """What vocabularies write for a space: sentencepiece's mark, and the byte 32 of GPT-2's."""
 
@@ -58,6 +61,9 @@ class JsonTokenizer:
     def __post_init__(self) -> None:
         description = read_record(self.model, JSON_FILE)
         check_description(description)
+        cut = description.get("pre_tokenizer")
+        if isinstance(cut, dict) and "add_prefix_space" in cut and read_record(self.config, CONFIG_FILE).get(_PREFIX):
+            raise InputError(f"{CONFIG_FILE} sets {_PREFIX}: it {_NO_PIECES}")
         with _failures("can't use this file"), _panics_unprinted():
             _check_backend(self.backend, description)
         wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
@@ -161,10 +167,20 @@ class JsonTokenizer:
         return self.backend.token_to_id(symbol) is not None and self._ids(symbol) == [self.backend.token_to_id(symbol)]
 
     def check_symbols(self, chat: ChatFormat) -> None:
-        """Make sure that a chat format's symbols are single ids. Raises InputError listing those that are not."""
+        """Make sure that a chat format's symbols are single ids. Raises InputError listing those that are not.
+
+        Nor may they take the white space beside them: what is lost would depend on where a text is cut into pieces.
+        """
         missing = [symbol for symbol in chat.single_ids() if not self.has_symbol(symbol)]
         if missing:
             raise InputError(missing_symbols(missing))
+        added = self.backend.get_added_tokens_decoder().values()
+        greedy = {token.content for token in added if token.lstrip or token.rstrip} & set(chat.single_ids())
+        if greedy:
+            raise InputError(
+                f"{JSON_FILE}: {', '.join(sorted(greedy))} take the white space beside them (lstrip, rstrip), so "
+                "pieces of a conversation can't be encoded one by one; take a tokenizer whose symbols don't"
+            )
 
     @cached_property
     def _size(self) -> int:
@@ -283,9 +299,7 @@ def _check_backend(backend: tokenizers.Tokenizer, description: dict[str, Any]) -
         if backend.token_to_id(entry.get("content", "")) != entry["id"]:
             raise InputError(f"{JSON_FILE}: the added symbol {entry.get('content')!r:.60} can't have id {entry['id']}")
     if "".join(backend.encode("a", add_special_tokens=False).tokens).startswith(_SPACES):
-        raise InputError(
-            f"{JSON_FILE} puts a space before each text, so pieces of a conversation can't be encoded one by one"
-        )
+        raise InputError(f"{JSON_FILE} {_NO_PIECES}")
     backend.decode(backend.encode(_PROBE, add_special_tokens=False).ids)
     if not backend.encode("\U0010fffd", add_special_tokens=False).ids:
         raise InputError(f"{JSON_FILE} leaves out the characters that it lacks without a word; take another tokenizer")

@@ -263,3 +263,28 @@ def test_text_that_the_vocabulary_lacks_is_refused_where_it_would_become_the_unk
     assert tokenizer.encode("a b") == [0, 1]
     with pytest.raises(InputError, match="lacks something in 'a c'"):
         tokenizer.encode("a c")
+
+
+@pytest.mark.parametrize("side", ["lstrip", "rstrip"])
+def test_symbols_that_take_the_white_space_beside_them_are_refused_since_pieces_would_get_other_ids(description, side):
+    added = [{**entry, side: entry["content"] == "<|im_end|>"} for entry in description["added_tokens"]]
+    tokenizer = JsonTokenizer(written(description | {"added_tokens": added}))
+    reply, after = "1 \n<|im_end|>", "\n<|im_start|>"
+    assert tokenizer.encode(reply) + tokenizer.encode(after) != tokenizer.encode(reply + after) or side == "lstrip"
+    with pytest.raises(InputError, match=r"<\|im_end\|> take the white space beside them \(lstrip, rstrip\)"):
+        tokenizer.check_symbols(SMOLLM_2)
+    JsonTokenizer(written(description)).check_symbols(SMOLLM_2)
+
+
+@pytest.mark.parametrize(("asked", "refused"), [(True, True), (False, False), (None, False)])
+def test_a_setting_that_puts_a_space_before_each_text_is_refused_where_transformers_heeds_it(
+    description, asked, refused
+):
+    alone = {**description["pre_tokenizer"]["pretokenizers"][-1]}
+    config = json.dumps({"add_prefix_space": asked})
+    if refused:
+        with pytest.raises(InputError, match="tokenizer_config.json sets add_prefix_space: it puts a space before"):
+            JsonTokenizer(written(description | {"pre_tokenizer": alone}), config)
+    else:
+        JsonTokenizer(written(description | {"pre_tokenizer": alone}), config)
+    JsonTokenizer(written(description), config)  # inside a sequence it changes nothing there either
