@@ -169,6 +169,14 @@ def policy(
     return _policy(model, loss, kl, kl_coefficient, temperature, kernels)
 
 
+def _where_counted(counted_BT: jax.Array, log_probs_BT: jax.Array, new_BT: jax.Array) -> jax.Array:
+    """Log-probabilities to compare with the new ones: these very ones where a token doesn't count.
+
+    Nobody learns those tokens, so policies drift apart there, and a ratio that overflows is NaN times a weight of 0.
+    """
+    return jnp.where(counted_BT > 0, log_probs_BT, jax.lax.stop_gradient(new_BT))
+
+
 @lru_cache(_LOSSES)
 def _policy(
     model: LanguageModel,
@@ -182,6 +190,9 @@ def _policy(
         hidden_BTD, measured = _hidden_states(model, params, batch.rows)
         scores = _scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
         new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
+        if batch.old_log_probs is not None:
+            old_BT = _where_counted(mask_BT, batch.old_log_probs, new_BT)
+            batch = replace(batch, old_log_probs=old_BT)
         loss_BT, metrics = policy_loss(loss, new_BT, batch)
         # Before the first update, where what trains is still what sampled.
         before_BT = jax.lax.stop_gradient(new_BT) if batch.old_log_probs is None else batch.old_log_probs
@@ -193,7 +204,8 @@ def _policy(
         sums = {name: _total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
         beside = jnp.zeros(())
         if batch.reference_log_probs is not None:
-            divergence_BT = kl(new_BT, batch.reference_log_probs)
+            counted_BT = mask_BT if batch.kl_weights is None else batch.kl_weights
+            divergence_BT = kl(new_BT, _where_counted(counted_BT, batch.reference_log_probs, new_BT))
             if batch.kl_weights is None:
                 loss_BT = loss_BT + kl_coefficient * divergence_BT
                 sums["kl"] = _total(divergence_BT, mask_BT)

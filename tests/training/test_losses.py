@@ -223,6 +223,20 @@ def test_tokens_outside_the_mask_change_nothing(params: Any):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sums, other_sums)
 
 
+def test_ratios_that_overflow_outside_the_mask_change_no_loss_and_no_gradient(params: Any):
+    batch, _ = off_policy(params, token_mean, 1.0)
+    loss_fn = policy(MODEL, loss=CLIPPED, kl=k3, kl_coefficient=BETA, temperature=1.0)
+    value = jax.jit(jax.value_and_grad(lambda params, batch: loss_fn(params, {}, batch)[0]))
+    loss, gradients = value(params, batch)
+    assert np.isfinite(loss)
+    for name in ("old_log_probs", "reference_log_probs"):
+        for distance in (200.0, -200.0, np.inf, np.nan):
+            far = jnp.where(batch.rows.mask > 0, getattr(batch, name), distance)
+            other, others = value(params, replace(batch, **{name: far}))
+            assert loss == other
+            jax.tree.map(np.testing.assert_array_equal, gradients, others)
+
+
 @pytest.mark.parametrize("aggregate", AGGREGATIONS)
 @pytest.mark.parametrize(
     ("divergence", "name"), [(forward, "kl"), (reverse, "kl"), (JSD(0.3), "jsd"), (total_variation, "total_variation")]
