@@ -3,24 +3,26 @@
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Documents
-from reasoning.data.packing import Packer, PackingCounts, first_fit, pack_into
+from reasoning.data.packing import PackedRow, Packer, PackingCounts, first_fit, pack, pack_into
 from reasoning.data.sources import DocumentSource, mix
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, VocabularyKind, train_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.checkpoint import RECORDS, tokenizer_of
 from reasoning.stages.conversations import read_conversations
-from reasoning.stages.stage import Context, Stage
+from reasoning.stages.stage import Context, Stage, TokenizerAtHand
 
 
 def _no_symbols() -> tuple[str, ...]:
@@ -107,6 +109,39 @@ class Prepare:
             raise TypeError(f"stage {self.name} was run without the artifact of its tokenizer")
         tokenizer.check_symbols(self.chat)
         return tokenizer
+
+    def tokenizer_at_hand(self) -> Tokenizer:
+        """The tokenizer that ``run`` would choose, before anything has run. Raises InputError where that can't be."""
+        if isinstance(self.tokenizer, TokenizerTraining):
+            return self.tokenizer.train(self._written(), self.chat)
+        stage: Any = self.tokenizer
+        # A stage that trains hands on the tokenizer of its start, or else of its data.
+        while not isinstance(stage, TokenizerAtHand):
+            stage = getattr(stage, "start", None) or getattr(stage, "data", None)
+            if stage is None:
+                raise InputError(
+                    f"stage {self.name}: which tokenizer stage {self.tokenizer.name} leaves can't be told before it "
+                    f"has run; then look at RUN/{self.name}"
+                )
+        return stage.tokenizer_at_hand()
+
+    def peek(self, count: int) -> tuple[Tokenizer, list[PackedRow]]:
+        """The first ``count`` rows that ``run`` would write, and their tokenizer; nothing is written.
+
+        Raises InputError for conversations, which other stages have yet to collect, and as ``pack`` does.
+        """
+        documents, tokenizer = self._written(), self.tokenizer_at_hand()
+        tokenizer.check_symbols(self.chat)
+        return tokenizer, list(islice(pack(documents, tokenizer, self.length, self.packer, PackingCounts()), count))
+
+    def _written(self) -> Documents:
+        if self.conversations:
+            names = ", ".join(stage.name for stage in self.conversations)
+            raise InputError(
+                f"stage {self.name}: its rows are made of what {names} collect, which have to run first; then look at "
+                f"RUN/{self.name}"
+            )
+        return mix(self.sources, self.chat, self.seed)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``; reads how many documents there are, and nothing else."""

@@ -102,6 +102,10 @@ class Pretrained:
 
         return save(out, model, found.load(model, context.mesh, report), found.tokenizer, {})
 
+    def tokenizer_at_hand(self) -> Tokenizer:
+        """The tokenizer that lies beside the model."""
+        return find(Path(self.path)).tokenizer
+
     def configured(self, config: ModelConfig) -> ModelConfig:
         """The model's config with what this stage changes of it."""
         context = self.context or config.context

@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
+from reasoning.data.packing import PackedRow
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.backends import Choice
 from reasoning.training.sinks import Several, Sink
 
@@ -65,6 +67,24 @@ class Stage(Protocol):
         ``inputs`` gives the parents' artifacts under the names of their fields: an ``Artifact``, or a tuple of them.
         ``out`` is a folder that survives restarts: a stage that finds its own unfinished work there goes on from it.
         """
+        ...
+
+
+@runtime_checkable
+class TokenizerAtHand(Protocol):
+    """A stage whose tokenizer can be told before it has run."""
+
+    def tokenizer_at_hand(self) -> Tokenizer:
+        """The tokenizer that its artifact will hold. Raises InputError where it depends on what hasn't run yet."""
+        ...
+
+
+@runtime_checkable
+class Peeking(Protocol):
+    """A stage that packs rows, and can show the first of them before it has run."""
+
+    def peek(self, count: int) -> tuple[Tokenizer, list[PackedRow]]:
+        """The first rows, and the tokenizer that reads them; nothing is written. Raises InputError as ``run`` would."""
         ...
 
 

@@ -62,10 +62,10 @@ def test_a_stage_at_work_can_be_read(run: Path, capsys: pytest.CaptureFixture):
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        ("", "is a run; name one of its stages too: stages with samples are cold_data, cot_data"),
-        ("colddata", "has no stage 'colddata'; stages with samples are cold_data, cot_data"),
-        ("base", "stage base has sampled nothing; stages with samples are"),
-        ("r1", "stage r1 has sampled nothing yet; stages with samples are"),
+        ("", "is a run; name one of its stages too: stages with something to show are cold_data, cot_data"),
+        ("colddata", "has no stage 'colddata'; stages with something to show are cold_data, cot_data"),
+        ("base", "stage base has nothing to show; stages with something to show are"),
+        ("r1", "stage r1 has nothing to show yet; stages with something to show are"),
         ("artifacts/base", "artifacts is not a run's folder (it has no run.json); write RUN/STAGE"),
         ("cold_data --limit 0", "--limit 0 shows nothing"),
     ],
@@ -82,3 +82,25 @@ def test_what_is_left_of_a_damaged_stage_is_shown_with_a_warning(run: Path, caps
     shown = capsys.readouterr()
     assert "    two\n" in shown.out
     assert "warning: stage cold_data is damaged:" in shown.err and "records/a does not exist" in shown.err
+
+
+def test_rows_are_shown_from_a_file_before_and_from_a_run_after(corpus, tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "corpus-000000000000").symlink_to(corpus.path)
+    write_run(tmp_path, [Entry("corpus", "artifacts/corpus-000000000000", "0" * 64, True)])
+    assert main(["show", f"{tmp_path}/corpus", "--limit", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "corpus: the first 2 of" in said and "row 1:" in said and "row 2:" not in said and "⟦" in said
+
+    file = tmp_path / "rows.gin"
+    (tmp_path / "talk.jsonl").write_text('{"question": "one?", "answer": "1"}\n' * 3)
+    file.write_text(
+        f"lines = @data.sources.Jsonl\nlines.path = '{tmp_path}/talk.jsonl'\nwords = @stages.TokenizerTraining\n"
+        "words.kind = 'char'\nwords.size = 40\nrows = @stages.Prepare\nrows.sources = (lines,)\n"
+        "rows.tokenizer = words\nrows.length = 16\n"
+    )
+    assert main(["show", str(file), "rows", "rows.length=32", "--limit", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "<|user|>one?<|assistant|>⟦1<|end|>⟧" in said and said.count("row ") == 1
+    assert main(["show", str(file), "words"]) == 2
+    assert "words packs no rows; those that do are rows" in capsys.readouterr().err

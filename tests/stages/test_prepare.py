@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import CORPUS, DEMONSTRATIONS, LENGTH, Surroundings, work
+from tiny_stages import BASE, CORPUS, DEMONSTRATIONS, LENGTH, TRAIN, Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -14,7 +14,9 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.packing import Packer, concat_then_split, first_fit
 from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated, Jsonl
+from reasoning.stages import Cut
 from reasoning.stages.checkpoint import tokenizer_of
+from reasoning.stages.write_answers import WriteAnswers
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, np.ndarray]]:
@@ -47,6 +49,25 @@ def test_every_symbol_of_the_chat_and_every_asked_one_is_a_single_id(corpus: Art
     tokenizer = tokenizer_of(corpus)
     for symbol in (*ChatFormat().symbols(), "+8", "-0"):
         assert tokenizer.encode(symbol) == [tokenizer.symbol_id(symbol)]
+
+
+def test_a_peek_shows_the_rows_that_a_run_writes(corpus: Artifact):
+    tokenizer, rows = CORPUS.peek(3)
+    written = rows_of(corpus)
+    assert tokenizer.model == tokenizer_of(corpus).model and len(rows) == 3
+    for row, other in zip(rows, written, strict=False):
+        assert all(np.array_equal(row[name], other[name]) for name in other)
+
+
+def test_a_peek_follows_the_tokenizer_through_stages_that_train_and_refuses_what_has_to_run():
+    rows = replace(CORPUS, name="rows", tokenizer=Cut(name="cut", start=BASE, layers=(0,)))
+    assert rows.tokenizer_at_hand().model == CORPUS.tokenizer_at_hand().model
+    said = WriteAnswers(name="said", problems=TRAIN, tokenizer=CORPUS)
+    collected = replace(rows, conversations=(said,))
+    with pytest.raises(InputError, match="what said collect, which have to run first"):
+        collected.peek(1)
+    with pytest.raises(InputError, match="which tokenizer stage said leaves"):
+        replace(CORPUS, tokenizer=said).peek(1)
 
 
 def test_the_same_settings_give_the_same_bytes_whatever_the_seed_of_the_run(corpus: Artifact, tmp_path: Path):
