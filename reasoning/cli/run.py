@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def tell(text: str) -> None:
+    """Prints a line of news, once for all processes of a job."""
+    if is_main():
+        say(text)
+
+
 def _report(out: Path) -> None:
     """Shows a run and writes its report. The run is done: whatever fails here is a warning, with a way to try again."""
     try:
@@ -82,7 +88,7 @@ def _report(out: Path) -> None:
 def _check(experiment: Experiment, out: Path, processes: int) -> int:
     run = run_of(experiment)
     use_cpu_devices(run.cpu_devices, processes)
-    previewed = preview(run, out, experiment, say)
+    previewed = preview(run, out, experiment, tell)
     if is_main():
         show_preview(output(), previewed, out)
     return 0

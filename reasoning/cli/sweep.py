@@ -12,7 +12,7 @@ from reasoning.cli.arguments import parsed
 from reasoning.cli.distributed import PROCESS_ID
 from reasoning.cli.preview import show_contents
 from reasoning.cli.progress import display, output
-from reasoning.cli.run import add_arguments, read_arguments
+from reasoning.cli.run import add_arguments, read_arguments, tell
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.pipeline.processes import is_main
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parsed(_parser().parse_intermixed_args, arguments)
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
-        preview = preview_sweep(experiment, out, processes, say)
+        preview = preview_sweep(experiment, out, processes, tell)
         if is_main():
             _show_sweep_preview(output(), preview, out)
         return 0

@@ -105,6 +105,16 @@ def test_check_shows_arms_seeds_and_sharing_and_runs_nothing(project, capsys):
     assert not project.out.exists() and project.ran() == []
 
 
+def test_a_long_reading_of_what_stages_read_is_announced(project, capsys, monkeypatch):
+    monkeypatch.setattr("reasoning.core.contents._TOLD_BYTES", 1)
+    told = f"at {project.file} once"
+    reading = f"corpus.path='{project.file}'"
+    assert main(project.arguments("--check", reading)) == 0
+    assert told in capsys.readouterr().out
+    assert main(project.arguments("sweep.seeds=1", reading)) == 0
+    assert told in capsys.readouterr().out
+
+
 def test_only_table_writes_the_table_of_what_is_finished_and_runs_nothing(project, capsys):
     assert main(project.arguments("sweep.seeds=1")) == 0
     capsys.readouterr()

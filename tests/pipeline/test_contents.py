@@ -94,6 +94,14 @@ def test_a_preview_tells_the_content_and_writes_nothing(kit, file):
     assert not kit.out.exists()
 
 
+def test_a_long_reading_is_announced_by_whatever_reads(kit, file, monkeypatch):
+    monkeypatch.setattr("reasoning.core.contents._TOLD_BYTES", 1)
+    told = []
+    preview(run_of(file), kit.out, note=told.append)
+    assert len(told) == 1 and f"at {file} once" in told[0]
+    assert any(f"at {file} once" in note for note in kit.run(run_of(file)).notes)
+
+
 def test_a_file_that_changes_while_its_stage_runs_is_told(kit, file):
     assert f"{file} changed while it ran" in kit.run(run_of(file, spoils=str(file))).warnings[-1]
 

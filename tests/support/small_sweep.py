@@ -28,7 +28,11 @@ class Corpus:
     name: str = ""
     size: int = 3
     seed: int = 0
+    path: str = ""
     log: str = field(default="", metadata=NOT_HASHED)
+
+    def reads(self):
+        return (self.path,) if self.path else ()
 
     def run(self, inputs, out, context):
         note(self, context)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock, sweep_partials
 from reasoning.core.mesh import build_mesh
@@ -62,12 +63,12 @@ def preview_sweep(
     """
     plan = expand_sweep(experiment)
     use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
-    obstacle = ""
+    obstacle, memory = "", read_memory(out)
     try:
-        workplaces = _workplaces(SweepFolder(out, plan))
+        workplaces = _workplaces(SweepFolder(out, plan), memory, note)
     except InputError as error:
         obstacle = str(error)
-        workplaces = _workplaces(SweepFolder(out, plan), fit=False)
+        workplaces = _workplaces(SweepFolder(out, plan), memory, note, fit=False)
     counted: dict[str, dict[str, bool]] = {}
     runs: dict[str, int] = {}
     for workplace in workplaces:
@@ -101,7 +102,8 @@ def run_sweep(
     keep_freed_memory()
     use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
     folder = SweepFolder(out, plan)
-    workplaces = _workplaces(folder)
+    with watch() as watcher:
+        workplaces = _workplaces(folder, read_memory(out), watcher.note)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
         shared = SharedByRuns(folder.artifacts, held.enter_context(Preemption()))
@@ -123,11 +125,10 @@ class _Work:
     told: frozenset[str]
 
 
-def _workplaces(folder: SweepFolder, fit: bool = True) -> list[Workplace]:
+def _workplaces(folder: SweepFolder, memory: Memory, note: Callable[[str], None], fit: bool = True) -> list[Workplace]:
     """The workplace of every run; raises InputError for a run that doesn't fit this machine."""
     workplaces = []
-    memory = read_memory(folder.path)
-    found = agree(lambda: [contents_of(arm_run.graph, memory) for arm_run in folder.plan.runs])
+    found = agree(lambda: [contents_of(arm_run.graph, memory, note) for arm_run in folder.plan.runs])
     for arm_run, contents in zip(folder.plan.runs, found, strict=True):
         sizes: dict[str, int] = {}
         if fit:
