@@ -1,20 +1,28 @@
 """Opens the tokenizer of a folder, whichever library its file is for: a stage's artifact or a Hugging Face model."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from reasoning.core.errors import InputError
 from reasoning.data.tokenizers.sentencepiece import SENTENCEPIECE_FILE, SentencePieceTokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.data.tokenizers.tokenizer_json import JSON_FILE, JsonTokenizer
-from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, added_symbols, read_transformers_folder
+from reasoning.data.tokenizers.tokenizer_json import CONFIG_FILE, JSON_FILE, JsonTokenizer
+from reasoning.data.tokenizers.transformers_folder import (
+    ADDED_FILE,
+    placed_symbols,
+    read_transformers_folder,
+    settings_beside,
+    special_symbols,
+)
 
 LARGEST_FILE = 1 << 28
 """Bytes; the largest tokenizer files of known models have an eighth of it."""
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in a folder: its ``tokenizer.json`` with all that transformers reads beside it, or else its
-    ``tokenizer.model``.
+    """The tokenizer in a folder: its ``tokenizer.json``, or else its ``tokenizer.model``, with all that transformers
+    reads beside it.
 
     Raises InputError, beginning with the file, where there is none, or it is damaged or unfit.
     """
@@ -34,14 +42,21 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
-    tokenizer = SentencePieceTokenizer(file.read_bytes())
-    for symbol, token in added_symbols(file.parent).items():
+    folder, tokenizer = file.parent, SentencePieceTokenizer(file.read_bytes())
+    config, generation = settings_beside(folder)
+    for symbol, token in placed_symbols(folder, config).items():
         if token >= tokenizer.vocabulary_size or tokenizer.processor.id_to_piece(token) != symbol:
             raise InputError(
-                f"{ADDED_FILE} adds {symbol!r:.60} as id {token}, which {SENTENCEPIECE_FILE} lacks; save the tokenizer "
-                f"by transformers' save_pretrained, as {JSON_FILE}"
+                f"{ADDED_FILE} or {CONFIG_FILE} adds {symbol!r:.60} as id {token}, which {SENTENCEPIECE_FILE} lacks; "
+                f"save the tokenizer by transformers' save_pretrained, as {JSON_FILE}"
             )
-    return tokenizer
+    special = filter(tokenizer.has_symbol, special_symbols(folder, config))
+    return replace(
+        tokenizer,
+        special=tuple(symbol for symbol in special if symbol not in tokenizer.controls),
+        config=json.dumps(config, ensure_ascii=False),
+        generation=json.dumps(generation, ensure_ascii=False),
+    )
 
 
 def _load_json(file: Path) -> JsonTokenizer:

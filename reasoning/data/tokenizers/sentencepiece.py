@@ -16,6 +16,14 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import missing_symbols
+from reasoning.data.tokenizers.tokenizer_json import (
+    CONFIG_FILE,
+    GENERATION_FILE,
+    check_ids,
+    named_ends,
+    read_record,
+    symbol_named,
+)
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 
@@ -34,12 +42,15 @@ class SentencePieceTokenizer:
 
     ``special`` names the symbols that ``decode(…, keep_special=False)`` leaves out, as a rule ``ChatFormat.symbols()``.
     Control symbols of the model (``<bos>``) count as special too, and are written in texts like any other symbol,
-    except the padding, which stands for no text. Raises InputError where the bytes are no sentencepiece model, and for
-    one that puts a space before each text, since then the pieces of a conversation can't be encoded one by one.
+    except the padding, which stands for no text. ``config`` and ``generation`` are as in ``JsonTokenizer``.
+    Raises InputError where the bytes are no sentencepiece model, for one that puts a space before each text, since then
+    the pieces of a conversation can't be encoded one by one, and for padding and ends that the vocabulary lacks.
     """
 
     model: bytes = field(repr=False)
     special: tuple[str, ...] = ()
+    config: str = field(default="{}", repr=False)
+    generation: str = field(default="{}", repr=False)
 
     def __post_init__(self) -> None:
         if self.processor.unk_id() < 0:
@@ -49,6 +60,7 @@ class SentencePieceTokenizer:
                 "the sentencepiece model puts a space before each text (add_dummy_prefix), so pieces of a conversation "
                 "can't be encoded one by one; take a model without it"
             )
+        check_ids((self.pad_id, *self.ends), self.vocabulary_size)
 
     @cached_property
     def processor(self) -> sentencepiece.SentencePieceProcessor:
@@ -71,18 +83,25 @@ class SentencePieceTokenizer:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills rows up: the model's padding, or what ends a text where it has none."""
-        padding = self.processor.pad_id()
-        return padding if padding >= 0 else max(self.processor.eos_id(), 0)
+        """The id that fills rows up: the padding that ``config`` names, the model's, or what ends a text, or 0."""
+        symbol = symbol_named(read_record(self.config, CONFIG_FILE), "pad_token")
+        padding = self.processor.pad_id() if symbol is None else self._named_id(symbol)
+        return padding if padding >= 0 else (*self.ends, 0)[0]
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The id that ends a text in the model; a vocabulary of ``train_tokenizer`` names none."""
+        """The ids that end a text: those of the files beside the model, or its own; ``train_tokenizer`` names none."""
+        named = named_ends(self.config, self.generation)
+        if named:
+            return tuple(self._named_id(end) if isinstance(end, str) else end for end in named)
         return (self.processor.eos_id(),) if self.processor.eos_id() >= 0 else ()
 
     def save(self, folder: Path) -> None:
-        """Write the model in one move, in sentencepiece's own format, which its other bindings read too."""
+        """Write the model, in sentencepiece's own format, and the files beside it where they say anything."""
         write_atomic(folder / SENTENCEPIECE_FILE, self.model)
+        for name, content in ((CONFIG_FILE, self.config), (GENERATION_FILE, self.generation)):
+            if read_record(content, name):
+                write_atomic(folder / name, content)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text. Raises InputError naming the characters that the vocabulary lacks."""
@@ -141,6 +160,13 @@ class SentencePieceTokenizer:
     def check_symbols(self, chat: ChatFormat) -> None:
         """Make sure that a chat format's symbols are single ids. Raises InputError listing those that are not."""
         self._require(chat.single_ids())
+
+    def _named_id(self, symbol: str) -> int:
+        """The id of a symbol that a file beside the model names; it may be the padding, which no text holds."""
+        token = self.processor.piece_to_id(symbol)
+        if self.processor.id_to_piece(token) != symbol:
+            raise InputError(missing_symbols([symbol]))
+        return token
 
     def _require(self, symbols: Sequence[str]) -> None:
         missing = [symbol for symbol in symbols if not self.has_symbol(symbol)]

@@ -66,11 +66,7 @@ class JsonTokenizer:
             raise InputError(f"{CONFIG_FILE} sets {_PREFIX}: it {_NO_PIECES}")
         with _failures("can't use this file"), _panics_unprinted():
             _check_backend(self.backend, description)
-        wrong = [token for token in (self.pad_id, *self.ends) if not 0 <= token < self.vocabulary_size]
-        if wrong:
-            raise InputError(
-                f"{GENERATION_FILE} or config.json: id {wrong[0]} is outside the vocabulary of {self.vocabulary_size}"
-            )
+        check_ids((self.pad_id, *self.ends), self.vocabulary_size)
 
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
@@ -99,16 +95,8 @@ class JsonTokenizer:
     @property
     def ends(self) -> tuple[int, ...]:
         """The ids that end a text: those of ``generation_config.json``, else the one of ``tokenizer_config.json``."""
-        ends = read_record(self.generation, GENERATION_FILE).get("eos_token_id")
-        if ends in (None, []):
-            symbol = symbol_named(read_record(self.config, CONFIG_FILE), "eos_token")
-            return () if symbol is None else (self.symbol_id(symbol),)
-        listed = ends if isinstance(ends, list) else [ends]
-        if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
-            raise InputError(
-                f"{GENERATION_FILE} or config.json: eos_token_id is {ends!r:.60}; it must be an id or a list of ids"
-            )
-        return tuple(listed)
+        named = named_ends(self.config, self.generation)
+        return tuple(self.symbol_id(end) if isinstance(end, str) else end for end in named)
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and the two files beside it that ``load_tokenizer`` reads."""
@@ -253,6 +241,32 @@ def symbol_named(config: dict[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise InputError(f"{CONFIG_FILE}: {name} is {value!r:.60}; it must be a text")
+
+
+def named_ends(config: str, generation: str) -> tuple[int | str, ...]:
+    """The ends of a text by the files beside a vocabulary: the ids of one file, or else the symbol of the other.
+
+    Raises InputError for ends that are no ids.
+    """
+    ends = read_record(generation, GENERATION_FILE).get("eos_token_id")
+    if ends in (None, []):
+        symbol = symbol_named(read_record(config, CONFIG_FILE), "eos_token")
+        return () if symbol is None else (symbol,)
+    listed = ends if isinstance(ends, list) else [ends]
+    if not all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
+        raise InputError(
+            f"{GENERATION_FILE} or config.json: eos_token_id is {ends!r:.60}; it must be an id or a list of ids"
+        )
+    return tuple(listed)
+
+
+def check_ids(named: Iterable[int], vocabulary_size: int) -> None:
+    """Raises InputError for padding and ends that the vocabulary lacks."""
+    wrong = [token for token in named if not 0 <= token < vocabulary_size]
+    if wrong:
+        raise InputError(
+            f"{GENERATION_FILE} or config.json: id {wrong[0]} is outside the vocabulary of {vocabulary_size}"
+        )
 
 
 def check_description(description: dict[str, Any]) -> None:

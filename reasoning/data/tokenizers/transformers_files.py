@@ -77,12 +77,13 @@ def transformers_files(tokenizer: Tokenizer, chat: ChatFormat | None, context: i
 
 
 def _from_sentencepiece(tokenizer: SentencePieceTokenizer, chat: ChatFormat | None) -> JsonTokenizer:
-    """The same vocabulary for other programs, and the names of the symbols that the model has ids for."""
+    """The same vocabulary for other programs, with the files beside it and the names of the symbols that it has."""
     processor = tokenizer.processor
     ids = {"bos": processor.bos_id(), "eos": processor.eos_id(), "pad": processor.pad_id(), "unk": processor.unk_id()}
     named = {f"{name}_token": processor.id_to_piece(token) for name, token in ids.items() if token >= 0}
-    special = () if chat is None else chat.structure()
-    return JsonTokenizer(json_of_sentencepiece(tokenizer, special), json.dumps(named, ensure_ascii=False))
+    special = (*tokenizer.special, *(() if chat is None else chat.structure()))
+    config = json.dumps(named | json.loads(tokenizer.config), ensure_ascii=False)
+    return JsonTokenizer(json_of_sentencepiece(tokenizer, special), config, tokenizer.generation)
 
 
 def _special(tokenizer: JsonTokenizer, chat: ChatFormat | None, config: Mapping[str, Any]) -> dict[str, str]:

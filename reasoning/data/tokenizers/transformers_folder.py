@@ -42,14 +42,7 @@ def read_transformers_folder(folder: Path, model: bytes) -> JsonTokenizer:
     Symbols that only ``added_tokens_decoder`` or ``added_tokens.json`` names are there at their ids. Raises InputError
     for damaged files, and for symbols that two files give different ids.
     """
-    config, generation = _read(folder, CONFIG_FILE), _read(folder, GENERATION_FILE)
-    templates = _template_files(folder) or templates_of(config)
-    if templates:
-        config["chat_template"] = template_setting(templates)
-    config |= _mapped_symbols(folder, config)
-    if generation.get("eos_token_id") in (None, []):
-        ends = _model_ends(folder)
-        generation |= {} if ends is None else {"eos_token_id": ends}
+    config, generation = settings_beside(folder)
     description = read_record(model, JSON_FILE)
     check_description(description)
     added = _with_symbols(description, folder, config)
@@ -58,12 +51,32 @@ def read_transformers_folder(folder: Path, model: bytes) -> JsonTokenizer:
     return JsonTokenizer(model, json.dumps(config, ensure_ascii=False), json.dumps(generation, ensure_ascii=False))
 
 
-def added_symbols(folder: Path) -> dict[str, int]:
-    """The symbols and ids of ``added_tokens.json``, empty where there is none. Raises InputError for other content."""
-    symbols = _read(folder, ADDED_FILE)
-    for symbol, token in symbols.items():
-        _check_id(token, f"{folder / ADDED_FILE}: {symbol!r:.60}")
-    return symbols
+def settings_beside(folder: Path) -> tuple[_Json, _Json]:
+    """``tokenizer_config.json`` and ``generation_config.json`` with what older and newer folders say elsewhere.
+
+    Templates of files of their own, symbols of ``special_tokens_map.json`` and ends of ``config.json`` are among them.
+    Raises InputError for damaged files.
+    """
+    config, generation = _read(folder, CONFIG_FILE), _read(folder, GENERATION_FILE)
+    templates = _template_files(folder) or templates_of(config)
+    if templates:
+        config["chat_template"] = template_setting(templates)
+    config |= _mapped_symbols(folder, config)
+    if generation.get("eos_token_id") in (None, []):
+        ends = _model_ends(folder)
+        generation |= {} if ends is None else {"eos_token_id": ends}
+    return config, generation
+
+
+def placed_symbols(folder: Path, config: _Json) -> dict[str, int]:
+    """The symbols for which settings or ``added_tokens.json`` give an id. Raises InputError for other content."""
+    return {entry["content"]: entry["id"] for entry in (*_described(config), *_listed(folder, config))}
+
+
+def special_symbols(folder: Path, config: _Json) -> tuple[str, ...]:
+    """The symbols that settings or ``added_tokens.json`` say are left out of a reply's plain text, each once."""
+    entries = (*_described(config), *_listed(folder, config), *_named(config))
+    return tuple(dict.fromkeys(entry["content"] for entry in entries if entry["special"]))
 
 
 def templates_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -191,7 +204,8 @@ def _listed(folder: Path, config: _Json) -> Iterator[_Json]:
     if "added_tokens_decoder" in config:
         return
     special = {symbol["content"] for symbol in _named(config)}
-    for symbol, token in added_symbols(folder).items():
+    for symbol, token in _read(folder, ADDED_FILE).items():
+        _check_id(token, f"{folder / ADDED_FILE}: {symbol!r:.60}")
         yield {"id": token, **_symbol(symbol, special=symbol in special)}
 
 

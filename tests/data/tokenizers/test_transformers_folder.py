@@ -1,8 +1,10 @@
 """Folders as models are published in: what is read is what transformers 5.24 reads of the same files."""
 
+import io
 import json
 
 import pytest
+import sentencepiece
 import tokenizers
 
 from reasoning.core.errors import InputError
@@ -18,9 +20,36 @@ SIZE = 2 + len(ALPHABET)
 END, TURN = 0, 1
 
 
-def folder_of(folder, **files):
-    """A folder with a ``tokenizer.json`` and these others; a text is written as it is."""
-    for name, content in {"tokenizer": VOCABULARY, **files}.items():
+def sentencepiece_model():
+    """A ``tokenizer.model`` with the same two symbols first, which are no symbols that a text is looked through for."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox " * 20]),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=40,
+        hard_vocab_limit=False,
+        user_defined_symbols=["<|end|>", "<|im_end|>"],
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=False,
+        minloglevel=2,
+        **{"pad_id": -1, "eos_id": -1, "bos_id": -1, "unk_id": 2},
+    )
+    return model.getvalue()
+
+
+SENTENCEPIECE = sentencepiece_model()
+either_kind = pytest.mark.parametrize("kind", ["tokenizer.json", "tokenizer.model"])
+
+
+def folder_of(folder, kind="tokenizer.json", **files):
+    """A folder with a tokenizer of either kind and these other files; a text is written as it is."""
+    if kind == "tokenizer.json":
+        files = {"tokenizer": VOCABULARY, **files}
+    else:
+        (folder / kind).write_bytes(SENTENCEPIECE)
+    for name, content in files.items():
         file = folder / (name if name.endswith(".jinja") else f"{name}.json")
         file.parent.mkdir(exist_ok=True)
         file.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -45,18 +74,20 @@ def symbol(content, **flags):
         ({}, ()),
     ],
 )
-def test_ends_are_of_generation_then_model_then_tokenizer_then_its_map(tmp_path, files, ends):
-    tokenizer = load_tokenizer(folder_of(tmp_path, **files))
+@either_kind
+def test_ends_are_of_generation_then_model_then_tokenizer_then_its_map(tmp_path, files, ends, kind):
+    tokenizer = load_tokenizer(folder_of(tmp_path, kind, **files))
     assert tokenizer.ends == ends and tokenizer.pad_id == (ends[0] if ends else 0)
     ids = transformers_files(tokenizer, None, 128).ids
     assert ids.get("eos_token_id", ()) == (ends if len(ends) != 1 else ends[0]) or ids["eos_token_id"] == list(ends)
 
 
-def test_the_map_of_symbols_goes_before_the_settings_in_older_folders_only(tmp_path):
+@either_kind
+def test_the_map_of_symbols_goes_before_the_settings_in_older_folders_only(tmp_path, kind):
     files = {"special_tokens_map": {"eos_token": "<|im_end|>"}, "tokenizer_config": {"eos_token": "<|end|>"}}
-    assert load_tokenizer(folder_of(tmp_path, **files)).ends == (TURN,)
+    assert load_tokenizer(folder_of(tmp_path, kind, **files)).ends == (TURN,)
     files["tokenizer_config"] |= {"added_tokens_decoder": {"0": symbol("<|end|>", special=True)}}
-    assert load_tokenizer(folder_of(tmp_path, **files)).ends == (END,)
+    assert load_tokenizer(folder_of(tmp_path, kind, **files)).ends == (END,)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +150,9 @@ NAMED = [{"name": "default", "template": "D"}, {"name": "tool_use", "template": 
         ({}, {}),
     ],
 )
-def test_templates_are_those_of_files_else_of_the_settings_and_are_exported_as_both(tmp_path, files, templates):
-    tokenizer = load_tokenizer(folder_of(tmp_path, **files))
+@either_kind
+def test_templates_are_those_of_files_else_of_the_settings_and_are_exported_as_both(tmp_path, files, templates, kind):
+    tokenizer = load_tokenizer(folder_of(tmp_path, kind, **files))
     assert templates_of(json.loads(tokenizer.config)) == templates
     written = transformers_files(tokenizer, None, 128).files
     assert templates_of(json.loads(written["tokenizer_config.json"])) == templates
@@ -138,6 +170,7 @@ def test_templates_are_those_of_files_else_of_the_settings_and_are_exported_as_b
         ({"added_tokens": {"<think>": 10**7}}, "10000000 is no id|can't have id 10000000"),
         ({"added_tokens": {"<think>": True}}, "added_tokens.json: '<think>' is True, which is no id"),
         ({"added_tokens": []}, "added_tokens.json must hold a record"),
+        ({"special_tokens_map": {"pad_token": "</s>"}}, "no single id for '</s>'"),
         ({"special_tokens_map": "[1]"}, "special_tokens_map.json must hold a record"),
         ({"special_tokens_map": {"eos_token": 5}}, "5 is no symbol"),
         ({"config": "[]"}, "config.json must hold a record"),
@@ -152,9 +185,30 @@ def test_templates_are_those_of_files_else_of_the_settings_and_are_exported_as_b
         ({"additional_chat_templates/a b.jinja": "T"}, "name of a template must be of letters"),
     ],
 )
-def test_files_that_contradict_each_other_or_hold_something_else_are_refused_by_name(tmp_path, files, match):
-    with pytest.raises(InputError, match=match):
-        load_tokenizer(folder_of(tmp_path, **files))
+@either_kind
+def test_files_that_contradict_each_other_or_hold_something_else_are_refused_by_name(tmp_path, files, match, kind):
+    lacking = "adds .* as id .*, which tokenizer.model lacks"
+    with pytest.raises(InputError, match=match if kind == "tokenizer.json" else f"{match}|{lacking}"):
+        load_tokenizer(folder_of(tmp_path, kind, **files))
+
+
+def test_special_symbols_beside_a_sentencepiece_model_are_no_text_and_stay_so_when_saved_and_exported(tmp_path):
+    plain = load_tokenizer(folder_of(tmp_path, "tokenizer.model"))
+    assert plain.decode([END, TURN], keep_special=False) == "<|end|><|im_end|>"
+    config = {"eos_token": "<|im_end|>", "additional_special_tokens": ["<|end|>", "<unheard>"], "chat_template": "C"}
+    tokenizer = load_tokenizer(folder_of(tmp_path, "tokenizer.model", tokenizer_config=config))
+    text = "the fox<|im_end|><|end|>"
+    assert tokenizer.encode(text) == plain.encode(text) and tokenizer.encode(text)[-2:] == [TURN, END]
+    assert tokenizer.decode(tokenizer.encode(text), keep_special=False) == "the fox"
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved") == tokenizer
+    (tmp_path / "out").mkdir()
+    for name, content in transformers_files(tokenizer, None, 128).files.items():
+        (tmp_path / "out" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    exported = load_tokenizer(tmp_path / "out")
+    assert exported.encode(text) == tokenizer.encode(text) and exported.ends == tokenizer.ends == (TURN,)
+    assert exported.decode(exported.encode(text), keep_special=False) == "the fox"
 
 
 def test_symbols_added_to_a_sentencepiece_model_are_never_lost(tmp_path):
