@@ -1,7 +1,6 @@
 """The command line: finds the command, and turns what went wrong into one line and an exit status."""
 
 import difflib
-import errno
 import importlib
 import os
 import sys
@@ -10,12 +9,9 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from reasoning.cli.distributed import COORDINATOR, abandon
-from reasoning.core.errors import InputError
+from reasoning.core.errors import DISK_ERRORS, InputError, is_of_memory
 from reasoning.core.text import abridged
 from reasoning.report.console import complain, say
-
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Errors of a disk that takes no more."""
 
 _SHOWN_CHARACTERS = 300
 
@@ -91,10 +87,10 @@ def _message(error: Exception) -> str | None:
     """What to tell the user where the fault isn't the program's: in the input, or in a disk or memory that is full."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         what = error.filename or "a file"
         return f"{what} can't be written: {error.strerror}; free space and run the same command again"
-    if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
+    if is_of_memory(error):
         reason = abridged(" ".join(str(error).split()), _SHOWN_CHARACTERS)
         return f"there is not enough memory ({reason}); make smaller what is held at once: a batch, a count, the model"
     return None

@@ -19,7 +19,7 @@ from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.sweeps.run_sweep import SweepPreview, preview_sweep, run_sweep
-from reasoning.report.console import complain, put, say, table
+from reasoning.report.console import complain, put, table
 from reasoning.report.sweep import show_sweep, write_table
 from reasoning.training.preemption import Interrupted
 

@@ -1,5 +1,6 @@
 """The one exception for bad input, so that users always get one clear sentence instead of a traceback."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,10 @@ from reasoning.core.text import abridged
 
 _LINE_CHARACTERS = 1000
 """A line of a message that is longer is shown by its beginning and its end: inputs may hold megabytes on one line."""
+
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of a disk that takes no more."""
 
 
 class InputError(Exception):
@@ -19,6 +24,17 @@ class InputError(Exception):
 
     def __init__(self, message: str):
         super().__init__("\n".join(abridged(line, _LINE_CHARACTERS) for line in message.split("\n")))
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether a disk or memory was full, which is nobody's code's fault."""
+    full_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+    return full_disk or is_of_memory(error)
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether there wasn't enough memory, this machine's or a device's."""
+    return isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")
 
 
 @contextmanager

@@ -9,13 +9,14 @@ Shapes: P problems, S samples a problem, V votes a problem.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, Range
+from reasoning.core.signatures import function_words
 from reasoning.core.statistics import pass_at_k
 from reasoning.data.tokenizers.tokenizer import stop_ids
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches
@@ -166,13 +167,29 @@ def check_methods(field: str, methods: Sequence[Method], exam: Exam) -> None:
     if not names:
         raise InputError(f"{field} is empty; name at least one")
     for name in names:
-        if not _METHOD_NAME.fullmatch(name):
+        if not isinstance(name, str) or not _METHOD_NAME.fullmatch(name):
             raise InputError(f"{field} has a method named {name!r}; use letters, digits and any of _@.+-")
         if names.count(name) > 1:
             raise InputError(f"{field} has two methods named {name!r}; drop one of them, or rename it")
     for method in methods:
         if isinstance(method, Checked):
             method.check(exam)
+
+
+def replies_by(method: Method, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
+    """What a method replies. Raises InputError, naming it, where that isn't answers to each of the questions."""
+    given: Any = method.replies(candidate, questions, key)
+    where = f"the method {function_words(type(method).replies)}"
+    if not isinstance(given, Answers):
+        raise InputError(f"{where} gave {given!r:.60}; it must return Answers of reasoning.evaluation.exam")
+    wanted = len(questions.problems)
+    counts = {len(given.texts), len(given.answers), *map(len, (given.lengths, given.log_probs, *given.scores.values()))}
+    if counts != {wanted}:
+        raise InputError(
+            f"{where} gave Answers to {', '.join(map(str, sorted(counts)))} questions where {wanted} were asked; it "
+            "must answer each of them, in order"
+        )
+    return given
 
 
 def columns_of(method: Method, answers: Answers, score: str) -> dict[str, np.ndarray]:

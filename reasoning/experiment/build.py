@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from reasoning.core.errors import InputError
+from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.drafts import Draft, Drafts
 from reasoning.experiment.limits import check_extent
 from reasoning.experiment.locations import Location, error_at, quoted, suggestion
@@ -55,7 +56,8 @@ def _part(state: _Build, name: str, location: Location) -> Any:
     draft = state.drafts.parts[name]
     values = _settings(state, draft)
     try:
-        state.objects[name] = draft.target(**values)
+        with answering_for_users():
+            state.objects[name] = draft.target(**values)
     except InputError as error:
         raise error_at(f"{name}: {error}", draft.location) from error
     except Exception as error:

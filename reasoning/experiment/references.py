@@ -15,10 +15,10 @@ from pathlib import Path
 from types import ModuleType
 
 from reasoning.core.errors import InputError
+from reasoning.core.user_code import INSTALLED
 from reasoning.experiment.locations import Location, error_at, suggestion
 
 _ROOT = __name__.partition(".")[0]
-_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def is_user_module(name: str) -> bool:
     path = getattr(module, "__file__", None)
     if path is None or name.partition(".")[0] in (_ROOT, *sys.stdlib_module_names):
         return False
-    return not _INSTALLED & set(Path(path).parts)
+    return not INSTALLED & set(Path(path).parts)
 
 
 @dataclass(frozen=True)

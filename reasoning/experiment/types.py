@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Range
+from reasoning.core.signatures import Takes, function_words
 from reasoning.experiment.locations import suggestion
 from reasoning.experiment.references import name_of
 
@@ -192,6 +193,8 @@ def _annotated(value: object, hint: Any) -> object:
     if ranged and isinstance(converted, int) and converted.bit_length() > _BITS:
         raise Mismatch(f"must fit into {_BITS + 1} bits, not {value_words(converted)}", close=True)
     for mark in marks:
+        if isinstance(mark, Takes) and callable(converted):
+            _check_call(converted, mark)
         if isinstance(mark, Range) and isinstance(converted, int | float):
             complaint = mark.complaint(converted)
             if complaint:
@@ -267,7 +270,16 @@ def _dict(value: object, hint: Any) -> dict[str, object]:
 def _callable(value: object, hint: Any) -> object:
     if not callable(value):
         raise _refused(value, hint)
+    parameters = get_args(hint)[0] if get_args(hint) else ...
+    if isinstance(parameters, list):
+        _check_call(value, Takes(in_order=("value",) * len(parameters)))
     return value
+
+
+def _check_call(function: Callable[..., Any], takes: Takes) -> None:
+    complaint = takes.complaint(function)
+    if complaint is not None:
+        raise Mismatch(f"is {function_words(function)}, which {complaint}", close=True)
 
 
 def _mutable(value: object, hint: Any) -> object:

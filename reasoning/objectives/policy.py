@@ -8,13 +8,14 @@ Legend: B rows (a completion each), T time.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from reasoning.core.ranges import NonNegative
+from reasoning.core.signatures import Takes
 
 
 class PolicyLoss(NamedTuple):
@@ -24,7 +25,9 @@ class PolicyLoss(NamedTuple):
     metrics: Mapping[str, Shaped[Array, "B T"]]
 
 
-Surrogate = Callable[..., PolicyLoss]
+Surrogate = Annotated[
+    Callable[..., PolicyLoss], Takes(("new_BT", "old_BT", "advantages_BT", "mask_BT"), offered=("sampler_BT",))
+]
 """``(new_BT, old_BT, advantages_BT, mask_BT) -> PolicyLoss``: a loss per token from the log-probabilities of what was
 sampled, now and under the trainer's parameters before the update, from advantages, and 1 where a token counts.
 

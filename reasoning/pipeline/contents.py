@@ -7,6 +7,7 @@ from typing import Any
 from reasoning.core.contents import Memory, ReadsFiles, content_of
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_json
+from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.describe import is_hashed, parts_of
 from reasoning.pipeline.graph import Graph, StageNode
 from reasoning.stages.stage import is_stage
@@ -30,11 +31,9 @@ def contents_of(
 def _stage_reads(node: StageNode) -> tuple[str, ...]:
     """What the settings of one stage read, those of its parents and those that change no result left out."""
     parts = parts_of(node.stage, _parent, is_hashed)
-    return tuple(
-        sorted(
-            {path for part in parts if isinstance(part, ReadsFiles) and not _is_class(part) for path in part.reads()}
-        )
-    )
+    readers = [part for part in parts if isinstance(part, ReadsFiles) and not _is_class(part)]
+    with answering_for_users():
+        return tuple(sorted({path for part in readers for path in part.reads()}))
 
 
 def read_memory(folder: Path) -> Memory:

@@ -9,6 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
+from reasoning.core.user_code import answering_for_users
 from reasoning.stages.stage import Stage, is_stage, learns_from
 
 _STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -80,7 +81,8 @@ def check_fit(graph: Graph, mesh: Mesh) -> None:
     """
     for node in graph.values():
         if check := getattr(node.stage, "check", None):
-            check(mesh)
+            with answering_for_users():
+                check(mesh)
 
 
 def check_stage_names(graph: Graph, names: Iterable[str], option: str) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from reasoning.core.artifact import read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import build_mesh
+from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.reader import Experiment
 from reasoning.experiment.types import type_name
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
+from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import identities
 from reasoning.pipeline.run import Run, RunOptions
@@ -62,6 +64,7 @@ def preview(
     files for large machines are checked on small ones.
     """
     graph = graphs.build_graph(run.stages)
+    check_rewards(graph)
     sizes: dict[str, int] = {}
     kernels = obstacle = ""
     try:
@@ -92,7 +95,9 @@ def preview(
 
 def _sizes(node: StageNode, workplace: Workplace) -> dict[str, object]:
     """What a stage says that it will work with, and what follows from its data where that is finished."""
-    stage, sizes = node.stage, dict(getattr(node.stage, "plan", dict)())
+    stage = node.stage
+    with answering_for_users():
+        sizes = dict(getattr(stage, "plan", dict)())
     if isinstance(stage, OnRows) and (path := workplace.finished(stage.data.name)).exists():
         sizes |= planned_epochs(stage, read_artifact(path))
     return sizes

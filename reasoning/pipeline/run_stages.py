@@ -11,11 +11,14 @@ from reasoning.core.artifact import Artifact, Outcome, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import build_mesh, wait_for_all
+from reasoning.core.signatures import function_words
+from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
+from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.processes import agree, disagreeing
@@ -57,6 +60,7 @@ def run_stages(
     graphs.check_stage_names(graph, options.only, "--only")
     graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
     check_installed(run.log_to)
+    check_rewards(graph)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
     kernels = kernels_for(run.kernels, mesh)
@@ -120,7 +124,8 @@ def _run_stage(
     }
     own_context = replace(context, seed=workplace.known[node.name].seed)
     try:
-        outcome = node.stage.run(inputs, workplace.partial(node.name), own_context)
+        with answering_for_users():
+            outcome = node.stage.run(inputs, workplace.partial(node.name), own_context)
     except Exception as error:
         error.add_note(
             f"stage {node.name} stopped; its folder {workplace.partial(node.name)} stays: the same command goes on "
@@ -128,7 +133,10 @@ def _run_stage(
         )
         raise
     if not isinstance(outcome, Outcome):
-        raise TypeError(f"{type(node.stage).__name__}.run must return an Outcome, not {outcome!r}")
+        raise InputError(
+            f"stage {node.name}: {function_words(type(node.stage).run)} gave {outcome!r:.60}; it must return an "
+            "Outcome of reasoning.core.artifact"
+        )
     # Finishing renames the folder, in which another process may still be reading or writing.
     wait_for_all(f"{node.name} has run")
     agree(lambda: workplace.finish(node.name, outcome, context.warn))

@@ -1,16 +1,18 @@
 """What a reward is: a function, or a callable record, in TRL's batched form."""
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
+from reasoning.core.signatures import Takes
 from reasoning.data.chat.format import ChatFormat
-from reasoning.tasks.problems import Problem
+from reasoning.tasks.problems import REWARDS_GET, Problem
 
 Texts = Sequence[str]
 Flags = Sequence[bool] | None  # None: nothing is known of it
 Format = ChatFormat | None  # None: the default one
 
-Reward = Callable[..., Sequence[float | None]]
+Reward = Annotated[Callable[..., Sequence[float | None]], Takes(named=REWARDS_GET, more=True)]
 """``reward(prompts, completions, **columns) -> one finite number a completion``, or None where it doesn't apply, which
 then adds nothing.
 
@@ -40,5 +42,7 @@ class Selective(Protocol):
 
 
 def reward_name(reward: Reward) -> str:
-    """What a reward is called in metrics and tables: a function's own name, or the class of a callable record."""
+    """What a reward is called in metrics and tables: a function's name, also in a partial, or a record's class."""
+    while isinstance(reward, functools.partial):
+        reward = reward.func
     return getattr(reward, "__name__", type(reward).__name__)

@@ -15,7 +15,7 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, questions_of
-from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods
+from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
     RESULTS,
     SAMPLES,
@@ -140,7 +140,7 @@ class Evaluate:
         """Writes one checkpoint's replies to all problems, asked in one way, and gives the number of their tokens."""
         stage, style = piece.checkpoint.stage, self.style_name(piece.style)
         key = stage_key(context.seed, f"{self.name}/{stage}" + (f"/{style}" if style else ""))
-        answers = piece.method.replies(candidate, questions[piece.style.name], key)
+        answers = replies_by(piece.method, candidate, questions[piece.style.name], key)
         values_of(self.quiz, ((piece.method, answers),))  # What can't be counted is refused before more is asked.
         if jax.process_index() == 0:
             problems = questions[piece.style.name].problems

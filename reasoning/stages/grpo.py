@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from reasoning.core import mesh as meshes
@@ -40,7 +39,7 @@ from reasoning.stages.trainee import (
 from reasoning.training.batches import PolicyBatch
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.losses import policy
-from reasoning.training.policy_rows import Advantage, Selection, never_learns, of_whole
+from reasoning.training.policy_rows import Advantage, Selection, never_learns, of_whole, selected_groups
 from reasoning.training.program import build_assembling, build_assembling_minibatches, build_scoring
 from reasoning.training.state import TrainState
 
@@ -267,7 +266,7 @@ class RolloutSource:
 
     def _signal(self, attempts: Sequence[Rewarded]) -> np.ndarray:
         """Which of this process's groups, through all attempts, ``select`` takes."""
-        return np.concatenate([np.asarray(self.stage.select(jnp.float32(one.rewards))) for one in attempts])
+        return np.concatenate([selected_groups(self.stage.select, one.rewards) for one in attempts])
 
     def _joined(self, attempts: Sequence[Rewarded]) -> tuple[Rewarded, Rewarded]:
         """All of a step's completions, and those that it learns from."""

@@ -29,6 +29,7 @@ from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.fit import Loop, Probe, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
+from reasoning.training.optimizers import transformation_of
 from reasoning.training.program import build_step
 from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
@@ -73,7 +74,7 @@ class Learner:
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
     settings, trainee, mesh, frozen = learner.settings, learner.trainee, context.mesh, learner.frozen
-    optimizer = settings.optimizer.build(learner.steps * learner.updates * learner.minibatches)
+    optimizer = transformation_of(settings.optimizer, learner.steps * learner.updates * learner.minibatches)
     teacher = None if frozen is None else frozen.model
     program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, settings.microbatches, teacher)
 

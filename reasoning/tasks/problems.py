@@ -10,14 +10,18 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Index, NonNegative
+from reasoning.core.signatures import function_words
 from reasoning.tasks.splits import Split, split_of
 
 _MISSES, _FEWEST = 200, 10
 """Draws without a new question, for each wanted one and for at least ten, after which a task counts as exhausted."""
 
 
-RESERVED = ("prompts", "completions", "answer", "kind", "truncated", "lengths", "chat", "self")
-"""The names of everything else that a reward gets."""
+REWARDS_GET = ("prompts", "completions", "answer", "kind", "truncated", "lengths", "chat")
+"""The names of everything that a reward gets beside columns."""
+
+RESERVED = (*REWARDS_GET, "self")
+"""The names that no column may have."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,24 @@ def _fresh(task: Task, split: Split, share: int, seed: int, seen: set[str]) -> l
     wanted = share
     while share:
         drawn = task.problems(split, wanted, seed)
+        _check_drawn(task, drawn, wanted)
         fresh = [problem for problem in drawn if problem.question not in seen]
         if len(fresh) >= share:
             return fresh[:share]
         wanted += share - len(fresh)
     return []
+
+
+def _check_drawn(task: Task, given: Any, wanted: int) -> None:
+    """Raises InputError for a task that gave something else than it was asked for, or fewer without a word."""
+    where = f"the task {function_words(type(task).problems)}"
+    if not isinstance(given, Sequence) or not all(isinstance(each, Problem) for each in given):
+        raise InputError(f"{where} gave {given!r:.60}; it must return a tuple of reasoning.tasks.problems.Problem")
+    if len(given) < wanted:
+        raise InputError(
+            f"{where} gave {len(given)} problems where {wanted} were asked for; it must raise InputError, with the "
+            "number that there is, where it has fewer"
+        )
 
 
 def drawn(draw: Callable[[], Problem | None], split: Split, count: int, source: str) -> tuple[Problem, ...]:

@@ -5,13 +5,17 @@ Shapes: B rows, T time.
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-Aggregation = Callable[..., jax.Array]
+from reasoning.core.signatures import Takes
+from reasoning.core.user_code import check_shape
+
+Aggregation = Annotated[Callable[..., jax.Array], Takes(("mask_BT", "length"), offered=("segments_BT",))]
 """``(mask_BT, length)``, of the global batch and the longest possible completion, to weights that carry their
 denominator; one with a parameter ``segments_BT`` gets the number of each token's document in its row."""
 
@@ -67,7 +71,9 @@ def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
 def _weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
     """The weights [B, T] that ``aggregate`` gives to the global batch's mask."""
     further = {_SEGMENTS: segments_BT} if _SEGMENTS in inspect.signature(aggregate).parameters else {}
-    return aggregate(mask_BT, length, **further)
+    weights_BT = aggregate(mask_BT, length, **further)
+    check_shape("aggregate", aggregate, weights_BT, mask_BT.shape)
+    return weights_BT
 
 
 @jax.jit

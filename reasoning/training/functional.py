@@ -25,7 +25,7 @@ from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.kl import k3
 from reasoning.objectives.policy import Clipped
 from reasoning.training.losses import policy, supervised
-from reasoning.training.optimizers import Optimizer
+from reasoning.training.optimizers import Optimizer, transformation_of
 from reasoning.training.policy_rows import policy_rows
 from reasoning.training.program import StepProgram, build_assembling, build_batching, build_step
 from reasoning.training.state import TrainState, new_state
@@ -115,7 +115,7 @@ def rows_of(examples: PromptsAndReplies, context: int) -> dict[str, np.ndarray]:
 def _begin(
     model: LanguageModel, mesh: Mesh, params: Params, loss_fn: LossFunction, optimizer: Optimizer, steps: int
 ) -> tuple[StepProgram, TrainState]:
-    transformation = optimizer.build(steps)
+    transformation = transformation_of(optimizer, steps)
     program = build_step(model, mesh, loss_fn, transformation, microbatches=1)
     fresh = partial(new_state, optimizer=transformation)
     # Copies, since the step donates its state, and the caller keeps the parameters that came in.

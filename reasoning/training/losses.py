@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.hashes import check_hashes
+from reasoning.core.user_code import check_shape
 from reasoning.kernels.backends import Choice, kernels_for
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.token_divergence import token_divergence
@@ -206,6 +207,7 @@ def _policy(
         if batch.reference_log_probs is not None:
             counted_BT = mask_BT if batch.kl_weights is None else batch.kl_weights
             divergence_BT = kl(new_BT, _where_counted(counted_BT, batch.reference_log_probs, new_BT))
+            check_shape("kl", kl, divergence_BT, new_BT.shape)
             if batch.kl_weights is None:
                 loss_BT = loss_BT + kl_coefficient * divergence_BT
                 sums["kl"] = _total(divergence_BT, mask_BT)

@@ -15,6 +15,8 @@ from optax import contrib
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, Index, NonNegative, Positive
+from reasoning.core.signatures import function_words
+from reasoning.core.user_code import check_shape
 from reasoning.models.lora import SUFFIX
 
 _UNDECAYED = ("scale", "bias")
@@ -39,6 +41,17 @@ class Optimizer(Protocol):
     def build(self, steps: int) -> optax.GradientTransformation:
         """The transformation; what its state keeps a parameter is sharded and saved like the parameter."""
         ...
+
+
+def transformation_of(optimizer: Optimizer, steps: int) -> optax.GradientTransformation:
+    """What an optimizer builds for so many steps. Raises InputError where that is no transformation."""
+    given: Any = optimizer.build(steps)
+    if not callable(getattr(given, "init", None)) or not callable(getattr(given, "update", None)):
+        raise InputError(
+            f"the optimizer {function_words(type(optimizer).build)} gave {given!r:.60}; it must return an "
+            "optax.GradientTransformation"
+        )
+    return given
 
 
 Fall = Callable[[jax.Array], jax.Array]
@@ -265,7 +278,9 @@ def scheduled_rate(
     """The learning rate of update number ``count`` (from zero): warm-up, then flat, then a fall to ``final * peak``."""
     rising = jnp.minimum(jnp.add(count, 1) / jnp.maximum(warmup, 1.0), 1.0)
     gone = jnp.clip(jnp.subtract(count, decay_start) / decay_steps, 0.0, 1.0)
-    return jnp.multiply(peak, rising * (1.0 - fall(gone) * jnp.subtract(1.0, final)))
+    fallen = fall(gone)
+    check_shape("schedule", fall, fallen, gone.shape)
+    return jnp.multiply(peak, rising * (1.0 - fallen * jnp.subtract(1.0, final)))
 
 
 def decay_mask(params: optax.Params) -> optax.Params:

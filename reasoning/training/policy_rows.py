@@ -12,6 +12,7 @@ import numpy as np
 
 from reasoning.core.buckets import padded_length
 from reasoning.core.mesh import largest_of_all_processes
+from reasoning.core.user_code import check_shape
 from reasoning.generation.engine import Rollouts
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 
@@ -61,6 +62,13 @@ def every_group(rewards_PG: jax.Array) -> jax.Array:
     return jnp.ones(rewards_PG.shape[0], bool)
 
 
+def selected_groups(select: Selection, rewards_PG: np.ndarray) -> np.ndarray:
+    """Which groups [P] ``select`` takes. Raises InputError where it gives something else."""
+    selected_P = select(jnp.float32(rewards_PG))
+    check_shape("select", select, selected_P, rewards_PG.shape[:1])
+    return np.asarray(selected_P)
+
+
 def never_learns(advantage: Advantage, select: Selection, samples: int) -> bool:
     """Whether groups of ``samples`` teach nothing whatever their rewards are: asked of groups of one completion alone.
 
@@ -93,11 +101,13 @@ def assemble(
     rewards_PG = rewards_B.reshape(-1, samples)
 
     def learnt_from(groups: Selection) -> TokenBatch:
-        selected_B = jnp.repeat(groups(rewards_PG), samples, total_repeat_length=rewards_B.shape[0])
+        selected_P = groups(rewards_PG)
+        check_shape("select", groups, selected_P, rewards_PG.shape[:1])
+        selected_B = jnp.repeat(selected_P, samples, total_repeat_length=rewards_B.shape[0])
         return token_batch({**rows, "loss_mask": rows["loss_mask"] * selected_B[:, None]}, aggregate, length)
 
     batch = learnt_from(select)
-    advantages_B = advantage(rewards_PG).reshape(-1)
+    advantages_B = _advantages(advantage, rewards_PG)
     return PolicyBatch(
         rows=batch,
         advantages=jnp.broadcast_to(advantages_B[:, None], batch.tokens.shape),
@@ -108,6 +118,12 @@ def assemble(
     )
 
 
+def _advantages(advantage: Advantage, rewards_PG: jax.Array) -> jax.Array:
+    advantages_PG = advantage(rewards_PG)
+    check_shape("advantage", advantage, advantages_PG, rewards_PG.shape)
+    return jnp.asarray(advantages_PG).reshape(-1)
+
+
 def assemble_minibatches(
     rows: dict[str, jax.Array], rewards_B: jax.Array, *, parts: int, samples: int, advantage: Advantage, **settings: Any
 ) -> tuple[PolicyBatch, ...]:
@@ -116,7 +132,7 @@ def assemble_minibatches(
     Groups are dealt out in turn, so that each device keeps a share of every part. Advantages are those of the whole
     set; ``settings`` are further ones of ``assemble``.
     """
-    advantages_B = advantage(rewards_B.reshape(-1, samples)).reshape(-1)
+    advantages_B = _advantages(advantage, rewards_B.reshape(-1, samples))
 
     def part(values: jax.Array, number: int) -> jax.Array:
         groups = values.reshape(-1, parts, samples, *values.shape[1:])[:, number]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.errors import InputError
+from reasoning.core.signatures import place_words
 from reasoning.objectives.policy import PolicyLoss, Surrogate
 from reasoning.training.batches import PolicyBatch
 
@@ -43,17 +44,20 @@ def policy_loss(loss: Surrogate, new_BT: jax.Array, batch: PolicyBatch) -> Polic
     if not isinstance(given, PolicyLoss):
         raise InputError(
             f"the policy loss {_name(loss)} gave {type(given).__name__}; it must return PolicyLoss(loss_BT, metrics) "
-            "of reasoning.objectives.policy"
+            f"of reasoning.objectives.policy{place_words(loss)}"
         )
     for name, values in {"loss_BT": given.loss_BT, **given.metrics}.items():
         if jnp.shape(values) != new_BT.shape:
             raise InputError(
                 f"the policy loss {_name(loss)} gave {name} with shape {list(jnp.shape(values))} where its tokens have "
                 f"{list(new_BT.shape)}; it must give one number a token, and leave means to the weights"
+                f"{place_words(loss)}"
             )
     taken = sorted(_RESERVED & given.metrics.keys())
     if taken:
-        raise InputError(f"the policy loss {_name(loss)} gave a metric {taken[0]!r}, as the step does; rename it")
+        raise InputError(
+            f"the policy loss {_name(loss)} gave a metric {taken[0]!r}, as the step does; rename it{place_words(loss)}"
+        )
     return given
 
 

@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -280,7 +281,8 @@ def test_a_wrong_override_of_a_constant_shows_also_where_it_is_read(built):
     assert blamed(error.value) == [("f.gin:7", "%w"), ("command line", "'x'")]
 
 
-def test_an_error_inside_a_class_keeps_its_type_and_gets_the_place(built):
-    with pytest.raises(ValueError, match="a mistake in the class") as error:
+def test_an_error_inside_a_users_class_is_told_with_its_line_and_the_place_in_the_file(built):
+    with pytest.raises(InputError, match="^base: toy_build.Base.__post_init__ raised ValueError: a mistake") as error:
         built(HEAD + "base.steps = 17\n")
-    assert error.value.__notes__ == ["while making the part 'base' (toy_build.Base) of f.gin:2"]
+    assert re.search(r"\(toy_build.py:\d+ in __post_init__: raise ValueError\(.*\n  f.gin:2: base", str(error.value))
+    assert isinstance(error.value.__cause__, InputError) and isinstance(error.value.__cause__.__cause__, ValueError)

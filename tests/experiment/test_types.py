@@ -8,6 +8,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, Positive, Range
+from reasoning.core.signatures import Takes
 from reasoning.experiment.types import Mismatch, coerce, default_of, hints_of, settings_of, value_words
 
 Tokens = NewType("Tokens", int)
@@ -80,6 +81,8 @@ ADAM = Adam()
         ({"a": [1]}, dict, {"a": [1]}),
         (len, Callable[[str], int], len),
         (len, Callable, len),
+        (coerce, Callable[[int, int], int], coerce),
+        (coerce, Annotated[Callable[..., int], Takes(("value",), named=("hint",))], coerce),
         (4, Count, 4),
         (1, Fraction, 1.0),
         (5, Count | None, 5),
@@ -135,6 +138,9 @@ def test_a_value_of_the_type_is_held_as_the_type_says(value, hint, held):
         (3, dict[str, int], "must be a dict, not 3"),
         (3, Callable[[int], int], "must be a function, not 3"),
         ("len", Callable, "must be a function, not 'len'"),
+        (coerce, Callable[[int], int], "which can't be called as (value): missing a required argument: 'hint'"),
+        (coerce, Annotated[Callable[..., int], Takes(named=("rows",))], "types.coerce (types.py:"),
+        (coerce, Annotated[Callable[..., int], Takes(named=("rows",))], "which has no parameter **columns; add it"),
         (0, Count, "must be at least 1, not 0"),
         (0, Count | None, "must be at least 1, not 0"),
         (0, Positive, "must be above 0, not 0.0"),

@@ -75,7 +75,10 @@ def test_a_stage_that_fails_keeps_its_folder_and_the_same_command_goes_on(kit, t
     trap = tmp_path / "trap"
     trap.touch()
     run = kit.chain(zero={"trap": str(trap)})
-    story = kit.story_of_failure(run, RuntimeError, "trapped")
+    story = kit.story_of_failure(
+        run, InputError, r"Add.run raised RuntimeError: trapped \(conftest.py:\d+ in run: raise"
+    )
+    assert isinstance(story.error.__cause__, RuntimeError)
     (note,) = story.error.__notes__
     assert "stage zero stopped; its folder" in note and "the same command goes on" in note
     assert "a setting must change" in note and "starts anew" in note

@@ -66,7 +66,7 @@ def test_going_back_to_an_earlier_configuration_runs_nothing(kit):
 def test_a_changed_configuration_is_noticed_even_if_nothing_had_finished(kit, tmp_path):
     trap = tmp_path / "trap"
     trap.touch()
-    kit.story_of_failure(kit.chain(base={"trap": str(trap)}), RuntimeError)
+    kit.story_of_failure(kit.chain(base={"trap": str(trap)}), InputError)
     (warning,) = kit.run(kit.chain(base={"number": 2})).warnings
     assert "base: number 1 -> 2" in warning
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from reasoning.rewards.accuracy import strict
 from reasoning.rewards.kinds import ForKinds
 from reasoning.rewards.numbers import number
 from reasoning.rewards.reward import Reward, reward_name
-from reasoning.rollouts.rating import check_judged, check_names, check_problems, rate
+from reasoning.rollouts.rating import check_columns, check_judged, check_names, check_problems, rate
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.question_files import QuestionColumns, QuestionFile
 
@@ -206,8 +207,72 @@ def test_what_a_reward_returns_wrongly_is_refused_with_its_name(given: Any, comp
     def faulty(**columns: Any) -> Any:
         return given
 
-    with pytest.raises(InputError, match=f"the reward function .*test_rating.faulty {complaint}"):
+    with pytest.raises(
+        InputError, match=rf"the reward function .*test_rating.faulty \(test_rating.py:\d+\) {complaint}"
+    ):
         rated(faulty)
+
+
+def test_what_a_reward_raises_is_told_with_the_completion_and_the_line_of_its_code():
+    def divides(completions: list[str], **columns: Any) -> list[float]:
+        return [1 / len(text) for text in completions]
+
+    def later(completions: list[str], **columns: Any) -> Any:
+        for text in completions:
+            yield 1 / len(text)
+
+    for reward in (divides, later):
+        with pytest.raises(InputError) as refused:
+            rated(reward)
+        assert re.match(
+            rf"the reward function .*{reward.__name__} \(test_rating.py:\d+\) raised ZeroDivisionError: division by "
+            r"zero for the completion '' \(test_rating.py:\d+ in .*: .*1 / len\(text\)",
+            str(refused.value),
+        )
+
+
+def test_a_reward_for_some_kinds_is_blamed_where_it_raises():
+    def divides(completions: list[str], **columns: Any) -> list[float]:
+        return [1 / (len(text) - 1) for text in completions]
+
+    with pytest.raises(InputError, match=r"raised ZeroDivisionError: .* for the completion '6' \(test_rating.py:"):
+        rated(ForKinds(divides, ("products",)))
+
+
+def test_lambdas_and_partials_are_rewards_too():
+    def scaled(completions: list[str], factor: float, **columns: Any) -> list[float]:
+        return [factor * len(text) for text in completions]
+
+    halved, longer = partial(scaled, factor=0.5), lambda completions, **columns: [len(each) for each in completions]
+    check_columns((halved, longer), replace(HALVES, tasks=()))
+    values = rated(halved, longer)
+    np.testing.assert_array_equal(values["scaled"] * 2, values["<lambda>"])
+    with pytest.raises(InputError, match="two functions named scaled"):
+        check_names((halved, partial(scaled, factor=1.0)), "rewards")
+
+
+@dataclass(frozen=True)
+class Levelled:
+    """A task whose problems have one column."""
+
+    column: str = "level"
+
+    def problems(self, split: str, count: int, seed: int) -> tuple[Problem, ...]:
+        return tuple(Problem(f"{number}?", "0", "level", {self.column: number}) for number in range(count))
+
+
+def test_a_reward_that_wants_another_column_or_cannot_take_one_is_refused_by_its_parameters():
+    def wants(completions: list[str], rubric: list[Any], **columns: Any) -> list[float]: ...
+
+    def closed(prompts: Any, completions: Any, answer: Any, kind: Any, truncated: Any, lengths: Any, chat: Any): ...
+
+    asked = ProblemSet((Levelled(),), "train", 2)
+    with pytest.raises(InputError, match=r"wants \(test_rating.py:\d+\) needs rubric, and the .* the columns level"):
+        check_columns((wants,), asked)
+    with pytest.raises(InputError, match=r"closed .* has no parameter \*\*columns, and the .* the columns level"):
+        check_columns((strict, closed), asked)
+    check_columns((closed,), HALVES)
+    check_columns((wants,), replace(asked, tasks=(Levelled("rubric"),)))
 
 
 def test_numbers_of_any_library_count():

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reasoning.core.errors import InputError
+from reasoning.core.signatures import function_words
 from reasoning.data.chat.texts import ChatTexts, Turn
 from reasoning.data.chat.turns import SystemTurn
 from reasoning.data.documents import Document, Piece
@@ -62,8 +64,9 @@ class ChatFormat(ChatTexts):
     def _pieces(self, messages: Sequence[Message]) -> list[Piece]:
         """The conversation in pieces as they come, a turn in several."""
         said = [_turn(message, number) for number, message in enumerate(messages)]
-        before, turns = self.turns(self, said)
-        turns = turns if self.thinking is None else self.thinking(self, turns)
+        before, turns = _checked_turns(self.turns, self.turns(self, said))
+        if self.thinking is not None:
+            _, turns = _checked_turns(self.thinking, ("", self.thinking(self, turns)))
         pieces = [Piece(self.start + before, learn=False)]
         for number, turn in enumerate(turns):
             if turn.role == "assistant":
@@ -80,6 +83,18 @@ class ChatFormat(ChatTexts):
             Piece(turn.content.removeprefix(given) + self.end, learn=turn.learn),
             Piece(self.after + ("" if last else self.between), learn=False),
         ]
+
+
+def _checked_turns(function: Callable, given: Any) -> tuple[str, Sequence[Turn]]:
+    """What ``turns``, or with an empty text ``thinking``, gave. Raises InputError where it is something else."""
+    if isinstance(given, tuple) and len(given) == 2:
+        before, turns = given
+        if isinstance(before, str) and isinstance(turns, Sequence) and all(isinstance(each, Turn) for each in turns):
+            return before, turns
+    raise InputError(
+        f"{function_words(function)} of a chat format gave {given!r:.60}; turns must return a text and the turns after "
+        "it, and thinking the turns (reasoning.data.chat.texts.Turn)"
+    )
 
 
 def _turn(message: Message, number: int) -> Turn:

@@ -12,6 +12,7 @@ from reasoning.experiment.locations import error_at, suggestion
 from reasoning.experiment.nodes import Change
 from reasoning.experiment.reader import Experiment
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.graph import Graph
 from reasoning.pipeline.run import Run
 from reasoning.pipeline.run_experiment import run_of
@@ -161,7 +162,9 @@ def _arm(experiment: Experiment, label: str, picks: _Combination, seeds: Sequenc
         try:
             varied = experiment.vary([pick.change for pick in picks], {"run.seed": seed})
             run = run_of(varied)
-            runs.append(ArmRun(label, seed, varied, run, graphs.build_graph(run.stages), varied.resolved(("run",))))
+            graph = graphs.build_graph(run.stages)
+            check_rewards(graph)
+            runs.append(ArmRun(label, seed, varied, run, graph, varied.resolved(("run",))))
         except InputError as error:
             raise InputError(f"{error}\n  in the arm {', '.join(settings) or label}") from error
     return Arm(label, settings, tuple(runs))

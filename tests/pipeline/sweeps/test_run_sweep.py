@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 
 import pytest
 
@@ -109,15 +110,25 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(project):
     assert "stage zero stopped; its folder" in first and "Traceback" not in first
 
 
-def test_an_error_of_the_program_is_recorded_by_its_kind_with_its_traceback_shown_and_gone_once_the_run_is_done(
-    project,
-):
+def test_an_error_of_the_program_is_recorded_by_its_kind_with_its_traceback_shown(project, monkeypatch):
+    def mistaken(path):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("reasoning.pipeline.run_stages.read_artifact", mistaken)
+    found = project.sweep("sweep.seeds = 1")
+    assert found.failure(found.plan.runs[0]) == "RuntimeError: a mistake of ours"
+    (warning,) = project.warnings
+    assert "Traceback" in warning and warning.count("RuntimeError: a mistake") == 1
+
+
+def test_an_error_of_a_users_code_is_recorded_in_one_line_with_its_place_and_gone_once_the_run_is_done(project):
     project.trap.write_text("3 raise")
     found = project.sweep()
     failed = found.plan.runs[0]
-    assert found.failure(failed) == "RuntimeError: fell into the trap"
+    told = rf"{project.module}.note raised RuntimeError: fell into the trap \({project.module}.py:\d+ in note: raise .*"
+    assert re.fullmatch(told, found.failure(failed))
     (warning,) = project.warnings
-    assert "Traceback" in warning and warning.count("RuntimeError: fell into") == 1
+    assert "Traceback" not in warning and warning.count("RuntimeError: fell into") == 1
     # zero of another arm is another stage, so it went on; what failed goes on with the next command.
     assert list(project.states(found).values()).count("finished") == 5
     project.ran()
