@@ -17,6 +17,7 @@ from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import RunOptions
 from reasoning.pipeline.run_experiment import run_experiment, run_of
 from reasoning.report.console import complain, put, say
+from reasoning.training.explosion import explosion_words
 from reasoning.training.preemption import Interrupted
 
 _EPILOG = """\
@@ -37,13 +38,16 @@ def main(arguments: Sequence[str]) -> int:
     options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
-            run_experiment(experiment, out, watcher, options, processes)
+            done = run_experiment(experiment, out, watcher, options, processes)
     except Interrupted as interruption:
         complain(str(interruption))
         return interruption.exit_code
     if is_main():
         _report(out)
         put(output(), f"results are in {out}")
+        for name, artifact in done.items():
+            if told := explosion_words(artifact.results):
+                complain(f"warning: stage {name}: {told}")
     return 0
 
 

@@ -10,11 +10,17 @@ from reasoning.report.pairs import CheckpointPair, main_difference
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.stages import StageFacts
 from reasoning.report.template import lines
+from reasoning.training.explosion import explosion_words
 
 
 def sentences(facts: Facts) -> tuple[tuple[str, str], ...]:
     """(stage, what came of it) for every stage, in the run's order."""
-    return tuple((stage.name, _sentence(facts, stage)) for stage in facts.stages)
+    return tuple((stage.name, f"{_sentence(facts, stage)}{_warning(stage)}") for stage in facts.stages)
+
+
+def _warning(stage: StageFacts) -> str:
+    told = explosion_words(stage.results)
+    return f" WARNING: {told}." if told else ""
 
 
 def listed(names: Sequence[str]) -> str:

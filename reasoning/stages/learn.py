@@ -21,12 +21,13 @@ from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.checkpoint import BEST, CHECKPOINTS
 from reasoning.stages.held_out import HeldOut
 from reasoning.stages.settings import Learning, check_best
-from reasoning.stages.stage import Context
+from reasoning.stages.stage import Context, is_stage, learns_from
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
+from reasoning.training.explosion import explosion, explosion_words
 from reasoning.training.fit import Loop, Probe, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import transformation_of
@@ -103,10 +104,20 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
     )
     steps = repeated(program.step, learner.updates, learner.minibatches)
     state, spent = fit(initial, program.abstract, steps, constants, source, loop)
+    results: dict[str, float] = {**asdict(spent), **_explosion(settings, out, state.params, context)}
     if loop.best is None:
-        return trainee.save(out, state.params, learner.tokenizer, asdict(spent))
-    results = {**asdict(spent), "best/step": loop.best.step, loop.best.metric: loop.best.value}
+        return trainee.save(out, state.params, learner.tokenizer, results)
+    results |= {"best/step": loop.best.step, loop.best.metric: loop.best.value}
     return trainee.save(out, loop.best.params(state.params), learner.tokenizer, results)
+
+
+def _explosion(settings: Learning, out: Path, params: Params, context: Context) -> dict[str, float]:
+    """What the results say of a training that exploded, which is also warned of."""
+    by_loss = is_stage(settings) and learns_from(settings) in ("text", "examples", "teacher")
+    found = explosion(out, params, by_loss)
+    if found and jax.process_index() == 0:
+        context.warn(f"stage {settings.name}: {explosion_words(found)}")
+    return found
 
 
 def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:

@@ -23,6 +23,7 @@ from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import tokenizer_of
+from reasoning.stages.distill import Distill
 from reasoning.stages.learn import repeated
 from reasoning.stages.settings import KeepBest
 from reasoning.stages.trainee import check_rows
@@ -185,3 +186,40 @@ def test_more_rows_than_any_memory_holds_are_refused():
     mesh = build_mesh(MeshShape())
     with pytest.raises(InputError, match="stage zero: 2000000000 rows are too many for one step; at most 16,777,216"):
         check_rows("zero", 2_000_000_000, 1, mesh, "2000000000 rows")
+
+
+VAST = replace(tiny_stages.OPTIMIZER, learning_rate=1e6)
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "sft", "grpo", "distill"])
+def test_a_learning_rate_that_blows_a_model_up_is_warned_of_and_recorded_and_a_usual_one_is_not(
+    kind: str, corpus: Artifact, examples: Artifact, base: Artifact, tmp_path: Path
+):
+    student = replace(BASE, name="student")
+    stages = {
+        "pretrain": (replace(BASE, steps=3), {"data": corpus}),
+        "sft": (tune(steps=3), {"start": base, "data": examples}),
+        "grpo": (reinforce(steps=3), {"start": base}),
+        "distill": (
+            Distill(
+                name="distilled",
+                start=student,
+                teacher=BASE,
+                data=tiny_stages.DEMONSTRATIONS,
+                optimizer=tiny_stages.OPTIMIZER,
+                steps=3,
+                batch=8,
+            ),
+            {"teacher": base, "data": examples},
+        ),
+    }
+    stage, inputs = stages[kind]
+    if kind == "distill":  # a student that is its teacher's equal would learn nothing
+        inputs["start"] = work(replace(student, steps=1), tmp_path, {"data": corpus})
+    surroundings = Surroundings()
+    assert not any(name.startswith("exploded") for name in work(stage, tmp_path / "well", inputs, surroundings).results)
+    assert surroundings.warnings == []
+    made = work(replace(stage, optimizer=VAST), tmp_path / "vast", inputs, surroundings)
+    assert made.results["exploded/parameters"] > 1e4
+    (warning,) = surroundings.warnings
+    assert warning.startswith(f"stage {stage.name}: its training exploded: its parameters end with a root mean square")
