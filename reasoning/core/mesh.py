@@ -81,6 +81,9 @@ def build_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(grid, shape.names(), axis_types=(AxisType.Auto,) * len(sizes))
 
 
+_TOKEN_BYTES = 16
+
+
 def memory_bytes(mesh: Mesh) -> int | None:
     """What the devices of a mesh can hold together, on the CPU the memory of its hosts; None where nothing tells."""
     here = [device for device in mesh.devices.flat if device in jax.local_devices()]
@@ -91,6 +94,19 @@ def memory_bytes(mesh: Mesh) -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * processes
     limit = (here[0].memory_stats() or {}).get("bytes_limit")
     return None if limit is None else limit * mesh.size
+
+
+def check_room(tokens: int, mesh: Mesh, what: str) -> None:
+    """Raises InputError where ``what``, that has so many tokens, can't be in memory at once by its bare numbers.
+
+    A token takes its id, place, document and weight, four bytes each; what a model computes of it comes on top.
+    """
+    held, wanted = memory_bytes(mesh), _TOKEN_BYTES * tokens
+    if held is not None and wanted > held:
+        raise InputError(
+            f"{what} are {tokens:,} tokens, {wanted / 2**30:,.0f} GiB before any model reads them, and the devices "
+            f"hold {held / 2**30:,.0f} GiB; make them fewer or shorter"
+        )
 
 
 def partition(axes: Sequence[str | None]) -> PartitionSpec:

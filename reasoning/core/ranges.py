@@ -35,6 +35,15 @@ Count = Annotated[int, Range(minimum=1)]
 Index = Annotated[int, Range(minimum=0)]
 """A whole number from zero up; zero often means "never" or "none", which the field's comment says."""
 
+Size = Annotated[int, Range(minimum=1, maximum=2**24)]
+"""A number of things that lie side by side in memory, or a length: beyond any model, batch or text that there is."""
+
+OptionalSize = Annotated[int, Range(minimum=0, maximum=2**24)]
+"""A size, or zero for none, or for what something else says."""
+
+Few = Annotated[int, Range(minimum=1, maximum=1000)]
+"""A number of things of which each takes work of its own: steps of a puzzle, devices of a process, seeds of a sweep."""
+
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(minimum=0)]
 Fraction = Annotated[float, Range(minimum=0, maximum=1)]

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Annotated, Any, Protocol, cast, runtime_checkable
 
 import grain
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError, refusing, without_notes
-from reasoning.core.ranges import Count, Positive
+from reasoning.core.ranges import Positive, Range
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import find_layout, read_row
 from reasoning.data.documents import Document, Documents
@@ -45,7 +45,7 @@ class Generated:
     """Documents that a function writes: ``write(seed, index, chat)``, which depends on its arguments alone."""
 
     write: Callable[[int, int, ChatFormat], Document]
-    count: Count
+    count: Annotated[int, Range(minimum=1, maximum=2**26)]
     weight: Positive = 1.0
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:

@@ -11,7 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, NonNegative
+from reasoning.core.mesh import check_room
+from reasoning.core.ranges import NonNegative, Size
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Generate, Rollouts
@@ -20,7 +21,7 @@ from reasoning.models.cache import Weights
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
 from reasoning.rewards.text import read_answer
-from reasoning.rollouts.rating import Reward, check_names, check_problems, rate
+from reasoning.rollouts.rating import Reward, check_judged, check_names, check_problems, rate
 from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
 from reasoning.tasks.problems import Problem
@@ -33,11 +34,19 @@ class Exam(TruncatedSampling):
     scores: tuple[Reward, ...]  # right or wrong, 1 or 0: these get a column for each method
     rates: tuple[Reward, ...] = ()  # other shares, of which only the mean is of interest
     temperature: NonNegative = 1.0
-    batch: Count = 64  # problems asked at once
+    batch: Size = 64  # problems asked at once
     style: PromptStyle = AS_IT_IS  # how each question is put
 
     def __post_init__(self) -> None:
         check_names((*self.scores, *self.rates), "an exam")
+
+
+def check_exam(exam: Exam, mesh: Mesh, what: str) -> None:
+    """Raises InputError for a problem that a score or rate can't judge, and where ``what``, its replies to one batch
+    of problems, can't be in memory at once.
+    """
+    check_judged((*exam.scores, *exam.rates), exam.problems)
+    check_room(min(exam.batch, exam.problems.count) * exam.samples * exam.max_new_tokens, mesh, what)
 
 
 @dataclass(frozen=True)

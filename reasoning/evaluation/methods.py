@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, Range
+from reasoning.core.ranges import Count, Few, OptionalSize, Range
 from reasoning.core.signatures import function_words
 from reasoning.core.statistics import pass_at_k
 from reasoning.data.tokenizers.tokenizer import stop_ids
@@ -93,7 +93,7 @@ class Samples:
     samples vote, and are averaged. Answers of one value share a ballot (``generation.voting.tally``).
     """
 
-    samples: Index = 0  # replies a problem (0: as many as the exam says)
+    samples: OptionalSize = 0  # replies a problem (0: as many as the exam says)
     ks: tuple[Annotated[int, Range(minimum=2)], ...] = ()
     votes: tuple[Count, ...] = ()  # sizes N of votes
 
@@ -130,7 +130,7 @@ class Samples:
 class Beam:
     """The best reply that a search with so many beams finds (``generation.beam``)."""
 
-    beams: Count
+    beams: Few
 
     @property
     def name(self) -> str:

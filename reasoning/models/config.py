@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, NonNegative, Positive
+from reasoning.core.ranges import Count, Index, NonNegative, OptionalSize, Positive, Size
 
 _MOST_LAYERS = 2_000
 """Layers are listed one by one, so their number is bounded before any of it."""
@@ -31,7 +31,7 @@ class Rope:
     base: Positive = 10_000.0
     scaling: Literal["none", "linear", "llama3", "yarn"] = "none"
     factor: Positive = 1.0
-    original_context: Index = 0  # llama3, yarn: the context before it was stretched
+    original_context: OptionalSize = 0  # llama3, yarn: the context before it was stretched
     low_frequency: Positive = 1.0  # llama3: slower than this many turns in the original context is divided whole …
     high_frequency: Positive = 4.0  # … and faster than this many not at all
     beta_fast: Positive = 32.0  # yarn: as high_frequency
@@ -55,10 +55,10 @@ class MoE:
     2412.19437, eq. 12 to 16); experts may be chosen within the best ``active_groups`` of ``groups`` only.
     """
 
-    experts: Count
-    active: Count  # experts a token
-    mlp_width: Count  # hidden width of one expert
-    shared: Index = 0  # experts that every token takes, beside the chosen ones
+    experts: Size
+    active: Size  # experts a token
+    mlp_width: Size  # hidden width of one expert
+    shared: OptionalSize = 0  # experts that every token takes, beside the chosen ones
     router: Literal["softmax", "sigmoid"] = "softmax"
     renormalise: bool = True  # the chosen experts' weights sum to one …
     scale: Positive = 1.0  # … and are multiplied by this
@@ -88,11 +88,11 @@ class Latent:
     The cache holds that vector (``kv_lora_rank`` numbers) and one rotary key a token. Names are Hugging Face's.
     """
 
-    kv_lora_rank: Count
-    q_lora_rank: Index = 0  # 0: queries come from the hidden state directly
-    qk_nope_head_dim: Count = 128  # channels of a query and key without position …
-    qk_rope_head_dim: Count = 64  # … and with
-    v_head_dim: Count = 128
+    kv_lora_rank: Size
+    q_lora_rank: OptionalSize = 0  # 0: queries come from the hidden state directly
+    qk_nope_head_dim: Size = 128  # channels of a query and key without position …
+    qk_rope_head_dim: Size = 64  # … and with
+    v_head_dim: Size = 128
 
     def __post_init__(self) -> None:
         if self.qk_rope_head_dim % 2:
@@ -109,7 +109,7 @@ class BlockKind:
     """What one block of a stack is made of; unset fields are the model's."""
 
     activation: Activation = "swiglu"  # geglu: a tanh-GELU gate; relu2: squared ReLU, no gate (arXiv 2109.08668)
-    window: Index = 0  # sliding-window attention: the token itself and window - 1 before it; 0: all of them
+    window: OptionalSize = 0  # sliding-window attention: the token itself and window - 1 before it; 0: all of them
     rope: Rope | None = None
     moe: MoE | None = None
 
@@ -144,14 +144,14 @@ class Layer:
 class ModelConfig:
     """Sizes and choices of a decoder with rotary positions and grouped-query or latent attention."""
 
-    vocabulary: Count  # rows of the embedding; at least the tokenizer's size
-    width: Count
-    heads: Count
-    mlp_width: Count  # hidden width of a block's MLP
+    vocabulary: Size  # rows of the embedding; at least the tokenizer's size
+    width: Size
+    heads: Size
+    mlp_width: Size  # hidden width of a block's MLP
     stacks: tuple[Stack, ...]
-    context: Count  # the longest sequence the model may see
-    kv_heads: Index = 0  # 0: as many as heads
-    head_dim: Index = 0  # 0: width / heads
+    context: Size  # the longest sequence the model may see
+    kv_heads: OptionalSize = 0  # 0: as many as heads
+    head_dim: OptionalSize = 0  # 0: width / heads
     latent: Latent | None = None  # DeepSeek: in place of grouped-query attention
     qkv_bias: bool = False  # Qwen2
     query_key_norm: Literal["none", "head", "all"] = "none"  # of each head (Qwen3, Gemma 3), of all together (OLMo 2)

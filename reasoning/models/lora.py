@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Positive
+from reasoning.core.ranges import Positive, Size
 from reasoning.models.linear import linear
 from reasoning.models.parameters import Params, parameter, zeros
 
@@ -38,7 +38,7 @@ class LoRA:
     ``key_up``, ``value_up``. The experts that a router chooses from stay as they are.
     """
 
-    rank: Count
+    rank: Size
     alpha: Positive  # what adapters add is multiplied by alpha / rank
     targets: tuple[str, ...] = ()  # none named: all of them
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from reasoning.core.mesh import MeshShape
 from reasoning.core.prng import SEEDS
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count, Index, Range
+from reasoning.core.ranges import Count, Few, Index, Range
 from reasoning.kernels.backends import Choice as Kernels
 from reasoning.stages.stage import Stage
 from reasoning.training.sinks import SinkName
@@ -28,7 +28,7 @@ class Run:
     stages: tuple[Stage, ...]
     seed: Annotated[int, Range(minimum=0, maximum=SEEDS - 1)] = 0
     mesh: MeshShape = MeshShape()
-    cpu_devices: Count = 1
+    cpu_devices: Few = 1
     kernels: Kernels = "auto"
     checkpoint_every: Count = 100
     keep: Count = 2

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core.mesh import rows_of_all_processes
-from reasoning.core.ranges import Count, Fraction, Index, Positive, Range
+from reasoning.core.ranges import Fraction, OptionalSize, Positive, Range, Size
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer, stop_ids
 from reasoning.generation.engine import Engine, Generate, Rollouts, build_engine
@@ -28,13 +28,13 @@ class Sampling:
     """Which problems a model is asked, and how its replies are sampled."""
 
     problems: ProblemSet
-    max_new_tokens: Count  # tokens of a reply at most
-    samples: Count = 16  # replies a problem
+    max_new_tokens: Size  # tokens of a reply at most
+    samples: Size = 16  # replies a problem
     temperature: Positive = 1.0
     chat: ChatFormat = ChatFormat()
     # Tokens that prompts, and rows that are learnt from, are padded to (empty: powers of two from 16). Each is one more
     # program to compile; what is longer than the last is padded to the longest that there can be.
-    padded_lengths: tuple[Count, ...] = ()
+    padded_lengths: tuple[Size, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class TruncatedSampling(Sampling):
     probabilities would compare the whole distribution with a part of it.
     """
 
-    top_k: Index = 0  # only the k likeliest tokens (0: all)
+    top_k: OptionalSize = 0  # only the k likeliest tokens (0: all)
     top_p: TopP = 1.0  # only the likeliest tokens that have this probability together (1: all)
     min_p: Fraction = 0.0  # only tokens at least so likely as this share of the likeliest (0: all)
 

@@ -14,10 +14,10 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import wait_for_all
+from reasoning.core.mesh import check_room, wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count, Index
+from reasoning.core.ranges import Index, Size
 from reasoning.evaluation.exam import judged
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
 from reasoning.evaluation.tables import rows_of
@@ -44,9 +44,9 @@ class Collect(TruncatedSampling):
     name: str = ""
     start: Stage
     keep: tuple[Reward, ...]
-    samples: Count = 4  # replies a problem
+    samples: Size = 4  # replies a problem
     wanted: Index = 0  # stop when so many are kept (0: ask every problem)
-    batch: Count = 64  # problems asked at once
+    batch: Size = 64  # problems asked at once
 
     def __post_init__(self) -> None:
         check_names(self.keep, "keep")
@@ -54,8 +54,10 @@ class Collect(TruncatedSampling):
             raise InputError("keep is empty; name at least one function that says which replies are good")
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError for a problem that a function of ``keep`` can't judge."""
+        """Raises InputError for a problem that a function of ``keep`` can't judge, or too many replies at once."""
         check_judged(self.keep, self.problems)
+        replies = min(self.batch, self.problems.count) * self.samples
+        check_room(replies * self.max_new_tokens, mesh, f"stage {self.name}: the replies to a batch of problems")
 
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Samples batch by batch, each a file of its own, so that a run that was cut off goes on with the next one."""

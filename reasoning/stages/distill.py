@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, NonNegative, Positive
+from reasoning.core.ranges import NonNegative, Positive, Size
 from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.divergence import Divergence, check_divergence
@@ -103,7 +103,7 @@ class OnPolicyDistill(OnPolicy):
     learns_from: ClassVar[LearnsFrom] = "teacher"
 
     teacher: Stage
-    samples: Count = 1  # replies a question
+    samples: Size = 1  # replies a question
     divergence: Divergence = reverse
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.progress import Progress
-from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, questions_of
+from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
 from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
     RESULTS,
@@ -28,7 +28,6 @@ from reasoning.evaluation.results import (
 )
 from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
-from reasoning.rollouts.rating import check_judged
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
@@ -76,8 +75,10 @@ class Evaluate:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
 
     def check(self, mesh: Mesh) -> None:
-        """Raises InputError for a problem that one of the quiz's scores and rates can't judge, and for leaks."""
-        check_judged((*self.quiz.scores, *self.quiz.rates), self.quiz.problems)
+        """Raises InputError for a problem that one of the quiz's scores and rates can't judge, for leaks, and where a
+        batch of replies can't be in memory at once.
+        """
+        check_exam(self.quiz, mesh, f"stage {self.name}: the replies to a batch of its quiz")
 
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""

@@ -13,7 +13,7 @@ import numpy as np
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, NonNegative
+from reasoning.core.ranges import Few, Index, NonNegative, Size
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.kl import KLEstimate, k3
@@ -64,8 +64,8 @@ class GRPO(OnPolicy):
     correct: Reward | None = (
         None  # the one of rewards that says which replies are right, for the metric of their length
     )
-    updates: Count = 1  # passes over the same rollouts; 1 is strictly on-policy …
-    minibatches: Count = 1  # … unless they are split into several parts of whole groups, each with an optimizer step
+    updates: Few = 1  # passes over the same rollouts; 1 is strictly on-policy …
+    minibatches: Size = 1  # … unless they are split into several parts of whole groups, each with an optimizer step
     loss: Surrogate = Clipped()
     kl_coefficient: NonNegative = 0.0  # above 0: KL to the frozen start …
     kl: KLEstimate = k3  # … as this function estimates it …

@@ -13,7 +13,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count, Index, Positive
+from reasoning.core.ranges import Count, Index, Positive, Size
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Documents
 from reasoning.data.packing import PackedRow, Packer, PackingCounts, first_fit, pack, pack_into
@@ -38,7 +38,7 @@ class TokenizerTraining:
     """
 
     kind: VocabularyKind = "bpe"
-    size: Count  # at most so many ids
+    size: Size  # at most so many ids
     symbols: Callable[[], tuple[str, ...]] = _no_symbols
     byte_fallback: bool = False
     documents: Count = 20_000
@@ -71,7 +71,7 @@ class Prepare:
     conversations: tuple[Stage, ...] = ()
     ratio: tuple[Positive, ...] = ()  # one number a stage of conversations; empty: each conversation once
     tokenizer: TokenizerTraining | Stage
-    length: Count
+    length: Size
     packer: Packer = first_fit
     chat: ChatFormat = ChatFormat()
     seed: Index = 0  # of generated documents; fixed, so that runs of several seeds share one corpus

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import RECORD, Outcome, check_whole
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Index
+from reasoning.core.ranges import OptionalSize
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.gguf import tokenizer_of_gguf
 from reasoning.data.tokenizers.tokenizer import Tokenizer
@@ -71,7 +71,7 @@ class Pretrained:
 
     name: str = ""
     path: str  # a folder in Hugging Face's format, one that reasoning convert wrote, or a GGUF file
-    context: Index = 0  # the longest sequence it may see; 0: what the model's own files say
+    context: OptionalSize = 0  # the longest sequence it may see; 0: what the model's own files say
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "block", "dots"] = "none"
 

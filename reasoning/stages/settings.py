@@ -6,7 +6,7 @@ from math import ceil, isfinite
 
 from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, NonNegative
+from reasoning.core.ranges import Count, Index, NonNegative, OptionalSize, Size
 from reasoning.evaluation.exam import Exam
 from reasoning.models.lora import LoRA
 from reasoning.objectives.aggregation import token_mean
@@ -57,7 +57,7 @@ class Learning:
     steps: Index = 0  # give these …
     epochs: NonNegative = 0.0  # … or how often each row, or problem, is seen
     aggregate: Aggregation = token_mean  # how tokens weigh
-    microbatches: Count = 1
+    microbatches: Size = 1
     skips_allowed: Index = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row; one more stops the run
     best: KeepBest | None = None  # None: leave the last parameters
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
@@ -69,8 +69,8 @@ class OnRows(Learning):
     """Training on the packed rows of a data set."""
 
     data: Stage
-    batch: Count  # rows a step
-    held_out: Index = 0  # rows of data, drawn by chance, that are measured (``eval_loss``) and never learnt from …
+    batch: Size  # rows a step
+    held_out: OptionalSize = 0  # rows of data, drawn by chance, measured (``eval_loss``) and never learnt from …
     held_out_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps, and after the last
 
 
@@ -86,7 +86,7 @@ class FineTuning(Learning):
 class OnPolicy(FineTuning, Sampling):
     """Training on replies that the model samples itself, anew each step."""
 
-    questions: Count = 32  # problems asked a step
+    questions: Size = 32  # problems asked a step
     rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
 
 

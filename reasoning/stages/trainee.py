@@ -14,6 +14,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.exam import check_exam
 from reasoning.generation.engine import Engine, decode_shardings
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
@@ -30,8 +31,8 @@ from reasoning.models.model import (
 )
 from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
-from reasoning.rollouts.rating import check_judged
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
+from reasoning.stages.prepare import Prepare
 from reasoning.stages.pretrained import Pretrained, find
 from reasoning.stages.settings import FineTuning, Learning, OnPolicy, OnRows, check_best, steps_of
 from reasoning.stages.stage import Context, Stage, is_stage
@@ -138,14 +139,15 @@ def planned(stage: FineTuning) -> dict[str, int]:
     return {"trained parameters": adapter_count(with_lora(build_model(config), stage.lora))}
 
 
-def check_rows(stage: str, rows: int, microbatches: int, mesh: Mesh, what: str) -> None:
+def check_rows(stage: str, rows: int, microbatches: int, mesh: Mesh, what: str, length: int = 1) -> None:
     """Raises InputError where the data-parallel devices can't share each microbatch of a step's ``rows`` evenly, and
-    for more rows than any memory holds.
+    for more rows than any memory holds, of ``length`` tokens at least.
 
     ``what`` says in words how many rows there are and why.
     """
     if rows > _MOST_ROWS:
         raise InputError(f"stage {stage}: {what} are too many for one step; at most {_MOST_ROWS:,} can be")
+    meshes.check_room(rows * length, mesh, f"stage {stage}: {what}")
     devices = meshes.data_parallel_size(mesh)
     if rows % (microbatches * devices):
         parts = f"{microbatches} microbatches on " if microbatches > 1 else ""
@@ -164,8 +166,9 @@ def check_on_rows(stage: OnRows, mesh: Mesh) -> None:
             f"{stage.name}.held_out to how many rows of its data it shall not learn from"
         )
     check_best(stage, stage.held_out)
-    _check_exams(stage)
-    check_rows(stage.name, stage.batch, stage.microbatches, mesh, f"{stage.batch} rows")
+    _check_exams(stage, mesh)
+    length = stage.data.length if isinstance(stage.data, Prepare) else 1
+    check_rows(stage.name, stage.batch, stage.microbatches, mesh, f"{stage.batch} rows", length)
 
 
 def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
@@ -173,18 +176,18 @@ def check_on_policy(stage: OnPolicy, mesh: Mesh) -> None:
     planned(stage)
     steps_of(stage, stage.problems.count, stage.questions)
     check_best(stage, 0)
-    _check_exams(stage)
+    _check_exams(stage, mesh)
     rows = stage.questions * stage.samples
     what = f"{stage.questions} questions x {stage.samples} samples = {rows} rows"
-    check_rows(stage.name, rows, stage.microbatches, mesh, what)
+    check_rows(stage.name, rows, stage.microbatches, mesh, what, stage.max_new_tokens)
 
 
-def _check_exams(stage: Learning) -> None:
-    """Raises InputError for a problem that a probe's exam, or the one that tells the best, can't judge."""
+def _check_exams(stage: Learning, mesh: Mesh) -> None:
+    """Raises InputError where a probe's exam, or the one that tells the best, can't judge a problem or be held."""
     probe = stage.probe if stage.probe_every else None
     for exam in (probe, None if stage.best is None else stage.best.exam):
         if exam is not None:
-            check_judged((*exam.scores, *exam.rates), exam.problems)
+            check_exam(exam, mesh, f"stage {stage.name}: the replies of its exam")
 
 
 def planned_rows(stage: OnRows) -> dict[str, object]:

@@ -19,7 +19,7 @@ _LETTERS = "ABCDEFGHIJ"
 _SIGNS = "+-"
 _TO_LETTERS = str.maketrans(_DIGITS, _LETTERS)
 
-Operations = Annotated[int, Range(minimum=2)]
+Operations = Annotated[int, Range(minimum=2, maximum=200)]  # of more there are too many for a float to count
 Modulus = Annotated[int, Range(minimum=2, maximum=10)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
-from reasoning.core.ranges import Count
+from reasoning.core.ranges import Few
 from reasoning.tasks.problems import Problem, take_distinct
 from reasoning.tasks.puzzles import Puzzle, check_range, distinct, interleave_at_random, solve, trainable
 from reasoning.tasks.splits import Split
@@ -42,8 +42,8 @@ class Cups:
     symbols = (*CUPS, *SWAPS, *"=,?")
     values = tuple(CUPS)
     second_language = None
-    minimum_swaps: Count = 3
-    maximum_swaps: Count = 6
+    minimum_swaps: Few = 3
+    maximum_swaps: Few = 6
 
     def __post_init__(self) -> None:
         check_range(self.minimum_swaps, self.maximum_swaps, "swaps", "Cups")

@@ -4,17 +4,18 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index, NonNegative
+from reasoning.core.ranges import Index, NonNegative, Range, Size
 from reasoning.core.signatures import function_words
 from reasoning.tasks.splits import Split, split_of
 
 _MISSES, _FEWEST = 200, 10
-"""Draws without a new question, for each wanted one and for at least ten, after which a task counts as exhausted."""
+"""Draws without a new question, for each that was found and for at least ten, after which a task counts as exhausted:
+more tell nothing, however many are wanted."""
 
 
 REWARDS_GET = ("prompts", "completions", "answer", "kind", "truncated", "lengths", "chat")
@@ -76,12 +77,12 @@ class ProblemSet:
 
     tasks: tuple[Task, ...]
     split: Split
-    count: Count
+    count: Annotated[int, Range(minimum=1, maximum=2**22)]  # a few GiB of them
     seed: Index = 0
     # One weight a task; empty means equal parts. Only their ratios count.
     weights: tuple[NonNegative, ...] = ()
     # How many different problems each task gives; its share is filled up with repeats. Empty: all are different.
-    distinct: tuple[Count, ...] = ()
+    distinct: tuple[Size, ...] = ()
 
     def problems(self) -> tuple[Problem, ...]:
         """``count`` problems whose questions all differ, also between tasks, but for the repeats that are asked for.
@@ -166,13 +167,13 @@ def drawn(draw: Callable[[], Problem | None], split: Split, count: int, source: 
 
     Raises InputError, naming ``source`` and the number found, where drawing long enough gives no more.
     """
-    return take_distinct(_fresh_draws(draw, split, _MISSES * max(count, _FEWEST)), split, count, source)
+    return take_distinct(_fresh_draws(draw, split), split, count, source)
 
 
-def _fresh_draws(draw: Callable[[], Problem | None], split: Split, patience: int) -> Iterator[Problem]:
+def _fresh_draws(draw: Callable[[], Problem | None], split: Split) -> Iterator[Problem]:
     seen: set[str] = set()
     misses = 0
-    while misses < patience:
+    while misses < _MISSES * max(len(seen) + 1, _FEWEST):
         problem = draw()
         if problem is None or problem.question in seen or split_of(problem.question) != split:
             misses += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Index
+from reasoning.core.ranges import Count, Few, Index
 from reasoning.tasks.problems import Problem, drawn
 from reasoning.tasks.splits import Split
 
@@ -21,7 +21,7 @@ class Sums:
 
     largest: Count = 99
     smallest: Index = 0
-    operands: Count = 2
+    operands: Few = 2
     signs: tuple[str, ...] = ("+", "-")
     form: str = "{sum}"
     name: str = "sums"

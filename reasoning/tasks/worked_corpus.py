@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count, Fraction, NonNegative
+from reasoning.core.ranges import Few, Fraction, NonNegative
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document, Piece
 from reasoning.tasks.chains import Chains
@@ -36,8 +36,8 @@ class WorkedCorpus:
     random_step: Fraction = 0.02
     # The share of documents, of whatever kind, that are written as a user's question and an assistant's reply.
     chat: Fraction = 0.20
-    minimum_facts: Count = 3
-    maximum_facts: Count = 6
+    minimum_facts: Few = 3
+    maximum_facts: Few = 6
 
     def __post_init__(self) -> None:
         check_range(self.minimum_facts, self.maximum_facts, "facts", "WorkedCorpus")

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_json
@@ -21,6 +22,7 @@ from reasoning.stages import Evaluate
 
 BASELINE = "baseline"
 _LABEL_CHARACTERS = 100
+_MOST_RUNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def expand_sweep(experiment: Experiment) -> SweepPlan:
     """
     sweep = _sweep_of(experiment)
     seeds = tuple(range(run_of(experiment).seed, run_of(experiment).seed + sweep.seeds))
+    _check_number(sweep)
     combinations = list(_combinations(experiment, sweep))
     labels = _labels([tuple(pick.text for pick in picks) for picks in combinations])
     arms: dict[str, Arm] = {}
@@ -114,6 +117,17 @@ def _sweep_of(experiment: Experiment) -> Sweep:
     if not isinstance(sweep, Sweep):
         raise InputError(f"{experiment.source('sweep')}: 'sweep' must be a @pipeline.Sweep")
     return sweep
+
+
+def _check_number(sweep: Sweep) -> None:
+    """Raises InputError for more runs than anybody could do, each of which would be read and checked first."""
+    lengths = [len(values) for values in sweep.varied().values()]
+    arms = {"grid": prod(lengths), "zip": max(lengths, default=1), "each": 1 + sum(lengths)}.get(sweep.way(), 1)
+    if arms * sweep.seeds > _MOST_RUNS:
+        raise InputError(
+            f"the sweep has {arms:,} arms with {sweep.seeds:,} seeds, {arms * sweep.seeds:,} runs; at most "
+            f"{_MOST_RUNS:,} can be done, take fewer values or seeds"
+        )
 
 
 def arm_title(arm: Arm) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count
+from reasoning.core.ranges import Few
 
 VariedSettings = Mapping[str, tuple[Any, ...]]
 """Values to try by what they are given to: ``part.field`` or a constant, as in an override."""
@@ -25,7 +25,7 @@ class Sweep:
     grid: VariedSettings = field(default_factory=dict)
     zip: VariedSettings = field(default_factory=dict)
     each: VariedSettings = field(default_factory=dict)
-    seeds: Count = 5
+    seeds: Few = 5
     scores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
