@@ -118,7 +118,7 @@ class BlockKind:
 class Stack:
     """``count`` repetitions of a pattern of blocks, traced once and scanned over."""
 
-    count: Count
+    count: Size
     pattern: tuple[BlockKind, ...] = (BlockKind(),)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoning.core.ranges import Count, Fraction
+from reasoning.core.ranges import Fraction, Size
 from reasoning.rewards.reward import Texts
 
 _SIZE = 10
@@ -29,7 +29,7 @@ class Unrepetitive:
     """
 
     __name__: ClassVar[str] = "unrepetitive"  # what metrics call it
-    size: Count = _SIZE
+    size: Size = _SIZE
     share: Fraction = 0.1
 
     def __call__(self, prompts: Texts, completions: Texts, **columns: object) -> list[float]:

@@ -7,7 +7,7 @@ from jax.sharding import PartitionSpec
 
 from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.mesh import MeshShape, build_mesh, check_room
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,10 @@ def test_shapes_with_places_keep_shape_and_type():
     split = meshes.row_sharding(mesh)
     [leaf] = meshes.with_shardings([jax.ShapeDtypeStruct((8, 2), np.int32)], [split])
     assert (leaf.shape, leaf.dtype, leaf.sharding) == ((8, 2), np.int32, split)
+
+
+def test_tokens_that_no_memory_holds_are_refused_by_arithmetic():
+    mesh = build_mesh(MeshShape())
+    check_room(10**6, mesh, "the replies")
+    with pytest.raises(InputError, match=r"^the replies are 1,000,000,000,000,000 tokens, 14,901,161 GiB before any"):
+        check_room(10**15, mesh, "the replies")

@@ -18,7 +18,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.tokenizers.byte_level import from_bpe
 from reasoning.data.tokenizers.tokenizer_json import JsonTokenizer
-from reasoning.evaluation.exam import Answers, ask, questions_of
+from reasoning.evaluation.exam import Answers, ask, check_exam, questions_of
 from reasoning.generation.prompts import PromptStyle, thinking
 from reasoning.models.model import build_model, init_sharded
 from reasoning.rewards import numbers
@@ -162,3 +162,10 @@ def test_a_model_of_another_makers_vocabulary_is_examined_in_its_familys_format(
     assert tokenizer.decode(questions.prompts[0]) == SMOLLM_2.ask(questions.problems[0].question) + "<think>"
     ended = answers.lengths < NEW_TOKENS
     assert ended.any() and not ended.all()
+
+
+def test_an_exam_whose_replies_to_a_batch_no_memory_holds_is_refused():
+    mesh = tiny_stages.Surroundings().context().mesh
+    check_exam(tiny_stages.quiz(), mesh, "the replies")
+    with pytest.raises(InputError, match=r"the replies are [\d,]{20,} tokens, .* the devices hold"):
+        check_exam(tiny_stages.quiz(samples=2**24, max_new_tokens=2**24), mesh, "the replies")

@@ -5,7 +5,7 @@ Shapes: P problems, S samples, V votes.
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,17 @@ from reasoning.core.statistics import pass_at_k
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.tokenizers.tokenizer import end_ids
-from reasoning.evaluation.exam import Answers, ask
-from reasoning.evaluation.methods import Beam, Greedy, Samples, check_methods, columns_of, elections, scores_of_elected
+from reasoning.evaluation.exam import Answers, Exam, ask
+from reasoning.evaluation.methods import (
+    Beam,
+    Greedy,
+    Samples,
+    check_methods,
+    columns_of,
+    elections,
+    replies_by,
+    scores_of_elected,
+)
 from reasoning.evaluation.results import Replies, read_results, read_samples
 from reasoning.experiment.reader import read_experiment
 from reasoning.generation.beam import BeamSettings, build_beam
@@ -301,3 +310,28 @@ def test_what_is_wrong_with_methods_is_said_with_its_place_in_the_file(command):
         lines = project.file.read_text().splitlines()
         place = f"small.gin:{1 + lines.index(blamed or line)}: {blamed or line}\n"
         assert message in str(complaint.value) and place in str(complaint.value) and "^" in str(complaint.value)
+
+
+@dataclass(frozen=True)
+class Careless:
+    """A user's method that gives whatever it holds."""
+
+    gives: Any
+    name: str = "careless"
+
+    def cost(self, exam: Exam) -> int:
+        return 1
+
+    def replies(self, candidate: Any, questions: Any, key: Any) -> Any:
+        return self.gives
+
+
+def test_a_method_that_gives_no_answers_or_too_few_is_refused_with_its_place(base: Artifact):
+    asked = tiny_stages.candidate(base)
+    questions = tiny_stages.questions_for(asked)
+    with pytest.raises(InputError, match=r"Careless.replies \(test_methods.py:\d+\) gave None; it must return Answers"):
+        replies_by(Careless(None), asked, questions, jax.random.key(0))
+    answers = replies_by(Greedy(), asked, questions, jax.random.key(0))
+    fewer = replace(answers, texts=answers.texts[1:])
+    with pytest.raises(InputError, match="gave Answers to 3, 4 questions where 4 were asked"):
+        replies_by(Careless(fewer), asked, questions, jax.random.key(0))

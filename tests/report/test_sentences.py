@@ -106,3 +106,15 @@ def test_a_stage_of_the_user_s_own_is_told_by_what_it_learns_from(tmp_path):
     told = dict(sentences(gather(write_run(tmp_path / "run", stages))))
     assert told["mine"].startswith("reinforcement learning alone lifted lenient pass@1 from ")
     assert told["odd"].startswith("Soup lifted lenient pass@1 from ")
+
+
+def test_a_training_that_exploded_is_said_behind_whatever_else_is(tmp_path):
+    results = {"tokens": 5.0, "exploded/parameters": 2e6, "exploded/first_loss": 4.0, "exploded/loss": 1e5}
+    stages = [
+        Written("well", "SFT", "checkpoint", {}, {"tokens": 5.0}, 3, (0.2, 0.2)),
+        Written("vast", "SFT", "checkpoint", {}, results, 3, (0.2, 0.2)),
+    ]
+    told = dict(sentences(gather(write_run(tmp_path / "run", stages))))
+    assert "WARNING" not in told["well"]
+    assert "WARNING: its training exploded: its parameters end with a root mean square of 2e+06" in told["vast"]
+    assert "its loss at 1e+05 from 4;" in told["vast"]

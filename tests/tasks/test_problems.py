@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from reasoning.core.errors import InputError
 from reasoning.tasks.capitals import Capitals
 from reasoning.tasks.chains import Chains
-from reasoning.tasks.problems import RESERVED, Problem, ProblemSet, Task, apportion, json_like, take_distinct
+from reasoning.tasks.problems import RESERVED, Problem, ProblemSet, Task, apportion, drawn, json_like, take_distinct
 from reasoning.tasks.splits import split_of
 
 
@@ -119,3 +120,33 @@ def test_a_column_named_as_what_rewards_get_anyway_is_refused(name):
 def test_values_of_columns_become_what_json_can_hold():
     value = {"a": np.array([b"x", "é".encode()], object), "b": (np.float32(1.5), {1: b"\xff"}), "c": {3}, "d": None}
     assert json_like(value, repr) == {"a": ["x", "é"], "b": [1.5, {"1": repr(b"\xff")}], "c": "{3}", "d": None}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A user's task that gives whatever it holds."""
+
+    gives: Any
+
+    def problems(self, split: str, count: int, seed: int) -> Any:
+        return self.gives
+
+
+@pytest.mark.parametrize(
+    ("gives", "complaint"),
+    [
+        (None, r"Given.problems \(test_problems.py:\d+\) gave None; it must return a tuple of"),
+        (("1+1?",), r"gave \('1\+1\?',\); it must return a tuple of"),
+        ((), "gave 0 problems where 3 were asked for; it must raise InputError"),
+    ],
+)
+def test_a_task_that_gives_no_problems_or_too_few_is_refused_with_its_place(gives, complaint):
+    with pytest.raises(InputError, match=complaint):
+        ProblemSet((Given(gives),), "train", 3).problems()
+
+
+def test_a_task_is_exhausted_when_long_drawing_finds_nothing_new_however_many_are_wanted():
+    numbers = iter(range(10**9))
+    with pytest.raises(InputError, match="has only 10 distinct train questions"):
+        drawn(lambda: Problem(f"{next(numbers) % 11}?", "0", "few"), "train", 10**6, "few")
+    assert next(numbers) < 10_000

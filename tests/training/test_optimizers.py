@@ -1,6 +1,7 @@
 """Schedules and optimizers against their formulas, and how they share one update."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from reasoning.training.optimizers import (
     linear,
     matrix_axes,
     scheduled_rate,
+    transformation_of,
 )
 
 
@@ -270,3 +272,19 @@ def test_adafactors_state_is_a_fraction_of_its_parameters_and_adams_is_twice_the
         for settings in (Adafactor(0.1), AdamW(0.1), Muon(0.1))
     ]
     assert sizes[0] < 0.01 and 2 < sizes[1] < 2.001 and 1 < sizes[2] < 1.001
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A user's optimizer that forgets to return."""
+
+    def build(self, steps: int) -> Any:
+        return None
+
+
+def test_an_optimizer_or_a_schedule_that_gives_something_else_is_refused_with_its_place():
+    with pytest.raises(InputError, match=r"the optimizer .*Nothing.build \(test_optimizers.py:\d+\) gave None"):
+        transformation_of(Nothing(), 3)
+    falling: Any = {}.get
+    with pytest.raises(InputError, match=r"schedule .* gave None, where one of shape \[\] is wanted"):
+        scheduled_rate(1, 1.0, 0, 0, 4, 0.0, falling)

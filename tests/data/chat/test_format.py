@@ -53,3 +53,13 @@ def test_what_stands_between_turns_follows_no_last_reply():
 def test_a_malformed_conversation_is_refused(messages, match):
     with pytest.raises(InputError, match=match):
         CHAT.document(messages)
+
+
+@pytest.mark.parametrize("given", [None, "text", ("text", ["turn"]), (1, ())])
+def test_functions_of_a_users_format_that_give_something_else_are_refused_by_name(given):
+    def own(texts, turns):
+        return given
+
+    for chat in (ChatFormat(turns=own), ChatFormat(thinking=own)):
+        with pytest.raises(InputError, match=r"own \(test_format.py:\d+\) of a chat format gave"):
+            chat.prompt("1+1?")
