@@ -30,7 +30,7 @@ _LINE = 1 << 16
 _CHUNK = 1 << 22
 """Numbers that are squared at once."""
 
-RMS, FIRST, LAST = "exploded/parameters", "exploded/first_loss", "exploded/loss"
+_RMS, _FIRST, _FINAL = "exploded/parameters", "exploded/first_loss", "exploded/loss"
 """Results of a stage that exploded: its parameters' root mean square, and its first and last loss where it tells."""
 
 
@@ -41,24 +41,24 @@ def explosion(folder: Path, params: Any, by_loss: bool) -> dict[str, float]:
     says whether the loss is one of tokens that are to be predicted.
     """
     size, losses = root_mean_square(params), _losses(folder / METRICS)
-    found = {RMS: size}
+    found = {_RMS: size}
     if losses:
         first, last = losses[0], median(losses[1:] or losses)
         grown = by_loss and last > max(_LARGEST_LOSS, _GROWTH * first)
         if grown or not math.isfinite(losses[-1]):
-            return found | {name: value for name, value in ((FIRST, first), (LAST, last)) if math.isfinite(value)}
+            return found | {name: value for name, value in ((_FIRST, first), (_FINAL, last)) if math.isfinite(value)}
     return found if not size <= _LARGEST_RMS else {}
 
 
 def explosion_words(results: Mapping[str, Any]) -> str:
     """What is said of a stage with these results: that it exploded, by which numbers, and what to do; else nothing."""
-    if RMS not in results:
+    if _RMS not in results:
         return ""
-    told = f"its parameters end with a root mean square of {results[RMS]:.3g} (those of working models lie below 1)"
-    if LAST in results:
-        told += f", its loss at {results[LAST]:.3g}"
-    if FIRST in results:
-        told += f" from {results[FIRST]:.3g}"
+    told = f"its parameters end with a root mean square of {results[_RMS]:.3g} (those of working models lie below 1)"
+    if _FINAL in results:
+        told += f", its loss at {results[_FINAL]:.3g}"
+    if _FIRST in results:
+        told += f" from {results[_FIRST]:.3g}"
     return f"its training exploded: {told}; lower the learning rate or look at the data, and use nothing made from it"
 
 

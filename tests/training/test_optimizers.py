@@ -285,6 +285,6 @@ class Nothing:
 def test_an_optimizer_or_a_schedule_that_gives_something_else_is_refused_with_its_place():
     with pytest.raises(InputError, match=r"the optimizer .*Nothing.build \(test_optimizers.py:\d+\) gave None"):
         transformation_of(Nothing(), 3)
-    falling: Any = {}.get
+    falling: Any = [].append
     with pytest.raises(InputError, match=r"schedule .* gave None, where one of shape \[\] is wanted"):
         scheduled_rate(1, 1.0, 0, 0, 4, 0.0, falling)
