@@ -3,10 +3,14 @@
 import difflib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import NoReturn
 
 from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import DISK_ERRORS, InputError, is_of_memory
@@ -53,9 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
     0: done. 1: an error of the program's own, with traceback. 2: bad input, full disk or memory, in one clear message.
-    128 + signal: asked to stop, and work was saved.
+    128 + signal: asked to stop, and work was saved. As the program itself (without ``arguments``) it then ends the
+    process, since a library's call that was left to itself (``core.threads``) may not survive Python's own end.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    code = _status(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and code > 128 and COORDINATOR not in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _status(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         lines = [
             f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else "")
@@ -64,11 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(_USAGE + "\n".join(lines))
         return 0
     try:
-        return _command(words[0]).main(words[1:])
-    except KeyboardInterrupt:
-        complain("interrupted")
-        abandon(130)
-        return 130
+        with _sigterm_raises():
+            return _command(words[0]).main(words[1:])
+    except KeyboardInterrupt as interrupt:
+        stopped = signal.SIGTERM in interrupt.args
+        complain("stopped by SIGTERM" if stopped else "interrupted")
+        code = 128 + (signal.SIGTERM if stopped else signal.SIGINT)
+        abandon(code)
+        return code
     except Exception as error:
         message = _message(error)
         if message is not None:
@@ -81,6 +97,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(traceback.format_exc())
             abandon(1)
         raise
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Within it SIGTERM ends a command as Ctrl-C does, so that what is half made is cleared away.
+
+    A job of several processes replaces the handler by JAX's own (``Preemption``).
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _message(error: Exception) -> str | None:

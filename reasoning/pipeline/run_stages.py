@@ -84,6 +84,7 @@ def run_stages(
             report=watcher.report,
             warn=watcher.warn,
             stop=preemption.stop,
+            at_once=preemption.at_once,
             checkpoint_every=run.checkpoint_every,
             keep=run.keep,
             keep_every=run.keep_every,
@@ -115,7 +116,8 @@ def _run_stages(
 def _run_stage(
     workplace: Workplace, node: StageNode, done: Mapping[str, Artifact], context: Context, note: Callable[[str], None]
 ) -> Artifact:
-    resumed = agree(lambda: workplace.start(node.name))
+    with context.at_once():
+        resumed = agree(lambda: workplace.start(node.name))
     note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
     started = time.monotonic()
     inputs = {
@@ -124,7 +126,7 @@ def _run_stage(
     }
     own_context = replace(context, seed=workplace.known[node.name].seed)
     try:
-        with answering_for_users():
+        with answering_for_users(), context.at_once():
             outcome = node.stage.run(inputs, workplace.partial(node.name), own_context)
     except Exception as error:
         error.add_note(

@@ -76,9 +76,10 @@ class Collect(TruncatedSampling):
         for number in range(batches):
             file, first = parts / f"{number:06}.jsonl", number * self.batch
             if not file.exists():
-                rollouts = sample_for_all(generate, weights, prompts, first, self.batch, key, self.temperature)
                 asked = problems[first : first + self.batch]
-                answers = judged(self.keep, asked, rollouts, tokenizer, self.chat)
+                with context.at_once():
+                    rollouts = sample_for_all(generate, weights, prompts, first, self.batch, key, self.temperature)
+                    answers = judged(self.keep, asked, rollouts, tokenizer, self.chat)
                 if jax.process_index() == 0:
                     write_samples(file, self.sifted(rows_of(start.stage, asked, answers, "samples", first=first)))
                 wait_for_all(str(file))

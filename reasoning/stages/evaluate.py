@@ -98,8 +98,10 @@ class Evaluate:
             if piece.file in missing:
                 if candidate is None or examined != piece.checkpoint:
                     candidate = None  # Two checkpoints needn't fit into memory.
-                    candidate, examined = self.candidate(piece.checkpoint, context), piece.checkpoint
-                tokens += self.examine(piece, candidate, questions[piece.checkpoint.stage], context)
+                    with context.at_once():
+                        candidate, examined = self.candidate(piece.checkpoint, context), piece.checkpoint
+                with context.at_once():
+                    tokens += self.examine(piece, candidate, questions[piece.checkpoint.stage], context)
             context.report(Progress(self.name, number, len(pieces), {}, tokens))
             signal = context.stop(number)
             if signal is not None and number < len(pieces):

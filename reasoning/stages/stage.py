@@ -1,6 +1,7 @@
 """The one shape of a stage, and what it gets from whoever runs it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args, runtime_checkable
@@ -25,8 +26,9 @@ def _no_sinks(stage: str, first: int) -> Sink:
 class Context:
     """The surroundings of a run, the same for all of its stages; seed, mesh and kernels are all that changes results.
 
-    ``stop(step)`` is asked after each step and gives the number of the signal that asks to stop, or None. The
-    checkpoint settings say how often a stage saves, how many of the newest it keeps, and which are kept for good.
+    ``stop(step)`` is asked after each step and gives the number of the signal that asks to stop, or None: a stage that
+    asks saves and leaves in its own time. Before it asks, and within ``at_once()``, a signal ends it where it stands
+    (``Preemption.at_once``), as a kill would, but with its ``finally`` blocks. The checkpoint settings say how often a stage saves, how many of the newest it keeps, and which are kept for good.
     ``open_sink(stage, first)`` opens whatever takes a stage's metrics from step ``first`` on, beside its own log.
     """
 
@@ -40,6 +42,7 @@ class Context:
     keep_every: int
     open_sink: Callable[[str, int], Sink] = _no_sinks
     kernels: Choice = "auto"
+    at_once: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 LearnsFrom = Literal["text", "examples", "teacher", "rewards", "nothing"]

@@ -109,6 +109,7 @@ def _train(
 ) -> tuple[TrainState, Spent]:
     """The steps after ``begun``."""
     done = begun
+    loop.stop(done)  # From here on a signal waits for the end of a step, the first one's too.
     while done < loop.steps:
         started = time.monotonic()
         state, values = _advance(state, step, frozen, source, loop, done)

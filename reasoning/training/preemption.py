@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
@@ -9,8 +11,11 @@ import jax
 from jax.experimental import multihost_utils
 
 
-class Interrupted(Exception):
-    """Raised by a training loop that was asked to stop, after it has saved; ``signal`` is the signal's number."""
+class Interrupted(KeyboardInterrupt):
+    """Raised where a signal, whose number is ``signal``, ends the work, with everything worth keeping saved.
+
+    It may come anywhere, as Ctrl-C does, so nobody may take it for an error of the work itself.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} after saving; the same command goes on from there")
@@ -27,7 +32,8 @@ class Preemption:
 
     One process: SIGTERM and SIGINT are noted, and a second SIGINT raises KeyboardInterrupt at once, for people who
     don't want to wait. A signal that was ignored stays so (shells start background jobs with SIGINT ignored). Outside
-    the main thread Python allows no handlers, so signals then act as they did before.
+    the main thread Python allows no handlers, so signals then act as they did before. Within ``at_once`` a signal
+    raises Interrupted right where the work is.
 
     Several processes (``jax.distributed``): JAX itself catches SIGTERM on any host, and all hosts are told to stop at
     the same step. A handler of ours would silently switch that off, so none is set, and SIGINT acts as usual.
@@ -37,6 +43,7 @@ class Preemption:
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
         self._asked = 0
+        self._at_once = False
 
     def __enter__(self) -> Self:
         if not jax.distributed.is_initialized() and threading.current_thread() is threading.main_thread():
@@ -51,11 +58,27 @@ class Preemption:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous.clear()
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it a signal ends the work where it stands, until ``stop`` is asked: then the asker waits for answers.
+
+        For work that is done again from its beginning anyway, however long it takes; it must leave nothing half
+        written, as after a kill.
+        """
+        before, self._at_once = self._at_once, True
+        try:
+            if self._received is not None and not jax.distributed.is_initialized():
+                raise Interrupted(self._received)
+            yield
+        finally:
+            self._at_once = before
+
     def stop(self, step: int) -> int | None:
         """The number of the signal that asks to stop, or None; to be asked after every step, by every process alike.
 
         Once there is an answer it stays.
         """
+        self._at_once = False
         if jax.distributed.is_initialized() and self._received is None:
             # The hosts agree on a moment by the highest number they have called with. A step starts from 0 again in
             # each stage, where that would fail; how often they have asked only rises, and is the same on all.
@@ -68,3 +91,5 @@ class Preemption:
         if number == signal.SIGINT and self._received == signal.SIGINT:
             raise KeyboardInterrupt
         self._received = self._received or number
+        if self._at_once:
+            raise Interrupted(self._received)

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ import sentencepiece
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
+from reasoning.core.threads import beside
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import missing_symbols
 from reasoning.data.tokenizers.tokenizer_json import (
@@ -239,30 +240,32 @@ def train_tokenizer(
     characters: set[str] = {SPACE_MARK} if byte_fallback else set()
     failures: list[InputError] = []
     model = io.BytesIO()
+    train = partial(
+        sentencepiece.SentencePieceTrainer.train,
+        sentence_iterator=_watch(texts, wanted, characters, failures),
+        model_writer=model,
+        model_type=kind,
+        vocab_size=vocabulary_size,
+        hard_vocab_limit=False,
+        user_defined_symbols=wanted,
+        pad_id=_PAD_ID,
+        unk_id=_UNKNOWN_ID,
+        bos_id=-1,
+        eos_id=-1,
+        unk_surface="\ufffd",
+        normalization_rule_name="identity",
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        split_digits=True,
+        byte_fallback=byte_fallback,
+        required_chars=SPACE_MARK if byte_fallback else "",
+        character_coverage=1.0,
+        max_sentence_length=2**30,  # longer texts would be left out without a word
+        num_threads=1,  # unigram scores depend on the number of threads
+        minloglevel=2,
+    )
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_watch(texts, wanted, characters, failures),
-            model_writer=model,
-            model_type=kind,
-            vocab_size=vocabulary_size,
-            hard_vocab_limit=False,
-            user_defined_symbols=wanted,
-            pad_id=_PAD_ID,
-            unk_id=_UNKNOWN_ID,
-            bos_id=-1,
-            eos_id=-1,
-            unk_surface="\ufffd",
-            normalization_rule_name="identity",
-            add_dummy_prefix=False,
-            remove_extra_whitespaces=False,
-            split_digits=True,
-            byte_fallback=byte_fallback,
-            required_chars=SPACE_MARK if byte_fallback else "",
-            character_coverage=1.0,
-            max_sentence_length=2**30,  # longer texts would be left out without a word
-            num_threads=1,  # unigram scores depend on the number of threads
-            minloglevel=2,
-        )
+        beside(train)
     except RuntimeError as error:
         if failures:
             raise failures[0] from None

@@ -24,7 +24,7 @@ from reasoning.pipeline.run_stages import SharedByRuns, run_stages
 from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan, arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.workplace import Workplace
-from reasoning.training.preemption import Interrupted, Preemption
+from reasoning.training.preemption import Preemption
 
 MakeWatcher = Callable[[], AbstractContextManager[Watcher]]
 """Makes a watcher for one run; a new one each, since every run has the same stages."""
@@ -204,7 +204,7 @@ def _do_one(work: _Work, arm_run: ArmRun, workplace: Workplace, watcher: Watcher
     quiet = replace(watcher, warn=lambda text: None if text in work.told else warn(text))
     try:
         run_stages(arm_run.run, workplace.out, quiet, work.options, arm_run.experiment, arm_run.text, work.shared)
-    except (Interrupted, OSError):
+    except OSError:
         raise
     except Exception as error:
         if jax.process_count() > 1:
