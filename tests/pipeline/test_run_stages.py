@@ -102,6 +102,7 @@ def test_an_interrupted_stage_goes_on_where_it_was(kit):
 def test_a_signal_between_stages_stops_before_the_next_one(kit):
     class Signalling(kit.Add):
         def run(self, inputs, out, context):
+            context.stop(1)
             outcome = super().run(inputs, out, context)
             os.kill(os.getpid(), signal.SIGTERM)
             return outcome
@@ -111,6 +112,23 @@ def test_a_signal_between_stages_stops_before_the_next_one(kit):
     story = kit.story_of_failure(run, Interrupted)
     assert story.worked() == ["base"] and list(open_run(kit.out)) == ["base"]
     assert kit.run(run).worked() == ["zero"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_stage_that_never_asks_where_it_stands(kit, number):
+    class Deaf(kit.Add):
+        def run(self, inputs, out, context):
+            if not (out / "begun").exists():
+                (out / "begun").touch()
+                os.kill(os.getpid(), number)
+                (out / "deaf").touch()
+            return super().run(inputs, out, context)
+
+    run = type(kit.chain())(stages=(Deaf("base"),))
+    kit.story_of_failure(run, Interrupted)
+    assert not list(open_run(kit.out))
+    [base] = kit.run(run).artifacts.values()
+    assert (base.path / "begun").exists() and not (base.path / "deaf").exists()
 
 
 def test_only_runs_what_it_names(kit):

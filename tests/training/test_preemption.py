@@ -57,6 +57,32 @@ def test_of_several_signals_the_first_counts_and_none_but_a_second_ctrl_c_raises
         assert preemption.stop(1) == signal.SIGINT
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_work_that_never_asks_ends_where_it_stands_until_somebody_asks(handlers, number):
+    with Preemption() as preemption:
+        with preemption.at_once():
+            assert preemption.stop(1) is None
+            os.kill(os.getpid(), number)  # Whoever has asked gets an answer.
+            assert preemption.stop(2) == number
+        with pytest.raises(Interrupted), preemption.at_once():
+            pytest.fail("work began although a signal asks to stop")
+    done = []
+    with Preemption() as preemption, pytest.raises(Interrupted) as interruption, preemption.at_once():
+        for piece in range(3):
+            done.append(piece)
+            os.kill(os.getpid(), number)
+    assert done == [0] and interruption.value.exit_code == 128 + number
+
+
+def test_after_a_part_that_may_end_at_once_a_signal_waits_again(handlers):
+    with Preemption() as preemption:
+        preemption.stop(1)
+        with preemption.at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert preemption.stop(2) == signal.SIGTERM
+
+
 def test_a_signal_that_was_ignored_stays_ignored(handlers):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Preemption() as preemption:
