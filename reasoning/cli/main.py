@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, ModuleType
-from typing import NoReturn
 
 from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import DISK_ERRORS, InputError, is_of_memory
+from reasoning.core.signals import is_dropped, send_again
 from reasoning.core.text import abridged
 from reasoning.report.console import complain, say
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: an error of the program's own, with traceback. 2: bad input, full disk or memory, in one clear message.
     128 + signal: asked to stop, and work was saved. As the program itself (without ``arguments``) it then ends the
-    process, since a library's call that was left to itself (``core.threads``) may not survive Python's own end.
+    process, since a library's call that was left to itself (``core.signals``) may not survive Python's own end.
     """
     code = _status(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and code > 128 and COORDINATOR not in os.environ:
@@ -77,7 +77,7 @@ def _status(words: list[str]) -> int:
         say(_USAGE + "\n".join(lines))
         return 0
     try:
-        with _sigterm_raises():
+        with _signals_raise():
             return _command(words[0]).main(words[1:])
     except KeyboardInterrupt as interrupt:
         stopped = signal.SIGTERM in interrupt.args
@@ -100,23 +100,28 @@ def _status(words: list[str]) -> int:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def _signals_raise() -> Iterator[None]:
     """Within it SIGTERM ends a command as Ctrl-C does, so that what is half made is cleared away.
 
     A job of several processes replaces the handler by JAX's own (``Preemption``).
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _raise)
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    in_main = threading.current_thread() is threading.main_thread()
+    ours = {number: handler for number, handler in usual.items() if in_main and signal.getsignal(number) == handler}
+    for number in ours:
+        signal.signal(number, _raise)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
 
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(number)
+def _raise(number: int, frame: FrameType | None) -> None:
+    if is_dropped(frame):
+        send_again(number)
+    else:
+        raise KeyboardInterrupt(number)
 
 
 def _message(error: Exception) -> str | None:

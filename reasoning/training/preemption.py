@@ -10,6 +10,8 @@ from typing import Any, Self
 import jax
 from jax.experimental import multihost_utils
 
+from reasoning.core.signals import is_dropped, send_again
+
 
 class Interrupted(KeyboardInterrupt):
     """Raised where a signal, whose number is ``signal``, ends the work, with everything worth keeping saved.
@@ -44,6 +46,7 @@ class Preemption:
         self._previous: dict[int, Any] = {}
         self._asked = 0
         self._at_once = False
+        self._sent_again = False
 
     def __enter__(self) -> Self:
         if not jax.distributed.is_initialized() and threading.current_thread() is threading.main_thread():
@@ -88,8 +91,12 @@ class Preemption:
         return self._received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self._received == signal.SIGINT:
+        again, self._sent_again = self._sent_again, False
+        if number == signal.SIGINT and self._received == signal.SIGINT and not again:
             raise KeyboardInterrupt
         self._received = self._received or number
-        if self._at_once:
+        if self._at_once and is_dropped(frame):
+            self._sent_again = True
+            send_again(number)
+        elif self._at_once:
             raise Interrupted(self._received)

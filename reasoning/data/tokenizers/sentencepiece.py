@@ -14,7 +14,7 @@ import sentencepiece
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
-from reasoning.core.threads import beside
+from reasoning.core.signals import beside
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import missing_symbols
 from reasoning.data.tokenizers.tokenizer_json import (

@@ -1,13 +1,37 @@
-"""Long calls into libraries, made so that this process still hears signals."""
+"""What makes sure that a signal is heard: in long calls into libraries, and where Python drops what a handler raises."""
 
 import contextvars
+import gc
+import os
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 _LOOK_SECONDS = 0.1
+_AGAIN_SECONDS = 0.02
+
+
+def is_dropped(frame: FrameType | None) -> bool:
+    """Whether Python would drop what a handler raises that interrupts this frame.
+
+    It does so in finalizers and in the callbacks of its garbage collector, of which JAX has one that runs often.
+    """
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def send_again(number: int) -> None:
+    """Sends this process a signal once more in a moment, when its work will have gone on."""
+    timer = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def beside(call: Callable[[], Result]) -> Result:
