@@ -1,4 +1,4 @@
-"""What makes sure that a signal is heard: in long calls into libraries, and where Python drops what a handler raises."""
+"""Signals heard in spite of long calls into libraries, and of places where Python drops what a handler raises."""
 
 import contextvars
 import gc

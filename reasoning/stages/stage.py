@@ -28,7 +28,8 @@ class Context:
 
     ``stop(step)`` is asked after each step and gives the number of the signal that asks to stop, or None: a stage that
     asks saves and leaves in its own time. Before it asks, and within ``at_once()``, a signal ends it where it stands
-    (``Preemption.at_once``), as a kill would, but with its ``finally`` blocks. The checkpoint settings say how often a stage saves, how many of the newest it keeps, and which are kept for good.
+    (``Preemption.at_once``), as a kill would, but with its ``finally`` blocks. The checkpoint settings say how often a
+    stage saves, how many of the newest it keeps, and which are kept for good.
     ``open_sink(stage, first)`` opens whatever takes a stage's metrics from step ``first`` on, beside its own log.
     """
 

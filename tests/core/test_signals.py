@@ -35,16 +35,17 @@ class Finalized:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def collected(phase, info):
-    if phase == "start":
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
 def finalize():
     Finalized()
 
 
 def collect():
+    signals = [signal.SIGTERM]
+
+    def collected(phase, info):
+        while signals:
+            os.kill(os.getpid(), signals.pop())
+
     gc.callbacks.append(collected)
     try:
         gc.collect()
