@@ -10,10 +10,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, ModuleType
+from typing import NoReturn
 
 from reasoning.cli.distributed import COORDINATOR, abandon
 from reasoning.core.errors import DISK_ERRORS, InputError, is_of_memory
-from reasoning.core.signals import is_dropped, send_again
+from reasoning.core.signals import send_again
 from reasoning.core.text import abridged
 from reasoning.report.console import complain, say
 
@@ -108,20 +109,20 @@ def _signals_raise() -> Iterator[None]:
     usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     in_main = threading.current_thread() is threading.main_thread()
     ours = {number: handler for number, handler in usual.items() if in_main and signal.getsignal(number) == handler}
+    left = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        send_again(number, left.is_set)
+        raise KeyboardInterrupt(number)
+
     for number in ours:
-        signal.signal(number, _raise)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
+        left.set()
         for number, handler in ours.items():
             signal.signal(number, handler)
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    if is_dropped(frame):
-        send_again(number)
-    else:
-        raise KeyboardInterrupt(number)
 
 
 def _message(error: Exception) -> str | None:

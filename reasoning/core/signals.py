@@ -1,35 +1,29 @@
 """Signals heard in spite of long calls into libraries, and of places where Python drops what a handler raises."""
 
 import contextvars
-import gc
 import os
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 _LOOK_SECONDS = 0.1
-_AGAIN_SECONDS = 0.02
+_AGAIN_SECONDS = 1.0
 
 
-def is_dropped(frame: FrameType | None) -> bool:
-    """Whether Python would drop what a handler raises that interrupts this frame.
+def send_again(number: int, unless: Callable[[], bool]) -> None:
+    """Sends this process a signal once more in a second, unless what the first one's handler raised was heard.
 
-    It does so in finalizers and in the callbacks of its garbage collector, of which JAX has one that runs often.
+    Python drops exceptions that happen to come up in finalizers and in callbacks of weak references and of its garbage
+    collector, of which JAX has one that runs often.
     """
-    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None:
-        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
 
+    def send() -> None:
+        if not unless():
+            os.kill(os.getpid(), number)
 
-def send_again(number: int) -> None:
-    """Sends this process a signal once more in a moment, when its work will have gone on."""
-    timer = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    timer = threading.Timer(_AGAIN_SECONDS, send)
     timer.daemon = True
     timer.start()
 

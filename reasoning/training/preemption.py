@@ -10,7 +10,7 @@ from typing import Any, Self
 import jax
 from jax.experimental import multihost_utils
 
-from reasoning.core.signals import is_dropped, send_again
+from reasoning.core.signals import send_again
 
 
 class Interrupted(KeyboardInterrupt):
@@ -46,7 +46,6 @@ class Preemption:
         self._previous: dict[int, Any] = {}
         self._asked = 0
         self._at_once = False
-        self._sent_again = False
 
     def __enter__(self) -> Self:
         if not jax.distributed.is_initialized() and threading.current_thread() is threading.main_thread():
@@ -91,12 +90,10 @@ class Preemption:
         return self._received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        again, self._sent_again = self._sent_again, False
-        if number == signal.SIGINT and self._received == signal.SIGINT and not again:
+        if self._at_once:
+            self._received = self._received or number
+            send_again(number, lambda: not self._at_once)
+            raise Interrupted(self._received)
+        if number == signal.SIGINT and self._received == signal.SIGINT:
             raise KeyboardInterrupt
         self._received = self._received or number
-        if self._at_once and is_dropped(frame):
-            self._sent_again = True
-            send_again(number)
-        elif self._at_once:
-            raise Interrupted(self._received)

@@ -1,4 +1,3 @@
-import gc
 import os
 import signal
 import threading
@@ -6,7 +5,7 @@ import time
 
 import pytest
 
-from reasoning.core.signals import beside, is_dropped, send_again
+from reasoning.core.signals import beside, send_again
 
 
 def test_gives_and_raises_what_the_call_does():
@@ -35,40 +34,33 @@ class Finalized:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def finalize():
-    Finalized()
-
-
-def collect():
-    signals = [signal.SIGTERM]
-
-    def collected(phase, info):
-        while signals:
-            os.kill(os.getpid(), signals.pop())
-
-    gc.callbacks.append(collected)
-    try:
-        gc.collect()
-    finally:
-        gc.callbacks.remove(collected)
-
-
-@pytest.mark.parametrize("interrupt", [finalize, collect])
-def test_a_signal_where_python_drops_what_is_raised_comes_again_where_the_work_is(interrupt):
-    came = []
+def test_a_signal_is_sent_again_where_python_dropped_what_its_handler_raised(monkeypatch):
+    monkeypatch.setattr("sys.unraisablehook", dropped := [].append)
+    heard = threading.Event()
 
     def leave(number, frame):
-        came.append(is_dropped(frame))
-        if came[-1]:
-            send_again(number)
-        else:
-            raise KeyboardInterrupt
+        send_again(number, heard.is_set)
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
+        Finalized()
         with pytest.raises(KeyboardInterrupt):
-            interrupt()
-            time.sleep(10)
+            time.sleep(60)
+    finally:
+        heard.set()
+        signal.signal(signal.SIGTERM, before)
+    assert len(dropped.__self__) == 1
+
+
+def test_a_signal_that_was_heard_is_not_sent_again():
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        send_again(signal.SIGTERM, lambda: bool(came.append("asked")) or True)
+        while not came:
+            time.sleep(0.01)
+        time.sleep(0.05)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert came == [True, False]
+    assert came == ["asked"]
