@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     128 + signal: asked to stop, and work was saved. As the program itself (without ``arguments``) it then ends the
     process, since a library's call that was left to itself (``core.signals``) may not survive Python's own end.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal shows what it can, whatever its locale.
     code = _status(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and code > 128 and COORDINATOR not in os.environ:
         sys.stdout.flush()

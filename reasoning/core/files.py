@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import math
 import os
 import re
+import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +22,9 @@ PARTIAL_SUFFIX = ".partial"
 """Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
 
 _LOCK_NAME = ".lock"
+
+_SETTLED_SECONDS = 1.0
+"""Between making a file and locking it."""
 
 _JSON_BYTES = 2**28
 _JSON_DEPTH = 100
@@ -112,29 +118,48 @@ def publish_folder(temporary: Path, final: Path) -> None:
     Both must lie on one file system. Raises InputError where ``final`` exists already, and OSError as ``os.rename``
     does; in both cases ``temporary`` stays.
     """
+    taken = InputError(f"{final} exists already; move it away, or write to another folder")
     if final.exists():
-        raise InputError(f"{final} exists already; move it away, or write to another folder")
+        raise taken
     sync_tree(temporary)
-    os.rename(temporary, final)
+    try:
+        os.rename(temporary, final)
+    except OSError as error:
+        raise taken if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) else error from None
     sync(final.parent)
 
 
 @contextlib.contextmanager
-def folder_in_making(final: Path, mark: str = "") -> Iterator[Path]:
-    """Give a name beside ``final`` to write a folder under; it becomes ``final`` at the end, or is removed.
+def folder_in_making(final: Path) -> Iterator[Path]:
+    """Give a name to write a folder under; it becomes ``final`` at the end, or is removed.
 
-    Nothing lies there yet, not even the folder. ``mark`` keeps apart two that are made for one name, one within the
-    other. Raises InputError where ``final`` exists by then, and, instead of any OSError, where it can't be written.
+    Nothing lies there yet, not even the folder, and nobody else is given this name: of several that make one folder the
+    first to end gives it, and the others find it there. What killed ones left is removed. Raises InputError where
+    ``final`` exists by then, and, instead of any OSError, where it can't be written.
     """
-    temporary = final.with_name(f".{final.name}{mark}{PARTIAL_SUFFIX}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    own = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
-        yield temporary
-        publish_folder(temporary, final)
+        for left in final.parent.glob(f".{glob.escape(final.name)}.*{PARTIAL_SUFFIX}"):
+            _remove_left(left)
+        with lock(own):
+            try:
+                yield own / final.name
+                publish_folder(own / final.name, final)
+            finally:
+                shutil.rmtree(own, ignore_errors=True)
     except OSError as error:
         raise InputError(f"could not write {final}: {error}; free space and run the same command again") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Removes a folder in the making unless a process holds it, or has made it just now and is about to."""
+    try:
+        settled = time.time() - (folder / _LOCK_NAME).stat().st_mtime > _SETTLED_SECONDS
+    except OSError:  # Another one was faster, or it is none of ours.
+        return
+    if settled:
+        with contextlib.suppress(InputError), lock(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -148,7 +173,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Append mode opens without truncating: a refused second process must not erase the holder's id.
-        opened = open(folder / _LOCK_NAME, "a+")
+        opened = open(folder / _LOCK_NAME, "a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} can't be used as a folder: {error.strerror}; choose another one") from None
     with opened as file:

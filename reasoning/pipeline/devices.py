@@ -68,12 +68,19 @@ def use_compile_cache() -> Path | None:
     """Keeps compiled programs for the next run, where ``JAX_COMPILATION_CACHE_DIR`` doesn't say otherwise.
 
     One folder a processor model, since machine code of one may not run on another. A program that a killed run left
-    half written is compiled again (JAX warns). Set the variable to an empty text for no cache. Returns the folder.
+    half written is compiled again (JAX warns). Set the variable to an empty text for no cache. Returns the folder, None
+    also where the user has no home that can be written to, and then nothing is kept.
     """
     if _CACHE_VARIABLE in os.environ:
         return None
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "reasoning" / f"compiled-{_processor()}"
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "reasoning" / f"compiled-{_processor()}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError):  # No entry in passwd; no folder, or one that others may write to alone.
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _COMPILE_SECONDS)
     return folder
@@ -82,7 +89,7 @@ def use_compile_cache() -> Path | None:
 def _processor() -> str:
     """A short name for the processor's model and instruction sets."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = [f"flags: {platform.processor()}"]
     wanted = ("model name", "flags", "Features")

@@ -140,6 +140,7 @@ def _git(*arguments: str) -> str:
         return ""
     command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30)
+        return run.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -78,7 +78,7 @@ def write_run(path: Path, entries: Iterable[Entry]) -> None:
 def write_keeping_earlier(path: Path, text: str, name: str = RESOLVED) -> None:
     """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
     current = path / name
-    if not current.exists() or current.read_text() != text:
+    if not current.exists() or current.read_text(encoding="utf-8") != text:
         keep_earlier(current)
         write_atomic(current, text)
 

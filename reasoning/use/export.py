@@ -54,7 +54,7 @@ def export(plan: ExportPlan, out: Path, card: str, mesh: Mesh, report: Report) -
     Raises InputError where it can't be written, or the devices can't hold the model.
     """
     pretrained, beside = plan.pretrained, plan.beside
-    with folder_in_making(out, ".whole") as whole:
+    with folder_in_making(out) as whole:
         model = build_model(pretrained.config, mesh)
         check_memory(model, mesh, plan.location.stage)
         params = pretrained.load(model, mesh, silent)

@@ -257,3 +257,54 @@ def test_what_a_killed_process_was_writing_is_swept_and_what_a_living_one_writes
         (tmp_path / name).write_text("half")
     files.sweep_partials(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == stay and not list((tmp_path / "inner").iterdir())
+
+
+def test_of_two_that_make_one_folder_each_writes_its_own_and_the_second_to_end_finds_it_there(tmp_path):
+    first, second = files.folder_in_making(tmp_path / "out"), files.folder_in_making(tmp_path / "out")
+    places = [making.__enter__() for making in (first, second)]
+    for name, place in zip(("first", "second"), places, strict=True):
+        place.mkdir()
+        (place / "whole").write_text(name)
+    second.__exit__(None, None, None)
+    with pytest.raises(InputError, match="out exists already"):
+        first.__exit__(None, None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "whole").read_text() == "second"
+
+
+def test_a_folder_that_appears_while_another_is_renamed_stays(tmp_path, monkeypatch):
+    (tmp_path / "made").mkdir()
+
+    def late(folder):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "theirs").touch()
+
+    monkeypatch.setattr(files, "sync_tree", late)
+    with pytest.raises(InputError, match="out exists already"):
+        files.publish_folder(tmp_path / "made", tmp_path / "out")
+    assert (tmp_path / "out" / "theirs").exists() and (tmp_path / "made").exists()
+
+
+def test_what_a_killed_process_left_of_a_folder_goes_and_what_a_living_one_makes_stays(tmp_path):
+    code = (
+        "import sys, time, pathlib; from reasoning.core import files\n"
+        "with files.folder_in_making(pathlib.Path(sys.argv[1])) as place:\n"
+        "    place.mkdir(); print('made', flush=True); time.sleep(60)"
+    )
+    makers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for maker in makers:
+        assert maker.stdout.readline() == "made\n"
+    makers[0].kill()
+    makers[0].communicate()
+    for held in tmp_path.glob(".out.*.partial/.lock"):
+        os.utime(held, (0, 0))
+    (tmp_path / ".other.partial").mkdir()
+    with files.folder_in_making(tmp_path / "out") as place:
+        place.mkdir()
+        assert len(list(tmp_path.glob(".out.*.partial"))) == 2
+    makers[1].terminate()
+    makers[1].communicate()
+    assert {path.name for path in tmp_path.iterdir()} >= {"out", ".other.partial"}

@@ -45,7 +45,7 @@ class SweepFolder:
         """How a run with exactly these settings ended; InputError where its folder is damaged."""
         settings = self.run_path(run) / RESOLVED
         entries = read_run(self.run_path(run))
-        same = settings.exists() and settings.read_text() == run.text
+        same = settings.exists() and settings.read_text(encoding="utf-8") == run.text
         if same and entries and all(entry.finished for entry in entries):
             return "finished"
         return "failed" if self.failure(run) else "not finished"
@@ -82,7 +82,7 @@ class SweepFolder:
     def keep_plan(self) -> None:
         """Writes ``sweep.gin``; another one that stands there stays under another name, and so does its table."""
         text, current = self.plan.experiment.resolved(("run", "sweep")), self.path / SWEEP
-        if current.exists() and current.read_text() != text:
+        if current.exists() and current.read_text(encoding="utf-8") != text:
             # First the tables: a kill in between must not leave an earlier table beside the new text.
             for name in TABLES:
                 folder.keep_earlier(self.path / name)
