@@ -1,16 +1,21 @@
 """Processes that live and die together, whoever starts them: what every launcher needs on the machine it runs on."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from reasoning.report.console import complain
 
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
 
     Each line of output, stdout and stderr alike, comes out as ``[label] line``. When one fails, the others get SIGTERM,
     and SIGKILL ``grace`` seconds later: peers of a dead process hang in their next collective. A SIGTERM or SIGINT
-    to the launcher goes to every process and is waited for, as long as a checkpoint takes; a second one kills.
+    to the launcher goes to every process and is waited for, as long as a checkpoint takes; a second one kills. On Linux
+    processes die with the launcher, however it ends. Which process failed, and of what, or stands still, is said.
     """
     received: list[int] = []
     previous = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
@@ -36,7 +42,7 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
         for process in processes:
             children.append(_start(process))
         readers = [_read(process.label, child) for process, child in zip(processes, children, strict=True)]
-        code = _wait(children, received, grace)
+        code = _wait(children, [process.label for process in processes], received, grace)
         for reader in readers:
             reader.join(timeout=1)  # A grandchild may still hold the pipe.
         return code
@@ -47,6 +53,8 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
 
 
 def _start(process: Process) -> subprocess.Popen[bytes]:
+    # Loaded here: a process that has just forked should do as little as possible.
+    control = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     # A group of its own: a terminal's Ctrl-C then reaches the process once, through the launcher.
     return subprocess.Popen(
         process.command,
@@ -55,7 +63,15 @@ def _start(process: Process) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         process_group=0,
+        preexec_fn=control and partial(_die_with, os.getpid(), control),
     )
+
+
+def _die_with(parent: int, control: Callable[[int, int], int]) -> None:
+    """Asks the kernel to kill this process when its parent ends, also where that has just happened."""
+    control(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _read(label: str, child: subprocess.Popen[bytes]) -> threading.Thread:
@@ -73,16 +89,21 @@ def _read(label: str, child: subprocess.Popen[bytes]) -> threading.Thread:
     return thread
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]], received: Sequence[int], grace: float) -> int:
+def _wait(
+    children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], received: Sequence[int], grace: float
+) -> int:
     """Watch until all have ended; pass signals on, and end the others after a failure that nobody asked for."""
     first_failure = 0
     forwarded = 0
     kill_at: float | None = None
+    still: set[str] = set()
     while any([child.poll() is None for child in children]):
         failures = [child.returncode for child in children if child.returncode]
+        still = _tell_stopped(children, labels, still)
         if failures and not first_failure:
             first_failure = failures[0]
             if not received:
+                _tell_failure(children, labels, "the others are stopped")
                 _signal(children, signal.SIGTERM)
                 kill_at = time.monotonic() + grace
         if forwarded < len(received):
@@ -92,6 +113,8 @@ def _wait(children: Sequence[subprocess.Popen[bytes]], received: Sequence[int], 
             _signal(children, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
     failures = [child.returncode for child in children if child.returncode]
+    if failures and not first_failure and not received:
+        _tell_failure(children, labels, "none is left")
     code = first_failure or (failures[0] if failures else 0)
     return 128 - code if code < 0 else code
 
@@ -103,3 +126,36 @@ def _signal(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
                 os.killpg(child.pid, number)  # With what it started: workers must not outlive it.
             else:
                 child.send_signal(number)
+
+
+def _tell_failure(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], rest: str) -> None:
+    for child, label in zip(children, labels, strict=True):
+        code = child.returncode
+        if code:
+            what = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
+            hint = " (as the kernel does where memory runs out)" if code == -signal.SIGKILL else ""
+            complain(f"process {label} {what}{hint}; {rest}")
+
+
+def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], known: set[str]) -> set[str]:
+    """Says which processes have come to stand still since the last look, and returns all that do."""
+    now = {label for child, label in zip(children, labels, strict=True) if _is_stopped(child)}
+    for child, label in zip(children, labels, strict=True):
+        if label in now - known:
+            complain(f"process {label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on")
+    return now
+
+
+def _is_stopped(child: subprocess.Popen[bytes]) -> bool:
+    """Whether a process was stopped (SIGSTOP) and not told to go on; it stays waitable for others."""
+    if child.returncode is not None:
+        return False
+    try:
+        told = os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return told is not None and told.si_code in (os.CLD_STOPPED, os.CLD_TRAPPED)
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"

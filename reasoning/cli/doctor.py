@@ -188,7 +188,11 @@ def _storage(folder: Path | None = None) -> list[Finding]:
 def compile_cache(folder: str | None) -> Finding:
     """Where a run keeps compiled programs for the next one, if anywhere."""
     if not folder:
-        return Finding("compile cache", "note", "none: every start compiles anew; unset JAX_COMPILATION_CACHE_DIR")
+        return Finding(
+            "compile cache",
+            "note",
+            "none: every start compiles anew; set JAX_COMPILATION_CACHE_DIR to a folder of your own",
+        )
     if not Path(folder).is_dir():
         return Finding("compile cache", "ok", f"{folder}, made on first use")
     if not os.access(folder, os.W_OK):
@@ -208,6 +212,8 @@ def ahead_of_time() -> Finding:
         tried = subprocess.run([sys.executable, "-c", _AHEAD_OF_TIME], env=variables, capture_output=True, timeout=120)
     except subprocess.TimeoutExpired:
         return Finding("compile for TPU", "note", f"libtpu {number} took more than 120 s for a sum")
+    except OSError as error:
+        return Finding("compile for TPU", "note", f"not tried: {sys.executable} can't be started: {error.strerror}")
     if tried.returncode:
         last = tried.stderr.decode(errors="replace").strip().splitlines()[-1:]
         return Finding("compile for TPU", "note", f"libtpu {number} does not fit this jaxlib: {''.join(last)[:200]}")

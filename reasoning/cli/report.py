@@ -1,15 +1,19 @@
 """``reasoning report``: what a run has found so far, from its artifacts alone, on the terminal and as files."""
 
 import argparse
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
-from reasoning.report.console import put
+from reasoning.report.console import complain, put
 from reasoning.report.facts import gather
 from reasoning.report.terminal import check, show
 from reasoning.report.write import PAGE, TEXT, write
+
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of a folder that may only be read."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,12 +33,20 @@ def main(arguments: Sequence[str]) -> int:
         help="whose replies are shown (default: the base, the first trained by rewards, and the last)",
     )
     chosen = parsed(parser.parse_args, arguments)
-    report_run(Path(chosen.folder), split_names(chosen.compare))
+    try:
+        report_run(Path(chosen.folder), split_names(chosen.compare))
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        complain(f"no page was written: {error.filename} can't be: {error.strerror}")
     return 0
 
 
 def report_run(folder: Path, names: tuple[str, ...] = ()) -> None:
-    """Prints a run's report, with the replies of the checkpoints ``names``, and writes its files."""
+    """Prints a run's report, with the replies of the checkpoints ``names``, and then writes its files.
+
+    Raises OSError that names the file where it can't be written.
+    """
     console, facts = output(), gather(folder)
     check(facts, names)
     show(console, facts, names)

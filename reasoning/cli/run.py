@@ -9,7 +9,7 @@ from reasoning.cli.arguments import parsed
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
 from reasoning.cli.preview import show_preview
 from reasoning.cli.progress import display, output
-from reasoning.cli.report import report_run, split_names
+from reasoning.cli.report import READ_ONLY, report_run, split_names
 from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.pipeline.devices import use_compile_cache, use_cpu_devices
 from reasoning.pipeline.preview import preview
@@ -43,11 +43,12 @@ def main(arguments: Sequence[str]) -> int:
         complain(str(interruption))
         return interruption.exit_code
     if is_main():
-        _report(out)
+        status = _report(out)
         put(output(), f"results are in {out}")
         for name, artifact in done.items():
             if told := explosion_words(artifact.results):
                 complain(f"warning: stage {name}: {told}")
+        return status
     return 0
 
 
@@ -78,8 +79,11 @@ def tell(text: str) -> None:
         say(text)
 
 
-def _report(out: Path) -> None:
-    """Shows a run and writes its report. The run is done: whatever fails here is a warning, with a way to try again."""
+def _report(out: Path) -> int:
+    """Shows a run and writes its report; the exit status.
+
+    The run is done: what fails here is a warning, with a way to try again. A folder that may only be read is an error.
+    """
     try:
         report_run(out)
     except Exception as error:
@@ -87,6 +91,8 @@ def _report(out: Path) -> None:
             f"warning: the run has finished, but its report failed ({type(error).__name__}: {error}); the results are "
             f"whole. Once the cause is mended, 'reasoning report {out}' writes the report"
         )
+        return 2 if isinstance(error, OSError) and error.errno in READ_ONLY else 0
+    return 0
 
 
 def _check(experiment: Experiment, out: Path, processes: int) -> int:

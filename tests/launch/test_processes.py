@@ -1,4 +1,5 @@
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -109,3 +110,42 @@ def holds_nobody(lock: Path) -> bool:
             except BlockingIOError:
                 time.sleep(0.05)
     return False
+
+
+def test_processes_die_with_a_launcher_that_is_killed(tmp_path):
+    locks = [tmp_path / "0", tmp_path / "1"]
+    hold = "import fcntl, time; f = open({!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('ready'); time.sleep(60)"
+    launcher = start(*(hold.format(str(lock)) for lock in locks))
+    wait_until_ready(launcher, 2)
+    launcher.kill()
+    launcher.communicate(timeout=30)
+    for lock in locks:
+        with open(lock) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # Waits until its holder is gone; pytest's limit is shorter than 60 s.
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "process 1 was killed by SIGSEGV; the others are stopped"),
+        ("import os; os.kill(os.getpid(), 9)", "process 1 was killed by SIGKILL (as the kernel does where memory"),
+        ("raise SystemExit(7)", "process 1 ended with exit status 7; the others are stopped"),
+    ],
+)
+def test_says_which_process_died_and_of_what(capfd, program, told):
+    finish(start(WAITS, program))
+    assert [line.startswith(told) for line in capfd.readouterr().err.splitlines()] == [True]
+
+
+def test_says_which_process_stands_still(capfd):
+    stops = "import os; print(os.getpid()); os.kill(os.getpid(), 19); print('ready')"
+    launcher = start("print('ready')", stops)
+    assert launcher.stdout is not None
+    lines = [launcher.stdout.readline() for _ in range(2)]
+    number = next(int(line.split()[1]) for line in lines if "ready" not in line)
+    told = ""
+    while "process 1 is stopped" not in told:
+        told += capfd.readouterr().err
+        time.sleep(0.01)
+    os.kill(number, signal.SIGCONT)
+    assert finish(launcher)[0] == 0 and told.count("is stopped") == 1
