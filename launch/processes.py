@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from reasoning.report.console import complain
-
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
@@ -129,6 +127,9 @@ def _signal(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
 
 
 def _tell_failure(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], rest: str) -> None:
+    """Says which processes have failed and of what."""
+    from reasoning.report.console import complain  # Here, since a launcher is to start at once.
+
     for child, label in zip(children, labels, strict=True):
         code = child.returncode
         if code:
@@ -142,6 +143,8 @@ def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[
     now = {label for child, label in zip(children, labels, strict=True) if _is_stopped(child)}
     for child, label in zip(children, labels, strict=True):
         if label in now - known:
+            from reasoning.report.console import complain
+
             complain(f"process {label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on")
     return now
 

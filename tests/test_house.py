@@ -314,3 +314,31 @@ def test_the_commands_and_the_report_print_through_one_door():
 def test_a_line_past_the_door_is_named(tmp_path, line):
     (tmp_path / "a.py").write_text(line)
     assert len(printing_offences(tmp_path / "a.py")) == 1
+
+
+def encoding_offences(path: Path) -> list[str]:
+    """Calls that read or write text by the locale, which isn't UTF-8 on every machine."""
+    offences = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func
+        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        given = {word.arg for word in node.keywords}
+        mode = [word.value for word in node.keywords if word.arg == "mode"] + node.args[name == "open" and 1 :][:1]
+        binary = any(isinstance(each, ast.Constant) and "b" in str(each.value) for each in mode)
+        text = name in ("read_text", "write_text") and isinstance(function, ast.Attribute)
+        opened = name == "open" and isinstance(function, ast.Name) and not binary
+        process = name in ("run", "Popen", "check_output") and given & {"text", "universal_newlines"}
+        if (text or opened or process) and "encoding" not in given:
+            offences.append(f"{path.name}:{node.lineno}: {name} without encoding")
+    return offences
+
+
+def test_text_is_read_and_written_as_utf_8_whatever_the_locale(tmp_path):
+    check_none([one for path in python_files("reasoning", "launch") for one in encoding_offences(path)])
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        "open(p)\nopen(p, 'rb')\nq.read_text()\nsubprocess.run(c, text=True)\nopen(p, 'w', encoding='utf-8')\n"
+    )
+    assert [offence.split(":")[1] for offence in encoding_offences(bad)] == ["1", "3", "4"]
