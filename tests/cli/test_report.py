@@ -1,5 +1,7 @@
+import errno
 import json
 
+from reasoning.cli import report
 from reasoning.cli.main import main
 
 
@@ -45,3 +47,17 @@ def test_a_damaged_list_of_stages_is_refused(project, capsys):
     (project.out / "run.json").write_text("{")
     assert main(["report", str(project.out)]) == 2
     assert "run.json" in capsys.readouterr().err
+
+
+def test_a_run_that_may_only_be_read_is_shown_without_a_page(monkeypatch, capsys):
+    def refuse(folder, facts, names):
+        raise PermissionError(errno.EACCES, "Permission denied", "somewhere/report.md")
+
+    monkeypatch.setattr(report, "gather", lambda folder: None)
+    monkeypatch.setattr(report, "check", lambda facts, names: None)
+    monkeypatch.setattr(report, "show", lambda console, facts, names: console.print("the tables"))
+    monkeypatch.setattr(report, "write", refuse)
+    assert report.main(["somewhere"]) == 0
+    printed = capsys.readouterr()
+    assert "the tables" in printed.out
+    assert printed.err == "no page was written: somewhere/report.md can't be: Permission denied\n"

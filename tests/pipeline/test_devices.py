@@ -85,3 +85,15 @@ print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     assert faults("leave")[1] > 10_000
     done, count = faults("keep")
     assert done == 1 and count < 1_000
+
+
+def test_without_a_home_that_can_be_written_to_nothing_is_cached(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.values["jax_compilation_cache_dir"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert use_compile_cache() is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As where there is no entry in passwd either.
+    assert use_compile_cache() is None
+    assert jax.config.values["jax_compilation_cache_dir"] == before
