@@ -128,14 +128,12 @@ def _signal(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
 
 def _tell_failure(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], rest: str) -> None:
     """Says which processes have failed and of what."""
-    from reasoning.report.console import complain  # Here, since a launcher is to start at once.
-
     for child, label in zip(children, labels, strict=True):
         code = child.returncode
         if code:
             what = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
             hint = " (as the kernel does where memory runs out)" if code == -signal.SIGKILL else ""
-            complain(f"process {label} {what}{hint}; {rest}")
+            _tell(f"process {label} {what}{hint}; {rest}")
 
 
 def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], known: set[str]) -> set[str]:
@@ -143,9 +141,7 @@ def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[
     now = {label for child, label in zip(children, labels, strict=True) if _is_stopped(child)}
     for child, label in zip(children, labels, strict=True):
         if label in now - known:
-            from reasoning.report.console import complain
-
-            complain(f"process {label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on")
+            _tell(f"process {label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on")
     return now
 
 
@@ -162,3 +158,8 @@ def _is_stopped(child: subprocess.Popen[bytes]) -> bool:
 
 def _signal_name(number: int) -> str:
     return signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
+
+
+def _tell(news: str) -> None:
+    sys.stderr.write(f"{news}\n")
+    sys.stderr.flush()
