@@ -21,9 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from reasoning.cli.arguments import parsed
+from reasoning.core.errors import InputError
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.pipeline.environment import installed_version
 from reasoning.report.console import plain_text, put
+from reasoning.sandbox.grading import Sandbox, isolation
+from reasoning.sandbox.tiers import compiler
 
 _DISTRIBUTION = "reasoning-jax"
 _COLOURS = {"ok": "green", "note": "yellow", "bad": "bold red"}
@@ -78,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         description="Says what this machine has, what is missing and what for, and whether runs work here at all.",
     )
     parsed(parser.parse_args, arguments)
-    findings = [*versions(), *devices(), *_storage(), *extras(), ahead_of_time()]
+    findings = [*versions(), *devices(), *_storage(), *extras(), ahead_of_time(), *sandbox(Sandbox())]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
         table.add_row(*map(plain_text, (finding.state, finding.name, finding.text), (_COLOURS[finding.state], "", "")))
@@ -218,3 +221,15 @@ def ahead_of_time() -> Finding:
         last = tried.stderr.decode(errors="replace").strip().splitlines()[-1:]
         return Finding("compile for TPU", "note", f"libtpu {number} does not fit this jaxlib: {''.join(last)[:200]}")
     return Finding("compile for TPU", "ok", f"libtpu {number} compiled a sum in {time.monotonic() - begun:.1f} s")
+
+
+def sandbox(settings: Sandbox) -> list[Finding]:
+    """Which isolation programs run in that models write, proved by trying what it must forbid; and the C++ compiler."""
+    try:
+        tier = isolation(settings)
+        found = Finding("code sandbox", "ok", f"{tier}; everything that it must forbid was tried within it, and failed")
+    except InputError as error:
+        found = Finding("code sandbox", "note", str(error))
+    compiled = compiler()
+    text = compiled or "no g++; answers in C++ can't be graded (apt-get install g++)"
+    return [found, Finding("C++ compiler", "ok" if compiled else "note", text)]

@@ -6,6 +6,8 @@ import jax
 import pytest
 
 from reasoning.cli import doctor
+from reasoning.core.errors import InputError
+from reasoning.sandbox.grading import Sandbox
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
 
@@ -104,3 +106,18 @@ def test_the_folder_of_compiled_programs_is_named_and_its_absence_noted(tmp_path
     later = str(tmp_path / "later")
     assert doctor.compile_cache(later) == doctor.Finding("compile cache", "ok", f"{later}, made on first use")
     assert doctor.compile_cache(None).state == "note"
+
+
+def test_the_sandbox_is_named_by_its_proved_tier_or_by_what_is_missing(monkeypatch):
+    [found, _] = doctor.sandbox(Sandbox(tier="landlock"))
+    assert (found.state, found.text.split(";")[0]) == ("ok", "landlock")
+
+    def missing(settings: Sandbox) -> str:
+        raise InputError("no sandbox holds here")
+
+    monkeypatch.setattr(doctor, "isolation", missing)
+    monkeypatch.setattr(doctor, "compiler", lambda: "")
+    assert [(found.name, found.state) for found in doctor.sandbox(Sandbox())] == [
+        ("code sandbox", "note"),
+        ("C++ compiler", "note"),
+    ]

@@ -1,0 +1,1 @@
+"""What runs within the sandbox, beside the answer or against it. Imports nothing else of the project."""
