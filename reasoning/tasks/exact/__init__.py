@@ -1,0 +1,1 @@
+"""The exact values of mathematical answers, however they are written: numbers, expressions, tuples, sets, relations."""

@@ -1,0 +1,109 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.rewards.math import Math
+from reasoning.tasks.problems import Problem
+
+ROWS = [
+    line.split("\t")
+    for line in Path(__file__).with_name("math_pairs.tsv").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
+FALSE_FAILS: set[tuple[str, str]] = set()
+"""Equal pairs of the table that the reward calls wrong."""
+
+HANGING = [
+    r"5^{5^{5^{5^5}}}",
+    r"\frac{5^{(5^{(5^{(5^5)})} - 4)} - 5}{16}",
+    r"9^{9^{9}}",
+    r"(x+1)^{5000}",
+    r"(x+y+z)^{999}",
+    r"100000!",
+    r"((((10!)!)!)!)!",
+    r"\binom{10^9}{10^8}",
+    "9" * 510,
+    "1e999999999",
+    r"10^{10^{10}}",
+    r"\sqrt[97]{2^{9999999}}",
+    "(" * 250 + "1" + ")" * 250,
+    r"\frac{1}{" * 60 + "x" + "}" * 60,
+    r"\sin(" * 100 + "x" + ")" * 100,
+    "-" * 500 + "2",
+    "1+" * 255 + "1",
+    "x^" * 200 + "x",
+    "+".join(f"1/(x+{k})" for k in range(50)),
+    "*".join(["(a+b+c+d)"] * 50),
+    "+".join([r"\sqrt{99999989}"] * 30),
+    r"\sin(10^{10^{9}})",
+    r"2^{2^{x^{2^{9999}}}}",
+    r"\sin(x)^{999}+\cos(x)^{999}",
+    r"\sum_{k=1}^{100000000} \frac{1}{k^3+\sin k}",
+    r"\prod_{k=1}^{1000000} (k+\frac{1}{k})",
+    r"\int_0^1 \sin(\sin(\sin(x^{x^x}))) dx",
+    r"\int \frac{\sin(x^5)\log(x+1)}{x^7+x+\cos x} dx",
+    r"\arctan(\arctan(\arctan(x^{50}+\sin(x^{49}+\cos(x^{48})))))^{20}",
+    r"\log_{\log_{2}(3)}(\log_{5}(7^{99})^{99}!)",
+]
+
+
+@pytest.fixture(scope="module")
+def math():
+    return Math()
+
+
+@pytest.fixture(scope="module")
+def verdicts(math):
+    return math.verdicts([(right, given) for _, right, given in ROWS])
+
+
+def scores(math, answer, *replies, **columns):
+    return math(["?"] * len(replies), list(replies), [answer] * len(replies), **columns)
+
+
+def test_the_table_is_large_and_its_rows_differ():
+    assert len(ROWS) >= 300
+    assert len({tuple(row) for row in ROWS}) == len(ROWS)
+    assert {row[0] for row in ROWS} == {"same", "other"}
+
+
+def test_no_pair_of_different_answers_passes(verdicts):
+    assert [row for row in ROWS if row[0] == "other" and verdicts[row[1], row[2]] is not False] == []
+
+
+def test_equal_pairs_pass_but_for_those_that_are_listed(verdicts):
+    equal = [(right, given) for kind, right, given in ROWS if kind == "same"]
+    assert {pair for pair in equal if verdicts[pair] is not True} == FALSE_FAILS
+    assert len(FALSE_FAILS) <= 0.02 * len(equal)
+
+
+def test_an_answer_equals_itself_in_whatever_reply(math):
+    right = r"\frac{1}{2}"
+    replies = [r"\boxed{0.5}", "<think>a</think><answer>1/2</answer>", r"<answer>\boxed{50\%}</answer>"]
+    assert scores(math, right, *replies) == [1, 1, 1]
+    assert scores(math, right, "0.5", r"\boxed{0.5", r"<think>\boxed{0.5}</think>", r"\boxed{0.5} \boxed{2}") == [0] * 4
+
+
+def test_a_reply_that_was_cut_off_is_wrong(math):
+    assert scores(math, "5", r"\boxed{5}", r"\boxed{5}", truncated=[True, False]) == [0, 1]
+
+
+def test_a_right_answer_that_cannot_be_read_is_refused_early(math):
+    good = [Problem("?", answer, "math") for answer in ("5", r"\text{east}", r"x \in [1, 2)", r"\sin 2x")]
+    math.check(good)
+    with pytest.raises(InputError, match=r"'1, 2, \\\\\\\\ldots, n'.*|can't read"):
+        math.check([*good, Problem("which?", r"1, 2, \ldots, n", "math")])
+
+
+@pytest.mark.slow
+def test_inputs_that_hang_parsers_are_answered_in_time_and_no_worker_is_lost(math):
+    assert len(HANGING) == len(set(HANGING)) == 30
+    assert math.verdicts([("1", r"\sin 1")]) == {("1", r"\sin 1"): False}
+    for text in HANGING:
+        began = time.monotonic()
+        verdict = math.verdicts([("1", text)])["1", text]
+        assert time.monotonic() - began <= 2.5, text
+        assert verdict is not True
+    assert math.verdicts([(r"\sin 2x", r"2\sin x\cos x + 0")]) == {(r"\sin 2x", r"2\sin x\cos x + 0"): True}

@@ -1,0 +1,68 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.rewards.math_workers import Workers, workers_of
+
+EQUAL = (r"\tan ^ 2 y + 1", r"\sec ^ 2 y")
+HANGS = (r"\sin(x)^{999}", r"\cos(x)^{999}+1")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    pool = Workers(count=1, seconds=1.0, memory=2**30)
+    yield pool
+    pool.close()
+
+
+def test_answers_come_in_the_order_of_the_questions_and_a_hang_is_no_answer(pool):
+    assert pool.verdicts([("2", "3"), HANGS, EQUAL, ("2", "3")]) == [False, None, True, False]
+
+
+def test_a_worker_that_is_killed_is_started_again_and_asked_again(pool):
+    pool.verdicts([("3", "4")])
+    (running,) = pool._running
+    os.kill(running.process.pid, signal.SIGKILL)
+    assert pool.verdicts([("4", "4"), ("4", "5")]) == [True, False]
+
+
+def test_too_little_memory_to_start_is_an_error_that_says_so():
+    pool = Workers(count=1, seconds=1.0, memory=2**24)
+    with pytest.raises(InputError, match="math-verify can't be asked"):
+        pool.verdicts([EQUAL])
+    pool.close()
+
+
+def test_one_set_of_workers_serves_all_of_the_same_settings():
+    assert workers_of(1, 9.0, 2**30) is workers_of(1, 9.0, 2**30)
+
+
+def alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_workers_die_with_a_parent_that_is_killed():
+    program = (
+        "import time\nfrom reasoning.rewards.math_workers import Workers\n"
+        "pool = Workers(1, 60.0, 2**30)\npool.verdicts([('2', '3')])\n"
+        "print(pool._running[0].process.pid, flush=True)\npool.verdicts([(r'\\sin(x)^{999}', r'\\cos(x)^{999}+1')])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        if not alive(worker):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"worker {worker} outlives its parent")
