@@ -20,6 +20,7 @@ from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
+from reasoning.rewards.reward import Reading
 from reasoning.rewards.text import read_answer
 from reasoning.rollouts.rating import Reward, check_judged, check_names, check_problems, rate
 from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
@@ -74,7 +75,8 @@ class Answers:
     """Replies [P][S] as text, their lengths in tokens, and values [P, S] of each score and rate by its name.
 
     ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
-    those that replies give (``rewards.text.read_answer``), None where one gives none or was cut off before its end.
+    those that replies give, as the first score that reads them itself does (``rewards.reward.Reading``), else as
+    ``rewards.text.read_answer`` does; None where one gives none or was cut off before its end.
     """
 
     texts: list[list[str]]
@@ -171,8 +173,9 @@ def judged(
     """Completions as text, with the answers that they give and each reward's values, NaN where it doesn't apply."""
     texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
     values = rate(rewards, problems, texts, rollouts.truncated, rollouts.lengths, chat)
+    read = next((reward.read for reward in rewards if isinstance(reward, Reading)), read_answer)
     answers = [
-        [None if cut else read_answer(text, problem.answer, chat) for text, cut in zip(*group, strict=True)]
+        [None if cut else read(text, problem.answer, chat) for text, cut in zip(*group, strict=True)]
         for problem, *group in zip(problems, texts, rollouts.truncated, strict=True)
     ]
     return Answers(texts, rollouts.lengths, values, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)

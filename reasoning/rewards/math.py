@@ -17,6 +17,7 @@ from reasoning.rewards.math_workers import Question, workers_of
 from reasoning.rewards.reward import Flags, Format, Texts
 from reasoning.rewards.text import cut_off
 from reasoning.tasks.exact.comparison import same
+from reasoning.tasks.exact.forms import spelled
 from reasoning.tasks.exact.reading import LONGEST, read_form
 from reasoning.tasks.problems import Problem
 
@@ -65,6 +66,17 @@ class Math:
                 elsewhere.answers |= dict(zip(questions, answers, strict=True))
             waiting = [pair for pair in waiting if verdicts[pair] is None] if questions else []
         return verdicts
+
+    def read(self, completion: str, answer: str, chat: ChatFormat) -> str | None:
+        """A reply's answer, spelled by its value, so that votes count equal ones as one (``rewards.reward.Reading``).
+
+        Units and names that don't count aren't spelled. One that can't be read stays as it is written.
+        """
+        given, right = final_answer(completion, chat), read_form(answer)
+        form = None if given is None else read_form(given)
+        if form is None:
+            return given
+        return spelled(form, right)
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Raises InputError, naming the problem, where its answer can't be read (``rewards.reward.Selective``)."""

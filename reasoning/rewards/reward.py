@@ -41,6 +41,15 @@ class Selective(Protocol):
         ...
 
 
+@runtime_checkable
+class Reading(Protocol):
+    """A reward that reads answers in a way of its own; votes then count by what it calls equal."""
+
+    def read(self, completion: str, answer: str, chat: ChatFormat) -> str | None:
+        """The answer of a reply to a question whose right one is ``answer``, spelled as its equals are, or None."""
+        ...
+
+
 def reward_name(reward: Reward) -> str:
     """What a reward is called in metrics and tables: a function's name, also in a partial, or a record's class."""
     while isinstance(reward, functools.partial):

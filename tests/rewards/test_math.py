@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.data.chat.format import ChatFormat
+from reasoning.generation.voting import tally
 from reasoning.rewards.math import Math
 from reasoning.tasks.problems import Problem
 
@@ -95,6 +97,19 @@ def test_a_right_answer_that_cannot_be_read_is_refused_early(math):
     math.check(good)
     with pytest.raises(InputError, match=r"'1, 2, \\\\\\\\ldots, n'.*|can't read"):
         math.check([*good, Problem("which?", r"1, 2, \ldots, n", "math")])
+
+
+def test_equal_answers_of_a_vote_share_a_ballot(math):
+    replies = [r"\boxed{\frac{1}{2}}", r"\boxed{0.5}", r"\boxed{50\%}", r"\boxed{0.5\text{ cm}}", r"\boxed{x=1/2}"]
+    ballots = [math.read(reply, "0.5", ChatFormat()) for reply in [*replies, r"\boxed{0.3}", "none", r"\boxed{1 2}"]]
+    assert tally(ballots) == {"1/2": 5, "3/10": 1, "1 2": 1}
+
+
+def test_what_shares_a_ballot_is_right_or_wrong_together(math, verdicts):
+    for _, right, given in ROWS:
+        ballots = {math.read(rf"\boxed{{{text}}}", right, ChatFormat()) for text in (right, given)}
+        if len(ballots) == 1 and None not in ballots:
+            assert verdicts[right, given] is not False, (right, given)
 
 
 @pytest.mark.slow

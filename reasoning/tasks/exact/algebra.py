@@ -169,8 +169,9 @@ def scaled_to_lead(value: Value) -> tuple[Polynomial, int]:
 
 def _term_text(monomial: Monomial, number: Fraction) -> str:
     radical, powers = monomial
-    names = "".join(f"*{name}" if each == 1 else f"*{name}^({each})" for name, each in powers)
-    return f"{number}" + (f"*sqrt({radical})" if radical != 1 else "") + names
+    factors = [f"sqrt({radical})"] if radical != 1 else []
+    factors += [name if each == 1 else f"{name}^({each})" for name, each in powers]
+    return "*".join(factors if number == 1 and factors else [str(number), *factors])
 
 
 def _bits(number: Fraction) -> int:

@@ -28,7 +28,7 @@ _GREEK = frozenset(
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar".split()
 )
 _DIGITS = tuple("0123456789")
-_ENDS = (r"1*\infty", r"-1*\infty")
+_ENDS = (r"\infty", r"-1*\infty")
 
 
 class Unreadable(ValueError):
@@ -129,16 +129,18 @@ class _Reader:
     def begins_factor(self) -> bool:
         token = self.next()
         if _is_number(token):
-            return self.mixed_plain()
+            return self.number_follows()
         return (
             token in ("(", "[", "{")
             or token.isalpha()
             or (token.startswith("\\") and token[1:].isalpha() and self.known(token))
         )
 
-    def mixed_plain(self) -> bool:
-        """A number that follows something belongs to it only as the fraction of a mixed number."""
+    def number_follows(self) -> bool:
+        """Whether a number belongs to what it follows: as the fraction of a mixed number, or after a factorial."""
         before = self.tokens[self.place - 1]
+        if before == "!":
+            return True  # 3!7!
         return before.isdigit() and self.next().isdigit() and self.next(1) == "/" and self.next(2).isdigit()
 
     @staticmethod
@@ -318,7 +320,7 @@ def _root(value: Value, degree: int) -> Value:
 
 
 def _is_endless(value: Value) -> bool:
-    return key_of(value) == r"1*\infty"
+    return key_of(value) in _ENDS
 
 
 def _factorial(value: Value) -> Value:

@@ -72,28 +72,56 @@ class Words:
 Form = Quantity | Series | Collection | Relation | Named | Matrix | Words
 
 
-def spelled(form: Form, unit: str | None = None) -> str:
-    """A form as text: answers of one text are equal. ``unit`` is the one that counts as none, None for any."""
+def spelled(form: Form, right: Form | None = None) -> str:
+    """A form as text; two of one text both say what ``right`` says, or neither does.
+
+    Units and names are left out where they don't count: all of them where ``right`` has none, else its own.
+    """
+    return _spelled(form, _Left(_units(right), _names(right)))
+
+
+@dataclass(frozen=True)
+class _Left:
+    """The units and names that are left out; None for all."""
+
+    units: frozenset[str] | None
+    names: frozenset[str] | None
+
+
+def _units(right: Form | None) -> frozenset[str] | None:
+    right = right.item if isinstance(right, Named) else right
+    return frozenset({right.unit}) if isinstance(right, Quantity) and right.unit else None
+
+
+def _names(right: Form | None) -> frozenset[str] | None:
+    parts = right.items if isinstance(right, Collection) else (right,)
+    names = frozenset(part.name for part in parts if isinstance(part, Named))
+    return names if len(names) == 1 else frozenset() if names else None
+
+
+def _spelled(form: Form, left: _Left) -> str:
     match form:
-        case Quantity(tokens, value, own, letter):
-            shown = own if unit is not None and own != unit else ""
+        case Quantity(tokens, value, unit, letter):
+            shown = "" if left.units is None or unit in left.units else unit
             text = " ".join(tokens) if value is None else _number_text(value)
             return letter or f"{text} {shown}".strip()
         case Series(opening, closing, items):
-            inside = (":" if opening == ":" else ", ").join(spelled(item, unit) for item in items)
+            inside = (":" if opening == ":" else ", ").join(_spelled(item, left) for item in items)
             return inside if opening == ":" else f"{opening}{inside}{closing}"
         case Collection(kind, items):
-            parts = sorted(spelled(item, unit) for item in items)
+            parts = sorted(_spelled(item, left) for item in items)
             parts = sorted(set(parts)) if kind == "set" else parts
-            joint = {"union": r" \cup ", "or": " or ", "and": " and "}.get(kind, ", ")
+            nested = any(isinstance(item, Collection) for item in items)
+            joint = {"union": r" \cup ", "or": " or ", "and": " and "}.get(kind, "; " if nested else ", ")
             return f"{{{joint.join(parts)}}}" if kind == "set" else joint.join(parts)
         case Relation(sides, signs):
-            parts = [f" {sign} {spelled(side, unit)}" for sign, side in zip(signs, sides[1:], strict=True)]
-            return spelled(sides[0], unit) + "".join(parts)
-        case Named(_, item, _):
-            return spelled(item, unit)
+            parts = [f" {sign} {_spelled(side, left)}" for sign, side in zip(signs, sides[1:], strict=True)]
+            return _spelled(sides[0], left) + "".join(parts)
+        case Named(name, item, _):
+            shown = left.names is not None and name not in left.names
+            return (f"{name} = " if shown else "") + _spelled(item, left)
         case Matrix(rows):
-            return "; ".join(" & ".join(spelled(item, unit) for item in row) for row in rows)
+            return "; ".join(" & ".join(_spelled(item, left) for item in row) for row in rows)
         case Words(text):
             return text
 

@@ -80,6 +80,9 @@ _STYLED = re.compile(
 # Letters and numbers in another type are what they are; upright letters are units but for the two constants.
 _PLAIN_TYPE = re.compile(r"\\(?:mathbf|mathit|mathsf|boldsymbol|bf|it|bm)\s*\{\s*([A-Za-z0-9.+-]+)\s*\}")
 _UPRIGHT = re.compile(r"\\(?:mathrm|text|rm)\s*\{\s*([ei]|[^A-Za-z{}]+)\s*\}")
+_BOX = re.compile(r"\\f?box(?:ed)?\s*(?=\{)")
+_COLOURED = re.compile(r"\\(?:text)?color\s*\{[A-Za-z]+\}")
+_REPEATING = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]*)\\overline\s*\{([0-9]+)\}")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<command>\\[A-Za-z]+|\\[{}|%$#])|(?P<word>[A-Za-z]+)|(?P<sign>.))",
     re.DOTALL,
@@ -99,6 +102,10 @@ def one_spelling(text: str, commas_join: bool = True) -> str:
     """
     text = unicodedata.normalize("NFC", text).translate(str.maketrans(_SIGNS))
     text = _without_delimiters(text)
+    if len(_BOX.findall(text)) == 1:
+        text = _BOX.sub("", text)
+    text = _COLOURED.sub("", text)
+    text = _REPEATING.sub(_as_fraction, text)
     text = _UPRIGHT.sub(r" \1 ", _PLAIN_TYPE.sub(r" \1 ", text))
     text = _STYLED.sub(r"\\text", text)
     for pattern in (_THOUSANDS if commas_join else _SPLIT_THOUSANDS, _SPACED_THOUSANDS):
@@ -106,7 +113,15 @@ def one_spelling(text: str, commas_join: bool = True) -> str:
     text = _DROPPED.sub(" ", text)
     text = re.sub(r"\\[,;:!> ~]|~|&nbsp;", " ", text)
     text = re.sub(r"\\([A-Za-z]+)", _synonym, text)
-    return re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).strip()
+    return re.sub(r"(?<=[^.]) ?\.$", "", text)
+
+
+def _as_fraction(found: re.Match[str]) -> str:
+    r"""``0.1\overline{6}`` is 16/99 less what of it doesn't repeat: (16 - 1) / 90."""
+    before, fixed, repeated = found.groups()
+    above = int(before + fixed + repeated) - int(before + fixed or "0")
+    return rf"{{\frac{{{above}}}{{{'9' * len(repeated)}{'0' * len(fixed)}}}}}"
 
 
 def _synonym(found: re.Match[str]) -> str:
@@ -117,13 +132,13 @@ def _synonym(found: re.Match[str]) -> str:
 
 
 def _without_delimiters(text: str) -> str:
-    r"""Without the ``$…$``, ``\(…\)`` and ``\[…\]`` that stand around all of a text or parts of it, and a full stop."""
+    r"""Without the ``$…$``, ``\(…\)`` and ``\[…\]`` that stand around all of a text or parts of it."""
     text = re.sub(r"\\[()\[\]]", " ", text).strip()
     text = re.sub(r"\*\*|__", " ", text) if text.startswith(("**", "__")) else text
     text = text.strip()
     if text.count("$") - text.count(r"\$") and not (text.count("$") - text.count(r"\$")) % 2:
         text = re.sub(r"(?<!\\)\$", " ", text)
-    return re.sub(r"(?<=[^.])\.$", "", text.strip()).strip()
+    return text.strip()
 
 
 def tokens_of(text: str) -> list[str]:

@@ -12,7 +12,8 @@ from reasoning.tasks.exact.units import PERCENT, split_unit
 LONGEST = 512
 """Characters of an answer; a longer one is none."""
 
-_SEPARATORS = (",", ";")
+_SEPARATORS = (";", ",")
+# The one that separates more comes first.
 _FLIPPED = {">": "<", r"\ge": r"\le"}
 _RELATIONS = ("=", "<", ">", r"\le", r"\ge", r"\ne")
 _JOINTS = re.compile(r",? *\\text ?\{ ?,? ?(and|or) ?\}|,? *(?<![A-Za-z\\])(and|or)(?![A-Za-z])")
@@ -102,8 +103,10 @@ def _read_matrix(inside: str) -> Form | None:
 
 
 def _read(tokens: Sequence[str], joint: str = "") -> Form:
-    parts, found = split_at(tokens, _SEPARATORS)
-    if found:
+    for separator in _SEPARATORS:
+        parts, found = split_at(tokens, (separator,))
+        if not found:
+            continue
         items = tuple(_read(part) for part in parts)
         unequal = any(isinstance(item, Relation) and set(item.signs) != {"="} for item in items)
         return Collection((joint or "and") if unequal else "list", items)
@@ -126,6 +129,8 @@ def _read(tokens: Sequence[str], joint: str = "") -> Form:
 def _read_relation(parts: Sequence[list[str]], signs: Sequence[str]) -> Form:
     name = "".join(parts[0])
     if set(signs) == {"="}:
+        if len(parts) == 2 and not _NAME.fullmatch(name) and _NAME.fullmatch("".join(parts[1])):
+            parts, name = parts[::-1], "".join(parts[1])  # 5 = x
         if _NAME.fullmatch(name) or _NAMES.fullmatch(name):
             items = [_read_term(part) for part in parts[1:]]
             own = set(parts[0][:1]) if _NAME.fullmatch(name) else set()

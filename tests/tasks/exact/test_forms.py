@@ -25,12 +25,19 @@ def test_equal_answers_are_spelled_alike(one, other):
 
 @pytest.mark.parametrize(("one", "other"), [("(1,2)", "1,2"), ("x<5", r"x \le 5"), ("1:2", "2:1"), ("5 cm", "5 km")])
 def test_other_answers_are_spelled_otherwise(one, other):
-    assert spelled(read_form(one), "cm") != spelled(read_form(other), "cm")
+    assert spelled(read_form(one), read_form("3 cm")) != spelled(read_form(other), read_form("3 cm"))
 
 
 def test_without_a_unit_in_the_right_answer_units_do_not_count():
     assert spelled(read_form("5 cm")) == spelled(read_form("5 km")) == "5"
-    assert spelled(read_form("5 cm"), "cm") == spelled(read_form("5"), "cm") == "5"
+    assert spelled(read_form("5 cm"), read_form("3 cm")) == spelled(read_form("5"), read_form("3 cm")) == "5"
+
+
+def test_names_count_where_the_right_answer_has_another():
+    assert spelled(read_form("y=5"), read_form("5")) == "5"
+    assert spelled(read_form("x=5"), read_form("x=7")) == "5"
+    assert spelled(read_form("y=5"), read_form("x=7")) == "y = 5"
+    assert spelled(read_form("x=2, y=3"), read_form("x=1, y=2")) == "x = 2, y = 3"
 
 
 def test_expressions_are_handed_on_as_plain_latex():
