@@ -5,8 +5,8 @@ can't be parsed, ``"unreadable"``. The first line says ``"ready"``. math-verify'
 at random places both expressions have the same value to 30 digits. It calls equal what rounds alike (1/2^98 and
 1/2^99), and parses what it can of the rest.
 
-The arguments are the most seconds of a question, of memory in bytes, and the parent's process id. The process ends by
-itself when a question takes longer, when its parent dies, and when there are no more questions.
+The arguments are the most seconds of processor time of a question, of memory in bytes, and the parent's process id. The
+process is killed (SIGPROF) when a question takes longer, and when its parent dies; it ends when its questions do.
 """
 
 import ctypes

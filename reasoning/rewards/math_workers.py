@@ -8,6 +8,7 @@ import atexit
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -41,8 +42,8 @@ class _Worker:
 class Workers:
     """``count`` processes that each answer one question at a time.
 
-    ``seconds`` is what a question may take before its process is killed, ``memory`` how many bytes of addresses it may
-    have. Definite answers are remembered.
+    ``seconds`` is what a question may take, by the clock and of a processor's time, before its process is killed;
+    ``memory`` is how many bytes of addresses it may have. Definite answers are remembered.
     """
 
     count: int
@@ -102,7 +103,8 @@ class Workers:
         answers: dict[Question, bool | None],
     ) -> None:
         """Replaces a process that has ended; its question is asked once more, and then has no answer."""
-        if worker.question and worker.question not in lost:
+        out_of_time = worker.process.wait() == -signal.SIGPROF
+        if worker.question and worker.question not in lost and not out_of_time:
             lost.add(worker.question)
             waiting.appendleft(worker.question)
         else:

@@ -1,6 +1,6 @@
 """Exams: the same questions give the same replies however they are batched, and what can't be asked is refused."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from reasoning.generation.prompts import PromptStyle, thinking
 from reasoning.models.model import build_model, init_sharded
 from reasoning.rewards import numbers
 from reasoning.rewards.accuracy import strict
+from reasoning.rewards.reward import Reading
 from reasoning.rewards.text import read_answer
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.rollouts.text import decode_replies, encode_prompts
@@ -105,6 +106,24 @@ def test_log_probs_are_of_whole_replies_and_an_answer_is_what_a_whole_reply_says
     ):
         for text, given, cut in zip(*group, strict=True):
             assert given == (None if cut else read_answer(text, problem.answer, ChatFormat()))
+
+
+def test_a_score_that_reads_answers_itself_says_what_votes_count(base: Artifact):
+    @dataclass(frozen=True)
+    class Counting:
+        def __call__(self, completions: list[str], **columns: Any) -> list[float]:
+            return [1.0] * len(completions)
+
+        def read(self, completion: str, answer: str, chat: ChatFormat) -> str | None:
+            return f"{len(completion)} of {answer}"
+
+    whole = asked(base, 1.0)
+    answers = asked(base, 1.0, scores=(strict, Counting()))
+    assert isinstance(Counting(), Reading) and not isinstance(strict, Reading)
+    for problem, *group in zip(tiny_stages.TEST.problems(), answers.texts, answers.answers, whole.answers, strict=True):
+        for text, given, usual in zip(*group, strict=True):
+            assert given in (None, f"{len(text)} of {problem.answer}")
+            assert given is not None or usual is None  # cut off
 
 
 def test_number_and_temperature_are_the_exams_unless_given_and_fewer_samples_are_the_first(base: Artifact):

@@ -87,8 +87,8 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<command>\\[A-Za-z]+|\\[{}|%$#])|(?P<word>[A-Za-z]+)|(?P<sign>.))",
     re.DOTALL,
 )
-_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:,|\{,\}|\\,|\\;|\\ |\\!|,\\!)[0-9]{3})+(?![0-9])")
-_SPLIT_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\{,\}|\\,|\\;|\\ |\\!|,\\!)[0-9]{3})+(?![0-9])")
+_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:,\\! ?|,|\{,\}|\\,|\\;|\\ |\\!)[0-9]{3})+(?![0-9])")
+_SPLIT_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:,\\! ?|\{,\}|\\,|\\;|\\ |\\!)[0-9]{3})+(?![0-9])")
 _SPACED_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?: [0-9]{3})+(?![0-9])")
 _OPENING, _CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
 
@@ -108,6 +108,8 @@ def one_spelling(text: str, commas_join: bool = True) -> str:
     text = _REPEATING.sub(_as_fraction, text)
     text = _UPRIGHT.sub(r" \1 ", _PLAIN_TYPE.sub(r" \1 ", text))
     text = _STYLED.sub(r"\\text", text)
+    for typed, sign in (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\ne ")):
+        text = text.replace(typed, sign)
     for pattern in (_THOUSANDS if commas_join else _SPLIT_THOUSANDS, _SPACED_THOUSANDS):
         text = pattern.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), text)
     text = _DROPPED.sub(" ", text)

@@ -21,12 +21,15 @@ _TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
 _WORDS = re.compile(r"[^\W\d_](?:[^\W_]|[' .,!-])*")
 _WHOLE_TEXT = re.compile(r"\\text ?\{([^{}]*[0-9][^{}]*)\}")
 _NAME = re.compile(
-    r"(?:[A-Za-z]|\\[a-zA-Z]+)(?:_\{?[A-Za-z0-9]+\}?)?'?(?:\([A-Za-z0-9](?:,[A-Za-z0-9])*\))?|[A-Z]{2,3}"
+    r"(?:[A-Za-z]|\\[a-zA-Z]+)(?:_\{?[A-Za-z0-9]+\}?)?'?(?:\([A-Za-z0-9](?:,[A-Za-z0-9])*\))?|[A-Z]{2,3}|"
+    # lengths, and ratios of sides and areas
+    r"\|[A-Z]{2}\||\\frac\{[A-Z]{1,3}\}\{[A-Z]{1,3}\}|[A-Z](?:_\{?\w+\}?)?:[A-Z](?:_\{?\w+\}?)?"
 )
 _NAMES = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)")
 _CHOICE = re.compile(r"(?:\(([A-J])\)|([A-J])[).:]|([A-J])$)(.*)")
 _OTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])(?:or|and|[A-J])(?![A-Za-z])|,")
 _MATRIX = re.compile(r"\\begin ?\{([pbvB]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+_BRACKETED = re.compile(r"(?:\\left ?)?[(\[] ?(\\begin.*\\end ?\{\w+\}) ?(?:\\right ?)?[)\]]", re.DOTALL)
 # Of these math-verify makes sense, though they aren't read here.
 _KNOWN_ELSEWHERE = frozenset({r"\sum", r"\prod", r"\int", r"\lim", r"\to", r"\infty", r"\frac", r"\sqrt", r"\pi"})
 
@@ -38,7 +41,7 @@ def read_form(text: str, commas_join: bool = True) -> Form | None:
     """
     if len(text) > LONGEST or not text.strip():
         return None
-    whole = _MATRIX.fullmatch(text.strip().strip("$").strip())
+    whole = _MATRIX.fullmatch(_BRACKETED.sub(r"\1", text.strip().strip("$").strip()))
     if whole is not None:
         return _read_matrix(whole[2])
     joined, split = (one_spelling(text, commas) for commas in (True, False))
@@ -133,7 +136,7 @@ def _read_relation(parts: Sequence[list[str]], signs: Sequence[str]) -> Form:
             parts, name = parts[::-1], "".join(parts[1])  # 5 = x
         if _NAME.fullmatch(name) or _NAMES.fullmatch(name):
             items = [_read_term(part) for part in parts[1:]]
-            own = set(parts[0][:1]) if _NAME.fullmatch(name) else set()
+            own = {parts[0][0]} if parts[0][0].lstrip("\\").isalpha() and parts[0][0] != r"\frac" else set()
             if not own & {token for part in parts[1:] for token in part}:
                 return Named(name, _one_of(items), _relation([parts[0], parts[-1]], ["="]))
         values = [_quantity(part) for part in parts]
