@@ -16,23 +16,18 @@ from reasoning.tasks.exact.algebra import (
     negate,
     power,
     rational,
-    root,
 )
+from reasoning.tasks.exact.functions import ENDS, Unreadable, binomial, factorial, raised, root_of
 from reasoning.tasks.exact.latex import CALLED, DEEPEST
 
-_LARGEST_FACTORIAL = 300
 _LETTERS = 3
 """Letters in a row that are a product of variables; a longer row is a word, and no expression."""
 _GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar".split()
 )
+_ACCENTS = frozenset("vec hat bar tilde overrightarrow overline".split())
 _DIGITS = tuple("0123456789")
-_ENDS = (r"\infty", r"-1*\infty")
-
-
-class Unreadable(ValueError):
-    """Tokens that are no expression."""
 
 
 def read_expression(tokens: Sequence[str]) -> Value:
@@ -48,7 +43,7 @@ def read_expression(tokens: Sequence[str]) -> Value:
         value = reader.sum(0)
     except ZeroDivisionError:
         raise Unreadable from None
-    endless = r"\infty" in atoms_of(value) and key_of(value) not in _ENDS
+    endless = r"\infty" in atoms_of(value) and key_of(value) not in ENDS
     if reader.place != len(reader.tokens) or endless:
         raise Unreadable
     return value
@@ -130,6 +125,8 @@ class _Reader:
         token = self.next()
         if _is_number(token):
             return self.number_follows()
+        if token == "{" and _is_number(self.next(1)):
+            return False  # 1{2} is seen as 12.
         return (
             token in ("(", "[", "{")
             or token.isalpha()
@@ -137,26 +134,26 @@ class _Reader:
         )
 
     def number_follows(self) -> bool:
-        """Whether a number belongs to what it follows: as the fraction of a mixed number, or after a factorial."""
+        """Whether a number belongs to what it follows: as a mixed number's fraction, or after ``!`` or a bracket."""
         before = self.tokens[self.place - 1]
-        if before == "!":
-            return True  # 3!7!
+        if before in ("!", ")"):
+            return True  # 3!7!, (n-2)2^n
         return before.isdigit() and self.next().isdigit() and self.next(1) == "/" and self.next(2).isdigit()
 
     @staticmethod
     def known(token: str) -> bool:
         name = token[1:]
-        return name in CALLED or name in _GREEK or name in ("frac", "sqrt", "pi", "binom", "infty", "lfloor", "lceil")
+        return name in CALLED | _GREEK | _ACCENTS or name in ("frac", "sqrt", "pi", "binom", "infty", "lfloor", "lceil")
 
     def factor(self, depth: int) -> Value:
         value = self.primary(depth)
         while self.next() in ("^", "!"):
             if self.take() == "!":
-                value = _factorial(value)
+                value = factorial(value)
             else:
                 if self.next() == r"\circ":
                     raise Unreadable
-                value = _raised(value, self.exponent(depth))
+                value = raised(value, self.exponent(depth))
                 if self.next() == "^":
                     raise Unreadable
         return value
@@ -231,7 +228,7 @@ class _Reader:
     def command(self, name: str, depth: int, plain: bool = False) -> Value:
         if name in ("frac", "binom"):
             above, below = self.argument(depth), self.argument(depth)
-            return divide(above, below) if name == "frac" else _binomial(above, below)
+            return divide(above, below) if name == "frac" else binomial(above, below)
         if name == "sqrt":
             return self.root(depth, plain)
         if name == "pi":
@@ -246,7 +243,19 @@ class _Reader:
             return self.function(name, depth)
         if name in _GREEK:
             return atom(f"\\{name}{self.subscript()}")
+        if name in _ACCENTS:
+            return self.accented(name)
         raise Unreadable
+
+    def accented(self, name: str) -> Value:
+        """A letter, or the letters of two points, under an arrow or a hat."""
+        letters = [self.take()]
+        if letters == ["{"]:
+            letters = [self.take()]
+            self.take("}")
+        if not letters[0].lstrip("\\").isalpha():
+            raise Unreadable
+        return atom(f"\\{name}{{{letters[0]}}}{self.subscript()}")
 
     def root(self, depth: int, plain: bool) -> Value:
         degree = 2
@@ -260,7 +269,7 @@ class _Reader:
         of = (
             self.group(depth) if self.next() == "{" else self.primary(depth + 1)
         )  # of 12 in \\sqrt12, which people mean
-        return _root(of, degree)
+        return root_of(of, degree)
 
     def between(self, opening: str, closing: str, name: str, depth: int, opened: bool = False) -> Value:
         if not opened:
@@ -287,7 +296,7 @@ class _Reader:
         if name == "abs" and of.rational is not None:
             return rational(abs(of.rational))
         if name == "exp":
-            return _raised(atom("e"), of)
+            return raised(atom("e"), of)
         head = f"{name}_{below}" if below else name
         return power(atom(f"{head}({key_of(of)})"), times)
 
@@ -301,45 +310,3 @@ class _Reader:
 
 def _is_number(token: str) -> bool:
     return token[:1] in _DIGITS or (token[:1] == "." and len(token) > 1)
-
-
-def _raised(base: Value, exponent: Value) -> Value:
-    number = exponent.rational
-    if number is None or _is_endless(base):
-        return atom(f"pow({key_of(base)};{key_of(exponent)})")
-    if number.denominator == 1:
-        return power(base, number.numerator)
-    if number.denominator > 100:
-        raise TooLarge
-    return power(_root(base, number.denominator), number.numerator)
-
-
-def _root(value: Value, degree: int) -> Value:
-    exact = root(value, degree)
-    return atom(f"root_{degree}({key_of(value)})") if exact is None else exact
-
-
-def _is_endless(value: Value) -> bool:
-    return key_of(value) in _ENDS
-
-
-def _factorial(value: Value) -> Value:
-    number = value.whole
-    if number is None:
-        return atom(f"factorial({key_of(value)})")
-    if number < 0:
-        raise Unreadable
-    if number > _LARGEST_FACTORIAL:
-        raise TooLarge
-    return rational(math.factorial(number))
-
-
-def _binomial(above: Value, below: Value) -> Value:
-    n, k = above.whole, below.whole
-    if n is None or k is None:
-        return atom(f"binom({key_of(above)};{key_of(below)})")
-    if not 0 <= k <= n:
-        raise Unreadable
-    if n > _LARGEST_FACTORIAL:
-        raise TooLarge
-    return rational(math.comb(n, k))

@@ -108,6 +108,7 @@ def one_spelling(text: str, commas_join: bool = True) -> str:
     text = _REPEATING.sub(_as_fraction, text)
     text = _UPRIGHT.sub(r" \1 ", _PLAIN_TYPE.sub(r" \1 ", text))
     text = _STYLED.sub(r"\\text", text)
+    text = re.sub(r"\\text ?\{([^{}]*)\} ?/ ?\\text ?\{([^{}]*)\}", r"\\text{\1 per \2}", text)
     for typed, sign in (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\ne ")):
         text = text.replace(typed, sign)
     for pattern in (_THOUSANDS if commas_join else _SPLIT_THOUSANDS, _SPACED_THOUSANDS):
@@ -123,7 +124,7 @@ def _as_fraction(found: re.Match[str]) -> str:
     r"""``0.1\overline{6}`` is 16/99 less what of it doesn't repeat: (16 - 1) / 90."""
     before, fixed, repeated = found.groups()
     above = int(before + fixed + repeated) - int(before + fixed or "0")
-    return rf"{{\frac{{{above}}}{{{'9' * len(repeated)}{'0' * len(fixed)}}}}}"
+    return rf"(\frac{{{above}}}{{{'9' * len(repeated)}{'0' * len(fixed)}}})"
 
 
 def _synonym(found: re.Match[str]) -> str:

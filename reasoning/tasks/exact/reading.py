@@ -26,9 +26,11 @@ _NAME = re.compile(
     r"\|[A-Z]{2}\||\\frac\{[A-Z]{1,3}\}\{[A-Z]{1,3}\}|[A-Z](?:_\{?\w+\}?)?:[A-Z](?:_\{?\w+\}?)?"
 )
 _NAMES = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)")
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?([aApP])\.? ?[mM]\.?")
 _CHOICE = re.compile(r"(?:\(([A-J])\)|([A-J])[).:]|([A-J])$)(.*)")
 _OTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])(?:or|and|[A-J])(?![A-Za-z])|,")
 _MATRIX = re.compile(r"\\begin ?\{([pbvB]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+_OF_MATRIX = re.compile(r"[A-Za-z](?:\^\{?(?:-1|T)\}?)? ?= ?(?=(?:\\left ?)?[(\[]? ?\\begin)")
 _BRACKETED = re.compile(r"(?:\\left ?)?[(\[] ?(\\begin.*\\end ?\{\w+\}) ?(?:\\right ?)?[)\]]", re.DOTALL)
 # Of these math-verify makes sense, though they aren't read here.
 _KNOWN_ELSEWHERE = frozenset({r"\sum", r"\prod", r"\int", r"\lim", r"\to", r"\infty", r"\frac", r"\sqrt", r"\pi"})
@@ -41,7 +43,7 @@ def read_form(text: str, commas_join: bool = True) -> Form | None:
     """
     if len(text) > LONGEST or not text.strip():
         return None
-    whole = _MATRIX.fullmatch(_BRACKETED.sub(r"\1", text.strip().strip("$").strip()))
+    whole = _MATRIX.fullmatch(_BRACKETED.sub(r"\1", _OF_MATRIX.sub("", text.strip().strip("$.").strip())))
     if whole is not None:
         return _read_matrix(whole[2])
     joined, split = (one_spelling(text, commas) for commas in (True, False))
@@ -86,8 +88,10 @@ def _choice_letter(text: str) -> str:
 
 
 def _words_of(text: str) -> Words | None:
-    r"""An answer in words: all of it in ``\text{…}``, or of words that are no variables."""
+    r"""An answer in words: all of it in ``\text{…}``, of words that are no variables, or a time of day."""
     plain = re.sub(r"\s+", " ", _TEXT.sub(r" \1 ", text)).strip()
+    if clock := _CLOCK.fullmatch(plain):
+        return Words(f"{int(clock[1])}:{clock[2]} {clock[3].lower()}m")
     if not _WORDS.fullmatch(plain):
         return None
     said = plain.strip(" .!").casefold()
@@ -180,6 +184,8 @@ def _read_term(tokens: Sequence[str]) -> Form:
     if enclosed(tokens):
         parts, found = split_at(tokens[1:-1], _SEPARATORS)
         if tokens[0] == r"\{":
+            if "|" in tokens and (described := _read_described(tokens[1:-1])):
+                return described
             inner = [part for part in parts if part]
             return Collection("set", tuple(_read_term(part) for part in inner))
         if found and tokens[0] != "{":
@@ -193,6 +199,15 @@ def _read_term(tokens: Sequence[str]) -> Form:
         above, below = _quantity(tokens), _quantity(tokens, sign=-1)
         return Collection("list", (above, below))
     return _quantity(tokens)
+
+
+def _read_described(tokens: Sequence[str]) -> Relation | None:
+    r"""What ``\{x | 1 < x\}`` says of x; None for what is no such set."""
+    place = list(tokens).index("|")
+    if not _NAME.fullmatch("".join(tokens[:place])):
+        return None
+    said = _read(tokens[place + 1 :])
+    return said if isinstance(said, Relation) else None
 
 
 def _quantity(tokens: Sequence[str], sign: int = 1) -> Quantity:

@@ -4,7 +4,8 @@ from fractions import Fraction
 import pytest
 
 from reasoning.tasks.exact.algebra import TooLarge, equal
-from reasoning.tasks.exact.expressions import Unreadable, read_expression
+from reasoning.tasks.exact.expressions import read_expression
+from reasoning.tasks.exact.functions import Unreadable
 from reasoning.tasks.exact.latex import tokens_of
 
 
