@@ -16,13 +16,20 @@ HANGS = (r"\sin(x)^{999}", r"\cos(x)^{999}+1")
 
 @pytest.fixture(scope="module")
 def pool():
-    pool = Workers(count=1, seconds=1.0, memory=2**30)
+    pool = Workers(count=1, seconds=30.0, memory=2**30)
     yield pool
     pool.close()
 
 
-def test_answers_come_in_the_order_of_the_questions_and_a_hang_is_no_answer(pool):
-    assert pool.verdicts([("2", "3"), HANGS, EQUAL, ("2", "3")]) == [False, None, True, False]
+def test_answers_come_in_the_order_of_the_questions(pool):
+    assert pool.verdicts([("2", "3"), EQUAL, ("2", "3"), ("2", "2")]) == [False, True, False, True]
+
+
+def test_a_hang_is_no_answer_and_its_worker_is_replaced():
+    pool = Workers(count=1, seconds=0.3, memory=2**30)
+    assert pool.verdicts([HANGS]) == [None]
+    assert [worker.process.poll() for worker in pool._running] == [None]
+    pool.close()
 
 
 def test_a_worker_that_is_killed_is_started_again_and_asked_again(pool):
