@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat.format import ChatFormat
@@ -22,6 +23,8 @@ from reasoning.tasks.exact.reading import LONGEST, read_form
 from reasoning.tasks.problems import Problem
 
 _MIB = 2**20
+_WORDS = {True: "right", False: "wrong", None: "timed_out"}
+_VALUES = {"right": 1.0, "wrong": 0.0, "no_answer": 0.0, "cut_off": 0.0, "timed_out": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class Math:
 
     __name__: ClassVar[str] = "math"  # what metrics call it
     timeout: Positive = 2.0  # seconds of one question to math-verify, whose process is then killed
-    workers: Count = 2  # its processes
+    workers: Count = field(default=2, metadata=NOT_HASHED)  # its processes
     memory: Count = 1024  # MiB of addresses that each may have
 
     def __call__(
@@ -48,11 +51,22 @@ class Math:
         **columns: object,
     ) -> list[float | None]:
         """One value a completion."""
-        tags, cut = chat or ChatFormat(), cut_off(completions, truncated)
-        given = [None if was_cut else final_answer(text, tags) for was_cut, text in zip(cut, completions, strict=True)]
-        pairs = [None if each is None else (right, each) for right, each in zip(answer, given, strict=True)]
-        verdicts = self.verdicts([pair for pair in pairs if pair is not None])
-        return [0.0 if pair is None else _value(verdicts[pair]) for pair in pairs]
+        return [_VALUES[word] for word in self._words(completions, answer, truncated, chat)]
+
+    def _words(self, completions: Texts, answer: Texts, truncated: Flags, chat: Format) -> list[str]:
+        """What became of each completion, in a word."""
+        cut, tags = cut_off(completions, truncated), chat or ChatFormat()
+        given = [final_answer(text, tags) for text in completions]
+        rows = zip(answer, given, cut, strict=True)
+        pairs = [(right, each) for right, each, was_cut in rows if each is not None and not was_cut]
+        verdicts = self.verdicts(pairs)
+
+        def word(was_cut: bool, right: str, said: str | None) -> str:
+            if was_cut:
+                return "cut_off"
+            return "no_answer" if said is None else _WORDS[verdicts[right, said]]
+
+        return [word(*row) for row in zip(cut, answer, given, strict=True)]
 
     def verdicts(self, pairs: Sequence[Question]) -> dict[Question, bool | None]:
         """Whether the second of each pair says what the first, the right answer, says; None where nobody could tell."""
@@ -104,7 +118,3 @@ class _Elsewhere:
     def new(self) -> list[Question]:
         """What was asked for and has no answer."""
         return [question for question in self.asked if question not in self.answers]
-
-
-def _value(verdict: bool | None) -> float | None:
-    return None if verdict is None else float(verdict)

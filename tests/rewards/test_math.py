@@ -92,6 +92,11 @@ def test_a_reply_that_was_cut_off_is_wrong(math):
     assert scores(math, "5", r"\boxed{5}", r"\boxed{5}", truncated=[True, False]) == [0, 1]
 
 
+def test_what_nobody_can_grade_in_time_has_no_value():
+    hasty = Math(timeout=0.3, workers=1)
+    assert scores(hasty, "1", r"\boxed{\sin(x)^{999}+\cos(x)^{999}}", r"\boxed{1}", r"\boxed{2}") == [None, 1, 0]
+
+
 def test_a_right_answer_that_cannot_be_read_is_refused_early(math):
     good = [Problem("?", answer, "math") for answer in ("5", r"\text{east}", r"x \in [1, 2)", r"\sin 2x")]
     math.check(good)
