@@ -33,8 +33,12 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # the order of a set must not decide a verdict
 }
 _PYTHON = ("-P", "-s", "-S", "-B", "-X", "utf8", "-c")
+# What the site module, which is left out, would have defined; and threads with the usual stack, of which the address
+# space holds many more than of a main thread's.
 _BOOTSTRAP = """\
-import marshal, sys
+import _sitebuiltins, _thread, builtins, marshal, sys
+builtins.exit = builtins.quit = _sitebuiltins.Quitter("exit", "the end of input")
+_thread.stack_size(8 << 20)
 def start():
     with open(3, "rb") as package:
         modules, arguments = marshal.load(package)

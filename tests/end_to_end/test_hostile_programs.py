@@ -64,13 +64,14 @@ def graded(attack: Attack, sandbox: Sandbox, place: Outside) -> tuple[Grade, flo
 @pytest.mark.parametrize(("tier", "attack"), CASES)
 def test_a_hostile_program_neither_passes_nor_gets_out_nor_stays(place: Outside, tier: str, attack: Attack):
     sandbox = needed(Sandbox(workers=1, tier=tier, remembered=0))
+    before = left(0)
     found, late = graded(attack, sandbox, place)
     if late > SLACK:  # a machine that is busy may be late once
         found, late = graded(attack, sandbox, place)
     assert found.verdict in NOT_PASSED, found
     assert attack.verdict in (None, found.verdict), found
     assert traces(place) == []
-    assert left(REAPING) == []
+    assert left(REAPING, before) == []
     assert late <= SLACK
     assert place.places["TOKEN"].strip('"') not in found.detail
 

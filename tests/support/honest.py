@@ -80,7 +80,7 @@ def _script(problem: Mapping[str, str]) -> Script:
 
 
 def large() -> list[Honest]:
-    """Programs with inputs of megabytes, or that need much of what they are allowed."""
+    """Programs with inputs of megabytes, or with large or deep results."""
     numbers = [n * 7919 % 1_000_003 for n in range(200_000)]
     text = " ".join(map(str, numbers))
     lines = "\n".join(map(str, numbers))
@@ -112,6 +112,12 @@ def large() -> list[Honest]:
             "def nest(n):\n    nested = []\n    for _ in range(n):\n        nested = [nested]\n    return nested",
             (Call("nest", [50], json.loads("[" * 51 + "]" * 51)),),
         ),
+    ]
+
+
+def by_assertions() -> list[Honest]:
+    """Programs whose tests need more than calls and results: changes in place, types, exceptions, objects."""
+    return [
         Honest(
             "many_calls_by_assertions",
             "def double(n):\n    return 2 * n",
@@ -180,4 +186,4 @@ def large() -> list[Honest]:
 
 
 def all_honest() -> list[Honest]:
-    return [*written(), *large(), *human_eval()]
+    return [*written(), *large(), *by_assertions(), *human_eval()]

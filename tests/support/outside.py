@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,11 +156,15 @@ def supervisors() -> list[int]:
     return [number for number, command in below.items() if "sandbox.supervisor" in command]
 
 
-def left(seconds: float) -> list[str]:
-    """Processes that programs have left below this one's supervisors, once those have had some seconds to reap."""
+def left(seconds: float, before: Sequence[str] = ()) -> list[str]:
+    """Processes that programs have left below this one's supervisors, once those have had some seconds to reap.
+
+    Those ``before`` have been reported already.
+    """
     until = time.monotonic() + seconds
     while True:
-        found = [f"{number} {name}" for one in supervisors() for number, name in descendants(one).items()]
+        below = [f"{number} {name}" for one in supervisors() for number, name in descendants(one).items()]
+        found = [one for one in below if one not in before]
         if not found or time.monotonic() > until:
             return found
         time.sleep(0.02)
