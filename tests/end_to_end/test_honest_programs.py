@@ -23,7 +23,7 @@ LIMITS = Limits(cpu_seconds=4, wall_seconds=60, memory_mib=512, output_kib=4096)
 TIERS = ("bubblewrap", "landlock")
 LOAD = 8
 EVERY = 8
-"""Of HumanEval's problems one in so many is for the quick tests."""
+"""Of HumanEval's problems one in so many is for the quick tests, and of all programs on the second tier."""
 SLEEPER = "import time\ntime.sleep({})\nprint('awake')"
 
 
@@ -40,7 +40,8 @@ def failures(programs: list[Honest], sandbox: Sandbox) -> list[str]:
 
 def test_honest_programs_pass(sandbox: Sandbox):
     python = [program for program in written() if program.language == "python"]
-    assert failures([*python, *large(), *by_assertions(), *human_eval()[::EVERY]], sandbox) == []
+    programs = [*python, *large(), *by_assertions(), *human_eval()[::EVERY]]
+    assert failures(programs if sandbox.tier == TIERS[0] else programs[::EVERY], sandbox) == []
 
 
 @contextmanager

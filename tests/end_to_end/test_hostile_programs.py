@@ -22,15 +22,15 @@ ATTACKS = read_attacks()
 TIERS = ("bubblewrap", "landlock")
 QUICK_HANGS = ("sleep", "spin", "stop_itself", "sleep_at_exit")
 QUICK_CPP = ("include_a_file_outside", "fork_by_the_processors_own_call", "print_and_leave_before_main")
-JUDGED_ALIKE = ("forge_calls", "forge_output", "output")
-"""Families that the tier matters little to: judging happens outside of both."""
+CONFINED = ("escape", "forks", "network", "processes", "signals")
+"""Families that the second tier holds by means of its own; the rest is judged outside of both."""
 
 
 def is_slow(attack: Attack, tier: str) -> bool:
-    """What waits for limits or for the compiler, but for a few; and what the first tier has shown."""
+    """What waits for limits or for the compiler, but for a few; what the first tier or the other form shows as well."""
     if attack.hangs or attack.language == "cpp":
         return attack.name not in QUICK_HANGS + QUICK_CPP or tier != TIERS[0]
-    return tier != TIERS[0] and attack.family in JUDGED_ALIKE
+    return attack.form == "add-call" or (tier != TIERS[0] and attack.family not in CONFINED)
 
 
 CASES = [
@@ -71,7 +71,7 @@ def test_a_hostile_program_neither_passes_nor_gets_out_nor_stays(place: Outside,
     assert found.verdict in NOT_PASSED, found
     assert attack.verdict in (None, found.verdict), found
     assert traces(place) == []
-    assert left(REAPING, before) == []
+    assert left(REAPING, before) == {}
     assert late <= SLACK
     assert place.places["TOKEN"].strip('"') not in found.detail
 

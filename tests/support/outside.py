@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ NOBODY = 65534
 SUBREAPER = 36
 SEGMENT = 0x5EED
 QUEUE = b"/sandbox_canary"
+_SUPERVISOR = "sandbox.supervisor"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -126,20 +127,14 @@ def _process(number: int) -> tuple[int, str]:
 
 def descendants(of: int) -> dict[int, str]:
     """The commands of all processes below one, by number."""
-    parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                parents[int(name)] = _process(int(name))[0]
-            except (OSError, ValueError):
-                pass
     found: dict[int, str] = {}
-    for number in parents:
-        above = number
-        while above in parents and above != of:
-            above = parents[above]
-        if above == of and number != of:
-            found[number] = _command(number)
+    for children in Path(f"/proc/{of}/task").glob("*/children"):
+        try:
+            numbers = [int(number) for number in children.read_text().split()]
+        except OSError:
+            continue
+        for number in numbers:
+            found |= {number: _command(number)} | descendants(number)
     return found
 
 
@@ -153,18 +148,18 @@ def _command(number: int) -> str:
 def supervisors() -> list[int]:
     """This process's supervisors of sandboxes."""
     below = descendants(os.getpid())
-    return [number for number, command in below.items() if "sandbox.supervisor" in command]
+    return [number for number, command in below.items() if _SUPERVISOR in command]
 
 
-def left(seconds: float, before: Sequence[str] = ()) -> list[str]:
-    """Processes that programs have left below this one's supervisors, once those have had some seconds to reap.
+def left(seconds: float, before: Collection[int] = ()) -> dict[int, str]:
+    """Processes below this one that are no supervisors, once those have had some seconds to reap; not those ``before``.
 
-    Those ``before`` have been reported already.
+    Orphans are among them: this process is the parent of whatever has lost its own.
     """
     until = time.monotonic() + seconds
     while True:
-        below = [f"{number} {name}" for one in supervisors() for number, name in descendants(one).items()]
-        found = [one for one in below if one not in before]
+        below = descendants(os.getpid())
+        found = {one: name for one, name in below.items() if one not in before and _SUPERVISOR not in name}
         if not found or time.monotonic() > until:
             return found
         time.sleep(0.02)
