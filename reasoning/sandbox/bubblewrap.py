@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 
 from reasoning.sandbox import kernel, seccomp
-from reasoning.sandbox.launching import ENVIRONMENT, Program, Started, forked, limits_of, sealed
+from reasoning.sandbox.launching import ENTRY_BYTES, ENVIRONMENT, Program, Started, forked, limits_of, sealed
 
 _NOBODY = "65534"
 _OLDEST = (0, 8)
@@ -91,3 +91,17 @@ def inner(status: str) -> int:
     """The number, outside, of the confined process, from bubblewrap's report so far; 0 while it isn't known."""
     line, complete, _ = status.partition("\n")
     return int(json.loads(line)["child-pid"]) if complete else 0
+
+
+def stored(pid: int, size: int) -> int:
+    """How many bytes the scratch folder of a confined process, made with this size, takes; 0 before and after.
+
+    Its size limits contents alone, and each empty file or folder takes the kernel's memory too.
+    """
+    try:
+        used = os.statvfs(f"/proc/{pid}/root/tmp")
+    except OSError:
+        return 0
+    if used.f_blocks * used.f_frsize != size:  # still the machine's own folder: the process is being set up
+        return 0
+    return (used.f_blocks - used.f_bfree) * used.f_frsize + (used.f_files - used.f_ffree) * ENTRY_BYTES

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Sequence
 
 from reasoning.sandbox import kernel, seccomp
-from reasoning.sandbox.launching import Program, Started, forked, limits_of, new_folder
+from reasoning.sandbox.launching import ENTRY_BYTES, Program, Started, forked, limits_of, new_folder
 
 _NOBODY = 65534
 _SEE_FILE = kernel.EXECUTE | kernel.READ_FILE
@@ -75,11 +75,11 @@ def _traversable(path: str) -> bool:
 
 
 def stored(folder: str) -> int:
-    """How many bytes the files of a working folder take."""
+    """How many bytes the files of a working folder take, and each of them at least its place in a folder."""
     total = 0
     for entry in os.scandir(folder):
         try:
-            total += entry.stat(follow_symlinks=False).st_blocks * 512
+            total += entry.stat(follow_symlinks=False).st_blocks * 512 + ENTRY_BYTES
         except FileNotFoundError:
             continue
     return total

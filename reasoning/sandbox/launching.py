@@ -23,6 +23,8 @@ _STACK = 64 * _MIB
 _OPEN_FILES = 64
 _FOLDERS = "reasoning-sandbox-"
 _STALE = 3600.0
+ENTRY_BYTES = 4096
+"""What a file or a folder counts for, beside its contents."""
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",

@@ -146,17 +146,25 @@ def _checked(watched: _Watched, tier: Tier, wall: float) -> float:
     limits = watched.limits
     if watched.pid:
         watched.cpu_seconds = _cpu_seconds(watched.pid) or watched.cpu_seconds
-    folder = watched.started.folder
     if watched.cpu_seconds > limits.cpu_seconds:
         _end(watched, "cpu")
     elif wall > limits.wall_seconds:
         _end(watched, "wall")
     elif watched.pid and _threads(watched.pid) > _MOST_THREADS:
         _end(watched, "threads")
-    elif folder and landlock.stored(folder) > limits.storage_mib * 2**20:
+    elif _stores_too_much(watched, tier):
         _end(watched, "storage")
     left = min((limits.cpu_seconds - watched.cpu_seconds) / (os.cpu_count() or 1), limits.wall_seconds - wall)
-    return min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, left))
+    longest = _SHORTEST_PAUSE if watched.started.folder else _LONGEST_PAUSE  # a disk fills up faster than a small tmpfs
+    return min(longest, max(_SHORTEST_PAUSE, left))
+
+
+def _stores_too_much(watched: _Watched, tier: Tier) -> bool:
+    """Whether a program has stored more than it may by now, the bookkeeping of empty files and folders among it."""
+    most = watched.limits.storage_mib * 2**20
+    if watched.started.folder:
+        return landlock.stored(watched.started.folder) > most
+    return tier.name == "bubblewrap" and watched.pid > 0 and bubblewrap.stored(watched.pid, most) > most
 
 
 def _find(watched: _Watched, tier: Tier) -> None:
@@ -218,6 +226,8 @@ def _outcome(watched: _Watched, tier: Tier) -> Outcome:
         code = 128 - code
     told = watched.status.decode("utf-8", "replace")
     fault = "" if watched.cause else tiers.fault(told, tier)
+    if not watched.cause and watched.started.folder and _stores_too_much(watched, tier):
+        watched.cause = "storage"  # written in the moments between two looks
     cpu = max(used.ru_utime + used.ru_stime, watched.cpu_seconds)
     return Outcome(code, watched.cause, fault, cpu, {number: bytes(part) for number, part in watched.streams.items()})
 
