@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from honest import Honest, all_honest, by_assertions, human_eval, job, large, written
+from honest import Honest, all_honest, human_eval, job, large, written
 from outside import descendants, needed, supervisors
 
 from benchmarks.attacks import asked, read_attacks
@@ -40,7 +40,7 @@ def failures(programs: list[Honest], sandbox: Sandbox) -> list[str]:
 
 def test_honest_programs_pass(sandbox: Sandbox):
     python = [program for program in written() if program.language == "python"]
-    programs = [*python, *large(), *by_assertions(), *human_eval()[::EVERY]]
+    programs = [*python, *large(), *human_eval()[::EVERY]]
     assert failures(programs if sandbox.tier == TIERS[0] else programs[::EVERY], sandbox) == []
 
 

@@ -2,7 +2,7 @@
 
 In a file each begins with ``== name``, with ``cpp`` for its language. ``-- in`` and ``-- out`` begin what is read and
 what is printed, ``-- calls`` lines of JSON, [function, arguments, result]; ``-- outrange N`` is the numbers below N
-before what follows; ``-- tolerance`` gives one.
+before what follows; ``-- script NAMES`` begins assertions that use them; ``-- tolerance`` gives one.
 """
 
 import json
@@ -54,6 +54,9 @@ def _tests(parts: Mapping[str, str]) -> tuple[Test, ...]:
     tolerance = float(given["tolerance"][0]) if "tolerance" in given else 0.0
     if "calls" in given:
         return tuple(Call(*json.loads(line), tolerance) for line in given["calls"][1].splitlines())
+    if "script" in given:
+        names, script = given["script"]
+        return (Script(script, names.split()),)
     if "outrange" in given:
         count, end = given["outrange"]
         output = "\n".join(map(str, range(int(count)))) + "\n" + end
@@ -115,75 +118,5 @@ def large() -> list[Honest]:
     ]
 
 
-def by_assertions() -> list[Honest]:
-    """Programs whose tests need more than calls and results: changes in place, types, exceptions, objects."""
-    return [
-        Honest(
-            "many_calls_by_assertions",
-            "def double(n):\n    return 2 * n",
-            (Script("for n in range(2000):\n    assert double(n) == n + n", ["double"]),),
-        ),
-        Honest(
-            "changes_a_list_in_place",
-            "def turn(numbers):\n    numbers.reverse()\n    numbers.append(0)",
-            (Script("given = [1, 2, 3]\nassert turn(given) is None\nassert given == [3, 2, 1, 0]", ["turn"]),),
-        ),
-        Honest(
-            "changes_a_dictionary_in_place",
-            "def add(counts, key):\n    counts[key] = counts.get(key, 0) + 1",
-            (Script("counts = {}\nadd(counts, 'a')\nadd(counts, 'a')\nassert counts == {'a': 2}", ["add"]),),
-        ),
-        Honest(
-            "tuples_and_sets_by_assertions",
-            "def split(n):\n    return n // 10, n % 10\ndef digits(n):\n    return {int(d) for d in str(n)}",
-            (
-                Script(
-                    "assert split(42) == (4, 2)\nassert split(42) != [4, 2]\nassert digits(1213) == {1, 2, 3}\n"
-                    "assert isinstance(digits(1), set)",
-                    ["split", "digits"],
-                ),
-            ),
-        ),
-        Honest(
-            "none_floats_and_large_numbers_by_assertions",
-            "def give(kind):\n    return {'none': None, 'float': 0.1 + 0.2, 'large': 10**50, 'text': 'ż🐢'}[kind]",
-            (
-                Script(
-                    "assert give('none') is None\nassert abs(give('float') - 0.3) < 1e-9\n"
-                    "assert give('large') == 10**50\nassert give('text') == 'ż🐢'",
-                    ["give"],
-                ),
-            ),
-        ),
-        Honest(
-            "an_expected_exception_by_assertions",
-            "def root(n):\n    if n < 0:\n        raise ValueError('negative')\n    return n**0.5",
-            (
-                Script(
-                    "assert root(4) == 2\ntry:\n    root(-1)\n    raise AssertionError\nexcept ValueError as error:\n"
-                    "    assert 'negative' in str(error)",
-                    ["root"],
-                ),
-            ),
-        ),
-        Honest(
-            "a_class_by_assertions",
-            "class Stack:\n    def __init__(self):\n        self.items = []\n    def push(self, item):\n"
-            "        self.items.append(item)\n        return self\n    def pop(self):\n        return self.items.pop()",
-            (
-                Script(
-                    "stack = Stack()\nstack.push(1)\nstack.push(2)\nassert stack.pop() == 2\nassert stack.items == [1]",
-                    ["Stack"],
-                ),
-            ),
-        ),
-        Honest(
-            "a_generator_by_assertions",
-            "def count(n):\n    for i in range(n):\n        yield i",
-            (Script("assert list(count(3)) == [0, 1, 2]\nassert sum(count(10)) == 45", ["count"]),),
-        ),
-    ]
-
-
 def all_honest() -> list[Honest]:
-    return [*written(), *large(), *by_assertions(), *human_eval()]
+    return [*written(), *large(), *human_eval()]
