@@ -57,17 +57,20 @@ def load(processes: int) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_all_honest_programs_pass_and_forgeries_stay_what_they_were_beside_a_load_of_eight(sandbox: Sandbox):
-    assert len(all_honest()) >= 170
-    forged = [
-        Job(attack.source, asked(attack, {}), limits=LIMITS)
-        for attack in read_attacks("forge_output")
-        if not attack.hangs
-    ]
-    quiet = [found.verdict for found in grade(forged, sandbox)]
+def test_all_honest_programs_pass(sandbox: Sandbox):
+    programs = all_honest()
+    assert len(programs) >= 170 and sum(program.language == "cpp" for program in programs) >= 20
+    assert failures(programs, sandbox) == []
+
+
+@pytest.mark.slow
+def test_a_load_of_eight_changes_no_verdict(sandbox: Sandbox):
+    forged = [attack for attack in read_attacks("forge_output") if not attack.hangs][::EVERY]
+    jobs = [Job(attack.source, asked(attack, {}), limits=LIMITS) for attack in forged]
+    quiet = [found.verdict for found in grade(jobs, sandbox)]
     with load(LOAD):
-        assert failures(all_honest(), sandbox) == []
-        assert [found.verdict for found in grade(forged, sandbox)] == quiet
+        assert [found.verdict for found in grade(jobs, sandbox)] == quiet
+        assert failures(all_honest()[:: 2 * EVERY], sandbox) == []
 
 
 def sleeping(seconds: float, marks: int) -> list[Job]:

@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from outside import Outside, left, needed, outside, traces
@@ -14,6 +15,7 @@ from reasoning.sandbox.grading import Sandbox, grade
 from reasoning.sandbox.records import Grade, Job, Limits, Stdio
 
 LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.0, memory_mib=256, output_kib=256, storage_mib=8)
+HANGING = replace(LIMITS, cpu_seconds=0.3, wall_seconds=0.6)
 SLACK = 0.5
 COMPILING = 60.0
 REAPING = 2.0
@@ -53,12 +55,13 @@ def place() -> Iterator[Outside]:
 
 def graded(attack: Attack, sandbox: Sandbox, place: Outside) -> tuple[Grade, float]:
     """The grade of an attack, and how many seconds longer than its runs' limits it took."""
-    job = Job(filled(attack.source, place.places), asked(attack, place.places), attack.language, LIMITS)
+    limits = HANGING if attack.hangs else LIMITS
+    job = Job(filled(attack.source, place.places), asked(attack, place.places), attack.language, limits)
     begun = time.monotonic()
     [found] = grade([job], sandbox)
     took = time.monotonic() - begun
     runs = max(1, found.wall_kills) + found.passed
-    return found, took - runs * LIMITS.wall_seconds - (COMPILING if attack.language == "cpp" else 0.0)
+    return found, took - runs * limits.wall_seconds - (COMPILING if attack.language == "cpp" else 0.0)
 
 
 @pytest.mark.parametrize(("tier", "attack"), CASES)
