@@ -4,7 +4,7 @@ Shapes: P problems, S samples a problem.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -76,7 +76,8 @@ class Answers:
 
     ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
     those that replies give, as the first score that reads them itself does (``rewards.reward.Reading``), else as
-    ``rewards.text.read_answer`` does; None where one gives none or was cut off before its end.
+    ``rewards.text.read_answer`` does; None where one gives none or was cut off before its end. ``ungraded`` and
+    ``judgements`` are those of ``rating.Ratings``; what was not graded has the value NaN.
     """
 
     texts: list[list[str]]
@@ -84,15 +85,23 @@ class Answers:
     scores: dict[str, np.ndarray]
     log_probs: np.ndarray
     answers: list[list[str | None]]
+    ungraded: dict[str, np.ndarray] = field(default_factory=dict)
+    judgements: dict[str, np.ndarray] = field(default_factory=dict)
 
     def pick(self, chosen_P: Sequence[int] | np.ndarray) -> "Answers":
         """One reply a problem, by its number among the problem's samples."""
         at = [int(number) for number in chosen_P]
         rows = np.arange(len(at))
+
+        def picked(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: values_PS[rows, at][:, None] for name, values_PS in values.items()}
+
         return Answers(
             texts=[[texts[number]] for texts, number in zip(self.texts, at, strict=True)],
             lengths=self.lengths[rows, at][:, None],
-            scores={name: values_PS[rows, at][:, None] for name, values_PS in self.scores.items()},
+            scores=picked(self.scores),
+            ungraded=picked(self.ungraded),
+            judgements=picked(self.judgements),
             log_probs=self.log_probs[rows, at][:, None],
             answers=[[answers[number]] for answers, number in zip(self.answers, at, strict=True)],
         )
@@ -157,7 +166,7 @@ def graded(candidate: Candidate, questions: Questions, rollouts: Rollouts) -> An
     graders = (*exam.scores, *exam.rates)
     answers = judged(graders, problems, rollouts, candidate.tokenizer, exam.chat, questions.style)
     for name, values in answers.scores.items():
-        if np.isnan(values).any():
+        if (np.isnan(values) & ~answers.ungraded[name]).any():
             raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
     return answers
 
@@ -172,10 +181,17 @@ def judged(
 ) -> Answers:
     """Completions as text, with the answers that they give and each reward's values, NaN where it doesn't apply."""
     texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
-    values = rate(rewards, problems, texts, rollouts.truncated, rollouts.lengths, chat)
+    rated = rate(rewards, problems, texts, rollouts.truncated, rollouts.lengths, chat)
     read = next((reward.read for reward in rewards if isinstance(reward, Reading)), read_answer)
     answers = [
         [None if cut else read(text, problem.answer, chat) for text, cut in zip(*group, strict=True)]
         for problem, *group in zip(problems, texts, rollouts.truncated, strict=True)
     ]
-    return Answers(texts, rollouts.lengths, values, rollouts.log_probs.sum(axis=-1, dtype=np.float64), answers)
+    log_probs = rollouts.log_probs.sum(axis=-1, dtype=np.float64)
+    return Answers(texts, rollouts.lengths, rated.values, log_probs, answers, rated.ungraded, rated.judgements)
+
+
+def graded_mean(values: np.ndarray) -> float:
+    """The mean of what was graded; NaN where nothing was."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -119,7 +119,7 @@ class Samples:
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
         columns = {"pass@1": scores_PS}
-        columns |= {f"pass@{k}": pass_at_k(_right(scores_PS), scores_PS.shape[1], k) for k in self.ks}
+        columns |= {f"pass@{k}": _pass_at_k(scores_PS, k) for k in self.ks}
         for size in self.votes:
             for word, weighted in (("majority", False), ("weighted", True)):
                 columns[f"{word}@{size}"] = scores_of_elected(scores_PS, elections(answers, size, weighted))
@@ -206,13 +206,24 @@ def columns_of(method: Method, answers: Answers, score: str) -> dict[str, np.nda
 
 def _right(scores_PS: np.ndarray) -> np.ndarray:
     """How many of each problem's samples are right [P]. Raises InputError for a value that is neither 1 nor 0."""
-    between = scores_PS[(scores_PS != 0) & (scores_PS != 1)]
+    between = scores_PS[(scores_PS != 0) & (scores_PS != 1) & ~np.isnan(scores_PS)]
     if between.size:
         raise InputError(
             f"it gave a reply {between[0]:g}, but pass@k counts replies that are right (1) or wrong (0); put it into "
             "the exam's rates, or drop ks"
         )
-    return scores_PS.astype(int).sum(axis=1)
+    return (scores_PS == 1).sum(axis=1)
+
+
+def _pass_at_k(scores_PS: np.ndarray, k: int) -> np.ndarray:
+    """Each problem's pass@k over the replies that were graded; NaN for a problem with fewer than ``k`` of them."""
+    right_P, graded_P = _right(scores_PS), (~np.isnan(scores_PS)).sum(axis=1)
+    if (graded_P == scores_PS.shape[1]).all():
+        return pass_at_k(right_P, scores_PS.shape[1], k)
+    values_P = np.full(len(scores_PS), np.nan)
+    for graded in range(k, scores_PS.shape[1] + 1):
+        values_P[graded_P == graded] = pass_at_k(right_P[graded_P == graded], graded, k) if graded in graded_P else 0
+    return values_P
 
 
 def elections(sampled: Answers, size: int, weighted: bool) -> np.ndarray:

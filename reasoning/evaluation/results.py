@@ -22,12 +22,16 @@ Complain = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over ``n`` problems with the ends of its 95 % interval; None where there is no interval."""
+    """A mean over ``n`` problems with the ends of its 95 % interval; None where there is no interval.
+
+    ``ungraded`` is the share of replies that nobody could grade, which are in none of these.
+    """
 
     mean: float
     low: float | None
     high: float | None
     n: int
+    ungraded: float = 0.0
 
 
 Scores = Mapping[str, Score]
@@ -58,13 +62,17 @@ class Results:
         }
 
 
+Reason = tuple[str, int | None, str]
+"""Of a reply: the verdict, the number of the failing test, and a line of detail (``rewards.reward.Judgement``)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replies:
     """What one checkpoint replied to one problem, asked by one method in one style: a row of ``samples.jsonl``.
 
     Per reply: its text, its length in tokens, its summed log-probability, the answer that it gives (None: none, or cut
-    off), and its value by each score and rate. ``style`` is empty for the exam's own. A collecting stage says which
-    replies it ``kept``.
+    off), and its value by each score and rate (None: not graded). ``style`` is empty for the exam's own. A collecting
+    stage says which replies it ``kept``. ``reasons`` are of scores that explain.
     """
 
     checkpoint: str
@@ -78,13 +86,22 @@ class Replies:
     lengths: tuple[int, ...]
     log_probs: tuple[float, ...]
     answers: tuple[str | None, ...]
-    scores: Mapping[str, tuple[float, ...]]
+    scores: Mapping[str, tuple[float | None, ...]]
     kept: tuple[bool, ...] = ()
+    reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
 
 
 def write_results(out: Path, results: Results) -> None:
     """Writes ``results.json`` in one move."""
-    write_atomic(out / RESULTS, json.dumps(asdict(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    content = _without_zeros(asdict(results))
+    write_atomic(out / RESULTS, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _without_zeros(content: Any) -> Any:
+    """Without ``ungraded`` where all was graded, as it nearly always is."""
+    if not isinstance(content, dict):
+        return content
+    return {name: _without_zeros(each) for name, each in content.items() if name != "ungraded" or each}
 
 
 def read_results(folder: Path) -> Results:
@@ -102,7 +119,8 @@ def read_results(folder: Path) -> Results:
 
 def write_samples(file: Path, rows: Iterable[Replies]) -> None:
     """Writes rows of replies in one move."""
-    write_atomic(file, ((json.dumps(vars(row), ensure_ascii=False, allow_nan=False) + "\n").encode() for row in rows))
+    written = ({name: value for name, value in vars(row).items() if name != "reasons" or value} for row in rows)
+    write_atomic(file, ((json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode() for row in written))
 
 
 def join_samples(file: Path, parts: Iterable[Path]) -> None:
@@ -131,7 +149,7 @@ def _rows(file: Path, complain: Complain | None) -> Iterator[Replies]:
 
 
 def _replies(row: Mapping[str, Any]) -> Replies:
-    values = {each.name: row[each.name] for each in fields(Replies)}
+    values = {each.name: row[each.name] for each in fields(Replies) if each.name != "reasons"}
     texts = _listed(values["texts"], str)
     for name in ("checkpoint", "question", "answer", "kind", "method", "style"):
         _only(values[name], str)
@@ -143,10 +161,22 @@ def _replies(row: Mapping[str, Any]) -> Replies:
             "lengths": _listed(values["lengths"], int, len(texts)),
             "log_probs": _listed(values["log_probs"], float, len(texts)),
             "answers": _listed(values["answers"], (str, type(None)), len(texts)),
-            "scores": {name: _listed(each, float, len(texts)) for name, each in values["scores"].items()},
+            "scores": {name: _values(each, len(texts)) for name, each in values["scores"].items()},
             "kept": _listed(values["kept"], bool, len(texts) if values["kept"] else 0),
+            "reasons": {name: _reasons(each, len(texts)) for name, each in row.get("reasons", {}).items()},
         }
     )
+
+
+def _values(value: Any, length: int) -> tuple[float | None, ...]:
+    """Numbers, or None for what was not graded."""
+    listed = _listed(value, (int, float, type(None)), length)
+    return tuple(None if each is None else _only(each, float) for each in listed)
+
+
+def _reasons(value: Any, length: int) -> tuple[Reason, ...]:
+    rows = [(*_listed(each, (str, int, type(None)), 3),) for each in _listed(value, list, length)]
+    return tuple((_only(verdict, str), _only(failing, (int, type(None))), _only(told, str)) for verdict, failing, told in rows)
 
 
 def _listed(value: Any, kind: Any, length: int | None = None) -> tuple[Any, ...]:
@@ -181,7 +211,7 @@ def _tables(content: Any, where: str) -> dict[str, dict[str, Score]]:
 def _score(value: Any, where: str) -> Score:
     try:
         low, high = (None if value[end] is None else float(value[end]) for end in ("low", "high"))
-        score = Score(float(value["mean"]), low, high, int(value["n"]))
+        score = Score(float(value["mean"]), low, high, int(value["n"]), float(value.get("ungraded", 0.0)))
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{where} is not a score with mean, low, high and n ({error!r}); evaluate again") from None
     if not math.isfinite(score.mean):

@@ -51,13 +51,31 @@ def values_of(exam: Exam, asked: Asked) -> Values:
 
 
 def tabulate(values: Values, problems: Sequence[int]) -> dict[str, Score]:
-    """Means over some of the problems, with intervals clustered by problem."""
+    """Means over some of the problems, with intervals clustered by problem; of those graded, where some are not.
+
+    A problem of which some replies are not graded counts with the mean of the others. Raises InputError for a column of
+    which nothing was graded.
+    """
     rows = np.asarray(problems)
-    intervals = {name: mean_over_problems(each[rows]) for name, each in values.shares.items()}
+    intervals = {name: mean_over_problems(_graded(name, each[rows])) for name, each in values.shares.items()}
     intervals |= {name: mean_with_interval(each[rows]) for name, each in values.amounts.items()}
+    missing = {name: float(np.isnan(each[rows]).mean()) for name, each in values.shares.items()}
     return {
-        name: Score(each.mean, _finite(each.low), _finite(each.high), each.count) for name, each in intervals.items()
+        name: Score(each.mean, _finite(each.low), _finite(each.high), each.count, missing.get(name, 0.0))
+        for name, each in intervals.items()
     }
+
+
+def _graded(column: str, values: np.ndarray) -> np.ndarray:
+    """The values, or where some are NaN the mean [P] of each problem that has others: fewer values, a wider interval."""
+    known = ~np.isnan(values)
+    if known.all():
+        return values
+    if not known.any():
+        raise InputError(f"no reply was graded for {column}; see the verdicts of its replies, mend what grades them")
+    values, known = values.reshape(len(values), -1), known.reshape(len(values), -1)
+    some = known.any(axis=1)
+    return np.where(known, values, 0)[some].sum(axis=1) / known[some].sum(axis=1)
 
 
 def by_kind(values: Values, problems: Sequence[Problem]) -> dict[str, dict[str, Score]]:
@@ -91,10 +109,22 @@ def rows_of(
             lengths=tuple(answers.lengths[number].tolist()),
             log_probs=tuple(answers.log_probs[number].tolist()),
             answers=tuple(answers.answers[number]),
-            scores={name: tuple(values[number].tolist()) for name, values in answers.scores.items()},
+            scores={name: _written(values[number], answers, name, number) for name, values in answers.scores.items()},
+            reasons={
+                name: tuple((each.verdict, each.failing, each.detail) for each in judgements[number])
+                for name, judgements in answers.judgements.items()
+                if any(each.verdict for each in judgements[number])
+            },
         )
         for number, problem in enumerate(problems)
     )
+
+
+def _written(values: np.ndarray, answers: Answers, name: str, number: int) -> tuple[float | None, ...]:
+    """A problem's values, None for those that were not graded; what doesn't apply stays NaN."""
+    missing = answers.ungraded.get(name)
+    gone = [False] * len(values) if missing is None else missing[number]
+    return tuple(None if lost else value for value, lost in zip(values.tolist(), gone, strict=True))
 
 
 def answers_of(rows: Sequence[Replies]) -> Answers:

@@ -3,6 +3,10 @@
 Legend: P prompts, G completions of each (the group).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -45,3 +49,45 @@ def groups_with_signal(rewards_PG: Rewards) -> Bool[Array, " P"]:
     """
     rewards_PG = jnp.asarray(rewards_PG)
     return rewards_PG.max(axis=1) != rewards_PG.min(axis=1)
+
+
+@dataclass(frozen=True)
+class AmongGraded:
+    """An advantage ``function`` for rewards of which some are NaN, since nobody could grade those completions.
+
+    Each group is to it as if it had been sampled with fewer completions, so those left out are in no mean and no
+    deviation; their own advantage is 0. ``function`` must look at each group alone.
+    """
+
+    function: Callable[..., Any]
+
+    def __call__(self, rewards_PG: Rewards) -> Float[Array, "P G"]:
+        first_PG, order_PG, counts_P = _graded_first(rewards_PG)
+        advantages_PG = jnp.zeros_like(first_PG)
+        for count in range(1, first_PG.shape[1] + 1):
+            own_PG = jnp.zeros_like(first_PG).at[:, :count].set(self.function(first_PG[:, :count]))
+            advantages_PG = jnp.where(counts_P[:, None] == count, own_PG, advantages_PG)
+        return jnp.take_along_axis(advantages_PG, jnp.argsort(order_PG, axis=1), axis=1)
+
+
+@dataclass(frozen=True)
+class SelectedAmongGraded:
+    """As ``AmongGraded`` for a function that selects groups; one without a graded completion is never selected."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, rewards_PG: Rewards) -> Bool[Array, " P"]:
+        first_PG, _, counts_P = _graded_first(rewards_PG)
+        selected_P = jnp.zeros(first_PG.shape[0], bool)
+        for count in range(1, first_PG.shape[1] + 1):
+            selected_P = jnp.where(counts_P == count, self.function(first_PG[:, :count]), selected_P)
+        return selected_P
+
+
+def _graded_first(rewards_PG: Rewards) -> tuple[Array, Array, Array]:
+    """Rewards [P, G] with NaN, as 0, behind the others of a group; the places they came from; how many are graded."""
+    rewards_PG = jnp.asarray(rewards_PG)
+    missing_PG = jnp.isnan(rewards_PG)
+    order_PG = jnp.argsort(missing_PG, axis=1, stable=True)
+    first_PG = jnp.take_along_axis(jnp.where(missing_PG, 0, rewards_PG), order_PG, axis=1)
+    return first_PG, order_PG, (~missing_PG).sum(axis=1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning.rewards.reward import Reward, Selective, reward_name
+from reasoning.rewards.reward import Judgement, Remarking, Reward, Selective, Value, judge_each, reward_name
 from reasoning.tasks.problems import Problem
 
 
@@ -22,28 +22,40 @@ class ForKinds:
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], kind: Sequence[str], **columns: Any
-    ) -> list[float | None]:
-        """Calls the reward with the rows that it applies to; columns of one value a row are cut alike."""
+    ) -> list[Value]:
+        """One value a completion."""
+        return [each.value for each in self.judge(prompts, completions, kind, **columns)]
+
+    def judge(
+        self, prompts: Sequence[str], completions: Sequence[str], kind: Sequence[str], **columns: Any
+    ) -> list[Judgement]:
+        """Asks the reward about the rows that it applies to; columns of one value a row are cut alike."""
         rows = [row for row, name in enumerate(kind) if name in self.kinds]
-        values: list[float | None] = [None] * len(completions)
+        judged = [Judgement(None)] * len(completions)
         if not rows:
-            return values
+            return judged
 
         def own(column: Any) -> Any:
             each = isinstance(column, Sequence) and not isinstance(column, str) and len(column) == len(completions)
             return [column[row] for row in rows] if each else column
 
-        given = self.reward(
+        given = judge_each(
+            self.reward,
             prompts=own(prompts),
             completions=own(completions),
             kind=own(kind),
             **{name: own(column) for name, column in columns.items()},
         )
-        for row, value in zip(rows, given, strict=True):
-            values[row] = value
-        return values
+        for row, judgement in zip(rows, given, strict=True):
+            judged[row] = judgement
+        return judged
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Asks the reward whether it can judge the problems of these kinds (``rewards.reward.Selective``)."""
         if isinstance(self.reward, Selective):
             self.reward.check([problem for problem in problems if problem.kind in self.kinds])
+
+    def remarks(self, problems: Sequence[Problem]) -> Sequence[str]:
+        """What the reward has to say of the problems of these kinds (``rewards.reward.Remarking``)."""
+        own = [problem for problem in problems if problem.kind in self.kinds]
+        return self.reward.remarks(own) if isinstance(self.reward, Remarking) else ()

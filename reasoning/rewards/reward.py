@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Annotated, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from reasoning.core.signatures import Takes
 from reasoning.data.chat.format import ChatFormat
@@ -12,9 +13,24 @@ Texts = Sequence[str]
 Flags = Sequence[bool] | None  # None: nothing is known of it
 Format = ChatFormat | None  # None: the default one
 
-Reward = Annotated[Callable[..., Sequence[float | None]], Takes(named=REWARDS_GET, more=True)]
+
+@dataclass(frozen=True)
+class Ungraded:
+    """Says of a completion that nobody knows what it is worth: ``UNGRADED``."""
+
+
+UNGRADED = Ungraded()
+"""What a reward gives where it failed and not the completion: a broken problem, a dead worker, a parser that hung.
+
+Such a sample is masked: no loss, no part in its group's baseline, in no mean; it is counted. None is another thing: the
+reward doesn't apply, adds nothing, and the sample counts.
+"""
+
+Value = float | None | Ungraded
+
+Reward = Annotated[Callable[..., Sequence[Value]], Takes(named=REWARDS_GET, more=True)]
 """``reward(prompts, completions, **columns) -> one finite number a completion``, or None where it doesn't apply, which
-then adds nothing.
+then adds nothing, or ``UNGRADED`` where it could not be found out.
 
 Everything comes by name and, but for ``chat``, as a list with one entry a completion; take what you need, and the rest
 as ``**columns``:
@@ -28,7 +44,7 @@ as ``**columns``:
 
 A reward may change the lists that it gets: each gets its own. Functions written for TRL work here, and those that don't
 need ``kind``, ``truncated``, ``lengths`` or ``chat`` work there. A record may refuse problems before a run begins
-(``Selective``).
+(``Selective``), have something to say of them (``Remarking``), and give reasons beside numbers (``Explaining``).
 """
 
 
@@ -48,6 +64,45 @@ class Reading(Protocol):
     def read(self, completion: str, answer: str, chat: ChatFormat) -> str | None:
         """The answer of a reply to a question whose right one is ``answer``, spelled as its equals are, or None."""
         ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A reward that finds faults in problems which a run survives, such as solutions that fail their own tests."""
+
+    def remarks(self, problems: Sequence[Problem]) -> Sequence[str]:
+        """Sentences for whoever runs, said once before anything is sampled; none where all is well."""
+        ...
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A reward's value of one completion and why: a ``verdict`` in a word, the test that ``failing`` numbers, a line.
+
+    ``wall_kills`` counts processes that the clock ended while it was judged, which a busy machine can cause.
+    """
+
+    value: Value
+    verdict: str = ""
+    failing: int | None = None
+    detail: str = ""
+    wall_kills: int = 0
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A reward that says why; its verdicts stand beside completions in all records, and their shares in metrics."""
+
+    def judge(self, prompts: Texts, completions: Texts, **columns: Any) -> Sequence[Judgement]:
+        """As calling it, which gives the same values, with reasons."""
+        ...
+
+
+def judge_each(reward: Reward, **given: Any) -> Sequence[Judgement]:
+    """What any reward gives as judgements, without reasons where it has none."""
+    if isinstance(reward, Explaining):
+        return reward.judge(**given)
+    return [Judgement(value) for value in reward(**given)]
 
 
 def reward_name(reward: Reward) -> str:

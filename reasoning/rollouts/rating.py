@@ -3,18 +3,34 @@
 Shapes: P problems, S samples a problem.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
+from reasoning.core.mesh import largest_of_all_processes, rows_of_all_processes
 from reasoning.core.signatures import function_words, needed, signature_of, takes_any_name
 from reasoning.core.user_code import answering_for, concerned, is_ours
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.reward import Reward, Selective, reward_name
+from reasoning.rewards.reward import Explaining, Judgement, Remarking, Reward, Selective, Ungraded, reward_name
 from reasoning.tasks.problems import REWARDS_GET, Problem, ProblemSet
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """What rewards gave to completions [P, S], by name: numbers, NaN for None and for what was not graded.
+
+    ``ungraded`` tells these two apart. ``judgements`` are of rewards that explain (``rewards.reward.Judgement``).
+    """
+
+    values: dict[str, np.ndarray]
+    ungraded: dict[str, np.ndarray] = field(default_factory=dict)
+    judgements: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def check_names(rewards: Sequence[Reward], where: str) -> None:
@@ -65,6 +81,15 @@ def check_columns(rewards: Sequence[Reward], problems: ProblemSet) -> None:
             raise InputError(f"{_words(reward)} has no parameter **columns, and the problems have {told}; add it")
 
 
+def remarks_on(rewards: Sequence[Reward], problems: ProblemSet) -> tuple[str, ...]:
+    """What rewards have to say of the problems before a run begins (``rewards.reward.Remarking``)."""
+    remarking = [reward for reward in rewards if isinstance(reward, Remarking)]
+    if not remarking:
+        return ()
+    asked = problems.problems()
+    return tuple(remark for reward in remarking for remark in reward.remarks(asked))
+
+
 def rate(
     rewards: Sequence[Reward],
     problems: Sequence[Problem],
@@ -72,11 +97,11 @@ def rate(
     truncated_PS: np.ndarray,
     lengths_PS: np.ndarray,
     chat: ChatFormat,
-) -> dict[str, np.ndarray]:
-    """Each reward's values [P, S], by its name, NaN where it gave None; every reward gets the problems' columns.
+) -> Ratings:
+    """Each reward's values [P, S], by its name; every reward gets the problems' columns.
 
     Raises InputError, naming the function, where it raises something itself, and where it doesn't give one finite
-    number (or None) a completion.
+    number (or None, or ``UNGRADED``) a completion.
     """
     samples = truncated_PS.shape[1]
     repeated = [problem for problem in problems for _ in range(samples)]
@@ -84,9 +109,9 @@ def rate(
     prompts = [chat.ask(problem.question) for problem in repeated]  # completions hold the opening
     completions = [text for group in texts for text in group]
 
-    def values(reward: Reward) -> np.ndarray:
+    def columns() -> dict[str, Any]:
         # Made anew, so that a function which changes what it gets can't spoil it for the next one.
-        given = {
+        return {
             "prompts": list(prompts),
             "completions": list(completions),
             "chat": chat,
@@ -96,16 +121,25 @@ def rate(
             "lengths": lengths_PS.reshape(-1).tolist(),
             **{name: [deepcopy(problem.columns.get(name)) for problem in repeated] for name in names},
         }
-        return _checked(reward, _listed(reward, given, completions), completions).reshape(-1, samples)
 
-    return {reward_name(reward): values(reward) for reward in rewards}
+    ratings = Ratings({})
+    for reward in rewards:
+        name, explains = reward_name(reward), isinstance(reward, Explaining)
+        given = _given(reward, columns(), completions)
+        values = [each.value for each in given] if explains else given
+        numbers, ungraded = _checked(reward, values, completions)
+        ratings.values[name] = numbers.reshape(-1, samples)
+        ratings.ungraded[name] = ungraded.reshape(-1, samples)
+        if explains:
+            ratings.judgements[name] = _objects(given).reshape(-1, samples)
+    return ratings
 
 
-def _listed(reward: Reward, given: Mapping[str, Any], completions: Sequence[str]) -> list[Any]:
-    """What a reward returns for what it is given. Raises InputError as ``rate`` does."""
+def _given(reward: Reward, columns: Mapping[str, Any], completions: Sequence[str]) -> list[Any]:
+    """What a reward gives: values, or judgements of one that explains. Raises InputError as ``rate`` does."""
     where = _words(reward)
     with answering_for("" if is_ours(reward) else where, lambda error: _about(concerned(error, completions))):
-        returned = reward(**given)
+        returned = reward.judge(**columns) if isinstance(reward, Explaining) else reward(**columns)
         if isinstance(returned, Iterable):  # also one whose values are made as they are asked for
             return list(returned)
     raise InputError(f"{where} returned {returned!r:.60}; it must return a list, one number a completion")
@@ -119,8 +153,32 @@ def _words(reward: Reward) -> str:
     return f"the reward function {function_words(reward)}"
 
 
-def _checked(reward: Reward, listed: list[Any], completions: Sequence[str]) -> np.ndarray:
-    """What a reward gave, as float64 with NaN for None. Raises InputError as ``rate`` does."""
+def judgements_of_all_processes(judgements_PS: np.ndarray) -> np.ndarray:
+    """All processes' judgements, in process order, on each of them; their values, which are gathered as numbers, go."""
+    if jax.process_count() == 1:
+        return judgements_PS
+    told = [
+        json.dumps([each.verdict, each.failing, each.detail, each.wall_kills]).encode()
+        for each in judgements_PS.reshape(-1)
+    ]
+    width = largest_of_all_processes(max(map(len, told), default=0))
+    bytes_BW = np.array([list(text.ljust(width)) for text in told], np.uint8).reshape(len(told), width)
+    rows = [Judgement(None, *json.loads(row.tobytes())) for row in rows_of_all_processes(bytes_BW)]
+    return _objects(rows).reshape(-1, judgements_PS.shape[1])
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    """An array [B] of any things, one by one."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _checked(reward: Reward, listed: list[Any], completions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What a reward gave, as float64 with NaN for no number, and which were not graded.
+
+    Raises InputError as ``rate`` does.
+    """
     where = _words(reward)
     if len(listed) != len(completions):
         raise InputError(
@@ -128,12 +186,15 @@ def _checked(reward: Reward, listed: list[Any], completions: Sequence[str]) -> n
             "completion, in their order"
         )
     for value, completion in zip(listed, completions, strict=True):
-        if value is not None and not _is_finite(value):
+        if not (value is None or isinstance(value, Ungraded) or _is_finite(value)):
             raise InputError(
                 f"{where} returned {value!r:.60} for the completion {completion!r:.60}; it must return a finite "
                 "number, or None where it doesn't apply"
             )
-    return np.array([np.nan if value is None else float(value) for value in listed], np.float64)
+    ungraded = np.array([isinstance(value, Ungraded) for value in listed], bool)
+    empty = [value is None or isinstance(value, Ungraded) for value in listed]
+    numbers = [np.nan if none else float(value) for value, none in zip(listed, empty, strict=True)]
+    return np.array(numbers, np.float64), ungraded
 
 
 def _is_finite(value: Any) -> bool:

@@ -20,22 +20,28 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Rollouts
 from reasoning.rollouts.prompt_sampler import Sampled, batch_places
+from reasoning.rollouts.rating import judgements_of_all_processes
 from reasoning.rollouts.text import decode_replies
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollouts_file
+
+VERDICT, FAILING, DETAIL = "verdicts/", "failing/", "details/"
+"""How columns of reasons begin, before the reward's name."""
 
 _LOG_PROBS = pa.list_(pa.float32())
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of completions: rewards [P, G] by name (NaN: doesn't apply), their total, advantages [P, G], and the
-    trainer's own log-probabilities [P, G, N]; None or empty where a stage has no such thing."""
+    """What became of completions: rewards [P, G] by name (NaN: doesn't apply, or not graded), their total, advantages
+    [P, G], the trainer's own log-probabilities [P, G, N], and the judgements [P, G] of rewards that explain; None or
+    empty where a stage has no such thing."""
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     rewards: np.ndarray | None = None
     advantages: np.ndarray | None = None
     log_probs: np.ndarray | None = None
+    judgements: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class RolloutLog:
             rewards=None if judged.rewards is None else gathered(judged.rewards),
             advantages=None if judged.advantages is None else gathered(judged.advantages),
             log_probs=None if judged.log_probs is None else gathered(judged.log_probs),
+            judgements={name: judgements_of_all_processes(each)[order] for name, each in judged.judgements.items()},
         )
         if jax.process_index() != 0:
             return
@@ -114,6 +121,7 @@ def rollout_table(
         "truncated": pa.array(rollouts.truncated.reshape(-1)),
         "reward": numbers(judged.rewards, pa.float64()),
         **{f"rewards/{name}": numbers(values, pa.float64()) for name, values in judged.values.items()},
+        **_reasons(judged.judgements),
         "advantage": numbers(judged.advantages, pa.float32()),
         "answer": each([problem.answer for problem in problems]),
         "kind": each([problem.kind for problem in problems]),
@@ -123,6 +131,18 @@ def rollout_table(
         else _lists(judged.log_probs, rollouts.lengths),
     }
     return pa.table(columns)
+
+
+def _reasons(judgements: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    """Verdict, number of the failing test and detail of each completion; none of a reward that gave no verdict."""
+    columns = {}
+    for name, judgements_PG in judgements.items():
+        each = judgements_PG.reshape(-1)
+        if any(judgement.verdict for judgement in each):
+            columns[f"{VERDICT}{name}"] = pa.array([judgement.verdict or None for judgement in each], pa.string())
+            columns[f"{FAILING}{name}"] = pa.array([judgement.failing for judgement in each], pa.int32())
+            columns[f"{DETAIL}{name}"] = pa.array([judgement.detail for judgement in each], pa.string())
+    return columns
 
 
 def _lists(values_PGN: np.ndarray, lengths_PG: np.ndarray) -> pa.Array:

@@ -25,12 +25,14 @@ class RewardWatch:
     told: bool = False
 
     def look(self, step: int, rewards_PG: np.ndarray) -> None:
-        """Looks at the total rewards of all processes at a step, counted from 1."""
-        if (rewards_PG.max(axis=1) > rewards_PG.min(axis=1)).any():
+        """Looks at the total rewards of all processes at a step, counted from 1; NaN where one was not graded."""
+        missing_PG = np.isnan(rewards_PG)
+        least_PG, most_PG = np.where(missing_PG, np.inf, rewards_PG), np.where(missing_PG, -np.inf, rewards_PG)
+        if (most_PG.max(axis=1) > least_PG.min(axis=1)).any():
             self.silent, self.low, self.high = 0, np.inf, -np.inf
             return
         self.silent += 1
-        self.low, self.high = min(self.low, rewards_PG.min()), max(self.high, rewards_PG.max())
+        self.low, self.high = min(self.low, least_PG.min()), max(self.high, most_PG.max())
         if self.silent >= self.window and not self.told:
             self.told = True
             self.warn(self.message(step))
@@ -38,7 +40,9 @@ class RewardWatch:
     def message(self, step: int) -> str:
         """What is wrong and what can be done."""
         found = f"every reward was {self.low:.4g}"
-        if self.low < self.high:
+        if self.low > self.high:
+            found = "no reply was graded"
+        elif self.low < self.high:
             found = f"rewards were equal within every group (from {self.low:.4g} to {self.high:.4g} between groups)"
         return (
             f"stage {self.stage}: in the last {self.silent} steps up to step {step} {found}, so nothing was learnt; "

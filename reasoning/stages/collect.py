@@ -22,7 +22,7 @@ from reasoning.evaluation.exam import judged
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
 from reasoning.evaluation.tables import rows_of
 from reasoning.models.flops import forward_flops
-from reasoning.rollouts.rating import Reward, check_judged, check_names, reward_name
+from reasoning.rollouts.rating import Reward, check_judged, check_names, remarks_on, reward_name
 from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
@@ -62,6 +62,8 @@ class Collect(TruncatedSampling):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Samples batch by batch, each a file of its own, so that a run that was cut off goes on with the next one."""
         self.check(context.mesh)
+        for remark in remarks_on(self.keep, self.problems):
+            context.warn(f"stage {self.name}: {remark}")
         start, mesh = inputs["start"], context.mesh
         tokenizer, model = tokenizer_of(start), model_of(start, mesh)
         problems = self.problems.problems()
@@ -106,12 +108,15 @@ class Collect(TruncatedSampling):
     def sifted(self, rows: Iterable[Replies]) -> Iterator[Replies]:
         """The rows with the replies that are kept; a function of ``keep`` that doesn't apply to a reply gives it 0.
 
-        One that holds a symbol which only the chat format may write is never kept: it could not be trained on.
+        One that was not graded isn't kept, and one that holds a symbol which only the chat format may write is never kept: it could not be trained on.
         """
         structure = self.chat.structure()
         for row in rows:
-            scores = {name: tuple(np.nan_to_num(values).tolist()) for name, values in row.scores.items()}
-            passed = [all(value >= 1 for value in values) for values in zip(*scores.values(), strict=True)]
+            scores = {
+                name: tuple(None if value is None else float(np.nan_to_num(value)) for value in values)
+                for name, values in row.scores.items()
+            }
+            passed = [all(map(_right, values)) for values in zip(*scores.values(), strict=True)]
             clean = [not any(symbol in text for symbol in structure) for text in row.texts]
             kept = tuple(right and free for right, free in zip(passed, clean, strict=True))
             yield replace(row, scores=scores, kept=kept)
@@ -136,6 +141,11 @@ class Collect(TruncatedSampling):
         return {"replies at most": self.problems.count * self.samples}
 
 
+def _right(value: float | None) -> bool:
+    """Whether a value is a full one; None was not graded."""
+    return value is not None and value >= 1
+
+
 @dataclass
 class Collected:
     """What the batches so far have given; kept replies by question and text, since each is kept once.
@@ -156,7 +166,7 @@ class Collected:
             self.sampled += len(row.texts)
             self.tokens += sum(row.lengths)
             for name, values in row.scores.items():
-                self.passed[name] = self.passed.get(name, 0) + sum(value >= 1 for value in values)
+                self.passed[name] = self.passed.get(name, 0) + sum(map(_right, values))
             for text, passed in zip(row.texts, row.kept, strict=True):
                 if passed and not self.enough():
                     conversation = {"prompt": row.question, "completion": text, "answer": row.answer, "kind": row.kind}

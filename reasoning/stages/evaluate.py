@@ -28,6 +28,7 @@ from reasoning.evaluation.results import (
 )
 from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
+from reasoning.rollouts.rating import remarks_on
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
@@ -91,6 +92,8 @@ class Evaluate:
         problems = self.quiz.problems.problems()
         for leak in self.quiz.problems.leaks():
             context.warn(f"{self.name}: {leak}")
+        for remark in remarks_on((*self.quiz.scores, *self.quiz.rates), self.quiz.problems):
+            context.warn(f"{self.name}: {remark}")
         questions = {artifact.stage: self.questions(artifact, problems, context) for artifact in artifacts}
         (out / _PARTS).mkdir(exist_ok=True)
         candidate, examined, tokens = None, None, 0

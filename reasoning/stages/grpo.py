@@ -15,11 +15,11 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Few, Index, NonNegative, Size
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.objectives.advantages import group_normalized, groups_with_signal
+from reasoning.objectives.advantages import AmongGraded, SelectedAmongGraded, group_normalized, groups_with_signal
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
 from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost, scoring_flops
-from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, reward_name
+from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, remarks_on, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
@@ -111,6 +111,8 @@ class GRPO(OnPolicy):
         """Trains and leaves a checkpoint."""
         tokenizer, mesh = tokenizer_of(inputs["start"]), context.mesh
         self.check(mesh)
+        for remark in remarks_on(self.rewards, self.problems):
+            context.warn(f"stage {self.name}: {remark}")
         trainee = trainee_of(self, inputs["start"], context)
         source = self.source(trainee, tokenizer, out, context)
         loss_fn = policy(
@@ -157,13 +159,21 @@ class GRPO(OnPolicy):
                 self.name, len(problems), self.questions, steps_of(self, len(problems), self.questions), context.warn
             ),
             score=score,
-            assemble=self._assembling(mesh),
+            assemble=self._assembling(mesh, self.advantage, self.select, self.kl_select),
+            assemble_graded=self._assembling(
+                mesh,
+                AmongGraded(self.advantage),
+                SelectedAmongGraded(self.select),
+                None if self.kl_select is None else SelectedAmongGraded(self.kl_select),
+            ),
             reference=reference if self.kl_coefficient > 0 else None,
         )
 
-    def _assembling(self, mesh: meshes.Mesh) -> Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]:
+    def _assembling(
+        self, mesh: meshes.Mesh, advantage: Advantage, select: Selection, kl_select: Selection | None
+    ) -> Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]:
         """From rows and rewards to what updates learn from."""
-        given = (self.samples, self.advantage, self.select, self.aggregate, self.max_new_tokens, self.kl_select)
+        given = (self.samples, advantage, select, self.aggregate, self.max_new_tokens, kl_select)
         if self.minibatches == 1:
             return build_assembling(mesh, *given)
         return build_assembling_minibatches(mesh, self.minibatches, *given)
@@ -198,6 +208,7 @@ class RolloutSource:
     watch: RewardWatch
     score: Score
     assemble: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]
+    assemble_graded: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]  # where some rewards are NaN
     reference: Reference | None
 
     def get_state(self) -> dict[str, Any]:
@@ -221,7 +232,9 @@ class RolloutSource:
         stage, config = self.stage, self.trainee.merged_model.config
         attempts = self._attempts(state, step)
         every, learnt = self._joined(attempts)
-        batch = self.assemble(*meshes.to_global(self.mesh, (self._rows(learnt), _flat(learnt.rewards))))
+        missing = meshes.largest_of_all_processes(int(np.isnan(learnt.rewards).any()))
+        assemble = self.assemble_graded if missing else self.assemble
+        batch = assemble(*meshes.to_global(self.mesh, (self._rows(learnt), _flat(learnt.rewards))))
         if self.reference is not None:
             self.reference.look(step, state.params)
         parts = tuple(self._scored(part, state) for part in minibatches_of(batch))
@@ -229,7 +242,7 @@ class RolloutSource:
             self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
         self.watch.look(step + 1, meshes.rows_of_all_processes(every.rewards))
         correct = "" if stage.correct is None else reward_name(stage.correct)
-        metrics = rollout_metrics(every.sampled.rollouts, every.values, every.rewards, correct)
+        metrics = rollout_metrics(every, correct)
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
         metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
         metrics["flops"] += scoring_flops(config, learnt.sampled, self._reused + (self.reference is not None))
@@ -261,12 +274,19 @@ class RolloutSource:
     def _rewarded(self, sampled: Sampled) -> Rewarded:
         stage, texts = self.stage, self.log.texts(sampled.rollouts)
         cut, lengths = sampled.rollouts.truncated, sampled.rollouts.lengths
-        values = rate(stage.rewards, sampled.problems, texts, cut, lengths, stage.chat)
-        return Rewarded(sampled, texts, values, total_rewards(stage.reward_weights, values))
+        rated = rate(stage.rewards, sampled.problems, texts, cut, lengths, stage.chat)
+        rewards = total_rewards(stage.reward_weights, rated.values, rated.ungraded)
+        return Rewarded(sampled, texts, rated.values, rewards, rated.ungraded, rated.judgements)
 
     def _signal(self, attempts: Sequence[Rewarded]) -> np.ndarray:
         """Which of this process's groups, through all attempts, ``select`` takes."""
-        return np.concatenate([selected_groups(self.stage.select, one.rewards) for one in attempts])
+        select = SelectedAmongGraded(self.stage.select)
+        return np.concatenate(
+            [
+                selected_groups(select if np.isnan(one.rewards).any() else self.stage.select, one.rewards)
+                for one in attempts
+            ]
+        )
 
     def _joined(self, attempts: Sequence[Rewarded]) -> tuple[Rewarded, Rewarded]:
         """All of a step's completions, and those that it learns from."""
@@ -278,12 +298,11 @@ class RolloutSource:
         return joined(attempts, range(len(signal)), limit, lengths), joined(attempts, chosen, limit, lengths)
 
     def _rows(self, learnt: Rewarded) -> dict[str, np.ndarray]:
-        """The rows of completions; those that the limit cut off without loss where the stage says so."""
-        rows = learnt.sampled.rows
-        if not self.stage.mask_truncated:
-            return rows
-        whole_B1 = ~learnt.sampled.rollouts.truncated.reshape(-1, 1)
-        return {**rows, "loss_mask": rows["loss_mask"] * whole_B1.astype(np.int32)}
+        """The rows of completions; those that were not graded without loss, those cut off where the stage says so."""
+        rows, masked_PG = learnt.sampled.rows, np.isnan(learnt.rewards)
+        if self.stage.mask_truncated:
+            masked_PG = masked_PG | learnt.sampled.rollouts.truncated
+        return {**rows, "loss_mask": rows["loss_mask"] * ~masked_PG.reshape(-1, 1)}
 
     def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
@@ -302,7 +321,8 @@ class RolloutSource:
         if old:
             whole = of_whole([meshes.local_rows(log_probs) for log_probs in old], samples)
             trainers = of_completions(whole, sampled.prompts, sampled.rollouts.tokens.shape)
-        return Judged(learnt.values, learnt.rewards, advantages[:, 0].reshape(learnt.rewards.shape), trainers)
+        own = advantages[:, 0].reshape(learnt.rewards.shape)
+        return Judged(learnt.values, learnt.rewards, own, trainers, learnt.judgements)
 
 
 def _flat(rewards_PG: np.ndarray) -> np.ndarray:

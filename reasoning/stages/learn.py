@@ -188,7 +188,7 @@ def _probing(
     def probe(state: TrainState, step: int) -> Mapping[str, float]:
         answers = examine(state)
         log.probe(step, (_probed(number, problem, answers) for number, problem in enumerate(followed)))
-        means = {f"probe/{name}": float(values.mean()) for name, values in answers.scores.items()}
+        means = {f"probe/{name}": graded_mean(values) for name, values in answers.scores.items()}
         return means | {"probe/mean_length": float(answers.lengths.mean())}
 
     return probe
@@ -204,7 +204,7 @@ def _best_of(learner: Learner, constants: Any, out: Path, context: Context) -> B
     place = partial(Best, folder=out / BEST, every=settings.every, remembered=context.keep + 1)
     if exam is not None and score is not None:
         name, examine = reward_name(score), _examining(learner, exam, context, "best")
-        return place(metric=f"best/{name}", measure=lambda state: float(examine(state).scores[name].mean()), better=gt)
+        return place(metric=f"best/{name}", measure=lambda state: graded_mean(examine(state).scores[name]), better=gt)
     if held_out is None:
         return None
     return place(metric="eval_loss", measure=lambda state: held_out.loss(state.params, constants), better=lt)
@@ -231,5 +231,5 @@ def _probed(number: int, problem: Problem, answers: Answers) -> dict[str, Any]:
         "question": problem.question,
         "answer": problem.answer,
         "text": answers.texts[number][0],
-        "scores": {name: float(values[number, 0]) for name, values in answers.scores.items()},
+        "scores": {name: float(each) for name, values in answers.scores.items() if not np.isnan(each := values[number, 0])},
     }

@@ -111,7 +111,7 @@ def read_rollouts(folder: Path, stage: str, step: int | None = None) -> pa.Table
             tables.append(pq.read_table(path))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path} is damaged ({error}); --from {stage} makes the stage anew") from None
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def spans(steps: Sequence[int]) -> str:
