@@ -176,7 +176,9 @@ def _values(value: Any, length: int) -> tuple[float | None, ...]:
 
 def _reasons(value: Any, length: int) -> tuple[Reason, ...]:
     rows = [(*_listed(each, (str, int, type(None)), 3),) for each in _listed(value, list, length)]
-    return tuple((_only(verdict, str), _only(failing, (int, type(None))), _only(told, str)) for verdict, failing, told in rows)
+    return tuple(
+        (_only(verdict, str), _only(failing, (int, type(None))), _only(told, str)) for verdict, failing, told in rows
+    )
 
 
 def _listed(value: Any, kind: Any, length: int | None = None) -> tuple[Any, ...]:

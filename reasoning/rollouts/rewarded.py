@@ -60,7 +60,9 @@ def joined(attempts: Sequence[Rewarded], groups: Sequence[int], limit: int, padd
         texts=listed([attempt.texts for attempt in attempts]),
         rewards=chosen([attempt.rewards for attempt in attempts]),
         **{
-            field: {name: chosen([getattr(one, field)[name] for one in attempts]) for name in getattr(attempts[0], field)}
+            field: {
+                name: chosen([getattr(one, field)[name] for one in attempts]) for name in getattr(attempts[0], field)
+            }
             for field in ("values", "ungraded", "judgements")
         },
     )

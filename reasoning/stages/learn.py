@@ -12,7 +12,7 @@ import jax
 from reasoning.core.artifact import Outcome
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.evaluation.exam import Answers, Candidate, Exam, ask, questions_of
+from reasoning.evaluation.exam import Answers, Candidate, Exam, ask, graded_mean, questions_of
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
@@ -231,5 +231,9 @@ def _probed(number: int, problem: Problem, answers: Answers) -> dict[str, Any]:
         "question": problem.question,
         "answer": problem.answer,
         "text": answers.texts[number][0],
-        "scores": {name: float(each) for name, values in answers.scores.items() if not np.isnan(each := values[number, 0])},
+        "scores": {
+            name: float(values[number, 0])
+            for name, values in answers.scores.items()
+            if not (name in answers.ungraded and answers.ungraded[name][number, 0])
+        },
     }
