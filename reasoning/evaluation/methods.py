@@ -221,8 +221,8 @@ def _pass_at_k(scores_PS: np.ndarray, k: int) -> np.ndarray:
     if (graded_P == scores_PS.shape[1]).all():
         return pass_at_k(right_P, scores_PS.shape[1], k)
     values_P = np.full(len(scores_PS), np.nan)
-    for graded in range(k, scores_PS.shape[1] + 1):
-        values_P[graded_P == graded] = pass_at_k(right_P[graded_P == graded], graded, k) if graded in graded_P else 0
+    for count in sorted(set(graded_P[graded_P >= k].tolist())):
+        values_P[graded_P == count] = pass_at_k(right_P[graded_P == count], count, k)
     return values_P
 
 

@@ -67,7 +67,7 @@ def tabulate(values: Values, problems: Sequence[int]) -> dict[str, Score]:
 
 
 def _graded(column: str, values: np.ndarray) -> np.ndarray:
-    """The values, or where some are NaN the mean [P] of each problem that has others: fewer values, a wider interval."""
+    """The values, or where some are NaN the mean [P] of each problem that has others, which widens intervals."""
     known = ~np.isnan(values)
     if known.all():
         return values

@@ -82,6 +82,11 @@ def single(answered: Answered) -> Replies:
     return min(answered, key=lambda row: len(row.texts))
 
 
+def graded(row: Replies, score: str) -> tuple[float, ...]:
+    """The values of those replies that were graded by a score; none where the row hasn't it."""
+    return tuple(value for value in row.scores.get(score, ()) if value is not None)
+
+
 def difference(samples: Samples, later: str, earlier: str, score: str, kind: str | None = None) -> Interval | None:
     """How much more of ``score`` (a mean over samples, in 0..1) ``later`` has, paired over the problems of ``kind``.
 
@@ -90,7 +95,7 @@ def difference(samples: Samples, later: str, earlier: str, score: str, kind: str
     left, right = samples.get(later, {}), samples.get(earlier, {})
     pairs = [(sampled(left[number]), sampled(right[number])) for number in sorted(left.keys() & right.keys())]
     values = [
-        (one.scores.get(score), other.scores.get(score))
+        (graded(one, score), graded(other, score))
         for one, other in pairs
         if one.question == other.question and kind in (None, one.kind)
     ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from reasoning.core.statistics import mean_over_problems
 from reasoning.evaluation.results import Score
-from reasoning.report.evaluations import Evaluation, sampled
+from reasoning.report.evaluations import Evaluation, graded, sampled
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import ends, short
 from reasoning.report.pairs import CheckpointPair, amplified_pairs, main_difference
@@ -99,7 +99,7 @@ def _new(evaluation: Evaluation, root: str, later: str, grade: str) -> dict[str,
     """How many samples each problem had, how many problems none of the base's solved, and the later score on these."""
     before, after = (evaluation.samples.get(name, {}) for name in (root, later))
     numbers = sorted(before.keys() & after.keys())
-    values = [[sampled(each[k]).scores.get(grade, ()) for each in (before, after)] for k in numbers]
+    values = [[graded(sampled(each[k]), grade) for each in (before, after)] for k in numbers]
     common = [pair for pair in values if all(pair)]
     means = np.array([np.mean(new) for old, new in common if max(old) < 1])
     solved = mean_over_problems(means) if len(means) and means.min() >= 0 and means.max() <= 1 else None

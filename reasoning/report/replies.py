@@ -89,4 +89,5 @@ def verdict(text: str, scores: Mapping[str, float], known: Sequence[str]) -> Cel
 
 def _reply(answered: Answered, known: Sequence[str]) -> Cell:
     reply = single(answered)
-    return verdict(reply.texts[0], {name: values[0] for name, values in reply.scores.items()}, known)
+    first = {name: values[0] for name, values in reply.scores.items()}
+    return verdict(reply.texts[0], {name: value for name, value in first.items() if value is not None}, known)

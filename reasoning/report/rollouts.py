@@ -9,13 +9,15 @@ from rich.console import Console
 
 from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
-from reasoning.evaluation.results import SAMPLES, Replies, read_samples
+from reasoning.evaluation.results import SAMPLES, Reason, Replies, read_samples
 from reasoning.report.console import put
 from reasoning.report.numbers import fixed, plain
+from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
 from reasoning.training.metrics import rollout_files
 from reasoning.use.stage_results import read_rollouts, spans
 
 _SHOWN_CHARACTERS = 2000
+_SHOWN_DETAIL = 200
 _MARGIN = 4
 
 
@@ -35,6 +37,7 @@ class Completion:
     truncated: bool = False
     log_prob: float | None = None
     note: str = ""
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def facts(completion: Completion) -> str:
         parts.append(f"reward {plain(completion.total)}")
     given = [f"{name} {plain(value)}" for name, value in completion.values.items() if value is not None]
     parts.append(f"({' · '.join(given)})" if given else "")
+    parts += [_reason(name, *reason) for name, reason in completion.reasons.items()]
     if completion.advantage is not None:
         parts.append(f"advantage {fixed(completion.advantage, 2, sign=True)}")
     if completion.length is not None:
@@ -131,6 +135,12 @@ def facts(completion: Completion) -> str:
     if completion.log_prob is not None:
         parts.append(f"log-probability {fixed(completion.log_prob, 1)}")
     return "  ".join(filter(None, parts))
+
+
+def _reason(name: str, verdict: str, failing: int | None, detail: str) -> str:
+    """Why a reward gave what it gave: ``code: wrong at test 3, …``."""
+    place = "" if failing is None else f" at test {failing}"
+    return f"{name}: {verdict}{place}{f', {shortened(detail, _SHOWN_DETAIL)}' if detail else ''}"
 
 
 def _first(groups: Sequence[CompletionGroup], limit: int | None) -> tuple[CompletionGroup, ...]:
@@ -168,6 +178,15 @@ def _of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[CompletionGroup, ..
             length=row["length"],
             truncated=row["truncated"],
             log_prob=sum(row["sampler_log_probs"]),
+            reasons={
+                name.removeprefix(VERDICT): (
+                    verdict,
+                    row[FAILING + name.removeprefix(VERDICT)],
+                    row[DETAIL + name.removeprefix(VERDICT)] or "",
+                )
+                for name, verdict in row.items()
+                if name.startswith(VERDICT) and verdict
+            },
         )
         group = CompletionGroup(row["group"], row["prompt"], row["answer"], row["kind"])
         groups.setdefault(group.number, group).completions.append(completion)
@@ -195,4 +214,5 @@ def _completion(row: Replies, place: int, first: int) -> Completion:
         length=row.lengths[place],
         log_prob=row.log_probs[place],
         note=("kept" if row.kept[place] else "dropped") if row.kept else "",
+        reasons={name: each[place] for name, each in row.reasons.items() if each[place][0]},
     )

@@ -1,4 +1,4 @@
-"""Which program a reply holds: its answer's last fenced block, the whole answer, or what continues a given beginning."""
+"""Which program a reply holds: its answer's last fenced block, the whole answer, or what continues a beginning."""
 
 import re
 

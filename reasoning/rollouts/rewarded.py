@@ -114,7 +114,7 @@ def rollout_metrics(rewarded: Rewarded, correct: str = "") -> dict[str, float]:
         if share or name in rewarded.judgements:
             metrics[f"rewards/{name}/ungraded"] = share
     for name, judgements_PG in rewarded.judgements.items():
-        metrics |= _verdict_metrics(name, judgements_of_all_processes(judgements_PG).reshape(-1))
+        metrics |= _verdict_metrics(name, judgements_of_all_processes(judgements_PG).reshape(-1).tolist())
     if correct in everyone:
         correct_PG = everyone[correct] >= 1
         lengths_PG = meshes.rows_of_all_processes(rewarded.sampled.rollouts.lengths)
@@ -136,7 +136,7 @@ def _group_metrics(rewards_PG: np.ndarray) -> dict[str, float]:
         "reward_std": np.sqrt(squares_P / np.maximum(counts_P1[:, 0] - 1, 1)),
         "frac_reward_zero_std": (most_P == least_P).astype(np.float64),
     }
-    taught = meshes.rows_of_all_processes(graded_PG.any(axis=1))
+    taught = meshes.rows_of_all_processes(np.array(graded_PG.any(axis=1)))
     everyone = {name: meshes.rows_of_all_processes(values_P)[taught] for name, values_P in per_prompt.items()}
     return {name: float(values_P.mean()) if values_P.size else float("nan") for name, values_P in everyone.items()}
 

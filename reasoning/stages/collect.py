@@ -108,7 +108,8 @@ class Collect(TruncatedSampling):
     def sifted(self, rows: Iterable[Replies]) -> Iterator[Replies]:
         """The rows with the replies that are kept; a function of ``keep`` that doesn't apply to a reply gives it 0.
 
-        One that was not graded isn't kept, and one that holds a symbol which only the chat format may write is never kept: it could not be trained on.
+        A reply that was not graded isn't kept. One that holds a symbol which only the chat format may write is never
+        kept: it could not be trained on.
         """
         structure = self.chat.structure()
         for row in rows:

@@ -6,7 +6,13 @@ Legend: P prompts, G group.
 import numpy as np
 import pytest
 
-from reasoning.objectives.advantages import group_mean, group_normalized, groups_with_signal
+from reasoning.objectives.advantages import (
+    AmongGraded,
+    SelectedAmongGraded,
+    group_mean,
+    group_normalized,
+    groups_with_signal,
+)
 
 FUNCTIONS = pytest.mark.parametrize("advantages", [group_mean, group_normalized])
 
@@ -53,3 +59,18 @@ def test_a_nan_reward_shows_in_its_group_and_in_no_other(advantages):
     rewards[1, 2] = np.nan
     np.testing.assert_array_equal(np.isnan(advantages(rewards)).all(1), [False, True, False])
     np.testing.assert_array_equal(np.isnan(advantages(rewards)).any(1), [False, True, False])
+
+
+def test_a_group_is_to_the_function_as_if_what_was_not_graded_had_never_been_sampled():
+    rewards = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    missing = np.array([[False] * 6, [True] * 6, [0, 1, 0, 1, 0, 0], [1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]], bool)
+    given = np.where(missing, np.nan, rewards)
+    for function in (group_mean, group_normalized):
+        found = np.asarray(AmongGraded(function)(given))
+        for row, gone, own in zip(rewards, missing, found, strict=True):
+            assert not own[gone].any()
+            if not gone.all():
+                np.testing.assert_allclose(own[~gone], np.asarray(function(row[None, ~gone]))[0], rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(
+        np.asarray(SelectedAmongGraded(groups_with_signal)(given)), [True, False, True, False, True]
+    )

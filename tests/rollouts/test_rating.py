@@ -17,8 +17,16 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.kinds import ForKinds
 from reasoning.rewards.numbers import number
-from reasoning.rewards.reward import Reward, reward_name
-from reasoning.rollouts.rating import check_columns, check_judged, check_names, check_problems, rate
+from reasoning.rewards.reward import UNGRADED, Judgement, Reward, reward_name
+from reasoning.rollouts.rating import (
+    check_columns,
+    check_judged,
+    check_names,
+    check_problems,
+    judgements_of_all_processes,
+    rate,
+    remarks_on,
+)
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.question_files import QuestionColumns, QuestionFile
 
@@ -29,7 +37,7 @@ LENGTHS = np.array([[2, 9, 5], [2, 1, 9]])
 
 
 def rated(*rewards: Reward, problems: tuple[Problem, ...] = PROBLEMS) -> dict[str, np.ndarray]:
-    return rate(rewards, problems, TEXTS, TRUNCATED, LENGTHS, ChatFormat())
+    return rate(rewards, problems, TEXTS, TRUNCATED, LENGTHS, ChatFormat()).values
 
 
 def test_problems_are_shown_to_rewards_that_may_refuse_them_and_drawn_for_no_others():
@@ -78,6 +86,46 @@ def test_none_where_a_reward_does_not_apply_comes_back_as_nan():
         return [1.0 if name == "products" else None for name in kind]
 
     np.testing.assert_array_equal(rated(products)["products"], [[math.nan] * 3, [1] * 3])
+
+
+@dataclass(frozen=True)
+class Reasoned:
+    """A reward that can't grade replies without a number, says so, and has something to say of its problems."""
+
+    def __call__(self, completions: list[str], **columns: Any) -> list[Any]:
+        return [each.value for each in self.judge([], completions, **columns)]
+
+    def judge(self, prompts: list[str], completions: list[str], **columns: Any) -> list[Judgement]:
+        known = [any(letter.isdigit() for letter in text) for text in completions]
+        return [Judgement(1.0, "passed") if one else Judgement(UNGRADED, "infrastructure", 3, "?") for one in known]
+
+    def remarks(self, problems: tuple[Problem, ...]) -> tuple[str, ...]:
+        return (f"{len(problems)} problems are odd",)
+
+
+def test_what_was_not_graded_is_no_number_and_told_from_what_does_not_apply():
+    def products(kind: list[str], **columns: Any) -> list[float | None]:
+        return [1.0 if name == "products" else None for name in kind]
+
+    given = rate((Reasoned(), products), PROBLEMS, TEXTS, TRUNCATED, LENGTHS, ChatFormat())
+    missing = [[False, False, True], [False, True, False]]
+    np.testing.assert_array_equal(given.ungraded["Reasoned"], missing)
+    np.testing.assert_array_equal(np.isnan(given.values["Reasoned"]), missing)
+    assert not given.ungraded["products"].any() and np.isnan(given.values["products"]).any()
+    assert given.judgements.keys() == {"Reasoned"} and given.judgements["Reasoned"][0, 2].failing == 3
+    assert judgements_of_all_processes(given.judgements["Reasoned"]) is given.judgements["Reasoned"]
+
+
+def test_a_reward_for_some_kinds_hands_reasons_and_remarks_on():
+    sums = ForKinds(Reasoned(), ("sums",))
+    given = rate((sums,), PROBLEMS, TEXTS, TRUNCATED, LENGTHS, ChatFormat())
+    name = reward_name(sums)
+    assert [each.verdict for each in given.judgements[name].reshape(-1)] == ["passed", "passed", "infrastructure"] + [
+        ""
+    ] * 3
+    assert given.ungraded[name].sum() == 1
+    assert remarks_on((sums, strict), TRAIN) == ("0 problems are odd",)
+    assert remarks_on((Reasoned(),), TRAIN) == (f"{TRAIN.count} problems are odd",)
 
 
 def test_a_reward_that_spoils_its_lists_does_not_spoil_them_for_the_next():
@@ -161,10 +209,10 @@ def test_columns_of_a_file_reach_rewards_as_they_are_written_for_trl(tmp_path: P
     task = QuestionFile(path=str(file), test_path=str(file), columns=QuestionColumns(marker=""))
     problems = sorted(ProblemSet((task,), "test", 2).problems(), key=lambda problem: problem.question)
     texts = [["x * 2", "x + 1"], ["x + 1", "x + x"]]
-    values = rate((passed,), problems, texts, np.zeros((2, 2), bool), np.ones((2, 2), int), ChatFormat())
+    values = rate((passed,), problems, texts, np.zeros((2, 2), bool), np.ones((2, 2), int), ChatFormat()).values
     np.testing.assert_array_equal(values["passed"], [[1, 0.5], [1, 0.5]])
     texts = [["\\boxed{2x}", "2x"], ["def f(x): ...", "\\boxed{x+1}"]]
-    values = rate((boxed, coding), problems, texts, np.zeros((2, 2), bool), np.ones((2, 2), int), ChatFormat())
+    values = rate((boxed, coding), problems, texts, np.zeros((2, 2), bool), np.ones((2, 2), int), ChatFormat()).values
     np.testing.assert_array_equal(values["boxed"], [[1, 0], [0, 1]])
     np.testing.assert_array_equal(values["coding"], [[math.nan] * 2, [1, 0]])
 
