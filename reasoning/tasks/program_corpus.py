@@ -62,7 +62,7 @@ class ProgramCorpus:
         }
 
     def _drill(self, generator: random.Random) -> tuple[str, str]:
-        """Single steps, of several functions; nothing is asked, so a conversation made of them has an empty question."""
+        """Single steps of several functions; nothing is asked, so a conversation of them has an empty question."""
         number = self.minimum_facts + int(generator.random() * (self.maximum_facts - self.minimum_facts + 1))
         steps: list[str] = []
         while len(steps) < number:

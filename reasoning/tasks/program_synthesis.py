@@ -1,4 +1,4 @@
-"""Programs from examples: a question shows four inputs and outputs of a function, and the answer is Python that computes it.
+"""Programs from examples: a question shows a function at four inputs, and the answer is Python that computes it.
 
 ``f(1)=5,f(4)=11,f(5)=13,f(8)=19?`` has the answer ``f=lambda x:2*x+3``. Two difference quotients tell which function it
 is, and every step of them is a lookup in a table of a few hundred facts. Tests at inputs that the question doesn't show
@@ -23,7 +23,7 @@ _INPUTS = 10
 _BASE = 10
 """What the family ``modulo`` divides by."""
 
-_PATIENCE = 20_000
+_PATIENCE = 2_000
 """Draws without a new question after which a task counts as exhausted."""
 
 _Examples = Sequence[tuple[int, int]]
@@ -46,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Program:
-    """A function of one integer: two lines, of which the family says how they make one; ``border`` is where the second begins."""
+    """A function of one integer, made of two lines as its family says; a conditional's second begins at ``border``."""
 
     family: Family
     first: Line
@@ -149,7 +149,9 @@ class ProgramSynthesis:
         if not self.families:
             raise InputError("ProgramSynthesis has no families; name at least one")
         if self.tests > 2 * _INPUTS - 4:
-            raise InputError(f"ProgramSynthesis has tests={self.tests}; there are {2 * _INPUTS - 4} inputs beside examples")
+            raise InputError(
+                f"ProgramSynthesis has tests={self.tests}; there are {2 * _INPUTS - 4} inputs beside examples"
+            )
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -171,8 +173,9 @@ class ProgramSynthesis:
             first, second = self._lines(family, inputs, generator)
             program = Program(family, first, second, inputs[2] if family == "conditional" else 0)
             examples = [(x, program(x)) for x in inputs]
-            fits = all(0 <= y <= self.maximum_value for _, y in examples)
-            if fits and work_out(examples)[1] == program:
+            pieces = [first(x) for x in inputs[:2]] + [second(x) for x in inputs[2:]]
+            shown = pieces == [y for _, y in examples] and all(0 <= y <= self.maximum_value for y in pieces)
+            if shown and work_out(examples)[1] == program:
                 return program, examples
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
