@@ -8,23 +8,27 @@ decide what is right (``sandbox.records.Call``), so that programs may be written
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from reasoning.core.errors import InputError
-from reasoning.core.ranges import Count
+from reasoning.core.ranges import Count, Range
 from reasoning.tasks.problems import Problem, take_distinct
 from reasoning.tasks.splits import Split, split_of
 
 Family = Literal["line", "modulo", "maximum", "minimum", "absolute", "conditional"]
 
 _INPUTS = 10
-"""Examples have inputs below it, and tests have inputs below its double."""
+"""Examples have inputs from zero to below it; tests go as far again to either side."""
+
+_DOMAIN = range(-_INPUTS, 2 * _INPUTS)
 
 _BASE = 10
 """What the family ``modulo`` divides by."""
 
 _PATIENCE = 2_000
 """Draws without a new question after which a task counts as exhausted."""
+
+Tests = Annotated[int, Range(minimum=2, maximum=2 * _INPUTS)]
 
 _Examples = Sequence[tuple[int, int]]
 
@@ -85,7 +89,7 @@ class Program:
     @property
     def split(self) -> Split:
         """Train or test, by the function's values alone: programs that compute the same are in the same split."""
-        return split_of("f " + " ".join(str(self(x)) for x in range(2 * _INPUTS)))
+        return split_of("f " + " ".join(str(self(x)) for x in _DOMAIN))
 
 
 def assemble(first: Line, second: Line, border: int) -> Program:
@@ -134,24 +138,20 @@ class ProgramSynthesis:
 
     The first two examples lie on a function's first piece and the others on its second, at inputs below ten in rising
     order; a conditional's border is the third input, just behind the second. So exactly one of the programs of
-    ``assemble`` fits. Columns for rewards: ``examples``, what the question shows, and ``tests``, at other inputs, some
-    of them beyond ten; both as ``sandbox.records.read_tests`` reads them. No function is in both splits, however it is
-    written.
+    ``assemble`` fits. Columns for rewards: ``examples``, what the question shows, and ``tests``, at other inputs from
+    minus ten to nineteen, half of them on either piece; both as ``sandbox.records.read_tests`` reads them. No function
+    is in both splits, however it is written.
     """
 
     name = "programs"
     families: tuple[Family, ...] = ("line", "modulo", "maximum", "minimum", "absolute", "conditional")
     maximum_slope: Count = 3
     maximum_value: Count = 20  # of the examples, which are never negative; tests may go beyond
-    tests: Count = 4
+    tests: Tests = 4
 
     def __post_init__(self) -> None:
         if not self.families:
             raise InputError("ProgramSynthesis has no families; name at least one")
-        if self.tests > 2 * _INPUTS - 4:
-            raise InputError(
-                f"ProgramSynthesis has tests={self.tests}; there are {2 * _INPUTS - 4} inputs beside examples"
-            )
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -218,10 +218,15 @@ class ProgramSynthesis:
                 continue
             misses = 0
             asked.add(question)
-            shown = {x for x, _ in examples}
-            hidden = generator.sample([x for x in range(2 * _INPUTS) if x not in shown], self.tests)
+            hidden = self._hidden([x for x, _ in examples], generator)
             columns = {"examples": [_call(x, y) for x, y in examples], "tests": [_call(x, program(x)) for x in hidden]}
             yield Problem(question, str(program), self.name, columns)
+
+    def _hidden(self, shown: Sequence[int], generator: random.Random) -> Sequence[int]:
+        """Inputs that are not shown, half of them on either piece."""
+        first = [x for x in _DOMAIN if x <= shown[1] and x not in shown]
+        second = [x for x in _DOMAIN if x >= shown[2] and x not in shown]
+        return generator.sample(first, self.tests // 2) + generator.sample(second, self.tests - self.tests // 2)
 
 
 def _inputs(family: Family, generator: random.Random) -> Sequence[int]:
