@@ -34,7 +34,7 @@ OVERRIDES = {
     "cot_data.samples": 1,
     "train.count": 16,
     "everything.count": 16,
-    "everything.distinct": "(8, 4, 4)",
+    "everything.distinct": "(8, 4, 2, 2)",
     "held_out.count": 4,
     "quiz.max_new_tokens": 8,
     "quiz.samples": 2,
@@ -76,5 +76,5 @@ def test_the_workflow_of_a_pretrained_model_runs_through_every_stage(tmp_path: P
     assert done.returncode == 0, done.stderr[-3000:]
     run = open_run(tmp_path / "run")
     assert {*STEPS, "base", "cold_data", "cot_data", "knowledge_data", "student", "exam"} <= set(run)
-    assert {f"{stage}/number/pass@1" for stage in ("base", "r1", "student_kl")} <= set(run["exam"].results)
+    assert {f"{stage}/accuracy/pass@1" for stage in ("base", "r1", "student_kl")} <= set(run["exam"].results)
     assert run["student"].model(SMOLLM_2).config.layers == 2
