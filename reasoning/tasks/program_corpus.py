@@ -27,7 +27,7 @@ class ProgramCorpus:
     direct_tagged: NonNegative = 0.40  # f(1)=5,…?<answer>f=lambda x:2*x+3</answer>
     steps: NonNegative = 0.12  # f(1)=5,…?11-5=6,4-1=3,…,f=lambda x:2*x+3
     tagged: NonNegative = 0.18  # f(1)=5,…?<think>11-5=6,4-1=3,…</think><answer>f=lambda x:2*x+3</answer>
-    drill: NonNegative = 0.20  # 11-5=6,6/3=2,7-4=3
+    drill: NonNegative = 0.20  # 11-5=6,6/3=2,7-4=+3
     # Of the direct documents, the share that give another function's program; of the slopes, products and intercepts
     # that are worked out, the share that are drawn at random.
     random_answer: Fraction = 0.30

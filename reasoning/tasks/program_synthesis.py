@@ -122,7 +122,7 @@ def work_out(examples: _Examples, result: Callable[[int], int] = int) -> tuple[s
         product = result(slope * x)
         intercept = result(y - product)
         steps += [f"{next_y}-{y}={rise}", f"{next_x}-{x}={run}", f"{rise}/{run}={slope}", f"{slope}*{x}={product}"]
-        steps.append(f"{y}{-product:+d}={intercept}")
+        steps.append(f"{y}{-product:+d}={intercept:+d}")
         lines.append(Line(slope, intercept))
     return ",".join(steps), assemble(*lines, border=examples[2][0])
 

@@ -11,7 +11,7 @@ from reasoning.tasks.splits import split_of
 CHAT = ChatFormat()
 COUNT = 4000
 QUESTION = r"(?P<question>f\(\d\)=\d+(?:,f\(\d\)=\d+){3}\?)"
-STEP = r"-?\d+(?:[-+*/]\d+)=-?\d+"
+STEP = r"-?\d+(?:[-+*/]\d+)=[-+]?\d+"
 PROGRAM = r"(?P<program>f=lambda x:[-+*%()x0-9a-z <,]+)"
 KINDS = {
     "direct": f"{QUESTION}{PROGRAM}",

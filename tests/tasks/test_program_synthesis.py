@@ -61,14 +61,14 @@ def test_every_written_step_is_true_and_ends_in_the_program(drawn):
             left, right = step.split("=")
             assert eval(left) == int(right)
     assert work_out([(1, 5), (4, 11), (5, 13), (8, 19)]) == (
-        "11-5=6,4-1=3,6/3=2,2*1=2,5-2=3,19-13=6,8-5=3,6/3=2,2*5=10,13-10=3",
+        "11-5=6,4-1=3,6/3=2,2*1=2,5-2=+3,19-13=6,8-5=3,6/3=2,2*5=10,13-10=+3",
         assemble(Line(2, 3), Line(2, 3), 5),
     )
 
 
 def test_a_mistake_is_carried_on_into_the_program():
     thinking, found = work_out([(1, 5), (4, 11), (5, 13), (8, 19)], lambda value: 1 if value == 2 else value)
-    assert "6/3=1,1*1=1,5-1=4," in thinking
+    assert "6/3=1,1*1=1,5-1=+4," in thinking
     assert str(found) == "f=lambda x:1*x+4 if x<5 else 1*x+8"
 
 
