@@ -15,8 +15,8 @@ from reasoning.tasks.splits import Split
 class HumanEval:
     """The functions as questions that ask for the whole function; all are ``test``.
 
-    The answer is the published solution. Column ``tests``: the published assertions, as ``sandbox.records.read_tests``
-    reads them, beside what a function's own text defines for them.
+    The answer is the published solution. Columns for ``rewards.code.Code``: ``tests``, the published assertions beside
+    what a function's own text defines for them; ``solution``; and ``prefix``, the text that a reply may continue.
     """
 
     name = "human_eval"
@@ -42,4 +42,6 @@ class HumanEval:
         # Some assertions call helpers that the prompt defines; an unfinished function of the same name does no harm.
         test = {"script": f"{row['test']}\ncheck({entry})\n", "names": [entry], "setup": f"{prompt}    pass\n"}
         question = self.form.replace("{prompt}", prompt.strip())
-        return Problem(question, prompt + row["canonical_solution"], self.name, {"tests": [test]})
+        solution = prompt + row["canonical_solution"]
+        columns = {"tests": [test], "solution": solution, "prefix": prompt}
+        return Problem(question, solution, self.name, columns)
