@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.rewards.reward import Reward, Selective
+from reasoning.rewards.reward import Judgement, Remarking, Reward, Selective, Value, judge_each
 from reasoning.tasks.problems import Problem
 
 
@@ -28,16 +28,24 @@ class FirstThatApplies:
     def __name__(self) -> str:
         return self.label
 
-    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float | None]:
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[Value]:
         """One value a completion."""
-        values: list[float | None] = [None] * len(completions)
+        return [each.value for each in self.judge(prompts, completions, **columns)]
+
+    def judge(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[Judgement]:
+        """Each completion's first judgement with a value (``rewards.reward.Explaining``); all rewards are asked."""
+        judged = [Judgement(None)] * len(completions)
         for reward in self.rewards:
-            given = reward(prompts=list(prompts), completions=list(completions), **columns)
-            values = [new if old is None else old for old, new in zip(values, given, strict=True)]
-        return values
+            given = judge_each(reward, prompts=list(prompts), completions=list(completions), **columns)
+            judged = [new if old.value is None else old for old, new in zip(judged, given, strict=True)]
+        return judged
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Asks each reward whether it can judge the problems (``rewards.reward.Selective``)."""
         for reward in self.rewards:
             if isinstance(reward, Selective):
                 reward.check(problems)
+
+    def remarks(self, problems: Sequence[Problem]) -> Sequence[str]:
+        """What the rewards have to say of the problems (``rewards.reward.Remarking``)."""
+        return [each for reward in self.rewards if isinstance(reward, Remarking) for each in reward.remarks(problems)]

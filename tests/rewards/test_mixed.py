@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 
 from reasoning.core.errors import InputError
@@ -5,7 +7,7 @@ from reasoning.rewards.accuracy import lenient
 from reasoning.rewards.kinds import ForKinds
 from reasoning.rewards.mixed import FirstThatApplies
 from reasoning.rewards.numbers import number
-from reasoning.rewards.reward import reward_name
+from reasoning.rewards.reward import Judgement, reward_name
 from reasoning.tasks.problems import Problem
 
 NUMBERS = ForKinds(number, ("sums",))
@@ -27,6 +29,24 @@ def test_the_first_that_applies_counts_even_where_it_gives_zero():
         return [1.0] * len(completions)
 
     assert FirstThatApplies((NUMBERS, one))(**ROWS) == [1.0, 1.0, 0.0, 1.0]
+
+
+def test_reasons_come_with_the_value_that_counts():
+    @dataclass(frozen=True)
+    class Explained:
+        def judge(self, prompts, completions, **columns):
+            return [Judgement(0.0, "wrong", 3)] * len(completions)
+
+        def __call__(self, prompts, completions, **columns):
+            return [0.0] * len(completions)
+
+        def remarks(self, problems):
+            return [f"{len(problems)} problems"]
+
+    reward = FirstThatApplies((NUMBERS, Explained()))
+    right, wrong = Judgement(1.0), Judgement(0.0, "wrong", 3)
+    assert reward.judge(**ROWS) == [right, wrong, Judgement(0.0), wrong]
+    assert reward.remarks([Problem("?", "7", "sums")]) == ["1 problems"]
 
 
 def test_it_has_the_name_that_it_is_given():
