@@ -35,7 +35,7 @@ def newest(known: str) -> str:
 
 def _release(path: str) -> tuple[int, ...]:
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, encoding="utf-8", timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return tuple(int(number) for number in re.findall(r"\d+", done.stdout))
