@@ -88,7 +88,7 @@ def packaged(module: str, *arguments: Any) -> int:
 def _modules(module: str) -> list[tuple[str, Any]]:
     names = ["encoding", module] if module in ("call", "server") else [module]
     folder = resources.files("reasoning.sandbox.inside")
-    texts = [(name, folder.joinpath(f"{name}.py").read_text("utf-8")) for name in names]
+    texts = [(name, folder.joinpath(f"{name}.py").read_text(encoding="utf-8")) for name in names]
     return [(f"reasoning.sandbox.inside.{name}", compile(text, f"{name}.py", "exec")) for name, text in texts]
 
 

@@ -79,7 +79,7 @@ async def _attempted(slots: Slots) -> list[str]:
 def _package(folder: str, port: int) -> int:
     """The attempts, on a file and a folder that anybody may change and on those that nobody should."""
     own = Path(folder, "own")
-    own.write_text("own", "utf-8")
+    own.write_text("own", encoding="utf-8")
     own.chmod(0o666)
     os.chmod(folder, 0o777)
     source = str(Path(__file__).resolve())
