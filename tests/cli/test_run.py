@@ -1,3 +1,4 @@
+import re
 import signal
 import socket
 import time
@@ -139,12 +140,13 @@ def test_a_termination_saves_and_exits_with_143_while_a_second_process_is_kept_o
     assert project.artifacts() == [".zero", "base"]
 
 
-def test_an_error_in_a_stage_shows_its_traceback_and_where_the_work_stays(project):
+def test_an_error_in_a_users_stage_is_told_with_its_frames_and_where_the_work_stays(project):
     project.trap.write_text("raise")
     process = project.start()
     _, error = process.communicate()
-    assert process.returncode == 1
-    assert "fell into the trap" in error and "stage zero stopped; its folder" in error
+    assert process.returncode == 2
+    assert re.search(r"raised RuntimeError: fell into the trap \(counting_\d+.py:\d+ in ", error)
+    assert "stage zero stopped; its folder" in error and "Traceback" not in error
 
 
 @pytest.mark.slow

@@ -156,9 +156,12 @@ UNFIT = {
     ),
     "a reward with too few values": (
         ["zero.rewards=(@{module}.too_few,)"],
-        r"{module}.too_few returned 1 values for",
+        r"{module}.too_few \({module}.py:\d+\) returned 1 values for",
     ),
-    "a reward of words": (["zero.rewards=(@{module}.words,)"], r"{module}.words returned 'good' for the completion '"),
+    "a reward of words": (
+        ["zero.rewards=(@{module}.words,)"],
+        r"{module}.words \({module}.py:\d+\) returned 'good' for the completion '",
+    ),
     "a vocabulary too small": (
         ["model.vocabulary=20"],
         r"the tokenizer has 72 ids but the model's vocabulary is 20",

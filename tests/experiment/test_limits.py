@@ -37,10 +37,10 @@ REFUSED = {
     ),
     "a file of megabytes": ("#" * 2**19, "more than 262,144 characters"),
     "more blocks than can be listed": (
-        "s = @models.config.Stack\ns.count = 1000000000\nm = @models.config.ModelConfig\nm.vocabulary = 8\n"
+        "s = @models.config.Stack\ns.count = 10000000\nm = @models.config.ModelConfig\nm.vocabulary = 8\n"
         "m.width = 8\n"
         "m.heads = 1\nm.mlp_width = 8\nm.context = 8\nm.stacks = (s,)",
-        "the stacks have 1,000,000,000 blocks; at most 2,000",
+        "the stacks have 10,000,000 blocks; at most 2,000",
     ),
 }
 

@@ -8,6 +8,9 @@ from reasoning.sandbox.bubblewrap import packaged
 from reasoning.sandbox.proof import faults_of, holding
 from reasoning.sandbox.tiers import Tier, find
 
+# The supervisor forks, and has no JAX; a test worker has, and its children start another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 
 def tier(name) -> Tier:
     found = find(name, packaged())

@@ -11,6 +11,9 @@ from reasoning.sandbox.records import Limits
 from reasoning.sandbox.running import Outcome, Slots, run
 from reasoning.sandbox.tiers import Tier, find
 
+# The supervisor forks, and has no JAX; a test worker has, and its children start another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.0, memory_mib=256, output_kib=64, storage_mib=2)
 BUSY = replace(LIMITS, wall_seconds=60.0)
 """For programs that must end by something else, however busy the machine is."""

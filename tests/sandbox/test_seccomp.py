@@ -9,6 +9,9 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.sandbox import kernel, seccomp
 
+# The supervisor forks, and has no JAX; a test worker has, and its children start another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 X86 = {"read": 0, "fork": 57, "vfork": 58, "clone": 56, "kill": 62, "ptrace": 101, "socket": 41, "socketpair": 53}

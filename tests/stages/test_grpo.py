@@ -163,7 +163,7 @@ def test_a_reward_that_returns_too_few_values_stops_the_stage_by_its_name(base: 
     def short(completions: list[str], **columns: Any) -> list[float]:
         return [1.0]
 
-    with pytest.raises(InputError, match="test_grpo.short returned 1 values for 16 completions"):
+    with pytest.raises(InputError, match=r"test_grpo.short \(test_grpo.py:\d+\) returned 1 values for 16 completions"):
         work(reinforce(rewards=(short,)), tmp_path, {"start": base})
 
 

@@ -135,8 +135,8 @@ class LikedReplies:
         sampled = self.sampler(state.params, step)
         rollouts, stage = sampled.rollouts, self.stage
         texts, cut, lengths = self.decode(rollouts), rollouts.truncated, rollouts.lengths
-        values = rate((stage.reward,), sampled.problems, texts, cut, lengths, stage.chat)
-        liked = values[reward_name(stage.reward)].reshape(-1) > 0
+        rated = rate((stage.reward,), sampled.problems, texts, cut, lengths, stage.chat)
+        liked = rated.values[reward_name(stage.reward)].reshape(-1) > 0
         rows = sampled.rows | {"loss_mask": sampled.rows["loss_mask"] * liked[:, None].astype(np.int32)}
         metrics = {"reward": float(liked.mean()), "tokens": int(rollouts.lengths.sum())}
         return self.build(meshes.to_global(self.mesh, rows)), metrics

@@ -4,9 +4,14 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from reasoning.sandbox.inside.attempts import run
 from reasoning.sandbox.proof import faults_of
 from reasoning.sandbox.tiers import Tier, find
+
+# The supervisor forks, and has no JAX; a test worker has, and its children start another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 
 
 def state(paths: list[str]) -> list[tuple[int, int, int]]:
