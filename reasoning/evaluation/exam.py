@@ -20,7 +20,7 @@ from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
-from reasoning.rewards.reward import Reading
+from reasoning.rewards.reward import reader_of
 from reasoning.rewards.text import read_answer
 from reasoning.rollouts.rating import Reward, check_judged, check_names, check_problems, rate
 from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
@@ -182,10 +182,10 @@ def judged(
     """Completions as text, with the answers that they give and each reward's values, NaN where it doesn't apply."""
     texts = decode_replies(tokenizer, rollouts, chat, reply_opening(style, chat))
     rated = rate(rewards, problems, texts, rollouts.truncated, rollouts.lengths, chat)
-    read = next((reward.read for reward in rewards if isinstance(reward, Reading)), read_answer)
+    readers = [reader_of(rewards, problem) or read_answer for problem in problems]
     answers = [
         [None if cut else read(text, problem.answer, chat) for text, cut in zip(*group, strict=True)]
-        for problem, *group in zip(problems, texts, rollouts.truncated, strict=True)
+        for read, problem, *group in zip(readers, problems, texts, rollouts.truncated, strict=True)
     ]
     log_probs = rollouts.log_probs.sum(axis=-1, dtype=np.float64)
     return Answers(texts, rollouts.lengths, rated.values, log_probs, answers, rated.ungraded, rated.judgements)

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning.rewards.reward import Judgement, Remarking, Reward, Selective, Value, judge_each, reward_name
+from reasoning.rewards.reward import (
+    Judgement,
+    Reader,
+    Remarking,
+    Reward,
+    Selective,
+    Value,
+    judge_each,
+    reader_of,
+    reward_name,
+)
 from reasoning.tasks.problems import Problem
 
 
@@ -54,6 +64,10 @@ class ForKinds:
         """Asks the reward whether it can judge the problems of these kinds (``rewards.reward.Selective``)."""
         if isinstance(self.reward, Selective):
             self.reward.check([problem for problem in problems if problem.kind in self.kinds])
+
+    def reader(self, problem: Problem) -> Reader | None:
+        """How the reward reads the replies to a problem of these kinds (``rewards.reward.ReadingSome``)."""
+        return reader_of((self.reward,), problem) if problem.kind in self.kinds else None
 
     def remarks(self, problems: Sequence[Problem]) -> Sequence[str]:
         """What the reward has to say of the problems of these kinds (``rewards.reward.Remarking``)."""

@@ -15,7 +15,7 @@ from reasoning.core.ranges import Count, Positive
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.boxes import final_answer
 from reasoning.rewards.math_workers import Question, workers_of
-from reasoning.rewards.reward import Flags, Format, Texts
+from reasoning.rewards.reward import UNGRADED, Flags, Format, Judgement, Texts, Value
 from reasoning.rewards.text import cut_off
 from reasoning.tasks.exact.comparison import same
 from reasoning.tasks.exact.forms import spelled
@@ -24,7 +24,7 @@ from reasoning.tasks.problems import Problem
 
 _MIB = 2**20
 _WORDS = {True: "right", False: "wrong", None: "timed_out"}
-_VALUES = {"right": 1.0, "wrong": 0.0, "no_answer": 0.0, "cut_off": 0.0, "timed_out": None}
+_VALUES: dict[str, Value] = {"right": 1.0, "wrong": 0.0, "no_answer": 0.0, "cut_off": 0.0, "timed_out": UNGRADED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class Math:
     """1.0 for a reply whose answer (``rewards.boxes.final_answer``) says what ``answer`` says (``tasks.exact``).
 
     0.0 for any other answer, for none, for a malformed one, one of more than 512 characters, and for a reply that the
-    length limit cut off; None where math-verify could not tell in time or memory. DeepSeek-R1's accuracy reward for
-    mathematics (arXiv 2501.12948, section 2.2.2). Raises InputError for a right answer that can't be read.
+    length limit cut off; ``UNGRADED`` where math-verify could not tell in time or memory. DeepSeek-R1's accuracy
+    reward for mathematics (arXiv 2501.12948, section 2.2.2). Raises InputError for a right answer that can't be read.
     """
 
     __name__: ClassVar[str] = "math"  # what metrics call it
@@ -49,9 +49,21 @@ class Math:
         truncated: Flags = None,
         chat: Format = None,
         **columns: object,
-    ) -> list[float | None]:
+    ) -> list[Value]:
         """One value a completion."""
-        return [_VALUES[word] for word in self._words(completions, answer, truncated, chat)]
+        return [each.value for each in self.judge(prompts, completions, answer, truncated, chat)]
+
+    def judge(
+        self,
+        prompts: Texts,
+        completions: Texts,
+        answer: Texts,
+        truncated: Flags = None,
+        chat: Format = None,
+        **columns: object,
+    ) -> list[Judgement]:
+        """As calling it, with what became of each completion in a word (``rewards.reward.Explaining``)."""
+        return [Judgement(_VALUES[word], word) for word in self._words(completions, answer, truncated, chat)]
 
     def _words(self, completions: Texts, answer: Texts, truncated: Flags, chat: Format) -> list[str]:
         """What became of each completion, in a word."""

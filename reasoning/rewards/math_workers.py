@@ -36,14 +36,17 @@ class _Worker:
     deadline: float
     ready: bool = False
     question: Question | None = None
+    spent: float = 0.0  # seconds of processor time, when it got its question
+    extended: bool = False  # whether the question has been given more time by the clock
 
 
 @dataclass
 class Workers:
     """``count`` processes that each answer one question at a time.
 
-    ``seconds`` is what a question may take, by the clock and of a processor's time, before its process is killed;
-    ``memory`` is how many bytes of addresses it may have. Definite answers are remembered.
+    ``seconds`` is what a question may take of a processor's time before its process is killed, and by the clock; once
+    twice that by the clock, where a busy machine gave it less of a processor. ``memory`` is how many bytes of addresses
+    it may have. Definite answers are remembered.
     """
 
     count: int
@@ -90,6 +93,9 @@ class Workers:
                 failed_starts = _failed(worker, failed_starts)
                 self._mourn(worker, waiting, lost, answers)
             for worker in filter(_late, list(self._running)):
+                if _kept_waiting(worker, self.seconds):
+                    worker.deadline, worker.extended = worker.deadline + self.seconds, True
+                    continue
                 failed_starts = _failed(worker, failed_starts)
                 _take(worker, None, answers)
                 self._replace(worker)
@@ -149,6 +155,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 def _hand(worker: _Worker, question: Question, seconds: float) -> None:
     worker.question, worker.deadline = question, time.monotonic() + seconds
+    worker.spent, worker.extended = _processor_seconds(worker.process.pid), False
     pipe = _pipe(worker.process.stdin)
     try:
         pipe.write((json.dumps(question) + "\n").encode())
@@ -166,6 +173,19 @@ def _take(worker: _Worker, said: bool | str | None, answers: dict[Question, bool
 
 def _late(worker: _Worker) -> bool:
     return bool(worker.question or not worker.ready) and time.monotonic() >= worker.deadline
+
+
+def _kept_waiting(worker: _Worker, seconds: float) -> bool:
+    """Whether a question's time is up by the clock only, for the first time: others had the processor."""
+    if not worker.question or worker.extended:
+        return False
+    return _processor_seconds(worker.process.pid) - worker.spent < seconds
+
+
+def _processor_seconds(process: int) -> float:
+    """What a child process has had of processors so far, also after its end; in ticks of 10 ms."""
+    after_name = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _end(worker: _Worker) -> None:

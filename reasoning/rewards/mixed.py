@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.rewards.reward import Judgement, Remarking, Reward, Selective, Value, judge_each
+from reasoning.rewards.reward import Judgement, Reader, Remarking, Reward, Selective, Value, judge_each, reader_of
 from reasoning.tasks.problems import Problem
 
 
@@ -45,6 +45,10 @@ class FirstThatApplies:
         for reward in self.rewards:
             if isinstance(reward, Selective):
                 reward.check(problems)
+
+    def reader(self, problem: Problem) -> Reader | None:
+        """How the first reward that reads replies to a problem itself does so (``rewards.reward.ReadingSome``)."""
+        return reader_of(self.rewards, problem)
 
     def remarks(self, problems: Sequence[Problem]) -> Sequence[str]:
         """What the rewards have to say of the problems (``rewards.reward.Remarking``)."""

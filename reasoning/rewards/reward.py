@@ -57,12 +57,25 @@ class Selective(Protocol):
         ...
 
 
+Reader = Callable[[str, str, ChatFormat], str | None]
+"""``Reading.read`` of some reward, or ``rewards.text.read_answer``."""
+
+
 @runtime_checkable
 class Reading(Protocol):
     """A reward that reads answers in a way of its own; votes then count by what it calls equal."""
 
     def read(self, completion: str, answer: str, chat: ChatFormat) -> str | None:
         """The answer of a reply to a question whose right one is ``answer``, spelled as its equals are, or None."""
+        ...
+
+
+@runtime_checkable
+class ReadingSome(Protocol):
+    """A reward of which a part may be ``Reading``, for the problems that this part is for."""
+
+    def reader(self, problem: Problem) -> Reader | None:
+        """How the replies to a problem are read; None where no part does it."""
         ...
 
 
@@ -96,6 +109,16 @@ class Explaining(Protocol):
     def judge(self, prompts: Texts, completions: Texts, **columns: Any) -> Sequence[Judgement]:
         """As calling it, which gives the same values, with reasons."""
         ...
+
+
+def reader_of(rewards: Sequence[Reward], problem: Problem) -> Reader | None:
+    """How the first of ``rewards`` that reads replies to a problem itself does so; None where none does."""
+    for reward in rewards:
+        if isinstance(reward, Reading):
+            return reward.read
+        if isinstance(reward, ReadingSome) and (reader := reward.reader(problem)) is not None:
+            return reader
+    return None
 
 
 def judge_each(reward: Reward, **given: Any) -> Sequence[Judgement]:

@@ -7,6 +7,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.voting import tally
 from reasoning.rewards.math import Math
+from reasoning.rewards.reward import UNGRADED, Explaining, reader_of
 from reasoning.tasks.problems import Problem
 
 ROWS = [
@@ -94,7 +95,11 @@ def test_a_reply_that_was_cut_off_is_wrong(math):
 
 def test_what_nobody_can_grade_in_time_has_no_value():
     hasty = Math(timeout=0.3, workers=1)
-    assert scores(hasty, "1", r"\boxed{\sin(x)^{999}+\cos(x)^{999}}", r"\boxed{1}", r"\boxed{2}") == [None, 1, 0]
+    replies = [r"\boxed{\sin(x)^{999}+\cos(x)^{999}}", r"\boxed{1}", r"\boxed{2}", "1", r"\boxed{1}"]
+    columns = {"answer": ["1"] * 5, "truncated": [False] * 4 + [True]}
+    judged = hasty.judge(["?"] * 5, replies, **columns)
+    assert [each.verdict for each in judged] == ["timed_out", "right", "wrong", "no_answer", "cut_off"]
+    assert [each.value for each in judged] == hasty(["?"] * 5, replies, **columns) == [UNGRADED, 1, 0, 0, 0]
 
 
 def test_a_right_answer_that_cannot_be_read_is_refused_early(math):
@@ -108,6 +113,26 @@ def test_equal_answers_of_a_vote_share_a_ballot(math):
     replies = [r"\boxed{\frac{1}{2}}", r"\boxed{0.5}", r"\boxed{50\%}", r"\boxed{0.5\text{ cm}}", r"\boxed{x=1/2}"]
     ballots = [math.read(reply, "0.5", ChatFormat()) for reply in [*replies, r"\boxed{0.3}", "none", r"\boxed{1 2}"]]
     assert tally(ballots) == {"1/2": 5, "3/10": 1, "1 2": 1}
+
+
+@pytest.mark.parametrize(
+    ("right", "ballots"),
+    [
+        (r"50\%", [("1/2", "50 0.5 50\\% 1/2"), ("3/5", "60 0.6 60\\%"), ("50", "5000 5000\\%"), ("1/200", ".5\\%")]),
+        (r"0.5\%", [("1/200", "0.5 0.5\\% 0.005"), ("1/2", "50 50\\%")]),
+        (r"150\%", [("3/2", "150 1.5 150\\%"), ("13/10", "130 130\\%")]),
+        ("0.5", [("1/2", "0.5 50\\%"), ("50", "50"), ("1/200", "0.5\\%")]),
+    ],
+)
+def test_a_percentage_with_and_without_its_sign_shares_a_ballot_where_the_right_answer_is_one(math, right, ballots):
+    for ballot, texts in ballots:
+        for text in texts.split():
+            assert math.read(rf"\boxed{{{text}}}", right, ChatFormat()) == ballot, text
+
+
+def test_it_explains_and_reads_all_problems(math):
+    assert isinstance(math, Explaining)
+    assert reader_of((math,), Problem("?", "1", "any")) == math.read
 
 
 def test_what_shares_a_ballot_is_right_or_wrong_together(math, verdicts):

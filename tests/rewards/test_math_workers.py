@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -29,6 +30,20 @@ def test_a_hang_is_no_answer_and_its_worker_is_replaced():
     pool = Workers(count=1, seconds=0.3, memory=2**30)
     assert pool.verdicts([HANGS]) == [None]
     assert [worker.process.poll() for worker in pool._running] == [None]
+    pool.close()
+
+
+def test_a_question_whose_worker_had_no_processor_is_given_as_long_again_once():
+    pool = Workers(count=1, seconds=0.8, memory=2**30)
+    assert pool.verdicts([("2", "3")]) == [False]
+    (running,) = pool._running
+    for seconds, answer in ((1.0, True), (5.0, None)):  # longer than the time, and than twice the time
+        os.kill(running.process.pid, signal.SIGSTOP)  # a machine that is busy with others
+        waker = threading.Timer(seconds, os.kill, (running.process.pid, signal.SIGCONT))
+        waker.start()
+        assert pool.verdicts([(str(seconds), str(seconds))]) == [answer]
+        waker.cancel()
+        assert (running.process.poll() is None) == (answer is True)
     pool.close()
 
 

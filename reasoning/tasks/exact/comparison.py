@@ -18,7 +18,8 @@ def same(right: str, given: str, ask: Ask) -> bool | None:
     """Whether the answer ``given`` says what ``right`` says; None where that hangs on what ``ask`` doesn't know yet.
 
     The right answer's form decides: of ``(1,2)`` only a pair or interval in round brackets is right, of ``1,2`` only
-    two values without brackets, in any order. A name before either (``x = 5``) may be left out; a unit, too.
+    two values without brackets, in any order. A name before either (``x = 5``) may be left out; a unit, too, and the
+    sign of a percentage: of ``50\\%`` both ``50`` and ``0.5`` are right, of ``50`` and ``0.5`` no other number is.
     What can't be read is never right.
     """
     if right.strip() and right == given:
@@ -93,6 +94,13 @@ def _any(verdicts: Iterable[bool | None]) -> bool | None:
 
 
 def _same_quantity(right: Quantity, given: Quantity, ask: Ask) -> bool | None:
+    """Whether two quantities are the same; of 50 % the bare number is right, and its value: 50, and 0.5."""
+    if right.percentage is None or given.percentage is not None or given.unit:
+        return _same_amount(right, given, ask)
+    return _any(_same_amount(each, given, ask) for each in (right, right.percentage))
+
+
+def _same_amount(right: Quantity, given: Quantity, ask: Ask) -> bool | None:
     if right.letter or given.letter:
         return (right.letter or "".join(right.tokens)) == (given.letter or "".join(given.tokens))
     if right.unit and given.unit and right.unit != given.unit:
@@ -162,7 +170,7 @@ def _distinct(collection: Collection) -> list[Form]:
         return list(collection.items)
     kept: list[Form] = []
     for item in collection.items:
-        if not any(_same(item, other, _nobody) for other in kept):
+        if not any(_same(item, other, _nobody) and _same(other, item, _nobody) for other in kept):
             kept.append(item)
     return kept
 

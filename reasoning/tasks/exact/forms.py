@@ -19,6 +19,7 @@ class Quantity:
     value: Value | None
     unit: str = ""
     letter: str = ""  # of a choice: (A)
+    percentage: "Quantity | None" = None  # of 50\\%: 50, whose sign may be left out as a unit may
 
 
 @dataclass(frozen=True)
@@ -75,22 +76,30 @@ Form = Quantity | Series | Collection | Relation | Named | Matrix | Words
 def spelled(form: Form, right: Form | None = None) -> str:
     """A form as text; two of one text both say what ``right`` says, or neither does.
 
-    Units and names are left out where they don't count: all of them where ``right`` has none, else its own.
+    Units and names are left out where they don't count: all of them where ``right`` has none, else its own. Where it is
+    a percentage, numbers above 1 without a sign are taken for percentages too, unless it is equal to such a number.
     """
-    return _spelled(form, _Left(_units(right), _names(right)))
+    return _spelled(form, _Left(_units(right), _names(right), _percentage(right)))
 
 
 @dataclass(frozen=True)
 class _Left:
-    """The units and names that are left out; None for all."""
+    """The units and names that are left out, None for all; the right percentage, as 50, None where it is none."""
 
     units: frozenset[str] | None
     names: frozenset[str] | None
+    percentage: Fraction | None
 
 
 def _units(right: Form | None) -> frozenset[str] | None:
     right = right.item if isinstance(right, Named) else right
     return frozenset({right.unit}) if isinstance(right, Quantity) and right.unit else None
+
+
+def _percentage(right: Form | None) -> Fraction | None:
+    right = right.item if isinstance(right, Named) else right
+    number = right.percentage if isinstance(right, Quantity) else None
+    return None if number is None or number.value is None else number.value.rational
 
 
 def _names(right: Form | None) -> frozenset[str] | None:
@@ -104,6 +113,8 @@ def _spelled(form: Form, left: _Left) -> str:
         case Quantity(tokens, value, unit, letter):
             shown = "" if left.units is None or unit in left.units else unit
             text = " ".join(tokens) if value is None else _number_text(value)
+            if left.percentage is not None and form.percentage is None and not unit and value is not None:
+                text = text if value.rational is None else str(_of_hundred(value.rational, left.percentage))
             return letter or f"{text} {shown}".strip()
         case Series(opening, closing, items):
             inside = (":" if opening == ":" else ", ").join(_spelled(item, left) for item in items)
@@ -124,6 +135,13 @@ def _spelled(form: Form, left: _Left) -> str:
             return "; ".join(" & ".join(_spelled(item, left) for item in row) for row in rows)
         case Words(text):
             return text
+
+
+def _of_hundred(number: Fraction, right: Fraction) -> Fraction:
+    """What a number without a sign means where ``right``, as 50, is the right percentage."""
+    if number in (right, right / 100):
+        return right / 100
+    return number if abs(number) <= 1 else number / 100
 
 
 def _number_text(value: Value) -> str:

@@ -220,7 +220,9 @@ def _quantity(tokens: Sequence[str], sign: int = 1) -> Quantity:
         return Quantity(("".join(token for token in bare if token not in "{}"),), None, letter="")
     value = _value(bare)
     if unit == PERCENT:
-        return Quantity((r"\frac", "{", *bare, "}", "{", "100", "}"), value and divide(value, rational(100)))
+        number = Quantity(tuple(bare), value)
+        tokens = (r"\frac", "{", *bare, "}", "{", "100", "}")
+        return Quantity(tokens, value and divide(value, rational(100)), percentage=number)
     return Quantity(tuple(bare), value, unit)
 
 
