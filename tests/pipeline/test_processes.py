@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from reasoning.core.artifact import Outcome
 from reasoning.stages.stage import Stage
@@ -24,6 +25,8 @@ from reasoning.core.errors import InputError
 from reasoning.pipeline.processes import agree
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.run_stages import run_stages
+from reasoning.rewards.reward import Judgement
+from reasoning.rollouts.rating import judgements_of_all_processes
 from reasoning.stages.stage import Stage
 
 
@@ -67,6 +70,10 @@ told["missing"] = message(lambda: attempt(1, out, ("zero",)))
 told["sums"] = [artifact.results["sum"] for artifact in attempt(1, out).values()]
 told["again"] = [artifact.results["sum"] for artifact in attempt(1, out).values()]
 told["different"] = message(lambda: attempt(rank, out / "b"))
+own = [Judgement(1.0, "passed"), Judgement(None, "wrong", 3 + rank, "größer" * 5 * rank, rank)]
+every = judgements_of_all_processes(np.array([own], object))
+told["judged"] = [[each.verdict, each.failing, each.detail, each.wall_kills] for group in every for each in group]
+told["shape"] = every.shape
 print(json.dumps(told))
 """
 
@@ -77,17 +84,22 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def two_processes(tmp_path):
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes") / "out"
+
+
+@pytest.fixture(scope="module")
+def two_processes(out):
     """What each of two processes of one job has to tell."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
-    script = tmp_path / "job.py"
+    script = out.parent / "job.py"
     script.write_text(SCRIPT)
     port = str(free_port())
     processes = [
         subprocess.Popen(
-            [sys.executable, str(script), port, str(rank), str(tmp_path / "out")],
+            [sys.executable, str(script), port, str(rank), str(out)],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for rank in range(2)
@@ -101,14 +113,21 @@ def two_processes(tmp_path):
     return [json.loads(output.splitlines()[-1]) for output, _ in results]
 
 
-def test_two_processes_decide_as_process_0_does_and_one_writes(two_processes, tmp_path):
+def test_two_processes_decide_as_process_0_does_and_one_writes(two_processes, out):
     first, second = two_processes
     assert first == second
     assert first["value"] == ["from", 0, "ü"] and first["error"] == "only process 0 knows"
     assert "--only zero: it is made from base" in first["missing"]
     assert first["sums"] == first["again"] == [1, 2]
-    assert len(list((tmp_path / "out" / "artifacts").iterdir())) == 2
+    assert len(list((out / "artifacts").iterdir())) == 2
     assert first["different"].startswith("processes 1 have other settings than process 0")
+
+
+def test_two_processes_know_each_others_reasons(two_processes):
+    first, second = two_processes
+    passed = ["passed", None, "", 0]
+    assert first["judged"] == second["judged"] == [passed, ["wrong", 3, "", 0], passed, ["wrong", 4, "größer" * 5, 1]]
+    assert first["shape"] == [2, 2]
 
 
 def test_a_single_process_just_calls():

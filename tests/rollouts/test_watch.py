@@ -38,6 +38,18 @@ def test_groups_that_differ_only_from_each_other_teach_nothing_either():
     assert "rewards were equal within every group (from 0 to 2 between groups)" in told[0]
 
 
+def test_what_was_not_graded_is_no_reward_that_could_differ_or_be_equal():
+    told: list[str] = []
+    watch = RewardWatch("zero", 2, told.append)
+    lost, alone = np.full((2, 4), np.nan), np.array([[np.nan, 0.5, 0.5, np.nan], [np.nan] * 4])
+    signal = np.array([[np.nan, 0.5, 0.4, np.nan], [np.nan] * 4])
+    for step, rewards in enumerate((lost, signal, lost), start=1):
+        watch.look(step, rewards)
+    assert told == []
+    watch.look(4, alone)
+    assert "in the last 2 steps up to step 4 every reward was 0.5, so" in told[0]
+
+
 @pytest.mark.parametrize(
     ("problems", "prompts", "steps", "window"), [(64, 16, 50, 4), (4096, 16, 45, 10), (8, 8, 50, 3), (4096, 16, 2, 2)]
 )
