@@ -79,14 +79,19 @@ def _graded(column: str, values: np.ndarray) -> np.ndarray:
 
 
 def by_kind(values: Values, problems: Sequence[Problem]) -> dict[str, dict[str, Score]]:
-    """A table for each kind of problem; none where all are of one kind."""
+    """A table for each kind of problem; none where all are of one kind.
+
+    A column of which nothing was graded for a kind, whose only solution may be broken, is not in that kind's table.
+    """
     kinds = sorted({problem.kind for problem in problems})
     if len(kinds) < 2:
         return {}
-    return {
-        kind: tabulate(values, [number for number, problem in enumerate(problems) if problem.kind == kind])
-        for kind in kinds
-    }
+    tables = {}
+    for kind in kinds:
+        rows = [number for number, problem in enumerate(problems) if problem.kind == kind]
+        shares = {name: each for name, each in values.shares.items() if not np.isnan(each[rows]).all()}
+        tables[kind] = tabulate(Values(shares, values.amounts), rows)
+    return tables
 
 
 def rows_of(

@@ -4,6 +4,7 @@ Shapes: P problems, S samples.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,22 @@ def test_a_kind_of_one_problem_has_no_interval_of_its_length():
     assert kinds["capitals"]["length"] == Score(10.5, None, None, 1)
     assert kinds["capitals"]["strict/pass@1"] == Score(1.0, 0.0, 1.0, 1)
     assert kinds["sums"]["strict/pass@1"].mean == 3 / 8
+
+
+def test_a_kind_of_which_nothing_was_graded_has_no_such_column_and_the_others_stay():
+    values = values_of(EXAM, ASKED)
+    lost = {
+        name: np.where(np.arange(3).reshape(-1, *[1] * (each.ndim - 1)) == 2, np.nan, each)
+        for name, each in values.shares.items()
+        if name.startswith("strict/")
+    }
+    kinds = by_kind(replace(values, shares=values.shares | lost), PROBLEMS)
+    assert kinds["sums"] == by_kind(values, PROBLEMS)["sums"]
+    assert not kinds["capitals"].keys() & lost.keys() and kinds["capitals"]["length"].n == 1
+    every = tabulate(replace(values, shares=values.shares | lost), range(3))
+    assert every["strict/pass@1"].mean == kinds["sums"]["strict/pass@1"].mean
+    with pytest.raises(InputError, match="no reply was graded for strict/"):
+        tabulate(replace(values, shares=values.shares | lost), [2])
 
 
 def test_problems_of_one_kind_have_no_tables_by_kind():

@@ -6,6 +6,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.voting import tally
+from reasoning.rewards import math_workers
 from reasoning.rewards.math import Math
 from reasoning.rewards.reward import UNGRADED, Explaining, reader_of
 from reasoning.tasks.problems import Problem
@@ -130,7 +131,19 @@ def test_a_percentage_with_and_without_its_sign_shares_a_ballot_where_the_right_
             assert math.read(rf"\boxed{{{text}}}", right, ChatFormat()) == ballot, text
 
 
-def test_it_explains_and_reads_all_problems(math):
+def test_all_that_says_what_a_right_number_says_is_on_one_ballot_and_nothing_else(math):
+    """Whichever is right, with and without a sign: a vote never joins right and wrong, and never splits right."""
+    numbers = "50 0.5 5 0.05 1 0.01 100 150 1.5 0.005 1/2 -50 -0.5 12.5 0 200 2 0.02".split()
+    texts = [*numbers, *(rf"{number}\%" for number in numbers)]
+    verdicts = math.verdicts([(right, given) for right in texts for given in texts])
+    for right in texts:
+        ballots = {given: math.read(rf"\boxed{{{given}}}", right, ChatFormat()) for given in texts}
+        passed = {ballots[given] for given in texts if verdicts[right, given]}
+        failed = {ballots[given] for given in texts if not verdicts[right, given]}
+        assert passed == {ballots[right]} and not passed & failed, right
+
+
+def test_it_explains_and_reads_answers_itself(math):
     assert isinstance(math, Explaining)
     assert reader_of((math,), Problem("?", "1", "any")) == math.read
 
@@ -149,10 +162,23 @@ def seconds_of(math, text):
 
 
 @pytest.mark.slow
-def test_inputs_that_hang_parsers_are_answered_in_time_and_no_worker_is_lost(math):
+def test_inputs_that_hang_parsers_are_answered_in_time_and_no_worker_is_lost(math, monkeypatch):
+    shares = []  # of a processor, that a worker had had when its time by the clock was up
+    kept_waiting = math_workers._kept_waiting
+
+    def noting(worker, seconds):
+        if worker.question:
+            shares.append((math_workers._processor_seconds(worker.process.pid) - worker.spent) / seconds)
+        return kept_waiting(worker, seconds)
+
+    def in_time(text):
+        shares.clear()
+        seconds = seconds_of(math, text)
+        return seconds <= 2.5 or (shares and shares[0] < 0.9 and seconds <= 2 * math.timeout + 0.5)
+
+    monkeypatch.setattr(math_workers, "_kept_waiting", noting)
     assert len(HANGING) == len(set(HANGING)) == 30
     assert math.verdicts([("1", r"\sin 1")]) == {("1", r"\sin 1"): False}
     for text in HANGING:
-        tries = (seconds_of(math, text) for _ in range(3))  # again only where others kept the processor busy
-        assert any(seconds <= 2.5 for seconds in tries), text
+        assert any(in_time(text) for _ in range(3)), text  # again, and longer, only where others kept it busy
     assert math.verdicts([(r"\sin 2x", r"2\sin x\cos x + 0")]) == {(r"\sin 2x", r"2\sin x\cos x + 0"): True}
