@@ -247,5 +247,10 @@ def elections(sampled: Answers, size: int, weighted: bool) -> np.ndarray:
 
 
 def scores_of_elected(scores_PS: np.ndarray, chosen_PV: np.ndarray) -> np.ndarray:
-    """The scores [P, V] of elected samples; a vote without an answer scores 0."""
-    return np.where(chosen_PV < 0, 0.0, np.take_along_axis(scores_PS, np.maximum(chosen_PV, 0), axis=1))
+    """The scores [P, V] of elected samples; a vote without an answer scores 0.
+
+    NaN for one that elects a sample which was not graded, and for all votes on a problem of which none was.
+    """
+    unknown_P1 = np.isnan(scores_PS).all(axis=1, keepdims=True)
+    elected_PV = np.take_along_axis(scores_PS, np.maximum(chosen_PV, 0), axis=1)
+    return np.where(chosen_PV < 0, np.where(unknown_P1, np.nan, 0.0), elected_PV)

@@ -82,6 +82,9 @@ def test_a_weighted_vote_elects_by_probability():
 def test_a_vote_scores_what_its_sample_scores_and_without_an_answer_zero():
     scores = np.array([[0.0, 1.0, 0.5], [1.0, 1.0, 1.0]])
     assert scores_of_elected(scores, np.array([[1, 2], [-1, 0]])).tolist() == [[1.0, 0.5], [0.0, 1.0]]
+    lost = np.array([[np.nan, 1.0, 0.5], [np.nan, 0.0, 0.0], [np.nan] * 3])
+    elected = scores_of_elected(lost, np.array([[0, 1], [-1, 0], [-1, 2]]))
+    np.testing.assert_array_equal(elected, [[np.nan, 1.0], [0.0, np.nan], [np.nan] * 2])  # NaN: not graded
 
 
 SAMPLED = answers(
