@@ -29,6 +29,10 @@ COMMANDS = {
     ),
     "report": ("show what a run has found so far", "runs/r1_tiny"),
     "show": ("read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"),
+    "regrade": (
+        "grade stored replies anew, and see what changes",
+        "runs/r1_tiny/zero --rewards rewards.accuracy.lenient",
+    ),
     "ask": ("put a question to a model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
     "convert": ("bring in a pretrained model, or export one", "hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b"),
     "doctor": ("check this machine and its libraries", ""),

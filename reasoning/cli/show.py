@@ -13,7 +13,7 @@ from reasoning.data.records import read_records
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.experiment.reader import read_experiment
-from reasoning.pipeline.folder import RUN, Entry, read_run, unfinished_folder
+from reasoning.pipeline.folder import RUN, present_folder, read_run
 from reasoning.report.console import complain
 from reasoning.report.rollouts import Selection, choose, has_samples, read, show
 from reasoning.report.rows import read_row, show_rows
@@ -102,7 +102,7 @@ def _find_stage(text: str) -> tuple[str, Path]:
     run = path.parent
     if not (run / RUN).exists():
         raise InputError(f"{run} is not a run's folder (it has no {RUN}); write RUN/STAGE, as in runs/r1_tiny/zero")
-    folders = {entry.stage: _folder(run, entry) for entry in read_run(run)}
+    folders = {entry.stage: present_folder(run, entry) for entry in read_run(run)}
     if path.name not in folders:
         raise InputError(f"{run} has no stage {path.name!r}; {_offer(run)}")
     folder = folders[path.name]
@@ -111,13 +111,8 @@ def _find_stage(text: str) -> tuple[str, Path]:
     return path.name, folder
 
 
-def _folder(run: Path, entry: Entry) -> Path:
-    finished = run / entry.folder
-    return finished if entry.finished else unfinished_folder(finished.parent, entry.stage, entry.hash)
-
-
 def _offer(run: Path) -> str:
-    names = [entry.stage for entry in read_run(run) if _shown(_folder(run, entry))]
+    names = [entry.stage for entry in read_run(run) if _shown(present_folder(run, entry))]
     return f"stages with something to show are {', '.join(names)}" if names else "none of its stages has so far"
 
 

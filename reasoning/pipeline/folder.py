@@ -100,6 +100,12 @@ def unfinished_folder(artifacts: Path, stage: str, digest: str) -> Path:
     return artifacts / f".{stage}-{digest[:_HASH_DIGITS]}{PARTIAL_SUFFIX}"
 
 
+def present_folder(run: Path, entry: Entry) -> Path:
+    """Where the stage of an entry lies as it stands, finished or at work."""
+    finished = run / entry.folder
+    return finished if entry.finished else unfinished_folder(finished.parent, entry.stage, entry.hash)
+
+
 def set_aside(path: Path) -> Path | None:
     """Moves a stage's folder to ``earlier/``, where nothing is looked for; returns its path there, None if absent."""
     if not path.exists():
