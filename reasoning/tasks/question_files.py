@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
 from reasoning.data.lines import open_lines
@@ -15,6 +15,19 @@ from reasoning.tasks.problems import Problem, json_like, take_distinct
 from reasoning.tasks.splits import Split, split_of, words_of
 
 _Row = Mapping[str, Any]
+
+
+@runtime_checkable
+class Columns(Protocol):
+    """How rows of a file or data set become problems: ``QuestionColumns``, or ``code_columns.CodeColumns``."""
+
+    def problem(self, row: _Row, kind: str, where: str) -> Problem:
+        """A row's problem. Raises InputError, beginning with ``where``, for a row without one."""
+        ...
+
+    def shared(self, train: Iterable[_Row], test: Iterable[_Row], train_name: str, test_name: str) -> str:
+        """How many of the questions of ``test`` are questions of ``train``, in a sentence; empty for none."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +58,7 @@ class QuestionColumns:
         answer = without_thousands((answer.rpartition(self.marker)[2] if self.marker else answer).strip())
         others = {name: row[name] for name in row if name not in (self.question, self.answer, *self.left_out)}
         try:
-            columns = {name: json_like(value, partial(_refuse, name)) for name, value in others.items()}
+            columns = {name: json_like(value, partial(refused, name)) for name, value in others.items()}
             return Problem(question.strip(), answer, kind, columns)
         except InputError as error:
             raise InputError(f"{where}: {error} (columns.left_out)") from None
@@ -61,7 +74,8 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _refuse(column: str, value: Any) -> None:
+def refused(column: str, value: Any) -> None:
+    """Raises InputError for what no column can hold, as ``problems.json_like`` wants it."""
     raise InputError(f"column {column!r} holds {value!r:.60}, which is no text, number or list; leave it out")
 
 
@@ -78,7 +92,7 @@ class QuestionFile:
 
     path: str
     test_path: str = ""
-    columns: QuestionColumns = GSM8K
+    columns: Columns = GSM8K
     name: str = "gsm8k"
     allow_leaks: bool = False  # whether test questions may be training questions too; an exam tells how many are
 
@@ -111,7 +125,7 @@ class QuestionRecords:
 
     builder: str
     data_dir: str = ""  # where a named one lies; empty: TFDS's own
-    columns: QuestionColumns = GSM8K
+    columns: Columns = GSM8K
     name: str = "gsm8k"
     allow_leaks: bool = False  # whether test questions may be training questions too; an exam tells how many are
 
