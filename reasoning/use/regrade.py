@@ -126,7 +126,8 @@ def regrade(
 
 
 def _reward(name: str, experiment: Experiment) -> Reward:
-    value = experiment.parts[name] if name in experiment.parts else find_object(name.removeprefix("@"))
+    plain = "." not in name and not name.startswith("@")
+    value = experiment.part(name) if plain else find_object(name.removeprefix("@"))
     if isinstance(value, type) and is_dataclass(value):
         needed = [each.name for each in fields(value) if each.init and each.default is each.default_factory is MISSING]
         if needed:

@@ -83,7 +83,8 @@ def test_another_experiment_file_has_the_problems_and_the_rewards(run: Path, cap
     [
         ("nowhere --rewards right", "is not a run's folder (it has no run.json); write RUN or RUN/STAGE"),
         ("base --rewards right", "there are no replies of stage base to grade; stages that kept replies are exam"),
-        ("exam --rewards wrong", "there is no module 'wrong'"),
+        ("exam --rewards righ", "resolved.gin defines no part 'righ'; did you mean 'right'?"),
+        ("exam --rewards wrong.right", "there is no module 'wrong'"),
         ("exam --rewards right --examples -1", "--examples -1 is less than none"),
         ("exam few.seed=1 --rewards right", "2 of its 2 questions"),
     ],
