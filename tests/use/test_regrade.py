@@ -16,7 +16,7 @@ from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_s
 from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.experiment.references import References
 from reasoning.experiment.text import resolved_text
-from reasoning.pipeline.folder import Entry, write_run
+from reasoning.pipeline.folder import Entry, unfinished_folder, write_run
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.code import Code
 from reasoning.rewards.reward import UNGRADED
@@ -91,6 +91,15 @@ def test_each_source_has_the_replies_that_were_kept_of_it(trained):
     methods = {row.method for row in rows}
     assert {change.source for change in changes} == {f"base, {method}" for method in methods}
     assert sum(change.count for change in changes) == sum(len(row.texts) for row in rows)
+
+
+def test_a_stage_at_work_has_replies_too_and_one_that_has_not_begun_none(tmp_path: Path):
+    write_run(tmp_path, [Entry(name, f"artifacts/{name}-000000000000", "0" * 64, False) for name in ("zero", "exam")])
+    place = unfinished_folder(tmp_path / "artifacts", "zero", "0" * 64)
+    file = rollouts_file(place, 1)
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"step": [1]}), file)
+    assert stored_stages(tmp_path) == {"zero": place}
 
 
 def test_what_changed_is_counted_and_shown_with_its_reply(trained, tmp_path: Path):
