@@ -64,12 +64,13 @@ def _experiment(run: Path, file: str, overrides: Sequence[str]) -> Experiment:
         return read_experiment(file, overrides)
     own = run / RESOLVED
     try:
-        return read_experiment(own, overrides)
+        experiment = read_experiment(own)
     except InputError as error:
         raise InputError(
             f"{error}\nThe problems are looked for in {own}: start where its modules and files lie, or name the "
             "experiment file, --experiment FILE.gin"
         ) from None
+    return experiment.vary((), overrides) if overrides else experiment
 
 
 def _show(console: Console, stage: str, changes: Sequence[Change], examples: int) -> None:

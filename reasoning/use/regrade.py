@@ -126,9 +126,8 @@ def regrade(
 
 
 def _reward(name: str, experiment: Experiment) -> Reward:
-    plain = "." not in name and not name.startswith("@")
-    value = experiment.part(name) if plain else find_object(name.removeprefix("@"))
-    if isinstance(value, type) and is_dataclass(value):
+    value = _named(name, experiment)
+    if isinstance(value, type) and is_dataclass(value) and any("__call__" in vars(base) for base in value.__mro__):
         needed = [each.name for each in fields(value) if each.init and each.default is each.default_factory is MISSING]
         if needed:
             raise InputError(
@@ -140,6 +139,17 @@ def _reward(name: str, experiment: Experiment) -> Reward:
         return coerce(value, Reward)
     except Mismatch as error:
         raise InputError(f"--rewards {name}{error}") from None
+
+
+def _named(name: str, experiment: Experiment) -> object:
+    if "." in name or name.startswith("@"):
+        return find_object(name.removeprefix("@"))
+    try:
+        return experiment.part(name)
+    except InputError as error:
+        raise InputError(
+            f"{error}; what isn't a part of it is named with its module, as in rewards.accuracy.lenient"
+        ) from None
 
 
 def _asked(stage: str, experiment: Experiment) -> Sampling:

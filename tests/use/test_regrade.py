@@ -177,6 +177,8 @@ def test_names_are_parts_of_the_experiment_or_what_stands_behind_an_at(planted):
     [
         (["rewards.accuracy.stric"], "rewards.accuracy has no 'stric'"),
         (["few"], "--rewards few must be"),
+        (["stages.GRPO"], "--rewards stages.GRPO is reasoning.stages.grpo.GRPO"),
+        (["lenient"], "no part 'lenient'.*is named with its module, as in rewards.accuracy.lenient"),
         (["rewards.kinds.ForKinds"], "--rewards rewards.kinds.ForKinds: it needs reward, kinds; define a part"),
         (["right", "rewards.code.Code"], "--rewards has two functions named code"),
     ],
