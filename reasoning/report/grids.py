@@ -18,6 +18,7 @@ from reasoning.report.scores import (
     main_score,
     ordered_scores,
     spoken,
+    ungraded,
 )
 from reasoning.report.stages import StageFacts
 
@@ -109,11 +110,13 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
 
 
 def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:
-    """A score's mean above its interval, and the number of problems where that must be told."""
+    """A score's mean above its interval, with the number of problems and what was not graded where they must be told."""
     score = scores.get(name)
     if score is None:
         return NOTHING
-    return Cell(number(score.mean, name), interval(score, name) + (f", n {score.n}" if show_n else ""))
+    counted, missing = f"n {score.n}" if show_n else "", ungraded(score)
+    told = (interval(score, name), counted, f"{missing} not graded" if missing else "")
+    return Cell(number(score.mean, name), ", ".join(filter(None, told)))
 
 
 def _difference_cell(mean: Interval | None) -> Cell:

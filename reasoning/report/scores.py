@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from reasoning.evaluation.results import Score
 from reasoning.report.evaluations import Evaluation
-from reasoning.report.numbers import COUNTED_DIGITS, ends, number, short
+from reasoning.report.numbers import COUNTED_DIGITS, ends, number, plain, short
 
 SAMPLED = "pass@1"
 """What a checkpoint is compared by: the mean over single samples; it stands first."""
@@ -82,6 +82,11 @@ def interval(score: Score, name: str = "") -> str:
     if score.low is None or score.high is None:
         return "no interval"
     return ends(score.low, score.high, lambda end: number(end, name))
+
+
+def ungraded(score: Score) -> str:
+    """The share of replies that are in no mean since nobody could grade them: ``2.5 %``; empty where all were graded."""
+    return f"{plain(float(f'{100 * score.ungraded:.3g}'))} %" if score.ungraded else ""
 
 
 def with_interval(score: Score) -> str:

@@ -16,7 +16,7 @@ from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.report.replies import reply_grids
-from reasoning.report.scores import asked, compact_scores
+from reasoning.report.scores import asked, compact_scores, ungraded
 from reasoning.report.sentences import sentences
 
 _SHOWN_PROBLEMS = 3
@@ -97,8 +97,14 @@ def _heading(name: str) -> str:
 
 
 def _score_cell(score: Score | None, name: str) -> str:
+    """A mean with its interval's half; beneath it what was not graded, where there is some."""
     if score is None:
         return NOTHING.text
+    missing = ungraded(score)
+    return _mean_cell(score, name) + (f"\n{missing}\nnot\ngraded" if missing else "")
+
+
+def _mean_cell(score: Score, name: str) -> str:
     if score.low is None or score.high is None:
         return short(score.mean, name)
     # Rounded up: no interval looks narrower than it is, and none like nothing.

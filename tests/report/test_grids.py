@@ -41,6 +41,12 @@ def test_a_cell_is_a_mean_over_its_interval_and_n_where_that_differs():
     assert score_cell(scores, "c") == Cell("–")
 
 
+def test_what_was_not_graded_stands_beside_the_interval_where_there_is_some():
+    scores = {"a": Score(0.5, 0.25, 0.75, 8, 0.025), "b": Score(0.5, None, None, 8, 1 / 3000)}
+    assert score_cell(scores, "a") == Cell("0.500", "0.250–0.750, 2.5 % not graded")
+    assert score_cell(scores, "b", True) == Cell("0.500", "no interval, n 8, 0.0333 % not graded")
+
+
 def test_a_column_of_lengths_has_the_same_digits_all_down():
     lengths = [{"length": Score(mean, mean - 1, mean + 1, 8)} for mean in (9.5781, 12.125)]
     cells = [score_cell(scores, "length") for scores in lengths]

@@ -14,6 +14,7 @@ from reasoning.core.errors import InputError
 from reasoning.evaluation.results import SAMPLES, Replies, write_samples
 from reasoning.generation.engine import Rollouts
 from reasoning.report.rollouts import Collection, Selection, choose, facts, has_samples, read, show
+from reasoning.rewards.reward import Judgement
 from reasoning.rollouts.record import Judged, rollout_table
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollouts_file
@@ -23,12 +24,13 @@ TEXTS = [["2", "three", "4"], ["Paris", "\x1b[2JRome", "[red]Oslo[/red]"]]
 REWARDS = np.array([[1.1, 0.0, 0.1], [1.0, 0.0, -0.5]])
 
 
-def write_step(folder: Path, step: int, judged: bool = True) -> None:
-    """A step's file with two groups of three."""
+def write_step(folder: Path, step: int, judged: bool = True, judgements: dict[str, np.ndarray] | None = None) -> None:
+    """A step's file with two groups of three; without ``judgements`` it is as files were before there were verdicts."""
     lengths = np.array([[2, 3, 2], [2, 2, 2]])
     rollouts = Rollouts(np.zeros((2, 3, 3)), np.full((2, 3, 3), -1.5), lengths, lengths > 2)
     values = {"strict": (REWARDS >= 1).astype(float), "tagged": np.array([[1.0, 0, 1], [np.nan] * 3])}
-    given = Judged(values, REWARDS, REWARDS - REWARDS.mean(1, keepdims=True)) if judged else Judged()
+    advantages = REWARDS - REWARDS.mean(1, keepdims=True)
+    given = Judged(values, REWARDS, advantages, None, judgements or {}) if judged else Judged()
     file = rollouts_file(folder, step)
     file.parent.mkdir(exist_ok=True)
     pq.write_table(rollout_table(step, PROBLEMS, rollouts, TEXTS, given), file)
@@ -60,6 +62,30 @@ def test_the_last_step_is_shown_whole_with_questions_answers_and_every_number(ze
 def test_what_a_model_writes_reaches_the_terminal_as_plain_text(zero: Path):
     text = printed(read(zero, "zero"), Selection())
     assert "\x1b" not in text and "Rome" in text and "[red]Oslo[/red]" in text
+
+
+def test_a_verdict_the_failing_test_and_a_line_of_detail_stand_above_the_reply_they_are_of(tmp_path: Path):
+    judgements = np.full((2, 3), Judgement(1.0), object)
+    judgements[0, 1] = Judgement(0.0, "wrong", 3, "expected 4,\x1b[2J got 5")
+    judgements[0, 2] = Judgement(0.0, "timed_out", 0)
+    judgements[1, 0] = Judgement(1.0, "passed")
+    write_step(tmp_path, 1, judgements={"strict": judgements, "tagged": np.full((2, 3), Judgement(1.0), object)})
+    columns = read(tmp_path, "zero").groups
+    assert [dict(each.reasons) for group in columns for each in group.completions] == [
+        {}, {"strict": ("wrong", 3, "expected 4,\x1b[2J got 5")}, {"strict": ("timed_out", 0, "")},
+        {"strict": ("passed", None, "")}, {}, {},
+    ]  # fmt: skip
+    text = " ".join(printed(read(tmp_path, "zero"), Selection()).split())
+    assert "#1 reward 0 (strict 0 · tagged 0) strict: wrong at test 3, expected 4, got 5 advantage −0.40" in text
+    assert "strict: timed_out at test 0 advantage" in text and "strict: passed advantage" in text
+    assert text.count("strict: ") == 3 and "tagged: " not in text and "\x1b" not in text
+
+
+def test_files_from_before_there_were_verdicts_are_shown_without(zero: Path):
+    assert not any(name.startswith(("verdicts/", "failing/", "details/")) for name in pq.read_schema(
+        rollouts_file(zero, 9)).names)  # fmt: skip
+    text = printed(read(zero, "zero"), Selection())
+    assert "strict: " not in text and "(strict 1 · tagged 1)  advantage" in text
 
 
 def test_worst_and_best_are_sorted_by_reward_over_all_groups(zero: Path):
@@ -145,6 +171,21 @@ def test_an_evaluation_shows_every_checkpoints_replies_to_a_problem_by_every_met
     assert labels == [f"{name}, {way}" for name in ("base", "zero") for way in ways]
     text = printed(found, Selection(group=1))
     assert "zero, samples 1  (strict 0)  4 tokens  log-probability −2.0" in text and "zero says" in text
+
+
+def test_an_exam_s_replies_are_shown_with_the_reasons_of_their_scores(tmp_path: Path):
+    reasons = {"strict": (("passed", None, ""), ("crashed", 12, "ValueError: no \x1b]0;digits"))}
+    write_samples(tmp_path / SAMPLES, [replies(reasons=reasons), replies(problem=1)])
+    text = " ".join(printed(read(tmp_path, "exam"), Selection()).split())
+    assert "base, samples 0 (strict 1) strict: passed 3 tokens" in text
+    assert "base, samples 1 (strict 0) strict: crashed at test 12, ValueError: no" in text
+    assert text.count("strict: ") == 2 and "\x1b" not in text
+
+
+def test_an_exam_s_rows_from_before_there_were_reasons_are_shown_without(tmp_path: Path):
+    write_samples(tmp_path / SAMPLES, [replies()])
+    assert "reasons" not in (tmp_path / SAMPLES).read_text()
+    assert "base, samples 1  (strict 0)  4 tokens" in printed(read(tmp_path, "exam"), Selection())
 
 
 def test_without_a_total_reward_replies_are_sorted_by_the_first_score_of_the_file(tmp_path: Path):

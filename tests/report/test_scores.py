@@ -8,6 +8,7 @@ from reasoning.report.scores import (
     main_grade,
     main_score,
     ordered_scores,
+    ungraded,
     with_interval,
 )
 
@@ -63,3 +64,8 @@ def test_an_interval_is_a_range_and_its_absence_is_said():
     assert interval(Score(0.5, -0.25, 0.75, 8)) == "−0.250 to 0.750"
     assert interval(Score(0.5, None, None, 1)) == "no interval"
     assert with_interval(Score(0.5, 0.25, 0.75, 8)) == "0.50 (95 % interval 0.25 to 0.75)"
+
+
+def test_a_share_that_was_not_graded_is_never_rounded_to_none():
+    shares = {0.0: "", 0.025: "2.5 %", 1 / 3: "33.3 %", 1e-6: "0.0001 %", 1.0: "100 %"}
+    assert {share: ungraded(Score(0.5, 0.4, 0.6, 8, share)) for share in shares} == shares

@@ -51,6 +51,15 @@ def test_the_half_of_an_interval_is_the_wider_one_rounded_up(facts, low, high, c
     assert f" {cell} " in shown(replace(facts, evaluations=(with_results(facts.evaluations[0], checkpoints=table),)))
 
 
+def test_what_was_not_graded_stands_under_its_score_alone(facts):
+    table = {"base": {"strict/pass@1": Score(0.5, 0.48, 0.55, 60, 0.025), "length": Score(9.0, 8.0, 10.0, 60)}}
+    lines = shown(replace(facts, evaluations=(with_results(facts.evaluations[0], checkpoints=table),))).splitlines()
+    at = next(place for place, line in enumerate(lines) if "0.50±.05" in line)
+    assert lines[at].split() == ["base", "0.50±.05", "9.0±1.0"]
+    assert [line.split() for line in lines[at + 1 : at + 4]] == [["2.5", "%"], ["not"], ["graded"]]
+    assert "graded" not in shown(facts)
+
+
 def test_three_problems_of_the_first_exam_show_three_models_side_by_side(facts):
     lines = shown(facts).splitlines()
     assert sum("right answer" in line for line in lines) == 3
