@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from reasoning.report.best_replies import best_grid
 from reasoning.report.curves import charts
 from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Heading, Paragraph, Report, Section
 from reasoning.report.facts import Facts
 from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
+from reasoning.report.jumps import jumps
 from reasoning.report.numbers import large
 from reasoning.report.pairs import comparisons
 from reasoning.report.reading import amplification, words
@@ -27,6 +29,10 @@ _DIFFERENCES = (
 _CURVES = (
     "Light lines are single steps, dark ones the mean of the last fifteenth of the steps; numbers are the first and "
     "the last such mean."
+)
+_BEST = (
+    "What each reward paid best at the last step whose rollouts were kept, one reply a problem, equals in the order of "
+    "the file: chosen by that reward alone, so no picture of the model, but where a reward that can be fooled shows."
 )
 _PROBES = "The same held-out problems, asked again and again while a stage learns."
 _REPLIES = "The first problems in order, not chosen by outcome, each with the first reply of the method that is named."
@@ -48,6 +54,7 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         ),
         Section("How to read this", tuple(_reading(facts))),
         Section("Curves", _led(_CURVES, [Curves(stage.name, charts(stage.metrics)) for stage in learning])),
+        Section("Rewards", tuple(_rewards(facts))),
         Section("Probe problems", _led(_PROBES, [probe_grid(stage) for stage in facts.stages])),
         Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
@@ -157,6 +164,20 @@ def _reading(facts: Facts) -> Iterator[Block]:
         yield Heading("What was there before, and what is new")
         yield Paragraph("Made from the numbers of this run; intervals are 95 %.")
         yield Bullets(tuple(told))
+
+
+def _rewards(facts: Facts) -> Iterator[Block]:
+    """Rewards that jumped alone, and the replies that were paid best; nothing for runs that have neither."""
+    alone = reward_warnings(facts)
+    if alone:
+        yield Heading("Rewards that jumped alone")
+        yield Bullets(alone, warning=True)
+    yield from _led(_BEST, [best_grid(stage.name, stage.best) for stage in facts.stages])
+
+
+def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
+    """(stage, sentence) for each jump of a reward that the others didn't follow."""
+    return tuple((stage.name, str(jump)) for stage in facts.stages for jump in jumps(stage))
 
 
 def total_sentence(facts: Facts) -> str:

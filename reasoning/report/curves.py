@@ -84,7 +84,7 @@ def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
     )
     if not points:
         return None
-    return Series(name, thinned(points), thinned(moving_average(points)))
+    return Series(name, thinned(points, MOST_POINTS), thinned(moving_average(points), MOST_POINTS))
 
 
 def trend(metrics: Sequence[Mapping[str, Any]]) -> str:
@@ -107,9 +107,9 @@ def moving_average(points: Points) -> Points:
     return tuple(smooth)
 
 
-def thinned(points: Points) -> Points:
-    """At most ``MOST_POINTS`` points: means of neighbours, each at the step of the last of them."""
-    size = -(-len(points) // MOST_POINTS)
+def thinned(points: Points, most: int) -> Points:
+    """At most so many points: means of neighbours, each at the step of the last of them."""
+    size = -(-len(points) // most)
     if size <= 1:
         return points
     parts = [points[start : start + size] for start in range(0, len(points), size)]

@@ -10,6 +10,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json, readable_rows
 from reasoning.evaluation.results import Complain
 from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, Entry, read_run, unfinished_folder
+from reasoning.report.best_replies import BestReplies, read_best
 from reasoning.report.evaluations import Evaluation, evaluation_of
 from reasoning.report.stages import StageFacts, mapping
 from reasoning.training.metrics import METRICS, PROBES
@@ -122,7 +123,16 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
         record=record,
         metrics=readable_rows(place / METRICS, complain),
         probes=readable_rows(place / PROBES, complain),
+        best=_best(place, entry.stage, complain),
     )
+
+
+def _best(place: Path, stage: str, complain: Complain) -> BestReplies | None:
+    try:
+        return read_best(place, stage)
+    except InputError as error:
+        complain(str(error))
+        return None
 
 
 def _parents(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

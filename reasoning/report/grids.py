@@ -110,7 +110,7 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
 
 
 def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:
-    """A score's mean above its interval, with the number of problems and what was not graded where they must be told."""
+    """A score's mean above its interval, the number of problems where that must be told, and what was not graded."""
     score = scores.get(name)
     if score is None:
         return NOTHING

@@ -82,7 +82,7 @@ def read(folder: Path, stage: str, step: int | None = None) -> Collection:
     files = rollout_files(folder)
     if files:
         chosen = max(files) if step is None else step
-        groups = _of_rollouts(read_rollouts(folder, stage, chosen).to_pylist())
+        groups = groups_of_rollouts(read_rollouts(folder, stage, chosen).to_pylist())
         return Collection(f"{stage}, step {chosen} (kept: {spans(tuple(files))})", groups)
     if step is not None:
         raise InputError(f"stage {stage} keeps no completions by step; leave --step out")
@@ -165,7 +165,8 @@ def _extremes(groups: Sequence[CompletionGroup], selection: Selection) -> tuple[
     return tuple(replace(group, completions=[completion]) for group, completion in judged[: selection.limit])
 
 
-def _of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[CompletionGroup, ...]:
+def groups_of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[CompletionGroup, ...]:
+    """Rows of a file of rollouts, group by group; one that was read without log-probabilities has none."""
     groups: dict[int, CompletionGroup] = {}
     for row in rows:
         prefix = "rewards/"
@@ -177,7 +178,7 @@ def _of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[CompletionGroup, ..
             advantage=row["advantage"],
             length=row["length"],
             truncated=row["truncated"],
-            log_prob=sum(row["sampler_log_probs"]),
+            log_prob=sum(row["sampler_log_probs"]) if "sampler_log_probs" in row else None,
             reasons={
                 name.removeprefix(VERDICT): (
                     verdict,

@@ -85,7 +85,7 @@ def interval(score: Score, name: str = "") -> str:
 
 
 def ungraded(score: Score) -> str:
-    """The share of replies that are in no mean since nobody could grade them: ``2.5 %``; empty where all were graded."""
+    """The share of replies that nobody could grade, which are in no mean: ``2.5 %``; empty where all were graded."""
     return f"{plain(float(f'{100 * score.ungraded:.3g}'))} %" if score.ungraded else ""
 
 

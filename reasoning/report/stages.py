@@ -6,6 +6,7 @@ from typing import Any
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.files import is_number
+from reasoning.report.best_replies import BestReplies
 
 Row = Mapping[str, Any]
 
@@ -16,7 +17,7 @@ class StageFacts:
 
     ``kind`` is the class of its settings (``GRPO``), shown and never asked about, empty where no record tells.
     ``artifact`` is None until the stage has finished. ``parents`` are stage names by field. ``metrics`` and ``probes``
-    hold what could be read.
+    hold what could be read, ``best`` what the rewards paid best where rollouts were kept.
     """
 
     name: str
@@ -26,6 +27,7 @@ class StageFacts:
     record: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Row, ...] = ()
     probes: tuple[Row, ...] = ()
+    best: BestReplies | None = None
 
     @property
     def results(self) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.evaluation.results import Score
 from reasoning.report.console import headed, plain_text, put, table
-from reasoning.report.content import total_sentence
+from reasoning.report.content import reward_warnings, total_sentence
 from reasoning.report.document import NOTHING, Cell, Grid
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
@@ -26,7 +26,7 @@ _SCORE_WIDTH, _PADDING = 8, 2
 
 
 def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> None:
-    """Prints a sentence a stage, every evaluation's main scores, totals, and three problems with replies side by side.
+    """Prints a sentence a stage, rewards that jumped alone, scores, totals, and three problems' replies side by side.
 
     ``checkpoints`` chooses whose replies are shown, by default the base's, the first's that rewards trained and the
     last's of the first evaluation. Raises InputError for a checkpoint that no evaluation knows.
@@ -34,6 +34,8 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
     check(facts, checkpoints)
     for stage, sentence in sentences(facts):
         put(console, headed(stage, f": {sentence}"), wrapped=True)
+    for stage, sentence in reward_warnings(facts):
+        put(console, f"{stage}: {sentence}", "yellow", wrapped=True)
     if facts.evaluations:
         put(console, "\nMeans ± the wider half of their 95 % intervals, rounded up:", wrapped=True)
     for evaluation in facts.evaluations:

@@ -64,6 +64,6 @@ def test_ends_are_means_of_the_first_and_the_last_points():
 
 def test_many_points_become_means_of_neighbours():
     points = tuple((float(step), float(step % 2)) for step in range(10 * MOST_POINTS))
-    few = thinned(points)
+    few = thinned(points, MOST_POINTS)
     assert len(few) == MOST_POINTS and few[-1][0] == points[-1][0] and {value for _, value in few} == {0.5}
-    assert thinned(points[:9]) == points[:9]
+    assert thinned(points[:9], MOST_POINTS) == points[:9]

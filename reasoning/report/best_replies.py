@@ -1,0 +1,96 @@
+"""The replies that each reward paid best, where it is seen whether they earned it; of a stage's last kept step only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reasoning.core.errors import InputError
+from reasoning.core.text import shortened
+from reasoning.report.document import Cell, Grid
+from reasoning.report.numbers import plain
+from reasoning.report.rollouts import CompletionGroup, facts, groups_of_rollouts
+from reasoning.training.metrics import rollout_files
+
+_SHOWN_REPLIES = 3
+_SHOWN_QUESTION, _SHOWN_REPLY = 300, 500
+_READ_ROWS = 4096
+_REWARD, _LOG_PROBS = "rewards/", "_log_probs"
+
+
+@dataclass(frozen=True)
+class BestReplies:
+    """What each of a stage's rewards paid best at the ``step`` that was kept last.
+
+    ``rewards`` are by name in the order of the stage's settings, each with single completions, the best first.
+    """
+
+    step: int
+    rewards: dict[str, tuple[CompletionGroup, ...]]
+
+
+def read_best(folder: Path, stage: str) -> BestReplies | None:
+    """The best replies in a stage's folder, no two of them to one problem, equals in the order of the file.
+
+    None where it kept none with rewards. One file is read, of which no more than numbers and a few rows are held, so a
+    step may have a million of them. Raises InputError where that file is damaged.
+    """
+    files = rollout_files(folder)
+    if not files:
+        return None
+    step = max(files)
+    try:
+        file = pq.ParquetFile(files[step])
+        names = [name for name in file.schema_arrow.names if name.startswith(_REWARD)]
+        if not names:
+            return None
+        numbers = file.read(columns=["group", *names])
+        groups = numbers["group"].to_numpy()
+        chosen = {name: _best(numbers[name], groups) for name in names}
+        rows = _rows(file, sorted({row for each in chosen.values() for row in each}))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{files[step]} is damaged ({error}); --from {stage} makes the stage anew") from None
+    best = {name.removeprefix(_REWARD): tuple(rows[row] for row in chosen[name]) for name in names}
+    return BestReplies(step, best)
+
+
+def best_grid(stage: str, best: BestReplies | None) -> Grid | None:
+    """A row for each of the best replies, with all that was given for it; None where there are none."""
+    if best is None:
+        return None
+    rows = []
+    for reward, groups in best.rewards.items():
+        for group in groups:
+            [completion] = group.completions
+            question = Cell(shortened(group.question, _SHOWN_QUESTION), f"right answer: {group.answer}", quoted=True)
+            text = shortened(completion.text, _SHOWN_REPLY) or "(nothing)"
+            given = Cell(reward, plain(completion.values[reward] or 0.0))
+            rows.append((given, question, Cell(text, facts(completion), quoted=True)))
+    if not rows:
+        return None
+    caption = f"{stage}, step {best.step}: the best-paid replies of each reward"
+    return Grid(caption, ("reward", "problem", "reply"), tuple(rows), numeric=False)
+
+
+def _best(values: pa.ChunkedArray, groups: np.ndarray) -> list[int]:
+    """The rows with the highest values, one a group; those that have none are no candidates."""
+    given = values.to_numpy().astype(np.float64)
+    order = np.argsort(-given, kind="stable")  # NaN comes last.
+    order = order[: np.count_nonzero(~np.isnan(given))]
+    first = np.sort(np.unique(groups[order], return_index=True)[1])
+    return order[first[:_SHOWN_REPLIES]].tolist()
+
+
+def _rows(file: pq.ParquetFile, chosen: Sequence[int]) -> dict[int, CompletionGroup]:
+    """Some rows, by their numbers, without what the models' probabilities were."""
+    names = [name for name in file.schema_arrow.names if not name.endswith(_LOG_PROBS)]
+    rows: dict[int, CompletionGroup] = {}
+    start = 0
+    for batch in file.iter_batches(_READ_ROWS, columns=names):
+        for row in (row for row in chosen if start <= row < start + len(batch)):
+            [rows[row]] = groups_of_rollouts(batch.slice(row - start, 1).to_pylist())
+        start += len(batch)
+    return rows
