@@ -1,12 +1,15 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from written_run import place_of, workflow, write_run
 
-from reasoning.report.content import compose, total_sentence
+from reasoning.report.best_replies import BestReplies
+from reasoning.report.content import compose, reward_warnings, total_sentence
 from reasoning.report.document import Bullets, Code, Grid, Heading, Paragraph
 from reasoning.report.facts import gather
+from reasoning.report.rollouts import Completion, CompletionGroup
 
 
 def section(report, title):
@@ -73,6 +76,25 @@ def test_records_of_another_shape_are_reported_as_far_as_they_go(written, tmp_pa
         file.write_text(json.dumps(json.loads(file.read_text()) | broken))
     report = compose(gather(folder))
     assert len(section(report, "Settings").blocks) == 19
+
+
+def test_rewards_have_a_section_where_one_jumped_alone_or_replies_were_kept(facts):
+    zero = facts.stage("zero")
+    rows = tuple(
+        {"step": step, "rewards/strict/mean": 0.4 + 0.01 * (step % 3), "rewards/bonus/mean": 0.8 * (step > 30)}
+        for step in range(1, 51)
+    )
+    fooled = replace(facts, stages=(replace(zero, metrics=rows, record={}),))
+    [heading, warning] = section(compose(fooled), "Rewards").blocks
+    assert heading == Heading("Rewards that jumped alone") and isinstance(warning, Bullets) and warning.warning
+    [(stage, sentence)] = warning.items
+    assert stage == "zero" and sentence.startswith("bonus jumped from 0.00 to 0.80 about step 31")
+    assert reward_warnings(fooled) == warning.items and not reward_warnings(facts)
+    reply = Completion("#3", "=1", 1.0, {"strict": 1.0}, reasons={"strict": ("passed", None, "")})
+    best = BestReplies(45, {"strict": (CompletionGroup(7, "1+0?", "1", "sums", [reply]),)})
+    [lead, grid] = section(compose(replace(facts, stages=(replace(zero, best=best),))), "Rewards").blocks
+    assert isinstance(lead, Paragraph) and isinstance(grid, Grid) and len(grid.rows) == 1
+    assert "strict: passed" in grid.rows[0][2].detail
 
 
 def test_totals_are_told_in_a_sentence(facts):

@@ -3,12 +3,15 @@ import re
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from written_run import place_of, workflow, write_run
 
 from reasoning.core.artifact import sizes_under
 from reasoning.core.errors import InputError
 from reasoning.report.facts import gather, read_stages
+from reasoning.training.metrics import rollouts_file
 
 
 def test_a_whole_run_misses_nothing(facts):
@@ -122,3 +125,20 @@ def test_a_stage_that_lost_files_is_told_and_what_is_left_is_reported(tmp_path):
     assert re.match(
         r"stage exam is damaged: artifacts/exam-\w+/samples.jsonl has 0 bytes, \d+ were written; move", told
     )
+
+
+def test_what_rewards_paid_best_is_gathered_and_a_damaged_file_of_rollouts_is_said_and_left_out(written, tmp_path):
+    folder = shutil.copytree(written, tmp_path / "run")
+    for stage, content in (("zero", b""), ("rl1", b"rubbish")):
+        file = rollouts_file(place_of(folder, stage), 3)
+        file.parent.mkdir()
+        file.write_bytes(content)
+    row = {"group": 0, "sample": 0, "prompt": "1+1?", "completion": "=2", "answer": "2", "kind": "sums", "reward": 1.0,
+           "rewards/strict": 1.0, "advantage": 0.0, "length": 2, "truncated": False}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row]), rollouts_file(place_of(folder, "zero"), 3))
+    gathered = gather(folder)
+    best = gathered.stage("zero").best
+    assert best.step == 3 and best.rewards["strict"][0].completions[0].text == "=2"
+    assert gathered.stage("rl1").best is None and gathered.stage("base").best is None
+    [said] = gathered.missing
+    assert "step_000003.parquet is damaged" in said and "--from rl1" in said

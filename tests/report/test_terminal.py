@@ -60,6 +60,16 @@ def test_what_was_not_graded_stands_under_its_score_alone(facts):
     assert "graded" not in shown(facts)
 
 
+def test_a_reward_that_jumped_alone_is_told_after_the_stages(facts):
+    rows = tuple(
+        {"step": step, "rewards/strict/mean": 0.4, "rewards/bonus/mean": 0.8 * (step > 30)} for step in range(1, 51)
+    )
+    fooled = replace(facts.stage("zero"), metrics=rows, record={})
+    text = " ".join(shown(replace(facts, stages=(fooled,), evaluations=())).split())
+    assert "zero: bonus jumped from 0.00 to 0.80 about step 31" in text and "(strict 0.40 → at most 0.40)" in text
+    assert "jumped" not in shown(facts)
+
+
 def test_three_problems_of_the_first_exam_show_three_models_side_by_side(facts):
     lines = shown(facts).splitlines()
     assert sum("right answer" in line for line in lines) == 3
