@@ -11,7 +11,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.pipeline.devices import use_compile_cache
-from reasoning.report.console import put, table
+from reasoning.report.console import complain, put, table
 from reasoning.report.document import NOTHING
 from reasoning.report.numbers import number
 from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, search_replies, style_named
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     if chosen.max_new_tokens is not None and chosen.max_new_tokens < 1:
         raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
-    use_compile_cache()
+    use_compile_cache(complain)
     model, console = find_model(chosen.model, chosen.chat), output()
     question, limit, style = chosen.question, chosen.max_new_tokens, style_named(chosen.style, model.chat)
     if chosen.greedy or (chosen.vote is None and chosen.beam is None):

@@ -175,7 +175,7 @@ def mesh_sum(here: Sequence[Any]) -> Finding:
 def _storage(folder: Path | None = None) -> list[Finding]:
     """Disk under ``folder`` (by default where runs are written, here), memory, and the cache of compiled programs."""
     free = shutil.disk_usage(folder or Path.cwd()).free
-    use_compile_cache()
+    use_compile_cache(lambda told: None)  # The finding below tells it.
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [
         Finding("disk", "ok" if free >= _ENOUGH_DISK else "note", f"{free / _GIB:.0f} GiB free here"),

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     128 + signal: asked to stop, and work was saved. As the program itself (without ``arguments``) it then ends the
     process, since a library's call that was left to itself (``core.signals``) may not survive Python's own end.
     """
+    if arguments is None:
+        _read_names_as_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal shows what it can, whatever its locale.
@@ -75,6 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _read_names_as_utf8() -> None:
+    """Begins the process anew in Python's UTF-8 mode where the locale would have names of files in another encoding.
+
+    Experiment files and records are UTF-8, and what they name must be what the command line names. Only Python's start
+    can choose this; what the terminal is given stays in its own encoding.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        own = os.environ | {"PYTHONIOENCODING": f"{getattr(sys.stdout, 'encoding', None) or 'utf-8'}:replace"}
+        os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], own)
 
 
 def _status(words: list[str]) -> int:

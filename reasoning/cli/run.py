@@ -58,7 +58,7 @@ def read_arguments(chosen: argparse.Namespace) -> tuple[Experiment, Path, int]:
     Before that the process joins its job, and JAX gets its cache of compiled programs.
     """
     initialize_from_environment()
-    use_compile_cache()
+    use_compile_cache(complain if os.environ.get(PROCESS_ID, "0") == "0" else lambda told: None)
     out = Path(chosen.out) if chosen.out else Path("runs") / Path(chosen.file).stem
     return read_experiment(chosen.file, chosen.overrides), out, int(os.environ.get(PROCESSES, 1))
 

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -64,26 +65,32 @@ def keep_freed_memory() -> bool:
     return all(set_option(option, value) == 1 for option, value in _MALLOC_OPTIONS)
 
 
-def use_compile_cache() -> Path | None:
+def use_compile_cache(note: Callable[[str], None]) -> Path | None:
     """Keeps compiled programs for the next run, where ``JAX_COMPILATION_CACHE_DIR`` doesn't say otherwise.
 
     One folder a processor model, since machine code of one may not run on another. A program that a killed run left
     half written is compiled again (JAX warns). Set the variable to an empty text for no cache. Returns the folder, None
-    also where the user has no home that can be written to, and then nothing is kept.
+    also where the user has no home that can be written to: then nothing is kept, of which ``note`` hears.
     """
     if _CACHE_VARIABLE in os.environ:
         return None
+    folder = _writable_home()
+    if folder is None:
+        note(f"note: no home to write to, so compiled programs aren't kept; {_CACHE_VARIABLE}=FOLDER keeps them there")
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _COMPILE_SECONDS)
+    return folder
+
+
+def _writable_home() -> Path | None:
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = home / "reasoning" / f"compiled-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
     except (RuntimeError, OSError):  # No entry in passwd; no folder, or one that others may write to alone.
         return None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _COMPILE_SECONDS)
-    return folder
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def _processor() -> str:

@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -93,3 +94,15 @@ def test_full_memory_is_one_message_without_the_notes_of_libraries(monkeypatch, 
     assert main(["fail"]) == 2
     first, note = capsys.readouterr().err.splitlines()
     assert first.startswith("error: there is not enough memory (") and "7 PiB" in first and note == "stage base stopped"
+
+
+def test_names_are_utf8_whatever_the_locale_and_the_terminal_gets_its_own_encoding(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("LANG", "LC_CTYPE")}
+    environment |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-m", "reasoning", "run", "--check", "dät/ö.gin"]
+    (tmp_path / "dät").mkdir()
+    (tmp_path / "dät/ö.gin").write_text("include 'für/nichts.gin'\n", encoding="utf-8")
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True)
+    assert done.returncode == 2
+    message = done.stderr.decode("ascii")
+    assert message.startswith("error:") and "f?r/nichts.gin" in message and "d?t/?.gin:1" in message

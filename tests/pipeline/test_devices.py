@@ -44,7 +44,7 @@ def test_the_file_decides_how_many_cpu_devices_there_are_and_every_process_gets_
 
 
 def test_another_number_in_the_environment_is_refused_and_programs_are_cached(tmp_path):
-    script = "use_compile_cache(); attempt(2); print(jax.config.values['jax_compilation_cache_dir'])"
+    script = "use_compile_cache(print); attempt(2); print(jax.config.values['jax_compilation_cache_dir'])"
     refused, cache = printed(script, JAX_NUM_CPU_DEVICES="4", XDG_CACHE_HOME=str(tmp_path))
     assert refused.startswith("JAX runs with 4 CPU devices a process, but run.cpu_devices = 2")
     assert cache.startswith(str(tmp_path / "reasoning" / "compiled-"))
@@ -54,7 +54,7 @@ def test_the_compile_cache_that_jax_was_given_stays(monkeypatch):
     for folder in ("", "/elsewhere"):
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", folder)
         before = jax.config.values["jax_compilation_cache_dir"]
-        assert use_compile_cache() is None
+        assert use_compile_cache(pytest.fail) is None
         assert jax.config.values["jax_compilation_cache_dir"] == before
 
 
@@ -87,13 +87,15 @@ print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     assert done == 1 and count < 1_000
 
 
-def test_without_a_home_that_can_be_written_to_nothing_is_cached(tmp_path, monkeypatch):
+def test_without_a_home_that_can_be_written_to_nothing_is_cached_and_that_is_said(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     before = jax.config.values["jax_compilation_cache_dir"]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert use_compile_cache() is None
+    told = []
+    assert use_compile_cache(told.append) is None
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As where there is no entry in passwd either.
-    assert use_compile_cache() is None
+    assert use_compile_cache(told.append) is None
+    assert len(told) == 2 and all("JAX_COMPILATION_CACHE_DIR=FOLDER" in note for note in told)
     assert jax.config.values["jax_compilation_cache_dir"] == before
