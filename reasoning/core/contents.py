@@ -67,6 +67,17 @@ def content_of(pattern: str, memory: Memory, note: Callable[[str], None]) -> str
     return content
 
 
+def matches(pattern: str) -> list[str]:
+    """The paths that a glob pattern (``**`` too) matches; folders that exist as they are written are meant so.
+
+    Brackets in the name of a folder, as in ``run[1]/*.jsonl``, then stand for themselves.
+    """
+    for folder in map(str, Path(pattern).parents):
+        if glob.escape(folder) != folder and pattern.startswith(folder) and os.path.isdir(folder):
+            return glob.glob(glob.escape(folder) + pattern[len(folder) :], recursive=True)
+    return glob.glob(pattern, recursive=True)
+
+
 def _files(pattern: str) -> Iterator[tuple[str, Path]]:
     """The regular files that a path or pattern leads to, each with its name from there."""
     path = Path(pattern)
@@ -75,7 +86,7 @@ def _files(pattern: str) -> Iterator[tuple[str, Path]]:
     elif path.is_dir():
         yield from _files_under(path)
     else:
-        for name in glob.glob(pattern, recursive=True):
+        for name in matches(pattern):
             if Path(name).is_file():
                 yield name, Path(name)
 

@@ -32,6 +32,13 @@ def is_of_the_machine(error: BaseException) -> bool:
     return full_disk or is_of_memory(error)
 
 
+def remedy(error: OSError) -> str:
+    """What to do about a file that could not be written."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "give the right to write there"
+    return "free space"
+
+
 def is_of_memory(error: BaseException) -> bool:
     """Whether there wasn't enough memory, this machine's or a device's."""
     return isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")

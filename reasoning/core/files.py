@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, remedy
+from reasoning.core.pointers import refuse_pointer_text
 
 PARTIAL_SUFFIX = ".partial"
 """Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
@@ -148,7 +149,7 @@ def folder_in_making(final: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(own, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"could not write {final}: {error}; free space and run the same command again") from error
+        raise InputError(f"could not write {final}: {error}; {remedy(error)} and run the same command again") from error
 
 
 def _remove_left(folder: Path) -> None:
@@ -170,6 +171,8 @@ def lock(folder: Path) -> Iterator[None]:
     nobody has to clean up after a kill. Creates the folder. Raises InputError that names the holder's process id, and
     for a folder that can't be made or written to.
     """
+    if _SURROGATE.search(str(folder)):
+        raise InputError(f"{folder} can't be used as a folder: its name is no UTF-8; choose another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Append mode opens without truncating: a refused second process must not erase the holder's id.
@@ -198,8 +201,8 @@ def lock(folder: Path) -> Iterator[None]:
 def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     """The content of a regular file, because a pipe or a device may never end.
 
-    Raises InputError for these, for more than ``limit`` bytes and for a text that can't be a path; OSError as
-    ``open`` does.
+    Raises InputError for these, for more than ``limit`` bytes, for a text that can't be a path and for a pointer of Git
+    LFS; OSError as ``open`` does.
     """
     try:
         status = os.stat(path)
@@ -212,6 +215,7 @@ def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
         raise InputError(f"{path} can't be a path: {error}; check it") from None
     if limit is not None and len(content) > limit:
         raise InputError(f"{path} has more than {limit:,} bytes, too many for what it is read as; check the path")
+    refuse_pointer_text(path, content)
     return content
 
 

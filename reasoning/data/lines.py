@@ -9,6 +9,7 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json
+from reasoning.core.pointers import refuse_pointer
 
 _BLOCK = 1 << 24
 _NEWLINE = ord("\n")
@@ -70,6 +71,7 @@ def open_lines(path: Path) -> Lines:
         raise InputError(f"there is no file {path}")
     if not path.stat().st_size:
         return Lines(path, np.zeros(0, np.uint8), np.zeros(0, np.int64))
+    refuse_pointer(path)
     data = np.memmap(path, dtype=np.uint8, mode="r")
     blocks = range(0, len(data), _BLOCK)
     found = [np.flatnonzero(data[start : start + _BLOCK] == _NEWLINE) + start for start in blocks]

@@ -19,7 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
+from reasoning.core.contents import matches
 from reasoning.core.errors import InputError, refusing, without_notes
+from reasoning.core.files import read_file
+from reasoning.core.pointers import refuse_pointer
 from reasoning.core.ranges import Positive, Range
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import find_layout, read_row
@@ -154,7 +157,7 @@ class TextFolder:
         _check_some(len(paths), f"{self.path}/*.txt")
 
         def make(index: int) -> Document:
-            text = paths[index].read_bytes().removeprefix(BOM_UTF8)
+            text = read_file(paths[index]).removeprefix(BOM_UTF8)
             return read_row({"text": text}, ("text",), chat, str(paths[index]))
 
         return Documents(len(paths), make)
@@ -214,7 +217,7 @@ def find_files(pattern: str) -> list[Path]:
     """The files that a path or a glob pattern (``**`` too) names, sorted. Raises InputError where there is none."""
     if Path(pattern).is_file():
         return [Path(pattern)]
-    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if Path(name).is_file()]
+    paths = [Path(name) for name in sorted(matches(pattern)) if Path(name).is_file()]
     if not paths:
         raise InputError(f"no file matches {pattern}; give the path of a file, or a pattern such as data/*.jsonl")
     return paths
@@ -222,6 +225,7 @@ def find_files(pattern: str) -> list[Path]:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     with _readable(path):
+        refuse_pointer(path)
         return pq.ParquetFile(path)
 
 

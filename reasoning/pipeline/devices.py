@@ -27,8 +27,11 @@ def use_cpu_devices(total: int, processes: int = 1) -> None:
     """Gives each of the processes its share of ``total`` CPU devices; accelerators are left as they are.
 
     Call it before anything is computed. Raises InputError where the processes can't share them evenly, where somebody
-    (a launcher, ``JAX_NUM_CPU_DEVICES``) has asked for another number, and where JAX has already started with one.
+    (a launcher, ``JAX_NUM_CPU_DEVICES``) has asked for another number, where JAX has already started with one, and
+    where JAX was told to compute with 64 bits, which the code's types and its programs aren't made for.
     """
+    if jax.config.values["jax_enable_x64"]:
+        raise InputError("JAX is set to 64 bits, and models are trained in 32 or 16 here; unset JAX_ENABLE_X64")
     if total % processes:
         raise InputError(
             f"run.cpu_devices = {total} can't be shared by {processes} processes; set it to a multiple of {processes}"

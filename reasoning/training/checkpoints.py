@@ -25,7 +25,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, sync_tree, write_atomic, write_json
 from reasoning.core.hashes import hash_file, hash_json
 from reasoning.core.text import printable
@@ -76,7 +76,7 @@ class Checkpointer:
             kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
             raise InputError(
                 f"could not save step {step} to {self.folder}: {error}; {kept}; "
-                "free space and run the same command again"
+                f"{remedy(error)} and run the same command again"
             ) from error
 
     def restore(self, abstract_state: Any) -> tuple[int, Any, Any] | None:
@@ -140,7 +140,7 @@ def save_params(folder: Path, params: Any) -> None:
         _write(folder, params, {})
     except OSError as error:
         raise InputError(
-            f"could not save parameters to {folder}: {error}; free space and run the same command again"
+            f"could not save parameters to {folder}: {error}; {remedy(error)} and run the same command again"
         ) from error
 
 

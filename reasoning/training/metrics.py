@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import parse_json, sync, write_atomic
 
 METRICS = "metrics.jsonl"
@@ -96,7 +96,9 @@ class MetricsLog:
             with open(path, "ab") as file:
                 file.write("".join(json.dumps(record, sort_keys=True) + "\n" for record in records).encode())
         except OSError as error:
-            raise InputError(f"could not write {path}: {error}; free space and run the same command again") from error
+            raise InputError(
+                f"could not write {path}: {error}; {remedy(error)} and run the same command again"
+            ) from error
 
     def _existing(self) -> list[Path]:
         return [path for name in (METRICS, _TIMINGS, PROBES) if (path := self.folder / name).exists()]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from reasoning.core.contents import ABSENT, content_of
+from reasoning.core.contents import ABSENT, content_of, matches
 from reasoning.core.errors import InputError
 
 LONG_AGO = 1_600_000_000
@@ -120,3 +120,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("reasoning.core.contents.hash_file", refuse)
     with pytest.raises(InputError, match=r"/a can't be read: Permission denied"):
         look(write(tmp_path / "a", b"one"))
+
+
+def test_brackets_in_the_name_of_a_folder_that_exists_stand_for_themselves(tmp_path):
+    inside, beside = (write(tmp_path / name / "deep/a.x", name.encode()) for name in ("dir[1]", "dir1"))
+    for pattern in ("dir[1]/*/*.x", "dir[1]/**/a.[xy]", "dir[1]/deep/*"):
+        assert matches(str(tmp_path / pattern)) == [str(inside)]
+    assert sorted(matches(str(tmp_path / "dir[0-9]/deep/*"))) == [str(beside)]
+    assert look(tmp_path / "dir[1]/deep/*.x") != look(tmp_path / "dir1/deep/*.x")

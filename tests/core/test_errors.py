@@ -1,6 +1,8 @@
+import errno
+
 import pytest
 
-from reasoning.core.errors import InputError, refusing, without_notes
+from reasoning.core.errors import InputError, refusing, remedy, without_notes
 
 
 def test_bad_input_passes_without_what_others_have_added_to_it():
@@ -38,3 +40,10 @@ def test_what_a_library_raises_about_a_file_is_one_line_and_what_we_raise_stays(
 
 def reading():
     return refusing("a.bin is damaged", "fetch it again")
+
+
+def test_what_may_not_be_written_and_what_does_not_fit_have_different_remedies():
+    assert [remedy(OSError(number, "")) for number in (errno.EACCES, errno.EROFS)] == 2 * [
+        "give the right to write there"
+    ]
+    assert remedy(OSError(errno.ENOSPC, "")) == "free space"

@@ -308,3 +308,10 @@ def test_what_a_killed_process_left_of_a_folder_goes_and_what_a_living_one_makes
     makers[1].terminate()
     makers[1].communicate()
     assert {path.name for path in tmp_path.iterdir()} >= {"out", ".other.partial"}
+
+
+def test_a_folder_whose_name_is_no_utf8_is_refused_before_anything_is_made(tmp_path):
+    name = os.fsdecode(b"r\xfcn")
+    with pytest.raises(InputError, match="its name is no UTF-8; choose another one"), files.lock(tmp_path / name):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -99,3 +99,8 @@ def test_without_a_home_that_can_be_written_to_nothing_is_cached_and_that_is_sai
     assert use_compile_cache(told.append) is None
     assert len(told) == 2 and all("JAX_COMPILATION_CACHE_DIR=FOLDER" in note for note in told)
     assert jax.config.values["jax_compilation_cache_dir"] == before
+
+
+def test_64_bits_are_refused_before_anything_runs():
+    [told] = printed("attempt(2)", JAX_ENABLE_X64="1")
+    assert told.endswith("unset JAX_ENABLE_X64")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reasoning.core.errors import InputError
+from reasoning.core.files import read_file
 from reasoning.data.tokenizers.sentencepiece import SENTENCEPIECE_FILE, SentencePieceTokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.data.tokenizers.tokenizer_json import CONFIG_FILE, JSON_FILE, JsonTokenizer
@@ -42,7 +43,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
-    folder, tokenizer = file.parent, SentencePieceTokenizer(file.read_bytes())
+    folder, tokenizer = file.parent, SentencePieceTokenizer(read_file(file))
     config, generation = settings_beside(folder)
     for symbol, token in placed_symbols(folder, config).items():
         if token >= tokenizer.vocabulary_size or tokenizer.processor.id_to_piece(token) != symbol:
@@ -60,4 +61,4 @@ def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
 
 
 def _load_json(file: Path) -> JsonTokenizer:
-    return read_transformers_folder(file.parent, file.read_bytes())
+    return read_transformers_folder(file.parent, read_file(file))

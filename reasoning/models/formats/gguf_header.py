@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning.core.errors import InputError
+from reasoning.core.pointers import refuse_pointer
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -76,6 +77,7 @@ class _Walk:
 def check_header(path: Path) -> None:
     """Raises InputError where a file is no GGUF file, or its header claims more than the file or any model can hold."""
     try:
+        refuse_pointer(path)
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise InputError(f"{path} is no GGUF file; name one that llama.cpp reads")

@@ -21,6 +21,7 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
+from reasoning.core.pointers import refuse_pointer
 
 SINGLE = "model.safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
@@ -152,6 +153,7 @@ def _check_index(index: Path, weight_map: Mapping[str, str], headers: Mapping[st
 
 def read_header(path: Path) -> dict[str, Stored]:
     """The tensors of one file, by name. Raises InputError that names the file and what is wrong with it."""
+    refuse_pointer(path)
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
