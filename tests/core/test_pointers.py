@@ -28,7 +28,7 @@ READERS = {
     "text.txt": lambda path: chatless(TextFolder(str(path.parent))),
     "tokenizer.json": lambda path: load_tokenizer(path.parent),
     "tokenizer.model": lambda path: load_tokenizer(path.parent),
-    "questions.jsonl": lambda path: QuestionFile(str(path)).problems("train", 1, 0),
+    "questions.jsonl": lambda path: QuestionFile(path=str(path)).problems("train", 1, 0),
 }
 
 
