@@ -15,6 +15,9 @@ ArtifactKind = Literal["checkpoint", "records", "results"]
 RECORD = "artifact.json"
 """The file that describes an artifact; written by the pipeline, last, so no stage may write one itself."""
 
+MANIFEST = "manifest.json"
+"""The file of a saved tree of arrays (``training.checkpoints``) that lists all others there, with their sizes."""
+
 _FILES = "files"
 """The record's list of the files that were published with it."""
 
@@ -80,14 +83,23 @@ class Artifact:
         return _read_rows(self.path / "samples.jsonl")
 
 
-def sizes_under(folder: Path, left_out: Collection[str] = ()) -> dict[str, dict[str, int]]:
+def sizes_under(folder: Path, left_out: Collection[str] = ()) -> dict[str, dict[str, int | None]]:
     """What a record tells of the files that are published with it: ``files``, path in the folder -> bytes.
 
-    The record itself isn't among them, nor is what lies in, or is, one of the names ``left_out``.
+    The record itself isn't among them, nor is what lies in, or is, one of the names ``left_out``. Of a saved tree of
+    arrays only the manifest is, without a size: it lists the others, whose sizes differ between equal saves.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {path.relative_to(folder): path.stat().st_size for path in paths}
-    return {_FILES: {str(name): size for name, size in names.items() if name.parts[0] not in (RECORD, *left_out)}}
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    saved = {path.parent for path in paths if path.name == MANIFEST and len(path.parts) > 1}
+    sizes: dict[str, int | None] = {}
+    for path in paths:
+        if path.parts[0] in (RECORD, *left_out):
+            continue
+        if path.name == MANIFEST and path.parent in saved:
+            sizes[str(path)] = None
+        elif saved.isdisjoint(path.parents):
+            sizes[str(path)] = (folder / path).stat().st_size
+    return {_FILES: sizes}
 
 
 def write_sizes(folder: Path, left_out: Collection[str] = ()) -> None:
@@ -102,9 +114,16 @@ def damage_of(path: Path) -> str:
     isn't one.
     """
     listed = _read_record(path).get(_FILES, {}) if (path / RECORD).exists() else {}
-    if not isinstance(listed, dict) or not all(isinstance(size, int) for size in listed.values()):
+    if not isinstance(listed, dict) or not all(
+        isinstance(size, int) or (size is None and name.endswith(MANIFEST)) for name, size in listed.items()
+    ):
         raise InputError(f"{path / RECORD}: {_FILES!r} is no list of files and sizes; move the folder away")
-    damaged = [told for name, size in listed.items() if (told := _difference(path / name, size))]
+    damaged = [
+        told
+        for name, size in listed.items()
+        for told in (_lost(path / name) if size is None else [_difference(path / name, size)])
+        if told
+    ]
     if not damaged:
         return ""
     more = len(damaged) - _SHOWN
@@ -159,6 +178,18 @@ def _read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{file} is not a JSON object; move the folder away and run its stage again")
     return record
+
+
+def _lost(manifest: Path) -> list[str]:
+    """How the files of a saved tree of arrays differ from their manifest, in words; empty where they don't."""
+    if not manifest.exists():
+        return [f"{shortened(str(manifest), _SHOWN_CHARACTERS)} does not exist"]
+    try:
+        content = read_json(manifest)
+        files = {name: int(told["bytes"]) for name, told in content[_FILES].items()}
+    except (InputError, KeyError, TypeError, ValueError, AttributeError):
+        return [f"{shortened(str(manifest), _SHOWN_CHARACTERS)} is not as it was written"]
+    return [_difference(manifest.parent / name, size) for name, size in files.items()]
 
 
 def _difference(file: Path, size: int) -> str:

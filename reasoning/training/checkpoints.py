@@ -25,12 +25,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from reasoning.core.artifact import MANIFEST
 from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, sync_tree, write_atomic, write_json
 from reasoning.core.hashes import hash_file, hash_json
 from reasoning.core.text import printable
 
-_MANIFEST = "manifest.json"
 _CURSOR = "cursor.json"
 _STEP_NAME = re.compile(r"step_(\d{8,})")
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
@@ -99,7 +99,7 @@ class Checkpointer:
 
     def latest_step(self) -> int | None:
         """The newest step that has a manifest; only ``restore`` checks whether its files agree with it."""
-        return max((step for step in self.steps() if (self.path(step) / _MANIFEST).is_file()), default=None)
+        return max((step for step in self.steps() if (self.path(step) / MANIFEST).is_file()), default=None)
 
     def path(self, step: int) -> Path:
         """The folder of a step's checkpoint, which ``load_params`` reads too."""
@@ -186,7 +186,7 @@ def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
         manifest = {"files": _fingerprints(partial), "leaves": leaves}
         # On disk before the manifest is written, so that a manifest never vouches for files that a power cut can lose.
         sync_tree(partial)
-        write_json(partial / _MANIFEST, manifest | {"hash": hash_json(manifest)})
+        write_json(partial / MANIFEST, manifest | {"hash": hash_json(manifest)})
         # A rename can't replace a folder that isn't empty.
         replaced = _set_aside(final) if final.exists() else None
         os.rename(partial, final)
@@ -241,7 +241,7 @@ def _describe(leaf: dict[str, Any]) -> str:
 
 
 def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MANIFEST)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
         hashes = list(pool.map(hash_file, paths))
     return {
@@ -251,9 +251,9 @@ def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / _MANIFEST)
+    manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.pop("hash", None) != hash_json(manifest):
-        raise InputError(f"{folder / _MANIFEST} is not as it was written")
+        raise InputError(f"{folder / MANIFEST} is not as it was written")
     return manifest
 
 

@@ -109,6 +109,25 @@ def test_what_nobody_needs_from_here_on_and_what_came_later_may_change(published
     assert artifact.read_artifact(published).stage == "exam"
 
 
+def test_a_saved_tree_of_arrays_is_listed_by_its_manifest_alone_since_its_sizes_differ_between_equal_saves(folder):
+    for name, size in {"checkpoint/array": 5, "checkpoint/deep/meta": 7, "model.json": 2, "manifest.json": 3}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(bytes(size))
+    files = {"array": {"bytes": 5}, "deep/meta": {"bytes": 7}}
+    (folder / "checkpoint/manifest.json").write_text(json.dumps({"files": files}))
+    listed = artifact.sizes_under(folder)
+    assert listed == {"files": {"checkpoint/manifest.json": None, "model.json": 2, "manifest.json": 3}}
+    change(folder, **listed)
+    assert artifact.damage_of(folder) == ""
+    (folder / "checkpoint/deep/meta").write_bytes(b"")
+    assert "deep/meta has 0 bytes, 7 were written" in artifact.damage_of(folder)
+    for content in ("{}", "[", '{"files": {"a": 3}}'):
+        (folder / "checkpoint/manifest.json").write_text(content)
+        assert artifact.damage_of(folder).endswith("manifest.json is not as it was written")
+    (folder / "checkpoint/manifest.json").unlink()
+    assert artifact.damage_of(folder).endswith("manifest.json does not exist")
+
+
 def test_a_record_without_a_list_and_a_folder_without_a_record_say_nothing(folder, tmp_path):
     assert artifact.damage_of(folder) == artifact.damage_of(tmp_path / "elsewhere") == ""
     artifact.write_sizes(tmp_path, ())

@@ -1,8 +1,6 @@
 """Completions that nobody could grade: masked in training, left out of exams and collections, told in all records."""
 
 import json
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -263,7 +261,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, due: Callable[[int], bool]) -> list
         if "job" in message:
             sent.append(len(sent) + 1)
             if due(len(sent)):
-                os.kill(pool.process.pid, signal.SIGKILL)
+                pool.process.kill()
                 pool.process.wait()
 
     monkeypatch.setattr(grading, "_send", sending)
