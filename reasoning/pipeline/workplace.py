@@ -21,6 +21,7 @@ from reasoning.pipeline.leaks import check_leaks
 from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.stages.checkpoint import ON_THE_WAY
 from reasoning.stages.stage import learns_from
+from reasoning.training.metrics import TIMINGS
 
 StageState = Literal["finished", "begun", "new"]
 
@@ -103,7 +104,8 @@ class Workplace:
         bad = {name: value for name, value in outcome.results.items() if not math.isfinite(value)}
         if bad:
             raise ValueError(f"stage {name} ended with results that aren't finite: {bad}")
-        record |= sizes_under(path, ON_THE_WAY)
+        # Clocks tick differently in equal runs, and so do the sizes of what holds their times.
+        record |= sizes_under(path, (*ON_THE_WAY, TIMINGS))
         record |= {"kind": outcome.kind, "results": dict(outcome.results), "array_hash": outcome.array_hash or None}
         write_json(path / RECORD, record)
         publish_folder(path, self.finished(name))

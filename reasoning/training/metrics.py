@@ -19,7 +19,7 @@ from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import parse_json, sync, write_atomic
 
 METRICS = "metrics.jsonl"
-_TIMINGS = "timings.jsonl"
+TIMINGS = "timings.jsonl"
 PROBES = "probes.jsonl"
 _ROLLOUTS = "rollouts"
 
@@ -53,7 +53,7 @@ class MetricsLog:
 
     def timing(self, step: int, values: Mapping[str, Any]) -> None:
         """Append how long a step took, by the clock; the form is that of ``record``."""
-        self._append(_TIMINGS, [_row(step, values)])
+        self._append(TIMINGS, [_row(step, values)])
 
     def probe(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append what the model answered when it was probed after ``step``; rows are JSON-able."""
@@ -101,7 +101,7 @@ class MetricsLog:
             ) from error
 
     def _existing(self) -> list[Path]:
-        return [path for name in (METRICS, _TIMINGS, PROBES) if (path := self.folder / name).exists()]
+        return [path for name in (METRICS, TIMINGS, PROBES) if (path := self.folder / name).exists()]
 
 
 def _row(step: int, values: Mapping[str, Any]) -> dict[str, Any]:

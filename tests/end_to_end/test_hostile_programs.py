@@ -14,7 +14,7 @@ from benchmarks.attacks import Attack, asked, filled, read_attacks
 from reasoning.sandbox.grading import Sandbox, grade
 from reasoning.sandbox.records import Grade, Job, Limits, Stdio
 
-LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.0, memory_mib=256, output_kib=256, storage_mib=8)
+LIMITS = Limits(cpu_seconds=2.0, wall_seconds=4.0, memory_mib=256, output_kib=256, storage_mib=8)
 HANGING = replace(LIMITS, cpu_seconds=0.3, wall_seconds=0.6)
 SLACK = 0.5
 COMPILING = 60.0
