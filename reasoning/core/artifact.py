@@ -127,7 +127,7 @@ def damage_of(path: Path) -> str:
     if not damaged:
         return ""
     more = len(damaged) - _SHOWN
-    return f"{'; '.join(damaged[:_SHOWN])}" + (f"; and {more} more of its {len(listed)} files" if more > 0 else "")
+    return f"{'; '.join(damaged[:_SHOWN])}" + (f"; and {more} more" if more > 0 else "")
 
 
 def check_whole(path: Path, what: str, remedy: str) -> None:

@@ -20,6 +20,9 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Explaining, Judgement, Remarking, Reward, Selective, Ungraded, reward_name
 from reasoning.tasks.problems import REWARDS_GET, Problem, ProblemSet
 
+_TRIED = 256
+"""Completions with which a reward that raised is called again, one by one."""
+
 
 @dataclass(frozen=True)
 class Ratings:
@@ -138,15 +141,40 @@ def rate(
 def _given(reward: Reward, columns: Mapping[str, Any], completions: Sequence[str]) -> list[Any]:
     """What a reward gives: values, or judgements of one that explains. Raises InputError as ``rate`` does."""
     where = _words(reward)
-    with answering_for("" if is_ours(reward) else where, lambda error: _about(concerned(error, completions))):
-        returned = reward.judge(**columns) if isinstance(reward, Explaining) else reward(**columns)
-        if isinstance(returned, Iterable):  # also one whose values are made as they are asked for
-            return list(returned)
+
+    def about(error: BaseException) -> str:
+        told = concerned(error, completions)
+        told = _raising_alone(reward, columns, completions, error) if told is None else told
+        return "" if told is None else f" for the completion {told!r:.60}"
+
+    with answering_for("" if is_ours(reward) else where, about):
+        returned = _returned(reward, columns)
+    if isinstance(returned, list):
+        return returned
     raise InputError(f"{where} returned {returned!r:.60}; it must return a list, one number a completion")
 
 
-def _about(completion: str | None) -> str:
-    return "" if completion is None else f" for the completion {completion!r:.60}"
+def _returned(reward: Reward, columns: Mapping[str, Any]) -> Any:
+    """What a reward returns, as a list also where its values are made as they are asked for."""
+    returned = reward.judge(**columns) if isinstance(reward, Explaining) else reward(**columns)
+    return list(returned) if isinstance(returned, Iterable) else returned
+
+
+def _raising_alone(
+    reward: Reward, columns: Mapping[str, Any], completions: Sequence[str], error: BaseException
+) -> str | None:
+    """The first completion for which a reward that raised raises the same again, among the first few.
+
+    From Python 3.12 on, a list comprehension that failed leaves no variable that would tell.
+    """
+    for row, completion in enumerate(completions[:_TRIED]):
+        own = {name: value[row : row + 1] if isinstance(value, list) else value for name, value in columns.items()}
+        try:
+            _returned(reward, own)
+        except (Exception, SystemExit) as again:
+            if type(again) is type(error):
+                return completion
+    return None
 
 
 def _words(reward: Reward) -> str:

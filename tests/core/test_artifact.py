@@ -97,7 +97,7 @@ def test_files_that_are_gone_or_have_another_size_are_told_by_name(published, da
         change(published / name)
     told = artifact.damage_of(published)
     assert all(name in told for name in sorted(damaged)[:3])
-    assert ("and 1 more of its 8 files" in told) == (len(damaged) == 4)
+    assert (told.endswith("; and 1 more")) == (len(damaged) == 4)
     with pytest.raises(InputError, match="damaged results: .*; move the folder away and run stage 'exam' again"):
         artifact.read_artifact(published)
     assert artifact.recorded_artifact(published) == whole
