@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, Fraction, NonNegative
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.documents import Document, Piece
+from reasoning.data.documents import Document
 from reasoning.tasks.program_synthesis import Program, ProgramSynthesis, question_of, work_out
 from reasoning.tasks.puzzles import check_range
+from reasoning.tasks.worked_corpus import all_learnt, tagged_reply
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class ProgramCorpus:
         shares = self._shares()
         (kind,) = generator.choices(tuple(shares), tuple(shares.values()))
         question, reply = self._drill(generator) if kind == "drill" else self._worked(kind, generator, chat)
-        if generator.random() < self.chat:
-            return Document((Piece(chat.prompt(question) + reply + chat.end, learn=True),))
-        return chat.plain(question + reply)
+        return all_learnt(question, reply, chat, as_chat=generator.random() < self.chat)
 
     def _shares(self) -> dict[str, float]:
         return {
@@ -75,7 +74,8 @@ class ProgramCorpus:
         if kind in ("direct", "direct_tagged"):
             if generator.random() < self.random_answer:
                 program, _ = self._trainable(generator)
-            return question, str(program) if kind == "direct" else _answered(program, chat)
+            direct = kind == "direct"
+            return question, str(program) if direct else f"{chat.answer_open}{program}{chat.answer_close}"
 
         def result(value: int) -> int:
             return int(generator.random() * _BELOW) if generator.random() < self.random_step else value
@@ -83,17 +83,13 @@ class ProgramCorpus:
         thinking, program = work_out(examples, result)
         if kind == "steps":
             return question, f"{thinking},{program}"
-        return question, f"{chat.think_open}{thinking}{chat.think_close}{_answered(program, chat)}"
+        return question, tagged_reply(thinking, str(program), chat)
 
     def _trainable(self, generator: random.Random) -> tuple[Program, tuple[tuple[int, int], ...]]:
         while True:
             program, examples = self.task.draw(generator)
             if program.split == "train":
                 return program, tuple(examples)
-
-
-def _answered(program: Program, chat: ChatFormat) -> str:
-    return f"{chat.answer_open}{program}{chat.answer_close}"
 
 
 _BELOW = 4

@@ -55,9 +55,7 @@ class WorkedCorpus:
         shares = self._shares()
         (kind,) = generator.choices(tuple(shares), tuple(shares.values()))
         question, reply = self._drill(generator) if kind == "drill" else self._worked(kind, generator, chat)
-        if generator.random() < self.chat:
-            return Document((Piece(chat.prompt(question) + reply + chat.end, learn=True),))
-        return chat.plain(question + reply)
+        return all_learnt(question, reply, chat, as_chat=generator.random() < self.chat)
 
     def _shares(self) -> dict[str, float]:
         return {
@@ -95,7 +93,7 @@ class WorkedCorpus:
             return puzzle.question, f"{written}={value}"
         if kind == "second_language":
             written = written.translate(self.subject.second_language or {})
-        return puzzle.question, _tagged_reply(written, value, chat)
+        return puzzle.question, tagged_reply(written, value, chat)
 
     def _any(self, generator: random.Random) -> str:
         values = self.subject.values
@@ -112,9 +110,16 @@ class Demonstrations:
         """Exchange ``index`` of the collection ``seed``: a train question and a tagged reply; the reply is learnt."""
         generator = random.Random(f"{self.subject.name} demonstrations/{seed}/{index}")
         puzzle = self.subject.puzzle(generator)
-        return chat.exchange(puzzle.question, _tagged_reply(*worked_steps(self.subject, puzzle), chat))
+        return chat.exchange(puzzle.question, tagged_reply(*worked_steps(self.subject, puzzle), chat))
 
 
-def _tagged_reply(thinking: str, answer: str, chat: ChatFormat) -> str:
+def all_learnt(question: str, reply: str, chat: ChatFormat, as_chat: bool) -> Document:
+    """A question with its reply to pretrain on: as a conversation or as running text, every token of it learnt."""
+    if as_chat:
+        return Document((Piece(chat.prompt(question) + reply + chat.end, learn=True),))
+    return chat.plain(question + reply)
+
+
+def tagged_reply(thinking: str, answer: str, chat: ChatFormat) -> str:
     """The form that the rewards ask for: thinking between its tags, then the answer between its own."""
     return f"{chat.think_open}{thinking}{chat.think_close}{chat.answer_open}{answer}{chat.answer_close}"

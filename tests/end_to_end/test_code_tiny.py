@@ -1,15 +1,11 @@
 """Reinforcement learning on programs, in miniature: what is rewarded is what Python says of the programs written."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import jax
 import pytest
-from miniature import ROOT
+from shipped import run_shipped
 
 from reasoning.tasks.problems import Problem
 from reasoning.tasks.program_synthesis import ProgramSynthesis
@@ -62,16 +58,7 @@ def passes(text: str, tests: list[dict]) -> bool:
 
 @pytest.mark.slow
 def test_programs_of_rollouts_and_exams_are_executed(tmp_path: Path):
-    command = [sys.executable, "-m", "reasoning", "run", str(ROOT / "experiments" / "code_tiny.gin")]
-    command += [f"{name}={value}" for name, value in OVERRIDES.items()] + ["--out", str(tmp_path / "run")]
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_shipped("code_tiny.gin", OVERRIDES, tmp_path / "run")
     task = ProgramSynthesis(families=("line",), maximum_slope=1, maximum_value=5)
     asked: dict[str, Problem] = {problem.question: problem for problem in task.problems("train", 8, 0)}
     (samples,) = (tmp_path / "run" / "artifacts").glob("exam-*/samples.jsonl")

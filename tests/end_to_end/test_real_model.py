@@ -1,15 +1,11 @@
 """The workflow on a pretrained model runs through every stage: here on a tiny one in the form of real ones."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import jax
 import pytest
 from gguf_file import write
-from miniature import ROOT
+from shipped import run_shipped
 
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.use.run_folder import open_run
@@ -64,16 +60,7 @@ def test_the_workflow_of_a_pretrained_model_runs_through_every_stage(tmp_path: P
         "model": f"'{tmp_path / 'model.gguf'}'",
         "problems_file": f"'{questions(tmp_path / 'gsm8k.jsonl')}'",
     }
-    command = [sys.executable, "-m", "reasoning", "run", str(ROOT / "experiments" / "r1_smollm2.gin")]
-    command += [f"{name}={value}" for name, value in given.items()] + ["--out", str(tmp_path / "run")]
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_shipped("r1_smollm2.gin", given, tmp_path / "run")
     run = open_run(tmp_path / "run")
     assert {*STEPS, "base", "cold_data", "cot_data", "knowledge_data", "student", "exam"} <= set(run)
     assert {f"{stage}/accuracy/pass@1" for stage in ("base", "r1", "student_kl")} <= set(run["exam"].results)
