@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Document:
-    """One training text, a sequence of pieces; special symbols stand in the text and become single ids."""
+    """One training text, a sequence of pieces; special symbols stand in the text and become single ids.
+
+    ``columns`` are what a source was asked to keep of its row, names with values: an address, a licence, a score.
+    """
 
     pieces: tuple[Piece, ...]
+    columns: tuple[tuple[str, Any], ...] = ()
 
     def text(self) -> str:
         """The whole text, for people and for training tokenizers."""

@@ -1,17 +1,27 @@
-"""The lines of a large text file by number, without reading the file into memory."""
+"""The lines of a large text file by number, compressed or not, without reading the file into memory."""
 
-from collections.abc import Iterator
+import gzip
+import io
+import mmap
+import zlib
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
+import pyarrow as pa
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json
 from reasoning.core.pointers import refuse_pointer
+from reasoning.data.forward import Forward
 
 _BLOCK = 1 << 24
+_HELD = 1 << 26
+"""Bytes of a mapped file that are read before its pages are given back, since they count as this process's."""
+
 _NEWLINE = ord("\n")
 _SPACE = b" \t\r\n"
 """What JSON allows between values."""
@@ -22,18 +32,19 @@ _MARK = "\ufeff".encode()
 
 @dataclass(frozen=True)
 class Lines:
-    """A file's lines that aren't blank: ``data`` its bytes (mapped, not read), ``ends`` where each of all lines ends.
+    """A file's lines that aren't blank: of its ``count`` lines ``read`` gives the bytes of one, without its newline.
 
-    The newline is left out; ``kept`` are the positions of the lines that aren't blank, None for all of them.
+    ``kept`` are the positions of the lines that aren't blank, None for all of them. Reading in order is fast; of a
+    compressed file, a line before the last one read is found by beginning anew.
     """
 
     path: Path
-    data: np.ndarray
-    ends: np.ndarray
+    count: int
+    read: Callable[[int], bytes]
     kept: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.ends if self.kept is None else self.kept)
+        return self.count if self.kept is None else len(self.kept)
 
     def number(self, index: int) -> int:
         """As which line of the file, counted from 1, a line stands there."""
@@ -43,7 +54,7 @@ class Lines:
         """A line without its newline. Raises InputError naming file and line where it is not UTF-8."""
         line = self.number(index) - 1
         try:
-            return _line(self.data, self.ends, line).decode()
+            return _unmarked(self.read(line), line).decode()
         except UnicodeDecodeError as error:
             place = f"{self.path}:{line + 1}"
             raise InputError(f"{place}: not UTF-8 text (byte {error.start} of the line); write it as UTF-8") from None
@@ -64,29 +75,94 @@ class Lines:
 def open_lines(path: Path) -> Lines:
     """Find where the lines of a file are: they end at ``\\n`` alone, since JSON texts may hold other separators.
 
-    Files of other systems are read as they are meant: a byte order mark at the beginning is left out, so are lines of
-    white space, and the last line may lack its newline. Raises InputError where there is no such file.
+    A file whose name ends in ``.gz`` or ``.zst`` is decompressed as it is read, once to count its lines and again from
+    its beginning for each pass over them. Files of other systems are read as they are meant: a byte order mark at the
+    beginning is left out, so are lines of white space, and the last line may lack its newline. Raises InputError where
+    there is no such file, and for a compressed one that is damaged or cut short, with the line where it ends.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     if not path.stat().st_size:
-        return Lines(path, np.zeros(0, np.uint8), np.zeros(0, np.int64))
+        return Lines(path, 0, lambda line: b"")
     refuse_pointer(path)
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    blocks = range(0, len(data), _BLOCK)
-    found = [np.flatnonzero(data[start : start + _BLOCK] == _NEWLINE) + start for start in blocks]
-    if data[-1] != _NEWLINE:
-        found.append(np.array([len(data)]))
+    if path.suffix in _DECOMPRESSED:
+        return _compressed(path)
+    return _plain(path)
+
+
+def _plain(path: Path) -> Lines:
+    size, lines, last = path.stat().st_size, 0, _NEWLINE
+    found: list[np.ndarray] = []
+    maybe: set[int] = {0}  # blank is what begins with white space, and perhaps the first line, which may be a mark
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        while data := file.read(_BLOCK):
+            block = np.frombuffer(data, np.uint8)
+            firsts = block[np.append(last, block[:-1]) == _NEWLINE]
+            maybe.update((lines + np.flatnonzero(np.isin(firsts, list(_SPACE)))).tolist())
+            found.append(np.flatnonzero(block == _NEWLINE) + file.tell() - len(block))
+            lines, last = lines + len(firsts), int(block[-1])
+    if last != _NEWLINE:
+        found.append(np.array([size]))
     ends = np.concatenate(found)
-    # A line may be blank where it begins with white space; the first also where it is a mark alone.
-    firsts = data[np.append(0, ends[:-1] + 1)]
-    maybe = {0, *np.flatnonzero(np.isin(firsts, list(_SPACE))).tolist()}
-    blank = sorted(line for line in maybe if not _line(data, ends, line).strip(_SPACE))
-    return Lines(path, data, ends, np.delete(np.arange(len(ends)), blank) if blank else None)
+    read = _Mapped(mapped, ends)
+    blank = sorted(line for line in maybe if _is_blank(read(line), line))
+    return Lines(path, len(ends), read, np.delete(np.arange(len(ends)), blank) if blank else None)
 
 
-def _line(data: np.ndarray, ends: np.ndarray, line: int) -> bytes:
-    """The bytes of a line, newline and mark left out."""
-    if line == 0:
-        return data[: ends[0]].tobytes().removeprefix(_MARK)
-    return data[ends[line - 1] + 1 : ends[line]].tobytes()
+@dataclass
+class _Mapped:
+    """Reads lines of a mapped file, and gives back the memory of those that were read."""
+
+    data: mmap.mmap
+    ends: np.ndarray
+    held: int = 0
+
+    def __call__(self, line: int) -> bytes:
+        start, end = int(self.ends[line - 1]) + 1 if line else 0, int(self.ends[line])
+        self.held += end - start
+        if self.held > _HELD:
+            self.data.madvise(mmap.MADV_DONTNEED)  # they stay in the file system's cache
+            self.held = 0
+        return self.data[start:end]
+
+
+def _compressed(path: Path) -> Lines:
+    count, kept = 0, array("q")
+    for line in _decompressed_lines(path):
+        if not _is_blank(line, count):
+            kept.append(count)
+        count += 1
+    numbers = None if len(kept) == count else np.frombuffer(kept, np.int64)
+    return Lines(path, count, Forward(lambda: _decompressed_lines(path)), numbers)
+
+
+def _decompressed_lines(path: Path) -> Iterator[bytes]:
+    number = 0
+    try:
+        with _DECOMPRESSED[path.suffix](path) as file:
+            for line in file:
+                number += 1
+                yield line.removesuffix(b"\n")
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        told = str(error).strip().split("\n", 1)[0]
+        raise InputError(f"{path}:{number + 1}: the compressed file can't be read on: {told}; fetch it again") from None
+
+
+def _open_gzip(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def _open_zstandard(path: Path) -> BinaryIO:
+    return io.BufferedReader(cast(io.RawIOBase, pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")), _BLOCK >> 4)
+
+
+_DECOMPRESSED: dict[str, Callable[[Path], BinaryIO]] = {".gz": _open_gzip, ".zst": _open_zstandard}
+
+
+def _unmarked(data: bytes, line: int) -> bytes:
+    return data.removeprefix(_MARK) if line == 0 else data
+
+
+def _is_blank(data: bytes, line: int) -> bool:
+    return not _unmarked(data, line).strip(_SPACE)

@@ -73,18 +73,21 @@ def concat_then_split(documents: grain.IterDataset, length: int) -> grain.IterDa
     return grain.experimental.ConcatThenSplitIterDataset(documents, length_struct={"tokens": length})
 
 
-def _row_features(length: int) -> dict[str, tfds.features.Tensor]:
+def row_features(length: int) -> dict[str, tfds.features.Tensor]:
     """The TFDS features of packed rows: each column int32[T]."""
     return {name: tfds.features.Tensor(shape=(length,), dtype=np.int32) for name in COLUMNS}
 
 
 def pack_into(
-    folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer
-) -> PackingCounts:
+    folder: Path,
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    length: int,
+    packer: Packer,
+    counts: PackingCounts,
+) -> None:
     """Pack documents and write the rows as a dataset, which ``records.read_records`` opens. Errors as ``pack``."""
-    counts = PackingCounts()
-    write_records(folder, pack(documents, tokenizer, length, packer, counts), _row_features(length))
-    return counts
+    write_records(folder, pack(documents, tokenizer, length, packer, counts), row_features(length))
 
 
 def pack(
@@ -101,6 +104,14 @@ def pack(
     document without tokens, where the packer cuts a document with a prompt (``concat_then_split`` does), and where no
     token is left to learn.
     """
+    yield from pack_some(documents, tokenizer, length, packer, counts)
+    check_learnt(counts, length)
+
+
+def pack_some(
+    documents: Iterable[Document], tokenizer: Tokenizer, length: int, packer: Packer, counts: PackingCounts
+) -> Iterator[PackedRow]:
+    """As ``pack``, for a part of the documents, in which there may be nothing to learn."""
     with without_notes():
         for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, counts)), length):
             row = _row(packed, counts)
@@ -108,11 +119,24 @@ def pack(
             counts.tokens += int(np.count_nonzero(row["segments"]))
             counts.learnt += int(row["loss_mask"].sum())
             yield row
+
+
+def check_learnt(counts: PackingCounts, length: int) -> None:
+    """Raises InputError where no token is left to learn."""
     if not counts.learnt:
         raise InputError(
             f"of {counts.documents} documents ({counts.dropped} longer than {length} tokens and dropped) no token is "
             "left to learn; give more documents, or longer rows"
         )
+
+
+def token_counts(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[int]:
+    """How many tokens each document has, symbols included."""
+    remaining = iter(documents)
+    while batch := list(islice(remaining, _DOCUMENTS_A_BATCH)):
+        encoded = iter(tokenizer.encode_batch([piece.text for document in batch for piece in document.pieces]))
+        for document in batch:
+            yield sum(len(ids) for ids in islice(encoded, len(document.pieces)))
 
 
 def _row(packed: dict[str, np.ndarray], counts: PackingCounts) -> PackedRow:

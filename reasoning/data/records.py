@@ -1,5 +1,7 @@
 """Datasets on disk as TFDS with ArrayRecord files, written and read without TensorFlow; any TFDS user can open them."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -11,7 +13,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from reasoning.core.errors import InputError, refusing
-from reasoning.core.files import folder_in_making, read_json
+from reasoning.core.files import PARTIAL_SUFFIX, folder_in_making, read_json, sync
 
 _SPLIT = "train"
 """The one split that a dataset of ours has."""
@@ -80,13 +82,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     shards: list[tuple[int, int]] = []  # rows and bytes of each file
     with folder_in_making(folder) as partial:
         partial.mkdir(parents=True)
-        template = tfds.core.ShardedFileTemplate(
-            dataset_name=_NAME,
-            data_dir=tfds.core.Path(partial),
-            split=_SPLIT,
-            filetype_suffix="array_record",
-            template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
-        )
+        template = _template(partial)
         for first in remaining:
             file = template.sharded_filepath(shard_index=len(shards), num_shards=None)
             shards.append(_write_shard(str(file), chain((first,), islice(remaining, _ROWS_A_SHARD - 1))))
@@ -94,6 +90,58 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
             raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
         _describe(partial, columns, shards, template)
     return sum(count for count, _ in shards)
+
+
+def write_part(file: Path, rows: Iterable[Mapping[str, Any]], features: Mapping[str, Any]) -> tuple[int, int]:
+    """Write one file of a dataset that ``join_parts`` makes later; it appears whole, or not at all.
+
+    Gives the number of rows and of their bytes. Errors as ``write_records``.
+    """
+    partial = file.with_name(f".{file.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    try:
+        written = _write_shard(str(partial), _serialize(rows, tfds.features.FeaturesDict(dict(features))))
+        sync(partial)
+        os.replace(partial, file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(file.parent)
+    return written
+
+
+def join_parts(folder: Path, parts: Sequence[tuple[Path, int, int]], features: Mapping[str, Any]) -> None:
+    """Make one dataset of files that ``write_part`` wrote, in this order, each with its rows and bytes.
+
+    The files stay where they are (the dataset has links to them, or copies), so that this can be done again. Errors as
+    ``write_records``.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    filled = [part for part in parts if part[1]]
+    if not filled:
+        raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")
+    with folder_in_making(folder) as partial:
+        partial.mkdir(parents=True)
+        template = _template(partial)
+        for number, (file, _, _) in enumerate(filled):
+            name = str(template.sharded_filepath(shard_index=number, num_shards=None))
+            try:
+                os.link(file, name)
+            except OSError:  # a file system without links
+                shutil.copyfile(file, name)
+        shards = [(rows, size) for _, rows, size in filled]
+        _describe(partial, tfds.features.FeaturesDict(dict(features)), shards, template)
+
+
+def _template(folder: Path) -> tfds.core.ShardedFileTemplate:
+    """How the files of a dataset are called."""
+    return tfds.core.ShardedFileTemplate(
+        dataset_name=_NAME,
+        data_dir=tfds.core.Path(folder),
+        split=_SPLIT,
+        filetype_suffix="array_record",
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+    )
 
 
 def _serialize(rows: Iterable[Mapping[str, Any]], columns: tfds.features.FeaturesDict) -> Iterator[bytes]:

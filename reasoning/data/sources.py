@@ -1,13 +1,13 @@
 """Where documents come from: generators, files, TFDS datasets; and how several sources become one stream.
 
 A source is a record of settings with ``weight`` and ``documents(chat, seed) -> Documents``. Every error names the file
-and the line or row. ``mix`` says what weights mean.
+and the line or row. ``weave`` says what weights mean.
 """
 
 import glob
 from bisect import bisect_right
 from codecs import BOM_UTF8
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,10 +25,12 @@ from reasoning.core.files import read_file
 from reasoning.core.pointers import refuse_pointer
 from reasoning.core.ranges import Positive, Range
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.columns import find_layout, read_row
+from reasoning.data.columns import find_layout
 from reasoning.data.documents import Document, Documents
-from reasoning.data.lines import Lines, open_lines
-from reasoning.data.records import ROWS_A_BYTE, Records, open_folder, open_split
+from reasoning.data.forward import Forward
+from reasoning.data.lines import open_lines
+from reasoning.data.records import ROWS_A_BLOCK, ROWS_A_BYTE, Records, open_folder, open_split
+from reasoning.data.selection import Found, Selection, columns_read, selected
 
 
 @runtime_checkable
@@ -57,13 +59,14 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Jsonl:
+class Jsonl(Selection):
     """JSON objects, one a line, in one file or in all that a glob pattern names (in sorted order).
 
-    ``columns`` names one column (a text or a list of messages) or two (prompt, completion); left empty, they are found
-    by name: ``text``, ``messages``, ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Blank lines
-    and a byte order mark are passed over. Refused, with file:line: NaN, numbers too large for a float, repeated keys,
-    NUL, half surrogate pairs, anything but objects.
+    Files whose names end in ``.gz`` or ``.zst`` are decompressed as they are read. ``columns`` names one column (a text
+    or a list of messages) or two (prompt, completion); left empty, they are found by name: ``text``, ``messages``,
+    ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Blank lines and a byte order mark are passed
+    over. Refused, with file:line: NaN, numbers too large for a float, repeated keys, NUL, half surrogate pairs,
+    anything but objects.
     """
 
     path: str
@@ -79,25 +82,22 @@ class Jsonl:
         del seed  # nothing is drawn
         files = [open_lines(path) for path in find_files(self.path)]
         ends = np.cumsum([len(lines) for lines in files])
-        _check_some(int(ends[-1]), self.path)
 
-        def make(index: int) -> Document:
+        def read(index: int) -> Found:
             number = int(np.searchsorted(ends, index, side="right"))
             lines = files[number]
-            return self._parse(lines, index - int(ends[number]) + len(lines), chat)
+            line = index - int(ends[number]) + len(lines)
+            where, row = f"{lines.path}:{lines.number(line)}", lines.record(line)
+            return Found(row, find_layout(row, self.columns, where), where)
 
-        return Documents(int(ends[-1]), make)
-
-    def _parse(self, lines: Lines, line: int, chat: ChatFormat) -> Document:
-        where, row = f"{lines.path}:{lines.number(line)}", lines.record(line)
-        return read_row(row, find_layout(row, self.columns, where), chat, where)
+        return selected(self, int(ends[-1]), read, chat, self.path)
 
 
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(Selection):
     """Rows of one Parquet file, or of all that a glob pattern names (in sorted order); columns as for ``Jsonl``.
 
-    One row group is held in memory at a time, so reading in order is fast.
+    Only the columns that are needed are read, a few rows at a time; reading in order is fast.
     """
 
     path: str
@@ -117,54 +117,62 @@ class Parquet:
             (number, group, count) for number, (path, file) in enumerate(files) for group, count in _groups(path, file)
         ]
         starts = [0, *np.cumsum([rows for _, _, rows in groups]).tolist()]
-        _check_some(starts[-1], self.path)
 
         @lru_cache(maxsize=1)
-        def read_group(position: int) -> list[dict[str, Any]]:
+        def group_rows(position: int) -> Forward[dict[str, Any]]:
             number, group, count = groups[position]
             path, file = files[number]
-            with _readable(path):
-                rows = file.read_row_group(group, columns=list(layouts[number])).to_pylist()
-            if len(rows) != count:
-                raise InputError(f"{path}: row group {group} has {len(rows)} rows, not {count}; fetch the file again")
-            return rows
+            columns = columns_read(self, layouts[number])
+            return Forward(lambda: _rows_of_group(path, file, group, count, columns))
 
-        def make(index: int) -> Document:
+        def read(index: int) -> Found:
             position = bisect_right(starts, index) - 1
-            row, number = read_group(position)[index - starts[position]], groups[position][0]
-            return read_row(row, layouts[number], chat, f"{files[number][0]}, row {index} of the source")
+            number = groups[position][0]
+            where = f"{files[number][0]}, row {index} of the source"
+            return Found(group_rows(position)(index - starts[position]), layouts[number], where)
 
-        return Documents(starts[-1], make)
+        return selected(self, starts[-1], read, chat, self.path)
 
 
 @dataclass(frozen=True)
-class TextFolder:
-    """The ``*.txt`` files of a folder, one document each, sorted by name; a byte order mark is left out."""
+class TextFolder(Selection):
+    """Text files, one document each, sorted by name: the ``*.txt`` of a folder, or all that a pattern with * names.
+
+    A row's columns are ``text``, without a byte order mark, and ``path``.
+    """
 
     path: str
     weight: Positive = 1.0
 
     def reads(self) -> tuple[str, ...]:
         """The texts alone: beside them may lie what changes during a run."""
-        return (f"{glob.escape(self.path)}/*.txt",)
+        return (self.path if self._is_pattern() else f"{glob.escape(self.path)}/*.txt",)
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document a file, read when it is asked for."""
         del seed  # nothing is drawn
-        if not Path(self.path).is_dir():
+        if self._is_pattern():
+            paths = find_files(self.path)
+        elif Path(self.path).is_dir():
+            paths = sorted(Path(self.path).glob("*.txt"))
+        else:
             raise InputError(f"there is no folder {self.path}")
-        paths = sorted(Path(self.path).glob("*.txt"))
-        _check_some(len(paths), f"{self.path}/*.txt")
 
-        def make(index: int) -> Document:
-            text = read_file(paths[index]).removeprefix(BOM_UTF8)
-            return read_row({"text": text}, ("text",), chat, str(paths[index]))
+        def read(index: int) -> Found:
+            data, where = read_file(paths[index]).removeprefix(BOM_UTF8), str(paths[index])
+            try:
+                return Found({"text": data.decode(), "path": where}, ("text",), where)
+            except UnicodeDecodeError as error:
+                raise InputError(f"{where}, text: not UTF-8 text (byte {error.start})") from None
 
-        return Documents(len(paths), make)
+        return selected(self, len(paths), read, chat, self.path if self._is_pattern() else f"{self.path}/*.txt")
+
+    def _is_pattern(self) -> bool:
+        return "*" in self.path and not Path(self.path).is_dir()
 
 
 @dataclass(frozen=True)
-class Tfds:
+class Tfds(Selection):
     """A TFDS dataset, without TensorFlow: ``builder`` is a prepared folder, or a name that TFDS knows.
 
     A named dataset is looked up in ``data_dir`` (TFDS's own default when empty) and downloaded if need be; its data
@@ -186,13 +194,12 @@ class Tfds:
         del seed  # nothing is drawn
         where = f"{self.builder} ({self.split})"
         records = open_tfds(self.builder, self.split, self.data_dir, where)
-        _check_some(len(records), where)
-        layout = find_layout(records[0], self.columns, where)
+        layout = find_layout(records[0], self.columns, where) if len(records) else ()
 
-        def make(index: int) -> Document:
-            return read_row(records[index], layout, chat, f"{where}, example {index}")
+        def read(index: int) -> Found:
+            return Found(records[index], layout, f"{where}, example {index}")
 
-        return Documents(len(records), make)
+        return selected(self, len(records), read, chat, where)
 
 
 def open_tfds(builder: str, split: str, data_dir: str, where: str) -> Records:
@@ -248,16 +255,23 @@ def _groups(path: Path, file: pq.ParquetFile) -> list[tuple[int, int]]:
     return counts
 
 
-def _check_some(count: int, where: str) -> None:
-    if not count:
-        raise InputError(f"{where} has no documents; take the source out, or fill it")
+def _rows_of_group(
+    path: Path, file: pq.ParquetFile, group: int, count: int, columns: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    read = 0
+    with _readable(path):
+        for batch in file.iter_batches(ROWS_A_BLOCK, [group], list(columns)):
+            yield from batch.to_pylist()
+            read += len(batch)
+    if read != count:
+        raise InputError(f"{path}: row group {group} has {read} rows, not {count}; fetch the file again")
 
 
 class Interleaved(grain.transforms.DatasetSelectionMap):
     """Which source, and which of its documents, stands at each place of a mix."""
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float]):
-        """Plan a mix of sources with these sizes; see ``mix`` for what weights mean."""
+        """Plan a mix of sources with these sizes; see ``weave`` for what weights mean."""
         counts = [max(1, round(size * weight)) for size, weight in zip(sizes, weights, strict=True)]
         # Even spacing: the k-th of n documents of a source stands at (k + 1/2) / n of the way; ties by source.
         places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
@@ -277,21 +291,29 @@ def _picks(size: int, count: int) -> np.ndarray:
     return np.arange(count) % size if count >= size else np.arange(count) * size // count
 
 
-def mix(sources: Sequence[DocumentSource], chat: ChatFormat, seed: int) -> Documents:
-    """Make one stream of several sources, spread evenly, so that any stretch of it has the shares of the whole.
-
-    A source's weight is how often each of its documents occurs: 1 once, 2 twice, 0.5 every second document only. The
-    share of a source is therefore its weight × its size over the sum of these products, exact to one document; nothing
-    is drawn at random and nothing is left out at weight 1. Raises InputError for no sources or bad weights, and
-    as the sources do.
-    """
+def open_sources(sources: Sequence[DocumentSource], chat: ChatFormat, seed: int) -> list[Documents]:
+    """The documents of each source. Raises InputError for no sources or bad weights, and as the sources do."""
     if not sources:
         raise InputError("there are no sources to mix; give at least one")
     for source in sources:
         if not 0 < source.weight < np.inf:
             raise InputError(f"a weight must be above 0 and finite, got {source.weight} for {source!r:.100}")
-    parts = [source.documents(chat, seed) for source in sources]
-    plan = Interleaved([len(part) for part in parts], [source.weight for source in sources])
+    return [source.documents(chat, seed) for source in sources]
+
+
+def mix(sources: Sequence[DocumentSource], chat: ChatFormat, seed: int) -> Documents:
+    """Make one stream of several sources, as ``weave``. Raises InputError as ``open_sources`` does."""
+    return weave(open_sources(sources, chat, seed), [source.weight for source in sources])
+
+
+def weave(parts: Sequence[Documents], weights: Sequence[float]) -> Documents:
+    """Make one stream of several, spread evenly, so that any stretch of it has the shares of the whole.
+
+    A part's weight is how often each of its documents occurs: 1 once, 2 twice, 0.5 every second document only. The
+    share of a part is therefore its weight × its size over the sum of these products, exact to one document; nothing
+    is drawn at random and nothing is left out at weight 1. For shares of tokens see ``data.mixture``.
+    """
+    plan = Interleaved([len(part) for part in parts], weights)
     mixed = grain.MapDataset.select_from_datasets([grain.MapDataset.source(part) for part in parts], plan)
 
     def make(index: int) -> Document:

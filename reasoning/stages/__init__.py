@@ -10,6 +10,7 @@ from reasoning.stages.pretrain import Pretrain
 from reasoning.stages.pretrained import Pretrained
 from reasoning.stages.settings import KeepBest
 from reasoning.stages.sft import SFT
+from reasoning.stages.text_loss import TextLoss
 from reasoning.stages.write_answers import WriteAnswers
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Prepare",
     "Pretrain",
     "Pretrained",
+    "TextLoss",
     "TokenizerTraining",
     "WriteAnswers",
 ]

@@ -58,7 +58,7 @@ class HeldOut:
         for start in range(0, len(self.rows), self.batch):
             own = range(start + index * share, start + (index + 1) * share)
             taken = take_rows(self.rows, [number for number in own if number < len(self.rows)])
-            batch = self.build(meshes.to_global(self.mesh, _filled_up(taken, self.rows[0], share)))
+            batch = self.build(meshes.to_global(self.mesh, filled_up(taken, self.rows[0], share)))
             each = self.total(params, frozen, batch)
             total, count = total + float(each[0]), count + float(each[1])
         return total / max(count, 1.0)
@@ -93,17 +93,17 @@ def held_out_of(
         rows=rows,
         every=stage.held_out_every,
         batch=stage.batch // stage.microbatches,
-        build=build_batching(mesh, _token_sum, length),
+        build=build_batching(mesh, token_sum, length),
         total=build_measuring(model, loss_fn),
     )
 
 
-def _token_sum(mask_BT: jax.Array, length: int) -> jax.Array:
+def token_sum(mask_BT: jax.Array, length: int) -> jax.Array:
     """Every token weighs 1, so that losses of several batches add up. ``length`` isn't used."""
     return mask_BT.astype(jnp.float32)
 
 
-def _filled_up(rows: Sequence[Row], like: Row, count: int) -> dict[str, np.ndarray]:
+def filled_up(rows: Sequence[Row], like: Row, count: int) -> dict[str, np.ndarray]:
     """``count`` rows in one array a column; those that are missing are empty and carry no loss."""
     empty = {name: np.zeros_like(value) for name, value in like.items()}
     padded = [*rows, *[empty] * (count - len(rows))]

@@ -1,28 +1,37 @@
 """Documents become packed rows of tokens, once, in an artifact that any number of hosts and stages then read."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.contents import ReadsFiles
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive, Size
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.documents import Documents
-from reasoning.data.packing import PackedRow, Packer, PackingCounts, first_fit, pack, pack_into
-from reasoning.data.sources import DocumentSource, mix
+from reasoning.data.corpus import Corpus, open_corpus
+from reasoning.data.documents import Document, Documents
+from reasoning.data.mixture import Mixture, MixtureTally
+from reasoning.data.packing import PackedRow, Packer, PackingCounts, first_fit, pack, pack_into, pack_some
+from reasoning.data.sources import DocumentSource
+from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, VocabularyKind, train_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.checkpoint import RECORDS, tokenizer_of
 from reasoning.stages.conversations import read_conversations
+from reasoning.stages.pieces import Meter, Pieces, count_tokens, pack_blocks
 from reasoning.stages.stage import Context, Stage, TokenizerAtHand
+
+_PIECES = "pieces"
+"""The folder of what an unfinished stage goes on from."""
 
 
 def _no_symbols() -> tuple[str, ...]:
@@ -43,9 +52,9 @@ class TokenizerTraining:
     byte_fallback: bool = False
     documents: Count = 20_000
 
-    def train(self, documents: Documents, chat: ChatFormat) -> Tokenizer:
+    def train(self, documents: Iterable[Document], chat: ChatFormat) -> Tokenizer:
         """The tokenizer of a corpus, the same for the same texts."""
-        texts = (documents[index].text() for index in range(min(self.documents, len(documents))))
+        texts = (document.text() for document in islice(documents, self.documents))
         model = train_tokenizer(
             texts,
             vocabulary_size=self.size,
@@ -61,45 +70,51 @@ class TokenizerTraining:
 class Prepare:
     """Mixes the documents of ``sources`` by their weights, tokenizes and packs them into rows of ``length`` tokens.
 
-    ``conversations`` are stages that collected some, mixed in the ``ratio`` of their numbers. ``tokenizer`` is either
-    how to train one on these documents, or a stage that has one already. ``packer`` decides whether documents stay
-    whole (``first_fit``) or rows get full (``concat_then_split``).
+    ``conversations`` are stages that collected some, mixed in the ``ratio`` of their numbers. With a ``mixture`` shares
+    of tokens take the place of weights and ratio. ``tokenizer`` is either how to train one on these documents, or a
+    stage that has one already. ``packer`` decides whether documents stay whole (``first_fit``) or rows get full
+    (``concat_then_split``). With ``block`` so many documents at a time are packed by themselves: a run that was killed
+    goes on after the last block, and processes share them; the rows depend on ``block``, not on either.
     """
 
     name: str = ""
     sources: tuple[DocumentSource, ...] = ()
     conversations: tuple[Stage, ...] = ()
     ratio: tuple[Positive, ...] = ()  # one number a stage of conversations; empty: each conversation once
+    mixture: Mixture | None = None  # one share a source, then one a stage of conversations
     tokenizer: TokenizerTraining | Stage
     length: Size
     packer: Packer = first_fit
+    block: Index = 0  # documents packed at a time; 0: all of them, by one process
     chat: ChatFormat = ChatFormat()
     seed: Index = 0  # of generated documents; fixed, so that runs of several seeds share one corpus
 
+    def __post_init__(self) -> None:
+        if self.mixture is not None:
+            self._check_mixture(len(self.mixture.shares))
+
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
-        """Writes the rows and the tokenizer; process 0 does the work, since it is done once and in one order."""
+        """Writes the rows and the tokenizer; without blocks process 0 does the work, once and in one order."""
         artifacts = inputs["conversations"] if self.conversations else ()
-        collected = read_conversations(artifacts, self.ratio, f"stage {self.name}")
-        documents = mix((*self.sources, *collected), self.chat, self.seed)
-        tally = PackingCounts()
+        sources = (*self.sources, *read_conversations(artifacts, self.ratio, f"stage {self.name}"))
+        corpus = open_corpus(sources, self.mixture, self.chat, self.seed)
+        tally, mixed = PackingCounts(), MixtureTally()
+        if jax.process_index() == 0 or self.block:
+            pieces = self._pieces(out)
+            tokenizer = self._chosen(inputs.get("tokenizer"), corpus, out, pieces)
+            documents = corpus.documents(self._lengths(corpus, tokenizer, pieces, context), mixed)
+            tally = self._pack(documents, tokenizer, out, pieces, context)
         if jax.process_index() == 0:
-            tokenizer = self.choose(inputs.get("tokenizer"), documents)
-            tokenizer.save(out)
-            context.report(Progress(self.name, 0, 1, {"documents": len(documents)}))
-            # Rows that a run wrote which was killed just then: there is no tally of them.
-            shutil.rmtree(out / RECORDS, ignore_errors=True)
-            tally = pack_into(out / RECORDS, documents, tokenizer, self.length, self.packer)
+            shutil.rmtree(out / _PIECES)
             shown = {"documents": tally.documents, "rows": tally.rows, "fill": tally.fill(self.length)}
             context.report(Progress(self.name, 1, 1, shown, tally.tokens))
-            if tally.dropped:
-                context.warn(
-                    f"stage {self.name}: {tally.dropped} of {tally.documents} conversations are longer than a row of "
-                    f"{self.length} tokens and were left out"
-                )
+            for warning in (*self._dropped(tally), *self._dry(mixed, sources)):
+                context.warn(f"stage {self.name}: {warning}")
         wait_for_all(self.name)
-        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally)})
+        shares = mixed.results(corpus.sizes()) if mixed.documents else {}
+        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally), **shares})
 
-    def choose(self, artifact: Artifact | None, documents: Documents) -> Tokenizer:
+    def choose(self, artifact: Artifact | None, documents: Iterable[Document]) -> Tokenizer:
         """The tokenizer of the given artifact, or a new one."""
         if artifact is not None:
             tokenizer = tokenizer_of(artifact)
@@ -113,7 +128,7 @@ class Prepare:
     def tokenizer_at_hand(self) -> Tokenizer:
         """The tokenizer that ``run`` would choose, before anything has run. Raises InputError where that can't be."""
         if isinstance(self.tokenizer, TokenizerTraining):
-            return self.tokenizer.train(self._written(), self.chat)
+            return self.tokenizer.train(self._written().sample(), self.chat)
         stage: Any = self.tokenizer
         # A stage that trains hands on the tokenizer of its start, or else of its data.
         while not isinstance(stage, TokenizerAtHand):
@@ -130,20 +145,105 @@ class Prepare:
 
         Raises InputError for conversations, which other stages have yet to collect, and as ``pack`` does.
         """
-        documents, tokenizer = self._written(), self.tokenizer_at_hand()
+        corpus, tokenizer = self._written(), self.tokenizer_at_hand()
         tokenizer.check_symbols(self.chat)
-        return tokenizer, list(islice(pack(documents, tokenizer, self.length, self.packer, PackingCounts()), count))
+        documents = corpus.stream(tokenizer)
+        if self.block:
+            # Blocks are packed by themselves, and of each the rows are those of its documents alone.
+            blocks = iter(lambda: list(islice(documents, self.block)), [])
+            rows = (row for some in blocks for row in self._rows_of(some, tokenizer))
+        else:
+            rows = pack(documents, tokenizer, self.length, self.packer, PackingCounts())
+        return tokenizer, list(islice(rows, count))
 
-    def _written(self) -> Documents:
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``; reads how many documents there are, and nothing else."""
+        written = open_corpus(self.sources, self.mixture, self.chat, self.seed).count() if self.sources else 0
+        return {"documents": written, "row length": self.length} if written else {"row length": self.length}
+
+    def _written(self) -> Corpus:
         if self.conversations:
             names = ", ".join(stage.name for stage in self.conversations)
             raise InputError(
                 f"stage {self.name}: its rows are made of what {names} collect, which have to run first; then look at "
                 f"RUN/{self.name}"
             )
-        return mix(self.sources, self.chat, self.seed)
+        return open_corpus(self.sources, self.mixture, self.chat, self.seed)
 
-    def plan(self) -> dict[str, object]:
-        """Sizes for ``run --check``; reads how many documents there are, and nothing else."""
-        written = len(mix(self.sources, self.chat, self.seed)) if self.sources else 0
-        return {"documents": written, "row length": self.length} if written else {"row length": self.length}
+    def _rows_of(self, block: list[Document], tokenizer: Tokenizer) -> Iterator[PackedRow]:
+        return pack_some(block, tokenizer, self.length, self.packer, PackingCounts())
+
+    def _pieces(self, out: Path) -> Pieces:
+        """Of all processes with blocks, of this one alone without."""
+        folder = out / _PIECES
+        folder.mkdir(exist_ok=True)
+        if self.block:
+            return Pieces(
+                folder, jax.process_index(), jax.process_count(), lambda what: wait_for_all(f"{self.name}: {what}")
+            )
+        return Pieces(folder, 0, 1, lambda what: None)
+
+    def _chosen(self, artifact: Artifact | None, corpus: Corpus, out: Path, pieces: Pieces) -> Tokenizer:
+        """The tokenizer, which process 0 chooses and saves for all."""
+        chosen = None
+        if pieces.index == 0:
+            chosen = self.choose(artifact, corpus.sample())
+            chosen.save(out)
+        pieces.wait("tokenizer")
+        return chosen or load_tokenizer(out)
+
+    def _lengths(self, corpus: Corpus, tokenizer: Tokenizer, pieces: Pieces, context: Context) -> list[np.ndarray]:
+        """The tokens of each part's documents, where there is a mixture, which alone asks for them."""
+        if self.mixture is None:
+            return []
+        meter = Meter(context.report, self.name, sum(corpus.sizes()) // pieces.count)
+        return count_tokens(corpus.parts, tokenizer, pieces, meter)
+
+    def _pack(
+        self, documents: Documents, tokenizer: Tokenizer, out: Path, pieces: Pieces, context: Context
+    ) -> PackingCounts:
+        context.report(Progress(self.name, 0, 1, {"documents": len(documents)}))
+        meter = Meter(context.report, self.name, len(documents) // pieces.count)
+        if pieces.index == 0:
+            # Rows that a run wrote which was killed just then: there is no tally of them.
+            shutil.rmtree(out / RECORDS, ignore_errors=True)
+        if self.block:
+            return pack_blocks(out / RECORDS, documents, tokenizer, self.length, self.packer, self.block, pieces, meter)
+        tally = PackingCounts()
+        passing = meter.passing(documents, tally)
+        pack_into(out / RECORDS, passing, tokenizer, self.length, self.packer, tally)
+        return tally
+
+    def _check_mixture(self, shares: int) -> None:
+        """Raises InputError where the shares don't fit the sources, or something else would give shares too."""
+        parts = len(self.sources) + len(self.conversations)
+        if shares != parts:
+            raise InputError(
+                f"stage {self.name}: its mixture has {shares} shares and there are {parts} sources and stages of "
+                "conversations; give one share each"
+            )
+        if self.ratio or any(source.weight != 1 for source in self.sources):
+            raise InputError(
+                f"stage {self.name}: its mixture says what share each source has; drop ratio and the sources' weights"
+            )
+
+    def _dropped(self, tally: PackingCounts) -> Iterator[str]:
+        if tally.dropped:
+            yield (
+                f"{tally.dropped} of {tally.documents} conversations are longer than a row of {self.length} tokens and "
+                "were left out"
+            )
+
+    def _dry(self, mixed: MixtureTally, sources: Sequence[DocumentSource]) -> Iterator[str]:
+        """What there is to say of a mixture that had to be longer than its sources can give in their shares."""
+        if self.mixture is None or not self.mixture.tokens:
+            return
+        wanted, given = sum(self.mixture.shares), sum(mixed.tokens)
+        for place, tokens in mixed.dry.items():
+            source = sources[place]
+            words = source.reads()[0] if isinstance(source, ReadsFiles) and source.reads() else type(source).__name__
+            yield (
+                f"source {place} of the mixture ({words}) ran dry after {tokens:,} of {self.mixture.tokens:,} tokens, "
+                f"so its share is {mixed.tokens[place] / given:.3g}, not {self.mixture.shares[place] / wanted:.3g}; "
+                "allow it more epochs, or ask for fewer tokens"
+            )

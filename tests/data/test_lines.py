@@ -1,3 +1,7 @@
+import gzip
+import json
+
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,3 +67,40 @@ def test_a_record_that_cannot_be_read_is_named_by_its_line_in_the_file(tmp_path)
     for index, match in enumerate(["f:3: expected a JSON object, got list", "f:4: not JSON"]):
         with pytest.raises(InputError, match=match):
             found.record(index)
+
+
+def compress(path, data):
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(data[: len(data) // 2]) + gzip.compress(data[len(data) // 2 :]))
+    else:
+        with pa.CompressedOutputStream(pa.OSFile(str(path), "wb"), "zstd") as file:
+            file.write(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=6), max_size=8),
+    st.booleans(),
+    st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_compressed_file_has_the_lines_of_the_plain_one_in_any_order(path, suffix, texts, finished, data):
+    path.write_bytes(("\n".join(texts) + "\n" * finished).encode())
+    plain = open_lines(path)
+    found = open_lines(compress(path.with_suffix(f".txt{suffix}"), path.read_bytes()))
+    assert len(found) == len(plain)
+    for index in data.draw(st.permutations(range(len(plain)))):
+        assert (found.number(index), found[index]) == (plain.number(index), plain[index])
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_compressed_file_that_is_cut_short_or_damaged_is_named_with_its_line(tmp_path, suffix):
+    rows = "".join(json.dumps({"text": f"{number**7}"}) + "\n" for number in range(5000)).encode()
+    file = compress(tmp_path / f"rows.jsonl{suffix}", rows)
+    whole = file.read_bytes()
+    assert len(open_lines(file)) == 5000
+    for broken in (whole[: len(whole) // 2], b"no" + whole, whole[:-1]):
+        file.write_bytes(broken)
+        with pytest.raises(InputError, match=rf"rows.jsonl{suffix}:\d+: the compressed file can't be read on: .*fetch"):
+            open_lines(file)

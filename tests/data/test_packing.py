@@ -167,7 +167,8 @@ def test_documents_that_teach_nothing_are_refused(tokenizer, documents, match):
 
 def test_packed_rows_are_written_as_a_dataset_that_tfds_reads(tokenizer, tmp_path):
     documents = [plain(1 + n % 15) for n in range(40)]
-    tally = pack_into(tmp_path / "rows", documents, tokenizer, 16, first_fit)
+    tally = PackingCounts()
+    pack_into(tmp_path / "rows", documents, tokenizer, 16, first_fit, tally)
     expected, _ = run(documents, tokenizer)
     source = tfds.builder_from_directory(tmp_path / "rows").as_data_source(split="train")
     assert len(source) == len(read_records(tmp_path / "rows")) == tally.rows == len(expected)

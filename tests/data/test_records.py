@@ -9,7 +9,15 @@ import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError
 from reasoning.data import records
-from reasoning.data.records import ROWS_A_BLOCK, keep_rows, read_records, take_rows, write_records
+from reasoning.data.records import (
+    ROWS_A_BLOCK,
+    join_parts,
+    keep_rows,
+    read_records,
+    take_rows,
+    write_part,
+    write_records,
+)
 
 FEATURES = {
     "tokens": tfds.features.Tensor(shape=(5,), dtype=np.int32),
@@ -194,3 +202,37 @@ def test_features_that_are_none_are_refused(tmp_path, content):
     (tmp_path / "set" / "features.json").write_text(content)
     with pytest.raises(InputError, match="no readable TFDS dataset"):
         read_records(tmp_path / "set")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_files_written_one_by_one_make_the_dataset_that_one_writer_makes(tmp_path, monkeypatch, linked):
+    if not linked:  # a file system without links
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    written = rows(7)
+    parts = []
+    for number, some in enumerate((written[:3], [], written[3:])):
+        file = tmp_path / f"part-{number}"
+        parts.append((file, *write_part(file, iter(some), FEATURES)))
+    assert [count for _, count, _ in parts] == [3, 0, 4]
+    for name in ("set", "again"):  # the parts stay
+        join_parts(tmp_path / name, parts, FEATURES)
+        assert_equal_rows(take_rows(read_records(tmp_path / name), range(7)), written)
+    monkeypatch.setattr(records, "_ROWS_A_SHARD", 4)
+    write_records(tmp_path / "whole", written[3:] + written[:3], FEATURES)
+    join_parts(tmp_path / "turned", [parts[2], parts[0]], FEATURES)
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "turned" / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        join_parts(tmp_path / "set", parts, FEATURES)
+    with pytest.raises(InputError, match="no rows to write"):
+        join_parts(tmp_path / "none", [parts[1]], FEATURES)
+
+
+def test_a_file_whose_rows_stop_half_way_leaves_nothing(tmp_path):
+    def stopping():
+        yield rows(1)[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_part(tmp_path / "part", stopping(), FEATURES)
+    assert not list(tmp_path.iterdir())

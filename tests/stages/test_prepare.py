@@ -11,6 +11,8 @@ from tiny_stages import BASE, CORPUS, DEMONSTRATIONS, LENGTH, TRAIN, Surrounding
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.documents import Document
+from reasoning.data.mixture import Mixture
 from reasoning.data.packing import Packer, concat_then_split, first_fit
 from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated, Jsonl
@@ -138,3 +140,77 @@ def test_a_bad_line_is_told_by_file_and_line_and_nothing_else(corpus: Artifact, 
     with pytest.raises(InputError, match="lines.jsonl:2, text: expected .* got '3'$") as complaint:
         work(stage, tmp_path, {"tokenizer": corpus})
     assert not hasattr(complaint.value, "__notes__")
+
+
+def two_sources(**changes: object):
+    sources = (Generated(tiny_stages.plain, count=200), Generated(longer, count=50))
+    training = replace(tiny_stages.CORPUS.tokenizer, symbols=tuple)
+    return replace(CORPUS, sources=sources, tokenizer=training, **changes)
+
+
+def longer(seed: int, index: int, chat: ChatFormat) -> Document:
+    return chat.plain("xyz" * (3 + index % 5))
+
+
+def test_a_mixture_gives_each_source_its_share_of_the_tokens_in_the_rows(tmp_path: Path):
+    mixture = Mixture(shares=(0.3, 0.7), epochs=(1.0, 2.0))
+    made = work(two_sources(mixture=mixture), tmp_path)
+    tokenizer = tokenizer_of(made)
+    own = [tokenizer.encode(letter)[0] for letter in "ax"]
+    shares = [0, 0]
+    for row in rows_of(made):
+        for segment in range(1, row["segments"].max() + 1):
+            tokens = row["tokens"][row["segments"] == segment]
+            shares[0 if own[0] in tokens else 1] += len(tokens)
+    assert abs(shares[0] / sum(shares) - 0.3) < 0.01
+    assert [made.results[f"mixture/{place}/tokens"] for place in (0, 1)] == shares
+    assert made.results["mixture/1/epochs"] == 2.0 and made.results["mixture/0/share"] == shares[0] / sum(shares)
+    assert not (made.path / "pieces").exists()
+
+
+def test_a_source_that_runs_dry_before_its_share_is_told_of(tmp_path: Path):
+    surroundings = Surroundings()
+    mixture = Mixture(shares=(0.1, 0.9), tokens=1000)
+    made = work(two_sources(mixture=mixture), tmp_path, surroundings=surroundings)
+    [warning] = surroundings.warnings
+    assert "stage corpus: source 1 of the mixture (Generated) ran dry after" in warning
+    assert ", not 0.9; allow it more epochs" in warning
+    assert 1000 <= made.results["tokens"] < 1000 + 11
+
+
+@pytest.mark.parametrize("settings", [{"block": 32}, {"mixture": Mixture(shares=(0.3, 0.7))}])
+def test_a_peek_shows_the_rows_of_blocks_and_mixtures(tmp_path: Path, settings):
+    stage = two_sources(**settings)
+    written = rows_of(work(stage, tmp_path))
+    _, rows = stage.peek(len(written) + 1)
+    np.testing.assert_equal(rows, written)
+
+
+def test_blocks_hold_all_documents_and_the_same_bytes_after_a_run_that_died(tmp_path: Path):
+    stage = two_sources(block=32, mixture=Mixture(shares=(0.3, 0.7)))
+    whole = work(stage, tmp_path)
+    died = tmp_path / "again"
+
+    class Died(Surroundings):
+        def context(self):
+            def report(progress):
+                if progress.values.get("documents") == 64:
+                    raise KeyboardInterrupt
+
+            return replace(super().context(), report=report)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("reasoning.stages.pieces._TOLD", 16)
+        work(stage, died, surroundings=Died())
+    assert (died / "corpus" / "pieces").exists() and not (died / "corpus" / "records").exists()
+    again = work(stage, died)
+    assert again.results == whole.results
+    for file in sorted(path.relative_to(whole.path) for path in whole.path.rglob("*") if path.is_file()):
+        assert (again.path / file).read_bytes() == (whole.path / file).read_bytes(), file
+
+
+def test_a_mixture_that_does_not_fit_its_sources_is_refused():
+    with pytest.raises(InputError, match="mixture has 1 shares and there are 2 sources"):
+        two_sources(mixture=Mixture(shares=(1.0,)))
+    with pytest.raises(InputError, match="drop ratio and the sources' weights"):
+        replace(two_sources(), sources=(Generated(longer, count=5, weight=2.0),), mixture=Mixture(shares=(1.0,)))
