@@ -124,7 +124,7 @@ def _measuring(model: Model, kernels: Choice, mesh: Mesh) -> Callable[[Params, T
 
 def row_bytes(rows: RandomAccessRows, tokenizer: Tokenizer, chat: ChatFormat) -> Float[np.ndarray, " R"]:
     """The UTF-8 bytes that each row's tokens with loss spell, without the chat format's symbols."""
-    symbols = {tokenizer.symbol_id(symbol) for symbol in chat.single_ids()}
+    symbols = {tokenizer.symbol_id(symbol) for symbol in chat.structure()}
     return np.array([_bytes_of(rows[number], tokenizer, symbols) for number in range(len(rows))], np.float64)
 
 
