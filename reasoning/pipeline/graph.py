@@ -3,14 +3,16 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.user_code import answering_for_users
+from reasoning.evaluation.exam import Exam
 from reasoning.stages.stage import Stage, is_stage, learns_from
+from reasoning.tasks.contamination import Shunning
 
 _STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Stage names become folder names."""
@@ -53,7 +55,16 @@ def build_graph(stages: Sequence[Stage]) -> Graph:
         if not is_stage(stage):
             raise InputError(f"run.stages holds {stage!r}, which is not a stage; list stages only")
         _visit(stage, graph, ())
-    return graph
+    return _shunning(graph)
+
+
+def exams_of(graph: Graph) -> Iterator[tuple[str, Exam]]:
+    """The exams on questions of a test split that stages hold which learn nothing, with the stages' names."""
+    for node in graph.values():
+        if learns_from(node.stage) == "nothing":
+            for value in (getattr(node.stage, field.name) for field in fields(node.stage)):
+                if isinstance(value, Exam) and value.problems.split == "test":
+                    yield node.name, value
 
 
 def downstream(graph: Graph, name: str) -> tuple[str, ...]:
@@ -113,6 +124,27 @@ def _visit(stage: Stage, graph: dict[str, StageNode], path: tuple[Stage, ...]) -
         raise InputError(f"two different stages are named {stage.name!r}; give one of them another name")
     learns_from(stage)  # a word that nobody knows shows here, not when the stage has run
     graph[stage.name] = StageNode(stage, parents)
+
+
+def _shunning(graph: dict[str, StageNode]) -> dict[str, StageNode]:
+    """The graph in which every stage that can keep exams' questions out of what is learnt from knows all the exams.
+
+    So do the stages that others hold as their parents, since some look into them.
+    """
+    exams = {name: exam.problems for name, exam in exams_of(graph)}
+    told: dict[str, Stage] = {}
+    for name, node in graph.items():
+        stage = node.stage
+        for field, names in node.parents.items():
+            if isinstance(names, str) and names in told:
+                stage = replace(stage, **{field: told[names]})
+            elif not isinstance(names, str) and told.keys() & set(names):
+                stage = replace(stage, **{field: tuple(told.get(each, graph[each].stage) for each in names)})
+        if isinstance(stage, Shunning):
+            stage = stage.shunning(exams)
+        if stage is not node.stage:
+            told[name] = stage
+    return {name: StageNode(told.get(name, node.stage), node.parents) for name, node in graph.items()}
 
 
 def _check_name(stage: Stage) -> None:

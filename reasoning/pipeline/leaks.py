@@ -1,22 +1,23 @@
 """Questions of an exam that the examined checkpoints learnt from, though another task or file of the run gave them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 from reasoning.core.contents import Memory, ReadsFiles
 from reasoning.core.errors import InputError
+from reasoning.core.words import words_of
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 from reasoning.data.sources import DocumentSource
 from reasoning.evaluation.exam import Exam
 from reasoning.experiment.describe import is_hashed, parts_of
-from reasoning.pipeline.graph import Graph, ancestors
+from reasoning.pipeline.graph import Graph, ancestors, exams_of
 from reasoning.pipeline.identity import Identity
-from reasoning.stages.stage import Stage, is_stage, learns_from
+from reasoning.stages.stage import Stage, is_stage
+from reasoning.tasks.contamination import Shunning
 from reasoning.tasks.problems import Leaking, ProblemSet
-from reasoning.tasks.splits import words_of
 
 _TOLD_QUESTIONS = 100_000
 """Reading so many takes long enough to be announced."""
@@ -46,8 +47,9 @@ def check_leaks(
 ) -> list[str]:
     """How many questions of exams are learnt from by the examined checkpoints' own line, in a sentence a stage.
 
-    Questions count as equal by ``splits.words_of``. An exam's are those of a split ``test``; learnt from are the
-    problems, and the questions in files of conversations and texts, of all stages that its checkpoints are made from.
+    Questions count as equal by ``words_of``. An exam's are those of a split ``test``; learnt from are the problems of
+    all stages that its checkpoints are made from, and the questions in files of conversations and texts, unless the
+    stage that reads them keeps this exam's questions out (``tasks.contamination``).
     Of the ``wanted`` exams each is compared once: ``memory`` keeps what was found by the stages' hashes. ``note`` hears
     of long readings. Raises InputError for an exam with such questions that doesn't allow them.
     """
@@ -73,16 +75,9 @@ def check_leaks(
 
 
 def _pairs(graph: Graph, wanted: Callable[[str], bool]) -> Iterator[_Pair]:
-    for name, node in graph.items():
-        if wanted(name) and learns_from(node.stage) == "nothing":
-            quizzes = [
-                value
-                for value in (getattr(node.stage, field.name) for field in fields(node.stage))
-                if isinstance(value, Exam)
-            ]
-            for quiz in quizzes:
-                if quiz.problems.split == "test":
-                    yield from (_Pair(node.stage, quiz, graph[each].stage) for each in ancestors(graph, name))
+    for name, quiz in exams_of(graph):
+        if wanted(name):
+            yield from (_Pair(graph[name].stage, quiz, graph[each].stage) for each in ancestors(graph, name))
 
 
 def _allowed(pair: _Pair) -> bool:
@@ -103,8 +98,11 @@ def _shared(pair: _Pair, note: Callable[[str], None]) -> tuple[tuple[int, int], 
 
     Questions and files that can't be read are passed over: the stage that needs them says what is wrong.
     """
+    shunned = isinstance(pair.stage, Shunning) and pair.stage.shuns(pair.quiz.problems)
     learnt = [
-        part for part in parts_of(pair.stage, _inner, is_hashed) if isinstance(part, ProblemSet) or _is_source(part)
+        part
+        for part in parts_of(pair.stage, _inner, is_hashed)
+        if isinstance(part, ProblemSet) or (not shunned and _is_source(part))
     ]
     if not learnt:
         return (0, 0), True
@@ -129,8 +127,8 @@ def _is_source(part: object) -> bool:
 
 
 def _inner(value: object) -> object | None:
-    """Parents are asked by themselves, and an exam that a stage has as it learns gives it nothing."""
-    return value if is_stage(value) or isinstance(value, Exam) else None
+    """Parents are asked by themselves; an exam that a stage has as it learns, or keeps out, gives it nothing."""
+    return value if is_stage(value) or isinstance(value, Exam | Shunning) else None
 
 
 def _of_problems(problems: ProblemSet) -> Iterator[str]:

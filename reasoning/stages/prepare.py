@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive, Size
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.cleaning import Cleaner
 from reasoning.data.corpus import Corpus, open_corpus
 from reasoning.data.documents import Document, Documents
+from reasoning.data.duplicates import Duplicates, NearDuplicates
 from reasoning.data.mixture import Mixture, MixtureTally
 from reasoning.data.packing import PackedRow, Packer, PackingCounts, first_fit, pack, pack_into, pack_some
 from reasoning.data.sources import DocumentSource
@@ -26,9 +28,12 @@ from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, VocabularyKind, train_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.checkpoint import RECORDS, tokenizer_of
+from reasoning.stages.clean import clean, clean_beginning
 from reasoning.stages.conversations import read_conversations
 from reasoning.stages.pieces import Meter, Pieces, count_tokens, pack_blocks
 from reasoning.stages.stage import Context, Stage, TokenizerAtHand
+from reasoning.tasks.contamination import Decontamination, Shunning
+from reasoning.tasks.problems import ProblemSet
 
 _PIECES = "pieces"
 """The folder of what an unfinished stage goes on from."""
@@ -86,6 +91,9 @@ class Prepare:
     length: Size
     packer: Packer = first_fit
     block: Index = 0  # documents packed at a time; 0: all of them, by one process
+    # What of files is left out, one after the other; () for nothing. What programs write, and conversations that other
+    # stages collected, are taken as they are: they repeat themselves on purpose, and splits keep exams out of them.
+    cleaning: tuple[Cleaner, ...] = (Duplicates(), NearDuplicates(), Decontamination())
     chat: ChatFormat = ChatFormat()
     seed: Index = 0  # of generated documents; fixed, so that runs of several seeds share one corpus
 
@@ -93,10 +101,23 @@ class Prepare:
         if self.mixture is not None:
             self._check_mixture(len(self.mixture.shares))
 
+    def shunning(self, exams: Mapping[str, ProblemSet]) -> "Prepare":
+        """With these exams to be kept out of what files say; where none are read, exams make no difference."""
+        if not any(isinstance(source, ReadsFiles) for source in self.sources):
+            return self
+        told = (each.shunning(exams) if isinstance(each, Shunning) else each for each in self.cleaning)
+        return replace(self, cleaning=tuple(told))
+
+    def shuns(self, problems: ProblemSet) -> bool:
+        """Whether these problems' questions are kept out."""
+        return any(isinstance(each, Shunning) and each.shuns(problems) for each in self.cleaning)
+
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Writes the rows and the tokenizer; without blocks process 0 does the work, once and in one order."""
         artifacts = inputs["conversations"] if self.conversations else ()
-        sources = (*self.sources, *read_conversations(artifacts, self.ratio, f"stage {self.name}"))
+        collected = read_conversations(artifacts, self.ratio, f"stage {self.name}")
+        kept, removed = clean(self.sources, self.cleaning, self.chat, self.seed, out, self.name, context)
+        sources = (*kept, *collected)
         corpus = open_corpus(sources, self.mixture, self.chat, self.seed)
         tally, mixed = PackingCounts(), MixtureTally()
         if jax.process_index() == 0 or self.block:
@@ -112,7 +133,7 @@ class Prepare:
                 context.warn(f"stage {self.name}: {warning}")
         wait_for_all(self.name)
         shares = mixed.results(corpus.sizes()) if mixed.documents else {}
-        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally), **shares})
+        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally), **shares, **removed})
 
     def choose(self, artifact: Artifact | None, documents: Iterable[Document]) -> Tokenizer:
         """The tokenizer of the given artifact, or a new one."""
@@ -143,6 +164,8 @@ class Prepare:
     def peek(self, count: int) -> tuple[Tokenizer, list[PackedRow]]:
         """The first ``count`` rows that ``run`` would write, and their tokenizer; nothing is written.
 
+        Of files only the first 20,000 documents are read, so that it takes seconds to look at large ones.
+
         Raises InputError for conversations, which other stages have yet to collect, and as ``pack`` does.
         """
         corpus, tokenizer = self._written(), self.tokenizer_at_hand()
@@ -168,7 +191,8 @@ class Prepare:
                 f"stage {self.name}: its rows are made of what {names} collect, which have to run first; then look at "
                 f"RUN/{self.name}"
             )
-        return open_corpus(self.sources, self.mixture, self.chat, self.seed)
+        kept = clean_beginning(self.sources, self.cleaning, self.chat, self.seed)
+        return open_corpus(kept, self.mixture, self.chat, self.seed)
 
     def _rows_of(self, block: list[Document], tokenizer: Tokenizer) -> Iterator[PackedRow]:
         return pack_some(block, tokenizer, self.length, self.packer, PackingCounts())

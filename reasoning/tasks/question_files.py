@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
+from reasoning.core.words import words_of
 from reasoning.data.lines import open_lines
 from reasoning.data.sources import open_tfds
 from reasoning.tasks.answers import without_thousands
 from reasoning.tasks.problems import Problem, json_like, take_distinct
-from reasoning.tasks.splits import Split, split_of, words_of
+from reasoning.tasks.splits import Split, split_of
 
 _Row = Mapping[str, Any]
 

@@ -1,17 +1,13 @@
 """Which questions may be trained on; decided by the question's own text, so no seed or setting can mix the two."""
 
-import unicodedata
 from hashlib import blake2b
 from typing import Literal
+
+from reasoning.core.words import words_of
 
 Split = Literal["train", "test"]
 
 _TEST_ONE_IN = 10
-
-
-def words_of(question: str) -> str:
-    """What makes two questions the same: their words, whatever white space is between them, letters composed (NFC)."""
-    return " ".join(unicodedata.normalize("NFC", question).split())
 
 
 def split_of(question: str) -> Split:

@@ -1,15 +1,18 @@
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import jax
 import pytest
+import tiny_stages
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.pipeline.graph import ancestors, build_graph, check_fit, check_stage_names, downstream
+from reasoning.pipeline.graph import ancestors, build_graph, check_fit, check_stage_names, downstream, exams_of
 from reasoning.stages.stage import Stage
+from reasoning.tasks.problems import ProblemSet
 
 
 @dataclass(frozen=True)
@@ -140,3 +143,30 @@ def test_what_a_stage_is_made_from_is_all_that_it_is_downstream_of(data):
         assert ancestors(graph, name) == tuple(
             each for each in graph if each != name and name in downstream(graph, each)
         )
+
+
+@dataclass(frozen=True)
+class Careful(Part):
+    kept_out: tuple[str, ...] = ()
+
+    def shunning(self, exams: Mapping[str, ProblemSet]) -> Self:
+        return replace(self, kept_out=tuple(exams))
+
+    def shuns(self, problems: ProblemSet) -> bool:
+        return bool(self.kept_out)
+
+
+def test_stages_that_keep_exams_out_are_told_of_all_that_are_held_on_test_questions():
+    rows, other = Careful("rows"), Part("other")
+    base = Part("base", start=rows)
+    zero = Part("zero", others=(other, base))
+    exam = tiny_stages.examine(zero)
+    taught = tiny_stages.examine(zero, name="taught", quiz=tiny_stages.quiz(problems=tiny_stages.TRAIN))
+    graph = build_graph((exam, taught, zero))
+    assert [name for name, _ in exams_of(graph)] == ["exam"]
+    told = graph["rows"].stage
+    assert told == replace(rows, kept_out=("exam",))
+    # Whoever looks into its parents finds the same stage there.
+    assert graph["base"].stage == replace(base, start=told)
+    assert graph["zero"].stage == replace(zero, others=(other, graph["base"].stage))
+    assert graph["other"].stage is other and list(graph) == ["other", "rows", "base", "zero", "exam", "taught"]

@@ -4,8 +4,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+import tiny_stages
 
 from reasoning.core.errors import InputError
+from reasoning.data.sources import Jsonl
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.identity import identities, identity_differences
@@ -158,3 +160,20 @@ def test_kernels_that_a_file_names_count_and_those_that_devices_choose_do_not(ki
     before = {"settings": chosen["base"].settings, "seed": 0, "mesh": MESH, "sources": {}}  # of before there were any
     assert identity_differences(before, named["base"]) == ("kernels auto -> chunked",)
     assert identity_differences(before, chosen["base"]) == ()
+
+
+def test_another_exam_makes_other_rows_of_files_and_the_same_rows_of_programs(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "3+4"}')
+    reading = replace(tiny_stages.CORPUS, name="reading", sources=(Jsonl(str(path)),), tokenizer=tiny_stages.CORPUS)
+
+    def found(count: int, split: str = "test", **changes):
+        problems = replace(tiny_stages.TEST, count=count, split=split)
+        exam = tiny_stages.examine(
+            tiny_stages.tune(data=replace(reading, **changes)), quiz=tiny_stages.quiz(problems=problems)
+        )
+        told = identities(build_graph((exam,)), 0, MESH)
+        return told["corpus"].hash, told["reading"].hash
+
+    assert found(4)[0] == found(5)[0] and found(4)[1] != found(5)[1] != found(5, "train")[1]
+    assert found(4, cleaning=()) == found(5, cleaning=())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import BASE, CORPUS, DEMONSTRATIONS, LENGTH, TRAIN, Surroundings, work
+from tiny_stages import BASE, CORPUS, DEMONSTRATIONS, LENGTH, TEST, TRAIN, Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -214,3 +214,11 @@ def test_a_mixture_that_does_not_fit_its_sources_is_refused():
         two_sources(mixture=Mixture(shares=(1.0,)))
     with pytest.raises(InputError, match="drop ratio and the sources' weights"):
         replace(two_sources(), sources=(Generated(longer, count=5, weight=2.0),), mixture=Mixture(shares=(1.0,)))
+
+
+def test_exams_are_kept_out_of_files_and_make_no_difference_where_a_program_writes():
+    assert CORPUS.shunning({"exam": TEST}) is CORPUS and not CORPUS.shuns(TEST)
+    reading = replace(CORPUS, sources=(*CORPUS.sources, Jsonl("a.jsonl")))
+    told = reading.shunning({"exam": TEST})
+    assert told.shuns(TEST) and not told.shuns(TRAIN) and not reading.shuns(TEST)
+    assert replace(reading, cleaning=()).shunning({"exam": TEST}) == replace(reading, cleaning=())

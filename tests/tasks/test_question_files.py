@@ -5,10 +5,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from reasoning.core.errors import InputError
+from reasoning.core.words import words_of
 from reasoning.data.records import write_records
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.question_files import GSM8K, QuestionColumns, QuestionFile, QuestionRecords
-from reasoning.tasks.splits import split_of, words_of
+from reasoning.tasks.splits import split_of
 
 ROWS = [{"question": f"How much is {n} times 500?", "answer": f"First.\n{n}*500\n#### {n * 500:,}"} for n in range(60)]
 
