@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
@@ -12,13 +13,16 @@ from reasoning.data.packing import COLUMNS, PackedRow
 from reasoning.data.records import read_records
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.experiment.reader import read_experiment
+from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.pipeline.folder import RUN, present_folder, read_run
+from reasoning.pipeline.graph import build_graph
+from reasoning.pipeline.run import Run
 from reasoning.report.console import complain
+from reasoning.report.removed import show_removed
 from reasoning.report.rollouts import Selection, choose, has_samples, read, show
 from reasoning.report.rows import read_row, show_rows
 from reasoning.stages.checkpoint import RECORDS
-from reasoning.stages.stage import Peeking
+from reasoning.stages.stage import Peeking, is_stage
 
 _SHOWN = 16
 """Completions shown where nobody says how many; a group that is asked for is shown whole."""
@@ -48,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     if _has_rows(folder):
         rows = read_records(folder / RECORDS)
         first = [rows[number] for number in range(min(len(rows), chosen.limit or _SHOWN_ROWS))]
-        return _show_rows(f"{stage}: the first {len(first)} of {len(rows)} rows", load_tokenizer(folder), first)
+        _show_rows(f"{stage}: the first {len(first)} of {len(rows)} rows", load_tokenizer(folder), first)
+        show_removed(output(), folder)
+        return 0
     order = "worst" if chosen.worst else "best" if chosen.best else ""
     limit = chosen.limit
     if limit is None and (order or chosen.group is None):
@@ -64,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 def _peek(chosen: argparse.Namespace) -> tuple[Tokenizer, Sequence[PackedRow]]:
     """The first rows that a stage of an experiment file would write. Raises InputError for a stage that packs none."""
     experiment = read_experiment(chosen.stage, chosen.overrides)
-    part = experiment.part(chosen.part)
+    part = _with_exams(experiment, experiment.part(chosen.part))
     if not isinstance(part, Peeking):
         offer = ", ".join(name for name, other in experiment.parts.items() if isinstance(other, Peeking)) or "none"
         raise InputError(
@@ -72,6 +78,14 @@ def _peek(chosen: argparse.Namespace) -> tuple[Tokenizer, Sequence[PackedRow]]:
             "samples is shown once it has begun, as RUN/STAGE"
         )
     return part.peek(chosen.limit or _SHOWN_ROWS)
+
+
+def _with_exams(experiment: Experiment, part: Any) -> Any:
+    """A stage as the experiment's run would run it, which knows its exams; as it is where that doesn't run it."""
+    if not (is_stage(part) and isinstance(experiment.parts.get("run"), Run)):
+        return part
+    graph = build_graph(experiment.parts["run"].stages)
+    return graph[part.name].stage if part.name in graph else part
 
 
 def _has_rows(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from reasoning.stages.stage import Context
 REMOVED = "removed.jsonl"
 """The first documents that each reason removed."""
 
-_COUNTS = "removed.json"
+COUNTS = "removed.json"
 """How many each reason removed; written last, so where it lies cleaning is done."""
 
 _KEPT = "kept.npy"
@@ -45,7 +45,7 @@ def clean(
     opened = open_cleaned(sources, chat, seed) if cleaners else []
     if not opened:
         return tuple(sources), {}
-    if jax.process_index() == 0 and not (out / _COUNTS).exists():
+    if jax.process_index() == 0 and not (out / COUNTS).exists():
 
         def report(done: int, of: int) -> None:
             context.report(Progress(name, 0, 1, {"documents looked at": done, "of": of}))
@@ -57,14 +57,15 @@ def clean(
         write_atomic(out / _KEPT, file.getvalue())
         listed = (json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in removed.examples)
         write_atomic(out / REMOVED, "".join(listed))
-        write_json(out / _COUNTS, {"looked_at": removed.looked_at, "removed": removed.counts})
+        write_json(out / COUNTS, {"looked_at": removed.looked_at, "removed": removed.counts})
         if told := removed.told():
             context.warn(f"stage {name} {told}; {REMOVED} lists the first of each kind")
     wait_for_all(f"{name} has cleaned")
-    told = read_json(out / _COUNTS)
+    told = read_json(out / COUNTS)
     bits = np.load(io.BytesIO(read_file(out / _KEPT)))
     kept = np.unpackbits(bits, count=told["looked_at"]).astype(bool)
-    counts = {"looked at": told["looked_at"], "removed": sum(told["removed"].values()), **told["removed"]}
+    by_reason = {f"removed/{reason}": count for reason, count in told["removed"].items()}
+    counts = {"looked_at": told["looked_at"], "removed": sum(by_reason.values()), **by_reason}
     return without_removed(sources, opened, kept), counts
 
 

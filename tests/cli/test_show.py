@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from reasoning.cli.main import main
 from reasoning.evaluation.results import SAMPLES, Replies, write_samples
+from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.folder import Entry, unfinished_folder, write_run
 
 ROW = Replies(
@@ -104,3 +106,18 @@ def test_rows_are_shown_from_a_file_before_and_from_a_run_after(corpus, tmp_path
     assert "<|user|>one?<|assistant|>⟦1<|end|>⟧" in said and said.count("row ") == 1
     assert main(["show", str(file), "words"]) == 2
     assert "words packs no rows; those that do are rows" in capsys.readouterr().err
+
+
+def test_questions_of_the_runs_exams_are_left_out_of_shown_rows_too(tmp_path: Path, capsys: pytest.CaptureFixture):
+    experiment = Path(__file__).resolve().parents[2] / "experiments" / "r1_miniature.gin"
+    asked = read_experiment(experiment).part("quiz_problems").problems()[0].question
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in ("kept", f"{asked} 5")))
+    (tmp_path / "rows.gin").write_text(
+        f"include '{experiment}'\nlines = @data.sources.Jsonl\nlines.path = '{tmp_path}/a.jsonl'\n"
+        "rows = corpus\nrows.sources = (lines,)\nrun.stages = (rows, exam)\n"
+    )
+    assert main(["show", str(tmp_path / "rows.gin"), "rows"]) == 0
+    said = capsys.readouterr().out
+    assert "kept" in said and asked not in said
+    assert main(["show", str(tmp_path / "rows.gin"), "rows", "run.stages=(rows,)"]) == 0
+    assert asked in capsys.readouterr().out

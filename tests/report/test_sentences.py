@@ -118,3 +118,14 @@ def test_a_training_that_exploded_is_said_behind_whatever_else_is(tmp_path):
     assert "WARNING" not in told["well"]
     assert "WARNING: its training exploded: its parameters end with a root mean square of 2e+06" in told["vast"]
     assert "its loss at 1e+05 from 4;" in told["vast"]
+
+
+def test_what_was_left_out_of_files_is_told(facts):
+    corpus = next(stage for stage in facts.stages if stage.name == "corpus")
+    counts = {"looked_at": 5000, "removed": 1201, "removed/exact duplicates": 1200, "removed/with questions of exam": 1}
+    artifact = replace(corpus.artifact, results={**corpus.results, **counts})
+    stages = [replace(each, artifact=artifact) if each is corpus else each for each in facts.stages]
+    assert dict(sentences(replace(facts, stages=tuple(stages))))["corpus"] == (
+        "packed 90,100 documents into 22,000 rows (1.5 M tokens); of 5,000 documents read from files 1,201 were left "
+        "out: 1,200 exact duplicates, 1 with questions of exam."
+    )

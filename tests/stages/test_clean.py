@@ -35,7 +35,7 @@ def test_cleaning_is_done_once_and_read_by_every_process(
     around = Surroundings()
     arguments = ((source,), (Duplicates(),), CHAT, 0, tmp_path, "corpus")
     first, counts = clean(*arguments, around.context())
-    assert counts == {"looked at": 10, "removed": 6, "exact duplicates": 6}
+    assert counts == {"looked_at": 10, "removed": 6, "removed/exact duplicates": 6}
     [warning] = around.warnings
     assert warning.startswith("stage corpus left out 6 of 10 documents read from files: 6 exact duplicates; ")
     assert [row["document"] for row in read_jsonl(tmp_path / REMOVED)] == [
@@ -53,7 +53,7 @@ def test_cleaning_is_done_once_and_read_by_every_process(
 def test_a_stage_says_what_it_left_out_and_peeks_at_the_same_rows(source: Jsonl, tmp_path: Path):
     stage = replace(CORPUS, sources=(*CORPUS.sources, source))
     made = work(stage, tmp_path)
-    assert made.results["removed"] == made.results["exact duplicates"] == 6 and made.results["documents"] == 304
+    assert made.results["removed"] == made.results["removed/exact duplicates"] == 6 and made.results["documents"] == 304
     assert (made.path / REMOVED).exists()
     tokenizer, rows = stage.peek(1000)
     assert len(rows) == made.results["rows"]
