@@ -45,5 +45,7 @@ class HashTable:
         order = np.argsort(keys, kind="stable")
         keys, values = keys[order], values[order]
         places = np.searchsorted(self.keys, keys, "right")
-        self.keys, self.values = np.insert(self.keys, places, keys), np.insert(self.values, places, values)
+        # One after the other, so that only one of them is there twice.
+        self.keys = np.insert(self.keys, places, keys)
+        self.values = np.insert(self.values, places, values)
         self.recent.clear()

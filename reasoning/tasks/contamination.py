@@ -5,7 +5,7 @@ Shapes: N words of a document, M of its stretches.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,23 +110,33 @@ class _Question:
     hashes: UInt64[np.ndarray, " N"]
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Stretches:
+    """Where stretches of words that tell of a question stand in it: ``keys`` in order, for each its question and word.
+
+    ``countable`` is how many words of each question lie in such stretches.
+    """
+
+    keys: UInt64[np.ndarray, " E"]
+    questions: Int[np.ndarray, " E"]
+    starts: Int[np.ndarray, " E"]
+    countable: Int[np.ndarray, " Q"]
+
+
+@dataclass(frozen=True)
 class _Asked:
     """All questions, by what they are found by.
 
-    ``stretches``: of which question, and from which of its words on, a stretch of ``words`` words is; ``sorted`` their
-    numbers in order; ``countable``: how many words of a question lie in such stretches. ``phrases``: questions that are
-    found whole, by their length and number, which ``known`` has in order; ``lines``: those that must stand alone.
+    ``phrases``: those that are found whole, by their length and number, which ``known`` has in order; ``lines``: those
+    that must stand alone.
     """
 
     settings: Decontamination
-    questions: list[_Question] = field(default_factory=list)
-    stretches: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    countable: dict[int, int] = field(default_factory=dict)
-    phrases: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    known: dict[int, UInt64[np.ndarray, " K"]] = field(default_factory=dict)
-    lines: dict[int, int] = field(default_factory=dict)
-    sorted: UInt64[np.ndarray, " K"] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    questions: tuple[_Question, ...]
+    stretches: _Stretches
+    phrases: Mapping[int, Mapping[int, int]]
+    known: Mapping[int, UInt64[np.ndarray, " K"]]
+    lines: Mapping[int, int]
 
     def find(self, reading: Reading) -> tuple[int, float] | None:
         """A question that a document holds, by number, and how much of it; None where it holds none."""
@@ -134,16 +144,17 @@ class _Asked:
         return self._by_stretches(hashes_N) or self._whole(hashes_N) or self._alone(reading.document)
 
     def _by_stretches(self, hashes_N: UInt64[np.ndarray, " N"]) -> tuple[int, float] | None:
-        length = self.settings.words
+        length, found = self.settings.words, self.stretches
         numbers_M = stretch_hashes(hashes_N, length)
-        places = np.flatnonzero(_among(numbers_M, self.sorted))
+        numbers_M = numbers_M[_among(numbers_M, found.keys)]
         covered: dict[int, set[int]] = defaultdict(set)
-        for number in numbers_M[places].tolist():
-            for question, start in self.stretches[number]:
-                covered[question].update(range(start, start + length))
-        shares = [(len(words) / self.countable[question], -question) for question, words in covered.items()]
-        share, question = max(shares, default=(0.0, 0))
-        return (-question, share) if shares and share >= self.settings.share else None
+        lefts, rights = (np.searchsorted(found.keys, numbers_M, side).tolist() for side in ("left", "right"))
+        for place in (place for left, right in zip(lefts, rights, strict=True) for place in range(left, right)):
+            start = int(found.starts[place])
+            covered[int(found.questions[place])].update(range(start, start + length))
+        shares = {question: len(words) / int(found.countable[question]) for question, words in covered.items()}
+        best = max(shares, key=lambda question: (shares[question], -question), default=None)
+        return None if best is None or shares[best] < self.settings.share else (best, shares[best])
 
     def _whole(self, hashes_N: UInt64[np.ndarray, " N"]) -> tuple[int, float] | None:
         for length, questions in self.phrases.items():
@@ -165,30 +176,45 @@ class _Asked:
 
 def _asked(settings: Decontamination) -> _Asked:
     """All the exams' questions, ready to be found."""
-    asked = _Asked(settings)
-    owners: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for number, question in enumerate(_questions(settings)):
-        asked.questions.append(question)
-        if len(question.hashes) >= settings.whole:
-            for start, stretch in enumerate(stretch_hashes(question.hashes, settings.words).tolist()):
-                owners[stretch].append((number, start))
-    # What is common is told when all are known.
-    asked.stretches = {
-        stretch: places for stretch, places in owners.items() if len({number for number, _ in places}) < _COMMON
-    }
-    asked.sorted = _in_order(asked.stretches)
-    told: dict[int, set[int]] = defaultdict(set)
-    for places in asked.stretches.values():
-        for number, start in places:
-            told[number].update(range(start, start + settings.words))
-    asked.countable = {number: len(words) for number, words in told.items()}
-    for number, question in enumerate(asked.questions):
+    questions = tuple(_questions(settings))
+    stretches = _stretches(questions, settings)
+    phrases: dict[int, dict[int, int]] = defaultdict(dict)
+    lines: dict[int, int] = {}
+    for number, question in enumerate(questions):
         length = len(question.hashes)
-        if number not in asked.countable:
-            found = asked.lines if length < settings.line else asked.phrases[length]
+        if not stretches.countable[number]:
+            found = lines if length < settings.line else phrases[length]
             found.setdefault(int(stretch_hashes(question.hashes, length)[0]), number)
-    asked.known = {length: _in_order(found) for length, found in asked.phrases.items()}
-    return asked
+    return _Asked(
+        settings, questions, stretches, phrases, {length: _in_order(found) for length, found in phrases.items()}, lines
+    )
+
+
+def _stretches(questions: Sequence[_Question], settings: Decontamination) -> _Stretches:
+    """The stretches of all long questions, but for those that several have in common."""
+    length = settings.words
+    parts = [
+        stretch_hashes(question.hashes, length) if len(question.hashes) >= settings.whole else np.zeros(0, np.uint64)
+        for question in questions
+    ]
+    keys = np.concatenate([np.zeros(0, np.uint64), *parts])
+    counts = [len(part) for part in parts]
+    owners = np.repeat(np.arange(len(parts)), counts)
+    starts = np.concatenate([np.zeros(0, np.int64), *map(np.arange, counts)])
+    order = np.lexsort((owners, keys))
+    keys, owners, starts = keys[order], owners[order], starts[order]
+    # A stretch that one question has twice is still of one question.
+    new_key, new_owner = np.diff(keys, prepend=~keys[:1]) != 0, np.diff(owners, prepend=-1) != 0
+    key = np.cumsum(new_key) - 1
+    telling = np.bincount(key, weights=new_key | new_owner)[key] < _COMMON
+    keys, owners, starts = keys[telling], owners[telling], starts[telling]
+    # Of each question, in order: a stretch adds the words up to the next one's beginning, at most its own.
+    order = np.lexsort((starts, owners))
+    gaps = np.diff(starts[order], append=0)
+    last = np.diff(owners[order], append=-1) != 0
+    added = np.where(last, length, np.minimum(gaps, length))
+    countable = np.bincount(owners[order], weights=added, minlength=len(parts)).astype(np.int64)
+    return _Stretches(keys, owners, starts, countable)
 
 
 def _in_order(numbers: Collection[int]) -> UInt64[np.ndarray, " K"]:

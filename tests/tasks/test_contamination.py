@@ -117,6 +117,40 @@ def test_a_question_made_of_what_others_share_is_found_whole():
     assert not any(found_in(exam, *(CHAT.plain(f"So {term}+1 = ?") for term in terms if f"{term}+1" not in terms)))
 
 
+def test_how_much_of_a_question_a_document_holds_is_what_sets_of_words_say():
+    chosen = random.Random(3)
+    shared = [chosen.choices("abcd", k=12) for _ in range(6)]
+
+    def text(length: int) -> list[str]:
+        parts = [
+            chosen.choice(shared)[: chosen.randrange(6, 13)] if chosen.random() < 0.5 else chosen.choices("efgh", k=4)
+        ]
+        while sum(map(len, parts)) < length:
+            parts.append(chosen.choice(shared) if chosen.random() < 0.4 else chosen.choices("efgh", k=3))
+        return [word for part in parts for word in part]
+
+    questions = list({" ".join(text(chosen.randrange(20, 40))): None for _ in range(40)})
+    exam = Decontamination(words=4, share=0.6, exams=(ExamQuestions(problem_set(questions)),))
+    split = [question.split() for question in questions]
+    stretches = [[tuple(words[at : at + 4]) for at in range(len(words) - 3)] for words in split]
+    telling = {each for part in stretches for each in part if sum(each in other for other in stretches) < 3}
+
+    def words_of(number: int, wanted: set[tuple[str, ...]]) -> set[int]:
+        places = (at for at, each in enumerate(stretches[number]) if each in wanted)
+        return {word for at in places for word in range(at, at + 4)}
+
+    def most(words: list[str]) -> float:
+        held = {tuple(words[at : at + 4]) for at in range(len(words) - 3)} & telling
+        wholes = [len(words_of(number, telling)) for number in range(len(questions))]
+        return max(len(words_of(number, held)) / whole for number, whole in enumerate(wholes) if whole)
+
+    documents = [text(100) + chosen.choice(split)[: chosen.randrange(40)] for _ in range(60)]
+    found = found_in(exam, *(CHAT.plain(" ".join(words)) for words in documents))
+    expected = [most(words) for words in documents]
+    assert [each.similarity if each else 0 for each in found] == [share if share >= 0.6 else 0 for share in expected]
+    assert 10 < sum(each is not None for each in found) < 55
+
+
 def test_long_answers_are_looked_for_and_short_ones_are_not():
     exam = Decontamination(exams=(ExamQuestions(problem_set(["Why?"], answer=LONG[0])),))
     assert all(found_in(exam, CHAT.plain(filler(1) + " " + LONG[0])))
