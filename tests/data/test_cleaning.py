@@ -65,7 +65,12 @@ def test_what_is_read_from_files_is_cleaned_and_what_a_program_writes_is_not(
     kept = find_kept(opened, cleaners, tmp_path, removed, lambda done, of: None)
     left = without_removed(sources, opened, kept)
     assert [texts(source) for source in left] == [["good", "fine"], ["bad 0", "bad 1", "bad 2"], ["new"]]
-    assert isinstance(left[0], Kept) and left[0].weight == 2.0 and left[0].reads() == (f"{tmp_path}/a.jsonl",) and left[1] is sources[1]
+    assert (
+        isinstance(left[0], Kept)
+        and left[0].weight == 2.0
+        and left[0].reads() == (f"{tmp_path}/a.jsonl",)
+        and left[1] is sources[1]
+    )
     assert removed.told() == "left out 3 of 6 documents read from files: 2 with bad, 1 with worse"
     assert removed.examples[-1] == {
         "reason": "with bad",
