@@ -26,6 +26,13 @@ class InputError(Exception):
         super().__init__("\n".join(abridged(line, _LINE_CHARACTERS) for line in message.split("\n")))
 
 
+class BadRow(InputError):
+    """Raised by readers for one row that can't be used while the rows beside it can.
+
+    The message begins with the row's place (file:line). Who reads many may pass over some (``data.bad_rows``).
+    """
+
+
 def is_of_the_machine(error: BaseException) -> bool:
     """Whether a disk or memory was full, which is nobody's code's fault."""
     full_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
@@ -61,6 +68,15 @@ def refusing(complaint: str, advice: str) -> Iterator[None]:
 
 
 @contextmanager
+def of_a_row() -> Iterator[None]:
+    """Says of every InputError that is raised within that it is about one row alone (``BadRow``)."""
+    try:
+        yield
+    except InputError as error:
+        raise BadRow(str(error)) from None
+
+
+@contextmanager
 def without_notes() -> Iterator[None]:
     """Pass an InputError on as it was raised, without what a library that it went through has added to it.
 
@@ -69,4 +85,4 @@ def without_notes() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(str(error)) from None
+        raise type(error)(str(error)) from None

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, UInt64
 
 from reasoning.core.contents import ReadsFiles
 from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.core.words import plain_words
+from reasoning.data.bad_rows import Readable
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document, Documents
 from reasoning.data.ngrams import word_hashes
@@ -75,29 +76,6 @@ class Cleaner(Protocol):
     def sieve(self, scratch: Path) -> AbstractContextManager[Sieve]:
         """A new sieve, which has seen nothing; it may keep files without a name in the folder ``scratch``."""
         ...
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A source without what was removed of it: the ``numbers`` of the others, and all documents, which are open."""
-
-    source: DocumentSource
-    numbers: Int[np.ndarray, " K"]
-    whole: Documents
-
-    @property
-    def weight(self) -> float:
-        """How often each document is seen."""
-        return self.source.weight
-
-    def reads(self) -> tuple[str, ...]:
-        """What the source reads."""
-        return self.source.reads() if isinstance(self.source, ReadsFiles) else ()
-
-    def documents(self, chat: ChatFormat, seed: int) -> Documents:
-        """What is left, in its order."""
-        del chat, seed  # the documents are open already
-        return Documents(len(self.numbers), lambda index: self.whole[int(self.numbers[index])])
 
 
 @dataclass(frozen=True)
@@ -203,7 +181,7 @@ def without_removed(
                 f"nothing is left of the {len(each.documents):,} documents of {each.name}: what earlier sources have "
                 "too, or an exam asks, is left out; take the source out, or set the stage's 'cleaning'"
             )
-        parts[id(each.source)] = Kept(each.source, numbers, each.documents)
+        parts[id(each.source)] = Readable(each.source, numbers, each.documents)
     return tuple(parts.get(id(source), source) for source in sources)
 
 

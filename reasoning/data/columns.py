@@ -1,30 +1,26 @@
 """What a row of somebody's dataset becomes: running text, a conversation, or a prompt with its completion."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.texts import Turn
 from reasoning.data.documents import Document
+from reasoning.data.messages import check_no_messages, is_empty, read_schemas, read_text, read_turns
 
-_LAYOUTS = (("text",), ("messages",), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"))
+_LAYOUTS = (
+    ("text",),
+    ("messages",),
+    ("conversations",),
+    ("prompt", "completion"),
+    ("prompt", "answer"),
+    ("question", "answer"),
+)
 """Column names that are understood unasked: one column is a text or a conversation, two a prompt and its completion."""
 
-
-_READ = ("role", "content")
-_SHARES = ("weight", "train")
-"""How much of a message is learnt; one, or true, is all of it."""
-
-_CHANGING = ("tool_calls", "function_call", "reasoning_content", *_SHARES)
-"""Keys of other programs' messages without which a message isn't the same."""
-
-_LISTS = (list, tuple, np.ndarray)
-
-_WRITTEN_OUT = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value)["']\s*:""")
-"""How a list of messages begins that was written as a text, by json or by Python's str."""
+_BESIDE = ("system", "tools")
+"""Columns that belong to a conversation: what the system says first (ShareGPT), and the schemas of tools (TRL)."""
 
 
 def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tuple[str, ...]:
@@ -47,73 +43,56 @@ def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tu
     raise InputError(f"{where}: columns found: {listed}; {problem}; set columns to one or two of them")
 
 
+def read_columns(layout: Sequence[str], columns: Iterable[str]) -> list[str]:
+    """All columns that ``read_row`` looks at, of those that are there."""
+    present = set(columns)
+    return [*layout, *(name for name in _BESIDE if name in present and name not in layout)]
+
+
 def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, where: str) -> Document:
     """Make a document of one row. Raises InputError naming place and column where a value can't be used."""
     for name in layout:
         if name != "text" and isinstance(row[name], str | bytes):
-            _check_no_messages(row[name], f"{where}, {name}")
-    if len(layout) == 2:
-        prompt, completion = (_text(row[name], chat, f"{where}, {name}") for name in layout)
-        return chat.exchange(prompt, completion)
-    value, place = row[layout[0]], f"{where}, {layout[0]}"
-    if isinstance(value, str | bytes) or value is None:
-        return chat.plain(_text(value, chat, place))
-    messages = [
-        _message(message, chat, f"{place}, message {number}") for number, message in enumerate(_messages(value, place))
-    ]
+            check_no_messages(row[name], f"{where}, {name}")
+    if all(_is_text(row[name]) for name in layout):
+        texts = [read_text(row[name], chat, f"{where}, {name}") for name in layout]
+        return chat.plain(texts[0]) if len(layout) == 1 else chat.exchange(*texts)
+    turns = _turns(row, layout, chat, where)
+    beside = {name: row[name] for name in _BESIDE if name not in layout and not is_empty(row.get(name))}
+    if "system" in beside and any("from" in message for message in _first(row[layout[0]])):
+        turns = [*_system(beside["system"], turns, chat, f"{where}, system"), *turns]
+    schemas = read_schemas(beside.get("tools"), chat, f"{where}, tools")
     try:
-        return chat.document(messages)
+        return chat.document_of(turns, schemas)
     except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+        raise InputError(f"{where}, {layout[-1]}: {error}") from None
 
 
-def _check_no_messages(value: str | bytes, place: str) -> None:
-    """Raises InputError for a conversation that was written as a text: it would be learnt letter by letter."""
-    text = value if isinstance(value, str) else value.decode(errors="replace")
-    if _WRITTEN_OUT.match(text):
-        raise InputError(
-            f"{place}: {text[:60]!r} is a list of messages written as a text; store the list itself (json.loads gives "
-            "it), or name the column 'text' where it is to be learnt as it stands"
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | bytes) or value is None
+
+
+def _turns(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, where: str) -> list[Turn]:
+    """The turns of a conversation; of two columns, texts or messages, the first is only read."""
+    if len(layout) == 1:
+        return read_turns(row[layout[0]], chat, f"{where}, {layout[0]}")
+    turns: list[Turn] = []
+    for name, role in zip(layout, ("user", "assistant"), strict=True):
+        value, place, learn = row[name], f"{where}, {name}", role == "assistant"
+        turns += (
+            [Turn(role, read_text(value, chat, place), learn)]
+            if _is_text(value)
+            else read_turns(value, chat, place, learn)
         )
+    return turns
 
 
-def _messages(value: Any, place: str) -> list[Mapping[str, Any]]:
-    """Messages as a list of records; TFDS stores a sequence of records as a record of sequences."""
-    if isinstance(value, Mapping) and all(isinstance(value.get(key), _LISTS) for key in _READ):
-        columns = {key: part for key, part in value.items() if isinstance(part, _LISTS)}
-        if len({len(part) for part in columns.values()}) > 1:
-            raise InputError(f"{place}: the lists {', '.join(columns)} of one conversation differ in length")
-        return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
-    if isinstance(value, Sequence) and all(isinstance(message, Mapping) for message in value):
-        return list(value)
-    raise InputError(f"{place}: expected a text or a list of messages with role and content, got {str(value)[:60]!r}")
+def _first(value: Any) -> list[Any]:
+    """The first message, or the record of lists that TFDS makes of them."""
+    return [value] if isinstance(value, Mapping) else list(value[:1])
 
 
-def _message(message: Mapping[str, Any], chat: ChatFormat, place: str) -> dict[str, str]:
-    """Role and content of a message, the keys beside them left out.
-
-    Raises InputError for a key that says that something else is to be learnt than the content, unless it is empty.
-    """
-    for key in _CHANGING:
-        value = message.get(key)
-        empty = value is None or (isinstance(value, str | bytes | Sequence | Mapping | np.ndarray) and not len(value))
-        if not empty and not (key in _SHARES and value == 1):
-            raise InputError(f"{place}: {key} is {value!r:.60}, which isn't learnt from; take it out of the data")
-    return {key: _text(message[key], chat, place) for key in _READ if key in message}
-
-
-def _text(value: Any, chat: ChatFormat, place: str) -> str:
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{place}: not UTF-8 text (byte {error.start})") from None
-    if not isinstance(value, str):
-        raise InputError(f"{place}: expected a text, got {value!r:.60}")
-    held = [symbol for symbol in chat.structure() if symbol in value]
-    if held:
-        raise InputError(
-            f"{place}: the text holds {', '.join(held)}, which only the chat format may write; "
-            "take it out of the data, or give the chat format other symbols"
-        )
-    return value
+def _system(value: Any, turns: Sequence[Turn], chat: ChatFormat, place: str) -> list[Turn]:
+    if turns and turns[0].role == "system":
+        raise InputError(f"{place}: the conversation begins with a message of the system too; take out one of the two")
+    return [Turn("system", read_text(value, chat, place), learn=False)]

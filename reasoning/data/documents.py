@@ -1,7 +1,8 @@
 """What a training text is before it becomes tokens: pieces, each of which is learnt or only read."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 
@@ -26,6 +27,29 @@ class Document:
     def text(self) -> str:
         """The whole text, for people and for training tokenizers."""
         return "".join(piece.text for piece in self.pieces)
+
+
+def merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    """Neighbours that are only read become one piece, so that they are tokenised as the prompt would be."""
+    joined: list[Piece] = []
+    for learn, group in groupby((piece for piece in pieces if piece.text), key=lambda piece: piece.learn):
+        neighbours = list(group)
+        joined += neighbours if learn else [Piece("".join(piece.text for piece in neighbours), learn=False)]
+    return tuple(joined)
+
+
+def every_reply(document: Document) -> Document:
+    """Learns all that a document says is to be learnt."""
+    return document
+
+
+def last_reply(document: Document) -> Document:
+    """Learns the last reply of a conversation alone and reads those before it; running text is learnt as ever."""
+    learnt = [number for number, piece in enumerate(document.pieces) if piece.learn]
+    if len(learnt) == len(document.pieces):
+        return document
+    pieces = [replace(piece, learn=number == learnt[-1]) for number, piece in enumerate(document.pieces)]
+    return replace(document, pieces=merged(pieces))
 
 
 @dataclass(frozen=True)

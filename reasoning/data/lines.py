@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import BadRow, InputError, of_a_row
 from reasoning.core.files import parse_json
 from reasoning.core.pointers import refuse_pointer
+from reasoning.data.file_kinds import check_file, check_text_file
 from reasoning.data.forward import Forward
 
 _BLOCK = 1 << 24
@@ -28,6 +29,9 @@ _SPACE = b" \t\r\n"
 
 _MARK = "\ufeff".encode()
 """The byte order mark, with which some programs begin a file."""
+
+_LINE_BYTES = 1 << 24
+"""A longer line is no row of anybody's data: no more of it is read, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,38 @@ class Lines:
         return (index if self.kept is None else int(self.kept[index])) + 1
 
     def __getitem__(self, index: int, /) -> str:
-        """A line without its newline. Raises InputError naming file and line where it is not UTF-8."""
+        """A line without its newline. Raises BadRow naming file and line where it is too long or not UTF-8."""
         line = self.number(index) - 1
+        place, data = f"{self.path}:{line + 1}", _unmarked(self.read(line), line)
+        if len(data) > _LINE_BYTES:
+            raise BadRow(f"{place}: a line of more than {_LINE_BYTES:,} bytes; is it one row a line?")
         try:
-            return _unmarked(self.read(line), line).decode()
+            text = data.decode()
         except UnicodeDecodeError as error:
-            place = f"{self.path}:{line + 1}"
-            raise InputError(f"{place}: not UTF-8 text (byte {error.start} of the line); write it as UTF-8") from None
+            raise BadRow(f"{place}: not UTF-8 text (byte {error.start} of the line); write it as UTF-8") from None
+        if "\0" in text:
+            raise BadRow(f"{place}: a NUL character, which no text holds; is it a file of text, in UTF-8?")
+        return text
 
     def record(self, index: int) -> dict[str, Any]:
-        """The JSON object on a line. Raises InputError with file and line where there is none, or as ``parse_json``."""
-        number = self.number(index)
-        row = parse_json(self[index], str(self.path), number)
-        if not isinstance(row, dict):
-            raise InputError(f"{self.path}:{number}: expected a JSON object, got {type(row).__name__}")
+        """The JSON object on a line. Raises BadRow with file and line where there is none, or as ``parse_json``."""
+        number, text = self.number(index), self[index]
+        with of_a_row():
+            try:
+                row = parse_json(text, str(self.path), number)
+            except InputError as error:
+                raise InputError(f"{error}{self._hint(text, index)}") from None
+            if not isinstance(row, dict):
+                kind, hint = type(row).__name__, self._hint(text, index)
+                raise InputError(f"{self.path}:{number}: expected a JSON object, got {kind}{hint}")
         return row
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """All objects in order; errors as ``record``."""
-        return (self.record(index) for index in range(len(self)))
+    def _hint(self, text: str, index: int) -> str:
+        """What may be wrong with a line that isn't an object."""
+        if text.startswith("["):
+            return "; of a list, write each object on a line of its own (jq -c '.[]')"
+        last = index == len(self) - 1 and text.startswith("{")
+        return "; it is the file's last line: fetch the file again if it was cut short" if last else ""
 
 
 def open_lines(path: Path) -> Lines:
@@ -80,14 +97,12 @@ def open_lines(path: Path) -> Lines:
     beginning is left out, so are lines of white space, and the last line may lack its newline. Raises InputError where
     there is no such file, and for a compressed one that is damaged or cut short, with the line where it ends.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
+    compressed = path.suffix in _DECOMPRESSED
+    check_file(path) if compressed else check_text_file(path)
     if not path.stat().st_size:
         return Lines(path, 0, lambda line: b"")
     refuse_pointer(path)
-    if path.suffix in _DECOMPRESSED:
-        return _compressed(path)
-    return _plain(path)
+    return _compressed(path) if compressed else _plain(path)
 
 
 def _plain(path: Path) -> Lines:
@@ -120,6 +135,7 @@ class _Mapped:
 
     def __call__(self, line: int) -> bytes:
         start, end = int(self.ends[line - 1]) + 1 if line else 0, int(self.ends[line])
+        end = min(end, start + _LINE_BYTES + 1)
         self.held += end - start
         if self.held > _HELD:
             self.data.madvise(mmap.MADV_DONTNEED)  # they stay in the file system's cache
@@ -141,7 +157,10 @@ def _decompressed_lines(path: Path) -> Iterator[bytes]:
     number = 0
     try:
         with _DECOMPRESSED[path.suffix](path) as file:
-            for line in file:
+            while line := file.readline(_LINE_BYTES + 1):
+                rest = line
+                while len(rest) > _LINE_BYTES and not rest.endswith(b"\n"):
+                    rest = file.readline(_LINE_BYTES + 1)
                 number += 1
                 yield line.removesuffix(b"\n")
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:

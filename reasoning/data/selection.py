@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import BadRow, InputError, of_a_row
 from reasoning.core.ranges import Index
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.columns import read_row
@@ -70,15 +70,29 @@ def selected(selection: Selection, count: int, read: Callable[[int], Found], cha
 
     def make(index: int) -> Document:
         found = read(index)
-        document = read_row(found.row, found.layout, chat, found.where)
-        if not selection.keep_columns:
-            return document
-        row = _needed(selection, found)
+        with of_a_row():
+            document = read_row(found.row, found.layout, chat, found.where)
+            if not selection.keep_columns and not selection.column:
+                return document
+            row = _needed(selection, found)
         return replace(document, columns=tuple((name, row[name]) for name in selection.keep_columns))
 
     if not _selects(selection):
         return Documents(count, make)
-    numbers = np.fromiter((index for index in range(count) if _passes(selection, read(index))), np.int64)
+    good = 0
+
+    def passes(index: int) -> bool:
+        nonlocal good
+        try:
+            passed = _passes(selection, read(index))
+        except BadRow:  # raised again when it is asked for, and passed over where that is allowed
+            return True
+        good += passed
+        return passed
+
+    numbers = np.fromiter(filter(passes, range(count)), np.int64)
+    if len(numbers) and not good:
+        make(int(numbers[0]))  # none but bad rows: the first says why
     if not len(numbers):
         raise InputError(f"{where}: none of its {count:,} rows is selected; loosen what selects them")
     return Documents(len(numbers), lambda index: make(int(numbers[index])))
@@ -90,7 +104,8 @@ def _selects(selection: Selection) -> bool:
 
 
 def _passes(selection: Selection, found: Found) -> bool:
-    row = _needed(selection, found)
+    with of_a_row():
+        row = _needed(selection, found)
     if selection.column and str(row[selection.column]) not in selection.values:
         return False
     if selection.minimum_characters or selection.maximum_characters:

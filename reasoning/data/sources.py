@@ -5,6 +5,7 @@ and the line or row. ``weave`` says what weights mean.
 """
 
 import glob
+import os
 from bisect import bisect_right
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +21,14 @@ import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
 from reasoning.core.contents import matches
-from reasoning.core.errors import InputError, refusing, without_notes
+from reasoning.core.errors import InputError, of_a_row, refusing, without_notes
 from reasoning.core.files import read_file
 from reasoning.core.pointers import refuse_pointer
 from reasoning.core.ranges import Positive, Range
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.columns import find_layout
+from reasoning.data.columns import find_layout, read_columns
 from reasoning.data.documents import Document, Documents
+from reasoning.data.file_kinds import check_file
 from reasoning.data.forward import Forward
 from reasoning.data.lines import open_lines
 from reasoning.data.records import ROWS_A_BLOCK, ROWS_A_BYTE, Records, open_folder, open_split
@@ -41,7 +43,10 @@ class DocumentSource(Protocol):
     def weight(self) -> float: ...
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
-        """All documents, in a fixed order. Raises InputError where there are none or the data can't be read."""
+        """All documents, in a fixed order. Raises InputError where there are none or the data can't be read.
+
+        A document that can't be made of its row raises BadRow when it is asked for.
+        """
         ...
 
 
@@ -64,9 +69,9 @@ class Jsonl(Selection):
 
     Files whose names end in ``.gz`` or ``.zst`` are decompressed as they are read. ``columns`` names one column (a text
     or a list of messages) or two (prompt, completion); left empty, they are found by name: ``text``, ``messages``,
-    ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Blank lines and a byte order mark are passed
-    over. Refused, with file:line: NaN, numbers too large for a float, repeated keys, NUL, half surrogate pairs,
-    anything but objects.
+    ``conversations``, ``prompt`` + ``completion`` or ``answer``, ``question`` + ``answer``. Blank lines and a byte
+    order mark are passed over. Refused, with file:line: NaN, numbers too large for a float, repeated keys, NUL, half
+    surrogate pairs, lines of more than 16 MiB, anything but objects.
     """
 
     path: str
@@ -88,7 +93,8 @@ class Jsonl(Selection):
             lines = files[number]
             line = index - int(ends[number]) + len(lines)
             where, row = f"{lines.path}:{lines.number(line)}", lines.record(line)
-            return Found(row, find_layout(row, self.columns, where), where)
+            with of_a_row():
+                return Found(row, find_layout(row, self.columns, where), where)
 
         return selected(self, int(ends[-1]), read, chat, self.path)
 
@@ -112,7 +118,8 @@ class Parquet(Selection):
         """One document a row, read by row groups."""
         del seed  # nothing is drawn
         files = [(path, _open_parquet(path)) for path in find_files(self.path)]
-        layouts = [find_layout(_columns_of(path, file), self.columns, str(path)) for path, file in files]
+        present = [_columns_of(path, file) for path, file in files]
+        layouts = [find_layout(names, self.columns, str(path)) for (path, _), names in zip(files, present, strict=True)]
         groups = [
             (number, group, count) for number, (path, file) in enumerate(files) for group, count in _groups(path, file)
         ]
@@ -122,7 +129,7 @@ class Parquet(Selection):
         def group_rows(position: int) -> Forward[dict[str, Any]]:
             number, group, count = groups[position]
             path, file = files[number]
-            columns = columns_read(self, layouts[number])
+            columns = columns_read(self, read_columns(layouts[number], present[number]))
             return Forward(lambda: _rows_of_group(path, file, group, count, columns))
 
         def read(index: int) -> Found:
@@ -159,11 +166,9 @@ class TextFolder(Selection):
             raise InputError(f"there is no folder {self.path}")
 
         def read(index: int) -> Found:
-            data, where = read_file(paths[index]).removeprefix(BOM_UTF8), str(paths[index])
-            try:
-                return Found({"text": data.decode(), "path": where}, ("text",), where)
-            except UnicodeDecodeError as error:
-                raise InputError(f"{where}, text: not UTF-8 text (byte {error.start})") from None
+            where = str(paths[index])
+            with of_a_row():
+                return Found({"text": _text_of(paths[index]), "path": where}, ("text",), where)
 
         return selected(self, len(paths), read, chat, self.path if self._is_pattern() else f"{self.path}/*.txt")
 
@@ -222,12 +227,22 @@ def open_tfds(builder: str, split: str, data_dir: str, where: str) -> Records:
 
 def find_files(pattern: str) -> list[Path]:
     """The files that a path or a glob pattern (``**`` too) names, sorted. Raises InputError where there is none."""
-    if Path(pattern).is_file():
+    if os.path.exists(pattern):
+        check_file(Path(pattern))
         return [Path(pattern)]
     paths = [Path(name) for name in sorted(matches(pattern)) if Path(name).is_file()]
     if not paths:
         raise InputError(f"no file matches {pattern}; give the path of a file, or a pattern such as data/*.jsonl")
     return paths
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_file(path).removeprefix(BOM_UTF8).decode()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, text: not UTF-8 text (byte {error.start})") from None
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

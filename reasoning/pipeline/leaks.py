@@ -8,7 +8,9 @@ from typing import Any
 from reasoning.core.contents import Memory, ReadsFiles
 from reasoning.core.errors import InputError
 from reasoning.core.words import words_of
+from reasoning.data.bad_rows import BadRows
 from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.tools import TaggedTools
 from reasoning.data.documents import Document
 from reasoning.data.sources import DocumentSource
 from reasoning.evaluation.exam import Exam
@@ -26,7 +28,16 @@ _ASKED, _ASKED_END = "\ufdd0", "\ufdd1"
 """Characters that no text may hold, by which questions are found in a document again."""
 
 _END = "\ufdd2"
-_CHAT = ChatFormat(begin="", system="\ufdd3", user=_ASKED, close=_ASKED_END, assistant="\ufdd4", end=_END)
+_CHAT = ChatFormat(
+    begin="",
+    system="\ufdd3",
+    user=_ASKED,
+    close=_ASKED_END,
+    assistant="\ufdd4",
+    end=_END,
+    tool="\ufdd5",
+    tools=TaggedTools(),
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,8 @@ def _of_source(source: Any, pair: _Pair, note: Callable[[str], None]) -> Iterato
     documents = source.documents(_CHAT, 0)
     if len(documents) >= _TOLD_QUESTIONS:
         note(f"looks for questions of {pair.exam.name} in the {len(documents):,} documents of {pair.stage.name}, once")
-    for document in documents:
+    tolerant = BadRows(pair.stage.name, len(documents))
+    for document in tolerant.readable(len(documents), documents.__getitem__):
         yield from _questions(document)
 
 

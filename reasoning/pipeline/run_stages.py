@@ -16,6 +16,7 @@ from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.backends import kernels_for
 from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.bad_rows import bad_rows_of
 from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.functions import check_rewards
@@ -118,6 +119,8 @@ def _run_stage(
 ) -> Artifact:
     with context.at_once():
         resumed = agree(lambda: workplace.start(node.name))
+    if told := agree(lambda: bad_rows_of(node, workplace.partial(node.name))):
+        context.warn(f"stage {node.name}: {told}")
     note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
     started = time.monotonic()
     inputs = {

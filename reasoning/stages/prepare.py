@@ -16,10 +16,12 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Index, Positive, Size
+from reasoning.core.signatures import function_words
+from reasoning.data.bad_rows import BadRows, keep_bad_rows, listed, without_bad_rows
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.cleaning import Cleaner
 from reasoning.data.corpus import Corpus, open_corpus
-from reasoning.data.documents import Document, Documents
+from reasoning.data.documents import Document, Documents, every_reply
 from reasoning.data.duplicates import Duplicates, NearDuplicates
 from reasoning.data.mixture import Mixture, MixtureTally
 from reasoning.data.packing import PackedRow, Packer, PackingCounts, first_fit, pack, pack_into, pack_some
@@ -79,7 +81,10 @@ class Prepare:
     of tokens take the place of weights and ratio. ``tokenizer`` is either how to train one on these documents, or a
     stage that has one already. ``packer`` decides whether documents stay whole (``first_fit``) or rows get full
     (``concat_then_split``). With ``block`` so many documents at a time are packed by themselves: a run that was killed
-    goes on after the last block, and processes share them; the rows depend on ``block``, not on either.
+    goes on after the last block, and processes share them; the rows depend on ``block``, not on either. ``learn`` says
+    which replies of a conversation are learnt (``data.documents.last_reply``: the last alone). Up to ``skip_bad`` rows
+    that can't be used are passed over and listed in ``bad_rows.txt``, for which the files are read once more; one more
+    stops the stage.
     """
 
     name: str = ""
@@ -95,6 +100,8 @@ class Prepare:
     # stages collected, are taken as they are: they repeat themselves on purpose, and splits keep exams out of them.
     cleaning: tuple[Cleaner, ...] = (Duplicates(), NearDuplicates(), Decontamination())
     chat: ChatFormat = ChatFormat()
+    learn: Callable[[Document], Document] = every_reply
+    skip_bad: Index = 0
     seed: Index = 0  # of generated documents; fixed, so that runs of several seeds share one corpus
 
     def __post_init__(self) -> None:
@@ -115,10 +122,10 @@ class Prepare:
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Writes the rows and the tokenizer; without blocks process 0 does the work, once and in one order."""
         artifacts = inputs["conversations"] if self.conversations else ()
-        collected = read_conversations(artifacts, self.ratio, f"stage {self.name}")
-        kept, removed = clean(self.sources, self.cleaning, self.chat, self.seed, out, self.name, context)
-        sources = (*kept, *collected)
-        corpus = open_corpus(sources, self.mixture, self.chat, self.seed)
+        readable, bad = self._readable()
+        kept, removed = clean(readable, self.cleaning, self.chat, self.seed, out, self.name, context)
+        sources = (*kept, *read_conversations(artifacts, self.ratio, f"stage {self.name}"))
+        corpus = self._corpus(sources)
         tally, mixed = PackingCounts(), MixtureTally()
         if jax.process_index() == 0 or self.block:
             pieces = self._pieces(out)
@@ -129,11 +136,13 @@ class Prepare:
             shutil.rmtree(out / _PIECES)
             shown = {"documents": tally.documents, "rows": tally.rows, "fill": tally.fill(self.length)}
             context.report(Progress(self.name, 1, 1, shown, tally.tokens))
-            for warning in (*self._dropped(tally), *self._dry(mixed, sources)):
+            keep_bad_rows(out, bad.told)
+            for warning in (*self._dropped(tally), *self._dry(mixed, sources), *self._passed_over(bad)):
                 context.warn(f"stage {self.name}: {warning}")
         wait_for_all(self.name)
         shares = mixed.results(corpus.sizes()) if mixed.documents else {}
-        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally), **shares, **removed})
+        passed = {"bad_rows": len(bad.told)} if bad.told else {}
+        return Outcome("records", {"fill": tally.fill(self.length), **vars(tally), **shares, **passed, **removed})
 
     def choose(self, artifact: Artifact | None, documents: Iterable[Document]) -> Tokenizer:
         """The tokenizer of the given artifact, or a new one."""
@@ -191,8 +200,35 @@ class Prepare:
                 f"stage {self.name}: its rows are made of what {names} collect, which have to run first; then look at "
                 f"RUN/{self.name}"
             )
-        kept = clean_beginning(self.sources, self.cleaning, self.chat, self.seed)
-        return open_corpus(kept, self.mixture, self.chat, self.seed)
+        kept = clean_beginning(self._readable()[0], self.cleaning, self.chat, self.seed)
+        return self._corpus(kept)
+
+    def _readable(self) -> tuple[tuple[DocumentSource, ...], BadRows]:
+        """The sources without their bad rows, and these."""
+        bad = BadRows(f"stage {self.name}", self.skip_bad)
+        return without_bad_rows(self.sources, bad, self.chat, self.seed), bad
+
+    def _corpus(self, sources: Sequence[DocumentSource]) -> Corpus:
+        """The documents of these sources, with what of them is learnt."""
+        corpus = open_corpus(sources, self.mixture, self.chat, self.seed)
+        return replace(corpus, parts=tuple(map(self._learnt, corpus.parts)))
+
+    def _learnt(self, documents: Documents) -> Documents:
+        """Raises InputError, when a document is asked for, for a ``learn`` that gives something else."""
+
+        def make(index: int) -> Document:
+            chosen = self.learn(documents[index])
+            if not isinstance(chosen, Document):
+                raise InputError(
+                    f"stage {self.name}: {function_words(self.learn)} gave {chosen!r:.60}; learn must return a Document"
+                )
+            return chosen
+
+        return Documents(len(documents), make)
+
+    def _passed_over(self, bad: BadRows) -> Iterator[str]:
+        if bad.told:
+            yield f"{len(bad.told)} bad rows were passed over (skip_bad = {self.skip_bad}):{listed(bad.told)}"
 
     def _rows_of(self, block: list[Document], tokenizer: Tokenizer) -> Iterator[PackedRow]:
         return pack_some(block, tokenizer, self.length, self.packer, PackingCounts())

@@ -1,15 +1,18 @@
 """Problems from local files, such as GSM8K's: JSON lines, or a TFDS data set, with a question and an answer each."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from reasoning.core.errors import InputError
+from reasoning.core.errors import InputError, of_a_row
+from reasoning.core.ranges import Index
 from reasoning.core.words import words_of
-from reasoning.data.lines import open_lines
+from reasoning.data.bad_rows import BadRows
+from reasoning.data.lines import Lines, open_lines
 from reasoning.data.sources import open_tfds
 from reasoning.tasks.answers import without_thousands
 from reasoning.tasks.problems import Problem, json_like, take_distinct
@@ -88,13 +91,15 @@ GSM8K = QuestionColumns()
 class QuestionFile:
     """Problems of a file of JSON objects, one a line; of one file for each split, or of one whose questions are split.
 
-    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whatever the seed and the count.
+    Of a single file, a tenth of the questions is ``test`` (``tasks.splits``), whatever the seed and the count. Up to
+    ``skip_bad`` lines of a file that hold no question are passed over; a run lists them.
     """
 
     path: str
     test_path: str = ""
     columns: Columns = GSM8K
     name: str = "gsm8k"
+    skip_bad: Index = 0
     allow_leaks: bool = False  # whether test questions may be training questions too; an exam tells how many are
 
     def reads(self) -> tuple[str, ...]:
@@ -104,20 +109,43 @@ class QuestionFile:
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError names file and line."""
         path = Path(self.test_path if self.test_path and split == "test" else self.path)
+        return _shuffled(
+            self._problems(path, self._bad(path)), split, count, seed, str(path), halves=not self.test_path
+        )
+
+    def bad_rows(self) -> tuple[str, ...]:
+        """Place and reason of each line that is passed over (contract: ``data.bad_rows.PassesOver``)."""
+        found: list[str] = []
+        for path in map(Path, self.reads()) if self.skip_bad else ():
+            bad = self._bad(path)
+            deque(self._problems(path, bad), maxlen=0)
+            found += bad.told
+        return tuple(found)
+
+    def _bad(self, path: Path) -> BadRows:
+        return BadRows(str(path), self.skip_bad)
+
+    def _problems(self, path: Path, bad: BadRows) -> Iterator[Problem]:
         if not path.exists():
             raise InputError(f"there is no file {path} with questions; name one in path or test_path")
         lines = open_lines(path)
-        problems = (
-            self.columns.problem(lines.record(at), self.name, f"{path}:{lines.number(at)}") for at in range(len(lines))
-        )
-        return _shuffled(problems, split, count, seed, str(path), halves=not self.test_path)
+
+        def read(at: int) -> Problem:
+            row = lines.record(at)
+            with of_a_row():
+                return self.columns.problem(row, self.name, f"{path}:{lines.number(at)}")
+
+        return bad.readable(len(lines), read)
 
     def leaks(self) -> str:
         """Of two files (contract: ``tasks.problems.Leaking``); the questions of one are kept apart by their words."""
         if not self.test_path or not Path(self.path).exists() or not Path(self.test_path).exists():
             return ""
-        train, test = (open_lines(Path(path)) for path in (self.path, self.test_path))
-        return self.columns.shared(train.records(), test.records(), self.path, self.test_path)
+        train, test = (self._rows(open_lines(Path(path))) for path in (self.path, self.test_path))
+        return self.columns.shared(train, test, self.path, self.test_path)
+
+    def _rows(self, lines: Lines) -> Iterator[_Row]:
+        return self._bad(lines.path).readable(len(lines), lines.record)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,17 @@ def test_rows_are_shown_from_a_file_before_and_from_a_run_after(corpus, tmp_path
     assert main(["show", str(file), "rows", "rows.length=32", "--limit", "1"]) == 0
     said = capsys.readouterr().out
     assert "<|user|>one?<|assistant|>⟦1<|end|>⟧" in said and said.count("row ") == 1
+    turns = [("user", "one?"), ("assistant", "1"), ("user", "two?"), ("assistant", "2")]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    messages[1]["train"] = False
+    (tmp_path / "talk.jsonl").write_text(
+        json.dumps({"messages": messages}) + "\n{\n" + json.dumps({"messages": messages[2:]})
+    )
+    assert main(["show", str(file), "rows", "rows.length=64", "rows.skip_bad=1"]) == 0
+    said = capsys.readouterr().out
+    assert "<|user|>one?<|assistant|>1<|end|><|user|>two?<|assistant|>⟦2<|end|>⟧" in said and said.count("⟦2") == 2
+    assert main(["show", str(file), "rows", "rows.length=64"]) == 2
+    assert f"error: {tmp_path}/talk.jsonl:2: not JSON" in capsys.readouterr().err
     assert main(["show", str(file), "words"]) == 2
     assert "words packs no rows; those that do are rows" in capsys.readouterr().err
 

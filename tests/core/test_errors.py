@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from reasoning.core.errors import InputError, refusing, remedy, without_notes
+from reasoning.core.errors import BadRow, InputError, of_a_row, refusing, remedy, without_notes
 
 
 def test_bad_input_passes_without_what_others_have_added_to_it():
@@ -47,3 +47,13 @@ def test_what_may_not_be_written_and_what_does_not_fit_have_different_remedies()
         "give the right to write there"
     ]
     assert remedy(OSError(errno.ENOSPC, "")) == "free space"
+
+
+def test_what_is_wrong_with_one_row_stays_told_apart_from_what_is_wrong_with_a_file():
+    with pytest.raises(BadRow, match="a:1: odd"), without_notes(), of_a_row():
+        raise InputError("a:1: odd")
+    with pytest.raises(InputError) as caught, without_notes():
+        raise InputError("a is gone")
+    assert type(caught.value) is InputError
+    with pytest.raises(ValueError, match="other"), of_a_row():
+        raise ValueError("other")

@@ -9,10 +9,10 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.data import cleaning
+from reasoning.data.bad_rows import Readable
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.cleaning import (
     Cleaner,
-    Kept,
     Reading,
     Removal,
     Removed,
@@ -66,7 +66,7 @@ def test_what_is_read_from_files_is_cleaned_and_what_a_program_writes_is_not(
     left = without_removed(sources, opened, kept)
     assert [texts(source) for source in left] == [["good", "fine"], ["bad 0", "bad 1", "bad 2"], ["new"]]
     assert (
-        isinstance(left[0], Kept)
+        isinstance(left[0], Readable)
         and left[0].weight == 2.0
         and left[0].reads() == (f"{tmp_path}/a.jsonl",)
         and left[1] is sources[1]

@@ -1,10 +1,13 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.columns import find_layout, read_row
+from reasoning.data.chat.formats import QWEN_2_5, formats
+from reasoning.data.columns import find_layout, read_columns, read_row
 
 CHAT = ChatFormat()
 MESSAGES = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
@@ -15,6 +18,7 @@ MESSAGES = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content"
     [
         (("id", "text"), ("text",)),
         (("messages",), ("messages",)),
+        (("conversations", "system", "tools", "id"), ("conversations",)),
         (("completion", "prompt"), ("prompt", "completion")),
         (("answer", "prompt"), ("prompt", "answer")),
         (("question", "answer", "level"), ("question", "answer")),
@@ -90,12 +94,60 @@ def test_keys_beside_role_and_content_change_nothing():
     assert found == read_row({"m": as_tfds}, ("m",), CHAT, "") == CHAT.document(MESSAGES)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("tool_calls", [{"id": 1}]), ("weight", 0), ("train", False), ("reasoning_content", "so")]
-)
-def test_keys_that_change_what_is_learnt_are_refused(key, value):
+@pytest.mark.parametrize("key", ["function_call", "reasoning_content"])
+def test_keys_that_change_what_is_learnt_and_are_not_read_are_refused(key):
     with pytest.raises(InputError, match=f"row 3, m, message 1: {key} is .* isn't learnt from"):
-        read_row({"m": [MESSAGES[0], MESSAGES[1] | {key: value}]}, ("m",), CHAT, "row 3")
+        read_row({"m": [MESSAGES[0], MESSAGES[1] | {key: "so"}]}, ("m",), CHAT, "row 3")
+
+
+@pytest.mark.parametrize(("key", "value"), [("weight", 0), ("train", False)])
+def test_a_turn_that_says_so_is_only_read(key, value):
+    turns = [*MESSAGES, {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+    turns[1] = turns[1] | {key: value}
+    document = read_row({"m": turns}, ("m",), CHAT, "")
+    assert document.text() == CHAT.document([{k: turn[k] for k in ("role", "content")} for turn in turns]).text()
+    assert [(piece.text, piece.learn) for piece in document.pieces] == [
+        ("<|user|>1+1?<|assistant|>2<|end|><|user|>2+2?<|assistant|>", False),
+        ("4<|end|>", True),
+    ]
+    with pytest.raises(
+        InputError, match="row 3, m: none of the assistant's turns in a conversation of 2 messages is to"
+    ):
+        read_row({"m": turns[:2]}, ("m",), CHAT, "row 3")
+
+
+def test_a_prompt_of_messages_is_read_and_its_completion_learnt():
+    """As TRL's completion_only_loss: what the assistant said in the prompt isn't learnt."""
+    asked = [*MESSAGES, {"role": "user", "content": "2+2?"}]
+    row = {"prompt": asked, "completion": [{"role": "assistant", "content": "4"}]}
+    document = read_row(row, ("prompt", "completion"), CHAT, "")
+    assert [(piece.text, piece.learn) for piece in document.pieces] == [
+        ("<|user|>1+1?<|assistant|>2<|end|><|user|>2+2?<|assistant|>", False),
+        ("4<|end|>", True),
+    ]
+    assert read_row({**row, "completion": "4"}, ("prompt", "completion"), CHAT, "") == document
+    one = read_row({"prompt": "1+1?", "completion": [MESSAGES[1]]}, ("prompt", "completion"), CHAT, "")
+    assert one == CHAT.exchange("1+1?", "2")
+    with pytest.raises(InputError, match="row 3, completion: none of the assistant's turns"):
+        read_row({"prompt": asked, "completion": [asked[2]]}, ("prompt", "completion"), CHAT, "row 3")
+
+
+def test_columns_beside_a_conversation_say_what_the_system_says_and_which_tools_there_are():
+    said = [{"from": "human", "value": "1+1?"}, {"from": "gpt", "value": "2"}]
+    layout = ("conversations",)
+    assert read_columns(layout, ["id", "tools", "conversations", "system"]) == ["conversations", "system", "tools"]
+    system = {"role": "system", "content": "Be brief."}
+    found = read_row({"conversations": said, "system": "Be brief.", "tools": None}, layout, CHAT, "")
+    assert found == CHAT.document([system, *MESSAGES])
+    assert read_row({"conversations": said, "system": "", "tools": []}, layout, CHAT, "") == CHAT.document(MESSAGES)
+    with pytest.raises(InputError, match="row 3, system: the conversation begins with a message of the system too"):
+        twice = [{"from": "system", "value": "x"}, *said]
+        read_row({"conversations": twice, "system": "Be brief."}, layout, CHAT, "row 3")
+    offered = [{"type": "function", "function": {"name": "f"}}]
+    with pytest.raises(InputError, match="row 3, conversations: this chat format writes no tools"):
+        read_row({"conversations": said, "tools": offered}, layout, CHAT, "row 3")
+    shown = read_row({"conversations": said, "tools": json.dumps(offered)}, layout, QWEN_2_5, "")
+    assert json.dumps(offered[0]) in shown.pieces[0].text and not shown.pieces[0].learn
 
 
 def test_lists_of_one_conversation_that_differ_in_length_are_refused():
@@ -115,3 +167,39 @@ def test_a_conversation_that_was_written_as_a_text_is_refused(write, layout):
 @pytest.mark.parametrize("text", ["[1, 2]", '[{"a": "role"}]', "[{x}] is a set in a list", "role: content", "["])
 def test_other_texts_with_brackets_stay_texts(text):
     assert read_row({"prompt": text, "completion": "2"}, ("prompt", "completion"), CHAT, "") == CHAT.exchange(text, "2")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "from", "content", "value", "function", "name", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+KEYS = ("role", "content", "from", "value", "tool_calls", "weight", "train", "reasoning_content", "function_call")
+SPEAKERS = st.sampled_from(["user", "assistant", "system", "tool", "human", "gpt", "function_call", "observation"])
+MESSAGE = st.dictionaries(
+    st.sampled_from(KEYS), SPEAKERS | st.just([{"name": "f", "arguments": "{}"}]) | ANYTHING, max_size=4
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(MESSAGE | st.sampled_from(MESSAGES), max_size=4) | ANYTHING,
+    st.sampled_from([{}, {"tools": [{"name": "f"}]}]) | st.fixed_dictionaries({"tools": ANYTHING, "system": ANYTHING}),
+    st.sampled_from([CHAT, *formats().values()]),
+)
+def test_whatever_stands_in_a_row_makes_a_document_or_is_told_in_one_line(value, beside, chat):
+    for row, layout in (
+        ({"messages": value}, ("messages",)),
+        ({"prompt": value, "answer": value}, ("prompt", "answer")),
+    ):
+        try:
+            document = read_row(row | beside, layout, chat, "here")
+        except InputError as error:
+            assert str(error).startswith("here, ") and "\n" not in str(error)
+        else:
+            assert document.text() and any(piece.learn for piece in document.pieces)

@@ -1,6 +1,6 @@
 import pytest
 
-from reasoning.data.documents import Document, Documents, Piece
+from reasoning.data.documents import Document, Documents, Piece, every_reply, last_reply, merged
 
 
 def numbered(count):
@@ -20,3 +20,22 @@ def test_documents_by_number_and_in_turn_are_the_same_and_can_be_read_again():
 def test_a_number_outside_is_an_index_error(index):
     with pytest.raises(IndexError):
         numbered(4)[index]
+
+
+def test_neighbours_that_are_only_read_become_one_piece():
+    pieces = [("a", False), ("", True), ("b", False), ("c", True), ("d", True), ("", False), ("e", False)]
+    found = merged(Piece(text, learn) for text, learn in pieces)
+    assert [(piece.text, piece.learn) for piece in found] == [("ab", False), ("c", True), ("d", True), ("e", False)]
+
+
+def test_the_last_reply_alone_is_learnt_of_a_conversation_and_all_of_a_text():
+    pieces = [("u", False), ("one.", True), ("v", False), ("two.", True), ("\n", False)]
+    talk = Document(tuple(Piece(text, learn) for text, learn in pieces))
+    assert [(piece.text, piece.learn) for piece in last_reply(talk).pieces] == [
+        ("uone.v", False),
+        ("two.", True),
+        ("\n", False),
+    ]
+    assert every_reply(talk) == talk and last_reply(last_reply(talk)) == last_reply(talk)
+    text = Document((Piece("abc", learn=True),))
+    assert last_reply(text) == text

@@ -17,7 +17,7 @@ def path(tmp_path_factory):
 
 
 @given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=6), max_size=8),
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), max_size=6), max_size=8),
     st.booleans(),
     st.integers(1, 9),
 )

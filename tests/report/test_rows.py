@@ -1,12 +1,15 @@
 import io
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from reasoning.data import columns as data_columns
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.documents import Document, Piece
+from reasoning.data.chat.formats import formats
+from reasoning.data.documents import Document, Piece, last_reply
 from reasoning.data.packing import PackedRow, PackingCounts, first_fit, pack
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_tokenizer
 from reasoning.report.rows import LEARNT_CLOSE, LEARNT_OPEN, ShownRow, Stretch, read_row, show_rows
@@ -58,6 +61,76 @@ def test_all_text_is_shown_and_the_counts_are_those_of_the_mask(documents):
 
 def _ids(document: Document) -> list[int]:
     return [token for piece in document.pieces for token in TOKENIZER.encode(piece.text)]
+
+
+FAMILIES = {"own": CHAT, **formats()}
+
+
+class Letters:
+    """Ids are the numbers of characters, so that a place in a row is a place in its text."""
+
+    def encode_batch(self, texts):
+        return [list(map(ord, text)) for text in texts]
+
+    def decode_batch(self, rows, lenient=False):
+        return ["".join(map(chr, ids)) for ids in rows]
+
+
+WORDS = st.text("abé ☃+1\n?", max_size=6)
+
+
+@st.composite
+def conversations(draw, tools: bool):
+    """Messages, and of each reply that is to be learnt the text in which it stands; no text stands in another."""
+    messages, learnt = [], []
+    if draw(st.booleans()):
+        messages.append({"role": "system", "content": f"s{draw(WORDS)}s"})
+    for turn in range(draw(st.integers(1, 4))):
+        messages.append({"role": "user", "content": f"q{turn}{draw(WORDS)}q"})
+        if tools and draw(st.booleans()):
+            call = {"function": {"name": f"f{turn}", "arguments": {"é": draw(st.integers(0, 99))}}}
+            messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+            learnt.append(f"f{turn}")
+            messages += [{"role": "tool", "content": f"t{turn}"}] * draw(st.integers(1, 2))
+        train = draw(st.sampled_from([{}, {"train": False}, {"weight": 0}, {"train": True, "weight": 1}]))
+        messages.append({"role": "assistant", "content": f"r{turn}{draw(WORDS)}r", **train})
+        if train in ({}, {"train": True, "weight": 1}):
+            learnt.append(messages[-1]["content"])
+    return messages, learnt
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), last=st.booleans())
+def test_the_mask_of_every_family_holds_the_replies_and_their_ends_and_nothing_else(name, data, last):
+    """By the places of letters: a row is decoded token by token, and the mask must hold the places of the replies."""
+    chat = FAMILIES[name]
+    messages, learnt = data.draw(conversations(tools=chat.tools is not None))
+    if not learnt:
+        return
+    document = data_columns.read_row({"messages": messages}, ("messages",), chat, "")
+    text = document.text()
+    (row,) = list(pack([last_reply(document) if last else document], Letters(), 4096, first_fit, PackingCounts()))
+    spans = []
+    for reply in learnt:
+        at = text.index(reply)  # and the text around it that belongs to it: a call's, or a block of thinking
+        start = (
+            text.rindex(chat.assistant, 0, at) + len(chat.assistant)
+            if chat.assistant
+            else text.rindex("[/INST]", 0, at) + 7
+        )
+        spans.append((start, text.index(chat.end, at) + len(chat.end)))
+    if chat.opening and text[spans[-1][0] :].startswith(chat.opening):
+        spans[-1] = (spans[-1][0] + len(chat.opening), spans[-1][1])
+    masked = [text[start:end] for start, end in (spans[-1:] if last else spans)]
+    (parts,) = read_row(row, Letters()).documents
+    assert "".join(part.text for part in parts) == text
+    places = [0]
+    for part in parts:
+        places.append(places[-1] + len(part.text))
+    assert [part.text for part in parts if part.learn] == masked
+    wanted = spans[-1:] if last else spans
+    assert [(a, b) for a, b, part in zip(places, places[1:], parts, strict=False) if part.learn] == wanted
 
 
 def test_nothing_in_a_row_acts_on_the_terminal_and_unlearnt_documents_are_named():

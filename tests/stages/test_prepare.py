@@ -1,5 +1,6 @@
 """Preparing: rows and a tokenizer that later stages can read, the same every time, and nothing lost silently."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from tiny_stages import BASE, CORPUS, DEMONSTRATIONS, LENGTH, TEST, TRAIN, Surro
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.documents import Document
+from reasoning.data.documents import Document, every_reply, last_reply
 from reasoning.data.mixture import Mixture
 from reasoning.data.packing import Packer, concat_then_split, first_fit
 from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated, Jsonl
-from reasoning.stages import Cut
+from reasoning.stages import Cut, Prepare, TokenizerTraining
 from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.stages.write_answers import WriteAnswers
 
@@ -114,6 +115,74 @@ def test_the_report_ends_with_the_numbers_of_documents_and_rows(tmp_path: Path):
     last = surroundings.reports[-1]
     assert (last.stage, last.step, last.steps, last.tokens) == ("corpus", 1, 1, made.results["tokens"])
     assert last.values == {name: made.results[name] for name in ("documents", "rows", "fill")}
+
+
+def talk_of(folder: Path, *lines: str) -> Prepare:
+    """The stage that packs a file of these lines, with a tokenizer of its own."""
+    (folder / "talk.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    source = Jsonl(str(folder / "talk.jsonl"))
+    return replace(CORPUS, sources=(source,), tokenizer=TokenizerTraining(kind="char", size=60), length=64)
+
+
+def talk(*turns: str, **more: object) -> str:
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": turn} for place, turn in enumerate(turns)]
+    return json.dumps({"messages": messages, **more})
+
+
+def test_as_many_bad_rows_as_are_allowed_are_passed_over_and_listed(tmp_path: Path):
+    lines = (talk("one", "1"), "{", talk("two", "2"), talk("three"), talk("four", "4"))
+    stage, surroundings = replace(talk_of(tmp_path, *lines), skip_bad=2), Surroundings()
+    made = work(stage, tmp_path, surroundings=surroundings)
+    assert (made.results["documents"], made.results["bad_rows"]) == (3, 2)
+    listed = (made.path / "bad_rows.txt").read_text()
+    path = tmp_path / "talk.jsonl"
+    assert [row.partition(": ")[0] for row in listed.splitlines()] == [f"{path}:2", f"{path}:4, messages"]
+    [warning] = surroundings.warnings
+    assert warning.startswith("stage corpus: 2 bad rows were passed over (skip_bad = 2):\n")
+    assert warning.partition("\n")[2].replace("  ", "") == listed.rstrip("\n")
+    blocks = work(replace(stage, block=2), tmp_path / "blocks")
+    assert (blocks.results["documents"], blocks.results["bad_rows"]) == (3, 2)
+    good = work(talk_of(tmp_path, *lines[::2]), tmp_path / "good")
+    assert good.results | {"bad_rows": 2} == made.results and not (good.path / "bad_rows.txt").exists()
+    for row, other in zip(rows_of(made), rows_of(good), strict=True):
+        assert all(np.array_equal(row[name], other[name]) for name in row)
+    assert len(stage.peek(4)[1]) == len(rows_of(made))
+
+
+def test_one_bad_row_more_stops_the_stage_with_the_list_and_leaves_no_rows(tmp_path: Path):
+    stage = talk_of(tmp_path, talk("one", "1"), "{", talk("two", "2"), "[")
+    (tmp_path / "out").mkdir()
+    for allowed, match in ((0, r"talk.jsonl:2: not JSON"), (1, r"(?s)stage corpus: more than 1 bad rows.*:2: .*:4: ")):
+        with pytest.raises(InputError, match=match):
+            stage_run = replace(stage, skip_bad=allowed)
+            stage_run.run({}, tmp_path / "out", Surroundings().context())
+        assert not (tmp_path / "out" / "records").exists() and not (tmp_path / "out" / "bad_rows.txt").exists()
+
+
+def test_another_process_passes_over_the_same_rows_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Cleaning is process 0's work, which leaves it to the others in the folder that they share.
+    stage = replace(talk_of(tmp_path, talk("one", "1"), "{", talk("two", "2")), skip_bad=1, cleaning=())
+    first = work(stage, tmp_path)
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    second = work(stage, tmp_path / "second")
+    assert first.results["bad_rows"] == second.results["bad_rows"] == 1
+    assert list(second.path.iterdir()) == []
+
+
+def test_the_last_reply_alone_is_learnt_where_that_is_asked_for(tmp_path: Path):
+    stage = talk_of(tmp_path, talk("one", "1", "two", "2"), talk("a", "b"))
+    (every,), (last,) = (
+        rows_of(work(replace(stage, learn=learn), tmp_path / learn.__name__)) for learn in (every_reply, last_reply)
+    )
+    assert np.array_equal(every["tokens"], last["tokens"])
+    assert every["loss_mask"].sum() == 6 and last["loss_mask"].sum() == 4  # a digit or letter and the end, each
+    with pytest.raises(InputError, match=r"stage corpus: .*wrong .* gave 'no'; learn must return a Document"):
+        work(replace(stage, learn=wrong), tmp_path / "wrong")
+
+
+def wrong(document):
+    return "no"
 
 
 def test_rows_of_a_run_that_was_killed_just_after_writing_them_are_written_anew(corpus: Artifact, tmp_path: Path):

@@ -7,10 +7,12 @@ from typing import Any
 from reasoning.core.errors import InputError
 from reasoning.core.signatures import function_words
 from reasoning.data.chat.texts import ChatTexts, Turn
+from reasoning.data.chat.tools import Schemas
 from reasoning.data.chat.turns import SystemTurn
-from reasoning.data.documents import Document, Piece
+from reasoning.data.documents import Document, Piece, merged
 
 _ROLES = ("system", "user", "assistant")
+"""What messages may be from; tools' calls and answers come as turns (``data.messages``)."""
 
 Message = Mapping[str, str]
 """One turn, ``{'role': 'user', 'content': '1+1?'}``."""
@@ -18,15 +20,17 @@ Message = Mapping[str, str]
 
 @dataclass(frozen=True)
 class ChatFormat(ChatTexts):
-    """The texts of a family, and the two functions by which families differ beside them.
+    """The texts of a family, and the three functions by which families differ beside them.
 
     ``turns`` says where the system's text stands and which order of turns is refused (``data.chat.turns``);
-    ``thinking`` says what becomes of the thinking in replies (``data.chat.thinking``; None: it stays as it is). A
-    function of your own takes the same arguments. The formats of pretrained families are in ``data.chat.formats``.
+    ``thinking`` says what becomes of the thinking in replies (``data.chat.thinking``; None: it stays as it is);
+    ``tools`` says how calls and answers of tools are written (``data.chat.tools``; None: they are refused). A function
+    of your own takes the same arguments. The formats of pretrained families are in ``data.chat.formats``.
     """
 
     turns: Callable[[ChatTexts, Sequence[Turn]], tuple[str, Sequence[Turn]]] = SystemTurn()
     thinking: Callable[[ChatTexts, Sequence[Turn]], Sequence[Turn]] | None = None
+    tools: Callable[[ChatTexts, Sequence[Turn], Schemas], tuple[ChatTexts, Sequence[Turn]]] | None = None
 
     def prompt(self, question: str) -> str:
         """The text that asks ``question`` and leaves the reply to the model, from where ``opening`` ends."""
@@ -41,7 +45,11 @@ class ChatFormat(ChatTexts):
 
         Raises InputError for an unknown role, a message without text, and roles in an order that the family refuses.
         """
-        return "".join(piece.text for piece in self._pieces(messages)) + self.assistant
+        return self.conversation_of(_turns(messages))
+
+    def conversation_of(self, turns: Sequence[Turn], schemas: Schemas = ()) -> str:
+        """The same of turns, among them those of tools; arguments and errors as ``document_of``."""
+        return "".join(piece.text for piece in self._pieces(turns, schemas)) + self.assistant
 
     def plain(self, text: str) -> Document:
         """A document of running text, all of it learnt."""
@@ -57,14 +65,42 @@ class ChatFormat(ChatTexts):
         What ``opening`` writes is read only, and so is a reply that ``thinking`` says not to learn. Raises InputError
         as ``conversation``, and for one without a reply to learn.
         """
-        if not any(message.get("role") == "assistant" for message in messages):
-            raise InputError(f"a conversation of {len(messages)} messages has no assistant's turn, so nothing to learn")
-        return Document(_merged(self._pieces(messages)))
+        return self.document_of(_turns(messages))
 
-    def _pieces(self, messages: Sequence[Message]) -> list[Piece]:
+    def document_of(self, turns: Sequence[Turn], schemas: Schemas = ()) -> Document:
+        """A conversation in turns, among them those of tools, ``schemas`` being the tools on offer; ``learn`` counts.
+
+        Raises InputError as ``document``, and for tools where the family's template has no way to write them.
+        """
+        if not any(turn.role == "assistant" for turn in turns):
+            raise InputError(f"a conversation of {len(turns)} messages has no assistant's turn, so nothing to learn")
+        if not any(turn.learn for turn in turns):
+            raise InputError(
+                f"none of the assistant's turns in a conversation of {len(turns)} messages is to be learnt"
+            )
+        return Document(merged(self._pieces(turns, schemas)))
+
+    def _with_tools(self, turns: Sequence[Turn], schemas: Schemas) -> tuple[ChatTexts, Sequence[Turn]]:
+        """The texts and turns to go on with; those of a conversation without tools are as they were."""
+        if not schemas and not any(turn.calls or turn.role == "tool" for turn in turns):
+            return self, turns
+        if self.tools is None:
+            raise InputError(
+                "this chat format writes no tools, neither calls nor answers nor what is on offer, as its family's "
+                "template doesn't; take such conversations out, or name another format"
+            )
+        given = self.tools(self, turns, schemas)
+        if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[0], ChatTexts):
+            raise InputError(
+                f"{function_words(self.tools)} of a chat format gave {given!r:.60}; tools must return the texts "
+                "(reasoning.data.chat.texts.ChatTexts) and the turns"
+            )
+        return given[0], _checked_turns(self.tools, ("", given[1]))[1]
+
+    def _pieces(self, given: Sequence[Turn], schemas: Schemas) -> list[Piece]:
         """The conversation in pieces as they come, a turn in several."""
-        said = [_turn(message, number) for number, message in enumerate(messages)]
-        before, turns = _checked_turns(self.turns, self.turns(self, said))
+        texts, said = self._with_tools(given, schemas)
+        before, turns = _checked_turns(self.turns, self.turns(texts, said))
         if self.thinking is not None:
             _, turns = _checked_turns(self.thinking, ("", self.thinking(self, turns)))
         pieces = [Piece(self.start + before, learn=False)]
@@ -72,7 +108,7 @@ class ChatFormat(ChatTexts):
             if turn.role == "assistant":
                 pieces += self._reply(turn, last=number == len(turns) - 1)
             else:
-                opener = self.user if turn.role == "user" else self.system
+                opener = {"user": self.user, "tool": self.tool}.get(turn.role, self.system)
                 pieces.append(Piece(opener + turn.content + self.close, learn=False))
         return pieces
 
@@ -97,6 +133,10 @@ def _checked_turns(function: Callable, given: Any) -> tuple[str, Sequence[Turn]]
     )
 
 
+def _turns(messages: Sequence[Message]) -> list[Turn]:
+    return [_turn(message, number) for number, message in enumerate(messages)]
+
+
 def _turn(message: Message, number: int) -> Turn:
     role, content = message.get("role"), message.get("content")
     if role not in _ROLES or not isinstance(content, str):
@@ -105,14 +145,3 @@ def _turn(message: Message, number: int) -> Turn:
             f"give a role of {', '.join(_ROLES)} and a text"
         )
     return Turn(role, content, learn=role == "assistant")
-
-
-def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Neighbours that are only read become one piece, so that they are tokenised as the prompt would be."""
-    merged: list[Piece] = []
-    for piece in pieces:
-        if merged and not piece.learn and not merged[-1].learn:
-            merged[-1] = Piece(merged[-1].text + piece.text, learn=False)
-        elif piece.text:
-            merged.append(piece)
-    return tuple(merged)

@@ -1,8 +1,9 @@
-"""The chat formats of pretrained families, equal to the templates that their makers publish, without tools.
+"""The chat formats of pretrained families, equal to the templates that their makers publish.
 
 An experiment names one as a setting, ``zero.chat = @data.chat.formats.QWEN_2_5``, or as a part of which it changes
 fields, ``talk = @data.chat.formats.LLAMA_3_1`` and ``talk.date = '01 Jan 2026'``. The command line takes the names in
 small letters, too. The tests compare each with its template, rendered; where one differs on purpose, it says so here.
+Qwen's and Llama 3.1's write tools, too; the others refuse them.
 """
 
 import difflib
@@ -11,6 +12,7 @@ from dataclasses import replace
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.thinking import CutEarlier, Framed
+from reasoning.data.chat.tools import SingleCalls, TaggedTools
 from reasoning.data.chat.turns import SystemAtStart, SystemInQuestion, SystemTurn
 
 SMOLLM_2 = ChatFormat(
@@ -28,10 +30,15 @@ SMOLLM_2 = ChatFormat(
 )
 """SmolLM2 (arXiv 2502.02737)."""
 
-QWEN_2_5 = replace(SMOLLM_2, default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
+QWEN_2_5 = replace(
+    SMOLLM_2,
+    default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
+    tool="<|im_start|>user\n",
+    tools=TaggedTools(),
+)
 """Qwen2.5 (arXiv 2412.15115)."""
 
-QWEN_3 = replace(SMOLLM_2, default_system=None, answer_open="", answer_close="", thinking=Framed())
+QWEN_3 = replace(QWEN_2_5, default_system=None, answer_open="", answer_close="", thinking=Framed())
 """Qwen3 that thinks (arXiv 2505.09388): earlier turns lose their thinking, the last reply always has a block of it."""
 
 QWEN_3_DIRECT = replace(QWEN_3, opening="<think>\n\n</think>\n\n")
@@ -57,6 +64,8 @@ LLAMA_3_1 = replace(
     preface="Cutting Knowledge Date: December 2023\nToday Date: {date}\n\n",
     date="26 Jul 2024",
     default_system="",
+    tool="<|start_header_id|>ipython<|end_header_id|>\n\n",
+    tools=SingleCalls(),
 )
 """Llama 3.1, 3.2 and 3.3. The date is the templates' default; 3.2's takes the clock's instead where it is told one."""
 

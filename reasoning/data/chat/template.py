@@ -5,18 +5,26 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.chat.turns import quoted
+from reasoning.data.chat.texts import quoted
+
+_NO_TOOLS = (
+    "{%- if tools or messages | selectattr('role', 'equalto', 'tool') | list "
+    "or messages | selectattr('tool_calls') | list %}",
+    "{{- raise_exception('this chat format writes no tools') }}{%- endif %}",
+)
 
 
 def chat_template(chat: ChatFormat) -> str:
     """What ``tokenizer_config.json`` holds as ``chat_template``, for transformers' ``apply_chat_template`` and vLLM.
 
     Writes what ``ChatFormat.conversation`` and ``opening`` (with ``add_generation_prompt``) or ``document`` (without)
-    write. The date is that of the format. Raises InputError where a function of the format has no ``template``.
+    write, tools included where the format has them. The date is that of the format. Raises InputError where a function
+    of the format has no ``template``.
     """
     before, content = _written(chat.turns, "turns")(chat)
     thinking = () if chat.thinking is None else _written(chat.thinking, "thinking")(chat)
-    lines = [*before, "{%- for turn in turns %}", *content, *thinking, *_turn(chat), "{%- endfor %}"]
+    tools = _NO_TOOLS if chat.tools is None else _written(chat.tools, "tools")(chat)
+    lines = [*tools, *before, "{%- for turn in turns %}", *content, *thinking, *_turn(chat), "{%- endfor %}"]
     prompt = f"{{%- if add_generation_prompt %}}{{{{- {quoted(chat.assistant + chat.opening)} }}}}{{%- endif %}}"
     return "\n".join([*lines, prompt])
 
@@ -37,9 +45,13 @@ def _turn(chat: ChatFormat) -> list[str]:
     after = [f"{{{{- {quoted(chat.after)} }}}}"] if chat.after or not chat.between else []
     if chat.between:
         after.append(f"{{%- if not loop.last %}}{{{{- {quoted(chat.between)} }}}}{{%- endif %}}")
+    said = (("user", chat.user), *((("tool", chat.tool),) if chat.tools else ()))
     return [
         f"{{%- if turn['role'] == 'assistant' %}}{{{{- {quoted(chat.assistant)} + content + {quoted(chat.end)} }}}}",
         *after,
-        f"{{%- elif turn['role'] == 'user' %}}{{{{- {quoted(chat.user)} + content + {quoted(chat.close)} }}}}",
+        *(
+            f"{{%- elif turn['role'] == '{role}' %}}{{{{- {quoted(opener)} + content + {quoted(chat.close)} }}}}"
+            for role, opener in said
+        ),
         f"{{%- else %}}{{{{- {quoted(chat.system)} + content + {quoted(chat.close)} }}}}{{%- endif %}}",
     ]

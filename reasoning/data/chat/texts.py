@@ -1,15 +1,29 @@
 """What a chat format is made of: the texts around its parts, and the turns that they stand around."""
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool that the assistant calls; ``arguments`` is the text of a JSON object."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one of ``system``, ``user`` and ``assistant`` says; ``learn``: a model is to learn to write it."""
+    """What one of ``system``, ``user``, ``assistant`` and ``tool`` says; ``learn``: a model is to learn to write it.
+
+    ``calls`` are the tools that an assistant calls after what it says; a chat format's ``tools`` makes text of them.
+    """
 
     role: str
     content: str
     learn: bool
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,11 +56,16 @@ class ChatTexts:
     marks: tuple[str, ...] = ()  # the symbols that must be single ids; empty: all nine above
     preface: str = ""  # begins what the system says; {date} in it is the date …
     date: str = ""  # … written as the family's template does
+    tool: str = ""  # opens what a tool answers
     default_system: str | None = None  # what the system says where the conversation has no message of it; None: nothing
 
     def structure(self) -> tuple[str, ...]:
         """The symbols that say where a text, a turn and a reply begin and end; no content may hold them."""
-        turns = (self.begin, self.system, self.user, self.assistant, self.end)
+        return self._structure
+
+    @cached_property
+    def _structure(self) -> tuple[str, ...]:  # asked for every message of a corpus
+        turns = (self.begin, self.system, self.user, self.assistant, self.end, self.tool)
         return tuple(dict.fromkeys(filter(None, (text.strip() for text in (*turns, *self.other_ends, *self.marks)))))
 
     def tags(self) -> tuple[str, ...]:
@@ -60,3 +79,8 @@ class ChatTexts:
     def single_ids(self) -> tuple[str, ...]:
         """The symbols that a tokenizer must hold as one id each."""
         return self.marks or self.symbols()
+
+
+def quoted(text: str) -> str:
+    """A text as jinja's literal, whose escapes are a superset of JSON's."""
+    return json.dumps(text, ensure_ascii=False)

@@ -7,8 +7,7 @@ as lines of jinja inside the loop over the turns, which change ``content``.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reasoning.data.chat.texts import ChatTexts, Turn
-from reasoning.data.chat.turns import quoted
+from reasoning.data.chat.texts import ChatTexts, Turn, quoted
 
 
 @dataclass(frozen=True)

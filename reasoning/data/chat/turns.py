@@ -5,12 +5,11 @@ turns that are written. ``template`` gives the same as lines of jinja: those bef
 ``start`` and set ``turns`` and ``asked``, and those inside it, which set ``content``.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reasoning.core.errors import InputError
-from reasoning.data.chat.texts import ChatTexts, Turn
+from reasoning.data.chat.texts import ChatTexts, Turn, quoted
 
 _ASKED = (
     "{%- set asked = namespace(first=-1, last=-1) %}",
@@ -41,7 +40,8 @@ class SystemTurn:
         return chat.system + preface + (said.strip() if self.trim else said) + chat.close, rest
 
     def template(self, chat: ChatTexts) -> tuple[Sequence[str], Sequence[str]]:
-        before = quoted(chat.system + chat.preface.replace("{date}", chat.date))
+        preface = quoted(chat.preface.replace("{date}", chat.date))
+        before = f"{quoted(chat.system)} + (environment | default('')) + {preface}"
         said = "said | trim" if self.trim else "said"
         written = f"{{{{- {before} + ({said}) + {quoted(chat.close)} }}}}"
         shown = f"{{%- if said is not none %}}{written}{{%- endif %}}"
@@ -90,11 +90,6 @@ class SystemInQuestion:
             "{%- set content = said + '\\n\\n' + content %}{%- endif %}"
         )
         return (*_first_message(chat), *_ASKED, *_ALTERNATING), (_content(self.trim), begun)
-
-
-def quoted(text: str) -> str:
-    """A text as jinja's literal, whose escapes are a superset of JSON's."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _split(chat: ChatTexts, turns: Sequence[Turn]) -> tuple[str | None, Sequence[Turn]]:

@@ -109,9 +109,95 @@ CONVERSATIONS = {
 }
 
 
+def called(*calls: tuple[str, object], said: str = "") -> dict[str, object]:
+    """An assistant's turn that calls tools, as TRL's data has it."""
+    functions = [{"type": "function", "function": {"name": name, "arguments": given}} for name, given in calls]
+    return {"role": "assistant", "content": said, "tool_calls": functions}
+
+
+def answered(text: str) -> dict[str, object]:
+    """What a tool gave."""
+    return {"role": "tool", "name": "weather", "content": text}
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather in a place, ça va?",
+        "parameters": {
+            "type": "object",
+            "properties": {"place": {"type": "string"}, "days": {"type": "array", "items": {"type": "integer"}}},
+            "required": ["place"],
+        },
+    },
+}
+CLOCK = {"type": "function", "function": {"name": "clock", "description": "<b>&'", "parameters": {}}}
+
+ASKED = conversation("u: Is it raining in Orléans? ")
+PARIS = called(("weather", {"place": "Orléans", "days": [1, 2]}))
+TOOL_CONVERSATIONS = {
+    "a call": ([*ASKED, PARIS], []),
+    "a call, an answer": ([*ASKED, PARIS, answered(' {"rain": "ça <b>"}\n')], []),
+    "offered": ([*ASKED, PARIS, answered("no"), *conversation("a:No.")], [WEATHER]),
+    "two offered, system": ([*conversation("s:Be brief."), *ASKED, *conversation("a:Yes.")], [WEATHER, CLOCK]),
+    "offered, a question": (ASKED, [CLOCK]),
+    "an empty system, offered": ([*conversation("s:"), *ASKED, PARIS], [WEATHER]),
+    "two calls at once": (
+        [
+            *ASKED,
+            called(("weather", {"place": "A"}), ("clock", {})),
+            answered("1"),
+            answered("2"),
+            *conversation("a:3"),
+        ],
+        [WEATHER],
+    ),
+    "text beside a call": ([*ASKED, called(("clock", {"zone": ["é", {}]}), said="Let me see."), answered("9")], []),
+    "rounds": (
+        [
+            *ASKED,
+            PARIS,
+            answered("no"),
+            called(("clock", {"a": {"b": [1.5, True]}})),
+            answered("9"),
+            *conversation("a:No."),
+        ],
+        [],
+    ),
+    "questions after": ([*ASKED, PARIS, answered("no"), *conversation("a:No.", "u:Sure?", "a:Yes.")], [WEATHER]),
+    "thinking": (
+        [*ASKED, called(("clock", {}), said=THOUGHT), answered("9"), *conversation(f"a:{THOUGHT}")],
+        [],
+    ),
+    "thinking, then a call alone": (
+        [
+            *ASKED,
+            called(("clock", {}), said="<think>\nHm.\n</think>\n\n"),
+            answered("9"),
+            *conversation("a:9", "u:And?"),
+        ],
+        [],
+    ),
+}
+
+WITH_TOOLS = ("QWEN_2_5", "QWEN_3", "QWEN_3_DIRECT", "LLAMA_3_1")
+"""The formats that write tools; templates of others don't, or not well."""
+
+
+def tojson(value: object, indent: int | None = None) -> str:
+    """The filter as transformers has it: no escapes for HTML, keys in their order."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
 def refuse(message: str) -> None:
     """What templates call to refuse a conversation."""
     raise jinja2.TemplateError(message)
+
+
+def ends_in_reply(messages: list[dict[str, object]]) -> bool:
+    """Whether the last word is the assistant's."""
+    return messages[-1]["role"] == "assistant"
 
 
 def rendered(template: jinja2.Template, messages: list[dict[str, str]], given: dict[str, object], prompt: bool) -> str:
@@ -127,13 +213,21 @@ def golden_of(key: str, source: str) -> dict[str, object]:
     name, where, given = SOURCES[key]
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = refuse
+    environment.filters["tojson"] = tojson
     template = environment.from_string(source)
     texts = {
-        title: rendered(template, messages, given, prompt=messages[-1]["role"] != "assistant")
+        title: rendered(template, messages, given, prompt=not ends_in_reply(messages))
         for title, messages in CONVERSATIONS.items()
     }
+    with_tools = {
+        title: rendered(
+            template, messages, {**given, **({"tools": tools} if tools else {})}, prompt=not ends_in_reply(messages)
+        )
+        for title, (messages, tools) in TOOL_CONVERSATIONS.items()
+        if name in WITH_TOOLS
+    }
     digest = hashlib.sha256(source.encode()).hexdigest()
-    return {"format": name, "template": where, "sha256": digest, "given": given, "texts": texts}
+    return {"format": name, "template": where, "sha256": digest, "given": given, "texts": texts, "tools": with_tools}
 
 
 def main(arguments: list[str]) -> None:
@@ -143,7 +237,13 @@ def main(arguments: list[str]) -> None:
         key, _, path = argument.partition("=")
         golden[key] = golden_of(key, Path(path).read_text())
     ordered = {key: golden[key] for key in SOURCES if key in golden}
-    content = {"jinja2": jinja2.__version__, "conversations": CONVERSATIONS, "formats": ordered}
+    tools = {title: {"messages": messages, "tools": tools} for title, (messages, tools) in TOOL_CONVERSATIONS.items()}
+    content = {
+        "jinja2": jinja2.__version__,
+        "conversations": CONVERSATIONS,
+        "tool_conversations": tools,
+        "formats": ordered,
+    }
     GOLDEN.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 

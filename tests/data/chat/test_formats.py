@@ -10,6 +10,8 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat import formats as chat_formats
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.thinking import Framed
+from reasoning.data.columns import read_row
+from reasoning.data.messages import read_turns
 from reasoning.experiment.reader import read_experiment
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("chats.json").read_text())
@@ -60,6 +62,42 @@ def test_a_conversation_is_written_as_the_template_writes_it(key, title):
             written(chat, CONVERSATIONS[title])
     else:
         assert written(chat, CONVERSATIONS[title]) == text
+
+
+TOOLS = GOLDEN["tool_conversations"]
+TOOL_CASES = [(key, title) for key in FORMATS for title in FORMATS[key].get("tools", ())]
+
+
+def written_with_tools(chat, title):
+    """What ``written`` gives, of a conversation with tools as a row of a file holds it."""
+    messages, schemas = TOOLS[title]["messages"], TOOLS[title]["tools"]
+    if messages[-1]["role"] == "assistant":
+        return read_row({"messages": messages, "tools": schemas}, ("messages",), chat, "").text()
+    return chat.conversation_of(read_turns(messages, chat, ""), schemas) + chat.opening
+
+
+@pytest.mark.parametrize(("key", "title"), TOOL_CASES)
+def test_calls_and_answers_of_tools_are_written_as_the_template_writes_them(key, title):
+    chat, text = EVERY[FORMATS[key]["format"]], FORMATS[key]["tools"][title]
+    chat = replace(chat, date=FORMATS[key]["given"].get("date_string", chat.date))
+    spoken = any(message.get("tool_calls") and message["content"] for message in TOOLS[title]["messages"])
+    if text.startswith("refused"):
+        with pytest.raises(InputError, match="writes one call of a tool a turn"):
+            written_with_tools(chat, title)
+    elif key.startswith("LLAMA") and spoken:  # the template forgets what is said beside a call
+        with pytest.raises(InputError, match="no text beside it"):
+            written_with_tools(chat, title)
+    else:
+        assert written_with_tools(chat, title) == text
+
+
+@pytest.mark.parametrize("chat", EVERY.values(), ids=EVERY)
+def test_formats_whose_templates_have_no_tools_say_so(chat):
+    assert bool(chat.tools) == (chat in [EVERY[FORMATS[key]["format"]] for key, _ in TOOL_CASES])
+    if not chat.tools:
+        for title in ("a call", "offered, a question", "offered"):
+            with pytest.raises(InputError, match="this chat format writes no tools, neither calls nor answers"):
+                written_with_tools(chat, title)
 
 
 @pytest.mark.parametrize("chat", EVERY.values(), ids=EVERY)
