@@ -24,7 +24,8 @@ class Outcomes:
     """What one method answered: the right class of each problem, the class of each reply, and its probability.
 
     Classes are numbers of ``labels``, all right answers in alphabetic order; -1 is an answer that is none of them, or
-    none at all. ``probability_P`` is what the method gave its first answer, None for methods that weigh no answers.
+    none at all. ``probability_P`` is that of the likeliest answer, which a method that weighs answers chooses; None for
+    methods that weigh none.
     """
 
     labels: tuple[str, ...]
@@ -58,7 +59,7 @@ def outcomes_of(
     given: Sequence[Sequence[str | None]],
     probabilities: Sequence[Mapping[str, float]] = (),
 ) -> Outcomes:
-    """Outcomes from right and given answers; ``probabilities`` are each problem's by answer, or nothing.
+    """Outcomes from right and given answers; ``probabilities`` are each problem's by answer, or none.
 
     Answers are compared as everywhere (``tasks.answers.answer_value``). Raises InputError for more right answers than
     can be classes.
@@ -77,8 +78,8 @@ def outcomes_of(
 
     given_PS = np.array([[class_of(answer) for answer in answers] for answers in given])
     right_P = np.array([class_of(answer) for answer in right])
-    first = [by_answer.get(answers[0] or "", 0.0) for by_answer, answers in zip(probabilities, given, strict=False)]
-    return Outcomes(labels, right_P, given_PS, np.array(first) if first else None)
+    likeliest = [max(by_answer.values()) for by_answer in probabilities]
+    return Outcomes(labels, right_P, given_PS, np.array(likeliest) if likeliest else None)
 
 
 def confusion_CC(outcomes: Outcomes) -> np.ndarray:
