@@ -1,4 +1,7 @@
-"""Classification and extraction in miniature: what an exam says of them is what its replies are, counted again."""
+"""Classification and extraction in miniature: what an exam says of them is what its replies are, counted again.
+
+Of those on a real model, which isn't here: that their files can be read, and that rewards can judge their problems.
+"""
 
 import json
 from collections import Counter
@@ -6,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from miniature import ROOT
 from shipped import run_shipped
+
+from reasoning.core.errors import InputError
+from reasoning.evaluation.exam import Exam
+from reasoning.experiment.reader import read_experiment
+from reasoning.generation.prompts import prompt_text
+from reasoning.rollouts.rating import check_judged
 
 CLASSIFY = {
     "documents.count": 600,
@@ -82,3 +92,33 @@ def test_records_of_an_extraction_are_what_json_reads(tmp_path: Path):
             else:
                 assert exact == 0.0 and by_field < 1.0
     assert shared and max(shared) > 0
+
+
+def quiz_of(name: str, *overrides: str) -> Exam:
+    """The exam of a shipped file, whose rewards can judge its problems."""
+    quiz = read_experiment(ROOT / "experiments" / name, overrides).part("quiz")
+    assert isinstance(quiz, Exam)
+    check_judged((*quiz.scores, *quiz.rates), quiz.problems)
+    return quiz
+
+
+def test_the_classification_of_reviews_asks_for_one_of_its_labels_and_wants_its_file(tmp_path: Path):
+    with pytest.raises(InputError, match=r"there is no file .*reviews.jsonl with questions"):
+        quiz_of("smollm2_classify.gin", f"reviews.path='{tmp_path / 'reviews.jsonl'}'")
+    rows = [{"text": f"Sentence {n}.", "label": ("negative", "neutral", "positive")[n % 3]} for n in range(90)]
+    (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    quiz = quiz_of("smollm2_classify.gin", f"reviews.path='{tmp_path / 'reviews.jsonl'}'", "asked.count=4")
+    problem = quiz.problems.problems()[0]
+    asked = prompt_text(quiz.style, quiz.chat, problem.question)
+    assert all(label in asked for label in ("negative", "neutral", "positive")) and problem.source in asked
+    assert asked.endswith("<|im_start|>assistant\n")
+
+
+def test_the_extraction_from_cities_shows_its_schema_and_an_example_of_the_reply():
+    quiz = quiz_of("smollm2_extract.gin", "asked.count=4")
+    problem = quiz.problems.problems()[0]
+    lines = prompt_text(quiz.style, quiz.chat, problem.question).split("\n")
+    assert [line.partition(":")[0] for line in lines] == ["Text", "Fields", "JSON"] * 2
+    assert lines[1] == lines[4] and json.loads(lines[4].removeprefix("Fields: ")) == problem.columns["schema"]
+    shown = json.loads(lines[2].removeprefix("JSON: "))
+    assert list(shown) == list(problem.columns["schema"]) == list(json.loads(problem.answer))
