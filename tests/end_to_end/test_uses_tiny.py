@@ -33,7 +33,14 @@ CLASSIFY = {
     "grpo.samples": 4,
     "run.cpu_devices": 1,
 }
-EXTRACT = {**CLASSIFY, "quiz.max_new_tokens": 40, "grpo.max_new_tokens": 40, "samples.votes": "(2,)"}
+EXTRACT = {
+    **CLASSIFY,
+    "quiz.max_new_tokens": 40,
+    "grpo.max_new_tokens": 40,
+    "samples.votes": "(2,)",
+    "exam.checkpoints": "(base, grpo)",
+    "run.stages": "(base, grpo, exam)",
+}
 
 
 def results_of(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
