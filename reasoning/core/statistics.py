@@ -93,6 +93,28 @@ def mean_over_problems(values: Float[np.ndarray, "P S"] | Float[np.ndarray, " P"
     return Interval(mean, low, high, problems)
 
 
+def statistic_over_problems(
+    value: float, left_out: Float[np.ndarray, " P"], alike: float, replies: int = 1
+) -> Interval:
+    """A number in 0..1 of all P problems together that is no mean over them (a macro-F1), with its interval.
+
+    ``left_out`` are its values without each of the problems: the jackknife's spread stands for that of a mean, and the
+    rest is as in ``mean_over_problems``. ``alike`` says as how many problems of equal weight those at hand count, which
+    is what the interval at 0 and 1 is made from; ``replies`` is how many replies a problem has.
+    Source: Efron and Stein 1981 (Ann. Stat. 9, 586). Raises InputError for no values or values that aren't finite.
+    """
+    left_out_P = _finite(left_out)
+    problems = len(left_out_P)
+    if problems == 1:
+        return Interval(value, 0.0, 1.0, 1)
+    # What each problem moves the number by, as the distance of a mean's value from the mean.
+    squares = float((((problems - 1) * (left_out_P - left_out_P.mean())) ** 2).sum())
+    size = _typical_size(squares, problems * min(value, 1 - value))
+    samples = problems * value * (1 - value) / _wider(squares, size, problems)
+    low, high = _wilson(value, float(np.clip(samples, min(alike, problems), problems * replies)), _student(problems))
+    return Interval(value, low, high, problems)
+
+
 def mean_with_interval(values: Float[np.ndarray, " N"]) -> Interval:
     """The mean of independent values on any scale (lengths, or one result a seed), with Student's t interval.
 

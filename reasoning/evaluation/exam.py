@@ -15,6 +15,7 @@ from reasoning.core.mesh import check_room
 from reasoning.core.ranges import NonNegative, Size
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.classes import Measure
 from reasoning.generation.engine import Generate, Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
@@ -34,12 +35,13 @@ class Exam(TruncatedSampling):
 
     scores: tuple[Reward, ...]  # right or wrong, 1 or 0: these get a column for each method
     rates: tuple[Reward, ...] = ()  # other shares, of which only the mean is of interest
+    measures: tuple[Measure, ...] = ()  # of answers that are classes: numbers of all replies together, and confusions
     temperature: NonNegative = 1.0
     batch: Size = 64  # problems asked at once
     style: PromptStyle = AS_IT_IS  # how each question is put
 
     def __post_init__(self) -> None:
-        check_names((*self.scores, *self.rates), "an exam")
+        check_names((*self.scores, *self.rates, *self.measures), "an exam")
 
 
 def check_exam(exam: Exam, mesh: Mesh, what: str) -> None:
@@ -77,7 +79,8 @@ class Answers:
     ``log_probs`` [P, S] are summed over a reply's tokens, under the distribution that was sampled from. ``answers`` are
     those that replies give, as the first score that reads them itself does (``rewards.reward.Reading``), else as
     ``rewards.text.read_answer`` does; None where one gives none or was cut off before its end. ``ungraded`` and
-    ``judgements`` are those of ``rating.Ratings``; what was not graded has the value NaN.
+    ``judgements`` are those of ``rating.Ratings``; what was not graded has the value NaN. ``probabilities`` [P] are by
+    answer, of methods that weigh all answers to a problem instead of drawing one.
     """
 
     texts: list[list[str]]
@@ -87,6 +90,7 @@ class Answers:
     answers: list[list[str | None]]
     ungraded: dict[str, np.ndarray] = field(default_factory=dict)
     judgements: dict[str, np.ndarray] = field(default_factory=dict)
+    probabilities: list[dict[str, float]] = field(default_factory=list)
 
     def pick(self, chosen_P: Sequence[int] | np.ndarray) -> "Answers":
         """One reply a problem, by its number among the problem's samples."""
@@ -104,6 +108,7 @@ class Answers:
             judgements=picked(self.judgements),
             log_probs=self.log_probs[rows, at][:, None],
             answers=[[answers[number]] for answers, number in zip(self.answers, at, strict=True)],
+            probabilities=self.probabilities,
         )
 
 

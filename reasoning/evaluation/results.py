@@ -39,17 +39,27 @@ Scores = Mapping[str, Score]
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """How many replies of each right answer (a row of ``counts``) gave each one; the last column is none of them."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Results:
     """What one evaluation found: checkpoint (a stage's name) -> column -> score.
 
     ``kinds`` holds the same by kind of problem, where there are several; ``styles`` by other ways of putting the
-    questions. ``split`` is that of the problems: ``test`` for those that no stage was trained on.
+    questions. ``split`` is that of the problems: ``test`` for those that no stage was trained on. ``confusions`` are by
+    checkpoint and method, of exams with measures.
     """
 
     checkpoints: Mapping[str, Scores]
     kinds: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     styles: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     split: str = ""
+    confusions: Mapping[str, Mapping[str, Confusion]] = field(default_factory=dict)
 
     def columns(self) -> tuple[str, ...]:
         """All columns, in the order in which they first occur."""
@@ -72,7 +82,8 @@ class Replies:
 
     Per reply: its text, its length in tokens, its summed log-probability, the answer that it gives (None: none, or cut
     off), and its value by each score and rate (None: not graded). ``style`` is empty for the exam's own. A collecting
-    stage says which replies it ``kept``. ``reasons`` are of scores that explain.
+    stage says which replies it ``kept``. ``reasons`` are of scores that explain, ``probabilities`` by answer of methods
+    that weigh all answers.
     """
 
     checkpoint: str
@@ -89,6 +100,7 @@ class Replies:
     scores: Mapping[str, tuple[float | None, ...]]
     kept: tuple[bool, ...] = ()
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_results(out: Path, results: Results) -> None:
@@ -98,10 +110,12 @@ def write_results(out: Path, results: Results) -> None:
 
 
 def _without_zeros(content: Any) -> Any:
-    """Without ``ungraded`` where all was graded, as it nearly always is."""
+    """Without ``ungraded`` where all was graded, as it nearly always is, and without ``confusions`` where none are."""
     if not isinstance(content, dict):
         return content
-    return {name: _without_zeros(each) for name, each in content.items() if name != "ungraded" or each}
+    return {
+        name: _without_zeros(each) for name, each in content.items() if name not in ("ungraded", "confusions") or each
+    }
 
 
 def read_results(folder: Path) -> Results:
@@ -114,12 +128,28 @@ def read_results(folder: Path) -> Results:
     for name in ("kinds", "styles"):
         by_checkpoint = _object(content.get(name, {}), f"{file}: {name}")
         parts[name] = {stage: _tables(each, f"{file}: {name}.{stage}") for stage, each in by_checkpoint.items()}
-    return Results(_tables(content["checkpoints"], str(file)), **parts, split=str(content.get("split", "")))
+    confusions = {
+        stage: {
+            method: _confusion(each, f"{file}: confusions.{stage}.{method}")
+            for method, each in _object(by_method, f"{file}: confusions.{stage}").items()
+        }
+        for stage, by_method in _object(content.get("confusions", {}), f"{file}: confusions").items()
+    }
+    return Results(
+        _tables(content["checkpoints"], str(file)),
+        **parts,
+        split=str(content.get("split", "")),
+        confusions=confusions,
+    )
+
+
+_RARE = ("reasons", "probabilities")
+"""What most rows of replies have nothing of, and then leave out."""
 
 
 def write_samples(file: Path, rows: Iterable[Replies]) -> None:
     """Writes rows of replies in one move."""
-    written = ({name: value for name, value in vars(row).items() if name != "reasons" or value} for row in rows)
+    written = ({name: value for name, value in vars(row).items() if name not in _RARE or value} for row in rows)
     write_atomic(file, ((json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode() for row in written))
 
 
@@ -149,7 +179,7 @@ def _rows(file: Path, complain: Complain | None) -> Iterator[Replies]:
 
 
 def _replies(row: Mapping[str, Any]) -> Replies:
-    values = {each.name: row[each.name] for each in fields(Replies) if each.name != "reasons"}
+    values = {each.name: row[each.name] for each in fields(Replies) if each.name not in _RARE}
     texts = _listed(values["texts"], str)
     for name in ("checkpoint", "question", "answer", "kind", "method", "style"):
         _only(values[name], str)
@@ -164,6 +194,7 @@ def _replies(row: Mapping[str, Any]) -> Replies:
             "scores": {name: _values(each, len(texts)) for name, each in values["scores"].items()},
             "kept": _listed(values["kept"], bool, len(texts) if values["kept"] else 0),
             "reasons": {name: _reasons(each, len(texts)) for name, each in row.get("reasons", {}).items()},
+            "probabilities": {name: _only(each, float) for name, each in row.get("probabilities", {}).items()},
         }
     )
 
@@ -208,6 +239,15 @@ def _tables(content: Any, where: str) -> dict[str, dict[str, Score]]:
         name: {column: _score(value, f"{where}: {name}.{column}") for column, value in _object(scores, where).items()}
         for name, scores in _object(content, where).items()
     }
+
+
+def _confusion(value: Any, where: str) -> Confusion:
+    try:
+        labels = _listed(value["labels"], str)
+        counts = tuple(_listed(row, int, len(labels) + 1) for row in _listed(value["counts"], list, len(labels)))
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{where} is not labels and their counts ({error!r}); evaluate again") from None
+    return Confusion(labels, counts)
 
 
 def _score(value: Any, where: str) -> Score:

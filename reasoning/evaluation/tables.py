@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning.core.errors import InputError
-from reasoning.core.statistics import mean_over_problems, mean_with_interval
+from reasoning.core.statistics import mean_over_problems, mean_with_interval, statistic_over_problems
+from reasoning.evaluation.classes import Outcomes, confusion_CC, independent, outcomes_of
 from reasoning.evaluation.exam import Answers, Exam
 from reasoning.evaluation.methods import Method, columns_of
-from reasoning.evaluation.results import Replies, Score
+from reasoning.evaluation.results import Confusion, Replies, Score
 from reasoning.generation.voting import tally
 from reasoning.rollouts.rating import reward_name
 from reasoning.tasks.problems import Problem
@@ -64,6 +65,44 @@ def tabulate(values: Values, problems: Sequence[int]) -> dict[str, Score]:
         name: Score(each.mean, _finite(each.low), _finite(each.high), each.count, missing.get(name, 0.0))
         for name, each in intervals.items()
     }
+
+
+def measured(exam: Exam, asked: Asked, problems: Sequence[Problem], chosen: Sequence[int]) -> dict[str, Score]:
+    """The exam's measures of every method over some of the problems, as the columns ``<measure>/<method>``.
+
+    Intervals are clustered by problem. Raises InputError for answers that are no classes, and for values outside 0..1.
+    """
+    table: dict[str, Score] = {}
+    rows_P = np.asarray(chosen)
+    for measure in exam.measures:
+        for method, answers in asked:
+            outcomes = _outcomes(answers, problems).pick(rows_P)
+            value = measure(outcomes, np.ones(len(rows_P)))
+            if value is None:
+                continue
+            name = f"{reward_name(measure)}/{method.name}"
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} is {value:g}; a measure lies in 0..1, scale it")
+            left_out = [measure(outcomes, 1.0 - (np.arange(len(rows_P)) == row)) for row in range(len(rows_P))]
+            known = np.array([value if each is None else each for each in left_out])
+            found = statistic_over_problems(value, known, independent(outcomes), outcomes.given_PS.shape[1])
+            table[name] = Score(found.mean, found.low, found.high, found.count)
+    return table
+
+
+def confusions(exam: Exam, asked: Asked, problems: Sequence[Problem]) -> dict[str, Confusion]:
+    """By method which answers were given for which, of exams with measures."""
+    if not exam.measures:
+        return {}
+    every = {method.name: _outcomes(answers, problems) for method, answers in asked}
+    return {
+        name: Confusion(outcomes.labels, tuple(map(tuple, confusion_CC(outcomes).tolist())))
+        for name, outcomes in every.items()
+    }
+
+
+def _outcomes(answers: Answers, problems: Sequence[Problem]) -> Outcomes:
+    return outcomes_of([problem.answer for problem in problems], answers.answers, answers.probabilities)
 
 
 def _graded(column: str, values: np.ndarray) -> np.ndarray:
@@ -120,6 +159,7 @@ def rows_of(
                 for name, judgements in answers.judgements.items()
                 if any(each.verdict for each in judgements[number])
             },
+            probabilities=answers.probabilities[number] if answers.probabilities else {},
         )
         for number, problem in enumerate(problems)
     )
@@ -140,6 +180,7 @@ def answers_of(rows: Sequence[Replies]) -> Answers:
         scores={name: np.array([row.scores[name] for row in rows], np.float64) for name in rows[0].scores},
         log_probs=np.array([row.log_probs for row in rows]),
         answers=[list(row.answers) for row in rows],
+        probabilities=[dict(row.probabilities) for row in rows if row.probabilities],
     )
 
 

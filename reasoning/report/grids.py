@@ -1,6 +1,6 @@
 """The tables of a report, from facts to cells, the same for the page and for Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from reasoning.core.statistics import Interval
 from reasoning.evaluation.results import Scores
@@ -36,7 +36,7 @@ def score_grids(evaluation: Evaluation) -> tuple[Grid, ...]:
         grids.append(_scores(f"{evaluation.stage}: further scores", evaluation.checkpoints, more, folded=True))
     grids += _part_grids(f"{evaluation.stage}, by kind of problem", evaluation.results.kinds, {})
     grids += _part_grids(f"{evaluation.stage}, by prompt style", evaluation.results.styles, evaluation.checkpoints)
-    return tuple(grids)
+    return (*grids, *_confusion_grids(evaluation))
 
 
 def difference_grid(facts: Facts, evaluation: Evaluation) -> Grid | None:
@@ -107,6 +107,21 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
         table = {checkpoint: by_part[part] for checkpoint, by_part in parts.items() if part in by_part}
         grids.append(_scores(f"{title}: all scores of ‘{part}’", table, ordered_scores(names), folded=True))
     return grids
+
+
+def _confusion_grids(evaluation: Evaluation) -> Iterator[Grid]:
+    """Which answers were given for which, a checkpoint and method each; open are those of the last checkpoint."""
+    last = [*evaluation.checkpoints][-1:]
+    for checkpoint, by_method in evaluation.results.confusions.items():
+        for method, confusion in by_method.items():
+            caption = f"{evaluation.stage}: what {checkpoint} gave by {method} (columns) for each right answer (rows)"
+            rows = tuple(
+                (Cell(label, quoted=True), *(Cell(large(count)) for count in counts))
+                for label, counts in zip(confusion.labels, confusion.counts, strict=True)
+            )
+            yield Grid(
+                caption, ("right answer", *confusion.labels, "none of them"), rows, folded=checkpoint not in last
+            )
 
 
 def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:

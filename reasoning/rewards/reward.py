@@ -128,8 +128,8 @@ def judge_each(reward: Reward, **given: Any) -> Sequence[Judgement]:
     return [Judgement(value) for value in reward(**given)]
 
 
-def reward_name(reward: Reward) -> str:
-    """What a reward is called in metrics and tables: a function's name, also in a partial, or a record's class."""
+def reward_name(reward: Callable[..., Any]) -> str:
+    """What a reward or a measure is called in tables: a function's name, also in a partial, or a record's class."""
     while isinstance(reward, functools.partial):
         reward = reward.func
     return getattr(reward, "__name__", type(reward).__name__)

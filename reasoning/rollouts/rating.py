@@ -4,7 +4,7 @@ Shapes: P problems, S samples a problem.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +36,7 @@ class Ratings:
     judgements: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def check_names(rewards: Sequence[Reward], where: str) -> None:
+def check_names(rewards: Sequence[Callable[..., Any]], where: str) -> None:
     """Raises InputError for two rewards of one name, whose values could not be told apart."""
     names = [reward_name(reward) for reward in rewards]
     repeated = sorted({name for name in names if names.count(name) > 1})

@@ -26,7 +26,7 @@ from reasoning.evaluation.results import (
     write_results,
     write_samples,
 )
-from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
+from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rollouts.rating import remarks_on
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
@@ -156,19 +156,22 @@ class Evaluate:
 
     def results(self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]) -> Results:
         """The tables, from the files of all pieces, one checkpoint's at a time."""
-        checkpoints, kinds, styles = {}, {}, {}
+        checkpoints, kinds, styles, confused = {}, {}, {}, {}
         for artifact in artifacts:
             asked: dict[str, list] = {}
             for piece in self.pieces(artifact, out):
                 answers = answers_of(read_samples(piece.file))
                 asked.setdefault(self.style_name(piece.style), []).append((piece.method, answers))
-            values = values_of(self.quiz, asked.pop(""))
-            checkpoints[artifact.stage] = tabulate(values, range(len(problems)))
+            own, every = asked.pop(""), range(len(problems))
+            values = values_of(self.quiz, own)
+            checkpoints[artifact.stage] = tabulate(values, every) | measured(self.quiz, own, problems, every)
             kinds[artifact.stage] = by_kind(values, problems)
+            confused[artifact.stage] = confusions(self.quiz, own, problems)
             styles[artifact.stage] = {
-                style: tabulate(values_of(self.quiz, each), range(len(problems))) for style, each in asked.items()
+                style: tabulate(values_of(self.quiz, each), every) | measured(self.quiz, each, problems, every)
+                for style, each in asked.items()
             }
-        return Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split)
+        return Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split, _filled(confused))
 
     def end(self, out: Path, results: Results) -> Outcome:
         """The main table's means; the files of pieces, all of which are in the samples, go."""

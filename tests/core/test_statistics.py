@@ -15,6 +15,7 @@ from reasoning.core.statistics import (
     mean_over_problems,
     mean_with_interval,
     pass_at_k,
+    statistic_over_problems,
     together,
 )
 
@@ -317,3 +318,31 @@ def test_values_of_the_wrong_kind_are_refused():
         mean_over_problems(np.array([0.5, 1.5]))
     with pytest.raises(InputError, match=r"\(N,\)"):
         mean_with_interval(np.ones((4, 2)))
+
+
+def without_each(values):
+    """The mean without each value."""
+    return (values.sum() - values) / (len(values) - 1)
+
+
+@pytest.mark.parametrize("mean", [0.1, 0.5, 0.9])
+def test_of_a_mean_the_jackknife_gives_the_interval_of_a_mean(mean):
+    values = (np.random.default_rng(3).random(64) < mean).astype(float)
+    known = mean_over_problems(values)
+    found = statistic_over_problems(float(values.mean()), without_each(values), len(values))
+    assert (found.low, found.high) == pytest.approx((known.low, known.high), rel=1e-9) and found.count == 64
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_statistic_without_spread_has_an_interval_by_how_many_problems_are_alike(value):
+    wide, narrow = (statistic_over_problems(value, np.full(64, value), alike) for alike in (16.0, 64.0))
+    known = mean_over_problems(np.full(64, value))
+    assert (narrow.low, narrow.high) == pytest.approx((known.low, known.high))
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low) and wide.low <= value <= wide.high
+
+
+def test_one_problem_says_nothing_of_a_statistic():
+    found = statistic_over_problems(0.5, np.array([0.5]), 1.0)
+    assert (found.low, found.high) == (0.0, 1.0)
+    with pytest.raises(InputError):
+        statistic_over_problems(0.5, np.array([]), 1.0)

@@ -8,6 +8,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.evaluation.results import (
+    Confusion,
     Replies,
     Results,
     Score,
@@ -161,3 +162,27 @@ def test_lenient_readers_get_what_lies_before_a_line_that_is_no_json_and_strict_
     assert read_samples(tmp_path / "absent.jsonl", told.append) == () and len(told) == 1
     with pytest.raises(InputError, match=r"absent\.jsonl does not exist"):
         read_samples(tmp_path / "absent.jsonl")
+
+
+def test_confusions_are_read_as_they_were_written_and_damaged_ones_refused(tmp_path: Path):
+    confusion = Confusion(("a", "b"), ((3, 1, 0), (0, 2, 2)))
+    with_one = Results(checkpoints={"base": {}}, confusions={"base": {"greedy": confusion}})
+    write_results(tmp_path, with_one)
+    assert read_results(tmp_path) == with_one
+    content = json.loads((tmp_path / "results.json").read_text())
+    for damage in (
+        {"counts": [[3, 1], [0, 2]]},
+        {"counts": [[3, 1, 0]]},
+        {"labels": ["a", 1]},
+        {"counts": [[0.5] * 3] * 2},
+    ):
+        whole = content["confusions"]["base"]["greedy"]
+        write(tmp_path, {**content, "confusions": {"base": {"greedy": {**whole, **damage}}}})
+        with pytest.raises(InputError, match=r"results\.json: confusions\.base\.greedy is not labels and their counts"):
+            read_results(tmp_path)
+
+
+def test_probabilities_of_answers_are_read_as_they_were_written(tmp_path: Path):
+    row = Replies(**{**vars(ROW), "probabilities": {"2": 0.75, "3": 0.25}})
+    write_samples(tmp_path / "samples.jsonl", [row])
+    assert read_samples(tmp_path / "samples.jsonl") == (row,)

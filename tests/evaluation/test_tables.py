@@ -13,10 +13,11 @@ import tiny_stages
 
 from reasoning.core.errors import InputError
 from reasoning.core.statistics import mean_over_problems, mean_with_interval, pass_at_k
+from reasoning.evaluation.classes import CalibrationError, macro_f1
 from reasoning.evaluation.exam import Answers
 from reasoning.evaluation.methods import Beam, Greedy, Samples
-from reasoning.evaluation.results import Replies, Score, read_samples, write_samples
-from reasoning.evaluation.tables import answers_of, by_kind, rows_of, tabulate, values_of
+from reasoning.evaluation.results import Confusion, Replies, Score, read_samples, write_samples
+from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, tabulate, values_of
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.format import tagged
 from reasoning.tasks.problems import Problem
@@ -140,3 +141,49 @@ def test_a_row_holds_all_replies_to_one_problem_by_one_method():
         answers=("5", "rr", "6", "6"),
         scores={"strict": (0.0, 1.0, 0.0, 0.0), "tagged": (1.0, 0.0, 1.0, 1.0)},
     )
+
+
+CLASSES = replace(EXAM, measures=(macro_f1, CalibrationError()))
+LETTERS = tuple(Problem(f"{row}?", letter, "letters") for row, letter in enumerate("aabb"))
+DRAWN = answers([["a", "a"], ["a", "b"], ["b", "b"], ["b", "x"]])
+WEIGHED = replace(
+    answers([["a"], ["b"], ["b"], ["b"]]),
+    probabilities=[{"a": 0.9, "b": 0.1}, {"a": 0.4, "b": 0.6}, {"a": 0.3, "b": 0.7}, {"a": 0.2, "b": 0.8}],
+)
+
+
+def test_measures_are_columns_of_each_method_that_they_apply_to():
+    asked = ((Samples(), DRAWN), (Greedy(), WEIGHED))
+    table = measured(CLASSES, asked, LETTERS, range(4))
+    assert list(table) == ["macro_f1/samples", "macro_f1/greedy", "calibration_error/greedy"]
+    # By samples: a 1.5 of 2, none too many; b 1.5 of 2, .5 too many. By greedy: a 1 of 2, b 2 of 2 and one too many.
+    assert table["macro_f1/samples"].mean == pytest.approx((2 * 1.5 / (2 + 1.5) + 2 * 1.5 / (2 + 2)) / 2)
+    assert table["macro_f1/greedy"].mean == pytest.approx((2 * 1 / (2 + 1) + 2 * 2 / (2 + 3)) / 2)
+    gaps = (abs(0.9 - 1), abs(0.6 - 0), abs(0.7 - 1), abs(0.8 - 1))
+    assert table["calibration_error/greedy"].mean == pytest.approx(sum(gaps) / 4)
+    assert all(score.n == 4 and 0 <= score.low < score.mean < score.high <= 1 for score in table.values())
+    part = measured(CLASSES, asked, LETTERS, [0, 2])
+    assert part["macro_f1/greedy"].mean == 1.0 and part["macro_f1/greedy"].n == 2
+
+
+def test_confusions_are_of_exams_with_measures():
+    assert confusions(EXAM, ((Samples(), DRAWN),), LETTERS) == {}
+    assert confusions(CLASSES, ((Samples(), DRAWN), (Greedy(), WEIGHED)), LETTERS) == {
+        "samples": Confusion(("a", "b"), ((3, 1, 0), (0, 3, 1))),
+        "greedy": Confusion(("a", "b"), ((1, 1, 0), (0, 2, 0))),
+    }
+
+
+def test_a_measure_outside_zero_to_one_is_refused():
+    def doubled(outcomes: Any, weight_P: np.ndarray) -> float:
+        return 2.0
+
+    with pytest.raises(InputError, match="doubled/samples is 2; a measure lies in 0..1"):
+        measured(replace(EXAM, measures=(doubled,)), ((Samples(), DRAWN),), LETTERS, range(4))
+
+
+def test_probabilities_go_to_rows_and_back():
+    rows = rows_of("base", LETTERS, WEIGHED, "greedy")
+    assert [row.probabilities for row in rows] == WEIGHED.probabilities
+    assert answers_of(rows).probabilities == WEIGHED.probabilities
+    assert answers_of(rows_of("base", LETTERS, DRAWN, "samples")).probabilities == []

@@ -195,3 +195,28 @@ def test_a_preview_tells_of_leaks_and_refuses_them_as_a_run_does(tmp_path: Path)
     )
     with pytest.raises(InputError, match="1 of the 6 questions of exam"):
         preview(Run(stages=(exam(zero(ASKED[:1])),)), tmp_path)
+
+
+@dataclass(frozen=True)
+class Reordered(Listed):
+    """Asks them with something before that differs from set to set."""
+
+    before: str = ""
+
+    def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
+        return tuple(
+            replace(problem, question=f"{self.before} {problem.question}", source=problem.question)
+            for problem in super().problems(split, count, seed)
+        )
+
+
+def test_what_a_question_is_told_apart_by_is_found_whatever_stands_around_it(tmp_path: Path):
+    asked = ProblemSet(tasks=(Reordered(ASKED, before="yes, no:"),), split="test", count=6)
+    learnt = ProblemSet(tasks=(Reordered(ASKED[:4], before="no, yes:"),), split="train", count=4)
+    quiz = tiny_stages.quiz(problems=asked, scores=(strict,))
+    stage = tiny_stages.examine(tiny_stages.reinforce(problems=learnt, questions=2), quiz=quiz)
+    with pytest.raises(InputError, match="4 of the 6 questions of exam are questions of zero too"):
+        Looked().at(stage)
+    bare = tiny_stages.examine(zero(ASKED[:3]), quiz=quiz)
+    with pytest.raises(InputError, match="3 of the 6 questions of exam are questions of zero too"):
+        Looked().at(bare)

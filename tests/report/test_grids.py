@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from written_run import with_results
 
-from reasoning.evaluation.results import Score
+from reasoning.evaluation.results import Confusion, Score
 from reasoning.report.document import Cell
 from reasoning.report.grids import difference_grid, score_cell, score_grids, total_grid, totals
 
@@ -79,3 +79,14 @@ def test_totals_add_what_stages_counted_and_leave_out_packed_corpora(facts):
 
 def test_nothing_counted_makes_no_table(facts):
     assert total_grid(replace(facts, stages=facts.stages[:1])) is None
+
+
+def test_confusions_are_tables_of_counts_open_for_the_last_checkpoint(facts):
+    *_, last = facts.evaluations[0].checkpoints
+    confusion = Confusion(("no", "yes"), ((12, 3, 0), (1, 20_000, 4)))
+    shown = with_results(facts.evaluations[0], confusions={"base": {"greedy": confusion}, last: {"greedy": confusion}})
+    first, open_one = score_grids(shown)[-2:]
+    assert first.folded and not open_one.folded
+    assert open_one.caption == f"exam: what {last} gave by greedy (columns) for each right answer (rows)"
+    assert open_one.columns == ("right answer", "no", "yes", "none of them")
+    assert [[cell.text for cell in row] for row in open_one.rows] == [["no", "12", "3", "0"], ["yes", "1", "20 k", "4"]]
