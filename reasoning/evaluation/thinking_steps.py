@@ -46,24 +46,28 @@ class Thought:
 
 @dataclass(frozen=True)
 class ThinkingReply:
-    """A reply that thinks: all before its thought, the thought, and all behind it, where the answer is."""
+    """A reply that thinks: all before its thought, the thought, what stands between it and the answer, the answer."""
 
     before: str
     thought: Thought
-    after: str
+    closing: str
+    answer: str
 
     def with_thought(self, thought: Thought) -> str:
-        """What a model that had thought this would read before it answers."""
-        return self.before + thought.text
+        """What a model that had thought this, and had then ended its thinking, would read before it answers."""
+        return self.before + thought.text + self.closing
 
 
 def thinking_reply(reply: str, chat: ChatFormat, separator: str) -> ThinkingReply | None:
     """A reply's thought in steps, which ``separator``, a regular expression, stands between.
 
-    None for a reply without a thought, or with nothing behind it. The tag that ends thinking belongs to what follows.
+    The answer is what follows the tag that opens it, else the one that ends thinking: whether a model would go on
+    thinking instead is another question. None for a reply without a thought, or with nothing behind it.
     """
     before, opened, rest = reply.partition(chat.think_open)
-    inside, closed, answer = rest.rpartition(chat.think_close)
+    inside, closed, behind = rest.rpartition(chat.think_close)
+    between, tag, tagged = behind.partition(chat.answer_open) if chat.answer_open else ("", "", "")
+    closing, answer = (closed + between + tag, tagged) if tag else (closed, behind)
     if not opened or not closed or not inside.strip() or not answer.strip():
         return None
     found = [match for match in re.finditer(separator, inside) if match.start() > 0 and match.end() < len(inside)]
@@ -71,7 +75,7 @@ def thinking_reply(reply: str, chat: ChatFormat, separator: str) -> ThinkingRepl
     ends = [*(match.start() for match in found), len(inside)]
     steps = tuple(inside[start:end] for start, end in zip(starts, ends, strict=True))
     thought = Thought(steps, tuple(match[0] for match in found))
-    return ThinkingReply(before + opened, thought, closed + answer)
+    return ThinkingReply(before + opened, thought, closing, answer)
 
 
 Comparison = tuple[Thought, Thought]

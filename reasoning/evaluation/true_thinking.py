@@ -18,7 +18,6 @@ from reasoning.core.signatures import function_words
 from reasoning.evaluation.continuations import Continuation, log_likelihoods
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask
 from reasoning.evaluation.thinking_steps import (
-    Comparison,
     StepChange,
     ThinkingReply,
     Thought,
@@ -38,13 +37,13 @@ _LogProbs = Callable[[Sequence[_Row]], np.ndarray]
 class TrueThinking:
     """Replies at ``temperature`` (0: greedy), and how far the probability of what they answer moves with each step.
 
-    The answer is all of a reply behind its thought. A step's effect is the size of the change of the answer's
-    probability, in 0..1, that one of ``changes`` makes (``thinking_steps``; the mean where it compares several). Of
-    the replies that a score calls right, with a thought of at least one step, two columns are given for each change:
-    ``effect@<change>``, the mean over a reply's steps, and ``steps@<change>``, the share of its steps with an effect
-    of ``least`` or more, by default that of a true-thinking step in arXiv 2510.24941. Right replies without a thought
-    and wrong ones are not graded. Nothing is generated but the replies; probabilities are the trainer's, at
-    temperature 1.
+    The answer is all of a reply behind its thought and the tag that opens the answer, both given. A step's effect is
+    the size of the change of the answer's probability, in 0..1, that one of ``changes`` makes (``thinking_steps``; the
+    mean where it compares several). Of the replies that a score calls right, with a thought of at least one step, two
+    columns are given for each change: ``effect@<change>``, the mean over a reply's steps, and ``steps@<change>``, the
+    share of its steps with an effect of ``least`` or more, by default that of a true-thinking step in arXiv
+    2510.24941. Right replies without a thought and wrong ones are not graded. Nothing is generated but the replies;
+    probabilities are the trainer's, at temperature 1.
     """
 
     changes: tuple[StepChange, ...] = (removed, numbers_changed)
@@ -91,34 +90,33 @@ class TrueThinking:
     ) -> dict[str, np.ndarray]:
         """The columns' values [P, S] of replies; NaN for one without a thought, and where an answer isn't possible."""
         texts: dict[_Row, int] = {}
-        compared: list[tuple[str, int, int, list[list[tuple[int, int]]]]] = []
-        for problem, replies in enumerate(thoughts):
-            for sample, reply in enumerate(replies):
-                for change in self.changes if reply is not None else ():
-                    steps = [_compare(change, reply.thought, step) for step in range(len(reply.thought.steps))]
-                    rows = [[_placed(texts, problem, reply, each) for each in pairs] for pairs in steps]
-                    compared.append((_name(change), problem, sample, rows))
+        thinking = [
+            (problem, sample, reply)
+            for problem, replies in enumerate(thoughts)
+            for sample, reply in enumerate(replies)
+            if reply is not None
+        ]
+        placed = [
+            (_name(change), problem, sample, _placed(texts, change, problem, reply))
+            for change in self.changes
+            for problem, sample, reply in thinking
+        ]
         probabilities = np.exp(log_probs(tuple(texts))) if texts else np.zeros(0)
         shape = (len(thoughts), max(map(len, thoughts), default=0))
-        columns = {
-            f"{what}@{_name(change)}": np.full(shape, np.nan) for change in self.changes for what in ("effect", "steps")
-        }
-        for name, problem, sample, rows in compared:
-            effects = np.array(
-                [np.mean([abs(probabilities[one] - probabilities[other]) for one, other in pairs]) for pairs in rows]
-            )
-            columns[f"effect@{name}"][problem, sample] = effects.mean()
-            columns[f"steps@{name}"][problem, sample] = np.where(
-                np.isnan(effects), effects, effects >= self.least
-            ).mean()
+        columns = {name: np.full(shape, np.nan) for name in self._columns()}
+        for name, problem, sample, steps in placed:
+            effects = [np.abs(np.diff(probabilities[pairs], axis=1)).mean() for pairs in steps]
+            columns[f"effect@{name}"][problem, sample] = np.mean(effects)
+            counted = [float(effect >= self.least) if effect == effect else effect for effect in effects]
+            columns[f"steps@{name}"][problem, sample] = np.mean(counted)
         return columns
 
     def answer_log_probs(self, candidate: Candidate, questions: Questions, rows: Sequence[_Row]) -> np.ndarray:
-        """The log-probability of all behind each thought, as the candidate's own tokens; NaN where there is no room."""
+        """The log-probability of the answer behind each thought, as the candidate's own tokens; NaN without room."""
         chat, tokenizer = candidate.exam.chat, candidate.tokenizer
         asked = [chat.ask(problem.question + questions.style.instruction) for problem in questions.problems]
         read = tokenizer.encode_batch([asked[problem] + reply.with_thought(each) for problem, reply, each in rows])
-        answers = tokenizer.encode_batch([reply.after for _, reply, _ in rows])
+        answers = tokenizer.encode_batch([reply.answer for _, reply, _ in rows])
         texts: list[Continuation] = list(zip(read, answers, strict=True))
         fitting = [number for number, text in enumerate(texts) if sum(map(len, text)) <= candidate.model.context]
         log_probs = np.full(len(rows), np.nan)
@@ -128,21 +126,24 @@ class TrueThinking:
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
         """The values of right replies; a column of which there are none is left out."""
         right_PS = scores_PS == 1
-        names = [f"{what}@{_name(change)}" for change in self.changes for what in ("effect", "steps")]
-        values = {name: np.where(right_PS, answers.scores[name], np.nan) for name in names}
+        values = {name: np.where(right_PS, answers.scores[name], np.nan) for name in self._columns()}
         return {name: each for name, each in values.items() if not np.isnan(each).all()}
+
+    def _columns(self) -> list[str]:
+        return [f"{what}@{_name(change)}" for change in self.changes for what in ("effect", "steps")]
 
 
 def _name(change: StepChange) -> str:
     return getattr(change, "__name__", "change")
 
 
-def _compare(change: StepChange, thought: Thought, step: int) -> tuple[Comparison, ...]:
-    """A change's comparisons for a step; its random numbers depend on the thought and the step alone."""
-    return change(thought, step, random.Random(f"{_name(change)}/{step}/{thought.text}"))
+def _placed(texts: dict[_Row, int], change: StepChange, problem: int, reply: ThinkingReply) -> list[list[list[int]]]:
+    """For each step its comparisons, as the places of both thoughts among ``texts``, each of which is read once.
 
-
-def _placed(texts: dict[_Row, int], problem: int, reply: ThinkingReply, pair: Comparison) -> tuple[int, int]:
-    """The places of both thoughts among the ``texts``, each of which is read once."""
-    one, other = (texts.setdefault((problem, reply, thought), len(texts)) for thought in pair)
-    return one, other
+    A change's random numbers depend on the thought and the step alone.
+    """
+    thought, steps = reply.thought, []
+    for step in range(len(thought.steps)):
+        compared = change(thought, step, random.Random(f"{_name(change)}/{step}/{thought.text}"))
+        steps.append([[texts.setdefault((problem, reply, each), len(texts)) for each in pair] for pair in compared])
+    return steps

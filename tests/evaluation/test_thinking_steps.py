@@ -24,18 +24,18 @@ def draw() -> random.Random:
 
 
 @pytest.mark.parametrize(
-    ("reply", "separator", "steps", "after"),
+    ("reply", "separator", "steps", "answer"),
     [
-        ("<think>3+8=1,1-5=6</think><answer>6</answer>", ",", ("3+8=1", "1-5=6"), "</think><answer>6</answer>"),
-        ("<think>It is 3.5. So 7!\n\nYes</think>7", LINES, ("It is 3.5.", "So 7!", "Yes"), "</think>7"),
-        ("<think>a</think>b</think>c", ",", ("a</think>b",), "</think>c"),
-        ("<think>,a,,</think>c", ",", (",a", ","), "</think>c"),
+        ("<think>3+8=1,1-5=6</think><answer>6</answer>", ",", ("3+8=1", "1-5=6"), "6</answer>"),
+        ("<think>It is 3.5. So 7!\n\nYes</think>7", LINES, ("It is 3.5.", "So 7!", "Yes"), "7"),
+        ("<think>a</think>b</think>c", ",", ("a</think>b",), "c"),
+        ("<think>,a,,</think> so <answer>c", ",", (",a", ","), "c"),
     ],
 )
-def test_a_reply_falls_into_steps_and_comes_together_again(reply, separator, steps, after):
+def test_a_reply_falls_into_steps_and_comes_together_again(reply, separator, steps, answer):
     found = thinking_reply(reply, ChatFormat(), separator)
-    assert found is not None and found.thought.steps == steps and found.after == after
-    assert found.with_thought(found.thought) + found.after == reply
+    assert found is not None and found.thought.steps == steps and found.answer == answer
+    assert found.with_thought(found.thought) + found.answer == reply
 
 
 @pytest.mark.parametrize("reply", ["<answer>6</answer>", "<think>3+8", "<think> </think>6", "<think>3</think>\n", "6"])

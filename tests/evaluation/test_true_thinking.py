@@ -105,8 +105,10 @@ def test_of_a_real_model_the_answer_s_probability_is_read_behind_each_thought(ba
 
     def probability(text: str) -> float:
         """Of this text alone."""
-        before = candidate.tokenizer.encode(ChatFormat().ask(questions.problems[0].question) + f"<think>{text}")
-        after = candidate.tokenizer.encode("</think><answer>6</answer>")
+        before = candidate.tokenizer.encode(
+            ChatFormat().ask(questions.problems[0].question) + f"<think>{text}</think><answer>"
+        )
+        after = candidate.tokenizer.encode("6</answer>")
         return float(np.exp(log_likelihoods(candidate, [(before, after)], 1)[0]))
 
     assert reply is not None
