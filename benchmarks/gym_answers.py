@@ -22,6 +22,7 @@ from reasoning.tasks.problems import Problem
 from reasoning.tasks.reasoning_gym import ReasoningGym
 
 ITEMS, SECONDS = 20, 60
+MARK = "tried: "
 
 
 def tried(name: str) -> dict:
@@ -63,7 +64,8 @@ def in_process(name: str) -> dict:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return {"kind": "failed", "texts": []}
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"kind": "failed", "texts": []}
+    told = [line for line in done.stdout.split("\n") if line.startswith(MARK)]  # some generators print
+    return json.loads(told[-1].removeprefix(MARK)) if told else {"kind": "failed", "texts": []}
 
 
 def main() -> None:
@@ -87,6 +89,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(tried(sys.argv[1])))
+        print(f"\n{MARK}{json.dumps(tried(sys.argv[1]))}")
     else:
         main()

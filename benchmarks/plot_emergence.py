@@ -29,7 +29,7 @@ SERIES = {
 
 @dataclass(frozen=True)
 class Point:
-    """A size in parameters, and a score's mean over seeds with the ends of its interval."""
+    """A size in parameters, and a score's mean over seeds with the ends of its interval; of one seed these are it."""
 
     parameters: int
     mean: float
@@ -44,9 +44,9 @@ def points(table: Path) -> dict[str, list[Point]]:
     return {
         name: sorted(
             (
-                Point(size(row["settings"]), *(float(row[end]) for end in ("mean", "low", "high")))
+                Point(size(row["settings"]), *(float(row[end] or row["mean"]) for end in ("mean", "low", "high")))
                 for row in rows
-                if row["score"] == score
+                if row["score"] == score and row["mean"]
             ),
             key=lambda point: point.parameters,
         )
