@@ -6,12 +6,12 @@
 A generator is *one answer* where its own scorer compares with the stored answer, and *many answers* where the scorer
 works out whether a reply is right, so that comparing texts would call right replies wrong. *No text* has questions
 without an answer as text. *Unstable* gives other items for the same seed in another process, or its own scorer doesn't
-call its own answer right. *Failed* raises, or takes more than a minute for
-twenty items. Each runs in a process of its own.
+call its own answer right. *Failed* raises, or takes more than a minute for twenty items.
 """
 
 import inspect
 import json
+import signal
 import subprocess
 import sys
 
@@ -19,7 +19,6 @@ from reasoning.core.errors import InputError
 from reasoning.rewards.math import Math
 from reasoning.tasks.answers import number_value
 from reasoning.tasks.problems import Problem
-from reasoning.tasks.reasoning_gym import ReasoningGym
 
 ITEMS, SECONDS = 20, 60
 MARK = "tried: "
@@ -57,38 +56,42 @@ def answers_kind(texts: list[list[str]]) -> str:
     return "text, or Math" if any(any(map(str.isdigit, answer)) for answer in answers) else "text"
 
 
-def in_process(name: str) -> dict:
-    """``tried`` in a process of its own."""
-    try:
-        command = [sys.executable, __file__, name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return {"kind": "failed", "texts": []}
-    told = [line for line in done.stdout.split("\n") if line.startswith(MARK)]  # some generators print
-    return json.loads(told[-1].removeprefix(MARK)) if told else {"kind": "failed", "texts": []}
+def all_tried() -> dict[str, dict]:
+    """``tried`` of every generator, in a process of its own, whose hashes of texts are others each time."""
+    done = subprocess.run([sys.executable, __file__, "--try"], capture_output=True, text=True, check=True)
+    told = [line.removeprefix(MARK) for line in done.stdout.split("\n") if line.startswith(MARK)]
+    return dict(json.loads(line) for line in told)
+
+
+def try_all() -> None:
+    """Prints a line for each generator; some print too."""
+    from reasoning_gym.factory import DATASETS
+
+    def too_long(signum: int, frame: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, too_long)
+    for name in sorted(DATASETS):
+        signal.alarm(SECONDS)
+        try:
+            found = tried(name)
+        except Exception as error:
+            found = {"kind": "failed", "texts": [], "error": type(error).__name__}
+        signal.alarm(0)
+        print(f"\n{MARK}{json.dumps([name, found])}", flush=True)
+        print(f"{name}: {found['kind']}", file=sys.stderr)
 
 
 def main() -> None:
-    from reasoning_gym.factory import DATASETS
-
     found: dict[tuple[str, str], list[str]] = {}
-    for name in sorted(DATASETS):
-        first, second = in_process(name), in_process(name)
-        kind = first["kind"] if first == second else "unstable"
-        told = answers_kind(first["texts"]) if kind in ("one answer", "many answers") else ""
-        if kind == "one answer":
-            try:
-                ReasoningGym(name).problems("test", 4, 0)
-            except InputError as error:
-                kind, told = "failed", str(error)[:80]
+    first, second = all_tried(), all_tried()
+    for name, one in first.items():
+        kind = one["kind"] if one == second[name] else "unstable"
+        told = answers_kind(one["texts"]) if kind in ("one answer", "many answers") else ""
         found.setdefault((kind, told), []).append(name)
-        print(f"{name}: {kind} {told}", file=sys.stderr)
     for (kind, told), names in sorted(found.items()):
-        print(f"| {kind} | {told} | {', '.join(names)} |")
+        print(f"| {kind} | {told} | {len(names)} | {', '.join(names)} |")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(f"\n{MARK}{json.dumps(tried(sys.argv[1]))}")
-    else:
-        main()
+    try_all() if "--try" in sys.argv else main()
