@@ -3,7 +3,7 @@
 Shapes: P problems, S samples a problem.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -63,13 +63,18 @@ class Questions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model under examination: ``weights`` are as its engine wants them."""
+    """A model under examination: ``weights`` are as its engine wants them.
+
+    ``params()`` are the parameters that training has, for whoever scores texts by its path; they are read only when
+    somebody asks, so that an exam that samples holds them once.
+    """
 
     exam: Exam
     model: Model
     mesh: Mesh
     tokenizer: Tokenizer
     weights: Weights
+    params: Callable[[], Params]
 
 
 @dataclass(frozen=True)
@@ -129,10 +134,10 @@ def questions_of(
     return Questions(problems, prompts, style)
 
 
-def candidate_of(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, params: Params) -> Candidate:
-    """A model with the weights that decode, from its parameters."""
+def candidate_of(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, params: Callable[[], Params]) -> Candidate:
+    """A model with the weights that decode, from its parameters, which ``params()`` gives."""
     engine = sampler_for(model, mesh, tokenizer, exam.chat, 1, exam.max_new_tokens)
-    return Candidate(exam, model, mesh, tokenizer, engine.publish(params))
+    return Candidate(exam, model, mesh, tokenizer, engine.publish(params()), params)
 
 
 def ask(

@@ -8,7 +8,7 @@ from reasoning.report.best_replies import best_grid
 from reasoning.report.curves import charts
 from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Heading, Paragraph, Report, Section
 from reasoning.report.facts import Facts
-from reasoning.report.grids import difference_grid, score_grids, total_grid, totals
+from reasoning.report.grids import difference_grid, score_grids, style_grid, total_grid, totals
 from reasoning.report.jumps import jumps
 from reasoning.report.numbers import large
 from reasoning.report.pairs import comparisons
@@ -25,6 +25,10 @@ _DIFFERENCES = (
     "checkpoint less those that it was made from, then the last one less its other ancestors. "
     "A difference is claimed, here and in sentences, only where it holds at 95 % together with all that are looked at "
     "in its exam (Holm's correction): "
+)
+_STYLES = (
+    "One checkpoint asked in two ways: percentage points, paired over the problems, with 95 % intervals. What is "
+    "claimed in one of these tables holds at 95 % together (Holm's correction)."
 )
 _CURVES = (
     "Light lines are single steps, dark ones the mean of the last fifteenth of the steps; numbers are the first and "
@@ -50,7 +54,10 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("Scores", tuple(grid for evaluation in evaluations for grid in score_grids(evaluation))),
         Section(
             "Differences",
-            _led(_DIFFERENCES + _counted(facts), [difference_grid(facts, evaluation) for evaluation in evaluations]),
+            (
+                *_led(_DIFFERENCES + _counted(facts), [difference_grid(facts, each) for each in evaluations]),
+                *_led(_STYLES, [style_grid(each) for each in evaluations]),
+            ),
         ),
         Section("How to read this", tuple(_reading(facts))),
         Section("Curves", _led(_CURVES, [Curves(stage.name, charts(stage.metrics)) for stage in learning])),

@@ -21,19 +21,23 @@ from reasoning.evaluation.results import (
 _SHOWN_COMPLAINTS = 3
 
 Answered = Sequence[Replies]
-"""One checkpoint's replies to one problem in the exam's own style, a row a method, in the order of the file."""
+"""One checkpoint's replies to one problem in one style, a row a method, in the order of the file."""
 
 Samples = Mapping[str, Mapping[int, Answered]]
 """Checkpoint -> problem's number -> what was answered."""
 
+AS_ASKED = ""
+"""What rows of samples call the exam's own style."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluating stage found, and the replies that it kept."""
+    """What one evaluating stage found, and the replies that it kept; ``restyled`` are those in further styles."""
 
     stage: str
     results: Results
     samples: Samples = field(default_factory=dict)
+    restyled: Mapping[str, Samples] = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Mapping[str, Scores]:
@@ -54,22 +58,26 @@ def evaluation_of(artifact: Artifact, complain: Complain | None = None) -> Evalu
     if not (artifact.path / RESULTS).exists():
         return None
     results = read_results(artifact.path)
-    return Evaluation(artifact.stage, results, {} if complain is None else _samples(artifact, complain))
+    samples = {} if complain is None else _samples(artifact, complain)
+    own = samples.pop(AS_ASKED, {})
+    return Evaluation(artifact.stage, results, own, samples)
 
 
-def _samples(artifact: Artifact, complain: Complain) -> Samples:
+def _samples(artifact: Artifact, complain: Complain) -> dict[str, Samples]:
+    """The replies by style."""
     file, damaged = artifact.path / SAMPLES, list[str]()
     if not file.exists():
         complain(f"{file} does not exist; replies and paired differences of {artifact.stage} are left out")
-    samples: dict[str, dict[int, list[Replies]]] = {}
+    samples: dict[str, dict[str, dict[int, list[Replies]]]] = {}
     for row in read_samples(file, damaged.append):
-        if not row.style and row.texts:
-            samples.setdefault(row.checkpoint, {}).setdefault(row.problem, []).append(row)
+        if row.texts:
+            of_style = samples.setdefault(row.style, {})
+            of_style.setdefault(row.checkpoint, {}).setdefault(row.problem, []).append(row)
     for message in damaged[:_SHOWN_COMPLAINTS]:
         complain(message)
     if len(damaged) > _SHOWN_COMPLAINTS:
         complain(f"{file}: {len(damaged) - _SHOWN_COMPLAINTS} more rows are left out")
-    return samples
+    return dict(samples)
 
 
 def sampled(answered: Answered) -> Replies:
@@ -92,7 +100,13 @@ def difference(samples: Samples, later: str, earlier: str, score: str, kind: str
 
     None where the two didn't answer two problems or more in common, or where the score isn't a share.
     """
-    left, right = samples.get(later, {}), samples.get(earlier, {})
+    return paired_difference(samples.get(later, {}), samples.get(earlier, {}), score, kind)
+
+
+def paired_difference(
+    left: Mapping[int, Answered], right: Mapping[int, Answered], score: str, kind: str | None = None
+) -> Interval | None:
+    """As ``difference``, of what was answered to problems in two ways."""
     pairs = [(sampled(left[number]), sampled(right[number])) for number in sorted(left.keys() & right.keys())]
     values = [
         (graded(one, score), graded(other, score))

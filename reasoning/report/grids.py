@@ -9,6 +9,7 @@ from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import CANT_TELL, large, number, points
 from reasoning.report.pairs import differences
+from reasoning.report.prompt_styles import style_differences
 from reasoning.report.scores import (
     SAMPLED,
     asked,
@@ -23,6 +24,7 @@ from reasoning.report.scores import (
 from reasoning.report.stages import StageFacts
 
 _COUNTED = ("tokens", "flops")
+_AS_ASKED = "as asked"
 
 
 def score_grids(evaluation: Evaluation) -> tuple[Grid, ...]:
@@ -48,6 +50,22 @@ def difference_grid(facts: Facts, evaluation: Evaluation) -> Grid | None:
     by_kind = f"{spoken(main_score(evaluation) or '')} by kind"
     groups = (("all problems", len(names)), (by_kind, len(kinds))) if kinds else ()
     return Grid(f"{evaluation.stage}: differences", ("pair", *names, *kinds), cells, groups=groups)
+
+
+def style_grid(evaluation: Evaluation) -> Grid | None:
+    """Each checkpoint in one prompt style less itself in another, over all problems and by kind."""
+    found = style_differences(evaluation)
+    if found is None:
+        return None
+    cells = tuple(
+        (
+            Cell(f"{pair.checkpoint}: {pair.style or _AS_ASKED} − {pair.other or _AS_ASKED}"),
+            *map(_difference_cell, row),
+        )
+        for pair, row in found.rows.items()
+    )
+    title = f"{evaluation.stage}: {found.score} in one prompt style less another"
+    return Grid(title, ("styles", "all problems", *found.kinds), cells)
 
 
 def total_grid(facts: Facts) -> Grid | None:
@@ -95,7 +113,7 @@ def _part_grids(title: str, parts: Mapping[str, Mapping[str, Scores]], whole: Ma
     names = tuple(dict.fromkeys(name for by_part in parts.values() for scores in by_part.values() for name in scores))
     # Parts are compared by pass@1 of each grade, and by the length of replies.
     wanted = (*(f"{grade}/{SAMPLED}" for grade in grades(names)), "length")
-    shown, asked_so = [name for name in wanted if name in names] or names[:1], ("as asked",) if whole else ()
+    shown, asked_so = [name for name in wanted if name in names] or names[:1], (_AS_ASKED,) if whole else ()
     rows = []
     for checkpoint, by_part in parts.items():
         tables = ([whole.get(checkpoint, {})] if whole else []) + [by_part.get(part, {}) for part in columns]

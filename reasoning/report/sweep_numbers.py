@@ -1,5 +1,6 @@
 """The numbers of a sweep: each arm's values by seed, their mean, and the difference to the baseline, with intervals."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -195,7 +196,11 @@ def _all_numbers(artifacts: Iterable[Artifact], read: dict[Path, dict[str, float
 
 
 def _numbers(artifact: Artifact) -> dict[str, float]:
-    """An artifact's final numbers; of an evaluation also those by kind of problem and by prompt style."""
+    """An artifact's final numbers; of an evaluation also those by kind of problem and by prompt style.
+
+    Of each two styles there is how much more the earlier has, as ``…/styles/think less direct/…``: seed by seed, since
+    the interval of a difference is not that of two means.
+    """
     numbers = {name: float(value) for name, value in artifact.results.items()}
     evaluation = evaluation_of(artifact)
     if evaluation is None:
@@ -205,6 +210,12 @@ def _numbers(artifact: Artifact) -> dict[str, float]:
         for checkpoint, parts in by_checkpoint.items():
             means = Results(parts).means()
             numbers |= {f"{checkpoint}/{name}/{column}": mean for column, mean in means.items()}
+    for checkpoint, by_style in results.styles.items():
+        for one, other in itertools.combinations(by_style, 2):
+            shared = [column for column in by_style[one] if column in by_style[other]]
+            for column in shared:
+                more = by_style[one][column].mean - by_style[other][column].mean
+                numbers[f"{checkpoint}/styles/{one} less {other}/{column}"] = more
     return numbers | results.means()
 
 

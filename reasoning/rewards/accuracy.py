@@ -1,8 +1,10 @@
 """Rewards for a right answer; in the batched form of TRL, so functions written for either work in the other."""
 
+import re
+
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.reward import Flags, Format, Texts
-from reasoning.rewards.text import matches_answer, parse_reply, score_each, tagged_answer
+from reasoning.rewards.text import last_line, matches_answer, parse_reply, score_each, tagged_answer
 from reasoning.tasks.answers import answer_value, composed
 
 
@@ -37,6 +39,23 @@ def lenient(
     return score_each(
         lambda text, tags, expected: matches_answer(text, expected, tags), completions, truncated, chat, answer
     )
+
+
+def mentioned(
+    prompts: Texts, completions: Texts, answer: Texts, truncated: Flags = None, chat: Format = None, **columns: object
+) -> list[float]:
+    """1.0 for a reply whose last line holds ``answer``, as words of their own, else 0.0.
+
+    For names, which a model in conversation puts into a sentence: ``It is Paris.`` is right where ``Paris`` is, and
+    ``Parisian`` isn't; capitals count. A line that guesses many names may hold the right one, so it is for exams, not
+    for learning. A completion cut off by the length limit is never right.
+    """
+
+    def right(completion: str, tags: ChatFormat, expected: str) -> bool:
+        words = rf"(?<!\w){re.escape(composed(expected))}(?!\w)"
+        return re.search(words, composed(last_line(completion, tags))) is not None
+
+    return score_each(right, completions, truncated, chat, answer)
 
 
 def answered(

@@ -86,6 +86,11 @@ def extract_answer(completion: str, chat: ChatFormat) -> str | None:
     return (_quantity(value) if opened else last_number(text)) or value or None
 
 
+def last_line(completion: str, chat: ChatFormat) -> str:
+    """The last line of the part of a reply that holds its answer."""
+    return _last_line(_answer_part(completion, chat))
+
+
 def _last_line(text: str) -> str:
     return text.rpartition("\n")[2].strip()
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ class Evaluate:
     def candidate(self, artifact: Artifact, context: Context) -> Candidate:
         """A checkpoint with its weights as decoding wants them."""
         model, tokenizer = model_of(artifact, context.mesh), tokenizer_of(artifact)
-        return candidate_of(self.quiz, model, context.mesh, tokenizer, params_of(artifact, model, context.mesh))
+        params = partial(params_of, artifact, model, context.mesh)
+        return candidate_of(self.quiz, model, context.mesh, tokenizer, params)
 
     def examine(self, piece: _Piece, candidate: Candidate, questions: Mapping[str, Questions], context: Context) -> int:
         """Writes one checkpoint's replies to all problems, asked in one way, and gives the number of their tokens."""

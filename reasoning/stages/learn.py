@@ -219,7 +219,8 @@ def _examining(learner: Learner, exam: Exam, context: Context, purpose: str) -> 
     key = stage_key(context.seed, f"{learner.settings.name}/{purpose}")
 
     def examine(state: TrainState) -> Answers:
-        return ask(Candidate(exam, model, mesh, tokenizer, trainee.publish(engine, state.params)), questions, key)
+        weights, params = trainee.publish(engine, state.params), partial(trainee.merged_params, state.params)
+        return ask(Candidate(exam, model, mesh, tokenizer, weights, params), questions, key)
 
     return examine
 

@@ -82,6 +82,10 @@ class Trainee:
         """The parameters of ``merged_model`` before the first step: with LoRA the base, and no second copy."""
         return self.start() if self.base is None else self.base
 
+    def merged_params(self, params: Params) -> Params:
+        """The parameters of ``merged_model``, adapters merged in."""
+        return params if self.base is None else _merging(self.model)(self.base, params)
+
     def publish(self, engine: Engine, params: Params) -> Weights:
         """An engine's weights, adapters merged in; the sum in the type of the parameters is nowhere kept."""
         if self.base is None:

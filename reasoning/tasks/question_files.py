@@ -69,9 +69,14 @@ class QuestionColumns:
 
     def shared(self, train: Iterable[_Row], test: Iterable[_Row], train_name: str, test_name: str) -> str:
         """How many of the questions of ``test`` are questions of ``train``, in a sentence; empty for none."""
-        known, asked = ({words_of(_text(row.get(self.question))) for row in rows} for rows in (train, test))
-        both = len(known & asked)
-        return f"{both} of the {len(asked)} questions in {test_name} are questions of {train_name} too" if both else ""
+        return shared_questions(self.question, train, test, train_name, test_name)
+
+
+def shared_questions(column: str, train: Iterable[_Row], test: Iterable[_Row], train_name: str, test_name: str) -> str:
+    """How many of the questions of ``test`` are questions of ``train`` by their words; empty for none."""
+    known, asked = ({words_of(_text(row.get(column))) for row in rows} for rows in (train, test))
+    both = len(known & asked)
+    return f"{both} of the {len(asked)} questions in {test_name} are questions of {train_name} too" if both else ""
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ from written_run import with_results
 
 from reasoning.evaluation.results import Confusion, Score
 from reasoning.report.document import Cell
-from reasoning.report.grids import difference_grid, score_cell, score_grids, total_grid, totals
+from reasoning.report.grids import difference_grid, score_cell, score_grids, style_grid, total_grid, totals
 
 
 def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
@@ -65,6 +65,19 @@ def test_differences_say_where_nothing_can_be_told(facts):
 
 def test_there_are_no_differences_without_samples(facts):
     assert difference_grid(facts, replace(facts.evaluations[0], samples={})) is None
+
+
+def test_styles_are_compared_for_each_checkpoint_and_kind(facts):
+    grid = style_grid(facts.evaluations[0])
+    assert grid.columns == ("styles", "all problems", "chains", "cups")
+    assert [row[0].text for row in grid.rows[:3]] == [
+        "base: direct − think",
+        "base: direct − as asked",
+        "base: think − as asked",
+    ]
+    # The written run has the very same replies in every style.
+    assert {cell.text for row in grid.rows for cell in row[1:]} == {"can't tell"}
+    assert style_grid(replace(facts.evaluations[0], restyled={})) is None
 
 
 def test_totals_add_what_stages_counted_and_leave_out_packed_corpora(facts):

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from reasoning.core.errors import InputError
+from reasoning.core.files import read_json
 from reasoning.core.statistics import together
 from reasoning.evaluation.results import Results, Score, write_results
 from reasoning.experiment.reader import read_experiment
@@ -126,6 +127,10 @@ def evaluate(folder, **parts):
         write_results(place, Results(tables, **parts))
 
 
+def read_seed(place) -> int:
+    return read_json(place / "artifact.json")["seed"]
+
+
 def test_without_named_scores_all_of_the_last_evaluation_are_taken_in_file_order(project):
     folder = sweep(project, "sweep.seeds = 2\n")
     assert collect(folder).scores == ("exam/loss",)
@@ -146,6 +151,22 @@ def test_scores_by_kind_and_by_prompt_style_are_found_too(project):
     file.write_text('{"checkpoints": {}, "kinds": {"rl1": {"cups": 3}}}')
     with pytest.raises(InputError, match=r"results\.json: kinds"):
         collect(folder)
+
+
+def test_the_gain_of_one_prompt_style_over_another_has_an_interval_over_seeds_of_its_own(project):
+    score = "zero/rl1/styles/think less direct/strict"
+    folder = sweep(project, f"sweep.seeds = 3\nsweep.scores = ('{score}', 'zero/rl1/styles/think/strict')\n")
+    values = {0: (0.7, 0.2), 1: (0.9, 0.3), 2: (0.5, 0.2)}
+    by_seed = {read_seed(place): place for place in folder.artifacts.glob("zero-*")}
+    for seed, means in values.items():
+        told = zip(("think", "direct"), means, strict=True)
+        styles = {"rl1": {style: {"strict": Score(mean, None, None, 8)} for style, mean in told}}
+        write_results(by_seed[seed], Results({}, styles=styles))
+    gain = collect(folder).arms[0].scores[score]
+    gains = np.array([think - direct for think, direct in values.values()])
+    low, high = stats.t.interval(0.95, 2, loc=gains.mean(), scale=stats.sem(gains))
+    assert gain.values == pytest.approx(dict(enumerate(gains)))
+    assert gain.mean is not None and (gain.mean.low, gain.mean.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(

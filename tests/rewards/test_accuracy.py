@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.data.chat.format import ChatFormat
-from reasoning.rewards.accuracy import answered, lenient, strict
+from reasoning.rewards.accuracy import answered, lenient, mentioned, strict
 
 TAGGED = "<think>3+8=1,1-5=6</think><answer>{}</answer>"
 
@@ -94,3 +94,24 @@ def test_an_answer_that_is_a_number_counts_by_its_value():
 
 def test_an_answer_that_was_cut_off_is_not_right():
     assert answered([""], ["<answer>Paris</answer>"], ["Paris"], truncated=[True]) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ("The capital of France is Paris.", True),
+        ("Paris", True),
+        ("<think>Rome?</think>\nIt is Paris, of course.", True),
+        ("Rome. Paris is nice.\nSo it is Rome.", False),
+        ("Parisian life", False),
+        ("in paris", False),
+        ("", False),
+    ],
+)
+def test_a_name_is_right_where_the_last_line_holds_it_as_a_word(reply, right):
+    assert mentioned([""], [reply], ["Paris"]) == [float(right)]
+    assert mentioned([""], [reply], ["Paris"], truncated=[True]) == [0.0]
+
+
+def test_a_name_of_several_words_and_signs_is_taken_as_it_is_written():
+    assert mentioned([""] * 2, ["It is St. John's!", "It is St Johns"], ["St. John's"] * 2) == [1.0, 0.0]

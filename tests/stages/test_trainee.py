@@ -131,10 +131,11 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
         adapters = jax.tree.map(lambda leaf: leaf + 0.1, trainee.start())
         sampler = sampler_of(stage, trainee, tokenizer_of(base), context)
         weights = trainee.publish(sampler.engine, adapters)
-        alike = sampler.engine.publish(merge_adapters(LOW, trainee.all_params(adapters)))
-        for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
-            assert one.sharding == other.sharding
-            np.testing.assert_allclose(one, other, atol=1e-5)
+        for merged in (merge_adapters(LOW, trainee.all_params(adapters)), trainee.merged_params(adapters)):
+            alike = sampler.engine.publish(merged)
+            for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
+                assert one.sharding == other.sharding
+                np.testing.assert_allclose(one, other, atol=1e-5)
         completions.append(sampler(adapters, 0).rollouts.tokens)
     np.testing.assert_array_equal(*completions)
 

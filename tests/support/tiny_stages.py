@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def candidate(checkpoint: Artifact, exam: Exam | None = None, devices: int = 1) 
     """A checkpoint ready to be asked an exam, by default the quiz."""
     exam, mesh = exam or quiz(), Surroundings(devices=devices).context().mesh
     model = model_of(checkpoint, mesh)
-    return candidate_of(exam, model, mesh, tokenizer_of(checkpoint), params_of(checkpoint, model, mesh))
+    return candidate_of(exam, model, mesh, tokenizer_of(checkpoint), partial(params_of, checkpoint, model, mesh))
 
 
 def questions_for(candidate: Candidate) -> Questions:

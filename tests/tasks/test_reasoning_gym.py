@@ -38,7 +38,7 @@ def open_question(generator):
 @pytest.fixture
 def fake_package(monkeypatch):
     package, factory = ModuleType("reasoning_gym"), ModuleType("reasoning_gym.factory")
-    makers = {"sums": sums, "open_question": open_question}
+    makers = {"sums": sums, "open_question": open_question, "word_ladder": sums}
 
     def create_dataset(name, *, seed, size, **settings):
         if settings.get("limit", 1) < 1:
@@ -130,3 +130,8 @@ def test_the_real_package_refuses_a_wrong_setting_with_its_own_words():
     pytest.importorskip("reasoning_gym")
     with pytest.raises(InputError, match="min_terms must be positive"):
         ReasoningGym("chain_sum", {"min_terms": 0}).problems("train", 5, 0)
+
+
+def test_a_generator_that_gives_other_questions_in_every_process_is_refused(fake_package):
+    with pytest.raises(InputError, match="word_ladder gives other questions or answers in every process"):
+        ReasoningGym("word_ladder").problems("train", 3, 0)

@@ -40,7 +40,7 @@ def test_it_holds_config_tokenizer_and_the_parameters_that_were_saved(base: Arti
 
 def test_greedy_replies_are_those_of_an_exam(base: Artifact, model: LoadedModel):
     exam = quiz()
-    candidate = candidate_of(exam, model.model, build_mesh(MeshShape()), model.tokenizer, model.params)
+    candidate = candidate_of(exam, model.model, build_mesh(MeshShape()), model.tokenizer, lambda: model.params)
     answers = Greedy().replies(candidate, tiny_stages.questions_for(candidate), jax.random.key(0))
     assert model.generate(QUESTIONS, temperature=0.0, max_new_tokens=exam.max_new_tokens) == answers.texts
 

@@ -18,8 +18,9 @@ class Sweep:
     ``grid`` tries all combinations; ``zip`` values that go together, first with first; ``each`` one setting at a time
     against the file's own (the baseline). With none of the three there is one arm, and the sweep shows what seeds do.
     ``scores`` are the results that enter the table, as ``'exam/zero/lenient/pass@1'``: stage, checkpoint, score; by
-    kind of problem ``'exam/zero/kinds/cups/lenient/pass@1'``, by prompt ``'exam/zero/prompts/direct/…'``. Empty: every
-    score of every checkpoint of the last evaluation.
+    kind of problem ``'exam/zero/kinds/cups/lenient/pass@1'``, by prompt style ``'exam/zero/styles/direct/…'``, and how
+    much more one style has than a later one ``'exam/zero/styles/think less direct/…'``. Empty: every score of every
+    checkpoint of the last evaluation.
     """
 
     grid: VariedSettings = field(default_factory=dict)
