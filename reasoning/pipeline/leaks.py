@@ -15,7 +15,7 @@ from reasoning.experiment.describe import is_hashed, parts_of
 from reasoning.pipeline.graph import Graph, ancestors
 from reasoning.pipeline.identity import Identity
 from reasoning.stages.stage import Stage, is_stage, learns_from
-from reasoning.tasks.problems import Leaking, ProblemSet
+from reasoning.tasks.problems import Leaking, ProblemSet, identity
 from reasoning.tasks.splits import words_of
 
 _TOLD_QUESTIONS = 100_000
@@ -109,7 +109,11 @@ def _shared(pair: _Pair, note: Callable[[str], None]) -> tuple[tuple[int, int], 
     if not learnt:
         return (0, 0), True
     try:
-        asked = {_digest(problem.question) for problem in pair.quiz.problems.problems()}
+        asked = {
+            _digest(text): _digest(identity(problem))
+            for problem in pair.quiz.problems.problems()
+            for text in (problem.question, identity(problem))
+        }
     except InputError:
         return (0, 0), False
     found: set[bytes] = set()
@@ -117,10 +121,10 @@ def _shared(pair: _Pair, note: Callable[[str], None]) -> tuple[tuple[int, int], 
     for part in learnt:
         try:
             texts = _of_problems(part) if isinstance(part, ProblemSet) else _of_source(part, pair, note)
-            found.update(digest for text in texts if (digest := _digest(text)) in asked)
+            found.update(asked[digest] for text in texts if (digest := _digest(text)) in asked)
         except InputError:
             whole = False
-    return (len(found), len(asked)), whole
+    return (len(found), len(set(asked.values()))), whole
 
 
 def _is_source(part: object) -> bool:
@@ -134,7 +138,7 @@ def _inner(value: object) -> object | None:
 
 
 def _of_problems(problems: ProblemSet) -> Iterator[str]:
-    return (problem.question for problem in problems.problems())
+    return (identity(problem) for problem in problems.problems())
 
 
 def _of_source(source: Any, pair: _Pair, note: Callable[[str], None]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reasoning.data.chat.format import ChatFormat
 from reasoning.tasks.answers import answer_value, last_number, number_value
@@ -37,7 +38,7 @@ def parse_reply(completion: str, chat: ChatFormat) -> ParsedReply | None:
     return reply if reply.answer and any(character.isalnum() for character in reply.thinking) else None
 
 
-def _answer_part(completion: str, chat: ChatFormat) -> str:
+def answer_part(completion: str, chat: ChatFormat) -> str:
     """The part of a reply that holds its answer: what follows the last opening answer tag, or all where there is none.
 
     In a format without that tag it is what follows the thinking.
@@ -50,6 +51,15 @@ def _answer_part(completion: str, chat: ChatFormat) -> str:
     return text.strip()
 
 
+def concluded(completion: str, chat: ChatFormat) -> str:
+    """The part of a reply that holds its answer (``answer_part``) and none of its thinking; empty where that goes on.
+
+    Without an answer tag it is what follows the thinking, whatever the format.
+    """
+    _, closed, said = completion.rpartition(chat.think_close)
+    return "" if not closed and chat.think_open in completion else answer_part(said, chat)
+
+
 def read_answer(completion: str, right: str, chat: ChatFormat) -> str | None:
     """The answer, as it is written, that a reply gives to a question with an answer like ``right``, or None.
 
@@ -58,7 +68,7 @@ def read_answer(completion: str, right: str, chat: ChatFormat) -> str | None:
     one itself. Nothing but the kind of the right answer is looked at, which whoever asks knows: votes can be counted by
     it, and share ballots exactly where ``matches_answer`` would call two answers equal.
     """
-    text = _answer_part(completion, chat)
+    text = answer_part(completion, chat)
     number = None if number_value(right) is None else last_number(text)
     return number or (_last_line(text) if "=" in right else _last_line_value(text)) or None
 
@@ -79,7 +89,7 @@ def extract_answer(completion: str, chat: ChatFormat) -> str | None:
     that is a number with its unit (``6 apples``, ``$6``). Without such a block, the reply's last number, or, where it
     holds no number, what its last line comes to. ``matches_answer`` calls it right where it is.
     """
-    text = _answer_part(completion, chat)
+    text = answer_part(completion, chat)
     opened = chat.answer_open != "" and chat.answer_open in completion
     value = _last_line_value(text)
     return (_quantity(value) if opened else last_number(text)) or value or None
@@ -125,7 +135,7 @@ def score_each(
     completions: Sequence[str],
     truncated: Sequence[bool] | None,
     chat: ChatFormat | None,
-    *columns: Sequence[str],
+    *columns: Sequence[Any],
 ) -> list[float]:
     """``score(completion, chat, *of its columns)`` of each one; 0.0, unasked, where the length limit cut it off."""
     rows = zip(cut_off(completions, truncated), completions, *columns, strict=True)

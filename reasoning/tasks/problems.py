@@ -30,13 +30,15 @@ class Problem:
     """A question, its only right answer (how it is compared: ``rewards.accuracy``), the task's name, and ``columns``.
 
     Columns are what else rewards are to know of it (``rewards.reward.Reward``), by name: texts, numbers, lists, dicts.
-    They count when problems are compared. Raises InputError for a column with a name of ``RESERVED``.
+    They count when problems are compared. ``source`` is what it is told apart by where the question holds more, such as
+    labels in some order (``identity``). Raises InputError for a column with a name of ``RESERVED``.
     """
 
     question: str
     answer: str
     kind: str
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    source: str = ""
 
     def __post_init__(self) -> None:
         taken = ", ".join(repr(name) for name in self.columns if name in RESERVED)
@@ -44,6 +46,11 @@ class Problem:
             raise InputError(
                 f"column {taken} can't be told from what rewards get under that name anyway; rename it or leave it out"
             )
+
+
+def identity(problem: Problem) -> str:
+    """The text that decides a problem's split and by which leaks are found: its source, else its question."""
+    return problem.source or problem.question
 
 
 @runtime_checkable
@@ -175,7 +182,7 @@ def _fresh_draws(draw: Callable[[], Problem | None], split: Split) -> Iterator[P
     misses = 0
     while misses < _MISSES * max(len(seen) + 1, _FEWEST):
         problem = draw()
-        if problem is None or problem.question in seen or split_of(problem.question) != split:
+        if problem is None or problem.question in seen or split_of(identity(problem)) != split:
             misses += 1
             continue
         seen.add(problem.question)

@@ -11,7 +11,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.lines import open_lines
 from reasoning.data.sources import open_tfds
 from reasoning.tasks.answers import without_thousands
-from reasoning.tasks.problems import Problem, json_like, take_distinct
+from reasoning.tasks.problems import Problem, identity, json_like, take_distinct
 from reasoning.tasks.splits import Split, split_of, words_of
 
 _Row = Mapping[str, Any]
@@ -158,6 +158,6 @@ def _shuffled(
     by_question: dict[str, Problem] = {}
     for problem in problems:
         by_question.setdefault(problem.question, problem)
-    chosen = [each for question, each in by_question.items() if not halves or split_of(question) == split]
+    chosen = [each for each in by_question.values() if not halves or split_of(identity(each)) == split]
     random.Random(f"questions/{split}/{seed}").shuffle(chosen)
     return take_distinct(chosen, split, count, where)

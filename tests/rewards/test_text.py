@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.text import (
     ParsedReply,
+    concluded,
     cut_off,
     extract_answer,
     matches_answer,
@@ -303,3 +304,17 @@ def test_huge_replies_take_no_time(text):
 def test_without_a_column_nothing_was_cut_off():
     assert list(cut_off(["a", "b"], None)) == [False, False]
     assert list(cut_off(["a", "b"], [True, False])) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("Lima [2]", "Lima [2]"),
+        ("<think>Cusco [1]</think><answer>Lima</answer>", "Lima"),
+        ("<think>Cusco [1]</think>\nLima", "Lima"),
+        ("<think>Cusco [1]", ""),
+        ("<answer>Cusco</answer>No: <answer>Lima", "Lima"),
+    ],
+)
+def test_what_a_reply_concludes_holds_none_of_its_thinking(text, part):
+    assert concluded(text, CHAT) == part
