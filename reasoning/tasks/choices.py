@@ -110,10 +110,10 @@ class ChoiceColumns:
             return ""
 
     def _choices(self, row: Mapping[str, Any]) -> list[str]:
-        if len(self.choices) > 1:
-            held = {column: _plain(row.get(column)) for column in self.choices}
-            return [_text(value, column) for column, value in held.items() if value not in (None, "")]
-        column = self.choices[0]
+        column, *others = self.choices
+        if others:
+            held = {name: _plain(row.get(name)) for name in self.choices}
+            return [_text(value, name) for name, value in held.items() if value not in (None, "")]
         value = json_like(row.get(column), partial(refused, column))
         value = value.get("text") if isinstance(value, dict) else value
         if not isinstance(value, list):

@@ -15,7 +15,6 @@ OVERRIDES = {
     "writer.tagged": 0.0,
     "writer.cited": 1.0,
     "writer.bare": 0.0,
-    "writer.chat": 1.0,
     "base.steps": 60,
     "base_optimizer.warmup": 10,
     "rag.steps": 2,
