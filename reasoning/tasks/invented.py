@@ -48,9 +48,13 @@ class Invented:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """What the tokenizer has to hold as single tokens: every syllable, word and number of a passage."""
+        """What the tokenizer has to hold as single tokens: every syllable, answer, and word with the sign behind it.
+
+        So an answer stands as far behind a name in a passage as it does behind a question.
+        """
         values = [value for each in VALUES.values() for value in each]
-        return (*FIRST, *SECOND, *VALUES, *SYNONYMS.values(), *values)
+        told = [f"{word}:" for word in (*VALUES, *SYNONYMS.values())]
+        return (*FIRST, *SECOND, *told, *(f"{asked}?" for asked in VALUES), *values)
 
     def subjects(self) -> tuple[str, ...]:
         """All names, in an order drawn by the seed."""

@@ -7,8 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasoning.core.errors import InputError
-from reasoning.core.ranges import Few, Fraction, NonNegative
+from reasoning.core.ranges import Few, Fraction
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
 from reasoning.tasks.invented import FIRST, SECOND, SYNONYMS, VALUES, Invented, question_of, tell
@@ -23,23 +22,16 @@ _Told = tuple[str, str, str]  # the same with its value
 class ReadingCorpus:
     """A writer of pretraining documents, one for each number; call it with a seed, a number and a chat format.
 
-    The first three shares are the replies' kinds, of which only the ratios count. No document asks a question of the
-    test split.
+    No document asks a question of the test split.
     """
 
     asked: Retrieved  # how passages are put before a question
     facts: Invented = Invented()  # its share of renamed passages
-    direct: NonNegative = 0.45  # red
-    tagged: NonNegative = 0.40  # <answer>red</answer>
-    cited: NonNegative = 0.15  # <answer>red[2]</answer>
+    cited: Fraction = 0.15  # the share of replies with the passage's number: red[2]
     random_answer: Fraction = 0.15  # the share of replies that give the answer, and the number, of any passage
     bare: Fraction = 0.05  # the share of documents without passages, whose answers are drawn at random
     passages: Few = 4
     questions: Few = 4  # at most, in a document
-
-    def __post_init__(self) -> None:
-        if sum(self._shares().values()) <= 0:
-            raise InputError("ReadingCorpus has no kind of reply with a share above zero; give at least one")
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -61,27 +53,20 @@ class ReadingCorpus:
             question = question_of(*fact[:2])
             put = self.asked.put(shown, question) if shown and number == 0 else question
             messages.append({"role": "user", "content": put})
-            messages.append({"role": "assistant", "content": self._reply(fact, told, bool(shown), generator, chat)})
+            messages.append({"role": "assistant", "content": self._reply(fact, told if shown else [], generator)})
         return chat.document(messages)
-
-    def _shares(self) -> dict[str, float]:
-        return {"direct": self.direct, "tagged": self.tagged, "cited": self.cited}
 
     def _written(self, fact: _Told, generator: random.Random) -> str:
         subject, asked, value = fact
         renamed = generator.random() < self.facts.renamed
         return tell(subject, SYNONYMS[asked] if renamed else asked, value)
 
-    def _reply(
-        self, fact: _Told, told: Sequence[_Told], shown: bool, generator: random.Random, chat: ChatFormat
-    ) -> str:
-        if shown and generator.random() < self.random_answer:
-            fact = generator.choice(told)
-        shares = self._shares()
-        (kind,) = generator.choices(tuple(shares), tuple(shares.values()))
-        value = fact[2] if shown else generator.choice(VALUES[fact[1]])
-        number = f"[{told.index(fact) + 1}]" if kind == "cited" and shown else ""
-        return value if kind == "direct" else f"{chat.answer_open}{value}{number}{chat.answer_close}"
+    def _reply(self, fact: _Told, shown: Sequence[_Told], generator: random.Random) -> str:
+        if not shown:
+            return generator.choice(VALUES[fact[1]])
+        if generator.random() < self.random_answer:
+            fact = generator.choice(shown)
+        return fact[2] + (f"[{shown.index(fact) + 1}]" if generator.random() < self.cited else "")
 
     def _alike(self, generator: random.Random) -> tuple[_Asked, ...]:
         """Facts, the first of the train split, the others such as a search for it finds: of like names, or the same."""

@@ -11,10 +11,7 @@ from reasoning.tasks.invented import SYNONYMS, Invented
 
 OVERRIDES = {
     "documents.count": 600,
-    "writer.direct": 0.0,
-    "writer.tagged": 0.0,
     "writer.cited": 1.0,
-    "writer.bare": 0.0,
     "base.steps": 60,
     "base_optimizer.warmup": 10,
     "rag.steps": 2,
@@ -24,8 +21,9 @@ OVERRIDES = {
     "open_quiz.samples": 4,
     "run.cpu_devices": 1,
 }
+LONGEST = 4  # the tokens of a reply
 LINE = re.compile(r"\[(\d)\]([A-Z][a-z]-[a-z]{2})(\.[a-z]+):([a-z]+)\n")
-REPLY = re.compile(r"<answer>([a-z]+)((?:\[\d+\])*)</answer>")
+CITED = re.compile(r"\[(\d+)\]")
 
 
 def holders(question: str) -> set[int]:
@@ -51,14 +49,14 @@ def test_exams_tell_what_was_retrieved_from_what_was_right(tmp_path: Path):
         assert row["kind"] == ("invented, retrieved" if holding else "invented, not retrieved")
         shown += bool(holding)
         for at, text in enumerate(row["texts"]):
-            reply = REPLY.fullmatch(text)
-            right = reply is not None and reply[1] == answers[asked]
-            cited = {int(each) for each in re.findall(r"\[(\d+)\]", text)}
+            if "<" in text or row["lengths"][at] == LONGEST:  # a tag, which no text had, or perhaps cut off
+                continue
+            right = CITED.sub("", text).split("\n")[-1].strip() == answers[asked]
+            cited = set(map(int, CITED.findall(text)))
             cites = bool(cited) == bool(holding) and cited <= holding
-            assert row["scores"]["answered"][at] == right
-            assert row["scores"]["grounded"][at] == (right and row["scores"]["cites"][at])
-            if reply is not None:
-                assert row["scores"]["cites"][at] == cites
+            assert row["scores"]["lenient"][at] == right
+            assert row["scores"]["grounded"][at] == (right and cites)
+            assert row["scores"]["cites"][at] == cites
     assert results["checkpoints"]["rag"]["recall@4"]["mean"] == pytest.approx(shown / len(rows))
     assert set(results["kinds"]["rag"]) == {"invented, retrieved", "invented, not retrieved"}
     assert all(holders(row["question"]) == {1} for row in found["gold_exam"][1])

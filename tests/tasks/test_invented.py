@@ -41,7 +41,8 @@ def test_every_part_of_a_passage_is_a_symbol():
     assert len(symbols) == len(set(symbols))
     for passage in FACTS.passages():
         subject, word, value = PASSAGE.fullmatch(passage.text).groups()
-        assert {subject[:2], subject[2:], word, value} <= set(symbols)
+        assert {subject[:2], subject[2:], f"{word}:", value} <= set(symbols)
+    assert all(f"{word}?" in symbols for word in SYNONYMS)
 
 
 def test_more_names_than_there_are_are_refused():

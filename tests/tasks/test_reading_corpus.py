@@ -1,9 +1,5 @@
 import re
-from collections import Counter
 
-import pytest
-
-from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.tasks.invented import SYNONYMS, Invented
 from reasoning.tasks.reading_corpus import ReadingCorpus
@@ -15,13 +11,13 @@ FACTS = Invented()
 ASKED = Retrieved(task=FACTS, corpus=FACTS, line="[{number}]{passage}\n", form="{passages}{question}")
 LINE = re.compile(r"\[(\d)\]([A-Z][a-z]-[a-z]{2})(\.[a-z]+):([a-z]+)\n")
 TURN = re.compile(r"<\|user\|>([A-Z][a-z]-[a-z]{2}\.[a-z]+\?)<\|assistant\|>(.*?)<\|end\|>")
-REPLY = re.compile(r"(<answer>)?([a-z]+)(?:\[(\d)\])?(</answer>)?")
+REPLY = re.compile(r"([a-z]+)(?:\[(\d)\])?")
 
 
-def test_replies_are_of_the_kinds_that_the_shares_say_and_some_are_of_any_passage():
+def test_few_replies_cite_and_some_are_of_any_passage():
     writer = ReadingCorpus(asked=ASKED)
     meant = {synonym: word for word, synonym in SYNONYMS.items()}
-    kinds, right, bare = Counter(), 0, 0
+    replies, cited, right, bare = 0, 0, 0, 0
     for index in range(1500):
         text = writer(0, index, CHAT).text()
         lines = LINE.findall(text)
@@ -34,14 +30,10 @@ def test_replies_are_of_the_kinds_that_the_shares_say_and_some_are_of_any_passag
             continue
         assert len(told) == 4 and [number for _, number in told.values()] == ["1", "2", "3", "4"]
         for asked, reply in turns:
-            opened, value, cited, closed = REPLY.fullmatch(reply).groups()
-            assert bool(opened) == bool(closed)
-            kinds["cited" if cited else "tagged" if opened else "direct"] += 1
-            right += value == told[asked][0]
-            assert cited is None or (value, cited) in told.values()
-    replies = sum(kinds.values())
-    shares = {"direct": 0.45, "tagged": 0.4, "cited": 0.15}
-    assert all(abs(kinds[kind] / replies - share) < 0.03 for kind, share in shares.items())
+            value, number = REPLY.fullmatch(reply).groups()
+            replies, cited, right = replies + 1, cited + bool(number), right + (value == told[asked][0])
+            assert number is None or (value, number) in told.values()
+    assert 0.13 < cited / replies < 0.17
     assert 0.03 < bare / 1500 < 0.07
     # Of 15 %, one in four is the right passage, and others may tell the same by chance.
     assert 0.87 < right / replies < 0.92
@@ -57,7 +49,5 @@ def test_a_document_depends_only_on_seed_and_number():
     assert writer(3, 5, CHAT) == writer(3, 5, CHAT) != writer(4, 5, CHAT)
 
 
-def test_symbols_hold_the_numbers_and_shares_of_nothing_are_refused():
-    assert {"[1]", "[4]", "Ba", "-ba", ".hue"} <= set(ReadingCorpus(asked=ASKED).symbols)
-    with pytest.raises(InputError, match="no kind of reply with a share above zero"):
-        ReadingCorpus(asked=ASKED, direct=0.0, tagged=0.0, cited=0.0)
+def test_symbols_hold_the_numbers():
+    assert {"[1]", "[4]", "Ba", "-ba", ".hue:", ".color?"} <= set(ReadingCorpus(asked=ASKED).symbols)
