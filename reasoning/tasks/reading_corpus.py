@@ -1,4 +1,4 @@
-"""Conversations about passages to pretrain on: replies are mostly right, and seldom name the passage they are from.
+"""Conversations about passages to pretrain on: replies are mostly right, and few name the passage they are from.
 
 Every fact is drawn anew, so that nothing can be learnt from them but reading.
 """
@@ -27,10 +27,10 @@ class ReadingCorpus:
 
     asked: Retrieved  # how passages are put before a question
     facts: Invented = Invented()  # its share of renamed passages
-    cited: Fraction = 0.15  # the share of replies with the passage's number: red[2]
-    random_answer: Fraction = 0.15  # the share of replies that give the answer, and the number, of any passage
+    cited: Fraction = 0.30  # the share of replies with the passage's number: red[2]
+    random_answer: Fraction = 0.10  # the share of replies that give the answer, and the number, of any passage
     bare: Fraction = 0.05  # the share of documents without passages, whose answers are drawn at random
-    passages: Few = 4
+    passages: Few = 4  # at most, in a document; one alone teaches to copy, several to choose
     questions: Few = 4  # at most, in a document
 
     @property
@@ -74,7 +74,8 @@ class ReadingCorpus:
         while split_of(question_of(first + second, asked)) != "train":
             first, second, asked = self._drawn(generator)
         facts: dict[_Asked, None] = {(first + second, asked): None}
-        while len(facts) < self.passages:
+        number = 1 + int(generator.random() * self.passages)
+        while len(facts) < number:
             another, other, what = self._drawn(generator)
             near = generator.random()
             if near < 0.3:  # the same name
