@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reasoning.core.ranges import Few, Fraction
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document
-from reasoning.tasks.invented import FIRST, SECOND, SYNONYMS, VALUES, Invented, question_of, tell
+from reasoning.tasks.invented import NAMES, SYNONYMS, VALUES, Invented, question_of, tell
 from reasoning.tasks.retrieval import Retrieved
 from reasoning.tasks.splits import split_of
 
@@ -69,22 +69,18 @@ class ReadingCorpus:
         return fact[2] + (f"[{shown.index(fact) + 1}]" if generator.random() < self.cited else "")
 
     def _alike(self, generator: random.Random) -> tuple[_Asked, ...]:
-        """Facts, the first of the train split, the others such as a search for it finds: of like names, or the same."""
-        first, second, asked = self._drawn(generator)
-        while split_of(question_of(first + second, asked)) != "train":
-            first, second, asked = self._drawn(generator)
-        facts: dict[_Asked, None] = {(first + second, asked): None}
+        """Facts, the first of the train split, the others of the same name, the same word, or neither."""
+        name, asked = self._drawn(generator)
+        while split_of(question_of(name, asked)) != "train":
+            name, asked = self._drawn(generator)
+        facts: dict[_Asked, None] = {(name, asked): None}
         number = 1 + int(generator.random() * self.passages)
         while len(facts) < number:
-            another, other, what = self._drawn(generator)
+            other, what = self._drawn(generator)
             near = generator.random()
-            if near < 0.3:  # the same name
-                facts[first + second, what] = None
-            elif near < 0.8:  # half of the name
-                facts[first + other if near < 0.55 else another + second, asked] = None
-            else:
-                facts[another + other, what] = None
+            fact = (name, what) if near < 0.4 else (other, asked) if near < 0.8 else (other, what)
+            facts[fact] = None
         return tuple(facts)
 
-    def _drawn(self, generator: random.Random) -> tuple[str, str, str]:
-        return generator.choice(FIRST), generator.choice(SECOND), generator.choice(tuple(VALUES))
+    def _drawn(self, generator: random.Random) -> _Asked:
+        return generator.choice(NAMES), generator.choice(tuple(VALUES))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.text import (
     ParsedReply,
+    answer_part,
     concluded,
     cut_off,
     extract_answer,
@@ -318,3 +319,8 @@ def test_without_a_column_nothing_was_cut_off():
 )
 def test_what_a_reply_concludes_holds_none_of_its_thinking(text, part):
     assert concluded(text, CHAT) == part
+
+
+def test_the_answer_part_follows_the_last_answer_tag_and_else_is_all_of_the_reply():
+    assert answer_part("<think>3</think><answer>4</answer><answer>5", CHAT) == "5"
+    assert answer_part("<think>3</think>4", CHAT) == "3 4"

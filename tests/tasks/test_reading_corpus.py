@@ -10,8 +10,8 @@ from reasoning.tasks.splits import split_of
 CHAT = ChatFormat()
 FACTS = Invented()
 ASKED = Retrieved(task=FACTS, corpus=FACTS, line="[{number}]{passage}\n", form="{passages}{question}")
-LINE = re.compile(r"\[(\d)\]([A-Z][a-z]-[a-z]{2})(\.[a-z]+):([a-z]+)\n")
-TURN = re.compile(r"<\|user\|>([A-Z][a-z]-[a-z]{2}\.[a-z]+\?)<\|assistant\|>(.*?)<\|end\|>")
+LINE = re.compile(r"\[(\d)\]([A-Z][a-z]{3})(\.[a-z]+):([a-z]+)\n")
+TURN = re.compile(r"<\|user\|>([A-Z][a-z]{3}\.[a-z]+\?)<\|assistant\|>(.*?)<\|end\|>")
 REPLY = re.compile(r"([a-z]+)(?:\[(\d)\])?")
 
 
@@ -53,4 +53,4 @@ def test_a_document_depends_only_on_seed_and_number():
 
 
 def test_symbols_hold_the_numbers():
-    assert {"[1]", "[4]", "Ba", "-ba", ".hue:", ".color?"} <= set(ReadingCorpus(asked=ASKED).symbols)
+    assert {"[1]", "[4]", "Baba", ".hue:", ".color?"} <= set(ReadingCorpus(asked=ASKED).symbols)
