@@ -51,6 +51,15 @@ def answer_part(completion: str, chat: ChatFormat) -> str:
     return text.strip()
 
 
+def concluded(completion: str, chat: ChatFormat) -> str:
+    """The part of a reply that holds its answer (``answer_part``) and none of its thinking; empty where that goes on.
+
+    Without an answer tag it is what follows the thinking, whatever the format.
+    """
+    _, closed, said = completion.rpartition(chat.think_close)
+    return "" if not closed and chat.think_open in completion else answer_part(said, chat)
+
+
 def read_answer(completion: str, right: str, chat: ChatFormat) -> str | None:
     """The answer, as it is written, that a reply gives to a question with an answer like ``right``, or None.
 
@@ -88,7 +97,7 @@ def extract_answer(completion: str, chat: ChatFormat) -> str | None:
 
 def last_line(completion: str, chat: ChatFormat) -> str:
     """The last line of the part of a reply that holds its answer."""
-    return _last_line(_answer_part(completion, chat))
+    return _last_line(answer_part(completion, chat))
 
 
 def _last_line(text: str) -> str:

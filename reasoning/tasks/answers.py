@@ -66,3 +66,29 @@ def answer_value(answer: str) -> Fraction | str:
 def composed(answer: str) -> str:
     """An answer as texts are compared: without outer space, in Unicode's composed form (NFC, UAX 15)."""
     return unicodedata.normalize("NFC", answer.strip())
+
+
+_ARTICLES = ("a", "an", "the")
+_JOINTS = "-/\u2010\u2011\u2012\u2013\u2014"
+
+
+def phrase_words(text: str) -> list[str]:
+    """The words of a text as names are compared: whatever their case, without punctuation and articles.
+
+    As the normalisation of SQuAD (arXiv 1606.05250), but for letters of all scripts (NFKC), and dashes and slashes
+    part words: ``The U.S.`` is ``us``, ``Port-au-Prince`` is three words. A text of nothing else keeps its articles.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    parted = "".join(" " if letter in _JOINTS else letter for letter in folded)
+    kept = "".join(letter for letter in parted if not unicodedata.category(letter).startswith("P"))
+    words = kept.split()
+    return [word for word in words if word not in _ARTICLES] or words
+
+
+def phrase_value(answer: str) -> Fraction | str:
+    """What a name, or another short answer in words, is compared by: the value of a number, else its ``phrase_words``.
+
+    A text without a letter or digit is compared as it is written.
+    """
+    value = number_value(answer)
+    return value if value is not None else " ".join(phrase_words(answer)) or composed(answer)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from reasoning.data.chat.format import ChatFormat
 from reasoning.rewards.text import (
     ParsedReply,
+    answer_part,
+    concluded,
     cut_off,
     extract_answer,
     matches_answer,
@@ -303,3 +305,22 @@ def test_huge_replies_take_no_time(text):
 def test_without_a_column_nothing_was_cut_off():
     assert list(cut_off(["a", "b"], None)) == [False, False]
     assert list(cut_off(["a", "b"], [True, False])) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("Lima [2]", "Lima [2]"),
+        ("<think>Cusco [1]</think><answer>Lima</answer>", "Lima"),
+        ("<think>Cusco [1]</think>\nLima", "Lima"),
+        ("<think>Cusco [1]", ""),
+        ("<answer>Cusco</answer>No: <answer>Lima", "Lima"),
+    ],
+)
+def test_what_a_reply_concludes_holds_none_of_its_thinking(text, part):
+    assert concluded(text, CHAT) == part
+
+
+def test_the_answer_part_follows_the_last_answer_tag_and_else_is_all_of_the_reply():
+    assert answer_part("<think>3</think><answer>4</answer><answer>5", CHAT) == "5"
+    assert answer_part("<think>3</think>4", CHAT) == "3 4"

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.tasks import answers
-from reasoning.tasks.answers import answer_value, last_number, number_value, without_thousands
+from reasoning.tasks.answers import (
+    answer_value,
+    last_number,
+    number_value,
+    phrase_value,
+    phrase_words,
+    without_thousands,
+)
 
 LONG = "1" * 40
 
@@ -159,3 +166,28 @@ def test_thousands_may_be_written_as_in_latex_or_with_narrow_spaces():
 @given(st.text())
 def test_answers_that_differ_by_composition_alone_are_one(text):
     assert answer_value(unicodedata.normalize("NFD", text)) == answer_value(unicodedata.normalize("NFC", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The U.S.", "us"),
+        ("Port-au-Prince", "port au prince"),
+        ("  a  Cat, an OWL; the end! ", "cat owl end"),
+        ("Theodor", "theodor"),
+        ("A", "a"),
+        ("The The", "the the"),
+        ("Straße", "strasse"),
+        ("e\u0301té", "été"),
+        ("ﬁn 北京。", "fin 北京"),
+        ("?!", ""),
+    ],
+)
+def test_names_are_their_words_without_case_punctuation_and_articles(text, words):
+    assert " ".join(phrase_words(text)) == words
+
+
+def test_short_answers_are_numbers_by_value_and_else_names():
+    assert phrase_value("1,000.0") == phrase_value("1000") == 1000
+    assert phrase_value("The  Hague.") == phrase_value("hague") == "hague"
+    assert phrase_value("?!") == "?!" != phrase_value("!")
