@@ -15,7 +15,7 @@ from reasoning.data.documents import Document, Documents
 Row = Mapping[str, Any]
 
 
-def every_row(row: Row) -> bool:
+def _every_row(row: Row) -> bool:
     """Accepts any row."""
     return True
 
@@ -28,7 +28,7 @@ class Selection:
     column is read.
     """
 
-    accept: Callable[[Row], bool] = every_row
+    accept: Callable[[Row], bool] = _every_row
     column: str = ""  # only rows whose value in this column …
     values: tuple[str, ...] = ()  # … written as a text is one of these
     minimum_characters: Index = 0  # of a row's texts together
@@ -100,7 +100,7 @@ def selected(selection: Selection, count: int, read: Callable[[int], Found], cha
 
 def _selects(selection: Selection) -> bool:
     limits = selection.minimum_characters or selection.maximum_characters
-    return bool(selection.column or limits) or selection.accept is not every_row
+    return bool(selection.column or limits) or selection.accept is not _every_row
 
 
 def _passes(selection: Selection, found: Found) -> bool:

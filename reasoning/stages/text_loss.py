@@ -52,6 +52,10 @@ class TextLoss:
     batch: Size = 16  # rows at once
     chat: ChatFormat = ChatFormat()
 
+    def __post_init__(self) -> None:
+        if not self.readers or not self.texts:
+            raise InputError(f"stage {self.name} measures texts by their readers; name at least one of each")
+
     def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Reads all texts with each reader."""
         del out  # the numbers are all that it leaves
@@ -64,7 +68,7 @@ class TextLoss:
             params = params_of(reader, model, context.mesh)
             for place, text in enumerate(texts):
                 rows = self._rows(text, reader, model, tokenizer)
-                bits_R = row_bits(model, params, rows, self.batch, context.mesh, context.kernels)
+                bits_R = _row_bits(model, params, rows, self.batch, context.mesh, context.kernels)
                 bytes_R = row_bytes(rows, tokenizer, self.chat)
                 shown = f"{text.stage}/{reader.stage}"
                 results |= _named(f"{shown}/bits_per_byte", *ratio_with_interval(bits_R, bytes_R))
@@ -76,6 +80,10 @@ class TextLoss:
                 told = {shown: results[f"{shown}/bits_per_byte"]}
                 context.report(Progress(self.name, done, len(readers) * len(texts), told))
         return Outcome("results", results)
+
+    def plan(self) -> dict[str, object]:
+        """Sizes for ``run --check``."""
+        return {"texts read": len(self.readers) * len(self.texts)}
 
     def _rows(self, text: Artifact, reader: Artifact, model: Model, tokenizer: Tokenizer) -> RandomAccessRows:
         """A text's rows. Raises InputError where they aren't, or aren't of the reader's tokens and length."""
@@ -99,7 +107,7 @@ class TextLoss:
         return rows
 
 
-def row_bits(
+def _row_bits(
     model: Model, params: Params, rows: RandomAccessRows, batch: int, mesh: Mesh, kernels: Choice
 ) -> Float[np.ndarray, " R"]:
     """The bits that each row's tokens with loss cost, in float64, the same on every process."""

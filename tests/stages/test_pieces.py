@@ -1,5 +1,9 @@
 """Packing in pieces: the same bytes for any number of processes and after any interruption."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +146,42 @@ def test_progress_tells_documents_bytes_a_second_and_tokens(monkeypatch):
         (4, 4, {"documents": 4, "megabytes_per_second": 1.0}),
     ]
     assert [each.tokens for each in reports] == [10, 10]
+
+
+_PACKING = """
+import sys, time
+from pathlib import Path
+from tiny_stages import CORPUS
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.documents import Documents
+from reasoning.data.packing import first_fit
+from reasoning.stages.pieces import Meter, Pieces, pack_blocks
+
+def slowly(index):
+    time.sleep(0.01)
+    return found[index]
+
+found = CORPUS.sources[0].documents(ChatFormat(), 0)
+folder = Path(sys.argv[1])
+own = Pieces(folder / "pieces", 0, 1, lambda what: None)
+meter = Meter(lambda progress: None, "corpus", 1)
+pack_blocks(
+    folder / "rows", Documents(70, slowly), CORPUS.tokenizer_at_hand(), 16, first_fit, 20, own, meter
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_blocks_with_which_another_goes_on_to_the_same_bytes(
+    tmp_path: Path, alone, documents, tokenizer
+):
+    (tmp_path / "pieces").mkdir()
+    path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *sys.path])
+    process = subprocess.Popen([sys.executable, "-c", _PACKING, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
+    while process.poll() is None and len(list((tmp_path / "pieces").glob("*.json"))) < 2:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "rows").exists()
+    assert pack_all(tmp_path, documents, tokenizer, 1) == alone[1]
+    assert content(tmp_path / "rows") == content(alone[0] / "rows")

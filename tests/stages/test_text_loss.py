@@ -81,7 +81,10 @@ def test_the_interval_covers_the_ratio_of_what_rows_are_drawn_from():
 
 
 def test_what_cannot_be_read_is_refused(base: Artifact, corpus: Artifact, held: Artifact, tmp_path: Path):
+    with pytest.raises(InputError, match="stage none measures texts by their readers; name at least one of each"):
+        TextLoss(name="none", readers=(), texts=(HELD,))
     stage = TextLoss(name="texts", readers=(BASE,), texts=(HELD,))
+    assert stage.plan() == {"texts read": 1}
     with pytest.raises(InputError, match="base left checkpoint, no rows"):
         work(stage, tmp_path, {"readers": (base,), "texts": (base,)})
     long = work(replace(HELD, name="long", length=2 * LENGTH), tmp_path, {"tokenizer": corpus})
