@@ -21,7 +21,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scheduled_model import DRAW, END, FULL, NEW, PROMPT, check_replies, prompts, read_model, write_model
+from scheduled_model import (
+    DRAW,
+    END,
+    FULL,
+    HEADS,
+    LAYERS,
+    NEW,
+    PROMPT,
+    WIDTH,
+    as_text,
+    check_replies,
+    prompts,
+    read_model,
+    write_model,
+)
 from side_by_side import interpreters, median, ratio, rounds_in
 
 CASES = ("1", "8", "64", "skewed", "512")
@@ -136,10 +150,44 @@ def transformers(folder: Path, case: str, quick: bool, calls: int) -> dict[str, 
     return timed(generate, last, calls)
 
 
+def tunix(folder: Path, case: str, quick: bool, calls: int) -> dict[str, float]:
+    """Its own sampler, on one XLA device with every core's thread; ``top_p`` is how it is asked to draw at all."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    from scheduled_model import tunix_model
+    from tunix.generate.sampler import CacheConfig, Sampler
+
+    model, mesh, tokenizer = tunix_model(folder)
+    count, samples, last = sizes(case, quick)
+    texts = [as_text(prompt) for prompt in prompts(count, last) for _ in range(samples)]
+    sampler = Sampler(model, tokenizer, CacheConfig(PROMPT + NEW, LAYERS, HEADS, WIDTH // HEADS))
+    step = SLOTS if samples > 1 else count
+
+    def generate(call: int) -> Replies:
+        replies: Replies = []
+        for start in range(0, len(texts), step):
+            made = sampler(
+                texts[start : start + step],
+                max_generation_steps=NEW,
+                max_prompt_length=PROMPT,
+                temperature=1.0,
+                top_p=1.0,
+                eos_tokens=[END],
+                seed=call * len(texts) + start,
+            )
+            # It leaves the end symbol away.
+            replies += [[*map(int, reply), *([END] if len(reply) < NEW else [])] for reply in made.tokens]
+        return replies
+
+    with mesh:
+        return timed(generate, last, calls)
+
+
 def measured(contestant: str, folder: Path, case: str, quick: bool, calls: int) -> dict[str, float]:
     """One contestant's case in this process."""
-    if contestant == "transformers":
-        return transformers(folder, case, quick, calls)
+    if contestant in ("transformers", "tunix"):
+        return {"transformers": transformers, "tunix": tunix}[contestant](folder, case, quick, calls)
     return ours(folder, case, quick, calls, int(contestant[-1]))
 
 

@@ -74,7 +74,7 @@ def write_model(folder: Path) -> None:
             return head.astype(leaf.dtype)
         return _LAYERS_SHARE * leaf if names[-1] in ("output", "down") else leaf
 
-    params = jax.tree.map_with_path(scheduled, params)
+    params = jax.tree.map(jax.numpy.asarray, jax.tree.map_with_path(scheduled, params))
     ids = {"bos_token_id": None, "eos_token_id": END, "pad_token_id": END}
     export_checkpoint(folder, config, params, "float32", ids)
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer()))
@@ -107,6 +107,30 @@ def read_model(folder: Path, devices: int):
 
     mesh = build_mesh(MeshShape())
     return build_model(model_config(), mesh), mesh, import_checkpoint(folder, model_config(), mesh, "float32")
+
+
+def tunix_model(folder: Path):
+    """The model as Tunix reads it, on one device, and the tokenizer."""
+    import jax
+    from transformers import AutoTokenizer
+    from tunix.models.llama3 import model as llama3
+    from tunix.models.llama3 import params as reader
+
+    told = json.loads((folder / "config.json").read_text())
+    config = llama3.ModelConfig(
+        num_layers=LAYERS,
+        vocab_size=VOCABULARY,
+        embed_dim=WIDTH,
+        hidden_dim=MLP,
+        num_heads=HEADS,
+        head_dim=WIDTH // HEADS,
+        num_kv_heads=HEADS,
+        rope_theta=int(told["rope_parameters"]["rope_theta"] if "rope_parameters" in told else told["rope_theta"]),
+        norm_eps=told["rms_norm_eps"],
+    )
+    mesh = jax.make_mesh((1, 1), ("fsdp", "tp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    model = reader.create_model_from_safe_tensors(str(folder), config, mesh, dtype=jax.numpy.float32)
+    return model, mesh, AutoTokenizer.from_pretrained(folder)
 
 
 def _tokenizer() -> dict:
