@@ -19,10 +19,11 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
-from scheduled_model import DRAW, END, FULL, NEW, as_text, check_replies, prompts, read_model, write_model
+from scheduled_model import DRAW, END, FULL, NEW, PROMPT, as_text, check_replies, prompts, read_model, write_model
 from side_by_side import interpreters, median, ratio, rounds_in
 
 CASES = {"full": FULL, "skewed": DRAW}
@@ -163,10 +164,66 @@ def trl(folder: Path, last: int, steps: int) -> dict[str, float]:
     return told(walls, tokens)
 
 
+def tunix(folder: Path, last: int, steps: int) -> dict[str, float]:
+    """GRPOLearner with its own sampler, on one XLA device with every core's thread."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    import numpy as np
+    import optax
+    from scheduled_model import tunix_model
+    from tunix.rl import rl_cluster as clusters
+    from tunix.rl.grpo.grpo_learner import GRPOConfig, GRPOLearner
+    from tunix.rl.rollout.base_rollout import RolloutConfig
+
+    model, mesh, tokenizer = tunix_model(folder)
+    started: list[float] = []
+    tokens: list[int] = []
+
+    def reward(prompts: list[str], completions: list[str], **columns: object) -> list[float]:
+        replies = [[int(word[1:]) for word in text.split()] for text in completions]
+        # The end symbol isn't in its texts.
+        replies = [[*reply, *([END] if reply[-1:] != [END] else [])] for reply in replies]
+        tokens.append(check_replies(replies, last))
+        return rewards(len(started))
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        for _ in range(steps + 1):
+            started.append(time.perf_counter())
+            yield {"prompts": np.array([as_text(each) for each in prompts(QUESTIONS, last)])}
+
+    roles = (clusters.Role.ACTOR, clusters.Role.REFERENCE, clusters.Role.ROLLOUT)
+    settings = clusters.ClusterConfig(
+        role_to_mesh=dict.fromkeys(roles, mesh),
+        training_config=clusters.RLTrainingConfig(
+            actor_optimizer=optax.adamw(RATE),
+            eval_every_n_steps=1000,
+            max_steps=steps + 1,
+            mini_batch_size=QUESTIONS,
+            train_micro_batch_size=QUESTIONS,
+        ),
+        rollout_config=RolloutConfig(
+            max_tokens_to_generate=NEW,
+            max_prompt_length=PROMPT,
+            kv_cache_size=PROMPT + NEW,
+            temperature=1.0,
+            top_p=1.0,
+            eos_tokens=[END],
+        ),
+    )
+    cluster = clusters.RLCluster(actor=model, tokenizer=tokenizer, cluster_config=settings)
+    algorithm = GRPOConfig(num_generations=GROUP, num_iterations=1, beta=0.0)
+    learner = GRPOLearner(rl_cluster=cluster, algo_config=algorithm, reward_fns=reward)
+    with mesh:
+        learner.train(batches())
+    started.append(time.perf_counter())
+    return told([end - begin for begin, end in pairwise(started)], tokens)
+
+
 def measured(contestant: str, folder: Path, last: int, steps: int) -> dict[str, float]:
     """One contestant's case in this process."""
-    if contestant == "trl":
-        return trl(folder, last, steps)
+    if contestant in ("trl", "tunix"):
+        return {"trl": trl, "tunix": tunix}[contestant](folder, last, steps)
     return ours(folder, last, steps, int(contestant[-1]))
 
 
