@@ -34,6 +34,7 @@ COMMANDS = {
         "runs/r1_tiny/zero --rewards rewards.accuracy.lenient",
     ),
     "ask": ("put a question to a model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
+    "numerics": ("check that what samples is what learns", "runs/r1_tiny zero"),
     "convert": ("bring in a pretrained model, or export one", "hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b"),
     "doctor": ("check this machine and its libraries", ""),
 }

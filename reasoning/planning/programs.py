@@ -15,7 +15,7 @@ from reasoning.generation.engine import decode_shardings, sampling_program
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
-from reasoning.training.batches import PolicyBatch, TokenBatch, token_batch
+from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.program import build_step
 from reasoning.training.step import LossFunction
 
@@ -28,12 +28,19 @@ def token_batch_shapes(mesh: Mesh, batch: int, length: int) -> TokenBatch:
 
 
 def policy_batch_shapes(
-    mesh: Mesh, batch: int, length: int, *, old: bool, reference: bool, kl_weights: bool = False
+    mesh: Mesh,
+    batch: int,
+    length: int,
+    *,
+    old: bool,
+    reference: bool,
+    kl_weights: bool = False,
+    corrected: bool = False,
 ) -> PolicyBatch:
     """The shapes of a batch of sampled rows: of one minibatch, where a rollout is split into several.
 
     With old and reference log-probabilities where the loss reads them, as with several updates or minibatches, and
-    weights of its own for KL where the stage selects its groups.
+    weights of its own for KL where the stage selects its groups, and importance weights where it corrects.
     """
     values = _with_row_shardings(mesh, jax.ShapeDtypeStruct((batch, length), jnp.float32))
     return PolicyBatch(
@@ -43,6 +50,7 @@ def policy_batch_shapes(
         old_log_probs=values if old else None,
         reference_log_probs=values if reference else None,
         kl_weights=values if kl_weights else None,
+        corrected=Corrected(values, values) if corrected else None,
     )
 
 

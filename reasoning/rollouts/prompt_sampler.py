@@ -20,12 +20,13 @@ from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.data.pipeline import item_batches
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.engine import Engine, Rollouts
+from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
-from reasoning.rollouts.sampling import Sampling, sampler_for
+from reasoning.rollouts.sampling import Sampling, sampler_for, truncating
 from reasoning.rollouts.text import encode_prompts
 from reasoning.tasks.problems import Problem
 from reasoning.training.policy_rows import policy_rows
@@ -55,6 +56,7 @@ class PromptSampler:
     temperature: float
     longest_row: int
     padded_lengths: tuple[int, ...]
+    truncation: Truncation = ALL_TOKENS  # which tokens may be drawn
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next."""
@@ -69,7 +71,8 @@ class PromptSampler:
         numbers = next(self.order)
         prompts = [self.prompts[number] for number in numbers]
         weights, key = self.publish(params), step_key(_key_of(self.key, attempt), step)
-        rollouts = self.engine.generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
+        generate = truncating(self.engine.generate, self.truncation)
+        rollouts = generate(weights, prompts, batch_places(len(numbers)), key, self.temperature)
         rows = policy_rows(prompts, rollouts, self.longest_row, self.padded_lengths)
         return Sampled(numbers, [self.problems[number] for number in numbers], prompts, rollouts, rows)
 

@@ -39,10 +39,10 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class TruncatedSampling(Sampling):
-    """Sampling that may leave unlikely tokens out (``generation.truncation``), for replies that are only read or kept.
+    """Sampling that may leave unlikely tokens out (``generation.truncation``).
 
-    Not for a policy gradient: it learns from samples of all that the policy would write, and the ratio of
-    probabilities would compare the whole distribution with a part of it.
+    Log-probabilities are those of what is left, so a policy gradient, which learns the whole distribution, needs
+    weights for it (``objectives.correction``). Tokens that can't be drawn have no part in the gradient all the same.
     """
 
     top_k: OptionalSize = 0  # only the k likeliest tokens (0: all)

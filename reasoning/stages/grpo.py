@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
@@ -15,13 +16,16 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Few, Index, NonNegative, Size
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.generation.truncation import ALL_TOKENS
 from reasoning.objectives.advantages import AmongGraded, SelectedAmongGraded, group_normalized, groups_with_signal
+from reasoning.objectives.correction import Correction
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
 from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost, scoring_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, remarks_on, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
+from reasoning.rollouts.sampling import TruncatedSampling, truncation_of
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import REFERENCES, tokenizer_of
 from reasoning.stages.learn import Learner, learn, minibatches_of
@@ -40,17 +44,19 @@ from reasoning.training.batches import PolicyBatch
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.losses import policy
 from reasoning.training.policy_rows import Advantage, Selection, never_learns, of_whole, selected_groups
-from reasoning.training.program import build_assembling, build_assembling_minibatches, build_scoring
+from reasoning.training.program import build_assembling, build_assembling_minibatches, build_correcting, build_scoring
 from reasoning.training.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPO(OnPolicy):
+class GRPO(OnPolicy, TruncatedSampling):
     """Trains ``start`` on problems by sampling a group of replies to each and rewarding them against each other.
 
     A step samples ``samples`` replies to each of ``questions`` problems, rewards them, and updates ``updates`` times
     on each of ``minibatches``. The total reward is the sum of ``rewards`` by ``reward_weights``. Variations are
-    functions: ``loss``, ``advantage``, ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh).
+    functions: ``loss``, ``advantage``, ``select`` (which groups are learnt from), ``aggregate`` (how tokens weigh),
+    ``correction`` (what is made of a sampler that isn't quite the trainer, and must be where ``top_k``, ``top_p`` or
+    ``min_p`` leave tokens out); it takes a pass of the trainer's over what was sampled.
 
     Where ``select`` takes no group, an optimizer's momentum and weight decay still move parameters, as in TRL.
     ``resample`` is DAPO's dynamic sampling and ``mask_truncated`` its overlong filtering (arXiv 2503.14476, sections
@@ -73,6 +79,7 @@ class GRPO(OnPolicy):
     reference_every: Index = 0  # … or, every so many steps (0: never), to the policy as it is then
     advantage: Advantage = group_normalized
     select: Selection = groups_with_signal
+    correction: Correction | None = None  # importance weights for what the sampler does otherwise than the trainer
     mask_truncated: bool = False  # replies that the limit cut off carry no loss; their rewards count in their group
     resample: Index = 0  # so many more times at most a step samples new questions, until all groups are of select
 
@@ -90,6 +97,12 @@ class GRPO(OnPolicy):
             raise InputError(
                 "reference_every and kl_select say how KL is measured, and kl_coefficient is 0, so it isn't; raise "
                 "kl_coefficient or drop them"
+            )
+        if self.correction is None and truncation_of(self) != ALL_TOKENS:
+            raise InputError(
+                f"top_k {self.top_k}, top_p {self.top_p} and min_p {self.min_p} sample from a part of what the policy "
+                "would write, and the gradient is that of all of it; name a correction, such as "
+                "objectives.correction.TruncatedImportance, or sample from all tokens"
             )
 
     def check(self, mesh: meshes.Mesh) -> None:
@@ -139,7 +152,7 @@ class GRPO(OnPolicy):
     def source(self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         mesh = context.mesh
-        sampler = sampler_of(self, trainee, tokenizer, context)
+        sampler = replace(sampler_of(self, trainee, tokenizer, context), truncation=truncation_of(self))
         problems = sampler.problems
         score = build_scoring(trainee.model, mesh, self.temperature, context.kernels)
         reference = Reference(
@@ -167,6 +180,9 @@ class GRPO(OnPolicy):
                 None if self.kl_select is None else SelectedAmongGraded(self.kl_select),
             ),
             reference=reference if self.kl_coefficient > 0 else None,
+            correct=None
+            if self.correction is None
+            else build_correcting(mesh, self.correction, self.aggregate, self.max_new_tokens),
         )
 
     def _assembling(
@@ -210,6 +226,7 @@ class RolloutSource:
     assemble: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]
     assemble_graded: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]  # where some rewards are NaN
     reference: Reference | None
+    correct: Callable[[PolicyBatch, jax.Array], PolicyBatch] | None
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next, and which policy is the reference where that changes."""
@@ -245,7 +262,7 @@ class RolloutSource:
         metrics = rollout_metrics(every, correct)
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
         metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
-        metrics["flops"] += scoring_flops(config, learnt.sampled, self._reused + (self.reference is not None))
+        metrics["flops"] += scoring_flops(config, learnt.sampled, self._scores + (self.reference is not None))
         if stage.resample:
             metrics["sampling/attempts"] = len(attempts)
         else:
@@ -253,9 +270,12 @@ class RolloutSource:
         return (parts[0] if stage.minibatches == 1 else parts), metrics
 
     @property
-    def _reused(self) -> bool:
-        """Whether rollouts are learnt from after an update, when the policy is no longer the one that sampled."""
-        return self.stage.updates * self.stage.minibatches > 1
+    def _scores(self) -> bool:
+        """Whether the trainer's own log-probabilities of what was sampled are needed before an update.
+
+        They are for a correction, and where rollouts are learnt from after an update, when the policy is another one.
+        """
+        return self.correct is not None or self.stage.updates * self.stage.minibatches > 1
 
     def _attempts(self, state: TrainState, step: int) -> list[Rewarded]:
         """A step's completions; sampled again, to further prompts, until enough groups teach something, or too often.
@@ -306,8 +326,9 @@ class RolloutSource:
 
     def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
-        if self._reused:
-            batch = replace(batch, old_log_probs=self.score(self.trainee.all_params(state.params), batch.rows))
+        if self._scores:
+            old = self.score(self.trainee.all_params(state.params), batch.rows)
+            batch = replace(batch, old_log_probs=old) if self.correct is None else self.correct(batch, old)
         if self.reference is not None:
             batch = replace(batch, reference_log_probs=self.reference.log_probs(batch.rows))
         return batch

@@ -143,7 +143,7 @@ def repeated(step: Step, times: int, minibatches: int = 1) -> Step:
     """A step that updates several times on one batch; its metrics are means over the updates, as in TRL.
 
     Of a batch that is a tuple of ``minibatches`` each gets an update, all of them ``times`` over. Only ``skipped``,
-    which counts on from update to update, is the last one's.
+    which counts on from update to update, is the last one's, and what ends in ``/min`` or ``/max`` is that of all.
     """
     if times == minibatches == 1:
         return step
@@ -154,9 +154,17 @@ def repeated(step: Step, times: int, minibatches: int = 1) -> Step:
             state, sums = step(state, frozen, part)
             every.append(jax.device_get(sums))  # waits, as ``fit`` does after each step
         added = jax.tree.map(lambda *values: sum(values), *every)
-        return state, added | {"skipped": every[-1]["skipped"]}
+        ends = {name: _end_of(name, every) for name in added if name.endswith(("/min", "/max"))}
+        return state, added | ends | {"skipped": every[-1]["skipped"]}
 
     return several
+
+
+def _end_of(name: str, every: list[dict[str, Any]]) -> tuple[float, float]:
+    """The smallest or the largest of all updates' values, as a sum and a count."""
+    values = [float(total) / float(count) for total, count in (sums[name] for sums in every) if count]
+    best = max if name.endswith("/max") else min
+    return (best(values), 1.0) if values else (0.0, 0.0)
 
 
 def _probes(learner: Learner, constants: Any, context: Context, log: MetricsLog) -> tuple[Probe, ...]:

@@ -39,13 +39,24 @@ class TokenBatch:
 
 
 @struct.dataclass
+class Corrected:
+    """What a correction for the sampler made of a batch: what each token's loss is multiplied by (0: rejected).
+
+    ``drawn`` is the mask before tokens were rejected, over which sampler and trainer are compared.
+    """
+
+    weights: Float[Array, "B T"]
+    drawn: Float[Array, "B T"]
+
+
+@struct.dataclass
 class PolicyBatch:
     """Token rows of sampled completions with what the policy-gradient losses need beside them.
 
     ``old_log_probs`` are the trainer's under the parameters that sampled; None means strictly on-policy, one update
     a batch, where they equal the new ones. ``sampler_log_probs`` are those that the sampler itself gave, 0 where the
     mask is. ``reference_log_probs`` are the frozen reference's; None means no KL term. ``kl_weights`` are what tokens
-    weigh in the KL term; None means what they weigh in the loss.
+    weigh in the KL term; None means what they weigh in the loss. ``corrected`` is None without a correction.
     """
 
     rows: TokenBatch
@@ -54,6 +65,7 @@ class PolicyBatch:
     old_log_probs: Float[Array, "B T"] | None
     reference_log_probs: Float[Array, "B T"] | None
     kl_weights: Float[Array, "B T"] | None = None
+    corrected: Corrected | None = None
 
 
 def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +80,7 @@ def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     return targets, mask.at[:, -1].set(0).astype(jnp.float32)
 
 
-def _weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
+def weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
     """The weights [B, T] that ``aggregate`` gives to the global batch's mask."""
     further = {_SEGMENTS: segments_BT} if _SEGMENTS in inspect.signature(aggregate).parameters else {}
     weights_BT = aggregate(mask_BT, length, **further)
@@ -91,5 +103,5 @@ def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: i
         segments=rows["segments"],
         targets=targets,
         mask=mask,
-        weights=_weigh(aggregate, mask, rows["segments"], length),
+        weights=weigh(aggregate, mask, rows["segments"], length),
     )

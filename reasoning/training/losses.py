@@ -26,9 +26,9 @@ from reasoning.objectives.cross_entropy import cross_entropy
 from reasoning.objectives.divergence import metric_name, with_hard_targets
 from reasoning.objectives.kl import KLEstimate
 from reasoning.objectives.policy import Surrogate
-from reasoning.training.batches import PolicyBatch, TokenBatch
-from reasoning.training.step import LossFunction, Sums
-from reasoning.training.surrogate import SAMPLER_APART, check_surrogate, policy_loss
+from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch
+from reasoning.training.step import LossFunction, Spread, Sums
+from reasoning.training.surrogate import RATIO, SAMPLER_APART, check_surrogate, policy_loss
 
 _LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
@@ -162,7 +162,8 @@ def policy(
     GRPO is ``Clipped()`` and ``k3``: DeepSeekMath (arXiv 2402.03300), eq. 3 and 4. Metrics are means over the tokens
     that count, that of KL over those that weigh in it. ``sampling/sampling_logp_difference/mean`` is how far the
     sampler's log-probabilities are from the trainer's before the first update: more than rounding means that the
-    sampler runs another model than the one that learns. Raises InputError for a loss that has no hash or other
+    sampler runs another model than the one that learns. A batch's correction multiplies the loss and not the KL, as in
+    TRL. Raises InputError for a loss that has no hash or other
     parameters, and, when it is traced, for one that gives something else than a ``PolicyLoss``.
     """
     check_hashes(loss=loss, kl=kl)
@@ -178,6 +179,26 @@ def _where_counted(counted_BT: jax.Array, log_probs_BT: jax.Array, new_BT: jax.A
     return jnp.where(counted_BT > 0, log_probs_BT, jax.lax.stop_gradient(new_BT))
 
 
+def _sampler_sums(new_BT: jax.Array, batch: PolicyBatch) -> Sums:
+    """How far sampler and trainer are apart before the first update, over all that was drawn; what a correction did."""
+    before_BT = jax.lax.stop_gradient(new_BT) if batch.old_log_probs is None else batch.old_log_probs
+    corrected, mask_BT = batch.corrected, batch.rows.mask
+    drawn_BT = mask_BT if corrected is None else corrected.drawn
+    apart_BT = before_BT - batch.sampler_log_probs
+    sums: Sums = {
+        SAMPLER_APART: _total(jnp.abs(apart_BT), drawn_BT),
+        RATIO: Spread(jnp.exp(jnp.where(drawn_BT > 0, apart_BT, 0.0)), drawn_BT),
+    }
+    return sums if corrected is None else sums | _correction_sums(corrected, mask_BT)
+
+
+def _correction_sums(corrected: Corrected, mask_BT: jax.Array) -> Sums:
+    return {
+        "sampling/importance_sampling_weight/mean": _total(corrected.weights, corrected.drawn),
+        "sampling/rejected_ratio": _total(1 - mask_BT, corrected.drawn),
+    }
+
+
 @lru_cache(_LOSSES)
 def _policy(
     model: LanguageModel,
@@ -191,18 +212,15 @@ def _policy(
         hidden_BTD, measured = _hidden_states(model, params, batch.rows)
         scores = _scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
         new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
+        sums = _sampler_sums(new_BT, batch)
         if batch.old_log_probs is not None:
             old_BT = _where_counted(mask_BT, batch.old_log_probs, new_BT)
             batch = replace(batch, old_log_probs=old_BT)
         loss_BT, metrics = policy_loss(loss, new_BT, batch)
-        # Before the first update, where what trains is still what sampled.
-        before_BT = jax.lax.stop_gradient(new_BT) if batch.old_log_probs is None else batch.old_log_probs
-        measured_BT = {
-            "entropy": jax.lax.stop_gradient(scores.entropy_BT),
-            SAMPLER_APART: jnp.abs(before_BT - batch.sampler_log_probs),
-            **metrics,
-        }
-        sums = {name: _total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
+        measured_BT = {"entropy": jax.lax.stop_gradient(scores.entropy_BT), **metrics}
+        sums |= {name: _total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
+        if batch.corrected is not None:
+            loss_BT = batch.corrected.weights * loss_BT
         beside = jnp.zeros(())
         if batch.reference_log_probs is not None:
             counted_BT = mask_BT if batch.kl_weights is None else batch.kl_weights

@@ -18,7 +18,9 @@ from reasoning.kernels.backends import Choice
 from reasoning.models.lora import base_of, with_adapters
 from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
 from reasoning.models.parameters import Params
+from reasoning.objectives.correction import Correction
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
+from reasoning.training.correcting import correct
 from reasoning.training.losses import score
 from reasoning.training.policy_rows import Advantage, Selection, assemble, assemble_minibatches
 from reasoning.training.state import TrainState, state_shapes, state_shardings
@@ -186,6 +188,25 @@ def build_assembling_minibatches(
     """As ``build_assembling``, to a tuple of ``parts`` minibatches."""
     check_hashes(advantage=advantage, select=select, aggregate=aggregate, kl_select=kl_select)
     return _assembling(mesh, parts, samples, advantage, select, aggregate, length, kl_select)
+
+
+def build_correcting(
+    mesh: Mesh, correction: Correction, aggregate: Aggregation, length: int
+) -> Callable[[PolicyBatch, jax.Array], PolicyBatch]:
+    """The jitted function from a batch and the trainer's log-probabilities to the corrected batch, split by rows.
+
+    Raises InputError for a function that has no hash.
+    """
+    check_hashes(correction=correction, aggregate=aggregate)
+    return _correcting(mesh, correction, aggregate, length)
+
+
+@lru_cache(_REMEMBERED)
+def _correcting(
+    mesh: Mesh, correction: Correction, aggregate: Aggregation, length: int
+) -> Callable[[PolicyBatch, jax.Array], PolicyBatch]:
+    given = {"correction": correction, "aggregate": aggregate, "length": length}
+    return jax.jit(partial(correct, **given), out_shardings=row_sharding(mesh))
 
 
 def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:

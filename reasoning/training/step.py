@@ -13,7 +13,21 @@ from reasoning.models.parameters import Params
 from reasoning.training.optimizers import learning_rate
 from reasoning.training.state import TrainState
 
-Sums = dict[str, tuple[jax.Array, jax.Array]]
+
+@struct.dataclass
+class Spread:
+    """Values per token [B, T], and 1 where one counts: a metric of which smallest, largest and percentiles are told.
+
+    Unlike sums these don't add up over microbatches, so a step takes them of the whole batch.
+    """
+
+    values: jax.Array
+    counted: jax.Array
+
+
+Sums = dict[str, Any]
+"""Metrics by name: ``(sum, count)`` of what adds up, or a ``Spread``."""
+
 AfterUpdate = Callable[[Params, Any], Params]
 """From updated parameters and a loss's ``updates``, added over microbatches, to the parameters of the next step."""
 
@@ -21,8 +35,8 @@ AfterUpdate = Callable[[Params, Any], Params]
 class LossFunction(Protocol):
     """A composed loss: ``(loss, sums, updates)``; all three add up over microbatches.
 
-    ``sums`` are metrics as ``{name: (sum, count)}``, ``updates`` a pytree from which ``after_update`` changes what no
-    gradient does, such as a router's bias.
+    ``sums`` are metrics as ``{name: (sum, count)}``, a ``Spread`` being put together; ``updates`` is a pytree from
+    which ``after_update`` changes what no gradient does, such as a router's bias.
     """
 
     def __call__(self, params: Params, frozen: Any, batch: Any) -> tuple[jax.Array, Sums, Any]: ...
@@ -56,30 +70,57 @@ def split_rows(batch: Any, parts: int) -> Any:
 def gradients(
     loss_fn: LossFunction, params: Params, frozen: Any, batch: Any, microbatches: int
 ) -> tuple[Params, jax.Array, Sums, Any]:
-    """Gradient, loss, sums and updates of a batch, added over microbatches.
+    """Gradient, loss, sums and updates of a batch, added over microbatches, whose spreads are put together.
 
     Exact whatever the padding, since the weights in the batch carry the global denominator already.
     """
 
-    def one(part: Any) -> tuple[Params, jax.Array, Sums, Any]:
+    def one(part: Any) -> tuple[tuple[Params, jax.Array, Sums, Any], Sums]:
         def value(params: Params) -> tuple[jax.Array, tuple[Sums, Any]]:
             loss, sums, updates = loss_fn(params, frozen, part)
             return loss, (sums, updates)
 
         (loss, (sums, updates)), gradient = jax.value_and_grad(value, has_aux=True)(params)
-        return gradient, loss, sums, updates
+        spreads = {name: metric for name, metric in sums.items() if isinstance(metric, Spread)}
+        return (gradient, loss, {name: sums[name] for name in sums if name not in spreads}, updates), spreads
 
     if microbatches == 1:
-        return one(batch)
+        (gradient, loss, sums, updates), spreads = one(batch)
+        return gradient, loss, sums | spreads, updates
     parts = split_rows(batch, microbatches)
     # The scan starts from zeros and not from the first part, so that the gradient is compiled once.
-    shapes = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))
+    shapes, _ = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))
     start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    def add(total: Any, part: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, one(part)), None
+    def add(total: Any, part: Any) -> tuple[Any, Sums]:
+        added, spreads = one(part)
+        return jax.tree.map(jnp.add, total, added), spreads
 
-    return jax.lax.scan(add, start, parts)[0]
+    (gradient, loss, sums, updates), spreads = jax.lax.scan(add, start, parts)
+    return gradient, loss, sums | spreads, updates
+
+
+def spread_metrics(name: str, spread: Spread) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Smallest, largest, mean, and the percentiles 1 and 99 of a spread, as numpy interpolates them."""
+    values, counted = spread.values.reshape(-1), spread.counted.reshape(-1) > 0
+    count = jnp.sum(counted)
+    # What doesn't count comes last.
+    order = jnp.sort(jnp.where(counted, values, jnp.inf))
+    places = jnp.array([0.0, 0.01, 0.99, 1.0]) * jnp.maximum(count - 1, 0)
+    below, above = order[jnp.floor(places).astype(jnp.int32)], order[jnp.ceil(places).astype(jnp.int32)]
+    found = jnp.where(below == above, below, below + (places - jnp.floor(places)) * (above - below))
+    any_counts = (count > 0).astype(jnp.float32)
+    ends = {end: (found[at], any_counts) for at, end in enumerate(("min", "p01", "p99", "max"))}
+    mean = (jnp.sum(jnp.where(counted, values, 0.0)), count.astype(jnp.float32))
+    return {f"{name}/{end}": metric for end, metric in {**ends, "mean": mean}.items()}
+
+
+def _as_sums(metrics: Sums) -> Sums:
+    """Metrics as ``(sum, count)`` all of them."""
+    added: Sums = {}
+    for name, metric in metrics.items():
+        added |= spread_metrics(name, metric) if isinstance(metric, Spread) else {name: metric}
+    return added
 
 
 def make_step(
@@ -115,7 +156,7 @@ def make_step(
             skipped=jnp.where(finite, 0, state.skipped + 1),
         )
         one = jnp.ones(())
-        sums |= {"loss": (loss, one), "grad_norm": (norm, one), "skipped": (state.skipped, one)}
+        sums = _as_sums(sums) | {"loss": (loss, one), "grad_norm": (norm, one), "skipped": (state.skipped, one)}
         return state, sums if rate is None else sums | {"learning_rate": (rate, one)}
 
     # The state stays where it lives from step to step; frozen trees and batches come as their makers placed them.

@@ -20,7 +20,10 @@ _SAMPLER = "sampler_BT"
 SAMPLER_APART = "sampling/sampling_logp_difference/mean"
 """The metric of how far sampler and trainer are apart, as TRL calls it."""
 
-_RESERVED = {SAMPLER_APART, "entropy", "kl", "loss", "grad_norm", "skipped", "tokens", "flops"}
+RATIO = "sampling/importance_sampling_ratio"
+"""How the metrics of the trainer's probabilities by the sampler's begin, as TRL calls them."""
+
+_RESERVED = {SAMPLER_APART, RATIO, "entropy", "kl", "loss", "grad_norm", "skipped", "tokens", "flops"}
 """Metrics that a step has already."""
 
 

@@ -19,6 +19,7 @@ from reasoning.experiment.reader import read_experiment
 from reasoning.experiment.types import settings_of
 from reasoning.generation.engine import Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.objectives.correction import TruncatedImportance
 from reasoning.rollouts import sampling
 from reasoning.rollouts.sampling import Sampling, TruncatedSampling, sample_for_all, sampler_for
 from reasoning.stages import GRPO, Collect, OnPolicyDistill
@@ -41,13 +42,16 @@ def test_records_of_those_who_sample_have_all_fields_of_sampling(record: Any):
     assert {field.name for field in fields(Sampling)} <= {field.name for field in fields(record)}
 
 
-def test_only_those_who_do_not_learn_from_a_policys_own_samples_may_leave_tokens_out():
+def test_those_who_learn_from_a_policys_own_samples_may_leave_tokens_out_only_where_they_correct_for_it():
     names = {field.name for field in fields(TruncatedSampling)} - {field.name for field in fields(Sampling)}
     assert names == {"top_k", "top_p", "min_p"}
-    for record in (Exam, Collect):
+    for record in (Exam, Collect, GRPO):
         assert names <= {field.name for field in fields(record)}
-    for record in (GRPO, OnPolicyDistill):
-        assert not names & {field.name for field in fields(record)}
+    assert not names & {field.name for field in fields(OnPolicyDistill)}
+    for setting in ({"top_k": 3}, {"top_p": 0.9}, {"min_p": 0.1}):
+        with pytest.raises(InputError, match="the gradient is that of all of it; name a correction, such as obj"):
+            tiny_stages.reinforce(**setting)
+        tiny_stages.reinforce(**setting, correction=TruncatedImportance())
 
 
 def test_defaults_are_those_of_sampling_unless_a_record_has_its_own():

@@ -144,11 +144,14 @@ def test_several_updates_give_the_means_of_their_metrics_and_the_last_count_of_s
     def step(state: Any, frozen: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
         state = state + 1
         one = jnp.ones(())
-        return state, {"entropy": (batch * state, 4 * one), "loss": (state, one), "skipped": (state, one)}
+        ends = {"ratio/min": (state, one), "ratio/max": (10 - state, one), "none/max": (0 * one, 0 * one)}
+        return state, {"entropy": (batch * state, 4 * one), "loss": (state, one), "skipped": (state, one), **ends}
 
     state, sums = repeated(step, 3)(jnp.float32(0), {}, jnp.float32(8))
+    assert sums.pop("none/max")[1] == 0
     means = {name: float(total / count) for name, (total, count) in sums.items()}
-    assert float(state) == 3 and means == {"entropy": 8 * 2 / 4, "loss": 2, "skipped": 3}
+    expected = {"entropy": 8 * 2 / 4, "loss": 2, "skipped": 3, "ratio/min": 1, "ratio/max": 9}
+    assert float(state) == 3 and means == expected
     assert repeated(step, 1) is step
 
 

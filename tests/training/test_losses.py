@@ -28,6 +28,7 @@ from reasoning.objectives.kl import k1, k2, k3
 from reasoning.objectives.policy import GSPO, Clipped, PolicyLoss
 from reasoning.training.batches import PolicyBatch, token_batch
 from reasoning.training.losses import distill, distill_on_policy, policy, score, supervised
+from reasoning.training.step import Spread
 
 CLIP_LOW, CLIP_HIGH, BETA = 0.15, 0.3, 0.04
 CLIPPED = Clipped(CLIP_LOW, CLIP_HIGH)
@@ -57,6 +58,10 @@ def check_sums(sums: dict[str, Any], expected: dict[str, np.ndarray], mask: np.n
     """Sums and counts over the tokens that count."""
     assert sums.keys() == expected.keys()
     for name, values in expected.items():
+        if isinstance(sums[name], Spread):
+            np.testing.assert_array_equal(sums[name].counted, mask)
+            np.testing.assert_allclose(sums[name].values * mask, values * mask, rtol=1e-5, err_msg=name)
+            continue
         total, count = sums[name]
         np.testing.assert_allclose(total, (values * mask).sum(), rtol=1e-5, atol=1e-5, err_msg=name)
         assert count == mask.sum()
@@ -116,7 +121,9 @@ def test_the_policy_loss_is_the_clipped_surrogate_with_kl_of_the_papers(
     assert (low * mask).sum() > 5 and (high * mask).sum() > 5
     entropy = full_softmax.entropy_BT(log_probs)
     named = {"entropy": entropy, "kl": divergence, "clip_ratio/low_mean": low, "clip_ratio/high_mean": high}
-    named["sampling/sampling_logp_difference/mean"] = np.abs(old - np.asarray(batch.sampler_log_probs, np.float64))
+    apart = old - np.asarray(batch.sampler_log_probs, np.float64)
+    named["sampling/sampling_logp_difference/mean"] = np.abs(apart)
+    named["sampling/importance_sampling_ratio"] = np.exp(np.where(mask > 0, apart, 0))
     check_sums(sums, named, mask)
 
 

@@ -12,7 +12,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding
 from reasoning.training.optimizers import AdamW
 from reasoning.training.state import TrainState, new_state
-from reasoning.training.step import StepShardings, make_step, split_rows
+from reasoning.training.step import Spread, StepShardings, make_step, split_rows, spread_metrics
 
 MESH = build_mesh(MeshShape())
 
@@ -120,3 +120,31 @@ def test_the_rate_of_each_update_is_among_the_metrics_where_the_optimizer_tells_
     _, metrics = run(4, optimizer=AdamW(0.2, warmup=2, decay_share=0.5).build(4))
     np.testing.assert_allclose([row["learning_rate"] for row in metrics], [0.1, 0.2, 0.2, 0.1], rtol=1e-6)
     assert "learning_rate" not in run(1)[1][0]
+
+
+def spread_of(params: Any, frozen: Any, batch: Any) -> Any:
+    """A loss that tells how its errors are spread over the rows that weigh more than a little."""
+    loss, sums, updates = weighted_squares(params, frozen, batch)
+    return loss, {**sums, "errors": Spread(batch["y"], batch["weight"] > 0.01)}, {}
+
+
+@pytest.mark.parametrize("microbatches", [1, 4])
+def test_a_spread_is_told_as_numpy_tells_the_whole_batchs(microbatches: int):
+    params, frozen, batch = problem(64)
+    places = StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH))
+    step = make_step(spread_of, optax.sgd(0.1), places, microbatches=microbatches)
+    _, sums = step(new_state(params, optax.sgd(0.1)), frozen, batch)
+    values = np.asarray(batch["y"], np.float64)[np.asarray(batch["weight"]) > 0.01]
+    assert 10 < len(values) < 64
+    found = {name: float(total) / float(count) for name, (total, count) in sums.items() if "errors" in name}
+    expected = dict(zip(("min", "p01", "p99", "max"), np.quantile(values, (0, 0.01, 0.99, 1)), strict=True))
+    assert found.keys() == {f"errors/{end}" for end in (*expected, "mean")}
+    for end, value in {**expected, "mean": values.mean()}.items():
+        np.testing.assert_allclose(found[f"errors/{end}"], value, rtol=2e-6, err_msg=end)
+
+
+def test_a_spread_of_nothing_is_no_number_and_one_of_infinities_no_fault():
+    nothing = spread_metrics("ratio", Spread(jnp.ones((2, 3)), jnp.zeros((2, 3))))
+    assert {float(count) for _, count in nothing.values()} == {0.0}
+    far = spread_metrics("ratio", Spread(jnp.full((2, 3), jnp.inf), jnp.ones((2, 3))))
+    assert all(float(total) == np.inf for total, _ in far.values())
