@@ -46,19 +46,22 @@ def draw(
     Temperature 0 takes the likeliest. Keys are requests', into which the place is folded.
     """
 
-    def sampled(scaled_BV: jax.Array) -> jax.Array:
-        keys = jax.vmap(jax.random.fold_in)(keys_B, places_B)
-        # Gumbel-max: the argmax of logits plus Gumbel noise is a draw from their softmax, without a cumulative sum.
-        noise_BV = jax.vmap(lambda key: jax.random.gumbel(key, logits_BV.shape[1:]))(keys)
-        return jnp.argmax(scaled_BV + noise_BV, axis=-1)
-
-    def likeliest(scaled_BV: jax.Array) -> jax.Array:
-        return jnp.argmax(logits_BV, axis=-1)
-
     # One program for all temperatures, which is a traced number: zero must not divide.
     scaled_BV = logits_BV / jnp.where(temperature > 0, temperature, 1.0)
     if truncation is not None:
         scaled_BV = truncated(scaled_BV, truncation)
-    chosen_B = jax.lax.cond(temperature > 0, sampled, likeliest, scaled_BV)
-    picked_B = jnp.take_along_axis(scaled_BV, chosen_B[:, None], axis=-1)[:, 0]
-    return chosen_B.astype(jnp.int32), picked_B - jax.nn.logsumexp(scaled_BV, axis=-1)
+    most_B1 = jnp.max(scaled_BV, axis=-1, keepdims=True)
+    likelihoods_BV = jnp.exp(scaled_BV - most_B1)
+
+    def sampled() -> jax.Array:
+        keys = jax.vmap(jax.random.fold_in)(keys_B, places_B)
+        tiny = jnp.finfo(jnp.float32).tiny
+        uniform_BV = jax.vmap(lambda key: jax.random.uniform(key, logits_BV.shape[1:], minval=tiny))(keys)
+        # Gumbel-max: the argmax of logits plus Gumbel noise -log(-log(u)) is a draw from their softmax, without a
+        # cumulative sum. Of exponentials it is that of p / -log(u), with a logarithm less for each token there is.
+        return jnp.argmax(likelihoods_BV / -jnp.log(uniform_BV), axis=-1)
+
+    chosen_B = jax.lax.cond(temperature > 0, sampled, lambda: jnp.argmax(logits_BV, axis=-1))
+    picked_B1 = jnp.take_along_axis(scaled_BV, chosen_B[:, None], axis=-1)
+    log_probs_B1 = picked_B1 - most_B1 - jnp.log(jnp.sum(likelihoods_BV, axis=-1, keepdims=True))
+    return chosen_B.astype(jnp.int32), log_probs_B1[:, 0]
