@@ -22,6 +22,7 @@ from reasoning.data.tokenizers.tokenizer import stop_ids
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches, longest_of
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
+from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import Truncation
 from reasoning.generation.voting import likelihoods, majority
 from reasoning.models.cache import Weights
@@ -154,6 +155,7 @@ class Beam:
             *,
             rows: int = 0,
             truncation: Truncation | None = None,
+            shaping: Shaping | None = None,
         ) -> Rollouts:
             rollouts = search(weights, prompts, rows=rows).rollouts
             return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))

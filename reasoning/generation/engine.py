@@ -17,9 +17,11 @@ from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length
 from reasoning.core.errors import InputError
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.shaping import Shaping
 from reasoning.generation.slots import run
 from reasoning.generation.state import Asked, Finished, Page, Sizes, empty_state, state_shardings
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
+from reasoning.generation.watching import GO_ON, Watch, Writing, kept_by, looked
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel, parameter_shardings
 from reasoning.models.parameters import Params
@@ -29,6 +31,8 @@ _SLOTS = 64
 
 _TIMES = 8
 """How often the requests of one page fill all slots, at most: the host is asked for the next so seldom."""
+
+_UNWATCHED = np.iinfo(np.int32).max
 
 _READ = 512
 """Tokens of prompts that a device reads at once: enough to keep it busy, and few beside what it decodes."""
@@ -62,6 +66,8 @@ class Generate(Protocol):
         *,
         rows: int = 0,
         truncation: Truncation | None = None,
+        shaping: Shaping | None = None,
+        watch: Watch | None = None,
     ) -> Rollouts: ...
 
 
@@ -73,7 +79,8 @@ class Engine:
     split over tensor. ``generate(weights, prompts, ids, key, temperature)`` samples each prompt of this process; what
     a request gets depends on (key, its id, its number in the group) only. Programs are made for ``rows`` prompts at
     least, so that a last, shorter batch is no program of its own. ``truncation`` says which tokens may be drawn (None:
-    all); temperature 0 takes the likeliest whatever it says.
+    all); temperature 0 takes the likeliest whatever it says. ``shaping`` changes logits before (None: it doesn't).
+    Log-probabilities are those of the distribution that is drawn from. A ``watch`` looks at what is being written.
     """
 
     publish: Callable[[Params], Weights]
@@ -192,8 +199,8 @@ def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings
         jax.jit(empty, out_shardings=places),
         jax.jit(
             partial(run, model, mesh, settings, sizes),
-            in_shardings=(decode_shardings(model, mesh), places, split, whole, whole),
-            out_shardings=places,
+            in_shardings=(decode_shardings(model, mesh), places, split, split, whole, whole),
+            out_shardings=(places, whole),
             donate_argnums=1,
         ),
     )
@@ -213,8 +220,11 @@ class Completed:
 
 def _pages(
     prompts: Sequence[Sequence[int]], ids: Sequence[int], samples: int, sizes: Sizes, parts: int
-) -> Iterator[Page]:
-    """This process's prompts, as many a page as its ``parts`` have room for, dealt out to them in turn."""
+) -> Iterator[tuple[Page, bool]]:
+    """This process's prompts, as many a page as its ``parts`` have room for, dealt out to them in turn.
+
+    With each page whether more follow.
+    """
     each = parts * max(1, min(sizes.prompts, _TIMES * sizes.slots // samples))
     pages = meshes.largest_of_all_processes(max(1, -(-len(prompts) // each)))
     for first in range(0, pages * each, each):
@@ -224,7 +234,7 @@ def _pages(
             row, prompt = place % parts * sizes.prompts + place // parts, prompts[number]
             tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
             names[row], numbers[row] = ids[number], number
-        yield Page(tokens, lengths, names, numbers)
+        yield Page(tokens, lengths, names, numbers), first + each < pages * each
 
 
 def _completed(finished: Finished, parts: int, samples: int) -> Completed:
@@ -237,6 +247,28 @@ def _completed(finished: Finished, parts: int, samples: int) -> Completed:
 
     prompts, numbers = np.divmod(rows(finished.request), samples)
     return Completed(prompts, numbers, *(rows(getattr(finished, name)) for name in Rollouts.names()))
+
+
+def _nothing(prompts: int, samples: int, limit: int) -> Rollouts:
+    """Arrays for so many completions."""
+    tokens, lengths = np.zeros((prompts, samples, limit), np.int32), np.zeros((prompts, samples), np.int32)
+    return Rollouts(tokens, tokens.astype(np.float32), lengths, lengths.astype(bool))
+
+
+def _shortened(rollouts: Rollouts, watch: Watch) -> Rollouts:
+    """Completions without what lies behind the place where ``watch`` would have ended them."""
+    prompts, samples = np.indices(rollouts.lengths.shape).reshape(2, -1)
+    pairs = zip(prompts, samples, strict=True)
+    texts = [rollouts.tokens[pair][: rollouts.lengths[pair]].tolist() for pair in pairs]
+    kept = kept_by(watch, Writing(prompts, samples, texts)).reshape(rollouts.lengths.shape)
+    lengths = np.where(kept >= 0, kept, rollouts.lengths)
+    inside = np.arange(rollouts.tokens.shape[-1]) < lengths[..., None]
+    return Rollouts(
+        np.where(inside, rollouts.tokens, 0),
+        np.where(inside, rollouts.log_probs, 0),
+        lengths,
+        rollouts.truncated & (kept < 0),
+    )
 
 
 @lru_cache(32)
@@ -264,23 +296,22 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         prompts: Sequence[Sequence[int]],
         ids: Sequence[int],
         key: jax.Array,
-        temperature: float,
-        rows: int,
-        truncation: Truncation | None,
+        asked: Asked,
+        sizes: Sizes,
+        watch: Watch | None,
     ) -> Iterator[Completed]:
-        most = meshes.largest_of_all_processes(max(len(prompts), rows))
-        sizes = sizes_of(settings, mesh, most, prompt_time(prompts, shapes))
         program = sampling_program(model, mesh, static, sizes)
-        if truncation is not None:
-            allowed = (truncation if temperature > 0 else ALL_TOKENS).traced()
-        else:
-            allowed = None
-        asked = Asked(np.int32(samples), np.float32(temperature), allowed, np.bool_(True))
-        state, pages = program.empty(key), list(_pages(prompts, ids, samples, sizes, parts))
-        for number, page in enumerate(pages, start=1):
-            asked = replace(asked, more=np.bool_(number < len(pages)))
-            state = program.run(weights, state, meshes.to_global(mesh, page), key, asked)
-            yield _completed(state.finished, parts, samples)
+        state, nothing = program.empty(key), np.full(parts * sizes.slots, GO_ON, np.int32)
+        for page, more in _pages(prompts, ids, samples, sizes, parts):
+            asked, over, kept = replace(asked, more=np.bool_(more)), False, nothing
+            while not over:
+                arrays = meshes.to_global(mesh, (page, kept))
+                state, ended = program.run(weights, state, *arrays, key, asked)
+                yield _completed(state.finished, parts, samples)
+                over = bool(ended)
+                if watch is not None:
+                    kept = looked(watch, state.slots, samples)
+                page = replace(page, lengths=np.zeros_like(page.lengths))
 
     def generate(
         weights: Weights,
@@ -291,17 +322,24 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         *,
         rows: int = 0,
         truncation: Truncation | None = None,
+        shaping: Shaping | None = None,
+        watch: Watch | None = None,
     ) -> Rollouts:
-        shape = (len(prompts), samples)
-        rollouts = Rollouts(
-            np.zeros((*shape, limit), np.int32),
-            np.zeros((*shape, limit), np.float32),
-            np.zeros(shape, np.int32),
-            np.zeros(shape, bool),
+        most = meshes.largest_of_all_processes(max(len(prompts), rows))
+        sizes, change = sizes_of(settings, mesh, most, prompt_time(prompts, shapes)), None
+        if shaping is not None:
+            vocabulary = jax.eval_shape(model.unembedding, weights).shape[1]
+            sizes, change = replace(sizes, vocabulary=vocabulary), shaping.traced(vocabulary)
+        # At temperature 0 all may be drawn, by the program that samples: an exam asks in both ways.
+        rule = ALL_TOKENS if truncation is not None and temperature == 0 else truncation
+        steps = np.int32(_UNWATCHED if watch is None else watch.every)
+        asked = Asked(
+            np.int32(samples), np.float32(temperature), rule and rule.traced(), change, np.bool_(False), steps
         )
-        for part in stream(weights, prompts, ids, key, temperature, rows, truncation):
+        rollouts = _nothing(len(prompts), samples, limit)
+        for part in stream(weights, prompts, ids, key, asked, sizes, watch):
             for name in Rollouts.names():
                 getattr(rollouts, name)[part.prompts, part.samples] = getattr(part, name)
-        return rollouts
+        return rollouts if watch is None else _shortened(rollouts, watch)
 
     return Engine(_publisher(model, mesh), generate)

@@ -16,14 +16,27 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
+from reasoning.generation.shaping import shaped
 from reasoning.generation.state import Asked, Finished, Page, Pool, Sizes, Slots, State, state_specs
+from reasoning.generation.watching import ended
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
 
 
-def _read(model: LanguageModel, sizes: Sizes, weights: Weights, page: Page, key: jax.Array, pool: Pool) -> Pool:
-    """The pool with a page of prompts in it, each read once, in as many groups as the fullest part has."""
+def _read(
+    model: LanguageModel,
+    sizes: Sizes,
+    weights: Weights,
+    page: Page,
+    key: jax.Array,
+    samples: jax.Array,
+    pool: Pool,
+) -> Pool:
+    """The pool with a page of prompts in it, each read once, in as many groups as the fullest part has.
+
+    A page without a prompt leaves it as it is.
+    """
     parts, group = sizes.parts, sizes.group
     counts_D = jnp.sum((page.lengths > 0).reshape(parts, -1), axis=1, dtype=jnp.int32)
 
@@ -56,14 +69,15 @@ def _read(model: LanguageModel, sizes: Sizes, weights: Weights, page: Page, key:
 
     groups = jnp.max(-(-counts_D // group))
     _, hidden_PW, cache = jax.lax.while_loop(lambda now: now[0] < groups, read, (0, pool.hidden, pool.cache))
-    return Pool(
-        hidden=hidden_PW,
-        cache=cache,
-        keys=prompt_keys(key, page.ids),
-        numbers=page.numbers,
-        next=jnp.zeros_like(pool.next),
-        stop=counts_D,
-    )
+    new = {
+        "keys": prompt_keys(key, page.ids),
+        "tokens": page.tokens,
+        "numbers": page.numbers,
+        "next": jnp.zeros_like(pool.next),
+        "stop": samples * counts_D,
+    }
+    kept = {name: jnp.where(groups > 0, value, getattr(pool, name)) for name, value in new.items()}
+    return Pool(hidden=hidden_PW, cache=cache, **kept)
 
 
 def _put(into: Any, one: Any, row: jax.Array) -> Any:
@@ -101,7 +115,12 @@ def _started(slots: Slots, pool: Pool, samples: jax.Array, slot: jax.Array) -> t
     taken = pool.next[0] < pool.stop[0]
     prompt, sample = jnp.divmod(jnp.where(taken, pool.next[0], 0), samples)
     hidden_W, cache, key, number = _row((pool.hidden, pool.cache, pool.keys, pool.numbers), prompt)
-    cache = {**cache, "length": jnp.where(taken, cache["length"], 0)}
+    length = jnp.where(taken, cache["length"], 0)
+    cache, read_T = {**cache, "length": length}, jnp.arange(pool.tokens.shape[1]) < length
+    # Padding counts for no token: its place is beyond the vocabulary, where nothing is written.
+    vocabulary = slots.seen.shape[1]
+    said_T = jnp.where(read_T, _row(pool.tokens, prompt), vocabulary)
+    seen_V = jnp.zeros((vocabulary,), bool).at[said_T].set(True, mode="drop")
     return replace(
         slots,
         hidden=_put(slots.hidden, hidden_W, slot),
@@ -110,6 +129,7 @@ def _started(slots: Slots, pool: Pool, samples: jax.Array, slot: jax.Array) -> t
         request=slots.request.at[slot].set(jnp.where(taken, number * samples + sample, -1)),
         count=slots.count.at[slot].set(0),
         done=slots.done.at[slot].set(~taken),
+        seen=_put(slots.seen, seen_V, slot),
     ), replace(pool, next=pool.next + taken)
 
 
@@ -133,6 +153,8 @@ def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, 
     """One token more in every slot that isn't done."""
     head_WV = model.unembedding(weights)
     logits_BV = soft_capped(jnp.dot(slots.hidden, head_WV, preferred_element_type=jnp.float32), model.soft_cap)
+    if asked.shaping is not None:
+        logits_BV = shaped(logits_BV, slots.seen, asked.shaping)
     chosen_B, log_prob_B = draw(logits_BV, slots.keys, slots.count, asked.temperature, asked.truncation)
     # All slots take the same step, so those that are done go on as token 0: nobody reads what they give.
     chosen_B = jnp.where(slots.done, 0, chosen_B)
@@ -150,6 +172,7 @@ def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, 
         ended=jnp.where(slots.done, slots.ended, ended_B),
         tokens=write(slots.tokens, chosen_B, slots.count),
         log_probs=write(slots.log_probs, log_prob_B, slots.count),
+        seen=slots.seen | (chosen_B[:, None] == jnp.arange(slots.seen.shape[1])),
     )
 
 
@@ -161,26 +184,34 @@ def run(
     weights: Weights,
     state: State,
     page: Page,
+    kept_B: jax.Array,
     key: jax.Array,
     asked: Asked,
-) -> State:
+) -> tuple[State, jax.Array]:
     """Reads a page of prompts, and decodes until all completions have ended, or, with ``more`` pages, until slots idle.
 
-    What is still in slots then goes on with the next page. The outputs of the page before are written over.
+    What is still in slots then goes on with the next page. The outputs of the call before are written over. ``kept_B``
+    is what a look has made of the slots (``watching.ended``). Beside the state whether the page is over: not where
+    ``steps`` were too few.
     """
     refill: Callable[[State, jax.Array], State] = _refill
     if mesh.size > 1:
         specs = state_specs(mesh, state)
         refill = jax.shard_map(_refill, mesh=mesh, in_specs=(specs, PartitionSpec()), out_specs=specs, check_vma=False)
 
-    def going(now: State) -> jax.Array:
+    def over(now: State) -> jax.Array:
         drained = jnp.all(now.pool.next >= now.pool.stop) & jnp.any(now.slots.done)
-        return jnp.any(~now.slots.done) & ~(asked.more & drained)
+        return jnp.all(now.slots.done) | (asked.more & drained)
 
-    def step(now: State) -> State:
-        return refill(replace(now, slots=_advance(model, settings, weights, asked, now.slots)), asked.samples)
+    def going(now: tuple[jax.Array, State]) -> jax.Array:
+        return ~over(now[1]) & (now[0] < asked.steps)
 
-    pool = _read(model, sizes, weights, page, key, state.pool)
-    pool = replace(pool, stop=pool.stop * asked.samples)
+    def step(now: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        slots = _advance(model, settings, weights, asked, now[1].slots)
+        return now[0] + 1, refill(replace(now[1], slots=slots), asked.samples)
+
+    pool = _read(model, sizes, weights, page, key, asked.samples, state.pool)
     finished = replace(state.finished, count=jnp.zeros_like(state.finished.count))
-    return jax.lax.while_loop(going, step, refill(State(state.slots, pool, finished), asked.samples))
+    begun = refill(State(ended(state.slots, kept_B), pool, finished), asked.samples)
+    _, state = jax.lax.while_loop(going, step, (jnp.int32(0), begun))
+    return state, over(state)

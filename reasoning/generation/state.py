@@ -3,7 +3,7 @@
 Everything lies in as many parts as there are data-parallel devices, each with slots, prompts and outputs of its own, so
 that filling a slot moves nothing between devices.
 
-Shapes: D parts, P prompts of a page, B slots, R output rows, T prompt time, N new tokens, W model width.
+Shapes: D parts, P prompts of a page, B slots, R output rows, T prompt time, N new tokens, W model width, V vocabulary.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from reasoning.core import mesh as meshes
+from reasoning.generation.shaping import TracedShaping
 from reasoning.generation.truncation import TracedTruncation
 from reasoning.models.cache import Cache
 from reasoning.models.model import LanguageModel
@@ -26,7 +27,8 @@ class Sizes:
     """How large an engine's arrays are, of which there are ``parts``.
 
     Each has so many slots, room for so many prompts of ``time`` tokens, of which ``group`` are read at once, and for so
-    many completions that have ended. ``prompts`` is a multiple of ``group``.
+    many completions that have ended. ``prompts`` is a multiple of ``group``. ``vocabulary`` is of how many tokens slots
+    remember whether their texts hold them: 0 where nobody asks.
     """
 
     parts: int
@@ -35,6 +37,7 @@ class Sizes:
     group: int
     time: int
     ended: int
+    vocabulary: int = 0
 
 
 @struct.dataclass
@@ -53,6 +56,7 @@ class Slots:
     ended: Bool[Array, " B"]
     tokens: Int[Array, "B N"]
     log_probs: Float[Array, "B N"]
+    seen: Bool[Array, "B V"]
 
 
 @struct.dataclass
@@ -62,6 +66,7 @@ class Pool:
     hidden: Float[Array, "P W"]
     cache: Cache
     keys: Key[Array, " P"]
+    tokens: Int[Array, "P T"]
     numbers: Int[Array, " P"]
     next: Int[Array, " D"]
     stop: Int[Array, " D"]
@@ -96,7 +101,7 @@ class State:
 class Page:
     """The next prompts [P, T], padded on the right, the identities of their streams and their numbers in the call.
 
-    Of each part the first so many have a length above 0; the others only fill up.
+    Of each part the first so many have a length above 0; the others only fill up. Where all do, the last page goes on.
     """
 
     tokens: Int[Array, "P T"]
@@ -107,12 +112,17 @@ class Page:
 
 @struct.dataclass
 class Asked:
-    """What a call asks of each prompt: how many samples, how they are drawn; and whether ``more`` pages follow."""
+    """What a call asks of each prompt: how many samples, and how they are drawn.
+
+    ``more`` pages follow; ``steps`` tokens, at most, are written in each slot before the host looks.
+    """
 
     samples: Int[Array, ""]
     temperature: Float[Array, ""]
     truncation: TracedTruncation | None
+    shaping: TracedShaping | None
     more: Bool[Array, ""]
+    steps: Int[Array, ""]
 
 
 def empty_state(model: LanguageModel, limit: int, sizes: Sizes, key: jax.Array) -> State:
@@ -143,11 +153,13 @@ def empty_state(model: LanguageModel, limit: int, sizes: Sizes, key: jax.Array) 
             ended=jnp.zeros((slots,), bool),
             tokens=zeros(slots, limit),
             log_probs=jnp.zeros((slots, limit), jnp.float32),
+            seen=jnp.zeros((slots, sizes.vocabulary), bool),
         ),
         Pool(
             hidden=hidden(prompts),
             cache=cache(prompts, sizes.time),
             keys=jnp.broadcast_to(key, (prompts,)),
+            tokens=zeros(prompts, sizes.time),
             numbers=zeros(prompts),
             next=zeros(sizes.parts),
             stop=zeros(sizes.parts),

@@ -107,5 +107,5 @@ def compile_sampling(
             meshes.with_shardings(state, state_shardings(mesh, state)),
             Page(tokens, numbers, numbers, numbers),
             meshes.with_shardings(key, whole),
-            Asked(one(jnp.int32), one(jnp.float32), None, one(bool)),
+            Asked(one(jnp.int32), one(jnp.float32), None, None, one(bool)),
         ).compile()

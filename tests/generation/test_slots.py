@@ -1,52 +1,19 @@
 """Slots that are refilled on the device: how many are busy, and that nothing is lost where pages are small."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from counting_model import END, counting_model
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.slots import run
 from reasoning.generation.state import Asked, Page, Sizes, State, empty_state
-from reasoning.models.foreign import ForeignModel
+from reasoning.generation.watching import GO_ON
 
-VOCABULARY, END, LIMIT = 100, 0, 60
-
-
-def counting_model(steps: list[int]) -> ForeignModel:
-    """A "model" whose next token is one less than the last: a prompt that ends in n is answered by n tokens.
-
-    It notes how many slots each step of decoding has.
-    """
-
-    def states(tokens: jax.Array) -> jax.Array:
-        return 50.0 * jax.nn.one_hot(tokens - 1, VOCABULARY)
-
-    def prefill(weights: Any, tokens: jax.Array, lengths: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
-        last = jnp.take_along_axis(tokens, lengths[:, None] - 1, axis=1)[:, 0]
-        return states(last), {**cache, "length": lengths}
-
-    def decode(weights: Any, tokens: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
-        jax.debug.callback(lambda: steps.append(tokens.shape[0]))
-        return states(tokens), {"layers": cache["layers"], "length": cache["length"] + 1}
-
-    return ForeignModel(
-        mesh=None,
-        shapes={},
-        axes={},
-        context=200,
-        hidden_states=lambda *_: (jnp.zeros(0), {}),
-        unembedding=lambda weights: jnp.eye(VOCABULARY),
-        soft_cap=None,
-        publish=lambda params: params,
-        cache_shapes=lambda slots, time: {"layers": (), "length": jax.ShapeDtypeStruct((slots,), jnp.int32)},
-        prefill=prefill,
-        decode=decode,
-    )
+LIMIT = 60
 
 
 def page_of(lengths: list[int], sizes: Sizes) -> Page:
@@ -57,13 +24,13 @@ def page_of(lengths: list[int], sizes: Sizes) -> Page:
     return Page(*map(jnp.asarray, (tokens, counts, numbers, numbers)))
 
 
-def ask(state: State, sizes: Sizes, page: Page, samples: int, more: bool) -> State:
+def ask(state: State, sizes: Sizes, page: Page, samples: int, more: bool, steps: int = 10_000) -> State:
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     settings = SamplerSettings(0, LIMIT, (END,))
-    asked = Asked(jnp.int32(samples), jnp.float32(0), None, jnp.bool_(more))
+    asked = Asked(jnp.int32(samples), jnp.float32(0), None, None, jnp.bool_(more), jnp.int32(steps))
     return jax.jit(run, static_argnums=(0, 1, 2, 3))(
-        MODEL, mesh, settings, sizes, {}, state, page, jax.random.key(0), asked
-    )
+        MODEL, mesh, settings, sizes, {}, state, page, jnp.full(sizes.slots, GO_ON), jax.random.key(0), asked
+    )[0]
 
 
 MODEL = counting_model([])
@@ -101,6 +68,17 @@ def test_with_more_pages_to_come_a_page_is_left_as_soon_as_a_slot_is_idle_and_th
         4: 7,
         5: 2,
     }
+
+
+def test_a_page_that_is_left_to_be_looked_at_goes_on_where_it_was():
+    page, empty = page_of([5, 30, 1, 32, 9, 2], SIZES), empty_state(MODEL, LIMIT, SIZES, jax.random.key(0))
+    at_once, rows = ask(empty, SIZES, page, 2, False).finished, []
+    state = ask(empty, SIZES, page, 2, False, steps=7)
+    for _ in range(20):
+        count = int(state.finished.count[0])
+        rows += zip(state.finished.request[:count].tolist(), state.finished.tokens[:count].tolist(), strict=True)
+        state = ask(state, SIZES, page.replace(lengths=jnp.zeros_like(page.lengths)), 2, False, steps=7)
+    assert rows == list(zip(at_once.request[:12].tolist(), at_once.tokens[:12].tolist(), strict=True))
 
 
 def test_slots_are_busy_until_the_requests_run_out():
