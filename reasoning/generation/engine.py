@@ -116,7 +116,7 @@ class PromptShapes:
     room: int
 
 
-def prompt_time(prompts: Sequence[Sequence[int]], shapes: PromptShapes) -> int:
+def _prompt_time(prompts: Sequence[Sequence[int]], shapes: PromptShapes) -> int:
     """What all processes' prompts are padded to.
 
     InputError where one is empty or leaves no room in the model's context.
@@ -137,9 +137,9 @@ def prompt_time(prompts: Sequence[Sequence[int]], shapes: PromptShapes) -> int:
 def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) -> tuple[np.ndarray, np.ndarray]:
     """Prompts [P, T] padded on the right, and their lengths [P]; rows that only fill up, to ``rows`` at least, have 0.
 
-    Raises InputError as ``prompt_time`` does.
+    Raises InputError as ``_prompt_time`` does.
     """
-    time = prompt_time(prompts, shapes)
+    time = _prompt_time(prompts, shapes)
     rows = -(-max(len(prompts), rows) // shapes.multiple) * shapes.multiple
     tokens, lengths = np.zeros((rows, time), np.int32), np.zeros((rows,), np.int32)
     for row, prompt in enumerate(prompts):
@@ -207,7 +207,7 @@ def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings
 
 
 @dataclass(frozen=True)
-class Completed:
+class _Completed:
     """Completions as they ended: the prompts' places among those asked, numbers in their groups, and rows of each."""
 
     prompts: np.ndarray
@@ -237,7 +237,7 @@ def _pages(
         yield Page(tokens, lengths, names, numbers), first + each < pages * each
 
 
-def _completed(finished: Finished, parts: int, samples: int) -> Completed:
+def _completed(finished: Finished, parts: int, samples: int) -> _Completed:
     """This process's completions that have ended, as copies, since the state that holds them is donated."""
     counts = meshes.local_rows(finished.count)
 
@@ -246,7 +246,7 @@ def _completed(finished: Finished, parts: int, samples: int) -> Completed:
         return np.concatenate([part[:count] for part, count in zip(each, counts, strict=True)])
 
     prompts, numbers = np.divmod(rows(finished.request), samples)
-    return Completed(prompts, numbers, *(rows(getattr(finished, name)) for name in Rollouts.names()))
+    return _Completed(prompts, numbers, *(rows(getattr(finished, name)) for name in Rollouts.names()))
 
 
 def _nothing(prompts: int, samples: int, limit: int) -> Rollouts:
@@ -299,7 +299,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         asked: Asked,
         sizes: Sizes,
         watch: Watch | None,
-    ) -> Iterator[Completed]:
+    ) -> Iterator[_Completed]:
         program = sampling_program(model, mesh, static, sizes)
         state, nothing = program.empty(key), np.full(parts * sizes.slots, GO_ON, np.int32)
         for page, more in _pages(prompts, ids, samples, sizes, parts):
@@ -326,7 +326,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         watch: Watch | None = None,
     ) -> Rollouts:
         most = meshes.largest_of_all_processes(max(len(prompts), rows))
-        sizes, change = sizes_of(settings, mesh, most, prompt_time(prompts, shapes)), None
+        sizes, change = sizes_of(settings, mesh, most, _prompt_time(prompts, shapes)), None
         if shaping is not None:
             vocabulary = jax.eval_shape(model.unembedding, weights).shape[1]
             sizes, change = replace(sizes, vocabulary=vocabulary), shaping.traced(vocabulary)
