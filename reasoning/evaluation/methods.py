@@ -25,6 +25,7 @@ from reasoning.generation.engine import Rollouts
 from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import Truncation
 from reasoning.generation.voting import likelihoods, majority
+from reasoning.generation.watching import Watch
 from reasoning.models.cache import Weights
 
 _METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
@@ -156,6 +157,7 @@ class Beam:
             rows: int = 0,
             truncation: Truncation | None = None,
             shaping: Shaping | None = None,
+            watch: Watch | None = None,
         ) -> Rollouts:
             rollouts = search(weights, prompts, rows=rows).rollouts
             return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))

@@ -303,7 +303,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         program = sampling_program(model, mesh, static, sizes)
         state, nothing = program.empty(key), np.full(parts * sizes.slots, GO_ON, np.int32)
         for page, more in _pages(prompts, ids, samples, sizes, parts):
-            asked, over, kept = replace(asked, more=np.bool_(more)), False, nothing
+            asked, over, kept = replace(asked, more=jnp.bool_(more)), False, nothing
             while not over:
                 arrays = meshes.to_global(mesh, (page, kept))
                 state, ended = program.run(weights, state, *arrays, key, asked)
@@ -332,10 +332,9 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
             sizes, change = replace(sizes, vocabulary=vocabulary), shaping.traced(vocabulary)
         # At temperature 0 all may be drawn, by the program that samples: an exam asks in both ways.
         rule = ALL_TOKENS if truncation is not None and temperature == 0 else truncation
-        steps = np.int32(_UNWATCHED if watch is None else watch.every)
-        asked = Asked(
-            np.int32(samples), np.float32(temperature), rule and rule.traced(), change, np.bool_(False), steps
-        )
+        steps = jnp.int32(_UNWATCHED if watch is None else watch.every)
+        heat, more = jnp.float32(temperature), jnp.bool_(False)
+        asked = Asked(jnp.int32(samples), heat, rule and rule.traced(), change, more, steps)
         rollouts = _nothing(len(prompts), samples, limit)
         for part in stream(weights, prompts, ids, key, asked, sizes, watch):
             for name in Rollouts.names():

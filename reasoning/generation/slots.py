@@ -68,7 +68,7 @@ def _read(
         return number + 1, *put((hidden_PW, cache), new, number)
 
     groups = jnp.max(-(-counts_D // group))
-    _, hidden_PW, cache = jax.lax.while_loop(lambda now: now[0] < groups, read, (0, pool.hidden, pool.cache))
+    _, hidden_PW, cache = jax.lax.while_loop(lambda now: now[0] < groups, read, (jnp.int32(0), pool.hidden, pool.cache))
     new = {
         "keys": prompt_keys(key, page.ids),
         "tokens": page.tokens,

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -104,10 +105,10 @@ class Page:
     Of each part the first so many have a length above 0; the others only fill up. Where all do, the last page goes on.
     """
 
-    tokens: Int[Array, "P T"]
-    lengths: Int[Array, " P"]
-    ids: Int[Array, " P"]
-    numbers: Int[Array, " P"]
+    tokens: Int[Array, "P T"] | np.ndarray
+    lengths: Int[Array, " P"] | np.ndarray
+    ids: Int[Array, " P"] | np.ndarray
+    numbers: Int[Array, " P"] | np.ndarray
 
 
 @struct.dataclass

@@ -95,17 +95,19 @@ def compile_sampling(
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(program.empty, key)
     rows = sizes.parts * sizes.prompts
-    numbers = jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=split)
-    tokens = jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=split)
 
-    def one(dtype: Any) -> jax.ShapeDtypeStruct:
+    def split_over(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=split)
+
+    def one(dtype: Any) -> Any:
         return jax.ShapeDtypeStruct((), dtype, sharding=whole)
 
     with no_compilation_cache():
         return program.run.lower(
             meshes.with_shardings(jax.eval_shape(model.publish, model.shapes), places),
             meshes.with_shardings(state, state_shardings(mesh, state)),
-            Page(tokens, numbers, numbers, numbers),
+            Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),
+            split_over(sizes.parts * sizes.slots),
             meshes.with_shardings(key, whole),
-            Asked(one(jnp.int32), one(jnp.float32), None, None, one(bool)),
+            Asked(one(jnp.int32), one(jnp.float32), None, None, one(bool), one(jnp.int32)),
         ).compile()
