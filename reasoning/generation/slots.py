@@ -70,7 +70,7 @@ def _read(
     groups = jnp.max(-(-counts_D // group))
     _, hidden_PW, cache = jax.lax.while_loop(lambda now: now[0] < groups, read, (jnp.int32(0), pool.hidden, pool.cache))
     new = {
-        "keys": prompt_keys(key, page.ids),
+        "keys": prompt_keys(key, jnp.asarray(page.ids)),
         "tokens": page.tokens,
         "numbers": page.numbers,
         "next": jnp.zeros_like(pool.next),
