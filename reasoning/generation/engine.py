@@ -33,6 +33,7 @@ _TIMES = 8
 """How often the requests of one page fill all slots, at most: the host is asked for the next so seldom."""
 
 _UNWATCHED = np.iinfo(np.int32).max
+"""Tokens that are written in a slot before a host looks that doesn't want to."""
 
 _READ = 512
 """Tokens of prompts that a device reads at once: enough to keep it busy, and few beside what it decodes."""
@@ -301,9 +302,9 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         watch: Watch | None,
     ) -> Iterator[_Completed]:
         program = sampling_program(model, mesh, static, sizes)
-        state, nothing = program.empty(key), np.full(parts * sizes.slots, GO_ON, np.int32)
+        state, kept = program.empty(key), np.full(parts * sizes.slots, GO_ON, np.int32)
         for page, more in _pages(prompts, ids, samples, sizes, parts):
-            asked, over, kept = replace(asked, more=jnp.bool_(more)), False, nothing
+            asked, over = replace(asked, more=jnp.bool_(more)), False
             while not over:
                 arrays = meshes.to_global(mesh, (page, kept))
                 state, ended = program.run(weights, state, *arrays, key, asked)
