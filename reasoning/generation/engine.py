@@ -18,7 +18,7 @@ from reasoning.core.buckets import padded_length
 from reasoning.core.errors import InputError
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.shaping import Shaping
-from reasoning.generation.slots import run
+from reasoning.generation.slots import sample
 from reasoning.generation.state import Asked, Finished, Page, Sizes, empty_state, state_shardings
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.generation.watching import GO_ON, Watch, Writing, kept_by, looked
@@ -181,13 +181,13 @@ def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> 
 
 @dataclass(frozen=True)
 class SamplingProgram:
-    """What an engine compiles: ``empty(key) -> State``, and ``run``, which is ``slots.run`` without what is static.
+    """What an engine compiles: ``empty(key) -> State``, and ``sample``, which is that of ``slots`` without what is static.
 
-    ``run`` is one program for all truncations, and another one for None.
+    ``sample`` is one program for all truncations, and another one for None.
     """
 
     empty: jax.stages.Wrapped
-    run: jax.stages.Wrapped
+    sample: jax.stages.Wrapped
 
 
 @lru_cache(64)
@@ -199,7 +199,7 @@ def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings
     return SamplingProgram(
         jax.jit(empty, out_shardings=places),
         jax.jit(
-            partial(run, model, mesh, settings, sizes),
+            partial(sample, model, mesh, settings, sizes),
             in_shardings=(decode_shardings(model, mesh), places, split, split, whole, whole),
             out_shardings=(places, whole),
             donate_argnums=1,
@@ -307,7 +307,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
             asked, over = replace(asked, more=jnp.bool_(more)), False
             while not over:
                 arrays = meshes.to_global(mesh, (page, kept))
-                state, ended = program.run(weights, state, *arrays, key, asked)
+                state, ended = program.sample(weights, state, *arrays, key, asked)
                 yield _completed(state.finished, parts, samples)
                 over = bool(ended)
                 if watch is not None:

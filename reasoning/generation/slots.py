@@ -176,7 +176,7 @@ def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, 
     )
 
 
-def run(
+def sample(
     model: LanguageModel,
     mesh: Mesh,
     settings: SamplerSettings,

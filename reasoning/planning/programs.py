@@ -103,7 +103,7 @@ def compile_sampling(
         return jax.ShapeDtypeStruct((), dtype, sharding=whole)
 
     with no_compilation_cache():
-        return program.run.lower(
+        return program.sample.lower(
             meshes.with_shardings(jax.eval_shape(model.publish, model.shapes), places),
             meshes.with_shardings(state, state_shardings(mesh, state)),
             Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),

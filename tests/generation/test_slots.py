@@ -9,7 +9,7 @@ from counting_model import END, counting_model
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import build_engine
 from reasoning.generation.sampler import SamplerSettings
-from reasoning.generation.slots import run
+from reasoning.generation.slots import sample
 from reasoning.generation.state import Asked, Page, Sizes, State, empty_state
 from reasoning.generation.watching import GO_ON
 
@@ -28,7 +28,7 @@ def ask(state: State, sizes: Sizes, page: Page, samples: int, more: bool, steps:
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     settings = SamplerSettings(0, LIMIT, (END,))
     asked = Asked(jnp.int32(samples), jnp.float32(0), None, None, jnp.bool_(more), jnp.int32(steps))
-    return jax.jit(run, static_argnums=(0, 1, 2, 3))(
+    return jax.jit(sample, static_argnums=(0, 1, 2, 3))(
         MODEL, mesh, settings, sizes, {}, state, page, jnp.full(sizes.slots, GO_ON), jax.random.key(0), asked
     )[0]
 
