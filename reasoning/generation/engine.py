@@ -181,7 +181,7 @@ def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> 
 
 @dataclass(frozen=True)
 class SamplingProgram:
-    """What an engine compiles: ``empty(key) -> State``, and ``sample``, which is that of ``slots`` without what is static.
+    """What an engine compiles: ``empty(key) -> State``, and ``sample``, that of ``slots`` without what is static.
 
     ``sample`` is one program for all truncations, and another one for None.
     """

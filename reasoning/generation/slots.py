@@ -113,7 +113,7 @@ def _kept(finished: Finished, slots: Slots, slot: jax.Array) -> Finished:
 def _started(slots: Slots, pool: Pool, samples: jax.Array, slot: jax.Array) -> tuple[Slots, Pool]:
     """The next request of the pool in a slot, or, where there is none, the slot free."""
     taken = pool.next[0] < pool.stop[0]
-    prompt, sample = jnp.divmod(jnp.where(taken, pool.next[0], 0), samples)
+    prompt, place = jnp.divmod(jnp.where(taken, pool.next[0], 0), samples)
     hidden_W, cache, key, number = _row((pool.hidden, pool.cache, pool.keys, pool.numbers), prompt)
     length = jnp.where(taken, cache["length"], 0)
     cache, read_T = {**cache, "length": length}, jnp.arange(pool.tokens.shape[1]) < length
@@ -125,8 +125,8 @@ def _started(slots: Slots, pool: Pool, samples: jax.Array, slot: jax.Array) -> t
         slots,
         hidden=_put(slots.hidden, hidden_W, slot),
         cache=_put(slots.cache, cache, slot),
-        keys=slots.keys.at[slot].set(jax.random.fold_in(key, sample)),
-        request=slots.request.at[slot].set(jnp.where(taken, number * samples + sample, -1)),
+        keys=slots.keys.at[slot].set(jax.random.fold_in(key, place)),
+        request=slots.request.at[slot].set(jnp.where(taken, number * samples + place, -1)),
         count=slots.count.at[slot].set(0),
         done=slots.done.at[slot].set(~taken),
         seen=_put(slots.seen, seen_V, slot),
