@@ -37,7 +37,7 @@ class Exam(TruncatedSampling):
     rates: tuple[Reward, ...] = ()  # other shares, of which only the mean is of interest
     measures: tuple[Measure, ...] = ()  # of answers that are classes: numbers of all replies together, and confusions
     temperature: NonNegative = 1.0
-    batch: Size = 64  # problems asked at once
+    batch: Size = 64  # problems that a beam search holds at once
     style: PromptStyle = AS_IT_IS  # how each question is put
 
     def __post_init__(self) -> None:
@@ -134,6 +134,11 @@ def questions_of(
     return Questions(problems, prompts, style)
 
 
+def longest_of(questions: Questions) -> int:
+    """How many tokens the longest prompt has, so that all batches of an exam are one program."""
+    return max(map(len, questions.prompts))
+
+
 def candidate_of(exam: Exam, model: Model, mesh: Mesh, tokenizer: Tokenizer, params: Callable[[], Params]) -> Candidate:
     """A model with the weights that decode, from its parameters, which ``params()`` gives."""
     engine = sampler_for(model, mesh, tokenizer, exam.chat, 1, exam.max_new_tokens)
@@ -149,17 +154,19 @@ def ask(
     """
     exam = candidate.exam
     model, mesh, samples = candidate.model, candidate.mesh, samples or exam.samples
-    engine = sampler_for(model, mesh, candidate.tokenizer, exam.chat, samples, exam.max_new_tokens, exam.padded_lengths)
+    limit, longest = exam.max_new_tokens, longest_of(questions)
+    engine = sampler_for(model, mesh, candidate.tokenizer, exam.chat, samples, limit, exam.slots, longest)
     heat = exam.temperature if temperature is None else temperature
     generate = truncating(engine.generate, truncation_of(exam))
-    return graded(candidate, questions, in_batches(generate, candidate, questions, key, heat))
+    count = len(questions.prompts)
+    return graded(candidate, questions, in_batches(generate, candidate, questions, count, key, heat))
 
 
 def in_batches(
-    generate: Generate, candidate: Candidate, questions: Questions, key: jax.Array, temperature: float
+    generate: Generate, candidate: Candidate, questions: Questions, batch: int, key: jax.Array, temperature: float
 ) -> Rollouts:
     """What ``generate`` gives to all questions, on every process; each process asks its share of every batch."""
-    prompts, batch = questions.prompts, candidate.exam.batch
+    prompts = questions.prompts
     parts = [
         sample_for_all(generate, candidate.weights, prompts, start, batch, key, temperature)
         for start in range(0, len(prompts), batch)

@@ -19,11 +19,13 @@ from reasoning.core.ranges import Count, Few, OptionalSize, Range
 from reasoning.core.signatures import function_words
 from reasoning.core.statistics import pass_at_k
 from reasoning.data.tokenizers.tokenizer import stop_ids
-from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches
+from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches, longest_of
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
+from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import Truncation
 from reasoning.generation.voting import likelihoods, majority
+from reasoning.generation.watching import Watch
 from reasoning.models.cache import Weights
 
 _METHOD_NAME = re.compile(r"[A-Za-z0-9_@.+-]+")
@@ -142,7 +144,7 @@ class Beam:
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``; nothing is drawn."""
         exam, ends = candidate.exam, stop_ids(candidate.tokenizer, candidate.exam.chat)
-        settings = BeamSettings(self.beams, exam.max_new_tokens, ends, lengths=exam.padded_lengths)
+        settings = BeamSettings(self.beams, exam.max_new_tokens, ends, longest_prompt=longest_of(questions))
         search = build_beam(candidate.model, candidate.mesh, settings)
 
         def best(
@@ -154,11 +156,13 @@ class Beam:
             *,
             rows: int = 0,
             truncation: Truncation | None = None,
+            shaping: Shaping | None = None,
+            watch: Watch | None = None,
         ) -> Rollouts:
             rollouts = search(weights, prompts, rows=rows).rollouts
             return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))
 
-        return graded(candidate, questions, in_batches(best, candidate, questions, key, 0.0))
+        return graded(candidate, questions, in_batches(best, candidate, questions, exam.batch, key, 0.0))
 
 
 def check_methods(field: str, methods: Sequence[Method], exam: Exam) -> None:

@@ -17,7 +17,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
 from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
-from reasoning.generation.sampler import cache_bounds, grow_cache
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
@@ -30,7 +29,7 @@ class BeamSettings:
     A finished completion scores its summed log-probability / (its length, end symbol included) ** ``length_penalty``.
     ``early_stopping``: True stops when K have finished; False when, moreover, the best hypothesis, scored as if it
     ended now, is no better than the worst of them; "never" scores it as if it grew to the limit without loss.
-    ``lengths`` and ``first_cache`` are those of ``SamplerSettings``.
+    ``longest_prompt`` is that of ``SamplerSettings``.
     """
 
     beams: int
@@ -38,8 +37,7 @@ class BeamSettings:
     end_ids: tuple[int, ...]
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
-    lengths: tuple[int, ...] = ()
-    first_cache: int = 24
+    longest_prompt: int = 0
 
 
 @struct.dataclass
@@ -157,6 +155,11 @@ def _extend_beams(
     return _BeamState(length, hidden_BD, cache, tokens_PKN, log_probs_PKN, sums_PK, finished, still)
 
 
+def _with_room(held: jax.Array, room: jax.ShapeDtypeStruct) -> jax.Array:
+    """A cache's leaf, longer along its third axis where ``room`` is."""
+    return jnp.pad(held, [(0, wide - narrow) for narrow, wide in zip(held.shape, room.shape, strict=True)])
+
+
 def _begin(
     model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
 ) -> _BeamState:
@@ -165,6 +168,7 @@ def _begin(
     A prompt of length 0 only fills the batch up: its search is over before it begins.
     """
     (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
+    room = model.cache_shapes(prompts * beams, time + limit)
     pin = partial(meshes.constrain, model.mesh)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts, time))
     hidden_PD, cache = model.prefill(weights, prompts_PT, jnp.maximum(lengths_P, 1), empty)
@@ -172,6 +176,7 @@ def _begin(
     cache, hidden_BD = jax.tree.map(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
     )
+    cache = jax.tree.map(_with_room, cache, room)
     nothing_PKN = jnp.zeros((prompts, beams, limit), jnp.int32)
     never_PK = jnp.full((prompts, beams), -jnp.inf)
     return _BeamState(
@@ -203,14 +208,14 @@ def search(
     prompts don't influence each other. One thing differs: hypotheses that don't exist yet (K above the vocabulary's
     size) never finish.
     """
-    state = _begin(model, settings, weights, prompts_PT, lengths_P)
     step = partial(_extend_beams, model, settings, weights, model.unembedding(weights))
-    time = prompts_PT.shape[1]
-    # In chunks, as ``sampler.sample``. Prompts that are over are extended like the others, but nothing more finishes.
-    for bound in cache_bounds(settings.max_new_tokens, settings.first_cache):
-        state = replace(state, cache=grow_cache(state.cache, time + bound))
-        state = jax.lax.while_loop(lambda now, bound=bound: (now.index < bound) & jnp.any(now.open), step, state)
-    return state.finished
+    state = _begin(model, settings, weights, prompts_PT, lengths_P)
+
+    def going(now: _BeamState) -> jax.Array:
+        return (now.index < settings.max_new_tokens) & jnp.any(now.open)
+
+    # Prompts that are over are extended like the others, but nothing more finishes.
+    return jax.lax.while_loop(going, step, state).finished
 
 
 def _search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
@@ -238,7 +243,7 @@ def build_beam(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> Sear
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
     run: Callable[..., FinishedBeams] = _search_program(model, mesh, settings)
-    shapes = PromptShapes(settings.lengths, rows_multiple(mesh), model.context, settings.max_new_tokens)
+    shapes = PromptShapes(settings.longest_prompt, rows_multiple(mesh), model.context, settings.max_new_tokens)
 
     def generate(weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams:
         completed = run(weights, *meshes.to_global(mesh, padded(prompts, rows, shapes)))

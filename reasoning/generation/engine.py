@@ -3,8 +3,8 @@
 Shapes: P prompts of this process, G samples a prompt, T prompt time, N new tokens.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
@@ -16,11 +16,27 @@ from jax.sharding import Mesh, NamedSharding
 from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length
 from reasoning.core.errors import InputError
-from reasoning.generation.sampler import Completions, SamplerSettings, sample
-from reasoning.generation.truncation import Truncation
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.shaping import Shaping
+from reasoning.generation.slots import sample
+from reasoning.generation.state import Asked, Finished, Page, Sizes, empty_state, state_shardings
+from reasoning.generation.truncation import ALL_TOKENS, Truncation
+from reasoning.generation.watching import GO_ON, Watch, Writing, kept_by, looked
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel, parameter_shardings
 from reasoning.models.parameters import Params
+
+_SLOTS = 64
+"""Completions that a device decodes side by side where nobody says."""
+
+_TIMES = 8
+"""How often the requests of one page fill all slots, at most: the host is asked for the next so seldom."""
+
+_UNWATCHED = np.iinfo(np.int32).max
+"""Tokens that are written in a slot before a host looks that doesn't want to."""
+
+_READ = 512
+"""Tokens of prompts that a device reads at once: enough to keep it busy, and few beside what it decodes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,8 @@ class Generate(Protocol):
         *,
         rows: int = 0,
         truncation: Truncation | None = None,
+        shaping: Shaping | None = None,
+        watch: Watch | None = None,
     ) -> Rollouts: ...
 
 
@@ -60,9 +78,10 @@ class Engine:
 
     ``publish(params)`` casts and reshards the trainer's weights once, by the engine's own rules: gathered over fsdp,
     split over tensor. ``generate(weights, prompts, ids, key, temperature)`` samples each prompt of this process; what
-    a request gets depends on (key, its id, its number in the group) only. At least ``rows`` rows are computed, so that
-    a last, shorter batch is no program of its own; those beyond the prompts are done from the start. ``truncation``
-    says which tokens may be drawn (None: all); temperature 0 takes the likeliest whatever it says.
+    a request gets depends on (key, its id, its number in the group) only. Programs are made for ``rows`` prompts at
+    least, so that a last, shorter batch is no program of its own. ``truncation`` says which tokens may be drawn (None:
+    all); temperature 0 takes the likeliest whatever it says. ``shaping`` changes logits before (None: it doesn't).
+    Log-probabilities are those of the distribution that is drawn from. A ``watch`` looks at what is being written.
     """
 
     publish: Callable[[Params], Weights]
@@ -87,21 +106,21 @@ def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
 
 @dataclass(frozen=True)
 class PromptShapes:
-    """What prompts are padded to: ``lengths`` as ``core.buckets`` takes them, and a ``multiple`` of rows.
+    """What prompts are padded to: ``longest`` at least, a power of two beyond it, and a ``multiple`` of rows.
 
     ``room`` is how many tokens follow a prompt in the model's ``context``.
     """
 
-    lengths: tuple[int, ...]
+    longest: int
     multiple: int
     context: int
     room: int
 
 
-def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts [P, T] padded on the right, and their lengths [P]; rows that only fill up, to ``rows`` at least, have 0.
+def _prompt_time(prompts: Sequence[Sequence[int]], shapes: PromptShapes) -> int:
+    """What all processes' prompts are padded to.
 
-    InputError where a prompt is empty or leaves no room in the model's context.
+    InputError where one is empty or leaves no room in the model's context.
     """
     context, room = shapes.context, shapes.room
     longest = meshes.largest_of_all_processes(max((len(prompt) for prompt in prompts), default=0))
@@ -112,7 +131,16 @@ def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) ->
             f"a prompt of {longest} tokens and {room} new ones exceed the model's context of {context}; shorten the "
             f"prompts, lower max_new_tokens, or raise the model's context"
         )
-    time = padded_length(longest, shapes.lengths, context - room)
+    known = (shapes.longest,) if 0 < longest <= shapes.longest else ()
+    return padded_length(longest, known, context - room)
+
+
+def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts [P, T] padded on the right, and their lengths [P]; rows that only fill up, to ``rows`` at least, have 0.
+
+    Raises InputError as ``_prompt_time`` does.
+    """
+    time = _prompt_time(prompts, shapes)
     rows = -(-max(len(prompts), rows) // shapes.multiple) * shapes.multiple
     tokens, lengths = np.zeros((rows, time), np.int32), np.zeros((rows,), np.int32)
     for row, prompt in enumerate(prompts):
@@ -121,33 +149,170 @@ def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) ->
 
 
 def rows_multiple(mesh: Mesh) -> int:
-    """What the number of this process's rows must be a multiple of."""
+    """What the number of this process's rows must be a multiple of: its data-parallel devices."""
     return max(1, meshes.data_parallel_size(mesh) // jax.process_count())
 
 
-def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> jax.stages.Wrapped:
-    """The jitted ``sample(weights, prompts, lengths, ids, key, temperature, truncation) -> Completions`` on ``mesh``.
+def _rounded(count: int) -> int:
+    """The next power of two, or one and a half of it, so that few numbers of slots are programs of their own."""
+    whole = 1 << (max(count, 1) - 1).bit_length()
+    return whole * 3 // 4 if whole >= 4 and count <= whole * 3 // 4 else whole
 
-    It is one program for all truncations, and another one for None.
+
+def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> Sizes:
+    """The arrays that serve so many prompts of each process: as many slots as there are requests, up to a number.
+
+    Nearly the same for any number of samples, so that an exam's greedy replies and its samples share one program.
     """
-    # Prompts come split by rows over the data-parallel devices, and completions leave so; the key is whole everywhere.
+    share, samples = -(-max(prompts, 1) // rows_multiple(mesh)), settings.samples
+    slots = min(settings.slots or _SLOTS, _rounded(share * samples))
+    held = min(_rounded(share), slots)
+    group = min(held, max(1, _READ // time))
+    return Sizes(
+        parts=meshes.data_parallel_size(mesh),
+        slots=slots,
+        prompts=-(-held // group) * group,
+        group=group,
+        time=time,
+        # What the page before left in slots, and what a page asks for.
+        ended=slots + max(_TIMES * slots, _rounded(samples)),
+    )
+
+
+@dataclass(frozen=True)
+class SamplingProgram:
+    """What an engine compiles: ``empty(key) -> State``, and ``sample``, that of ``slots`` without what is static.
+
+    ``sample`` is one program for all truncations, and another one for None.
+    """
+
+    empty: jax.stages.Wrapped
+    sample: jax.stages.Wrapped
+
+
+@lru_cache(64)
+def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, sizes: Sizes) -> SamplingProgram:
+    """The two programs for arrays of ``sizes`` on ``mesh``."""
     split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
-    return jax.jit(
-        partial(sample, model, settings),
-        in_shardings=(decode_shardings(model, mesh), split, split, split, whole, whole, whole),
-        out_shardings=split,
+    empty = partial(empty_state, model, settings.max_new_tokens, sizes)
+    places = state_shardings(mesh, jax.eval_shape(empty, jax.eval_shape(lambda: jax.random.key(0))))
+    return SamplingProgram(
+        jax.jit(empty, out_shardings=places),
+        jax.jit(
+            partial(sample, model, mesh, settings, sizes),
+            in_shardings=(decode_shardings(model, mesh), places, split, split, whole, whole),
+            out_shardings=(places, whole),
+            donate_argnums=1,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Completed:
+    """Completions as they ended: the prompts' places among those asked, numbers in their groups, and rows of each."""
+
+    prompts: np.ndarray
+    samples: np.ndarray
+    tokens: np.ndarray
+    log_probs: np.ndarray
+    lengths: np.ndarray
+    truncated: np.ndarray
+
+
+def _pages(
+    prompts: Sequence[Sequence[int]], ids: Sequence[int], samples: int, sizes: Sizes, parts: int
+) -> Iterator[tuple[Page, bool]]:
+    """This process's prompts, as many a page as its ``parts`` have room for, dealt out to them in turn.
+
+    With each page whether more follow.
+    """
+    each = parts * max(1, min(sizes.prompts, _TIMES * sizes.slots // samples))
+    pages = meshes.largest_of_all_processes(max(1, -(-len(prompts) // each)))
+    for first in range(0, pages * each, each):
+        tokens = np.zeros((parts * sizes.prompts, sizes.time), np.int32)
+        lengths, names, numbers = np.zeros((3, parts * sizes.prompts), np.int32)
+        for place, number in enumerate(range(first, min(first + each, len(prompts)))):
+            row, prompt = place % parts * sizes.prompts + place // parts, prompts[number]
+            tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
+            names[row], numbers[row] = ids[number], number
+        yield Page(tokens, lengths, names, numbers), first + each < pages * each
+
+
+def _completed(finished: Finished, parts: int, samples: int) -> _Completed:
+    """This process's completions that have ended, as copies, since the state that holds them is donated."""
+    counts = meshes.local_rows(finished.count)
+
+    def rows(array: jax.Array) -> np.ndarray:
+        each = np.split(meshes.local_rows(array), parts)
+        return np.concatenate([part[:count] for part, count in zip(each, counts, strict=True)])
+
+    prompts, numbers = np.divmod(rows(finished.request), samples)
+    return _Completed(prompts, numbers, *(rows(getattr(finished, name)) for name in Rollouts.names()))
+
+
+def _nothing(prompts: int, samples: int, limit: int) -> Rollouts:
+    """Arrays for so many completions."""
+    tokens, lengths = np.zeros((prompts, samples, limit), np.int32), np.zeros((prompts, samples), np.int32)
+    return Rollouts(tokens, tokens.astype(np.float32), lengths, lengths.astype(bool))
+
+
+def _shortened(rollouts: Rollouts, watch: Watch) -> Rollouts:
+    """Completions without what lies behind the place where ``watch`` would have ended them."""
+    prompts, samples = np.indices(rollouts.lengths.shape).reshape(2, -1)
+    pairs = zip(prompts, samples, strict=True)
+    texts = [rollouts.tokens[pair][: rollouts.lengths[pair]].tolist() for pair in pairs]
+    kept = kept_by(watch, Writing(prompts, samples, texts)).reshape(rollouts.lengths.shape)
+    lengths = np.where(kept >= 0, kept, rollouts.lengths)
+    inside = np.arange(rollouts.tokens.shape[-1]) < lengths[..., None]
+    return Rollouts(
+        np.where(inside, rollouts.tokens, 0),
+        np.where(inside, rollouts.log_probs, 0),
+        lengths,
+        rollouts.truncated & (kept < 0),
     )
 
 
 @lru_cache(32)
-def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> Engine:
-    """The engine of ``model`` on ``mesh``; one program is compiled a bucket of prompt lengths and number of rows.
+def _publisher(model: LanguageModel, mesh: Mesh) -> Callable[[Params], Weights]:
+    def publish(params: Params) -> Weights:
+        # Copies, since jit would hand back the very buffers of leaves it doesn't change, and a step may donate those.
+        return jax.tree.map(jnp.copy, model.publish(params))
 
-    Equal arguments give the same engine, so that stages share what is compiled.
+    return jax.jit(publish, out_shardings=decode_shardings(model, mesh))
+
+
+@lru_cache(32)
+def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) -> Engine:
+    """The engine of ``model`` on ``mesh``; two programs are compiled a padded length and number of slots.
+
+    Equal arguments give the same engine, so that stages share what is compiled; so do those that differ in their
+    number of samples alone, where the numbers of slots are the same.
     """
-    weights_place = decode_shardings(model, mesh)
-    run: Callable[..., Completions] = sampling_program(model, mesh, settings)
-    shapes = PromptShapes(settings.lengths, rows_multiple(mesh), model.context, settings.max_new_tokens)
+    shapes = PromptShapes(settings.longest_prompt, 1, model.context, settings.max_new_tokens)
+    parts, samples, limit = rows_multiple(mesh), settings.samples, settings.max_new_tokens
+    static = SamplerSettings(0, limit, settings.end_ids)
+
+    def stream(
+        weights: Weights,
+        prompts: Sequence[Sequence[int]],
+        ids: Sequence[int],
+        key: jax.Array,
+        asked: Asked,
+        sizes: Sizes,
+        watch: Watch | None,
+    ) -> Iterator[_Completed]:
+        program = sampling_program(model, mesh, static, sizes)
+        state, kept = program.empty(key), np.full(parts * sizes.slots, GO_ON, np.int32)
+        for page, more in _pages(prompts, ids, samples, sizes, parts):
+            asked, over = replace(asked, more=jnp.bool_(more)), False
+            while not over:
+                arrays = meshes.to_global(mesh, (page, kept))
+                state, ended = program.sample(weights, state, *arrays, key, asked)
+                yield _completed(state.finished, parts, samples)
+                over = bool(ended)
+                if watch is not None:
+                    kept = looked(watch, state.slots, samples)
+                page = replace(page, lengths=np.zeros_like(page.lengths))
 
     def generate(
         weights: Weights,
@@ -158,23 +323,23 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         *,
         rows: int = 0,
         truncation: Truncation | None = None,
+        shaping: Shaping | None = None,
+        watch: Watch | None = None,
     ) -> Rollouts:
-        tokens, lengths = padded(prompts, rows, shapes)
-        numbers = np.zeros(len(lengths), np.int32)
-        numbers[: len(ids)] = ids
-        arguments = meshes.to_global(mesh, (tokens, lengths, numbers))
-        allowed = truncation.traced() if truncation is not None and temperature > 0 else None
-        completions = run(weights, *arguments, key, jnp.float32(temperature), allowed)
-        kept = len(prompts) * settings.samples
+        most = meshes.largest_of_all_processes(max(len(prompts), rows))
+        sizes, change = sizes_of(settings, mesh, most, _prompt_time(prompts, shapes)), None
+        if shaping is not None:
+            vocabulary = jax.eval_shape(model.unembedding, weights).shape[1]
+            sizes, change = replace(sizes, vocabulary=vocabulary), shaping.traced(vocabulary)
+        # At temperature 0 all may be drawn, by the program that samples: an exam asks in both ways.
+        rule = ALL_TOKENS if truncation is not None and temperature == 0 else truncation
+        steps = jnp.int32(_UNWATCHED if watch is None else watch.every)
+        heat, more = jnp.float32(temperature), jnp.bool_(False)
+        asked = Asked(jnp.int32(samples), heat, rule and rule.traced(), change, more, steps)
+        rollouts = _nothing(len(prompts), samples, limit)
+        for part in stream(weights, prompts, ids, key, asked, sizes, watch):
+            for name in Rollouts.names():
+                getattr(rollouts, name)[part.prompts, part.samples] = getattr(part, name)
+        return rollouts if watch is None else _shortened(rollouts, watch)
 
-        def local(array: jax.Array) -> np.ndarray:
-            rows = meshes.local_rows(array)[:kept]
-            return rows.reshape(len(prompts), settings.samples, *rows.shape[1:])
-
-        return Rollouts(*(local(getattr(completions, name)) for name in Rollouts.names()))
-
-    def publish(params: Params) -> Weights:
-        # Copies, since jit would hand back the very buffers of leaves it doesn't change, and a step may donate those.
-        return jax.tree.map(jnp.copy, model.publish(params))
-
-    return Engine(jax.jit(publish, out_shardings=weights_place), generate)
+    return Engine(_publisher(model, mesh), generate)

@@ -4,6 +4,7 @@ Shapes: B batch, T time, S length of keys (the cache's, or T), D model width, H 
 size, R latent rank.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -17,6 +18,8 @@ from reasoning.models.parameters import RMSNorm, parameter, zeros
 from reasoning.models.rotary import rotate
 
 KeysValues = tuple[jax.Array, jax.Array]
+
+_SHORTEST_PREFIX = 128
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,49 @@ def _write_cache(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array)
     return write_rows(cache_BKSC, new_BKTC.astype(cache_BKSC.dtype), start_B)
 
 
+def cache_prefixes(length: int, time: int) -> tuple[int, ...]:
+    """How much of a cache of ``length`` is read for ``time`` new tokens: all, or an eighth, or an eighth of that, ….
+
+    None is below 128, nor below ``time``; where an eighth would be, there may be a quarter. A part is copied before it
+    is read, so that one of a third costs as much as the whole, and each is a branch to compile.
+    """
+    prefixes = [length]
+    while prefixes[0] // 8 >= max(_SHORTEST_PREFIX, time):
+        prefixes.insert(0, prefixes[0] // 8)
+    if len(prefixes) == 1 and length // 4 >= max(_SHORTEST_PREFIX, time):
+        prefixes.insert(0, length // 4)
+    return tuple(prefixes)
+
+
+def _attend_held(
+    query_BTHC: jax.Array,
+    keys: Sequence[jax.Array],
+    value_BKSc: jax.Array,
+    mask_BTS: jax.Array,
+    config: ModelConfig,
+    start_B: jax.Array,
+) -> jax.Array:
+    """``attend`` over a cache, as much of it as its longest row fills: what short replies cost isn't the limit's.
+
+    ``keys`` [B, K, S, …] are the parts of a key's channels.
+    """
+    time = query_BTHC.shape[1]
+    prefixes = cache_prefixes(value_BKSc.shape[2], time)
+
+    def over(prefix: int) -> Callable[[], jax.Array]:
+        def attend_prefix() -> jax.Array:
+            parts = [part[:, :, :prefix] for part in keys]
+            key_BKSC = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+            return attend(query_BTHC, key_BKSC, value_BKSc[:, :, :prefix], mask_BTS[:, :, :prefix], config)
+
+        return attend_prefix
+
+    if len(prefixes) == 1:
+        return over(prefixes[0])()
+    used = jnp.max(start_B) + time
+    return jax.lax.switch(jnp.sum(used > jnp.asarray(prefixes[:-1])), [over(prefix) for prefix in prefixes])
+
+
 class Attention(nnx.Module):
     """Grouped-query attention (arXiv 2305.13245) with rotary positions."""
 
@@ -128,7 +174,8 @@ class Attention(nnx.Module):
         query, key, value = self.project(x_BTD, inputs)
         # Written before it is read: the mask lets a new token attend to itself and to the new ones before it.
         held = _write_cache(cache[0], key, start_B), _write_cache(cache[1], value, start_B)
-        return multiply(self, "output", attend(query, *held, inputs.mask_BTS, self.config)), held
+        mixed = _attend_held(query, held[:1], held[1], inputs.mask_BTS, self.config, start_B)
+        return multiply(self, "output", mixed), held
 
 
 class LatentAttention(nnx.Module):
@@ -189,5 +236,5 @@ class LatentAttention(nnx.Module):
         absorbed = jnp.einsum("bthc,rhc->bthr", query_nope, self.key_up[...])
         query = jnp.concatenate([absorbed, query_rope], axis=-1)
         # One key head serves all queries: [latent, rotary key], whose first part is the value too.
-        mixed = attend(query, jnp.concatenate(held, axis=-1), held[0], inputs.mask_BTS, self.config)
+        mixed = _attend_held(query, held, held[0], inputs.mask_BTS, self.config, start_B)
         return multiply(self, "output", jnp.einsum("bthr,rhc->bthc", mixed, self.value_up[...])), held

@@ -86,11 +86,12 @@ def prompt_sampler(
     tokenizer: Tokenizer,
     mesh: Mesh,
     seed: int,
+    padded_lengths: tuple[int, ...],
 ) -> PromptSampler:
     """The sampler of the stage ``name``: ``questions`` of its problems a step, asked of ``model`` as it trains.
 
-    ``publish`` makes the engine's weights of what trains. Raises InputError for a prompt that leaves no room for
-    ``max_new_tokens``.
+    ``publish`` makes the engine's weights of what trains, ``padded_lengths`` are those of rows. Raises InputError for a
+    prompt that leaves no room for ``max_new_tokens``.
     """
     problems, context = settings.problems.problems(), model.config.context
     order = item_batches(
@@ -101,9 +102,10 @@ def prompt_sampler(
         process_count=jax.process_count(),
         prefetch=0,
     )
-    new, lengths = settings.max_new_tokens, settings.padded_lengths
-    engine = sampler_for(model, mesh, tokenizer, settings.chat, settings.samples, new, lengths)
+    new = settings.max_new_tokens
     prompts = encode_prompts(problems, settings.chat, tokenizer, new, context)
+    longest = max(map(len, prompts))
+    engine = sampler_for(model, mesh, tokenizer, settings.chat, settings.samples, new, settings.slots, longest)
     return PromptSampler(
         publish=partial(publish, engine),
         engine=engine,
@@ -113,8 +115,8 @@ def prompt_sampler(
         key=stage_key(seed, name),
         temperature=settings.temperature,
         # Within the context, since ``encode_prompts`` refuses what isn't.
-        longest_row=max(map(len, prompts)) + new,
-        padded_lengths=lengths,
+        longest_row=longest + new,
+        padded_lengths=padded_lengths,
     )
 
 

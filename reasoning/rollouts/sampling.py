@@ -1,7 +1,7 @@
 """How a model's replies are sampled: the settings that all who sample share, and the one door to an engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.mesh import rows_of_all_processes
 from reasoning.core.ranges import Fraction, OptionalSize, Positive, Range, Size
 from reasoning.data.chat.format import ChatFormat
@@ -32,9 +33,8 @@ class Sampling:
     samples: Size = 16  # replies a problem
     temperature: Positive = 1.0
     chat: ChatFormat = ChatFormat()
-    # Tokens that prompts, and rows that are learnt from, are padded to (empty: powers of two from 16). Each is one more
-    # program to compile; what is longer than the last is padded to the longest that there can be.
-    padded_lengths: tuple[Size, ...] = ()
+    # Replies that a device writes side by side; each takes a cache, and where one ends the next begins (0: up to 64).
+    slots: OptionalSize = field(default=0, metadata=NOT_HASHED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,15 @@ def sampler_for(
     chat: ChatFormat,
     samples: int,
     max_new_tokens: int,
-    padded_lengths: tuple[int, ...] = (),
+    slots: int = 0,
+    longest_prompt: int = 0,
 ) -> Engine:
-    """The engine that samples ``samples`` replies a prompt, each until an end of ``chat`` or the limit."""
-    return build_engine(
-        model, mesh, SamplerSettings(samples, max_new_tokens, stop_ids(tokenizer, chat), padded_lengths)
-    )
+    """The engine that samples ``samples`` replies a prompt, each until an end of ``chat`` or the limit.
+
+    ``slots`` and ``longest_prompt`` are those of ``SamplerSettings``.
+    """
+    settings = SamplerSettings(samples, max_new_tokens, stop_ids(tokenizer, chat), slots, longest_prompt)
+    return build_engine(model, mesh, settings)
 
 
 def truncation_of(settings: TruncatedSampling) -> Truncation:

@@ -68,7 +68,8 @@ class Collect(TruncatedSampling):
         tokenizer, model = tokenizer_of(start), model_of(start, mesh)
         problems = self.problems.problems()
         prompts = encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, model.config.context)
-        engine = sampler_for(model, mesh, tokenizer, self.chat, self.samples, self.max_new_tokens, self.padded_lengths)
+        longest = max(map(len, prompts))
+        engine = sampler_for(model, mesh, tokenizer, self.chat, self.samples, self.max_new_tokens, self.slots, longest)
         generate = truncating(engine.generate, truncation_of(self))
         weights = engine.publish(params_of(start, model, mesh))
         key, parts = stage_key(context.seed, self.name), out / "parts"

@@ -223,7 +223,7 @@ def _examining(learner: Learner, exam: Exam, context: Context, purpose: str) -> 
     trainee, tokenizer, mesh = learner.trainee, learner.tokenizer, context.mesh
     model = trainee.merged_model
     questions = questions_of(exam, tokenizer, model.config.context)
-    engine = sampler_for(model, mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens, exam.padded_lengths)
+    engine = sampler_for(model, mesh, tokenizer, exam.chat, exam.samples, exam.max_new_tokens)
     key = stage_key(context.seed, f"{learner.settings.name}/{purpose}")
 
     def examine(state: TrainState) -> Answers:

@@ -88,6 +88,9 @@ class OnPolicy(FineTuning, Sampling):
 
     questions: Size = 32  # problems asked a step
     rollouts_every: Index = field(default=1, metadata=NOT_HASHED)  # steps whose completions are kept (0: none)
+    # Tokens that rows which are learnt from are padded to (empty: powers of two from 16). Each is one more program to
+    # compile; what is longer than the last is padded to the longest that there can be.
+    padded_lengths: tuple[Size, ...] = ()
 
 
 def check_best(stage: Learning, held_out: int) -> None:

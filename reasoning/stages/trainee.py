@@ -128,7 +128,15 @@ def trainee_of(stage: FineTuning, start: Artifact, context: Context) -> Trainee:
 def sampler_of(stage: OnPolicy, trainee: Trainee, tokenizer: Tokenizer, context: Context) -> PromptSampler:
     """What samples a stage's problems from the model that it trains; InputError for a prompt that leaves no room."""
     return prompt_sampler(
-        stage, stage.name, stage.questions, trainee.merged_model, trainee.publish, tokenizer, context.mesh, context.seed
+        stage,
+        stage.name,
+        stage.questions,
+        trainee.merged_model,
+        trainee.publish,
+        tokenizer,
+        context.mesh,
+        context.seed,
+        stage.padded_lengths,
     )
 
 

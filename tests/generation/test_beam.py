@@ -144,7 +144,7 @@ def test_with_a_beam_for_every_sequence_the_search_is_exhaustive(penalty: float)
 )
 def test_a_search_with_few_beams_follows_the_rules(penalty: float, early: Early):
     vocabulary, limit, beams = 6, 5, 3
-    settings = BeamSettings(beams, limit, (END,), length_penalty=penalty, early_stopping=early, first_cache=2)
+    settings = BeamSettings(beams, limit, (END,), length_penalty=penalty, early_stopping=early)
     for seed in (1, 2, 3):
         found = beams_of(settings, vocabulary, seed)
         for number in range(len(PROMPTS)):

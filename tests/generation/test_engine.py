@@ -9,8 +9,8 @@ import pytest
 from compilations import compilations
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh, to_global
-from reasoning.generation.engine import Engine, PromptShapes, Rollouts, build_engine, padded, sampling_program
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.generation.engine import Engine, PromptShapes, Rollouts, build_engine, padded
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.truncation import ALL_TOKENS, Truncation, truncated
 from reasoning.models.config import ModelConfig, Stack
@@ -28,13 +28,13 @@ END = 3
 PROMPTS = [[5, 6, 7], [8, 9], [5, 6, 7, 10, 11], [12]]
 
 
-def engine_on(shape: MeshShape, samples: int, limit: int = 20) -> tuple[Model, dict, Engine]:
-    mesh = build_mesh(shape)
+def engine_on(shape: MeshShape, samples: int, limit: int = 20, slots: int = 0) -> tuple[Model, dict, Engine]:
+    mesh = build_mesh(shape, jax.devices()[:1] if shape.data == 1 else None)
     model = build_model(CONFIG, mesh)
     return (
         model,
         init_sharded(model, mesh, jax.random.key(7)),
-        build_engine(model, mesh, SamplerSettings(samples, limit, (END,))),
+        build_engine(model, mesh, SamplerSettings(samples, limit, (END,), slots)),
     )
 
 
@@ -101,17 +101,37 @@ def test_temperature_zero_takes_the_likeliest_token():
         np.testing.assert_array_equal(tokens[:length], expected)
 
 
+def test_what_a_request_gets_depends_on_its_identity_only_whatever_slots_order_and_neighbours():
+    _, params, few = engine_on(MeshShape(data=1), samples=3, slots=1)
+    key, generator = jax.random.key(3), np.random.default_rng(0)
+    weights = few.publish(params)
+    prompts = [generator.integers(4, 24, generator.integers(1, 17)).tolist() for _ in range(11)]
+    ids = generator.permutation(100)[:11].tolist()
+    alone = few.generate(weights, prompts, ids, key, 1.0)
+    assert (
+        len(set(alone.lengths.reshape(-1).tolist())) > 3
+    )  # slots are refilled at different times, or this shows little
+    for slots, order in ((4, range(11)), (8, generator.permutation(11)), (64, generator.permutation(11)[:5])):
+        engine = engine_on(MeshShape(data=1), samples=3, slots=slots)[2]
+        asked = [prompts[number] for number in order], [ids[number] for number in order]
+        found = engine.generate(weights, *asked, key, 1.0, rows=11)
+        chosen = list(order)
+        for name in ("tokens", "lengths", "truncated"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(alone, name)[chosen])
+        np.testing.assert_allclose(found.log_probs, alone.log_probs[chosen], atol=1e-5)
+
+
 @pytest.mark.slow
-def test_what_a_request_gets_depends_on_its_id_only_not_on_its_neighbours_or_devices():
-    _, params, engine = engine_on(MeshShape(), samples=2)
+def test_several_devices_with_slots_of_their_own_give_what_one_gives():
+    _, params, one = engine_on(MeshShape(data=1), samples=3)
+    prompts = [[5 + number, 6, 7][: 1 + number % 3] for number in range(11)]
     key = jax.random.key(3)
-    together = engine.generate(engine.publish(params), PROMPTS, [4, 5, 6, 7], key, 1.0)
-    reordered = engine.generate(engine.publish(params), PROMPTS[::-1], [7, 6, 5, 4], key, 1.0)
-    np.testing.assert_array_equal(together.tokens, reordered.tokens[::-1])
-    _, other, tensor = engine_on(MeshShape(data=2, fsdp=2, tensor=2), samples=2)
-    np.testing.assert_array_equal(
-        together.tokens, tensor.generate(tensor.publish(other), PROMPTS, [4, 5, 6, 7], key, 1.0).tokens
-    )
+    expected = one.generate(one.publish(params), prompts, range(11), key, 1.0)
+    for shape in (MeshShape(data=2, fsdp=2, tensor=2), MeshShape(data=8)):
+        _, other, several = engine_on(shape, samples=3, slots=2)
+        found = several.generate(several.publish(other), prompts, range(11), key, 1.0)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
+        np.testing.assert_allclose(found.log_probs, expected.log_probs, atol=1e-5)
 
 
 def test_samples_follow_the_distribution_of_the_first_token():
@@ -161,40 +181,46 @@ def test_where_all_tokens_may_be_drawn_or_none_is_nothing_changes():
         np.testing.assert_array_equal(getattr(greedy, name), getattr(cut, name))
 
 
-def test_rows_that_only_fill_a_batch_up_are_done_from_the_start_and_change_nothing():
-    mesh = build_mesh(MeshShape())
-    model = build_model(CONFIG, mesh)
-    params = init_sharded(model, mesh, jax.random.key(7))
-    settings = SamplerSettings(2, 20, (END,))
-    engine = build_engine(model, mesh, settings)
-    weights, key = engine.publish(params), jax.random.key(8)
-    prompts, lengths = padded(PROMPTS[:1], 8, PromptShapes((), 8, CONFIG.context, 20))
+def test_prompts_are_padded_to_what_is_known_beforehand_or_to_a_power_of_two():
+    prompts, lengths = padded(PROMPTS[:1], 6, PromptShapes(0, 8, CONFIG.context, 20))
     assert prompts.shape == (8, 16) and lengths.tolist() == [3] + [0] * 7
-    arguments = to_global(mesh, (prompts, lengths, np.zeros(8, np.int32)))
-    whole = sampling_program(model, mesh, settings)(weights, *arguments, key, jnp.float32(1.0), None)
-    # The loop ends with the last request that isn't done, so these rows never make it longer.
-    assert not np.asarray(whole.lengths)[2:].any() and not np.asarray(whole.truncated)[2:].any()
-    assert not np.asarray(whole.tokens)[2:].any() and not np.asarray(whole.log_probs)[2:].any()
-    found = engine.generate(weights, PROMPTS[:1], [0], key, 1.0, rows=3)
-    np.testing.assert_array_equal(found.tokens[0], np.asarray(whole.tokens)[:2])
+    assert padded([[5] * 17], 1, PromptShapes(0, 1, CONFIG.context, 20))[0].shape == (1, 32)
+    assert padded([[5] * 17], 1, PromptShapes(25, 1, CONFIG.context, 20))[0].shape == (1, 25)
+    assert padded([[5] * 33], 1, PromptShapes(25, 1, CONFIG.context, 20))[0].shape == (1, 44)
+
+
+def test_a_batch_with_fewer_prompts_or_none_is_the_same_program():
+    _, params, engine = engine_on(MeshShape(data=1), samples=2)
+    weights, key = engine.publish(params), jax.random.key(8)
     everyone = engine.generate(weights, PROMPTS, range(4), key, 1.0)
+    with compilations() as compiled:
+        found = engine.generate(weights, PROMPTS[:1], [0], key, 1.0, rows=4)
+        nobody = engine.generate(weights, [], [], key, 1.0, rows=4)
+    assert not compiled
     np.testing.assert_array_equal(found.tokens[0], everyone.tokens[0])
-    nobody = engine.generate(weights, [], [], key, 1.0, rows=3)
     assert nobody.tokens.shape == (0, 2, 20)
 
 
-def test_ragged_prompts_are_as_few_programs_as_their_lengths_have_powers_of_two():
+def test_a_mixed_workload_is_two_programs_and_none_once_it_is_warm():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(replace(CONFIG, context=128, stacks=(Stack(1),)), mesh)
     weights, generator = model.publish(model.init(jax.random.key(0))), np.random.default_rng(0)
-    engine = build_engine(model, mesh, SamplerSettings(1, 2, (END,)))
-    told = build_engine(model, mesh, SamplerSettings(1, 2, (END,), lengths=(64,)))
-    batches = [[[5] * length for length in generator.integers(17, 65, 2)] for _ in range(12)]
-    for generate, expected in ((engine.generate, 2), (told.generate, 1)):
-        with compilations() as compiled:
-            for number, prompts in enumerate([[[5] * 20], *batches]):
-                generate(weights, prompts, range(len(prompts)), jax.random.key(number), 1.0, rows=3)
-        assert compiled.count("sample") == expected
+    greedy, sampled = (
+        build_engine(model, mesh, SamplerSettings(samples, 9, (END,), slots=4, longest_prompt=50)) for samples in (1, 4)
+    )
+
+    def ask(engine: Engine, seed: int, temperature: float, rule: Truncation) -> None:
+        prompts = [[5] * length for length in generator.integers(1, 51, generator.integers(4, 12))]
+        engine.generate(weights, prompts, range(len(prompts)), jax.random.key(seed), temperature, truncation=rule)
+
+    with compilations() as compiled:
+        ask(sampled, 0, 1.0, ALL_TOKENS)
+    assert [name for name in compiled if name in ("sample", "empty_state")] == ["empty_state", "sample"]
+    with compilations() as compiled:
+        for seed in range(6):
+            ask(greedy, seed, 0.0, ALL_TOKENS)
+            ask(sampled, seed, 0.5 + seed, Truncation(seed, 0.9, 0.1))
+    assert not compiled
 
 
 def test_published_weights_survive_the_donation_of_the_parameters():

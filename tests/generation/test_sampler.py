@@ -1,32 +1,35 @@
-"""The sampler's static choices; what it samples is shown in ``test_engine``."""
+"""What is drawn at one place, and from which stream; what a sampler samples is shown in ``test_engine``."""
 
-import math
-
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from reasoning.generation.sampler import SamplerSettings, cache_bounds
+from reasoning.generation.sampler import draw, prompt_keys
+from reasoning.generation.truncation import Truncation
 
 
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [
-        (1, (1,)),
-        (47, (47,)),
-        (50, (25, 50)),
-        (96, (24, 96)),
-        (320, (80, 320)),
-        (32_768, (32, 128, 512, 2048, 8192, 32_768)),
-    ],
-)
-def test_a_cache_grows_by_four_up_to_the_limit_so_that_long_replies_are_few_loops(limit, expected):
-    assert cache_bounds(limit, SamplerSettings(1, limit, ()).first_cache) == expected
+def keys_of(count: int) -> jax.Array:
+    return prompt_keys(jax.random.key(0), jnp.arange(count))
 
 
-@pytest.mark.parametrize("first", [1, 3, 16])
-def test_bounds_rise_end_at_the_limit_and_are_as_few_as_its_logarithm(first):
-    for limit in range(1, 300):
-        found = cache_bounds(limit, first)
-        assert found[-1] == limit and found[0] >= min(first, limit)
-        assert list(found) == sorted(set(found))
-        assert len(found) <= 2 + math.log(limit, 4)
-        assert all(longer < 8 * shorter for shorter, longer in zip(found, found[1:], strict=False))
+def test_a_slot_draws_by_its_requests_key_and_its_own_place_whatever_the_others_do():
+    logits = jax.random.normal(jax.random.key(1), (5, 40))
+    keys, places, heat = keys_of(5), jnp.asarray([0, 7, 7, 2, 30]), jnp.float32(0.7)
+    tokens, log_probs = draw(logits, keys, places, heat, None)
+    for row in range(5):
+        noise = jax.random.gumbel(jax.random.fold_in(keys[row], places[row]), (40,))
+        assert tokens[row] == jnp.argmax(logits[row] / 0.7 + noise)
+        exact = np.asarray(logits[row], np.float64) / 0.7
+        np.testing.assert_allclose(log_probs[row], exact[tokens[row]] - np.log(np.exp(exact).sum()), atol=1e-5)
+    order = jnp.asarray([3, 0, 4])
+    again = draw(logits[order], keys[order], places[order], heat, None)
+    np.testing.assert_array_equal(again[0], tokens[order])
+
+
+@pytest.mark.parametrize("rule", [None, Truncation(1, 0.1, 0.9)])
+def test_temperature_zero_takes_the_likeliest(rule: Truncation | None):
+    logits = jax.random.normal(jax.random.key(2), (5, 40))
+    traced = None if rule is None else rule.traced()
+    tokens, _ = draw(logits, keys_of(5), jnp.zeros(5, jnp.int32), jnp.float32(0), traced)
+    np.testing.assert_array_equal(tokens, jnp.argmax(logits, axis=-1))

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from reasoning.models.attention import attend
+from reasoning.models.attention import attend, cache_prefixes
 from reasoning.models.config import ModelConfig, Stack
 
 SIZES = {"vocabulary": 8, "width": 16, "heads": 4, "kv_heads": 2, "mlp_width": 8, "stacks": (Stack(1),), "context": 16}
@@ -46,3 +47,21 @@ def test_a_soft_cap_bounds_scores_before_the_mask():
 
 def test_values_may_be_of_another_size_than_keys():
     check(ModelConfig(**SIZES), 0.5, 0.0, values=6)
+
+
+@pytest.mark.parametrize(
+    ("length", "time", "expected"),
+    [
+        (192, 1, (192,)),
+        (511, 1, (511,)),
+        (586, 1, (146, 586)),
+        (1100, 1, (137, 1100)),
+        (32_768, 1, (512, 4096, 32_768)),
+        (4096, 600, (1024, 4096)),
+        (64, 64, (64,)),
+    ],
+)
+def test_a_long_cache_is_read_in_few_parts_each_with_room_for_what_is_new(
+    length: int, time: int, expected: tuple[int, ...]
+):
+    assert cache_prefixes(length, time) == expected

@@ -66,6 +66,30 @@ def test_published_layers_are_the_slices_of_the_stack():
         )
 
 
+@pytest.mark.parametrize("config", [TINY, pytest.param(LATENT, marks=pytest.mark.slow)])
+def test_a_long_cache_of_which_little_is_used_gives_what_a_short_one_does(config: ModelConfig):
+    model = build_model(config)
+    weights = model.publish(model.init(jax.random.key(0)))
+    tokens = jax.random.randint(jax.random.key(1), (3, 10), 0, 48)
+    extend, decode = jax.jit(model.extend), jax.jit(model.decode)
+    for filled in (0, 130):  # from 130 on the longest row crosses from a part of the long cache to the whole of it
+        found = []
+        for length in (140, 1100):
+            noise = [jax.random.normal(jax.random.key(2), leaf.shape) for leaf in empty(model, 3, 140)["layers"][0]]
+            cache = empty(model, 3, length)
+            held = tuple(
+                tuple(leaf.at[:, :, :140].set(part) for leaf, part in zip(layer, noise, strict=True))
+                for layer in cache["layers"]
+            )
+            hidden, cache = extend(weights, tokens[:, :4], {"layers": held, "length": jnp.asarray([filled, 0, 3])})
+            states = [hidden[:, -1]]
+            for place in range(4, 10):
+                state, cache = decode(weights, tokens[:, place], cache)
+                states.append(state)
+            found.append(np.stack(states))
+        np.testing.assert_allclose(found[0], found[1], atol=2e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY, PLAIN])
 def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: ModelConfig):

@@ -51,7 +51,7 @@ def test_400_steps_on_problems_as_ragged_as_those_of_gsm8k_are_three_sampling_pr
         prompts = [[1] * length for length in generator.choice(known, 32)]
         lengths = np.minimum(generator.integers(new // 2, new * 21 // 20, (32, 16)).max(axis=1, keepdims=True), new)
         rollouts = Rollouts(np.ones((32, 1, new), np.int32), np.zeros((32, 1, new)), lengths, lengths == new)
-        asked.add(padded(prompts, 32, PromptShapes((), 1, context, new))[0].shape)
+        asked.add(padded(prompts, 32, PromptShapes(0, 1, context, new))[0].shape)
         rows = policy_rows(prompts, rollouts, int(known.max()) + new, ())
         learnt.add(rows["tokens"].shape)
         needed, given = needed + rows["segments"].sum(axis=1).max(), given + rows["tokens"].shape[1]

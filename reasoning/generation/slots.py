@@ -1,0 +1,217 @@
+"""Slots that decode side by side and are refilled on the device: the loop that moves an engine's state on.
+
+A page of prompts is read once into a pool; each of a prompt's samples starts in a free slot with a copy of what the
+pool holds. A completion that ends leaves its slot for a row of the output, and the next request takes its place, within
+one program.
+
+Shapes: D parts, P prompts of a page, B slots, N new tokens, W model width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
+from reasoning.generation.shaping import shaped
+from reasoning.generation.state import Asked, Finished, Page, Pool, Sizes, Slots, State, state_specs
+from reasoning.generation.watching import ended
+from reasoning.models.cache import Cache, Weights
+from reasoning.models.decoder import soft_capped
+from reasoning.models.model import LanguageModel
+
+
+def _read(
+    model: LanguageModel,
+    sizes: Sizes,
+    weights: Weights,
+    page: Page,
+    key: jax.Array,
+    samples: jax.Array,
+    pool: Pool,
+) -> Pool:
+    """The pool with a page of prompts in it, each read once, in as many groups as the fullest part has.
+
+    A page without a prompt leaves it as it is.
+    """
+    parts, group = sizes.parts, sizes.group
+    counts_D = jnp.sum((page.lengths > 0).reshape(parts, -1), axis=1, dtype=jnp.int32)
+
+    def taken(tree: Any, number: jax.Array) -> Any:
+        """Group ``number`` of all parts, as rows."""
+
+        def take(leaf: jax.Array) -> jax.Array:
+            grouped = leaf.reshape(parts, -1, group, *leaf.shape[1:])
+            one = jax.lax.dynamic_index_in_dim(grouped, number, axis=1, keepdims=False)
+            return one.reshape(-1, *leaf.shape[1:])
+
+        return jax.tree.map(take, tree)
+
+    def put(tree: Any, new: Any, number: jax.Array) -> Any:
+        def one(leaf: jax.Array, rows: jax.Array) -> jax.Array:
+            grouped = leaf.reshape(parts, -1, group, *leaf.shape[1:])
+            rows = rows.reshape(parts, group, *leaf.shape[1:])
+            return jax.lax.dynamic_update_index_in_dim(grouped, rows, number, axis=1).reshape(leaf.shape)
+
+        return jax.tree.map(one, tree, new)
+
+    def read(now: tuple[jax.Array, jax.Array, Cache]) -> tuple[jax.Array, jax.Array, Cache]:
+        number, hidden_PW, cache = now
+        tokens, lengths = taken((page.tokens, page.lengths), number)
+        shapes = model.cache_shapes(*tokens.shape)
+        empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        # Prefill takes the last token of each prompt, so one that only fills up must have one all the same.
+        new = model.prefill(weights, tokens, jnp.maximum(lengths, 1), empty)
+        return number + 1, *put((hidden_PW, cache), new, number)
+
+    groups = jnp.max(-(-counts_D // group))
+    _, hidden_PW, cache = jax.lax.while_loop(lambda now: now[0] < groups, read, (jnp.int32(0), pool.hidden, pool.cache))
+    new = {
+        "keys": prompt_keys(key, jnp.asarray(page.ids)),
+        "tokens": page.tokens,
+        "numbers": page.numbers,
+        "next": jnp.zeros_like(pool.next),
+        "stop": samples * counts_D,
+    }
+    kept = {name: jnp.where(groups > 0, value, getattr(pool, name)) for name, value in new.items()}
+    return Pool(hidden=hidden_PW, cache=cache, **kept)
+
+
+def _put(into: Any, one: Any, row: jax.Array) -> Any:
+    """Leaves with one row replaced, in place; what a row of ``one`` is shorter along its axes stays."""
+
+    def put(leaf: jax.Array, new: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice(leaf, new[None], (row,) + (0,) * (leaf.ndim - 1))
+
+    return jax.tree.map(put, into, one)
+
+
+def _row(tree: Any, row: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, row, keepdims=False), tree)
+
+
+def _kept(finished: Finished, slots: Slots, slot: jax.Array) -> Finished:
+    """The outputs with the completion of a slot that is done; of a free slot nothing, into the row for trash."""
+    said = slots.request[slot] >= 0
+    row = jnp.where(said, finished.count[0], finished.request.shape[0] - 1)
+    tokens_N, log_probs_N, count = _row((slots.tokens, slots.log_probs, slots.count), slot)
+    inside_N = jnp.arange(tokens_N.shape[0]) < count
+    new = {
+        "request": slots.request[slot],
+        "tokens": jnp.where(inside_N, tokens_N, 0),
+        "log_probs": jnp.where(inside_N, log_probs_N, 0.0),
+        "lengths": count,
+        "truncated": ~slots.ended[slot],
+    }
+    rows = {name: _put(getattr(finished, name), value, row) for name, value in new.items()}
+    return replace(finished, **rows, count=finished.count + said)
+
+
+def _started(slots: Slots, pool: Pool, samples: jax.Array, slot: jax.Array) -> tuple[Slots, Pool]:
+    """The next request of the pool in a slot, or, where there is none, the slot free."""
+    taken = pool.next[0] < pool.stop[0]
+    prompt, place = jnp.divmod(jnp.where(taken, pool.next[0], 0), samples)
+    hidden_W, cache, key, number = _row((pool.hidden, pool.cache, pool.keys, pool.numbers), prompt)
+    length = jnp.where(taken, cache["length"], 0)
+    cache, read_T = {**cache, "length": length}, jnp.arange(pool.tokens.shape[1]) < length
+    # Padding counts for no token: its place is beyond the vocabulary, where nothing is written.
+    vocabulary = slots.seen.shape[1]
+    said_T = jnp.where(read_T, _row(pool.tokens, prompt), vocabulary)
+    seen_V = jnp.zeros((vocabulary,), bool).at[said_T].set(True, mode="drop")
+    return replace(
+        slots,
+        hidden=_put(slots.hidden, hidden_W, slot),
+        cache=_put(slots.cache, cache, slot),
+        keys=slots.keys.at[slot].set(jax.random.fold_in(key, place)),
+        request=slots.request.at[slot].set(jnp.where(taken, number * samples + place, -1)),
+        count=slots.count.at[slot].set(0),
+        done=slots.done.at[slot].set(~taken),
+        seen=_put(slots.seen, seen_V, slot),
+    ), replace(pool, next=pool.next + taken)
+
+
+def _refill(state: State, samples: jax.Array) -> State:
+    """One part's slots without completions that are done, and as full as its requests suffice; runs on its device."""
+
+    def idle(now: State) -> jax.Array:
+        return now.slots.done & ((now.slots.request >= 0) | (now.pool.next < now.pool.stop))
+
+    # One slot after another, so that the cost is that of the slots that change hands: mostly none.
+    def one(now: State) -> State:
+        slot = jnp.argmax(idle(now))
+        finished = _kept(now.finished, now.slots, slot)
+        slots, pool = _started(now.slots, now.pool, samples, slot)
+        return State(slots, pool, finished)
+
+    return jax.lax.while_loop(lambda now: jnp.any(idle(now)), one, state)
+
+
+def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, asked: Asked, slots: Slots) -> Slots:
+    """One token more in every slot that isn't done."""
+    head_WV = model.unembedding(weights)
+    logits_BV = soft_capped(jnp.dot(slots.hidden, head_WV, preferred_element_type=jnp.float32), model.soft_cap)
+    if asked.shaping is not None:
+        logits_BV = shaped(logits_BV, slots.seen, asked.shaping)
+    chosen_B, log_prob_B = draw(logits_BV, slots.keys, slots.count, asked.temperature, asked.truncation)
+    # All slots take the same step, so those that are done go on as token 0: nobody reads what they give.
+    chosen_B = jnp.where(slots.done, 0, chosen_B)
+    hidden_BW, cache = model.decode(weights, chosen_B, slots.cache)
+    ended_B = jnp.isin(chosen_B, jnp.asarray(settings.end_ids, jnp.int32)) & ~slots.done
+    count_B = slots.count + ~slots.done
+    write = jax.vmap(lambda row_N, new, place: jax.lax.dynamic_update_index_in_dim(row_N, new, place, 0))
+    return replace(
+        slots,
+        hidden=hidden_BW,
+        # A free slot's cache stays empty, so that it never is the longest.
+        cache={**cache, "length": jnp.where(slots.done, 0, cache["length"])},
+        count=count_B,
+        done=slots.done | ended_B | (count_B == settings.max_new_tokens),
+        ended=jnp.where(slots.done, slots.ended, ended_B),
+        tokens=write(slots.tokens, chosen_B, slots.count),
+        log_probs=write(slots.log_probs, log_prob_B, slots.count),
+        seen=slots.seen | (chosen_B[:, None] == jnp.arange(slots.seen.shape[1])),
+    )
+
+
+def sample(
+    model: LanguageModel,
+    mesh: Mesh,
+    settings: SamplerSettings,
+    sizes: Sizes,
+    weights: Weights,
+    state: State,
+    page: Page,
+    kept_B: jax.Array,
+    key: jax.Array,
+    asked: Asked,
+) -> tuple[State, jax.Array]:
+    """Reads a page of prompts, and decodes until all completions have ended, or, with ``more`` pages, until slots idle.
+
+    What is still in slots then goes on with the next page. The outputs of the call before are written over. ``kept_B``
+    is what a look has made of the slots (``watching.ended``). Beside the state whether the page is over: not where
+    ``steps`` were too few.
+    """
+    refill: Callable[[State, jax.Array], State] = _refill
+    if mesh.size > 1:
+        specs = state_specs(mesh, state)
+        refill = jax.shard_map(_refill, mesh=mesh, in_specs=(specs, PartitionSpec()), out_specs=specs, check_vma=False)
+
+    def over(now: State) -> jax.Array:
+        drained = jnp.all(now.pool.next >= now.pool.stop) & jnp.any(now.slots.done)
+        return jnp.all(now.slots.done) | (asked.more & drained)
+
+    def going(now: tuple[jax.Array, State]) -> jax.Array:
+        return ~over(now[1]) & (now[0] < asked.steps)
+
+    def step(now: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        slots = _advance(model, settings, weights, asked, now[1].slots)
+        return now[0] + 1, refill(replace(now[1], slots=slots), asked.samples)
+
+    pool = _read(model, sizes, weights, page, key, asked.samples, state.pool)
+    finished = replace(state.finished, count=jnp.zeros_like(state.finished.count))
+    begun = refill(State(ended(state.slots, kept_B), pool, finished), asked.samples)
+    _, state = jax.lax.while_loop(going, step, (jnp.int32(0), begun))
+    return state, over(state)

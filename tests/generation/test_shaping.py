@@ -1,0 +1,77 @@
+"""Bias, repetition penalty and allowed tokens, against transformers' processors written out in numpy."""
+
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.generation.engine import build_engine
+from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.shaping import Shaping, shaped
+from reasoning.models.config import ModelConfig, Stack
+from reasoning.models.model import build_model
+
+CONFIG = ModelConfig(
+    vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(1),), context=64, embedding_std=0.5, head_scale=6.0
+)
+RULE = Shaping(1.7, MappingProxyType({5: 2.5, 9: -1.0}), tuple(range(2, 20)))
+
+
+def by_hand(logits: np.ndarray, said: list[int], rule: Shaping) -> np.ndarray:
+    """Log-probabilities [V] behind a text of the tokens ``said``."""
+    scores = logits.astype(np.float64)
+    for token, bias in rule.bias.items():
+        scores[token] += bias
+    for token in set(said):
+        scores[token] = (
+            scores[token] / rule.repetition_penalty if scores[token] > 0 else scores[token] * (rule.repetition_penalty)
+        )
+    if rule.allowed is not None:
+        scores[[token for token in range(len(scores)) if token not in rule.allowed]] = -np.inf
+    return scores - np.log(np.exp(scores).sum())
+
+
+def test_logits_are_biased_then_punished_then_forbidden():
+    logits = np.asarray(jax.random.normal(jax.random.key(0), (24,))) * 3
+    said = [4, 5, 9, 21]
+    seen = jnp.zeros((1, 24), bool).at[0, jnp.asarray(said)].set(True)
+    found = jax.nn.log_softmax(shaped(jnp.asarray(logits)[None], seen, RULE.traced(24)))
+    np.testing.assert_allclose(found[0], by_hand(logits, said, RULE), atol=1e-5)
+
+
+def test_log_probs_of_completions_are_those_of_the_shaped_distribution_of_each_slots_own_text():
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    model = build_model(CONFIG, mesh)
+    params = model.init(jax.random.key(7))
+    engine = build_engine(model, mesh, SamplerSettings(3, 12, (3,), slots=4))
+    prompts, weights = [[5, 6, 7], [8, 9], [12]], engine.publish(params)
+    found = engine.generate(weights, prompts, range(3), jax.random.key(0), 1.0, shaping=RULE)
+    forward = jax.jit(lambda row: model.hidden_states(params, row, jnp.arange(32)[None], jnp.ones_like(row))[0])
+    for prompt, *replies in zip(prompts, found.tokens, found.log_probs, found.lengths, strict=True):
+        for tokens, log_probs, length in zip(*replies, strict=True):
+            text = [*prompt, *tokens[:length].tolist()]
+            hidden = forward(jnp.asarray([text + [0] * (32 - len(text))]))
+            logits = np.asarray(hidden[0] @ model.unembedding(params))
+            for place in range(length):
+                end = len(prompt) + place
+                expected = by_hand(logits[end - 1], text[:end], RULE)[tokens[place]]
+                np.testing.assert_allclose(log_probs[place], expected, atol=1e-4)
+            assert set(tokens[:length].tolist()) <= set(range(2, 20))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Shaping(0.0), "repetition_penalty is 0.0; give a number above 0"),
+        (lambda: Shaping(bias=MappingProxyType({3: float("nan")})), "the bias of token 3 is nan"),
+        (lambda: Shaping(allowed=()), "no token is allowed"),
+        (lambda: Shaping(allowed=(24,)).traced(24), "there is no token 24; this model's are 0 to 23"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
