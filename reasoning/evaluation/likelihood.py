@@ -19,10 +19,12 @@ from reasoning.core.errors import InputError
 from reasoning.core.signatures import Takes
 from reasoning.core.user_code import check_shape
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded, in_batches
+from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded, in_batches, longest_of
 from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
 from reasoning.generation.prompts import reply_opening
+from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import Truncation
+from reasoning.generation.watching import Watch
 from reasoning.models.cache import Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
@@ -85,7 +87,7 @@ class Likelihood:
         labels = [_labels(problem) for problem in questions.problems]
         tokens_PLN, length_PL = self._tokens(candidate, questions, labels)
         mesh, exam = candidate.mesh, candidate.exam
-        score = _build_scoring(candidate.model, mesh, exam.padded_lengths, tokens_PLN.shape[2])
+        score = _build_scoring(candidate.model, mesh, longest_of(questions), tokens_PLN.shape[2])
 
         def of_labels(
             weights: Weights,
@@ -96,12 +98,14 @@ class Likelihood:
             *,
             rows: int = 0,
             truncation: Truncation | None = None,
+            shaping: Shaping | None = None,
+            watch: Watch | None = None,
         ) -> Rollouts:
             own = list(ids)
             log_prob_PLN = score(weights, prompts, tokens_PLN[own], length_PL[own], rows)
             return Rollouts(tokens_PLN[own], log_prob_PLN, length_PL[own], np.zeros(length_PL[own].shape, bool))
 
-        rollouts = in_batches(of_labels, candidate, questions, key, 0.0)
+        rollouts = in_batches(of_labels, candidate, questions, exam.batch, key, 0.0)
         log_prob_PL = self._probabilities(rollouts, labels)
         rows_P, chosen_P = np.arange(len(labels)), log_prob_PL.argmax(axis=1)
         first = Rollouts(*(getattr(rollouts, name)[rows_P, chosen_P][:, None] for name in Rollouts.names()))
@@ -204,9 +208,7 @@ def _label_log_probs(
 
 
 @lru_cache(32)
-def _build_scoring(
-    model: LanguageModel, mesh: Mesh, padded_lengths: tuple[int, ...], longest: int
-) -> Callable[..., np.ndarray]:
+def _build_scoring(model: LanguageModel, mesh: Mesh, longest_prompt: int, longest: int) -> Callable[..., np.ndarray]:
     """``(weights, prompts, labels_PLN, length_PL, rows) -> log_prob_PLN`` of this process's prompts.
 
     One program is compiled a bucket of prompt lengths; at least ``rows`` rows are computed, as an engine does.
@@ -217,7 +219,7 @@ def _build_scoring(
         in_shardings=(decode_shardings(model, mesh), split, split, split, split),
         out_shardings=split,
     )
-    shapes = PromptShapes(padded_lengths, rows_multiple(mesh), model.context, longest)
+    shapes = PromptShapes(longest_prompt, rows_multiple(mesh), model.context, longest)
 
     def score(
         weights: Weights,

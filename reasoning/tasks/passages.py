@@ -49,7 +49,7 @@ class PassageFile:
         columns = (self.text, self.name) if self.name else (self.text,)
         return tuple(
             Passage(*(_text(row.get(column), column, f"{path}:{lines.number(at)}") for column in columns))
-            for at, row in enumerate(lines.records())
+            for at, row in enumerate(map(lines.record, range(len(lines))))
         )
 
 
