@@ -18,7 +18,7 @@ def config_of(case: Case) -> ModelConfig:
     """A model whose attention has the case's rule."""
     return ModelConfig(
         vocabulary=8,
-        width=8,
+        width=24,
         heads=case.heads,
         mlp_width=8,
         stacks=(Stack(1),),
