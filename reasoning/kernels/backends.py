@@ -7,7 +7,7 @@ whichever a mesh's devices call for. GPUs take the chunks: a kernel for them mus
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import jax
 from jax import Array
@@ -104,22 +104,32 @@ def pallas_tpu(tpu: TPU) -> Kernels:
     )
 
 
-def kernels_for(choice: Choice, mesh: Mesh | None) -> Kernels:
-    """The kernels for the mesh's devices, which needn't exist on this machine; without a mesh JAX's first device's.
+def resolved(choice: Choice, mesh: Mesh | None) -> tuple[Choice, Any]:
+    """A choice other than 'auto', and a device of the mesh, which needn't exist on this machine; without a mesh JAX's.
 
-    Raises InputError for a choice that isn't known, for Pallas where there is no TPU, and for a TPU whose memory isn't
-    known.
+    Raises InputError for a choice that isn't known, and for Pallas where there is no TPU.
     """
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-    if choice == "chunked" or (choice == "auto" and device.platform != "tpu"):
-        return chunked(_LOGITS_BYTES if device.platform == "cpu" else ACCELERATOR_LOGITS_BYTES)
-    if choice == "pallas_tpu_interpreted":
-        return pallas_tpu(TPU(chip_named(_INTERPRETED_CHIP), interpret=True))
-    if choice not in ("auto", "pallas_tpu"):
-        raise InputError(f"kernels {choice!r} are unknown; choose one of {', '.join(Choice.__args__)}")
-    if device.platform != "tpu":
+    if choice == "auto":
+        return ("pallas_tpu" if device.platform == "tpu" else "chunked"), device
+    if choice not in get_args(Choice):
+        raise InputError(f"kernels {choice!r} are unknown; choose one of {', '.join(get_args(Choice))}")
+    if choice == "pallas_tpu" and device.platform != "tpu":
         raise InputError(
             f"kernels are 'pallas_tpu', but the mesh's devices are {device.platform}; choose 'chunked', or "
             "'pallas_tpu_interpreted' to try the kernels without a TPU"
         )
+    return choice, device
+
+
+def kernels_for(choice: Choice, mesh: Mesh | None) -> Kernels:
+    """The kernels for the mesh's devices.
+
+    Raises InputError as ``resolved`` does, and for a TPU whose memory isn't known.
+    """
+    choice, device = resolved(choice, mesh)
+    if choice == "chunked":
+        return chunked(_LOGITS_BYTES if device.platform == "cpu" else ACCELERATOR_LOGITS_BYTES)
+    if choice == "pallas_tpu_interpreted":
+        return pallas_tpu(TPU(chip_named(_INTERPRETED_CHIP), interpret=True))
     return pallas_tpu(TPU(chip_named(device.device_kind)))

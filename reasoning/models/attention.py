@@ -18,13 +18,24 @@ from reasoning.models.parameters import RMSNorm, parameter, zeros
 from reasoning.models.rotary import rotate
 
 KeysValues = tuple[jax.Array, jax.Array]
+Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""``(query_BTHC, key_BKSC, value_BKSc) -> mixed_BTHc``."""
+
+
+@dataclass(frozen=True)
+class SequenceInputs:
+    """What attention over whole sequences reads beside states: rotary cosines and sines, and who attends to whom."""
+
+    cos_sin_2BTh: jax.Array
+    attend: Attend
+
 
 _SHORTEST_PREFIX = 128
 
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What attention reads beside states: rotary cosines and sines of positions, and which keys each query may read."""
+    """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read."""
 
     cos_sin_2BTh: jax.Array
     mask_BTS: jax.Array
@@ -149,7 +160,7 @@ class Attention(nnx.Module):
             self.query_norm = RMSNorm(config, (heads, size), ("heads", "head_dim"))
             self.key_norm = RMSNorm(config, (key_heads, size), ("kv_heads", "head_dim"))
 
-    def project(self, x_BTD: jax.Array, inputs: AttentionInputs) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def project(self, x_BTD: jax.Array, cos_sin_2BTh: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Rotated queries [B, T, H, C], and rotated keys and values [B, K, T, C] as the cache holds them."""
         query = multiply(self, "query", x_BTD)
         key = multiply(self, "key", x_BTD)
@@ -159,19 +170,18 @@ class Attention(nnx.Module):
             value = value + self.value_bias[...]
         if self.config.query_key_norm != "none":
             query, key = self.query_norm(query), self.key_norm(key)
-        rotated_key = rotate(key, inputs.cos_sin_2BTh)
-        return rotate(query, inputs.cos_sin_2BTh), rotated_key.swapaxes(1, 2), value.swapaxes(1, 2)
+        rotated_key = rotate(key, cos_sin_2BTh)
+        return rotate(query, cos_sin_2BTh), rotated_key.swapaxes(1, 2), value.swapaxes(1, 2)
 
-    def __call__(self, x_BTD: jax.Array, inputs: AttentionInputs) -> jax.Array:
+    def __call__(self, x_BTD: jax.Array, inputs: SequenceInputs) -> jax.Array:
         """Over whole sequences, [B, T, D]."""
-        query, key, value = self.project(x_BTD, inputs)
-        return multiply(self, "output", attend(query, key, value, inputs.mask_BTS, self.config))
+        return multiply(self, "output", inputs.attend(*self.project(x_BTD, inputs.cos_sin_2BTh)))
 
     def extend(
         self, x_BTD: jax.Array, inputs: AttentionInputs, cache: KeysValues, start_B: jax.Array
     ) -> tuple[jax.Array, KeysValues]:
         """Over T new tokens, which enter the cache at each row's own index ``start_B`` and are read there."""
-        query, key, value = self.project(x_BTD, inputs)
+        query, key, value = self.project(x_BTD, inputs.cos_sin_2BTh)
         # Written before it is read: the mask lets a new token attend to itself and to the new ones before it.
         held = _write_cache(cache[0], key, start_B), _write_cache(cache[1], value, start_B)
         mixed = _attend_held(query, held[:1], held[1], inputs.mask_BTS, self.config, start_B)
@@ -200,7 +210,7 @@ class LatentAttention(nnx.Module):
         self.value_up = parameter(rngs, (rank, heads, latent.v_head_dim), rank**-0.5, ("none", *by_head))
         self.output = parameter(rngs, (heads, latent.v_head_dim, width), out_std, (*by_head, "embed"))
 
-    def project(self, x_BTD: jax.Array, inputs: AttentionInputs) -> tuple[jax.Array, ...]:
+    def project(self, x_BTD: jax.Array, cos_sin_2BTh: jax.Array) -> tuple[jax.Array, ...]:
         """Queries without and with position [B, T, H, C], latents [B, T, R] and the one rotated key [B, T, C]."""
         if self.latent.q_lora_rank:
             query = multiply(self, "query_up", self.query_norm(multiply(self, "query_down", x_BTD)))
@@ -208,20 +218,19 @@ class LatentAttention(nnx.Module):
             query = multiply(self, "query", x_BTD)
         query_nope, query_rope = jnp.split(query, [self.latent.qk_nope_head_dim], axis=-1)
         latent_BTR = self.latent_norm(multiply(self, "latent_down", x_BTD))
-        key_rope = rotate(multiply(self, "rotary_key", x_BTD)[:, :, None], inputs.cos_sin_2BTh)[:, :, 0]
-        return query_nope, rotate(query_rope, inputs.cos_sin_2BTh), latent_BTR, key_rope
+        key_rope = rotate(multiply(self, "rotary_key", x_BTD)[:, :, None], cos_sin_2BTh)[:, :, 0]
+        return query_nope, rotate(query_rope, cos_sin_2BTh), latent_BTR, key_rope
 
-    def __call__(self, x_BTD: jax.Array, inputs: AttentionInputs) -> jax.Array:
+    def __call__(self, x_BTD: jax.Array, inputs: SequenceInputs) -> jax.Array:
         """Over whole sequences: keys and values are made for each head."""
         # With as many queries as keys that is cheaper: a score costs C products, not the R of a latent, far wider.
-        query_nope, query_rope, latent_BTR, key_rope = self.project(x_BTD, inputs)
+        query_nope, query_rope, latent_BTR, key_rope = self.project(x_BTD, inputs.cos_sin_2BTh)
         key = multiply(self, "key_up", latent_BTR)
         value = multiply(self, "value_up", latent_BTR)
         key_rope = jnp.broadcast_to(key_rope[:, :, None], (*key.shape[:3], key_rope.shape[-1]))
         query = jnp.concatenate([query_nope, query_rope], axis=-1)
         key = jnp.concatenate([key, key_rope], axis=-1).swapaxes(1, 2)
-        mixed = attend(query, key, value.swapaxes(1, 2), inputs.mask_BTS, self.config)
-        return multiply(self, "output", mixed)
+        return multiply(self, "output", inputs.attend(query, key, value.swapaxes(1, 2)))
 
     def extend(
         self, x_BTD: jax.Array, inputs: AttentionInputs, cache: KeysValues, start_B: jax.Array
@@ -231,7 +240,7 @@ class LatentAttention(nnx.Module):
         ``q (c W)^T = (q W^T) c^T``: the matrices that make keys and values are applied to queries and results instead,
         so all heads read the one latent, and no head's keys are made again for every token.
         """
-        query_nope, query_rope, latent_BTR, key_rope = self.project(x_BTD, inputs)
+        query_nope, query_rope, latent_BTR, key_rope = self.project(x_BTD, inputs.cos_sin_2BTh)
         held = _write_cache(cache[0], latent_BTR[:, None], start_B), _write_cache(cache[1], key_rope[:, None], start_B)
         absorbed = jnp.einsum("bthc,rhc->bthr", query_nope, self.key_up[...])
         query = jnp.concatenate([absorbed, query_rope], axis=-1)

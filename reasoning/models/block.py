@@ -6,7 +6,7 @@ Shapes: B batch, T time, D model width.
 import jax
 from flax import nnx
 
-from reasoning.models.attention import Attention, AttentionInputs, KeysValues, LatentAttention
+from reasoning.models.attention import Attention, AttentionInputs, KeysValues, LatentAttention, SequenceInputs
 from reasoning.models.config import BlockKind, ModelConfig
 from reasoning.models.mlp import MLP
 from reasoning.models.moe import MixtureOfExperts
@@ -38,7 +38,7 @@ class Block(nnx.Module):
             self.moe = MixtureOfExperts(config, kind.moe, kind.activation, rngs)
 
     def __call__(
-        self, x_BTD: jax.Array, inputs: AttentionInputs, token_mask_BT: jax.Array, placement: Placement
+        self, x_BTD: jax.Array, inputs: SequenceInputs, token_mask_BT: jax.Array, placement: Placement
     ) -> tuple[jax.Array, Aux]:
         """Over whole sequences; beside the hidden states the experts' load and balance loss, if any."""
         mixed = self.attention(self.attention_norm(x_BTD) if self.before else x_BTD, inputs)

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from reasoning.models.attention import AttentionInputs
+from reasoning.kernels.attention.backends import Attention
+from reasoning.kernels.attention.rule import Rule
+from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
 from reasoning.models.block import Aux, Block
 from reasoning.models.config import BlockKind, ModelConfig, Rope, Stack, block_name, stack_name
 from reasoning.models.lora import LoRA, adapt
@@ -22,17 +24,16 @@ from reasoning.models.parameters import Params, Placement, RMSNorm, parameter
 from reasoning.models.rotary import cos_sin
 from reasoning.models.routing import rebalanced
 
-InputsOf = Callable[[BlockKind], AttentionInputs]
-
 
 @dataclass(frozen=True)
 class Structure:
-    """What is static about a decoder: its config, its Flax graph, its parameters' logical axes, its mesh."""
+    """What is static about a decoder: config, Flax graph, logical axes of parameters, mesh, kernels."""
 
     config: ModelConfig
     graph: Any
     axes: Params
     placement: Placement
+    attention: Attention
 
 
 def _stacked_block(config: ModelConfig, kind: BlockKind, count: int, lora: LoRA | None, rngs: nnx.Rngs) -> Block:
@@ -90,20 +91,27 @@ class Decoder(nnx.Module):
 
 def attention_inputs(
     config: ModelConfig, positions_BT: jax.Array, mask_BTS: jax.Array, distance_BTS: jax.Array
-) -> InputsOf:
+) -> Callable[[BlockKind], AttentionInputs]:
     """Rotary cosines and sines, and the mask, of each kind of block; equal ones are made once for all layers.
 
     ``mask_BTS`` says which keys a query may read where there is no window, ``distance_BTS`` how far back each key lies.
     """
-    ropes: dict[Rope, jax.Array] = {}
+    rotary = _rotary(config, positions_BT)
     windows: dict[int, jax.Array] = {0: mask_BTS}
+    for kind in config.kinds():
+        if kind.window not in windows:
+            windows[kind.window] = mask_BTS & (distance_BTS < kind.window)
+    return lambda kind: AttentionInputs(rotary(kind), windows[kind.window])
+
+
+def _rotary(config: ModelConfig, positions_BT: jax.Array) -> Callable[[BlockKind], jax.Array]:
+    """Cosines and sines of positions, of each kind of block; equal ones are made once."""
+    ropes: dict[Rope, jax.Array] = {}
     for kind in config.kinds():
         rope = kind.rope or config.rope
         if rope not in ropes:
             ropes[rope] = cos_sin(positions_BT, rope, config.rotary_size)
-        if kind.window not in windows:
-            windows[kind.window] = mask_BTS & (distance_BTS < kind.window)
-    return lambda kind: AttentionInputs(ropes[kind.rope or config.rope], windows[kind.window])
+    return lambda kind: ropes[kind.rope or config.rope]
 
 
 def _rematerialised(config: ModelConfig, body: Callable) -> Callable:
@@ -195,7 +203,7 @@ def hidden_states(
     # All at once and outside the scan, where a cast would be repeated by every backward pass that recomputes a block.
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
     x_BTD = placement.constrain_hidden(decoder.embed(tokens_BT, positions_BT))
-    inputs_of = _packed_inputs(config, positions_BT, segments_BT)
+    inputs_of = _packed_inputs(structure, positions_BT, segments_BT)
     token_mask_BT = (segments_BT > 0).astype(jnp.float32)
 
     def block(one: Block, x: jax.Array) -> tuple[jax.Array, Aux]:
@@ -209,12 +217,40 @@ def hidden_states(
     return decoder.final_norm(x_BTD), _summary(aux)
 
 
-def _packed_inputs(config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array) -> InputsOf:
+def _packed_inputs(
+    structure: Structure, positions_BT: jax.Array, segments_BT: jax.Array
+) -> Callable[[BlockKind], SequenceInputs]:
     """Of packed rows: a query reads its own and earlier keys of its own segment."""
+    config, kernel = structure.config, structure.attention
+    if positions_BT.shape[1] <= kernel.short:
+        return _short_inputs(config, positions_BT, segments_BT)
+    rotary = _rotary(config, positions_BT)
+
+    def inputs_of(kind: BlockKind) -> SequenceInputs:
+        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window)
+        return SequenceInputs(
+            rotary(kind), lambda query, key, value: kernel.attend(query, key, value, segments_BT, rule)
+        )
+
+    return inputs_of
+
+
+def _short_inputs(
+    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array
+) -> Callable[[BlockKind], SequenceInputs]:
+    """Of rows so short that all scores are made at once."""
     order = jnp.arange(positions_BT.shape[1])
     distance_1TT = (order[:, None] - order[None, :])[None]
     mask_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    return attention_inputs(config, positions_BT, mask_BTT, distance_1TT)
+    masked = attention_inputs(config, positions_BT, mask_BTT, distance_1TT)
+
+    def inputs_of(kind: BlockKind) -> SequenceInputs:
+        inputs = masked(kind)
+        return SequenceInputs(
+            inputs.cos_sin_2BTh, lambda query, key, value: attend(query, key, value, inputs.mask_BTS, config)
+        )
+
+    return inputs_of
 
 
 def multi_token_states(
@@ -232,7 +268,7 @@ def multi_token_states(
     """
     config, placement = structure.config, structure.placement
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
-    inputs = _packed_inputs(config, positions_BT, segments_BT)(config.stacks[-1].pattern[-1])
+    inputs = _packed_inputs(structure, positions_BT, segments_BT)(config.stacks[-1].pattern[-1])
     token_mask_BT = (segments_BT > 0).astype(jnp.float32)
     states, aux = [], {}
     for depth in range(config.multi_token):

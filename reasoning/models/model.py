@@ -14,6 +14,8 @@ from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
+from reasoning.kernels.attention.backends import Attention, attention_for
+from reasoning.kernels.backends import Choice
 from reasoning.models import cache as caches
 from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
@@ -90,6 +92,7 @@ class Model:
 
     config: ModelConfig
     mesh: Mesh | None
+    attention: Attention
     shapes: Params
     axes: Params
     context: int  # the longest sequence that the model may see
@@ -110,10 +113,17 @@ class Model:
     plain: "Model | None" = None
 
 
+def build_model(config: ModelConfig, mesh: Mesh | None = None, kernels: Choice = "auto") -> Model:
+    """The functions of ``config`` on ``mesh`` (None: no sharding constraints). Allocates nothing.
+
+    ``kernels`` compute attention over whole sequences: by default those for the mesh's devices (``kernels.attention``).
+    """
+    return _built(config, mesh, kernels)
+
+
 @lru_cache(maxsize=32)
-def build_model(config: ModelConfig, mesh: Mesh | None = None) -> Model:
-    """The functions of ``config`` on ``mesh`` (None: no sharding constraints). Allocates nothing."""
-    return _functions(config, mesh, None)
+def _built(config: ModelConfig, mesh: Mesh | None, kernels: Choice) -> Model:
+    return _functions(config, mesh, attention_for(kernels, mesh), None)
 
 
 @lru_cache(maxsize=32)
@@ -125,7 +135,7 @@ def with_lora(model: Model, lora: LoRA | None) -> Model:
     """
     if lora is None:
         return model
-    adapted = _functions(model.config, model.mesh, lora)
+    adapted = _functions(model.config, model.mesh, model.attention, lora)
     check_targets(lora, adapted.shapes)
     return replace(
         adapted,
@@ -158,7 +168,7 @@ def frozen_base(model: Model, params: Params) -> Params:
     return cast(base_of(params), model.config.compute_dtype)
 
 
-def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Model:
+def _functions(config: ModelConfig, mesh: Mesh | None, attention: Attention, lora: LoRA | None) -> Model:
     def construct(key: jax.Array) -> Decoder:
         return Decoder(config, lora, nnx.Rngs(params=key))
 
@@ -169,10 +179,11 @@ def _functions(config: ModelConfig, mesh: Mesh | None, lora: LoRA | None) -> Mod
     with nnx.use_eager_sharding(False):
         graph, state = nnx.split(nnx.eval_shape(lambda: construct(jax.random.key(0))))
     axes: Any = nnx.to_pure_dict(nnx.get_partition_spec(state))
-    structure = Structure(config, graph, axes, Placement(mesh))
+    structure = Structure(config, graph, axes, Placement(mesh), attention)
     return Model(
         config=config,
         mesh=mesh,
+        attention=attention,
         shapes=nnx.to_pure_dict(state),
         axes=axes,
         context=config.context,

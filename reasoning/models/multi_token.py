@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from reasoning.models.attention import AttentionInputs
+from reasoning.models.attention import SequenceInputs
 from reasoning.models.block import Aux, Block
 from reasoning.models.config import ModelConfig
 from reasoning.models.linear import linear
@@ -26,7 +26,7 @@ class MultiToken(nnx.Module):
         self.final_norm = RMSNorm(config)
 
     def __call__(
-        self, hidden_BTD: jax.Array, next_BTD: jax.Array, inputs: AttentionInputs, mask_BT: jax.Array, on: Placement
+        self, hidden_BTD: jax.Array, next_BTD: jax.Array, inputs: SequenceInputs, mask_BT: jax.Array, on: Placement
     ) -> tuple[jax.Array, Aux]:
         """States from those of the depth before and the embeddings of the next tokens; the head is shared."""
         both = jnp.concatenate([self.embedding_norm(next_BTD), self.hidden_norm(hidden_BTD)], axis=-1)

@@ -10,7 +10,7 @@ from reasoning.core.mesh import build_mesh
 from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.reader import Experiment
 from reasoning.experiment.types import type_name
-from reasoning.kernels.backends import kernels_for
+from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
@@ -71,7 +71,7 @@ def preview(
         mesh = build_mesh(run.mesh)
         sizes = dict(mesh.shape)
         graphs.check_fit(graph, mesh)
-        kernels = str(kernels_for(run.kernels, mesh))
+        kernels = describe_kernels(run.kernels, mesh)
     except InputError as error:
         obstacle = str(error)
     memory = read_memory(out)

@@ -14,7 +14,7 @@ from reasoning.core.mesh import build_mesh, wait_for_all
 from reasoning.core.signatures import function_words
 from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.reader import Experiment
-from reasoning.kernels.backends import kernels_for
+from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.bad_rows import bad_rows_of
 from reasoning.pipeline.contents import contents_of, read_memory
@@ -64,7 +64,7 @@ def run_stages(
     check_rewards(graph)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
-    kernels = kernels_for(run.kernels, mesh)
+    kernels = describe_kernels(run.kernels, mesh)
     artifacts = shared.artifacts if shared else out / ARTIFACTS
     memory = read_memory(artifacts.parent)
     contents = agree(lambda: contents_of(graph, memory, watcher.note))

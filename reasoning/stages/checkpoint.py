@@ -17,6 +17,7 @@ from reasoning.core.mesh import with_shardings
 from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.kernels.backends import Choice
 from reasoning.models.config import ModelConfig, from_json, to_json
 from reasoning.models.lora import LoRA
 from reasoning.models.model import Model, build_model, parameter_shardings, trained, with_lora
@@ -55,12 +56,12 @@ def check_data(inputs: Mapping[str, Artifact], tokenizer: Tokenizer, stage: str)
         )
 
 
-def model_of(artifact: Artifact, mesh: Mesh) -> Model:
+def model_of(artifact: Artifact, mesh: Mesh, kernels: Choice = "auto") -> Model:
     """The architecture of a checkpoint's artifact, on ``mesh``; InputError where the artifact holds no checkpoint."""
     if artifact.kind != "checkpoint":
         raise InputError(f"stage {artifact.stage} left {artifact.kind}, no checkpoint; name a stage that trains")
     with intact(artifact):
-        return build_model(read_model(artifact.path), mesh)
+        return build_model(read_model(artifact.path), mesh, kernels)
 
 
 def params_of(artifact: Artifact, model: Model, mesh: Mesh) -> Params:

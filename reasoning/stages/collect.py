@@ -65,7 +65,7 @@ class Collect(TruncatedSampling):
         for remark in remarks_on(self.keep, self.problems):
             context.warn(f"stage {self.name}: {remark}")
         start, mesh = inputs["start"], context.mesh
-        tokenizer, model = tokenizer_of(start), model_of(start, mesh)
+        tokenizer, model = tokenizer_of(start), model_of(start, mesh, context.kernels)
         problems = self.problems.problems()
         prompts = encode_prompts(problems, self.chat, tokenizer, self.max_new_tokens, model.config.context)
         longest = max(map(len, prompts))

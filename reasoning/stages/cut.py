@@ -32,8 +32,8 @@ class Cut:
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Leaves the smaller model's checkpoint. Raises InputError for layers that the model lacks, or out of order."""
         start, mesh = inputs["start"], context.mesh
-        whole = model_of(start, mesh)
-        model = build_model(self.configured(whole.config), mesh)
+        whole = model_of(start, mesh, context.kernels)
+        model = build_model(self.configured(whole.config), mesh, context.kernels)
         making = jax.jit(
             partial(cut_params, whole.config, layers=self.layers), out_shardings=parameter_shardings(model, mesh)
         )

@@ -70,8 +70,8 @@ class Distill(FineTuning, OnRows):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where student, teacher and data don't speak the same tokens."""
         self.check(context.mesh)
-        student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
-        teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        student, tokenizer = model_of(inputs["start"], context.mesh, context.kernels), tokenizer_of(inputs["start"])
+        teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context)
         check_data(inputs, tokenizer, self.name)
         trainee = trainee_of(self, inputs["start"], context)
         loss_fn = distill(
@@ -117,8 +117,8 @@ class OnPolicyDistill(OnPolicy):
     def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint; InputError where student and teacher don't speak the same tokens."""
         self.check(context.mesh)
-        student, tokenizer = model_of(inputs["start"], context.mesh), tokenizer_of(inputs["start"])
-        teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context.mesh)
+        student, tokenizer = model_of(inputs["start"], context.mesh, context.kernels), tokenizer_of(inputs["start"])
+        teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context)
         trainee = trainee_of(self, inputs["start"], context)
         source = self.source(trainee, teacher.model, tokenizer, out, context)
         learner = Learner(
@@ -201,7 +201,7 @@ def _check_teacher(stage: Distill | OnPolicyDistill) -> None:
 
 
 def _teacher_for(
-    student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], mesh: Mesh
+    student: Model, tokenizer: Tokenizer, stage: str, inputs: Mapping[str, Artifact], context: Context
 ) -> tuple[Frozen, int | None]:
     """The teacher, laid out by its own rules, and how many first ids a divergence is over; None: all of both models.
 
@@ -209,7 +209,7 @@ def _teacher_for(
     where the teacher can't teach this student, since a divergence compares token by token: another tokenizer, or one
     with ids that a model has no row for.
     """
-    model, theirs = model_of(inputs["teacher"], mesh), tokenizer_of(inputs["teacher"])
+    model, theirs = model_of(inputs["teacher"], context.mesh, context.kernels), tokenizer_of(inputs["teacher"])
     teacher, start = inputs["teacher"].stage, inputs["start"].stage
     difference = tokenizer_difference(theirs, tokenizer)
     if difference is not None:
@@ -225,4 +225,4 @@ def _teacher_for(
             f"stage {stage}: the tokenizer has {shared} ids, but its teacher {teacher} a vocabulary of {size} and its "
             f"start {start} one of {own}; take models that have a row for each id"
         )
-    return Frozen(model, params_of(inputs["teacher"], model, mesh)), None if size == own else shared
+    return Frozen(model, params_of(inputs["teacher"], model, context.mesh)), None if size == own else shared

@@ -134,13 +134,13 @@ class Evaluate:
 
         Raises InputError where the artifact is no checkpoint, or lacks a character, a symbol, or room.
         """
-        limit, tokenizer = model_of(artifact, context.mesh).config.context, tokenizer_of(artifact)
+        limit, tokenizer = model_of(artifact, context.mesh, context.kernels).config.context, tokenizer_of(artifact)
         styles = (self.quiz.style, *self.styles)
         return {style.name: questions_of(self.quiz, tokenizer, limit, style, problems) for style in styles}
 
     def candidate(self, artifact: Artifact, context: Context) -> Candidate:
         """A checkpoint with its weights as decoding wants them."""
-        model, tokenizer = model_of(artifact, context.mesh), tokenizer_of(artifact)
+        model, tokenizer = model_of(artifact, context.mesh, context.kernels), tokenizer_of(artifact)
         params = partial(params_of, artifact, model, context.mesh)
         return candidate_of(self.quiz, model, context.mesh, tokenizer, params)
 

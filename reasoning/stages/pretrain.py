@@ -40,7 +40,7 @@ class Pretrain(OnRows):
         self.check(context.mesh)
         tokenizer = tokenizer_of(inputs["data"])
         check_vocabulary(self.model, tokenizer, self.name)
-        model = build_model(self.model, context.mesh)
+        model = build_model(self.model, context.mesh, context.kernels)
         key = stage_key(context.seed, f"{self.name}/init")
         trainee = Trainee(model, partial(init_sharded, model, context.mesh, key))
         loss_fn = supervised(model, kernels=context.kernels)

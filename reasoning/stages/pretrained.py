@@ -89,7 +89,7 @@ class Pretrained:
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""
         found = find(Path(self.path))
-        model = build_model(self.configured(found.config), context.mesh)
+        model = build_model(self.configured(found.config), context.mesh, context.kernels)
         check_memory(model, context.mesh, self.name)
         check_vocabulary(model.config, found.tokenizer, self.name)
         told = 0

@@ -115,7 +115,7 @@ class _ChangesConfig(Protocol):
 
 def trainee_of(stage: FineTuning, start: Artifact, context: Context) -> Trainee:
     """What a stage trains of the model in ``start``. Raises InputError where the model lacks a target of its LoRA."""
-    plain, mesh = model_of(start, context.mesh), context.mesh
+    plain, mesh = model_of(start, context.mesh, context.kernels), context.mesh
     load = partial(params_of, start, plain, mesh)
     if stage.lora is None:
         return Trainee(plain, load)

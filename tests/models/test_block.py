@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from reasoning.models.attention import AttentionInputs
+from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
 from reasoning.models.block import Block
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Stack
 from reasoning.models.parameters import Placement
 
 SIZES = {"vocabulary": 8, "width": 6, "heads": 1, "head_dim": 4, "mlp_width": 5, "stacks": (Stack(1),), "context": 8}
 ONE_TOKEN = AttentionInputs(jnp.ones((2, 3, 1, 2)), jnp.ones((3, 1, 1), bool))
+WHOLE = SequenceInputs(
+    ONE_TOKEN.cos_sin_2BTh,
+    lambda query, key, value: attend(query, key, value, ONE_TOKEN.mask_BTS, ModelConfig(**SIZES)),
+)
 MASK_BT = jnp.ones((3, 1))
 
 
@@ -50,7 +54,7 @@ def test_attention_and_mlp_are_added_to_what_came_in_with_norms_where_the_config
         inner = expected if norms == "after" else normed(getattr(block, f"{name}_norm"), expected)
         added = change(inner)
         expected = expected + (added if norms == "before" else normed(getattr(block, f"{name}_post_norm"), added))
-    out_BTD, aux = block(jnp.asarray(x_BTD, jnp.float32), ONE_TOKEN, MASK_BT, Placement(None))
+    out_BTD, aux = block(jnp.asarray(x_BTD, jnp.float32), WHOLE, MASK_BT, Placement(None))
     np.testing.assert_allclose(out_BTD, expected, rtol=1e-4, atol=1e-5)
     assert aux == {}
 
@@ -59,7 +63,7 @@ def test_experts_say_their_load_and_balance_loss_and_decoding_asks_for_none():
     moe = MoE(experts=4, active=2, mlp_width=5, balance_loss=0.1)
     block = block_of("before", BlockKind(moe=moe))
     x_BTD = jax.random.normal(jax.random.key(0), (3, 1, 6))
-    out_BTD, aux = block(x_BTD, ONE_TOKEN, MASK_BT, Placement(None))
+    out_BTD, aux = block(x_BTD, WHOLE, MASK_BT, Placement(None))
     assert aux["load"].shape == (4,) and aux["balance"].shape == (3,)
     assert aux["load"].sum() == 3 * moe.active
     cache = tuple(jnp.zeros((3, 1, 1, 4)) for _ in range(2))

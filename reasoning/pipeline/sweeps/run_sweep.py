@@ -13,7 +13,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import lock, sweep_partials
 from reasoning.core.mesh import build_mesh
 from reasoning.experiment.reader import Experiment
-from reasoning.kernels.backends import kernels_for
+from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory, write_memory
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
@@ -134,7 +134,7 @@ def _workplaces(folder: SweepFolder, memory: Memory, note: Callable[[str], None]
         if fit:
             mesh = build_mesh(arm_run.run.mesh)
             graphs.check_fit(arm_run.graph, mesh)
-            kernels_for(arm_run.run.kernels, mesh)
+            describe_kernels(arm_run.run.kernels, mesh)
             sizes = dict(mesh.shape)
         run = arm_run.run
         known = identities(arm_run.graph, run.seed, sizes, arm_run.experiment, run.kernels, contents)
@@ -155,7 +155,7 @@ def _open(folder: SweepFolder, workplaces: Sequence[Workplace], watcher: Watcher
     sweep_partials(folder.path)
     write_memory(folder.path, workplaces[0].memory)
     runs = [each.run for each in folder.plan.runs]
-    for kernels in dict.fromkeys(str(kernels_for(run.kernels, build_mesh(run.mesh))) for run in runs):
+    for kernels in dict.fromkeys(describe_kernels(run.kernels, build_mesh(run.mesh)) for run in runs):
         watcher.note(f"kernels: {kernels}")
     for workplace in workplaces:
         workplace.check_environment(strict, warn)

@@ -1,0 +1,71 @@
+"""Who computes attention over whole sequences on a device: XLA's own operations, chunks of them, or TPU kernels.
+
+GPUs take the chunks: a kernel for them must be run on one before it is trusted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+from jax.sharding import Mesh
+
+from reasoning.kernels.attention import chunked, splash
+from reasoning.kernels.attention.over_mesh import over_mesh
+from reasoning.kernels.attention.rule import Rule
+from reasoning.kernels.backends import Choice, kernels_for, resolved
+
+_BLOCK, _ACCELERATOR_BLOCK = 128, 512
+"""Queries, and keys, that chunked attention computes at a time: on a CPU what its caches hold the scores of."""
+
+_SHORT = 128
+"""Rows of at most so many tokens make all scores at once on a CPU, where that is as fast (docs/LOG.md)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """``attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule) -> mixed_BTHc`` of whole packed rows.
+
+    A segment's tokens stand together. Rows of up to ``short`` tokens make all their scores at once, by ``models``.
+    """
+
+    description: str
+    short: int
+    attend: Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Rule], jax.Array]
+
+    def __str__(self) -> str:
+        return self.description
+
+
+def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
+    """What computes attention on the mesh's devices, by the choice that names the other kernels too.
+
+    Raises InputError for a choice that isn't known, and for Pallas where there is no TPU.
+    """
+    choice, device = resolved(choice, mesh)
+    if choice != "chunked":
+        interpret = choice == "pallas_tpu_interpreted"
+        how = ", interpreted" if interpret else ""
+        return Attention(f"splash kernels{how}", 0, partial(splash.attend, mesh=mesh, interpret=interpret))
+    block, short = (_BLOCK, _SHORT) if device.platform == "cpu" else (_ACCELERATOR_BLOCK, 0)
+    return Attention(f"plain XLA, {block} tokens at a time", short, partial(_chunked, mesh, block))
+
+
+def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
+    """What computes on the mesh's devices, in words. Raises InputError for a choice that they can't follow."""
+    return f"{kernels_for(choice, mesh)}; attention: {attention_for(choice, mesh)}"
+
+
+def _chunked(
+    mesh: Mesh | None,
+    block: int,
+    query_BTHC: jax.Array,
+    key_BKSC: jax.Array,
+    value_BKSc: jax.Array,
+    segments_BT: jax.Array,
+    rule: Rule,
+) -> jax.Array:
+    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, start: jax.Array) -> jax.Array:
+        return chunked.attend(query, key, value, segments, start, rule, block)
+
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT)

@@ -1,0 +1,94 @@
+"""Attention on TPUs by JAX's splash kernels, which skip blocks that a mask leaves empty and hold scores in VMEM.
+
+Shapes: B batch, T time, H query heads, K key/value heads, C channels.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+from jax.sharding import Mesh, NamedSharding
+
+from reasoning.core.errors import InputError
+from reasoning.kernels.attention.over_mesh import over_mesh, time_spec
+from reasoning.kernels.attention.rule import Rule
+
+_BLOCKS = (512, 256, 128)
+"""Queries, and keys, that are computed at a time: the largest that a row's length, filled up to 128, divides by."""
+
+
+def attend(
+    query_BTHC: jax.Array,
+    key_BKSC: jax.Array,
+    value_BKSc: jax.Array,
+    segments_BT: jax.Array,
+    rule: Rule,
+    mesh: Mesh | None,
+    interpret: bool,
+) -> jax.Array:
+    """Softmax attention of packed rows, [B, T, H, c]; the contract of ``backends.Attention``.
+
+    The kernels read queries in their own dtype and have float32 scores and sums. Raises InputError where the time of a
+    device is no whole number of blocks.
+    """
+    time = query_BTHC.shape[1]
+    context = 1 if mesh is None else mesh.shape["context"]
+    part = time // context
+    more = -part % _BLOCKS[-1]
+    if more and context > 1:
+        raise InputError(
+            f"rows of {time} tokens over {context} devices of mesh axis context are {part} on each, and attention on "
+            f"TPUs wants multiples of {_BLOCKS[-1]}; make rows a multiple of {_BLOCKS[-1] * context} tokens long"
+        )
+    block = next(block for block in _BLOCKS if (part + more) % block == 0)
+    if more:
+        query_BTHC = jnp.pad(query_BTHC, ((0, 0), (0, more), (0, 0), (0, 0)))
+        key_BKSC, value_BKSc = (jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0))) for x in (key_BKSC, value_BKSc))
+        segments_BT = jnp.pad(segments_BT, ((0, 0), (0, more)), constant_values=-1)
+    length = time + more
+    tensor = 1 if mesh is None else mesh.shape["tensor"]
+    kernel = _kernel(query_BTHC.shape[2] // tensor, length, context, block, rule, interpret)
+
+    def local(
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        segments: jax.Array,
+        start: jax.Array,
+        one: kernels.SplashAttentionKernel,
+    ) -> jax.Array:
+        own = jax.lax.dynamic_slice_in_dim(segments, start, query.shape[1], axis=1)
+        scaled_BHTC = (query * rule.scale).astype(query.dtype).swapaxes(1, 2)
+        mixed_BHTc: Any = jax.vmap(one)(scaled_BHTC, key, value, kernels.SegmentIds(own, segments))
+        return jnp.swapaxes(mixed_BHTc, 1, 2)
+
+    spec = None if mesh is None or mesh.size == 1 else kernel.manual_sharding_spec(NamedSharding(mesh, time_spec()))
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, ((kernel, spec),))[:, :time]
+
+
+def _kernel(
+    heads: int, length: int, shards: int, block: int, rule: Rule, interpret: bool
+) -> kernels.SplashAttentionKernel:
+    shape = (length, length)
+    mask = (
+        masks.LocalMask(shape, (rule.window - 1, 0), 0, shards) if rule.window else masks.CausalMask(shape, 0, shards)
+    )
+    return kernels.make_splash_mha(
+        masks.MultiHeadMask([mask] * heads),
+        block_sizes=kernels.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_kv_compute=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_kv_dkv_compute=block,
+            block_q_dq=block,
+            block_kv_dq=block,
+        ),
+        head_shards=1,
+        q_seq_shards=shards,
+        attn_logits_soft_cap=rule.soft_cap,
+        interpret=interpret,
+    )

@@ -1,0 +1,101 @@
+"""Attention in blocks against its formula in float64, and its gradients against those of all scores at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attention_cases import CASES, Case, oracle
+
+from reasoning.kernels.attention.chunked import attend
+from reasoning.models.attention import attend as attend_at_once
+from reasoning.models.config import ModelConfig, Stack
+from reasoning.planning.shapes import arrays_pairing
+
+START = jnp.int32(0)
+
+
+def config_of(case: Case) -> ModelConfig:
+    """A model whose attention has the case's rule."""
+    return ModelConfig(
+        vocabulary=8,
+        width=24,
+        heads=case.heads,
+        mlp_width=8,
+        stacks=(Stack(1),),
+        context=8,
+        attention_scale=case.rule.scale,
+        attention_soft_cap=case.soft_cap or 0.0,
+    )
+
+
+def at_once(case: Case, query, key, value, segments) -> jax.Array:
+    """What JAX itself makes of all scores, and derives gradients of."""
+    place = jnp.arange(case.time)
+    back = (place[:, None] - place[None, :])[None]
+    mask = (back >= 0) & (segments[:, :, None] == segments[:, None, :])
+    if case.window:
+        mask &= back < case.window
+    return attend_at_once(query, key, value, mask, config_of(case))
+
+
+@pytest.mark.parametrize("block", (16, 64))
+@pytest.mark.parametrize("name", CASES)
+def test_blocks_give_the_formulas_result(name, block):
+    case = CASES[name]
+    query, key, value, segments, _ = case.arrays()
+    found = attend(query, key, value, segments, START, case.rule, block)
+    np.testing.assert_allclose(found, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_all_scores_at_once(name):
+    case = CASES[name]
+    query, key, value, segments, above = case.arrays(seed=1)
+
+    def of_blocks(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * attend(*arrays, segments, START, case.rule, 16))
+
+    def of_all(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * at_once(case, *arrays, segments))
+
+    found, wanted = (jax.grad(each, (0, 1, 2))(query, key, value) for each in (of_blocks, of_all))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
+
+
+def test_queries_from_the_middle_of_a_row_read_what_they_read_in_the_whole():
+    case = CASES["a window"]
+    query, key, value, segments, _ = case.arrays(seed=2)
+    whole = attend(query, key, value, segments, START, case.rule, 16)
+    part = jax.jit(lambda start: attend(query[:, 40:60], key, value, segments, start, case.rule, 16))(jnp.int32(40))
+    np.testing.assert_allclose(part, whole[:, 40:60], atol=1e-6, rtol=0)
+
+
+def test_narrow_arrays_have_float32_sums():
+    case = Case(96, 2, 1, 16, 16)
+    query, key, value, segments, _ = case.arrays(dtype="bfloat16")
+    found = attend(query, key, value, segments, START, case.rule, 32)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(found, np.float32), oracle(case, query, key, value, segments), atol=0.02)
+
+
+def test_no_array_of_a_step_pairs_all_queries_with_all_keys():
+    case = Case(1031, 2, 1, 8, 8)
+    query, key, value, segments, above = case.arrays()
+
+    def loss(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * attend(*arrays, segments, START, case.rule, 64))
+
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(query, key, value).compile().as_text()
+    for rows in (case.time, -(-case.time // 64) * 64):
+        assert not arrays_pairing(text, rows, rows)
+
+
+def test_blocks_of_other_segments_and_beyond_the_window_are_not_computed():
+    # Keys that nobody reads are NaN: a block of them that was computed would show in the sums.
+    case = Case(128, 1, 1, 8, 8, window=16)
+    query, key, value, _, _ = case.arrays()
+    segments = jnp.repeat(jnp.arange(1, 5, dtype=jnp.int32), 32)[None].repeat(2, axis=0)
+    poisoned = value.at[:, :, :64].set(jnp.nan)
+    found = attend(query[:, 64:], key, poisoned, segments, jnp.int32(64), case.rule, 16)
+    assert np.isfinite(np.asarray(found)).all()
