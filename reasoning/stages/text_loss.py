@@ -64,7 +64,7 @@ class TextLoss:
         results: dict[str, float] = {}
         first: dict[str, np.ndarray] = {}
         for number, reader in enumerate(readers):
-            model, tokenizer = model_of(reader, context.mesh), tokenizer_of(reader)
+            model, tokenizer = model_of(reader, context.mesh, context.kernels), tokenizer_of(reader)
             params = params_of(reader, model, context.mesh)
             for place, text in enumerate(texts):
                 rows = self._rows(text, reader, model, tokenizer)
