@@ -42,6 +42,7 @@ PURPOSES = {
     "parity": "the reference numbers of tests/models/parity, made anew; exports checked by transformers",
     "tasks": "the procedural tasks of reasoning-gym",
     "code": "HumanEval's problems",
+    "retrieval": "passages found by BM25",
     "tunix": "another project's Llama 3 in a test of models that users bring",
     "tensorboard": "curves in TensorBoard (run.log_to)",
     "wandb": "metrics to Weights & Biases",

@@ -1,7 +1,7 @@
 """How a model's replies are sampled: the settings that all who sample share, and the one door to an engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.mesh import rows_of_all_processes
 from reasoning.core.ranges import Fraction, OptionalSize, Positive, Range, Size
 from reasoning.data.chat.format import ChatFormat
@@ -34,7 +33,8 @@ class Sampling:
     temperature: Positive = 1.0
     chat: ChatFormat = ChatFormat()
     # Replies that a device writes side by side; each takes a cache, and where one ends the next begins (0: up to 64).
-    slots: OptionalSize = field(default=0, metadata=NOT_HASHED)
+    # Log-probabilities round by how many there are, so it is part of a stage's identity.
+    slots: OptionalSize = 0
 
 
 @dataclass(frozen=True, kw_only=True)

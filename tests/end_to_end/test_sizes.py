@@ -14,7 +14,19 @@ from reasoning.pipeline.sweeps.arms import expand_sweep
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 HUGE = (10**9, 10**12)
-ANY = {"seed", "warmup", "steps", "wanted", "documents", "shortest", "skips_allowed", "resample", "keep"}
+ANY = {
+    "seed",
+    "warmup",
+    "steps",
+    "wanted",
+    "documents",
+    "shortest",
+    "skips_allowed",
+    "resample",
+    "keep",
+    "block",
+    "skip_bad",
+}
 """Fields in which nothing grows with the number: it is drawn from, counted up to, or compared with."""
 
 OF_THE_EXAM = {"ks", "votes"}
