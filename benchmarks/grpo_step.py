@@ -12,7 +12,6 @@ has it:
     pip install google-tunix==0.1.7                     # in the same one or another
 """
 
-import argparse
 import json
 import os
 import resource
@@ -24,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from scheduled_model import DRAW, END, FULL, NEW, PROMPT, as_text, check_replies, prompts, read_model, write_model
-from side_by_side import interpreters, median, ratio, rounds_in
+from side_by_side import arguments_of, found, median, ratio, rounds_in
 
 CASES = {"full": FULL, "skewed": DRAW}
 QUESTIONS, GROUP = 2, 8
@@ -229,15 +228,8 @@ def measured(contestant: str, folder: Path, last: int, steps: int) -> dict[str, 
 
 def main() -> None:
     """Runs the contestants in turn and prints a table a case."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", nargs="+", default=[], metavar="PYTHON", help="interpreters that may have peers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments_of(__doc__, "step", CASES, NEEDS)
     parser.add_argument("--steps", type=int, default=5, help="steps after the first, of which the median counts")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--contestants", nargs="+", choices=NEEDS, default=list(NEEDS))
-    parser.add_argument("--quick", action="store_true", help="one round of one step: does it run at all")
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--one", choices=NEEDS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
         print(json.dumps(measured(chosen.one, chosen.folder, CASES[chosen.cases[0]], chosen.steps)))
@@ -245,9 +237,7 @@ def main() -> None:
     if chosen.quick:
         chosen.rounds = chosen.steps = 1
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-    pythons = interpreters({name: NEEDS[name] for name in chosen.contestants}, chosen.python)
-    for name in set(chosen.contestants) - pythons.keys():
-        print(f"{name}: no environment given has it")
+    pythons = found(NEEDS, chosen.contestants, chosen.python)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "model"
         write_model(folder)

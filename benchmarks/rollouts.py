@@ -12,7 +12,6 @@ transformers round by round. Peers are optional, each in whichever of the enviro
     pip install google-tunix==0.1.7                     # in the same one or another
 """
 
-import argparse
 import json
 import os
 import resource
@@ -36,7 +35,7 @@ from scheduled_model import (
     read_model,
     write_model,
 )
-from side_by_side import interpreters, median, ratio, rounds_in
+from side_by_side import arguments_of, found, median, ratio, rounds_in
 
 CASES = ("1", "8", "64", "skewed", "512")
 GROUP, SLOTS = 8, 32
@@ -193,15 +192,8 @@ def measured(contestant: str, folder: Path, case: str, quick: bool, calls: int) 
 
 def main() -> None:
     """Runs the contestants in turn and prints a table a case."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", nargs="+", default=[], metavar="PYTHON", help="interpreters that may have peers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments_of(__doc__, "call (of small cases)", CASES, NEEDS)
     parser.add_argument("--calls", type=int, default=3, help="calls after the first, of which the median counts")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--contestants", nargs="+", choices=NEEDS, default=list(NEEDS))
-    parser.add_argument("--quick", action="store_true", help="small cases, one round of one call: does it run at all")
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--one", choices=NEEDS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
         print(json.dumps(measured(chosen.one, chosen.folder, chosen.cases[0], chosen.quick, chosen.calls)))
@@ -209,9 +201,7 @@ def main() -> None:
     if chosen.quick:
         chosen.rounds = chosen.calls = 1
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-    pythons = interpreters({name: NEEDS[name] for name in chosen.contestants}, chosen.python)
-    for name in set(chosen.contestants) - pythons.keys():
-        print(f"{name}: no environment given has it")
+    pythons = found(NEEDS, chosen.contestants, chosen.python)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "model"
         write_model(folder)

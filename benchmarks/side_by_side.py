@@ -7,11 +7,33 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 Measured = dict
 """What a contestant's process prints as its last line: numbers (and whatever else) by name, as JSON."""
+
+
+def arguments_of(doc: str | None, repeat: str, cases: Collection[str], needs: Mapping[str, str]) -> ArgumentParser:
+    """What benchmarks beside peers are asked with; ``repeat`` is what the numbers of a case are the median of."""
+    parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--python", nargs="+", default=[], metavar="PYTHON", help="interpreters that may have peers")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", choices=cases, default=list(cases))
+    parser.add_argument("--contestants", nargs="+", choices=needs, default=list(needs))
+    parser.add_argument("--quick", action="store_true", help=f"one round of one {repeat}: does it run at all")
+    parser.add_argument("--folder", type=Path, help=SUPPRESS)
+    parser.add_argument("--one", choices=needs, help=SUPPRESS)
+    return parser
+
+
+def found(needs: Mapping[str, str], contestants: Sequence[str], pythons: Sequence[str]) -> dict[str, str]:
+    """The interpreters of those ``contestants`` that can run; of the others it is told that they can't."""
+    there = interpreters({name: needs[name] for name in contestants}, pythons)
+    for name in set(contestants) - there.keys():
+        print(f"{name}: no environment given has it")
+    return there
 
 
 def rounds_of(script: str, contestants: Sequence[str], rounds: int, *arguments: str) -> list[dict[str, Measured]]:

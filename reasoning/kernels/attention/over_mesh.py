@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from reasoning.core.mesh import partition
 
@@ -53,8 +53,3 @@ def over_mesh(
         check_vma=False,
     )
     return run(query_BTHC, key_BKSC, value_BKSc, segments_BT, *values)
-
-
-def time_spec() -> PartitionSpec:
-    """The spec of something [heads, blocks of queries] that is equal for all heads."""
-    return PartitionSpec(None, "context")

@@ -12,7 +12,8 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 from jax.sharding import Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.attention.over_mesh import over_mesh, time_spec
+from reasoning.core.mesh import partition
+from reasoning.kernels.attention.over_mesh import over_mesh
 from reasoning.kernels.attention.rule import Rule
 
 _BLOCKS = (512, 256, 128)
@@ -64,7 +65,8 @@ def attend(
         mixed_BHTc: Any = jax.vmap(one)(scaled_BHTC, key, value, kernels.SegmentIds(own, segments))
         return jnp.swapaxes(mixed_BHTc, 1, 2)
 
-    spec = None if mesh is None or mesh.size == 1 else kernel.manual_sharding_spec(NamedSharding(mesh, time_spec()))
+    by_time = partition((None, "time"))  # equal for all heads
+    spec = None if mesh is None or mesh.size == 1 else kernel.manual_sharding_spec(NamedSharding(mesh, by_time))
     return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, ((kernel, spec),))[:, :time]
 
 
