@@ -81,7 +81,7 @@ def ours(folder: Path, case: str, quick: bool, calls: int, devices: int) -> dict
 
     count, samples, last = sizes(case, quick)
     asked = prompts(count, last)
-    settings = SamplerSettings(samples, NEW, (END,))
+    settings = SamplerSettings(samples, NEW, (END,), slots=SLOTS // devices if samples > 1 else 0)
     decoded: list[int] = []
 
     def sampler(model) -> Callable[[int], Replies]:
@@ -89,17 +89,12 @@ def ours(folder: Path, case: str, quick: bool, calls: int, devices: int) -> dict
         weights = engine.publish(params)
 
         def generate(call: int) -> Replies:
-            replies: Replies = []
-            for start in range(0, count, SLOTS // samples if samples > 1 else count):
-                some = asked[start : start + SLOTS // samples] if samples > 1 else asked
-                ids = range(start, start + len(some))
-                rollouts = engine.generate(weights, some, ids, jax.random.key(call), 1.0)
-                replies += [
-                    reply[:length].tolist()
-                    for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
-                    for reply, length in zip(group, lengths, strict=True)
-                ]
-            return replies
+            rollouts = engine.generate(weights, asked, range(count), jax.random.key(call), 1.0)
+            return [
+                reply[:length].tolist()
+                for group, lengths in zip(rollouts.tokens, rollouts.lengths, strict=True)
+                for reply, length in zip(group, lengths, strict=True)
+            ]
 
         return generate
 
