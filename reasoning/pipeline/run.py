@@ -7,7 +7,7 @@ from typing import Annotated
 from reasoning.core.mesh import MeshShape
 from reasoning.core.prng import SEEDS
 from reasoning.core.progress import Progress
-from reasoning.core.ranges import Count, Few, Index, Range
+from reasoning.core.ranges import Count, Few, Index, NonNegative, Range
 from reasoning.kernels.backends import Choice as Kernels
 from reasoning.stages.stage import Stage
 from reasoning.training.sinks import SinkName
@@ -21,8 +21,10 @@ class Run:
     fixes it because results depend on it to the last bit; accelerators ignore it. ``kernels`` compute log-probabilities
     and divergences: by default those for the mesh's devices (``kernels.backends``). A stage saves every
     ``checkpoint_every`` steps and keeps the ``keep`` newest, and for good those at multiples of ``keep_every`` (0:
-    none). ``log_to`` names where metrics go beside ``metrics.jsonl``. Neither checkpoints nor ``log_to`` ever change a
-    result, so these settings are not part of any hash.
+    none). ``log_to`` names where metrics go beside ``metrics.jsonl``. A process that makes no progress for
+    ``hang_minutes`` tells where its threads stand and ends (``pipeline.hang_watch``; 0: it waits). The longest single
+    wait is that for a program to compile, or for one method of an exam. None of these settings ever changes a result,
+    so they are not part of any hash.
     """
 
     stages: tuple[Stage, ...]
@@ -33,6 +35,7 @@ class Run:
     checkpoint_every: Count = 100
     keep: Count = 2
     keep_every: Index = 0
+    hang_minutes: NonNegative = 0.0
     log_to: tuple[SinkName, ...] = ()
 
 

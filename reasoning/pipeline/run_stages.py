@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reasoning.core.artifact import Artifact, Outcome, read_artifact
 from reasoning.core.errors import InputError
@@ -21,6 +21,7 @@ from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.graph import StageNode
+from reasoning.pipeline.hang_watch import Beat, hang_watch
 from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
@@ -28,6 +29,9 @@ from reasoning.pipeline.workplace import Workplace
 from reasoning.stages.stage import Context
 from reasoning.training.preemption import Interrupted, Preemption
 from reasoning.training.sinks import Labels, check_installed, open_sinks
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,13 @@ def run_stages(
         agree(lambda: workplace.open(options, watcher, resolved))
         if shared is None:
             watcher.note(f"kernels: {kernels}")
+        beat = held.enter_context(hang_watch(run.hang_minutes, watcher.warn))
         context = Context(
             mesh=mesh,
             seed=run.seed,
-            report=watcher.report,
+            report=_beating(beat, watcher.report),
             warn=watcher.warn,
-            stop=preemption.stop,
+            stop=_beating(beat, preemption.stop),
             at_once=preemption.at_once,
             checkpoint_every=run.checkpoint_every,
             keep=run.keep,
@@ -95,6 +100,16 @@ def run_stages(
             ),
         )
         return _run_stages(workplace, context, options.only, watcher.note)
+
+
+def _beating(beat: Beat, call: Callable[[_Asked], _Answer]) -> Callable[[_Asked], _Answer]:
+    """``call``, which is a sign of progress."""
+
+    def beating(asked: _Asked) -> _Answer:
+        beat()
+        return call(asked)
+
+    return beating
 
 
 def _run_stages(

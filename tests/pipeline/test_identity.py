@@ -59,7 +59,7 @@ def test_a_stage_with_a_seed_of_its_own_does_not_depend_on_the_runs(kit):
 
 
 def test_checkpoint_settings_of_the_run_and_where_metrics_go_change_nothing(kit):
-    other = kit.chain(checkpoint_every=3, keep=9, keep_every=2, log_to=("tensorboard",))
+    other = kit.chain(checkpoint_every=3, keep=9, keep_every=2, hang_minutes=9.0, log_to=("tensorboard",))
     assert hashes(kit.chain()) == hashes(other)
 
 
