@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
@@ -11,10 +12,10 @@ from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.pipeline.devices import use_compile_cache
-from reasoning.report.console import complain, put, table
+from reasoning.report.console import complain, put, put_piece, table
 from reasoning.report.document import NOTHING
 from reasoning.report.numbers import number
-from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, search_replies, style_named
+from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, likeliest_reply, search_replies, style_named
 from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import ModelReply
 
@@ -48,8 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     model, console = find_model(chosen.model, chosen.chat), output()
     question, limit, style = chosen.question, chosen.max_new_tokens, style_named(chosen.style, model.chat)
     if chosen.greedy or (chosen.vote is None and chosen.beam is None):
-        [[reply]] = model.replies([question], 1, 0.0, limit, style=style)
-        show_reply(console, reply)
+        show_answer(console, likeliest_reply(model, question, partial(put_piece, console), limit, style))
     if chosen.vote is not None:
         temperature = 1.0 if chosen.temperature is None else chosen.temperature
         [replies] = model.replies([question], chosen.vote, temperature, limit, chosen.seed, style, truncation)
@@ -59,9 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def show_reply(console: Console, reply: ModelReply) -> None:
-    """Prints one reply in full, and its answer."""
-    put(console, reply.text)
+def show_answer(console: Console, reply: ModelReply) -> None:
+    """Prints the answer of a reply that was shown as it was written."""
     cut = ", cut off" if reply.truncated else ""
     put(console, f"answer: {_answer(reply.answer)} ({reply.length} tokens{cut})", "bold")
 

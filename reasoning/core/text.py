@@ -9,6 +9,13 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]"  # two-character escapes: resets, character sets
 )
 
+_UNFINISHED = re.compile(
+    r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*\x1b?"
+    r"|\x1b[ -/]*)\Z"
+)
+"""An escape, as above, that more text may end."""
+
 _NEWLINES = re.compile("\r\n|[\r\u2028\u2029\x85]")
 
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -22,6 +29,15 @@ def printable(text: str) -> str:
     """
     lines = _NEWLINES.sub("\n", _ESCAPES.sub("", text))
     return "".join(_shown(character) for character in lines)
+
+
+def steady(text: str) -> str:
+    """What of a text that is still being written is shown the same whatever follows, for ``printable`` as well.
+
+    Left out are an escape that hasn't ended, and U+FFFD at the end, which may become a character.
+    """
+    unfinished = _UNFINISHED.search(text)
+    return (text if unfinished is None else text[: unfinished.start()]).rstrip("\ufffd")
 
 
 def shortened(text: str, limit: int) -> str:

@@ -22,6 +22,7 @@ from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded, in_batches, longest_of
 from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
 from reasoning.generation.prompts import reply_opening
+from reasoning.generation.reading import read_prompts
 from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import Truncation
 from reasoning.generation.watching import Watch
@@ -187,9 +188,7 @@ def _label_log_probs(
     """
     (prompts, time), (_, labels, longest) = prompts_PT.shape, labels_PLN.shape
     pin = partial(meshes.constrain, model.mesh)
-    room = model.cache_shapes(prompts, time + longest)
-    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), room)
-    read = model.prefill(weights, prompts_PT, jnp.maximum(lengths_P, 1), empty)
+    read = read_prompts(model, weights, prompts_PT, lengths_P, time + longest)
     hidden_BD, cache = jax.tree.map(
         lambda leaf: pin(jnp.repeat(leaf, labels, axis=0), ("batch",) + (None,) * (leaf.ndim - 1)), read
     )

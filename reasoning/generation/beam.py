@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
 from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
+from reasoning.generation.reading import read_prompts
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
@@ -170,8 +171,7 @@ def _begin(
     (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
     room = model.cache_shapes(prompts * beams, time + limit)
     pin = partial(meshes.constrain, model.mesh)
-    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(prompts, time))
-    hidden_PD, cache = model.prefill(weights, prompts_PT, jnp.maximum(lengths_P, 1), empty)
+    hidden_PD, cache = read_prompts(model, weights, prompts_PT, lengths_P, time)
     repeat = partial(jnp.repeat, repeats=beams, axis=0)
     cache, hidden_BD = jax.tree.map(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)

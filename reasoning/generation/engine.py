@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length
 from reasoning.core.errors import InputError
+from reasoning.generation.reading import READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.shaping import Shaping
 from reasoning.generation.slots import sample
@@ -34,9 +35,6 @@ _TIMES = 8
 
 _UNWATCHED = np.iinfo(np.int32).max
 """Tokens that are written in a slot before a host looks that doesn't want to."""
-
-_READ = 512
-"""Tokens of prompts that a device reads at once: enough to keep it busy, and few beside what it decodes."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> 
     share, samples = -(-max(prompts, 1) // rows_multiple(mesh)), settings.samples
     slots = min(settings.slots or _SLOTS, _rounded(share * samples))
     held = min(_rounded(share), slots)
-    group = min(held, max(1, _READ // time))
+    group = min(held, max(1, READ_AT_ONCE // time))
     return Sizes(
         parts=meshes.data_parallel_size(mesh),
         slots=slots,

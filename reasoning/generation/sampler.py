@@ -34,6 +34,14 @@ def prompt_keys(key: jax.Array, ids_P: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, ids_P)
 
 
+def _first_largest(values_BV: jax.Array) -> jax.Array:
+    """``argmax`` by two plain reductions, which the CPU does side by side for several tokens; one of pairs it doesn't."""
+    vocabulary = values_BV.shape[-1]
+    largest_B1 = jnp.max(values_BV, axis=-1, keepdims=True)
+    places_BV = jnp.where(values_BV == largest_B1, jnp.arange(vocabulary), vocabulary - 1)
+    return jnp.min(places_BV, axis=-1)
+
+
 def draw(
     logits_BV: jax.Array,
     keys_B: jax.Array,
@@ -53,15 +61,15 @@ def draw(
     most_B1 = jnp.max(scaled_BV, axis=-1, keepdims=True)
     likelihoods_BV = jnp.exp(scaled_BV - most_B1)
 
-    def sampled() -> jax.Array:
+    def raced() -> jax.Array:
         keys = jax.vmap(jax.random.fold_in)(keys_B, places_B)
         tiny = jnp.finfo(jnp.float32).tiny
         uniform_BV = jax.vmap(lambda key: jax.random.uniform(key, logits_BV.shape[1:], minval=tiny))(keys)
         # Gumbel-max: the argmax of logits plus Gumbel noise -log(-log(u)) is a draw from their softmax, without a
         # cumulative sum. Of exponentials it is that of p / -log(u), with a logarithm less for each token there is.
-        return jnp.argmax(likelihoods_BV / -jnp.log(uniform_BV), axis=-1)
+        return likelihoods_BV / -jnp.log(uniform_BV)
 
-    chosen_B = jax.lax.cond(temperature > 0, sampled, lambda: jnp.argmax(logits_BV, axis=-1))
+    chosen_B = _first_largest(jax.lax.cond(temperature > 0, raced, lambda: logits_BV))
     picked_B1 = jnp.take_along_axis(scaled_BV, chosen_B[:, None], axis=-1)
     log_probs_B1 = picked_B1 - most_B1 - jnp.log(jnp.sum(likelihoods_BV, axis=-1, keepdims=True))
     return chosen_B.astype(jnp.int32), log_probs_B1[:, 0]

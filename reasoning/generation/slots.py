@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from reasoning.generation.reading import read_prompts
 from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
 from reasoning.generation.shaping import shaped
 from reasoning.generation.state import Asked, Finished, Page, Pool, Sizes, Slots, State, state_specs
@@ -61,10 +62,7 @@ def _read(
     def read(now: tuple[jax.Array, jax.Array, Cache]) -> tuple[jax.Array, jax.Array, Cache]:
         number, hidden_PW, cache = now
         tokens, lengths = taken((page.tokens, page.lengths), number)
-        shapes = model.cache_shapes(*tokens.shape)
-        empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        # Prefill takes the last token of each prompt, so one that only fills up must have one all the same.
-        new = model.prefill(weights, tokens, jnp.maximum(lengths, 1), empty)
+        new = read_prompts(model, weights, tokens, lengths, sizes.time)
         return number + 1, *put((hidden_PW, cache), new, number)
 
     groups = jnp.max(-(-counts_D // group))

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from reasoning.core import mesh as meshes
+from reasoning.generation.reading import empty_cache
 from reasoning.generation.shaping import TracedShaping
 from reasoning.generation.truncation import TracedTruncation
 from reasoning.models.cache import Cache
@@ -131,9 +132,6 @@ def empty_state(model: LanguageModel, limit: int, sizes: Sizes, key: jax.Array) 
     slots, prompts = sizes.parts * sizes.slots, sizes.parts * sizes.prompts
     rows = sizes.parts * (sizes.ended + 1)
 
-    def cache(rows: int, time: int) -> Cache:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(rows, time))
-
     def hidden(rows: int) -> jax.Array:
         one = jax.ShapeDtypeStruct((rows, 1), jnp.int32), jax.ShapeDtypeStruct((rows,), jnp.int32)
         weights = jax.eval_shape(model.publish, model.shapes)
@@ -146,7 +144,7 @@ def empty_state(model: LanguageModel, limit: int, sizes: Sizes, key: jax.Array) 
     return State(
         Slots(
             hidden=hidden(slots),
-            cache=cache(slots, sizes.time + limit),
+            cache=empty_cache(model, slots, sizes.time + limit),
             keys=jnp.broadcast_to(key, (slots,)),
             request=zeros(slots) - 1,
             count=zeros(slots),
@@ -158,7 +156,7 @@ def empty_state(model: LanguageModel, limit: int, sizes: Sizes, key: jax.Array) 
         ),
         Pool(
             hidden=hidden(prompts),
-            cache=cache(prompts, sizes.time),
+            cache=empty_cache(model, prompts, sizes.time),
             keys=jnp.broadcast_to(key, (prompts,)),
             tokens=zeros(prompts, sizes.time),
             numbers=zeros(prompts),

@@ -35,10 +35,15 @@ _SHORTEST_PREFIX = 128
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read."""
+    """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read.
+
+    ``taken_BS`` is of several new tokens and a cache no longer than a window: which of them each of its places takes, -1
+    where it keeps what it has. Its mask is over what was held before, and the new ones behind that.
+    """
 
     cos_sin_2BTh: jax.Array
     mask_BTS: jax.Array
+    taken_BS: jax.Array | None = None
 
 
 @jax.custom_vjp
@@ -90,9 +95,32 @@ def attend(
 
 
 def _write_cache(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array) -> jax.Array:
-    """Puts T new entries into each row of a cache at that row's own index."""
+    """Puts T new entries into each row of a cache at that row's own index; one entry where it belongs in a ring."""
+    if new_BKTC.shape[2] == 1:
+        start_B = start_B % cache_BKSC.shape[2]
     write_rows = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (0, start, 0)))
     return write_rows(cache_BKSC, new_BKTC.astype(cache_BKSC.dtype), start_B)
+
+
+def _take(cache_BKSC: jax.Array, new_BKTC: jax.Array, taken_BS: jax.Array) -> jax.Array:
+    """A cache whose places have each taken one of T new entries, or kept what they had (-1)."""
+    taken_B1S1 = taken_BS[:, None, :, None]
+    chosen_BKSC = jnp.take_along_axis(new_BKTC.astype(cache_BKSC.dtype), jnp.maximum(taken_B1S1, 0), axis=2)
+    return jnp.where(taken_B1S1 >= 0, chosen_BKSC, cache_BKSC)
+
+
+def _enter(
+    cache: KeysValues, new: KeysValues, inputs: AttentionInputs, start_B: jax.Array
+) -> tuple[KeysValues, KeysValues]:
+    """A layer's cache with T new entries in it, and the entries that the new tokens' mask is over."""
+    if inputs.taken_BS is None:
+        # Written before it is read: the mask lets a new token attend to itself and to the new ones before it.
+        held = _write_cache(cache[0], new[0], start_B), _write_cache(cache[1], new[1], start_B)
+        return held, held
+    # In a ring later ones would write over what earlier ones are still to read.
+    taken = _take(cache[0], new[0], inputs.taken_BS), _take(cache[1], new[1], inputs.taken_BS)
+    both = [jnp.concatenate([old, one.astype(old.dtype)], axis=2) for old, one in zip(cache, new, strict=True)]
+    return taken, (both[0], both[1])
 
 
 def cache_prefixes(length: int, time: int) -> tuple[int, ...]:
@@ -113,7 +141,7 @@ def _attend_held(
     query_BTHC: jax.Array,
     keys: Sequence[jax.Array],
     value_BKSc: jax.Array,
-    mask_BTS: jax.Array,
+    inputs: AttentionInputs,
     config: ModelConfig,
     start_B: jax.Array,
 ) -> jax.Array:
@@ -121,8 +149,8 @@ def _attend_held(
 
     ``keys`` [B, K, S, …] are the parts of a key's channels.
     """
-    time = query_BTHC.shape[1]
-    prefixes = cache_prefixes(value_BKSc.shape[2], time)
+    time, length, mask_BTS = query_BTHC.shape[1], value_BKSc.shape[2], inputs.mask_BTS
+    prefixes = cache_prefixes(length, time) if inputs.taken_BS is None else (length,)
 
     def over(prefix: int) -> Callable[[], jax.Array]:
         def attend_prefix() -> jax.Array:
@@ -182,9 +210,8 @@ class Attention(nnx.Module):
     ) -> tuple[jax.Array, KeysValues]:
         """Over T new tokens, which enter the cache at each row's own index ``start_B`` and are read there."""
         query, key, value = self.project(x_BTD, inputs.cos_sin_2BTh)
-        # Written before it is read: the mask lets a new token attend to itself and to the new ones before it.
-        held = _write_cache(cache[0], key, start_B), _write_cache(cache[1], value, start_B)
-        mixed = _attend_held(query, held[:1], held[1], inputs.mask_BTS, self.config, start_B)
+        held, read = _enter(cache, (key, value), inputs, start_B)
+        mixed = _attend_held(query, read[:1], read[1], inputs, self.config, start_B)
         return multiply(self, "output", mixed), held
 
 
@@ -241,9 +268,9 @@ class LatentAttention(nnx.Module):
         so all heads read the one latent, and no head's keys are made again for every token.
         """
         query_nope, query_rope, latent_BTR, key_rope = self.project(x_BTD, inputs.cos_sin_2BTh)
-        held = _write_cache(cache[0], latent_BTR[:, None], start_B), _write_cache(cache[1], key_rope[:, None], start_B)
+        held, read = _enter(cache, (latent_BTR[:, None], key_rope[:, None]), inputs, start_B)
         absorbed = jnp.einsum("bthc,rhc->bthr", query_nope, self.key_up[...])
         query = jnp.concatenate([absorbed, query_rope], axis=-1)
         # One key head serves all queries: [latent, rotary key], whose first part is the value too.
-        mixed = _attend_held(query, held, held[0], inputs.mask_BTS, self.config, start_B)
+        mixed = _attend_held(query, read, read[0], inputs, self.config, start_B)
         return multiply(self, "output", jnp.einsum("bthr,rhc->bthc", mixed, self.value_up[...])), held

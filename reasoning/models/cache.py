@@ -3,15 +3,17 @@
 Shapes: B slots, T new tokens, S cache length, D model width, K key/value heads, C channels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from reasoning.models.attention import AttentionInputs
 from reasoning.models.block import Block
-from reasoning.models.config import stack_name
-from reasoning.models.decoder import Decoder, Structure, attention_inputs, cast
+from reasoning.models.config import BlockKind, ModelConfig, stack_name
+from reasoning.models.decoder import Decoder, Structure, cast, rotary_of
 from reasoning.models.parameters import Params
 
 Cache = dict[str, Any]
@@ -38,7 +40,8 @@ def _unstacked(layers: Params) -> tuple[Params, ...]:
 def cache_shapes(structure: Structure, slots: int, length: int) -> Cache:
     """Shapes of an empty cache: a layer's two leaves [slots, K, length, C], and the tokens held [slots].
 
-    The leaves are keys and values; of latent attention the latents and the rotary keys, with K = 1.
+    The leaves are keys and values; of latent attention the latents and the rotary keys, with K = 1. A layer with a
+    sliding window holds no more than that: position p lies at place p % S of its S.
     """
     config = structure.config
     if config.latent is None:
@@ -46,24 +49,74 @@ def cache_shapes(structure: Structure, slots: int, length: int) -> Cache:
     else:
         sizes = ((1, config.latent.kv_lora_rank), (1, config.latent.qk_rope_head_dim))
     dtype = jnp.dtype(config.compute_dtype)
-    leaves = tuple(jax.ShapeDtypeStruct((slots, heads, length, channels), dtype) for heads, channels in sizes)
-    return {"layers": (leaves,) * config.layers, "length": jax.ShapeDtypeStruct((slots,), jnp.int32)}
+
+    def leaves(kind: BlockKind) -> tuple[jax.ShapeDtypeStruct, ...]:
+        held = min(length, kind.window or length)
+        return tuple(jax.ShapeDtypeStruct((slots, heads, held, channels), dtype) for heads, channels in sizes)
+
+    layers = tuple(leaves(layer.kind) for layer in config.each_layer())
+    return {"layers": layers, "length": jax.ShapeDtypeStruct((slots,), jnp.int32)}
+
+
+def _positions_held(end_B: jax.Array, places: int) -> jax.Array:
+    """The position that each place of a ring holds in rows of so many tokens, [B, S]; below 0 where there is none."""
+    last_B1 = end_B[:, None] - 1
+    return last_B1 - (last_B1 - jnp.arange(places)) % places
+
+
+def _inputs_of(
+    config: ModelConfig, positions_BT: jax.Array, end_B: jax.Array
+) -> Callable[[BlockKind, int], AttentionInputs]:
+    """What each kind of block with a cache of so many places reads; equal ones are made once for all layers.
+
+    Rows begin at ``positions_BT[:, 0]``, and hold ``end_B`` tokens afterwards.
+    """
+    rotary, time = rotary_of(config, positions_BT), positions_BT.shape[1]
+    made: dict[tuple[int, int], tuple[jax.Array, jax.Array | None]] = {}
+
+    def mask_of(window: int, places: int) -> tuple[jax.Array, jax.Array | None]:
+        if window != places:
+            # The one causal rule masks what is later, what isn't written yet, and what an earlier call left beyond the
+            # slot's length.
+            distance_BTS = positions_BT[:, :, None] - jnp.arange(places)
+            near_BTS = distance_BTS < window if window else True
+            return (distance_BTS >= 0) & near_BTS, None
+        held_BS = _positions_held(end_B, places)
+        if time == 1:
+            return held_BS[:, None] >= 0, None
+        start_B1 = positions_BT[:, :1]
+        read_BS = jnp.concatenate([_positions_held(start_B1[:, 0], places), positions_BT], axis=1)
+        distance_BTS = positions_BT[:, :, None] - read_BS[:, None]
+        mask_BTS = (read_BS >= 0)[:, None] & (distance_BTS >= 0) & (distance_BTS < window)
+        return mask_BTS, jnp.where(held_BS >= start_B1, held_BS - start_B1, -1)
+
+    def inputs_of(kind: BlockKind, places: int) -> AttentionInputs:
+        at = kind.window, places
+        if at not in made:
+            made[at] = mask_of(*at)
+        return AttentionInputs(rotary(kind), *made[at])
+
+    return inputs_of
 
 
 def extend(structure: Structure, weights: Weights, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
-    """Hidden states [B, T, D] of T tokens a slot that follow what the cache holds, and the cache with them in it.
+    """Hidden states [B, T, D] of T tokens a slot that follow what the cache holds, and the cache with them in it."""
+    return _extend(structure, weights, tokens_BT, jnp.full(tokens_BT.shape[:1], tokens_BT.shape[1]), cache)
 
-    The caller sets ``length`` afterwards where some of a slot's T tokens are padding: what lies beyond a slot's
-    length is never attended to and is overwritten by what comes next.
+
+def _extend(
+    structure: Structure, weights: Weights, tokens_BT: jax.Array, counts_B: jax.Array, cache: Cache
+) -> tuple[jax.Array, Cache]:
+    """``extend`` where only the first ``counts_B`` tokens of a slot count, and the others are padding.
+
+    What lies beyond a slot's length is never attended to and is overwritten by what comes next.
     """
     decoder: Decoder = nnx.merge(structure.graph, _first_layers(structure, weights))
-    # Each slot goes on at its own length. The one causal rule masks what is later, what isn't written yet, and what an
-    # earlier call left beyond the slot's length.
-    start_B, time = cache["length"], tokens_BT.shape[1]
-    positions_BT = start_B[:, None] + jnp.arange(time)
-    distance_BTS = positions_BT[:, :, None] - jnp.arange(cache["layers"][0][0].shape[2])
-    inputs_of = attention_inputs(structure.config, positions_BT, distance_BTS >= 0, distance_BTS)
-    x_BTD, held = decoder.embed(tokens_BT, positions_BT), list(cache["layers"])
+    # Each slot goes on at its own length.
+    start_B, held = cache["length"], list(cache["layers"])
+    positions_BT, end_B = start_B[:, None] + jnp.arange(tokens_BT.shape[1]), start_B + counts_B
+    inputs_of = _inputs_of(structure.config, positions_BT, end_B)
+    x_BTD = decoder.embed(tokens_BT, positions_BT)
     graphs: dict[tuple[str, str], Any] = {}
     for number, layer in enumerate(structure.config.each_layer()):
         # Unrolled, since the layers are unstacked (``publish``); those of one run share one graph, which is split once.
@@ -71,8 +124,9 @@ def extend(structure: Structure, weights: Weights, tokens_BT: jax.Array, cache: 
         if at not in graphs:
             graphs[at] = nnx.split(getattr(getattr(decoder, layer.stack), layer.block))[0]
         block: Block = nnx.merge(graphs[at], weights[layer.stack][layer.block][layer.index])
-        x_BTD, held[number] = block.extend(x_BTD, inputs_of(layer.kind), held[number], start_B, structure.placement)
-    return decoder.final_norm(x_BTD), {"layers": tuple(held), "length": start_B + time}
+        inputs = inputs_of(layer.kind, held[number][0].shape[2])
+        x_BTD, held[number] = block.extend(x_BTD, inputs, held[number], start_B, structure.placement)
+    return decoder.final_norm(x_BTD), {"layers": tuple(held), "length": end_B}
 
 
 def _first_layers(structure: Structure, weights: Weights) -> Weights:
@@ -87,11 +141,12 @@ def _first_layers(structure: Structure, weights: Weights) -> Weights:
 def prefill(
     structure: Structure, weights: Weights, tokens_BT: jax.Array, lengths_B: jax.Array, cache: Cache
 ) -> tuple[jax.Array, Cache]:
-    """Reads prompts, padded on the right, into an empty cache; the hidden state [B, D] of each one's last token."""
-    hidden_BTD, cache = extend(structure, weights, tokens_BT, cache)
-    last_BD = jnp.take_along_axis(hidden_BTD, (lengths_B - 1)[:, None, None], axis=1)[:, 0]
-    # Padding was written into the cache too: the length leaves it out, and what is decoded overwrites it.
-    return last_BD, {**cache, "length": lengths_B}
+    """Reads prompts, or what follows of them, padded on the right; the hidden state [B, D] of each one's last token.
+
+    Of a slot that has no token left the state means nothing, and its cache stays as it is.
+    """
+    hidden_BTD, cache = _extend(structure, weights, tokens_BT, lengths_B, cache)
+    return jnp.take_along_axis(hidden_BTD, (lengths_B - 1)[:, None, None], axis=1)[:, 0], cache
 
 
 def decode(structure: Structure, weights: Weights, tokens_B: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:

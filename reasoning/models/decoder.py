@@ -96,7 +96,7 @@ def attention_inputs(
 
     ``mask_BTS`` says which keys a query may read where there is no window, ``distance_BTS`` how far back each key lies.
     """
-    rotary = _rotary(config, positions_BT)
+    rotary = rotary_of(config, positions_BT)
     windows: dict[int, jax.Array] = {0: mask_BTS}
     for kind in config.kinds():
         if kind.window not in windows:
@@ -104,7 +104,7 @@ def attention_inputs(
     return lambda kind: AttentionInputs(rotary(kind), windows[kind.window])
 
 
-def _rotary(config: ModelConfig, positions_BT: jax.Array) -> Callable[[BlockKind], jax.Array]:
+def rotary_of(config: ModelConfig, positions_BT: jax.Array) -> Callable[[BlockKind], jax.Array]:
     """Cosines and sines of positions, of each kind of block; equal ones are made once."""
     ropes: dict[Rope, jax.Array] = {}
     for kind in config.kinds():
@@ -224,7 +224,7 @@ def _packed_inputs(
     config, kernel = structure.config, structure.attention
     if positions_BT.shape[1] <= kernel.short:
         return _short_inputs(config, positions_BT, segments_BT)
-    rotary = _rotary(config, positions_BT)
+    rotary = rotary_of(config, positions_BT)
 
     def inputs_of(kind: BlockKind) -> SequenceInputs:
         rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window)

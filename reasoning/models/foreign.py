@@ -117,9 +117,11 @@ def _reread(hidden_states: HiddenStates, weights: Weights, tokens_BS: jax.Array,
 def _prefill(
     hidden_states: HiddenStates, weights: Weights, tokens_BT: jax.Array, lengths_B: jax.Array, cache: Cache
 ) -> tuple[jax.Array, Cache]:
-    held_B1S1 = cache["layers"][0][0].at[:, 0, : tokens_BT.shape[1], 0].set(tokens_BT)
-    states_BD = _reread(hidden_states, weights, held_B1S1[:, 0, :, 0], lengths_B)
-    return states_BD, {"layers": ((held_B1S1,),), "length": lengths_B}
+    rows_B1, start_B = jnp.arange(tokens_BT.shape[0])[:, None], cache["length"]
+    places_BT = start_B[:, None] + jnp.arange(tokens_BT.shape[1])
+    held_B1S1 = cache["layers"][0][0].at[rows_B1, 0, places_BT, 0].set(tokens_BT)
+    states_BD = _reread(hidden_states, weights, held_B1S1[:, 0, :, 0], start_B + lengths_B)
+    return states_BD, {"layers": ((held_B1S1,),), "length": start_B + lengths_B}
 
 
 def _decode(

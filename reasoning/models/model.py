@@ -83,8 +83,9 @@ class Model:
     - ``multi_token_states(params, hidden_BTD, tokens_BT, …)`` for blocks that predict further tokens, none in most.
     - ``rebalance(params, load) -> params`` after a step, for routers whose bias keeps experts evenly loaded.
     - ``publish(params) -> weights``: cast and unstacked, as decoding wants them.
-    - ``cache_shapes(slots, length)``; ``prefill(weights, tokens_BT, lengths_B, cache)`` and
-      ``decode(weights, tokens_B, cache)`` give the last token's hidden state [B, D] and the new cache;
+    - ``cache_shapes(slots, length)``; ``prefill(weights, tokens_BT, lengths_B, cache)``, of what is padded on the right
+      and follows what the cache holds, and ``decode(weights, tokens_B, cache)`` give the last token's hidden state
+      [B, D] and the new cache;
       ``extend(weights, tokens_BT, cache)`` gives the hidden states of all T.
 
     With ``lora`` (``with_lora``) the parameters hold adapters, and ``publish`` gives weights of the ``plain`` model.

@@ -42,6 +42,11 @@ def put(console: Console, content: str | Text | Table, style: str = "", wrapped:
         console.print(shown, soft_wrap=not (wrapped or isinstance(shown, Table)))
 
 
+def put_piece(console: Console, text: str) -> None:
+    """Prints a piece of a line or of several, at once; an empty one ends the line."""
+    console.print(plain_text(text), soft_wrap=True, end="" if text else "\n")
+
+
 def table(
     title: str,
     columns: Sequence[str],

@@ -1,19 +1,27 @@
 """Asking a run's model one question: replies with their answers, and what they elect."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count
+from reasoning.core.text import printable, steady
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import stop_ids
+from reasoning.data.tokenizers.tokenizer import stop_ids, text_ends
 from reasoning.generation.beam import BeamSettings, build_beam
-from reasoning.generation.prompts import PromptStyle, direct, thinking
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.prompts import PromptStyle, direct, reply_opening, thinking
 from reasoning.generation.voting import likelihoods, majority, tally
-from reasoning.rollouts.text import AS_IT_IS
+from reasoning.generation.watching import GO_ON, Watch, Writing
+from reasoning.rollouts.text import AS_IT_IS, decode_replies
 from reasoning.use.loaded_model import LoadedModel, ModelReply
 
 STYLE_NAMES = ("plain", "think", "direct")
+
+_SHOWN_EVERY = 4
+"""Tokens after which a reply that is being written is shown again."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,47 @@ def style_named(name: str, chat: ChatFormat) -> PromptStyle:
     if name not in styles:
         raise InputError(f"there is no style {name!r}; there are {', '.join(STYLE_NAMES)}")
     return styles[name]
+
+
+def likeliest_reply(
+    model: LoadedModel,
+    question: str,
+    show: Callable[[str], None],
+    max_new_tokens: int | None = None,
+    style: PromptStyle = AS_IT_IS,
+) -> ModelReply:
+    """The likeliest reply, of which ``show`` is given each piece of text as it is written, and at last an empty one.
+
+    The pieces are together what ``printable`` makes of the reply. Raises InputError as ``LoadedModel.replies`` does.
+    """
+    opening, shown = reply_opening(style, model.chat), ""
+    ends = text_ends(model.tokenizer, model.chat)
+
+    def grow(text: str) -> None:
+        nonlocal shown
+        # Few tokenizers change what they have decoded; what doesn't go on is shown whole at last.
+        if text.startswith(shown) and text != shown:
+            show(text[len(shown) :])
+            shown = text
+
+    def look(writing: Writing) -> list[int]:
+        for tokens in writing.tokens:
+            row, length = np.array([[tokens]], np.int32), np.array([[len(tokens)]], np.int32)
+            rollouts = Rollouts(row, row.astype(np.float32), length, length > 0)
+            [[text]] = decode_replies(model.tokenizer, rollouts, model.chat, opening)
+            # An end that is text isn't shown, so neither is what may become one.
+            begun = [size for end in ends for size in range(1, len(end)) if text.endswith(end[:size])]
+            grow(printable(steady(text[: len(text) - max(begun, default=0)])))
+        return [GO_ON] * len(writing.tokens)
+
+    [[reply]] = model.replies([question], 1, 0.0, max_new_tokens, style=style, watch=Watch(look, _SHOWN_EVERY))
+    whole = printable(reply.text)
+    if not whole.startswith(shown):
+        show("")
+        shown = ""
+    grow(whole)
+    show("")
+    return reply
 
 
 def search_replies(

@@ -19,6 +19,7 @@ from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.generation.voting import tally
+from reasoning.generation.watching import Watch
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import silent
@@ -122,8 +123,12 @@ class LoadedModel:
         seed: int = 0,
         style: PromptStyle = AS_IT_IS,
         truncation: Truncation = ALL_TOKENS,
+        watch: Watch | None = None,
     ) -> list[tuple[ModelReply, ...]]:
-        """What ``generate`` samples, with answers, lengths and log-probabilities; questions are put in ``style``."""
+        """What ``generate`` samples, with answers, lengths and log-probabilities; questions are put in ``style``.
+
+        A ``watch`` sees them grow (``generation.watching``).
+        """
         if samples < 1 or not 0 <= temperature < math.inf:
             raise InputError(
                 f"{samples} replies at temperature {temperature} can't be sampled; ask for at least one, at 0 or more"
@@ -131,7 +136,7 @@ class LoadedModel:
         prompts, limit = self.prompts(questions, max_new_tokens, style)
         engine = sampler_for(self.model, self.mesh, self.tokenizer, self.chat, samples, limit)
         generate = truncating(engine.generate, truncation)
-        rollouts = generate(self.weights, prompts, range(len(prompts)), jax.random.key(seed), temperature)
+        rollouts = generate(self.weights, prompts, range(len(prompts)), jax.random.key(seed), temperature, watch=watch)
         return self.read_replies(rollouts, style)
 
     def prompts(

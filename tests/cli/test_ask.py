@@ -9,8 +9,9 @@ from rich.console import Console
 from tiny_run import write_tiny_run
 from tiny_stages import TEST
 
-from reasoning.cli.ask import show_reply, show_search, show_vote
+from reasoning.cli.ask import show_answer, show_search, show_vote
 from reasoning.cli.main import main
+from reasoning.report.console import put_piece
 from reasoning.use.ask import ModelReply, count_votes
 
 QUESTION = TEST.problems()[0].question
@@ -100,7 +101,8 @@ def test_nothing_that_a_terminal_acts_on_is_printed():
     file = io.StringIO()
     console = Console(file=file, width=100, force_terminal=False)
     wicked = ModelReply("\x1b[31mred[bold]\u202e=6\x07", "6\x1b]0;title\x07[red]", -1.0, 3, False)
-    show_reply(console, wicked)
+    put_piece(console, wicked.text)
+    show_answer(console, wicked)
     show_vote(console, count_votes([wicked, wicked]))
     show_search(console, [(wicked, -0.5)], 1)
     shown = file.getvalue()
@@ -112,7 +114,7 @@ def test_a_reply_that_was_cut_off_says_so_and_a_vote_without_answers_elects_none
     file = io.StringIO()
     console = Console(file=file, width=100)
     cut = ModelReply("3+8=", None, -1.0, 4, True)
-    show_reply(console, cut)
+    show_answer(console, cut)
     show_vote(console, count_votes([cut]))
     shown = file.getvalue()
     assert "answer: none (4 tokens, cut off)" in shown

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.core.text import abridged, printable, shortened
+from reasoning.core.text import abridged, printable, shortened, steady
 
 ATTACKS = {
     "colour": ("\x1b[31mred\x1b[0m", "red"),
@@ -41,6 +41,16 @@ def test_no_control_character_is_ever_left(text):
     assert not {character for character in result if unicodedata.category(character) == "Cc"} - {"\n", "\t"}
     assert not bidirectional & {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     assert printable(result) == result
+
+
+@given(st.text(alphabet=st.sampled_from("\x1b[]0m;\x07\x9b\x90\x9c\\?J P\r\n\ufffdx")), st.integers(0, 40))
+def test_what_is_steady_of_a_beginning_is_shown_the_same_whatever_follows(text, size):
+    assert printable(text).startswith(printable(steady(text[:size])))
+
+
+def test_all_is_steady_but_an_escape_or_a_character_that_may_still_end():
+    assert steady("3\ufffd+4\n") == "3\ufffd+4\n" and steady("\x1b[31mred") == "\x1b[31mred"
+    assert steady("3+\x1b[3") == steady("3+\x1b]0;title") == steady("3+\ufffd\ufffd") == "3+"
 
 
 def test_long_text_says_how_much_is_left_out():

@@ -20,6 +20,15 @@ PLAIN = ModelConfig(
     tied=True,
     learned_positions=True,
 )
+WINDOWED = ModelConfig(
+    vocabulary=48,
+    width=16,
+    heads=4,
+    kv_heads=2,
+    mlp_width=32,
+    stacks=(Stack(1, (BlockKind(window=6), BlockKind())),),
+    context=40,
+)
 EXPERTS = MoE(experts=8, active=2, mlp_width=16, shared=1, router="sigmoid", groups=4, active_groups=2)
 LATENT = ModelConfig(
     vocabulary=64,
@@ -42,6 +51,28 @@ def test_the_slot_is_the_first_axis_of_every_leaf_and_latent_attention_holds_one
     assert len(shapes["layers"]) == 2 and shapes["length"].shape == (3,)
     held = build_model(LATENT).cache_shapes(2, 16)["layers"]
     assert {leaf.shape for layer in held for leaf in layer} == {(2, 1, 16, 16), (2, 1, 16, 4)}
+
+
+def test_a_layer_with_a_window_holds_no_more_than_it_and_reads_what_a_whole_pass_does():
+    model = build_model(WINDOWED)
+    params, lengths = model.init(jax.random.key(0)), np.array([5, 3, 17])
+    weights, rows = model.publish(params), np.arange(3)
+    tokens = np.array(jax.random.randint(jax.random.key(5), (3, 30), 0, 48))
+    positions = jnp.broadcast_to(jnp.arange(30), (3, 30))
+    expected, _ = jax.jit(model.hidden_states)(params, jnp.asarray(tokens), positions, jnp.ones((3, 30), jnp.int32))
+    assert [layer[0].shape[2] for layer in empty(model, 3, 30)["layers"]] == [6, 30]
+    assert [layer[0].shape[2] for layer in empty(model, 3, 5)["layers"]] == [5, 5]
+    prefill, decode = jax.jit(model.prefill), jax.jit(model.decode)
+    for piece in (17, 7):  # prompts at once, and in pieces of which some have no token left
+        cache = empty(model, 3, 30)
+        for start in range(0, 17, piece):
+            left = np.clip(lengths - start, 0, piece)
+            hidden, cache = prefill(weights, tokens[:, start : start + piece], left, cache)
+            np.testing.assert_allclose(hidden[left > 0], expected[rows, start + left - 1][left > 0], atol=2e-5)
+        for step in range(12):
+            hidden, cache = decode(weights, tokens[rows, lengths + step], cache)
+            np.testing.assert_allclose(hidden, expected[rows, lengths + step], atol=2e-5)
+        np.testing.assert_array_equal(cache["length"], lengths + 12)
 
 
 def test_what_lies_beyond_a_slots_length_changes_nothing():

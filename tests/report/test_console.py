@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from reasoning.report.console import complain, headed, plain_text, put, say, table
+from reasoning.report.console import complain, headed, plain_text, put, put_piece, say, table
 from reasoning.report.document import Cell
 
 
@@ -22,6 +22,14 @@ def test_a_table_folds_what_is_too_wide_and_drops_nothing():
     text = printed(table("numbers", ("name", "value"), [["b" * 70, Cell("1", "0 to 2")]]))
     assert text.count("b") == 70 + "numbers".count("b")
     assert "0 to 2" in text
+
+
+def test_pieces_are_one_text_until_an_empty_one_ends_the_line():
+    console = Console(width=10, force_terminal=False)
+    with console.capture() as capture:
+        for piece in ("longer than ", "the console is wide", "\nand ", ""):
+            put_piece(console, piece)
+    assert capture.get() == "longer than the console is wide\nand \n"
 
 
 ATTACK = "\x1b[31ma\x1b]0;owned\x07b\x9b2J\u202ec\rd\ud800[bold]"

@@ -8,10 +8,11 @@ from tiny_run import write_tiny_run
 from tiny_stages import TEST
 
 from reasoning.core.errors import InputError
+from reasoning.core.text import printable
 from reasoning.data.chat.format import ChatFormat
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.text import extract_answer
-from reasoning.use.ask import Ballot, count_votes, search_replies, style_named
+from reasoning.use.ask import Ballot, count_votes, likeliest_reply, search_replies, style_named
 from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import LoadedModel, ModelReply
 
@@ -41,6 +42,13 @@ def test_replies_are_those_of_the_model_and_answers_are_read_from_them(model: Lo
 def test_at_temperature_zero_there_is_one_reply_whatever_the_seed(model: LoadedModel):
     [one], [other] = (model.replies([QUESTION], 2, 0.0, 8, seed) for seed in (0, 1))
     assert one == other and one[0] == one[1]
+
+
+def test_the_likeliest_reply_is_shown_piece_by_piece_as_it_is_written(model: LoadedModel):
+    pieces: list[str] = []
+    reply = likeliest_reply(model, QUESTION, pieces.append, 12, style_named("think", model.chat))
+    assert [(reply,)] == model.replies([QUESTION], 1, 0.0, 12, style=style_named("think", model.chat))
+    assert "".join(pieces) == printable(reply.text) and pieces[-1] == "" and len(pieces) > 3
 
 
 def test_a_style_begins_the_reply(model: LoadedModel):
