@@ -37,8 +37,8 @@ _SHORTEST_PREFIX = 128
 class AttentionInputs:
     """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read.
 
-    ``taken_BS`` is of several new tokens and a cache no longer than a window: which of them each of its places takes, -1
-    where it keeps what it has. Its mask is over what was held before, and the new ones behind that.
+    ``taken_BS`` is of several new tokens and a cache no longer than a window: which of them each of its places takes,
+    -1 where it keeps what it has. Its mask is over what was held before, and the new ones behind that.
     """
 
     cos_sin_2BTh: jax.Array

@@ -44,11 +44,14 @@ def test_at_temperature_zero_there_is_one_reply_whatever_the_seed(model: LoadedM
     assert one == other and one[0] == one[1]
 
 
-def test_the_likeliest_reply_is_shown_piece_by_piece_as_it_is_written(model: LoadedModel):
+def test_the_likeliest_reply_is_shown_piece_by_piece_as_it_is_written(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("reasoning.use.ask._SHOWN_EVERY", 1)
     pieces: list[str] = []
     reply = likeliest_reply(model, QUESTION, pieces.append, 12, style_named("think", model.chat))
     assert [(reply,)] == model.replies([QUESTION], 1, 0.0, 12, style=style_named("think", model.chat))
-    assert "".join(pieces) == printable(reply.text) and pieces[-1] == "" and len(pieces) > 3
+    assert "".join(pieces) == printable(reply.text) and pieces[-1] == "" and len(pieces) > 2
 
 
 def test_a_style_begins_the_reply(model: LoadedModel):
