@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
 from reasoning.kernels.attention.backends import Attention
@@ -23,6 +24,17 @@ from reasoning.models.multi_token import MultiToken, multi_token_name, shifted
 from reasoning.models.parameters import Params, Placement, RMSNorm, parameter
 from reasoning.models.rotary import cos_sin
 from reasoning.models.routing import rebalanced
+
+
+_BLOCK_INPUT = "block_input"
+
+_OFFLOADED = jax.checkpoint_policies.save_and_offload_only_these_names(
+    names_which_can_be_saved=[],
+    names_which_can_be_offloaded=[_BLOCK_INPUT],
+    offload_src="device",
+    offload_dst="pinned_host",
+)
+"""Keeps what goes into a block in the host's memory until the backward pass comes to it, and recomputes the rest."""
 
 
 @dataclass(frozen=True)
@@ -121,21 +133,32 @@ def _rematerialised(config: ModelConfig, body: Callable) -> Callable:
     if config.remat == "dots":
         # Products without a batch axis are those with dense weights; attention's large scores are recomputed.
         return jax.checkpoint(body, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
+    if config.remat == "offload":
+
+        def named(x: jax.Array, *rest: Any) -> Any:
+            return body(checkpoint_name(x, _BLOCK_INPUT), *rest)
+
+        return jax.checkpoint(named, policy=_OFFLOADED)
     return body
 
 
-def _gather_layer(placement: Placement, axes: Params, block: str, layer: Params) -> Params:
-    """One layer's weights with their fsdp shards gathered; in backward their gradients are scattered again.
+def _gathered(placement: Placement, axes: Params, weights: Params) -> Params:
+    """Weights with their fsdp shards gathered; in backward their gradients are scattered again.
 
-    ``axes`` are the logical axes of the stack's parameters, ``block`` the layer's name among them.
+    ``axes`` are the weights' logical axes, of which a stack's begin with that of layers, which its scan slices away.
     """
 
     def gather(leaf: jax.Array, names: PartitionSpec) -> jax.Array:
         # "embed" is the axis that lies over fsdp: without its name the leaf must be whole along it, so XLA gathers it
-        # here, and sums and scatters its gradient. names[0] is the layers axis, which the scan has sliced away.
-        return placement.constrain(leaf, tuple(None if name == "embed" else name for name in names[1:]))
+        # here, and sums and scatters its gradient.
+        return placement.constrain(leaf, tuple(None if name == "embed" else name for name in names[-leaf.ndim :]))
 
-    return jax.tree.map(gather, layer, axes[block])
+    return jax.tree.map(gather, weights, axes)
+
+
+def _gather_layer(placement: Placement, axes: Params, block: str, layer: Params) -> Params:
+    """One layer's weights, gathered; ``axes`` are those of its stack's parameters, ``block`` its name among them."""
+    return _gathered(placement, axes[block], layer)
 
 
 def cast(tree: Params, dtype: str) -> Params:
@@ -274,8 +297,14 @@ def multi_token_states(
     for depth in range(config.multi_token):
         name = multi_token_name(depth)
         block: MultiToken = getattr(decoder, name)
+        graph, state = nnx.split(block)
+
+        def body(x: jax.Array, following: jax.Array, weights: Params, graph: Any = graph, name: str = name) -> Any:
+            one: MultiToken = nnx.merge(graph, _gathered(placement, structure.axes[name], weights))
+            return one(x, following, inputs, token_mask_BT, placement)
+
         following_BTD = decoder.embed(shifted(tokens_BT, segments_BT, depth + 1), positions_BT)
-        hidden_BTD, block_aux = block(hidden_BTD, following_BTD, inputs, token_mask_BT, placement)
+        hidden_BTD, block_aux = _rematerialised(config, body)(hidden_BTD, following_BTD, nnx.to_pure_dict(state))
         aux[name] = {"block": jax.tree.map(lambda values: values[None], block_aux)}
         states.append(block.final_norm(hidden_BTD))
     return tuple(states), _summary(aux)

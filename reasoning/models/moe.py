@@ -3,17 +3,19 @@
 Tokens are sorted by expert and multiplied group by group (``jax.lax.ragged_dot``). With expert parallelism each device
 holds some experts and some tokens: it gathers the tokens of its expert group, works on those meant for its experts,
 and the results are summed and scattered back, so that the most uneven load needs no more memory than the most even one.
+Of many tokens it does so piece by piece.
 
 Shapes: B batch, T time, N tokens of a device, D model width, F hidden width of an expert, E experts, A active a token.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.core.mesh import partition
 from reasoning.models.config import Activation, ModelConfig, MoE
@@ -23,6 +25,13 @@ from reasoning.models.routing import affinities, choose_experts, expert_loads, i
 
 _EXPERT_AXIS, _HIDDEN_AXIS = "expert", "tensor"
 
+_PIECE_BYTES = 2**30
+"""What the rows of tokens, one for each expert of each, may take at a time."""
+
+Matrices = tuple[jax.Array | None, ...]
+Mix = Callable[[Matrices, jax.Array, jax.Array, jax.Array], jax.Array]
+"""``(matrices, x_ND, chosen_NA, weights_NA) -> mixed_ND``; the matrices are those of ``Experts``."""
+
 
 class Experts(NamedTuple):
     """The matrices of the experts that a device holds: up [E, D, F], down [E, F, D], and a gate like up or none."""
@@ -30,6 +39,45 @@ class Experts(NamedTuple):
     up_EDF: jax.Array
     down_EFD: jax.Array
     gate_EDF: jax.Array | None
+
+
+# A gather's derivative is a scatter, which TPUs are slow at; that of a permutation is the inverse permutation.
+
+
+@jax.custom_vjp
+def _permuted(x_MD: jax.Array, order_M: jax.Array, inverse_M: jax.Array) -> jax.Array:
+    """Rows in that order."""
+    return x_MD[order_M]
+
+
+def _permuted_forward(x_MD: jax.Array, order_M: jax.Array, inverse_M: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return x_MD[order_M], inverse_M
+
+
+def _permuted_backward(inverse_M: jax.Array, upstream_MD: jax.Array) -> tuple[jax.Array, None, None]:
+    return upstream_MD[inverse_M], None, None
+
+
+_permuted.defvjp(_permuted_forward, _permuted_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dealt(active: int, x_ND: jax.Array, order_M: jax.Array, inverse_M: jax.Array) -> jax.Array:
+    """Of each token ``active`` rows, which are M = N A, in that order of the M."""
+    return x_ND[order_M // active]
+
+
+def _dealt_forward(
+    active: int, x_ND: jax.Array, order_M: jax.Array, inverse_M: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return _dealt(active, x_ND, order_M, inverse_M), inverse_M
+
+
+def _dealt_backward(active: int, inverse_M: jax.Array, upstream_MD: jax.Array) -> tuple[jax.Array, None, None]:
+    return upstream_MD[inverse_M].reshape(-1, active, upstream_MD.shape[1]).sum(axis=1), None, None
+
+
+_dealt.defvjp(_dealt_forward, _dealt_backward)
 
 
 def mix_experts(
@@ -48,35 +96,100 @@ def mix_experts(
     number = jnp.where(elsewhere, held, number)
     # Sorted by expert, choices of experts that are elsewhere last: each expert's rows are then one contiguous group.
     order = jnp.argsort(number, stable=True)
+    inverse = jnp.argsort(order)
     sizes = jnp.sum(number[:, None] == jnp.arange(held), axis=0, dtype=jnp.int32)
-    rows = x_ND[order // active]
+    rows: jax.Array = _dealt(active, x_ND, order, inverse)
     gate = None if experts.gate_EDF is None else jax.lax.ragged_dot(rows, experts.gate_EDF, sizes)
     hidden = activate(activation, jax.lax.ragged_dot(rows, experts.up_EDF, sizes), gate)
     # Rows beyond the last group belong to no expert here, and what a grouped product leaves there isn't defined.
     mine = ~elsewhere[order][:, None]
     results = jax.lax.ragged_dot(jnp.where(mine, hidden, 0), experts.down_EFD, sizes)
     # The inverse permutation brings each choice's result back to its token.
-    results = jnp.where(mine, results, 0)[jnp.argsort(order)].reshape(tokens, active, -1)
+    returned: jax.Array = _permuted(jnp.where(mine, results, 0), inverse, order)
+    results = returned.reshape(tokens, active, -1)
     return jnp.einsum("nad,na->nd", results, weights_NA.astype(results.dtype))
 
 
-def _mix_spread(
-    activation: Activation, matrices: tuple, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array
+def _mix_here(
+    activation: Activation, matrices: Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
 ) -> jax.Array:
-    """``mix`` on one device of a mesh: gather the expert group's tokens, sum over hidden parts, scatter the results."""
+    """``mix_experts`` on one device that holds them all."""
+    return mix_experts(activation, Experts(*matrices), x_ND, chosen_NA, weights_NA, 0)
+
+
+def _mix_gathered(
+    activation: Activation, matrices: Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
+) -> jax.Array:
+    """``mix_experts`` on one device of a mesh: gather the expert group's tokens, sum over hidden parts, scatter."""
     # All tokens of the group come here, whatever their experts: the shape is the same for any load, so none is dropped
     # for want of room, as all-to-all exchanges with a fixed capacity do.
-    gathered = [
-        jax.lax.all_gather(array, _EXPERT_AXIS, axis=0, tiled=True) for array in (x_BTD, chosen_BTA, weights_BTA)
-    ]
-    x_ND, chosen_NA, weights_NA = (array.reshape(-1, array.shape[-1]) for array in gathered)
+    gathered = (jax.lax.all_gather(array, _EXPERT_AXIS, axis=0, tiled=True) for array in (x_ND, chosen_NA, weights_NA))
     experts = Experts(*matrices)
     first = jax.lax.axis_index(_EXPERT_AXIS) * experts.up_EDF.shape[0]
-    mixed = mix_experts(activation, experts, x_ND, chosen_NA, weights_NA, first)
+    mixed = mix_experts(activation, experts, *gathered, first)
     # Over "tensor" each device has a part of the hidden width, over "expert" some of the experts: their sums are each
     # token's result, of which every device gets those of its own tokens.
-    summed = jax.lax.psum(mixed.reshape(gathered[0].shape), _HIDDEN_AXIS)
+    summed = jax.lax.psum(mixed, _HIDDEN_AXIS)
     return jax.lax.psum_scatter(summed, _EXPERT_AXIS, scatter_dimension=0, tiled=True)
+
+
+def _in_pieces(mix: Mix, mesh: Mesh | None, matrices: Matrices, *tokens: jax.Array) -> jax.Array:
+    """``mix`` of all tokens [B, T, …] of a device, some after others where all would take too much memory.
+
+    A piece is as many tokens as ``_PIECE_BYTES`` hold the rows of, those of all devices that work on it together.
+    """
+    group, axes = (1, ()) if mesh is None else (mesh.shape[_EXPERT_AXIS], mesh.axis_names)
+    x_ND, chosen_NA, weights_NA = (array.reshape(-1, array.shape[-1]) for array in tokens)
+    count, active = chosen_NA.shape
+    pieces = -(-count * group * active * x_ND.shape[1] * x_ND.dtype.itemsize // _PIECE_BYTES)
+    if pieces <= 1:
+        return mix(matrices, x_ND, chosen_NA, weights_NA).reshape(tokens[0].shape)
+
+    def split(array: jax.Array, fill: int) -> jax.Array:
+        filled = jnp.pad(array, ((0, -count % pieces), (0, 0)), constant_values=fill)
+        return filled.reshape(pieces, -1, array.shape[1])
+
+    # What fills the last piece up goes to expert -1, which is nowhere.
+    parts = split(x_ND, 0), split(chosen_NA, -1), split(weights_NA, 0)
+    # Typed as differing over all of the mesh, so that their gradients are of this device's tokens alone, and are added
+    # over the mesh once and not once a piece.
+    own = _varying(matrices, tuple(axis for axis in axes if axis not in (_EXPERT_AXIS, _HIDDEN_AXIS)))
+    mixed: jax.Array = _piecewise(mix, axes, own, *parts)
+    return mixed.reshape(-1, x_ND.shape[1])[:count].reshape(tokens[0].shape)
+
+
+def _varying(arrays: Any, axes: tuple[str, ...]) -> Any:
+    return jax.tree.map(lambda array: jax.lax.pcast(array, axes, to="varying"), arrays) if axes else arrays
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _piecewise(
+    mix: Mix, axes: tuple[str, ...], matrices: Matrices, x_PND: jax.Array, chosen_PNA: jax.Array, weights_PNA: jax.Array
+) -> jax.Array:
+    """``mix`` of one piece after another. Its own backward pass, so that matrices' gradients are summed in float32."""
+    return jax.lax.map(lambda piece: mix(matrices, *piece), (x_PND, chosen_PNA, weights_PNA))
+
+
+def _pieces_forward(mix: Mix, axes: tuple[str, ...], *arguments: Any) -> tuple[jax.Array, tuple]:
+    return _piecewise(mix, axes, *arguments), arguments
+
+
+def _pieces_backward(mix: Mix, axes: tuple[str, ...], saved: tuple, upstream_PND: jax.Array) -> tuple:
+    matrices, *pieces = saved
+
+    def add(sums: Matrices, piece: tuple) -> tuple[Matrices, tuple[jax.Array, jax.Array]]:
+        above_ND, x_ND, chosen_NA, weights_NA = piece
+        pull = jax.vjp(lambda matrices, x, weights: mix(matrices, x, chosen_NA, weights), matrices, x_ND, weights_NA)[1]
+        of_matrices, of_x, of_weights = pull(above_ND)
+        return jax.tree.map(lambda total, one: total + one.astype(total.dtype), sums, of_matrices), (of_x, of_weights)
+
+    zeros = _varying(jax.tree.map(lambda matrix: jnp.zeros(matrix.shape, jnp.float32), matrices), axes)
+    sums, (of_x, of_weights) = jax.lax.scan(add, zeros, (upstream_PND, *pieces))
+    of_matrices = jax.tree.map(lambda total, matrix: total.astype(matrix.dtype), sums, matrices)
+    return of_matrices, of_x, None, of_weights
+
+
+_piecewise.defvjp(_pieces_forward, _pieces_backward)
 
 
 class MixtureOfExperts(nnx.Module):
@@ -123,19 +236,17 @@ class MixtureOfExperts(nnx.Module):
     def _mix(
         self, experts: Experts, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array, placement: Placement
     ) -> jax.Array:
-        mesh = placement.mesh
+        mesh, tokens = placement.mesh, (x_BTD, chosen_BTA, weights_BTA)
         if mesh is None or mesh.size == 1:
-            x_ND, chosen_NA, weights_NA = (
-                array.reshape(-1, array.shape[-1]) for array in (x_BTD, chosen_BTA, weights_BTA)
-            )
-            return mix_experts(self.activation, experts, x_ND, chosen_NA, weights_NA, 0).reshape(x_BTD.shape)
-        tokens = partition(("batch", "time", None))
+            return _in_pieces(functools.partial(_mix_here, self.activation), None, tuple(experts), *tokens)
+        by_token = partition(("batch", "time", None))
         # Declared whole along "embed" (fsdp), which ``gather_layer`` has seen to.
         into, out_of = PartitionSpec(_EXPERT_AXIS, None, _HIDDEN_AXIS), PartitionSpec(_EXPERT_AXIS, _HIDDEN_AXIS, None)
+        mix = functools.partial(_mix_gathered, self.activation)
         spread = jax.shard_map(
-            functools.partial(_mix_spread, self.activation),
+            functools.partial(_in_pieces, mix, mesh),
             mesh=mesh,
-            in_specs=((into, out_of, into), tokens, tokens, tokens),
-            out_specs=tokens,
+            in_specs=((into, out_of, into), *[by_token] * 3),
+            out_specs=by_token,
         )
-        return spread(tuple(experts), x_BTD, chosen_BTA, weights_BTA)
+        return spread(tuple(experts), *tokens)

@@ -73,7 +73,7 @@ class Pretrained:
     path: str  # a folder in Hugging Face's format, one that reasoning convert wrote, or a GGUF file
     context: OptionalSize = 0  # the longest sequence it may see; 0: what the model's own files say
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["none", "block", "dots"] = "none"
+    remat: Literal["none", "block", "dots", "offload"] = "none"
 
     def reads(self) -> tuple[str, ...]:
         """The path, whose content counts (``core.contents``); of a folder from elsewhere its files and templates alone.

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = Path(three_steps.__file__)
 TOLERANCE = 1e-5
+LONG = 160
+"""Places of a row whose attention is computed in blocks; of 48 all scores are made at once."""
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +48,25 @@ def test_four_microbatches_give_the_losses_of_one(of_one_device: dict):
     check(three_steps.losses(MeshShape(), 4, jax.devices()[:4]), of_one_device)
 
 
-def test_two_processes_of_four_devices_give_the_losses_of_one_device(of_one_device: dict):
+@pytest.mark.parametrize(
+    "shape",
+    [MeshShape(data=1, fsdp=2, context=4), MeshShape(data=1, context=2, tensor=2, expert=2)],
+    ids=["fsdp 2 context 4", "context 2 tensor 2 expert 2"],
+)
+def test_rows_cut_over_devices_give_the_losses_of_one(shape: MeshShape, of_one_device: dict):
+    check(three_steps.losses(shape, 2, length=LONG), of_one_device)
+
+
+@pytest.mark.parametrize(
+    ("shape", "length"),
+    [({"data": 2, "fsdp": 2, "tensor": 2}, three_steps.CONFIG.context), ({"data": 1, "fsdp": 2, "context": 4}, LONG)],
+    ids=["data 2 fsdp 2 tensor 2", "fsdp 2 context 4"],
+)
+def test_two_processes_of_four_devices_give_the_losses_of_one_device(shape: dict, length: int, of_one_device: dict):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, str(SCRIPT), json.dumps({"data": 2, "fsdp": 2, "tensor": 2}), "2"]
+    command = [sys.executable, str(SCRIPT), json.dumps(shape), "2", str(length)]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"])}
     running = [
         subprocess.Popen(

@@ -115,7 +115,7 @@ def test_packed_documents_give_the_states_of_each_document_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("remat", ["none", "block", "dots"])
+@pytest.mark.parametrize("remat", ["block", "dots", "offload"])
 def test_rematerialisation_changes_no_gradient(remat: str):
     def gradient(choice: str):
         model = build_model(ModelConfig(**{**vars(TINY), "remat": choice}))

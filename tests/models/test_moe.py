@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models import moe as mixture
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.model import build_model, parameter_shardings
 from reasoning.models.moe import Experts, mix_experts
+from reasoning.planning.shapes import arrays_pairing
 
 EXPERTS, WIDTH, HIDDEN = 4, 6, 5
 TINY = MoE(experts=8, active=2, mlp_width=16, shared=1, router="sigmoid", groups=4, active_groups=2, balance_loss=0.01)
@@ -108,3 +110,38 @@ def test_experts_spread_over_a_mesh_give_the_numbers_of_one_device(alone, sizes)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=5e-5), of_params, gradients)
     np.testing.assert_array_equal(aux["load"]["stack_1"]["block_0"], measured["load"]["stack_1"]["block_0"])
     assert measured["load"]["stack_1"]["block_0"][0, 3] == tokens.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"context": 2, "tensor": 2, "expert": 2}],
+    ids=str,
+)
+def test_tokens_that_are_mixed_piece_by_piece_give_the_numbers_of_all_at_once(alone, sizes, monkeypatch):
+    params, tokens, ((expected, _), gradients) = alone
+    mesh = build_mesh(MeshShape(**{"data": 1, **sizes})) if sizes else None
+    model = build_model(CONFIG, mesh)
+    held = params if mesh is None else jax.device_put(params, parameter_shardings(model, mesh))
+    # Of a device's tokens seven at most go at a time, which divides no number of them, so the last piece isn't full.
+    monkeypatch.setattr(mixture, "_PIECE_BYTES", 7 * sizes.get("expert", 1) * TINY.active * CONFIG.width * 4)
+    (found, _), of_params = loss_and_gradients(model, held, tokens)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=5e-5), of_params, gradients)
+
+
+def test_a_piece_needs_no_more_memory_than_it_is_allowed(monkeypatch):
+    tokens, width = 512, 64
+    moe = MoE(experts=4, active=2, mlp_width=8)
+    config = ModelConfig(
+        vocabulary=8, width=width, heads=1, mlp_width=8, stacks=(Stack(1, (BlockKind(moe=moe),)),), context=tokens
+    )
+    monkeypatch.setattr(mixture, "_PIECE_BYTES", 64 * moe.active * width * 4)
+    model = build_model(config)
+    shaped = jax.ShapeDtypeStruct((1, tokens), jnp.int32)
+
+    def loss(params, tokens):
+        return jnp.sum(model.hidden_states(params, tokens, tokens, tokens)[0])
+
+    traced = jax.make_jaxpr(jax.grad(loss))(model.shapes, shaped)
+    assert not arrays_pairing(traced, width, moe.active * tokens, share=0.6)

@@ -2,7 +2,7 @@
 
 It prints their losses.
 
-As a program: ``python three_steps.py '{"fsdp": 4, "tensor": 2}' MICROBATCHES``.
+As a program: ``python three_steps.py '{"fsdp": 4, "tensor": 2}' MICROBATCHES [LENGTH]``.
 """
 
 import json
@@ -88,25 +88,37 @@ def rollout_rows() -> tuple[dict[str, np.ndarray], np.ndarray]:
     return policy_rows(prompts, rollouts, CONFIG.context, ()), rewards.reshape(-1)
 
 
+def spread_out(rows: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """The rows with padding before and after, ``length`` places each, so that their tokens stand all over the time."""
+
+    def moved(values: np.ndarray) -> np.ndarray:
+        room = length - values.shape[1]
+        wide = np.pad(values, ((0, 0), (0, room)))
+        return np.stack([np.roll(row, room * number // len(wide)) for number, row in enumerate(wide)])
+
+    return {name: moved(values) for name, values in rows.items()}
+
+
 def own(rows: Any) -> Any:
     """This process's share of rows that all processes made alike."""
     count, index = jax.process_count(), jax.process_index()
     return jax.tree.map(lambda leaf: leaf[index * len(leaf) // count : (index + 1) * len(leaf) // count], rows)
 
 
-def supervised_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
+def supervised_case(model: Model, start: Params, kernels: Choice = "auto", length: int = CONFIG.context) -> Case:
     """Cross-entropy of packed rows."""
     assert model.mesh is not None
-    rows = meshes.to_global(model.mesh, own(token_rows()))
+    rows = meshes.to_global(model.mesh, own(spread_out(token_rows(), length)))
     return Case(supervised(model, kernels=kernels), build_batching(model.mesh, token_mean, CONFIG.context)(rows))
 
 
-def policy_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
+def policy_case(model: Model, start: Params, kernels: Choice = "auto", length: int = CONFIG.context) -> Case:
     """GRPO; its second and third step are off-policy, clipped, and held by a KL term."""
     assert model.mesh is not None
     loss_fn = policy(model, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9, kernels=kernels)
     assembling = build_assembling(model.mesh, GROUP, group_normalized, every_group, token_mean, NEW)
-    batch = assembling(*meshes.to_global(model.mesh, own(rollout_rows())))
+    rows, rewards = rollout_rows()
+    batch = assembling(*meshes.to_global(model.mesh, own((spread_out(rows, length), rewards))))
     old = build_scoring(model, model.mesh, 0.9, kernels)(start, batch.rows)
     return Case(loss_fn, batch.replace(old_log_probs=old, reference_log_probs=old))
 
@@ -118,21 +130,25 @@ def teacher_of(model: Model) -> Frozen:
     return Frozen(teacher, init_sharded(teacher, model.mesh, jax.random.key(7)))
 
 
-def kl_case(model: Model, start: Params, kernels: Choice = "auto") -> Case:
+def kl_case(model: Model, start: Params, kernels: Choice = "auto", length: int = CONFIG.context) -> Case:
     """Forward KL from a teacher, and a share of cross-entropy, on packed rows."""
     teacher = teacher_of(model)
     options = {"divergence": forward, "temperature": 1.5, "cross_entropy_coefficient": 0.3}
     loss_fn = distill(teacher.model, model, kernels=kernels, **options)
-    return Case(loss_fn, supervised_case(model, start, kernels).batch, teacher)
+    return Case(loss_fn, supervised_case(model, start, kernels, length).batch, teacher)
 
 
 CASES = {"sft": supervised_case, "grpo": policy_case, "kl": kl_case}
 
 
 def losses(
-    shape: MeshShape, microbatches: int, devices: Any = None, kernels: Choice = "auto"
+    shape: MeshShape,
+    microbatches: int,
+    devices: Any = None,
+    kernels: Choice = "auto",
+    length: int = CONFIG.context,
 ) -> dict[str, list[float]]:
-    """The losses of three steps of each case."""
+    """The losses of three steps of each case, on rows of ``length`` places."""
     mesh = build_mesh(shape, devices)
     model = build_model(CONFIG, mesh)
     start = partial(init_sharded, model, mesh, jax.random.key(0))
@@ -142,7 +158,7 @@ def losses(
     )
     found: dict[str, list[float]] = {}
     for name, case_of in CASES.items():
-        case = case_of(model, start(), kernels)
+        case = case_of(model, start(), kernels, length)
         frozen = None if case.teacher is None else case.teacher.model
         program = build_step(model, mesh, case.loss_fn, OPTIMIZER, microbatches, frozen)
         state, found[name] = initial(start()), []
@@ -156,6 +172,7 @@ if __name__ == "__main__":
     from reasoning.cli.distributed import initialize_from_environment
 
     initialize_from_environment()
-    result = losses(MeshShape(**json.loads(sys.argv[1])), int(sys.argv[2]))
+    places = int(sys.argv[3]) if len(sys.argv) > 3 else CONFIG.context
+    result = losses(MeshShape(**json.loads(sys.argv[1])), int(sys.argv[2]), length=places)
     if jax.process_index() == 0:
         print(json.dumps(result), flush=True)

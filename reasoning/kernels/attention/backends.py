@@ -65,7 +65,7 @@ def _chunked(
     segments_BT: jax.Array,
     rule: Rule,
 ) -> jax.Array:
-    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, start: jax.Array) -> jax.Array:
-        return chunked.attend(query, key, value, segments, start, rule, block)
+    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, places: jax.Array) -> jax.Array:
+        return chunked.attend(query, key, value, segments, places, rule, block)
 
-    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT)
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, 1)

@@ -45,15 +45,15 @@ def attend(
     key_BKSC: Float[Array, "B K S C"],
     value_BKSc: Float[Array, "B K S c"],
     segments_BS: Int[Array, "B S"],
-    start: Int[Array, ""],
+    places_T: Int[Array, " T"],
     rule: Rule,
     block: int,
 ) -> Float[Array, "B T H c"]:
-    """Softmax attention of the T queries that stand from ``start`` on in rows of S keys; head h reads h // (H / K).
+    """Softmax attention of the T queries at those places in rows of S keys; head h reads h // (H / K).
 
     Scores and softmax are in float32. ``block`` is how many queries and how many keys are computed at a time.
     """
-    return _forward(query_BTHC, key_BKSC, value_BKSc, segments_BS, start, rule, block)[0]
+    return _forward(query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, rule, block)[0]
 
 
 def _forward(
@@ -61,13 +61,13 @@ def _forward(
     key_BKSC: jax.Array,
     value_BKSc: jax.Array,
     segments_BS: jax.Array,
-    start: jax.Array,
+    places_T: jax.Array,
     rule: Rule,
     block: int,
 ) -> tuple[jax.Array, tuple]:
     """Beside the result what the backward pass reads: the arguments, the result, and each query's normaliser."""
     keys = _padded(key_BKSC, value_BKSc, segments_BS, block)
-    queries = _blocks(query_BTHC, segments_BS, start, rule, block, key_BKSC.shape[1])
+    queries = _blocks(query_BTHC, segments_BS, places_T, rule, block, key_BKSC.shape[1])
     channels = value_BKSc.shape[3]
 
     def of_queries(_: None, one: _Queries) -> tuple[None, tuple[jax.Array, jax.Array]]:
@@ -90,13 +90,13 @@ def _forward(
 
     mixed, normalisers = jax.lax.scan(of_queries, None, queries)[1]
     result = _joined(mixed, query_BTHC.shape[1], query_BTHC.shape[2])
-    return result, (query_BTHC, key_BKSC, value_BKSc, segments_BS, start, mixed, normalisers)
+    return result, (query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, mixed, normalisers)
 
 
 def _backward(rule: Rule, block: int, saved: tuple, upstream_BTHc: jax.Array) -> tuple:
-    query_BTHC, key_BKSC, value_BKSc, segments_BS, start, mixed, normalisers = saved
+    query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, mixed, normalisers = saved
     keys = _padded(key_BKSC, value_BKSc, segments_BS, block)
-    queries = _blocks(query_BTHC, segments_BS, start, rule, block, key_BKSC.shape[1])
+    queries = _blocks(query_BTHC, segments_BS, places_T, rule, block, key_BKSC.shape[1])
     upstream = _split(upstream_BTHc, block, key_BKSC.shape[1])
     # sum(p * dp) of a query is its result times what comes from above (FlashAttention-2, section 3.1.2).
     inner = jnp.sum(mixed.astype(jnp.float32) * upstream, axis=-1)
@@ -166,19 +166,19 @@ def _added(total: jax.Array, part: jax.Array, number: jax.Array, block: int) -> 
 
 
 def _blocks(
-    query: jax.Array, segments_BS: jax.Array, start: jax.Array, rule: Rule, block: int, key_heads: int
+    query: jax.Array, segments_BS: jax.Array, places_T: jax.Array, rule: Rule, block: int, key_heads: int
 ) -> _Queries:
     """All queries, by blocks in a leading axis; those that fill the last block up stand where the last query does."""
-    batch, time, length = *query.shape[:2], segments_BS.shape[1]
+    batch, time = query.shape[:2]
     split = _split((query * rule.scale).astype(query.dtype), block, key_heads)
-    places = start + jnp.minimum(jnp.arange(split.shape[0] * block), time - 1)
+    places = places_T[jnp.minimum(jnp.arange(split.shape[0] * block), time - 1)]
     segments_BT = segments_BS[:, places]
     # The first key that each block reads, over its queries and all rows.
     earliest = segment_starts(segments_BS)[:, places].reshape(batch, -1, block).min(axis=(0, 2))
     places = places.reshape(-1, block)
     if rule.window:
-        earliest = jnp.maximum(earliest, places[:, 0] - rule.window + 1)
-    last = jnp.minimum(places[:, -1], length - 1) // block + 1
+        earliest = jnp.maximum(earliest, places.min(axis=1) - rule.window + 1)
+    last = places.max(axis=1) // block + 1
     return _Queries(split, segments_BT.reshape(batch, -1, block).swapaxes(0, 1), places, earliest // block, last)
 
 

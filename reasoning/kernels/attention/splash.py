@@ -7,17 +7,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jax.sharding import Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import partition
-from reasoning.kernels.attention.over_mesh import over_mesh
+from reasoning.kernels.attention.over_mesh import over_mesh, query_order
 from reasoning.kernels.attention.rule import Rule
 
 _BLOCKS = (512, 256, 128)
-"""Queries, and keys, that are computed at a time: the largest that a row's length, filled up to 128, divides by."""
+"""Queries, and keys, that are computed at a time: the largest that a device's runs of queries divide by."""
 
 
 def attend(
@@ -43,40 +44,43 @@ def attend(
             f"rows of {time} tokens over {context} devices of mesh axis context are {part} on each, and attention on "
             f"TPUs wants multiples of {_BLOCKS[-1]}; make rows a multiple of {_BLOCKS[-1] * context} tokens long"
         )
-    block = next(block for block in _BLOCKS if (part + more) % block == 0)
     if more:
         query_BTHC = jnp.pad(query_BTHC, ((0, 0), (0, more), (0, 0), (0, 0)))
         key_BKSC, value_BKSc = (jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0))) for x in (key_BKSC, value_BKSc))
         segments_BT = jnp.pad(segments_BT, ((0, 0), (0, more)), constant_values=-1)
-    length = time + more
+    order = query_order(time + more, context, _BLOCKS[-1])
     tensor = 1 if mesh is None else mesh.shape["tensor"]
-    kernel = _kernel(query_BTHC.shape[2] // tensor, length, context, block, rule, interpret)
+    kernel = _kernel(query_BTHC.shape[2] // tensor, order, context, rule, interpret)
 
     def local(
         query: jax.Array,
         key: jax.Array,
         value: jax.Array,
         segments: jax.Array,
-        start: jax.Array,
+        places: jax.Array,
         one: kernels.SplashAttentionKernel,
     ) -> jax.Array:
-        own = jax.lax.dynamic_slice_in_dim(segments, start, query.shape[1], axis=1)
+        own = segments[:, places]
         scaled_BHTC = (query * rule.scale).astype(query.dtype).swapaxes(1, 2)
         mixed_BHTc: Any = jax.vmap(one)(scaled_BHTC, key, value, kernels.SegmentIds(own, segments))
         return jnp.swapaxes(mixed_BHTc, 1, 2)
 
     by_time = partition((None, "time"))  # equal for all heads
     spec = None if mesh is None or mesh.size == 1 else kernel.manual_sharding_spec(NamedSharding(mesh, by_time))
-    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, ((kernel, spec),))[:, :time]
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, _BLOCKS[-1], ((kernel, spec),))[
+        :, :time
+    ]
 
 
-def _kernel(
-    heads: int, length: int, shards: int, block: int, rule: Rule, interpret: bool
-) -> kernels.SplashAttentionKernel:
-    shape = (length, length)
-    mask = (
-        masks.LocalMask(shape, (rule.window - 1, 0), 0, shards) if rule.window else masks.CausalMask(shape, 0, shards)
-    )
+def _kernel(heads: int, order: np.ndarray, shards: int, rule: Rule, interpret: bool) -> kernels.SplashAttentionKernel:
+    shape = (order.size, order.size)
+    mask = masks.LocalMask(shape, (rule.window - 1, 0), 0) if rule.window else masks.CausalMask(shape)
+    # Rows of the mask are queries in the order in which devices have them; its columns are keys in that of time.
+    mask.q_sequence = order.astype(np.int32)
+    # A block is one of consecutive queries of one device, so that most blocks are read whole or not at all.
+    ends = np.flatnonzero(np.diff(order) != 1) + 1
+    run = np.gcd.reduce([order.size // shards, *ends])
+    block = next(block for block in _BLOCKS if run % block == 0)
     return kernels.make_splash_mha(
         masks.MultiHeadMask([mask] * heads),
         block_sizes=kernels.BlockSizes(

@@ -11,8 +11,6 @@ from reasoning.models.attention import attend as attend_at_once
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.planning.shapes import arrays_pairing
 
-START = jnp.int32(0)
-
 
 def config_of(case: Case) -> ModelConfig:
     """A model whose attention has the case's rule."""
@@ -44,7 +42,7 @@ def test_blocks_give_the_formulas_result_and_the_gradients_of_all_scores_at_once
     query, key, value, segments, above = case.arrays(seed=1)
 
     def of_blocks(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mixed = attend(*arrays, segments, START, case.rule, 16)
+        mixed = attend(*arrays, segments, jnp.arange(case.time), case.rule, 16)
         return jnp.sum(above * mixed), mixed
 
     def of_all(*arrays: jax.Array) -> jax.Array:
@@ -63,22 +61,24 @@ def test_blocks_give_the_formulas_result_and_the_gradients_of_all_scores_at_once
 def test_a_block_larger_than_the_row_gives_the_same():
     case = CASES["all at once"]
     query, key, value, segments, _ = case.arrays()
-    found = attend(query, key, value, segments, START, case.rule, 64)
+    found = attend(query, key, value, segments, jnp.arange(case.time), case.rule, 64)
     np.testing.assert_allclose(found, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
 
 
-def test_queries_from_the_middle_of_a_row_read_what_they_read_in_the_whole():
-    case = CASES["a window"]
+@pytest.mark.parametrize("name", ("a window", "latent: wider queries than values"))
+def test_queries_of_any_places_and_order_read_what_they_read_in_the_whole(name: str):
+    case = CASES[name]
     query, key, value, segments, _ = case.arrays(seed=2)
-    whole = attend(query, key, value, segments, START, case.rule, 16)
-    part = jax.jit(lambda start: attend(query[:, 40:60], key, value, segments, start, case.rule, 16))(jnp.int32(40))
-    np.testing.assert_allclose(part, whole[:, 40:60], atol=1e-6, rtol=0)
+    places = jnp.asarray([*range(30, 41), *range(5, 17)])
+    whole = attend(query, key, value, segments, jnp.arange(case.time), case.rule, 16)
+    part = jax.jit(lambda places: attend(query[:, places], key, value, segments, places, case.rule, 16))(places)
+    np.testing.assert_allclose(part, whole[:, places], atol=1e-6, rtol=0)
 
 
 def test_narrow_arrays_have_float32_sums():
     case = Case(96, 2, 1, 16, 16)
     query, key, value, segments, _ = case.arrays(dtype="bfloat16")
-    found = attend(query, key, value, segments, START, case.rule, 32)
+    found = attend(query, key, value, segments, jnp.arange(case.time), case.rule, 32)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(found, np.float32), oracle(case, query, key, value, segments), atol=0.02)
 
@@ -88,7 +88,7 @@ def test_no_array_of_a_step_pairs_all_queries_with_all_keys():
     query, key, value, segments, above = case.arrays()
 
     def loss(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(above * attend(*arrays, segments, START, case.rule, 64))
+        return jnp.sum(above * attend(*arrays, segments, jnp.arange(case.time), case.rule, 64))
 
     text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(query, key, value).compile().as_text()
     for rows in (case.time, -(-case.time // 64) * 64):
@@ -101,5 +101,5 @@ def test_blocks_of_other_segments_and_beyond_the_window_are_not_computed():
     query, key, value, _, _ = case.arrays()
     segments = jnp.repeat(jnp.arange(1, 5, dtype=jnp.int32), 32)[None].repeat(2, axis=0)
     poisoned = value.at[:, :, :64].set(jnp.nan)
-    found = attend(query[:, 64:], key, poisoned, segments, jnp.int32(64), case.rule, 16)
+    found = attend(query[:, 64:], key, poisoned, segments, jnp.arange(64, 128), case.rule, 16)
     assert np.isfinite(np.asarray(found)).all()

@@ -30,7 +30,7 @@ def test_interpreted_kernels_give_the_formulas_result_and_the_gradients_of_the_c
         return jnp.sum(above * mixed), mixed
 
     def of_chunks(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(above * chunked.attend(*arrays, segments, jnp.int32(0), case.rule, 64))
+        return jnp.sum(above * chunked.attend(*arrays, segments, jnp.arange(case.time), case.rule, 64))
 
     (_, found), gradients = jax.value_and_grad(of_kernels, (0, 1, 2), has_aux=True)(query, key, value)
     np.testing.assert_allclose(found, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
