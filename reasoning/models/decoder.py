@@ -25,7 +25,6 @@ from reasoning.models.parameters import Params, Placement, RMSNorm, parameter
 from reasoning.models.rotary import cos_sin
 from reasoning.models.routing import rebalanced
 
-
 _BLOCK_INPUT = "block_input"
 
 _OFFLOADED = jax.checkpoint_policies.save_and_offload_only_these_names(

@@ -1,5 +1,6 @@
 """What training and sampling would run on a pod, compiled for it here: small logits, a sharded state, no surprises."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -224,6 +225,20 @@ def test_a_naive_loss_fails_the_same_check():
     compiled = compile_step(model, mesh, naive(model), OPTIMIZER, token_batch_shapes(mesh, 16, length), 1)
     found = logits_in(compiled.as_text(), VOCABULARY, length)
     assert any(f"for {length} of {length} tokens" in line for line in found)
+
+
+@pytest.mark.slow
+def test_a_long_step_has_the_kernels_of_attention_and_no_array_of_all_scores():
+    need_libtpu()
+    length = 16_384
+    mesh = build_mesh(MeshShape(data=1, fsdp=2, context=2), topology_devices("v5e:2x2"))
+    model = build_model(replace(qwen(256, 2, heads=4, mlp_width=512), vocabulary=1024, context=length), mesh)
+    batch = sampled(mesh, 2, length)
+    text = compile_step(model, mesh, grpo(model), OPTIMIZER, batch, 1).as_text()
+    kernels = re.findall(r"^ *%?(splash_mha_[a-z]+)\S* = .*tpu_custom_call", text, re.MULTILINE)
+    assert sorted(kernels) == ["splash_mha_dkv", "splash_mha_dq", "splash_mha_fwd", "splash_mha_fwd"]
+    for part in (length, length // 2):
+        assert not arrays_pairing(text, length, part) and not arrays_pairing(text, part, part)
 
 
 @pytest.mark.slow

@@ -274,6 +274,22 @@ def test_adafactors_state_is_a_fraction_of_its_parameters_and_adams_is_twice_the
     assert sizes[0] < 0.01 and 2 < sizes[1] < 2.001 and 1 < sizes[2] < 1.001
 
 
+def test_momentum_in_bfloat16_takes_half_the_room_and_moves_parameters_as_adam_by_its_formula():
+    random = np.random.default_rng(0)
+    gradients = random.normal(size=(5, 64)).astype(np.float32)
+    optimizer = AdamW(1e-3, beta1=0.8, beta2=0.9, clip_norm=1e6, momentum_dtype="bfloat16").build(5)
+    params = {"w": jnp.zeros(64)}
+    state = optimizer.init(params)
+    kept = [leaf.dtype for leaf in jax.tree.leaves(state) if leaf.shape == (64,)]
+    assert sorted(map(str, kept)) == ["bfloat16", "float32"]
+    first, second = np.zeros(64), np.zeros(64)
+    for count, gradient in enumerate(np.float64(gradients), start=1):
+        change, state = optimizer.update({"w": jnp.asarray(gradient, jnp.float32)}, state, params)
+        first, second = 0.8 * first + 0.2 * gradient, 0.9 * second + 0.1 * gradient**2
+        wanted = -1e-3 * (first / (1 - 0.8**count)) / (np.sqrt(second / (1 - 0.9**count)) + 1e-8)
+        np.testing.assert_allclose(change["w"], wanted, atol=1e-3 * 2**-7, rtol=0)
+
+
 @dataclass(frozen=True)
 class Nothing:
     """A user's optimizer that forgets to return."""
