@@ -28,7 +28,7 @@ _EXPERT_AXIS, _HIDDEN_AXIS = "expert", "tensor"
 _PIECE_BYTES = 2**30
 """What the rows of tokens, one for each expert of each, may take at a time."""
 
-Matrices = tuple[jax.Array | None, ...]
+Matrices = tuple[Any, ...]
 Mix = Callable[[Matrices, jax.Array, jax.Array, jax.Array], jax.Array]
 """``(matrices, x_ND, chosen_NA, weights_NA) -> mixed_ND``; the matrices are those of ``Experts``."""
 
@@ -123,10 +123,12 @@ def _mix_gathered(
     """``mix_experts`` on one device of a mesh: gather the expert group's tokens, sum over hidden parts, scatter."""
     # All tokens of the group come here, whatever their experts: the shape is the same for any load, so none is dropped
     # for want of room, as all-to-all exchanges with a fixed capacity do.
-    gathered = (jax.lax.all_gather(array, _EXPERT_AXIS, axis=0, tiled=True) for array in (x_ND, chosen_NA, weights_NA))
+    x_ND, chosen_NA, weights_NA = (
+        jax.lax.all_gather(array, _EXPERT_AXIS, axis=0, tiled=True) for array in (x_ND, chosen_NA, weights_NA)
+    )
     experts = Experts(*matrices)
     first = jax.lax.axis_index(_EXPERT_AXIS) * experts.up_EDF.shape[0]
-    mixed = mix_experts(activation, experts, *gathered, first)
+    mixed = mix_experts(activation, experts, x_ND, chosen_NA, weights_NA, first)
     # Over "tensor" each device has a part of the hidden width, over "expert" some of the experts: their sums are each
     # token's result, of which every device gets those of its own tokens.
     summed = jax.lax.psum(mixed, _HIDDEN_AXIS)

@@ -3,6 +3,7 @@
 Shapes: B batch, T time, H query heads, K key/value heads, C channels.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -79,7 +80,7 @@ def _kernel(heads: int, order: np.ndarray, shards: int, rule: Rule, interpret: b
     mask.q_sequence = order.astype(np.int32)
     # A block is one of consecutive queries of one device, so that most blocks are read whole or not at all.
     ends = np.flatnonzero(np.diff(order) != 1) + 1
-    run = np.gcd.reduce([order.size // shards, *ends])
+    run = math.gcd(order.size // shards, *map(int, ends))
     block = next(block for block in _BLOCKS if run % block == 0)
     return kernels.make_splash_mha(
         masks.MultiHeadMask([mask] * heads),
