@@ -6,8 +6,8 @@ from typing import Any
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.texts import Turn
-from reasoning.data.documents import Document
-from reasoning.data.messages import check_no_messages, is_empty, read_schemas, read_text, read_turns
+from reasoning.data.documents import Document, weighed
+from reasoning.data.messages import check_no_messages, is_empty, read_schemas, read_text, read_turns, read_weight
 
 _LAYOUTS = (
     ("text",),
@@ -19,8 +19,11 @@ _LAYOUTS = (
 )
 """Column names that are understood unasked: one column is a text or a conversation, two a prompt and its completion."""
 
-_BESIDE = ("system", "tools")
-"""Columns that belong to a conversation: what the system says first (ShareGPT), and the schemas of tools (TRL)."""
+_WEIGHT = "loss_weight"
+
+_BESIDE = ("system", "tools", _WEIGHT)
+"""Columns that belong to a conversation: what the system says first (ShareGPT), the schemas of tools (TRL), and what
+those tokens of the row that are learnt weigh, above 0 and at most 1."""
 
 
 def find_layout(columns: Iterable[str], chosen: Sequence[str], where: str) -> tuple[str, ...]:
@@ -51,6 +54,13 @@ def read_columns(layout: Sequence[str], columns: Iterable[str]) -> list[str]:
 
 def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, where: str) -> Document:
     """Make a document of one row. Raises InputError naming place and column where a value can't be used."""
+    weight = 1.0 if row.get(_WEIGHT) is None else read_weight(row[_WEIGHT], f"{where}, {_WEIGHT}")
+    if weight == 0:
+        raise InputError(f"{where}, {_WEIGHT} is 0, so that nothing of the row is learnt; take it out of the data")
+    return weighed(_read(row, layout, chat, where), weight)
+
+
+def _read(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, where: str) -> Document:
     for name in layout:
         if name != "text" and isinstance(row[name], str | bytes):
             check_no_messages(row[name], f"{where}, {name}")
@@ -58,7 +68,7 @@ def read_row(row: Mapping[str, Any], layout: tuple[str, ...], chat: ChatFormat, 
         texts = [read_text(row[name], chat, f"{where}, {name}") for name in layout]
         return chat.plain(texts[0]) if len(layout) == 1 else chat.exchange(*texts)
     turns = _turns(row, layout, chat, where)
-    beside = {name: row[name] for name in _BESIDE if name not in layout and not is_empty(row.get(name))}
+    beside = {name: row[name] for name in ("system", "tools") if name not in layout and not is_empty(row.get(name))}
     if "system" in beside and any("from" in message for message in _first(row[layout[0]])):
         turns = [*_system(beside["system"], turns, chat, f"{where}, system"), *turns]
     schemas = read_schemas(beside.get("tools"), chat, f"{where}, tools")

@@ -5,13 +5,20 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+WHOLE = 1 << 28
+"""In packed rows weights below 1 are whole numbers of this many parts, and at least two of them."""
+
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of text; ``learn`` says whether its tokens carry loss (a reply) or are context only (a prompt)."""
+    """A stretch of text; ``learn`` says whether its tokens carry loss (a reply) or are context only (a prompt).
+
+    What is learnt weighs ``weight`` of what other tokens do, above 0 and at most 1.
+    """
 
     text: str
     learn: bool
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,14 @@ def merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
         neighbours = list(group)
         joined += neighbours if learn else [Piece("".join(piece.text for piece in neighbours), learn=False)]
     return tuple(joined)
+
+
+def weighed(document: Document, weight: float) -> Document:
+    """What is learnt of a document at a ``weight`` of what it was before."""
+    if weight == 1:
+        return document
+    pieces = (replace(piece, weight=piece.weight * weight) if piece.learn else piece for piece in document.pieces)
+    return replace(document, pieces=tuple(pieces))
 
 
 def every_reply(document: Document) -> Document:

@@ -3,7 +3,7 @@
 A message has role and content (TRL), or from and value (ShareGPT). Tools: TRL's ``tool_calls`` of an assistant and
 messages of the role ``tool``; ShareGPT's ``function_call`` and ``observation``, as LLaMA-Factory writes them. What is
 learnt of a conversation: the assistant's turns, but for those with ``train: false`` (axolotl) or ``weight: 0`` (OpenAI,
-Mistral).
+Mistral); a weight between 0 and 1 is what a turn's tokens weigh beside others.
 """
 
 import json
@@ -135,7 +135,8 @@ def _turn(message: Mapping[str, Any], chat: ChatFormat, place: str, learn: bool)
     if calls and role != "assistant":
         raise InputError(f"{place}: tool_calls is set in a turn of the {role}; only the assistant calls tools")
     content = "" if said is None and calls else read_text(_single(said, place), chat, place)
-    return Turn(role, content, learn=_is_learnt(message, role, place) and learn, calls=calls)
+    weight = _weight(message, role, place) if learn else 0.0
+    return Turn(role, content, learn=weight > 0, calls=calls, weight=weight or 1.0)
 
 
 def _single(said: Any, place: str) -> Any:
@@ -146,15 +147,22 @@ def _single(said: Any, place: str) -> Any:
     return said
 
 
-def _is_learnt(message: Mapping[str, Any], role: str, place: str) -> bool:
-    """Whether a turn is learnt by its ``weight`` and ``train``, and its role."""
-    shares = [(key, message[key]) for key in ("weight", "train") if message.get(key) is not None]
-    for key, share in shares:
-        if not isinstance(share, bool | int | float | np.number | np.bool_) or share not in (0, 1):
-            raise InputError(f"{place}: {key} is {share!r:.60}; a turn is learnt (1, true) or only read (0, false)")
-        if key == "train" and share and role != "assistant":
-            raise InputError(f"{place}: train is true in a turn of the {role}; only the assistant's are learnt")
-    return role == "assistant" and all(share for _, share in shares)
+def _weight(message: Mapping[str, Any], role: str, place: str) -> float:
+    """What a turn weighs by its ``weight`` and ``train``, and its role; 0: it is only read."""
+    weight, train = (message[key] if message.get(key) is not None else 1 for key in ("weight", "train"))
+    if not isinstance(train, bool | int | float | np.number | np.bool_) or train not in (0, 1):
+        raise InputError(f"{place}: train is {train!r:.60}; a turn is learnt (1, true) or only read (0, false)")
+    if train and role != "assistant" and message.get("train") is not None:
+        raise InputError(f"{place}: train is true in a turn of the {role}; only the assistant's are learnt")
+    share = read_weight(weight, f"{place}: weight")
+    return share if role == "assistant" and train else 0.0
+
+
+def read_weight(value: Any, place: str) -> float:
+    """How much something learnt weighs, 0 to 1. Raises InputError for anything else."""
+    if not isinstance(value, bool | int | float | np.number | np.bool_) or not 0 <= value <= 1:
+        raise InputError(f"{place} is {value!r:.60}; give a number from 0, which is only read, to 1, which is learnt")
+    return float(value)
 
 
 def _calls(value: Any, chat: ChatFormat, place: str) -> tuple[ToolCall, ...]:

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int
 
 from reasoning.core.errors import InputError, without_notes
-from reasoning.data.documents import Document
+from reasoning.data.documents import WHOLE, Document
 from reasoning.data.records import write_records
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 
@@ -28,7 +28,9 @@ OPEN_ROWS = (16, 256)
 
 _LEARN = 1
 _MAY_BEGIN = 2
-"""Flags of a token that travel with its id through the packer; _MAY_BEGIN: a segment may begin with it."""
+_WEIGHT = 4
+"""Flags of a token that travel with its id through the packer; _MAY_BEGIN: a segment may begin with it. Above them is
+what its loss weighs, in parts of ``WHOLE``; nothing where that is all of it."""
 
 COLUMNS = ("tokens", "positions", "segments", "loss_mask")
 
@@ -97,7 +99,8 @@ def pack(
 
     A row has ``tokens``; ``positions``, from 0 in each document; ``segments``, from 1 in each row and 0 on padding;
     ``loss_mask``, 1 where this token is to be predicted: tokens of pieces with ``learn``, but never the first one of a
-    segment, which has nothing before it. Each is int32[T].
+    segment, which has nothing before it; of pieces that weigh less than 1, how many parts of ``WHOLE`` they do. Each is
+    int32[T].
 
     Plain documents (all of it learnt) longer than a row are cut by the packer. A longer one with a prompt is dropped
     and counted, because a cut reply teaches never to end, or to answer an unseen question. Raises InputError for a
@@ -117,7 +120,7 @@ def pack_some(
             row = _row(packed, counts)
             counts.rows += 1
             counts.tokens += int(np.count_nonzero(row["segments"]))
-            counts.learnt += int(row["loss_mask"].sum())
+            counts.learnt += int(np.count_nonzero(row["loss_mask"]))
             yield row
 
 
@@ -147,7 +150,8 @@ def _row(packed: dict[str, np.ndarray], counts: PackingCounts) -> PackedRow:
             f"the packer cut a document with a prompt (one of the {counts.documents} read so far), so its completion "
             "would be learnt without it; pack such documents with first_fit"
         )
-    columns = (tokens_T, positions_T, segments_T, (flags_T & _LEARN) * (positions_T > 0))
+    learnt_T = (flags_T & _LEARN) * np.maximum(flags_T // _WEIGHT, 1) * (positions_T > 0)
+    columns = (tokens_T, positions_T, segments_T, learnt_T)
     return {name: np.ascontiguousarray(column, np.int32) for name, column in zip(COLUMNS, columns, strict=True)}
 
 
@@ -177,10 +181,15 @@ def _join(document: Document, plain: bool, encoded: Iterator[list[int]]) -> Int[
     for piece in document.pieces:
         piece_ids = next(encoded)
         ids += piece_ids
-        flags += [_LEARN * piece.learn + _MAY_BEGIN * plain] * len(piece_ids)
+        flags += [_LEARN * piece.learn + _MAY_BEGIN * plain + _WEIGHT * _parts(piece.weight)] * len(piece_ids)
     tokens_N2 = np.array((ids, flags), np.int32).T
     tokens_N2[:1, 1] |= _MAY_BEGIN
     return tokens_N2
+
+
+def _parts(weight: float) -> int:
+    """A weight in parts of ``WHOLE``; 0 for all of it, which is what tokens weigh where nothing is said."""
+    return 0 if weight == 1 else min(max(round(weight * WHOLE), 2), WHOLE - 1)
 
 
 class _Cut(grain.experimental.FlatMapTransform):

@@ -37,7 +37,7 @@ class Exam(TruncatedSampling):
     rates: tuple[Reward, ...] = ()  # other shares, of which only the mean is of interest
     measures: tuple[Measure, ...] = ()  # of answers that are classes: numbers of all replies together, and confusions
     temperature: NonNegative = 1.0
-    batch: Size = 64  # problems that a beam search, or probabilities of labels, hold at once
+    batch: Size = 64  # problems that a beam search holds at once, and texts whose probability is asked
     style: PromptStyle = AS_IT_IS  # how each question is put
 
     def __post_init__(self) -> None:

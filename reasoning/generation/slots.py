@@ -17,7 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.generation.reading import read_prompts
 from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
-from reasoning.generation.shaping import shaped
+from reasoning.generation.shaping import placed, shaped
 from reasoning.generation.state import Asked, Finished, Page, Pool, Sizes, Slots, State, state_specs
 from reasoning.generation.watching import ended
 from reasoning.models.cache import Cache, Weights
@@ -128,6 +128,7 @@ def _started(slots: Slots, pool: Pool, samples: jax.Array, slot: jax.Array) -> t
         count=slots.count.at[slot].set(0),
         done=slots.done.at[slot].set(~taken),
         seen=_put(slots.seen, seen_V, slot),
+        place=slots.place.at[slot].set(0),
     ), replace(pool, next=pool.next + taken)
 
 
@@ -152,7 +153,7 @@ def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, 
     head_WV = model.unembedding(weights)
     logits_BV = soft_capped(jnp.dot(slots.hidden, head_WV, preferred_element_type=jnp.float32), model.soft_cap)
     if asked.shaping is not None:
-        logits_BV = shaped(logits_BV, slots.seen, asked.shaping)
+        logits_BV = shaped(logits_BV, slots.seen, slots.place, asked.shaping)
     chosen_B, log_prob_B = draw(logits_BV, slots.keys, slots.count, asked.temperature, asked.truncation)
     # All slots take the same step, so those that are done go on as token 0: nobody reads what they give.
     chosen_B = jnp.where(slots.done, 0, chosen_B)
@@ -171,6 +172,7 @@ def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, 
         tokens=write(slots.tokens, chosen_B, slots.count),
         log_probs=write(slots.log_probs, log_prob_B, slots.count),
         seen=slots.seen | (chosen_B[:, None] == jnp.arange(slots.seen.shape[1])),
+        place=jnp.where(slots.done, slots.place, placed(slots.place, chosen_B, asked.shaping)),
     )
 
 

@@ -47,6 +47,7 @@ class Slots:
     """What is decoded: each slot's request, how far it is, and the state from which its next token is drawn.
 
     ``request`` is the request's number, -1 in a free slot. ``done``: nothing more is drawn; ``ended``: by an end.
+    ``place`` is the state in the table of what may be said (``shaping.Shaping.table``), 0 without one.
     """
 
     hidden: Float[Array, "B W"]
@@ -59,6 +60,7 @@ class Slots:
     tokens: Int[Array, "B N"]
     log_probs: Float[Array, "B N"]
     seen: Bool[Array, "B V"]
+    place: Int[Array, " B"]
 
 
 @struct.dataclass
@@ -153,6 +155,7 @@ def empty_state(model: LanguageModel, limit: int, sizes: Sizes, key: jax.Array) 
             tokens=zeros(slots, limit),
             log_probs=jnp.zeros((slots, limit), jnp.float32),
             seen=jnp.zeros((slots, sizes.vocabulary), bool),
+            place=zeros(slots),
         ),
         Pool(
             hidden=hidden(prompts),

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from reasoning.data.documents import WHOLE
 from reasoning.data.packing import PackedRow
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.report.console import plain_text, put
@@ -23,11 +24,12 @@ _HEAD = f"{LEARNT_OPEN}…{LEARNT_CLOSE} is learnt (its tokens carry loss), the 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Neighbouring tokens of one document that are all learnt, or all only read."""
+    """Neighbouring tokens of one document that are all learnt, or all only read; what is learnt weighs ``weight``."""
 
     text: str
     learn: bool
     tokens: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,13 @@ def _stretches(tokens_N: np.ndarray, learn_N: np.ndarray, tokenizer: Tokenizer) 
     wholes = ["", *tokenizer.decode_batch([tokens_N[:end].tolist() for end in ends], lenient=True)]
     starts = [0, *ends[:-1]]
     return tuple(
-        Stretch(_continued(before, whole), bool(learn_N[start]), end - start)
+        Stretch(_continued(before, whole), bool(learn_N[start]), end - start, _weight(int(learn_N[start])))
         for before, whole, start, end in zip(wholes, wholes[1:], starts, ends, strict=False)
     )
+
+
+def _weight(mask: int) -> float:
+    return mask / WHOLE if mask > 1 else 1.0
 
 
 def _continued(before: str, whole: str) -> str:
@@ -92,5 +98,7 @@ def _continued(before: str, whole: str) -> str:
 def _marked(document: Sequence[Stretch]) -> Text:
     shown = plain_text("")
     for part in document:
-        shown += plain_text(f"{LEARNT_OPEN}{part.text}{LEARNT_CLOSE}", _LEARNT) if part.learn else plain_text(part.text)
+        weight = "" if part.weight == 1 else f"{part.weight:.2g}× "
+        learnt = f"{LEARNT_OPEN}{weight}{part.text}{LEARNT_CLOSE}"
+        shown += plain_text(learnt, _LEARNT) if part.learn else plain_text(part.text)
     return shown

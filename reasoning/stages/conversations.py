@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from reasoning.core.artifact import Artifact
@@ -15,15 +16,20 @@ from reasoning.stages.checkpoint import RECORDS
 
 _COLUMNS = ("prompt", "completion")
 _FEATURES = (*_COLUMNS, "answer", "kind")
+_WEIGHT = "loss_weight"
 
 
-def write_conversations(out: Path, rows: Iterable[Mapping[str, str]]) -> int:
+def write_conversations(out: Path, rows: Iterable[Mapping[str, Any]], weighed: bool = False) -> int:
     """Writes rows with the texts ``prompt``, ``completion``, ``answer`` and ``kind``; gives their number.
 
-    Rows that lie there already are those of a run which was killed before its artifact was finished: they go.
+    Those that are ``weighed`` have a number ``loss_weight`` too (``data.columns``). Rows that lie there already are
+    those of a run which was killed before its artifact was finished: they go.
     """
     shutil.rmtree(out / RECORDS, ignore_errors=True)
-    return write_records(out / RECORDS, rows, {name: tfds.features.Text() for name in _FEATURES})
+    features: dict[str, Any] = {name: tfds.features.Text() for name in _FEATURES}
+    if weighed:
+        features[_WEIGHT] = tfds.features.Scalar(np.float32)
+    return write_records(out / RECORDS, rows, features)
 
 
 def read_conversations(artifacts: Sequence[Artifact], ratio: Sequence[float], where: str) -> tuple[Tfds, ...]:

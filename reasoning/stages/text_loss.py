@@ -125,7 +125,7 @@ def _row_bits(
 def _measuring(model: Model, kernels: Choice, mesh: Mesh) -> Callable[[Params, TokenBatch], jax.Array]:
     def nats(params: Params, rows: TokenBatch) -> jax.Array:
         log_prob_BT = score(model, params, rows, kernels=kernels).log_prob_BT
-        return -jnp.sum(log_prob_BT * rows.mask, axis=1)
+        return -jnp.sum(log_prob_BT * (rows.mask > 0), axis=1)
 
     return jax.jit(nats, out_shardings=replicated(mesh))
 
@@ -139,7 +139,7 @@ def row_bytes(rows: RandomAccessRows, tokenizer: Tokenizer, chat: ChatFormat) ->
 def _bytes_of(row: Row, tokenizer: Tokenizer, symbols: set[int]) -> int:
     total = 0
     for segment in range(1, int(row["segments"].max()) + 1):
-        learnt = row["tokens"][(row["segments"] == segment) & (row["loss_mask"] == 1)]
+        learnt = row["tokens"][(row["segments"] == segment) & (row["loss_mask"] > 0)]
         total += len(tokenizer.decode([token for token in learnt.tolist() if token not in symbols]).encode())
     return total
 

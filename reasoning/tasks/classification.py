@@ -67,6 +67,17 @@ class LabelColumns:
         return QuestionColumns(question=self.text).shared(train, test, train_name, test_name)
 
 
+def labels_of(problem: Problem) -> tuple[str, ...]:
+    """A problem's labels in alphabetic order, whatever the order in its question is. InputError where it has none."""
+    labels = problem.columns.get(LABELS)
+    if not isinstance(labels, Sequence) or isinstance(labels, str) or not labels:
+        raise InputError(
+            f"the problem {problem.question!r:.60} ({problem.kind}) has no labels to choose from: its column "
+            f"{LABELS!r} is {labels!r:.40}; drop the method that chooses among them, or give it labels"
+        )
+    return tuple(sorted(labels))
+
+
 def check_labels(labels: Sequence[str], form: str) -> None:
     """Raises InputError for labels that a reply can't be told apart by, and for a form without the text."""
     spelled = [label.casefold() for label in labels]

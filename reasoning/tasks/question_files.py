@@ -13,6 +13,7 @@ from reasoning.core.ranges import Index
 from reasoning.core.words import words_of
 from reasoning.data.bad_rows import BadRows
 from reasoning.data.lines import Lines, open_lines
+from reasoning.data.records import Records
 from reasoning.data.sources import open_tfds
 from reasoning.tasks.answers import without_thousands
 from reasoning.tasks.problems import Problem, identity, json_like, take_distinct
@@ -155,12 +156,16 @@ class QuestionFile:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionRecords:
-    """Problems of a TFDS data set, a prepared folder or a name that TFDS knows; its own splits are kept."""
+    """Problems of a TFDS data set, a prepared folder or a name that TFDS knows; its own splits are kept.
+
+    Up to ``skip_bad`` rows of a split that hold no question are passed over; a run lists them.
+    """
 
     builder: str
     data_dir: str = ""  # where a named one lies; empty: TFDS's own
     columns: Columns = GSM8K
     name: str = "gsm8k"
+    skip_bad: Index = 0
     allow_leaks: bool = False  # whether test questions may be training questions too; an exam tells how many are
 
     def reads(self) -> tuple[str, ...]:
@@ -169,21 +174,52 @@ class QuestionRecords:
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError where the set lacks it."""
-        where = f"{self.builder}, split {split}"
-        rows = open_tfds(self.builder, split, self.data_dir, where)
-        problems = (self.columns.problem(rows[at], self.name, f"{where}, row {at}") for at in range(len(rows)))
-        return _shuffled(problems, split, count, seed, where, halves=False)
+        where, rows = self._where(split), self._rows(split)
+        return _shuffled(self._problems(rows, where, self._bad(where)), split, count, seed, where, halves=False)
+
+    def bad_rows(self) -> tuple[str, ...]:
+        """Place and reason of each row that is passed over (contract: ``data.bad_rows.PassesOver``)."""
+        found: list[str] = []
+        for where, rows in self._halves().items() if self.skip_bad else ():
+            bad = self._bad(where)
+            deque(self._problems(rows, where, bad), maxlen=0)
+            found += bad.told
+        return tuple(found)
 
     def leaks(self) -> str:
         """Between the set's splits (contract: ``tasks.problems.Leaking``)."""
-        names = [f"{self.builder}, split {split}" for split in ("train", "test")]
-        try:
-            train = open_tfds(self.builder, "train", self.data_dir, names[0])
-            test = open_tfds(self.builder, "test", self.data_dir, names[1])
-        except InputError:  # without one of the two splits; whoever wants its problems hears of that
+        halves = self._halves()
+        if len(halves) < 2:
             return ""
-        rows = [[records[at] for at in range(len(records))] for records in (train, test)]
-        return self.columns.shared(rows[0], rows[1], names[0], names[1])
+        rows = [[records[at] for at in range(len(records))] for records in halves.values()]
+        return self.columns.shared(rows[0], rows[1], *halves)
+
+    def _halves(self) -> dict[str, Records]:
+        """The rows of both splits by what they are called; of one that the set lacks there are none."""
+        found: dict[str, Records] = {}
+        for split in ("train", "test"):
+            try:
+                found[self._where(split)] = self._rows(split)
+            except InputError:  # whoever wants its problems hears of that
+                continue
+        return found
+
+    def _where(self, split: str) -> str:
+        return f"{self.builder}, split {split}"
+
+    def _rows(self, split: str) -> Records:
+        return open_tfds(self.builder, split, self.data_dir, self._where(split))
+
+    def _bad(self, where: str) -> BadRows:
+        return BadRows(where, self.skip_bad)
+
+    def _problems(self, rows: Records, where: str, bad: BadRows) -> Iterator[Problem]:
+        def read(at: int) -> Problem:
+            row = rows[at]
+            with of_a_row():
+                return self.columns.problem(row, self.name, f"{where}, row {at}")
+
+        return bad.readable(len(rows), read)
 
 
 def _shuffled(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from reasoning.core.signatures import Takes
 from reasoning.core.user_code import check_shape
+from reasoning.data.documents import WHOLE
 
 Aggregation = Annotated[Callable[..., jax.Array], Takes(("mask_BT", "length"), offered=("segments_BT",))]
 """``(mask_BT, length)``, of the global batch and the longest possible completion, to weights that carry their
@@ -26,8 +27,9 @@ _SEGMENTS = "segments_BT"
 class TokenBatch:
     """Rows of packed tokens with the token to be predicted at each place, and what that prediction weighs.
 
-    ``mask`` is 1 where a prediction counts; ``weights`` is an aggregation of the *global* batch's mask, so that sums
-    over microbatches or devices of ``weights * loss`` add up to the loss itself.
+    ``mask`` is 1 where a prediction counts, or how much of 1 it counts; ``weights`` is an aggregation of the *global*
+    batch's tokens that count, times ``mask``, so that sums over microbatches or devices of ``weights * loss`` add up to
+    the loss itself.
     """
 
     tokens: Int[Array, "B T"]
@@ -71,13 +73,15 @@ class PolicyBatch:
 def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Targets and mask [B, T] of packed rows: each place predicts the next token of its own segment.
 
-    ``rows`` has ``tokens``, ``segments`` (0: padding) and ``loss_mask`` (1 where a token is to be predicted).
+    ``rows`` has ``tokens``, ``segments`` (0: padding) and ``loss_mask`` (1 where a token is to be predicted, or the
+    parts of ``data.documents.WHOLE`` that its loss weighs).
     """
     tokens, segments = rows["tokens"], rows["segments"]
     targets = jnp.roll(tokens, -1, axis=1)
     same = (segments == jnp.roll(segments, -1, axis=1)) & (segments > 0)
     mask = jnp.roll(rows["loss_mask"], -1, axis=1) * same
-    return targets, mask.at[:, -1].set(0).astype(jnp.float32)
+    mask = mask.at[:, -1].set(0).astype(jnp.float32)
+    return targets, jnp.where(mask > 1, mask / WHOLE, mask)
 
 
 def weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, length: int) -> jax.Array:
@@ -91,7 +95,7 @@ def weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, le
 @jax.jit
 def tokens_with_loss(batch: TokenBatch) -> Int[Array, ""]:
     """How many tokens of the global batch carry loss."""
-    return jnp.sum(batch.mask.astype(jnp.int32))
+    return jnp.sum((batch.mask > 0).astype(jnp.int32))
 
 
 def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: int) -> TokenBatch:
@@ -103,5 +107,5 @@ def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: i
         segments=rows["segments"],
         targets=targets,
         mask=mask,
-        weights=weigh(aggregate, mask, rows["segments"], length),
+        weights=mask * weigh(aggregate, (mask > 0).astype(jnp.float32), rows["segments"], length),
     )

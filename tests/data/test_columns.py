@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,3 +204,24 @@ def test_whatever_stands_in_a_row_makes_a_document_or_is_told_in_one_line(value,
             assert str(error).startswith("here, ") and "\n" not in str(error)
         else:
             assert document.text() and any(piece.learn for piece in document.pieces)
+
+
+def test_a_row_may_weigh_less_than_others():
+    (asked, learnt) = read_row(
+        {"prompt": "u", "completion": "x", "loss_weight": 0.25}, ("prompt", "completion"), CHAT, ""
+    ).pieces
+    assert (asked.learn, asked.weight, learnt.learn, learnt.weight) == (False, 1.0, True, 0.25)
+    turns = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "x", "weight": 0.5}]
+    found = read_row({"messages": turns, "loss_weight": np.float32(0.5)}, ("messages",), CHAT, "")
+    assert found.pieces[1].weight == 0.25
+    (text,) = read_row({"text": "x", "loss_weight": 0.5}, ("text",), CHAT, "").pieces
+    assert text.weight == 0.5
+    assert read_columns(("text",), ("text", "loss_weight", "id")) == ["text", "loss_weight"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"), [(0, "nothing of the row is learnt"), (2, "a number from 0"), ("1", "a number")]
+)
+def test_a_weight_of_a_row_that_is_none_is_refused(weight, match):
+    with pytest.raises(InputError, match=f"here, loss_weight is .*{match}"):
+        read_row({"text": "x", "loss_weight": weight}, ("text",), CHAT, "here")

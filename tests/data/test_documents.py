@@ -1,6 +1,6 @@
 import pytest
 
-from reasoning.data.documents import Document, Documents, Piece, every_reply, last_reply, merged
+from reasoning.data.documents import Document, Documents, Piece, every_reply, last_reply, merged, weighed
 
 
 def numbered(count):
@@ -39,3 +39,10 @@ def test_the_last_reply_alone_is_learnt_of_a_conversation_and_all_of_a_text():
     assert every_reply(talk) == talk and last_reply(last_reply(talk)) == last_reply(talk)
     text = Document((Piece("abc", learn=True),))
     assert last_reply(text) == text
+
+
+def test_what_is_learnt_of_a_document_weighs_a_share_of_what_it_did():
+    talk = Document((Piece("u", learn=False), Piece("a", learn=True, weight=0.5), Piece("b", learn=True)), (("k", 1),))
+    found = weighed(talk, 0.25)
+    assert [(piece.learn, piece.weight) for piece in found.pieces] == [(False, 1.0), (True, 0.125), (True, 0.25)]
+    assert found.columns == talk.columns and weighed(talk, 1.0) is talk

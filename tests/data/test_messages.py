@@ -97,6 +97,14 @@ def test_a_turn_says_whether_it_is_learnt(keys, learn):
     assert read_turns([{"role": "assistant", "content": "x", **keys}], CHAT, "", learn=False)[0].learn is False
 
 
+def test_a_turn_may_weigh_less_than_others():
+    assert read({"role": "assistant", "content": "x", "weight": 0.25}) == [Turn("assistant", "x", True, weight=0.25)]
+    (unlearnt,) = read({"role": "assistant", "content": "x", "weight": 0.25, "train": False})
+    assert unlearnt == Turn("assistant", "x", learn=False)
+    document = CHAT.document_of([Turn("user", "u", learn=False), Turn("assistant", "x", learn=True, weight=0.25)])
+    assert [(piece.learn, piece.weight) for piece in document.pieces] == [(False, 1.0), (True, 0.25)]
+
+
 @pytest.mark.parametrize(
     ("message", "match"),
     [
@@ -116,7 +124,9 @@ def test_a_turn_says_whether_it_is_learnt(keys, learn):
         ({"role": "user", "content": b"\xff"}, "not UTF-8"),
         ({"role": "user", "content": "x", "tool_calls": [CALL]}, "tool_calls is set in a turn of the user"),
         ({"role": "user", "content": "x", "train": True}, "train is true in a turn of the user"),
-        ({"role": "assistant", "content": "x", "weight": 0.5}, "weight is 0.5; a turn is learnt"),
+        ({"role": "assistant", "content": "x", "weight": 1.5}, "weight is 1.5; give a number from 0"),
+        ({"role": "assistant", "content": "x", "weight": float("nan")}, "weight is nan; give a number from 0"),
+        ({"role": "assistant", "content": "x", "weight": "1"}, "weight is '1'; give a number from 0"),
         ({"role": "assistant", "content": "x", "train": "no"}, "train is 'no'"),
         (
             {"role": "assistant", "content": "x", "reasoning_content": "so"},

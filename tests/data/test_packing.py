@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
-from reasoning.data.documents import Document, Piece
+from reasoning.data.documents import WHOLE, Document, Piece
 from reasoning.data.packing import COLUMNS, OPEN_ROWS, PackingCounts, concat_then_split, first_fit, pack, pack_into
 from reasoning.data.records import read_records
 from reasoning.data.tokenizers.byte_level import from_bpe
@@ -176,3 +176,13 @@ def test_packed_rows_are_written_as_a_dataset_that_tfds_reads(tokenizer, tmp_pat
         for column in COLUMNS:
             assert found[column].dtype == np.int32
             np.testing.assert_array_equal(found[column], row[column])
+
+
+@pytest.mark.parametrize("packer", [first_fit, concat_then_split])
+def test_the_mask_says_what_the_tokens_of_a_piece_weigh(tokenizer, packer):
+    texts = [Document((Piece("abc", learn=True, weight=weight),)) for weight in (0.25, 1.0, 1e-12, 1 - 1e-12)]
+    rows, tally = run(texts, tokenizer, length=12, packer=packer)
+    [row] = rows
+    assert tally.learnt == 8
+    for segment, parts in enumerate((WHOLE // 4, 1, 2, WHOLE - 1), start=1):
+        assert row["loss_mask"][row["segments"] == segment].tolist() == [0, parts, parts]

@@ -10,13 +10,17 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import build_engine
+from reasoning.generation.grammar import NEVER, TokenTable
 from reasoning.generation.sampler import SamplerSettings
-from reasoning.generation.shaping import Shaping, shaped
+from reasoning.generation.shaping import Shaping, placed, shaped
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import build_model
 
 CONFIG = ModelConfig(
     vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(1),), context=64, embedding_std=0.5, head_scale=6.0
+)
+TABLE = TokenTable(
+    np.array([[NEVER if token % 4 != state else (state + 1) % 4 for token in range(24)] for state in range(4)])
 )
 RULE = Shaping(1.7, MappingProxyType({5: 2.5, 9: -1.0}), tuple(range(2, 20)))
 
@@ -39,7 +43,7 @@ def test_logits_are_biased_then_punished_then_forbidden():
     logits = np.asarray(jax.random.normal(jax.random.key(0), (24,))) * 3
     said = [4, 5, 9, 21]
     seen = jnp.zeros((1, 24), bool).at[0, jnp.asarray(said)].set(True)
-    found = jax.nn.log_softmax(shaped(jnp.asarray(logits)[None], seen, RULE.traced(24)))
+    found = jax.nn.log_softmax(shaped(jnp.asarray(logits)[None], seen, jnp.zeros(1, int), RULE.traced(24)))
     np.testing.assert_allclose(found[0], by_hand(logits, said, RULE), atol=1e-5)
 
 
@@ -70,8 +74,39 @@ def test_log_probs_of_completions_are_those_of_the_shaped_distribution_of_each_s
         (lambda: Shaping(bias=MappingProxyType({3: float("nan")})), "the bias of token 3 is nan"),
         (lambda: Shaping(allowed=()), "no token is allowed"),
         (lambda: Shaping(allowed=(24,)).traced(24), "there is no token 24; this model's are 0 to 23"),
+        (lambda: Shaping(allowed=(2,), table=TABLE), "allowed tokens and a table of them"),
+        (lambda: Shaping(table=TABLE).traced(23), "the table is of 24 tokens, and this model has 23"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_a_table_says_at_each_place_of_a_completion_what_may_be_said():
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    model = build_model(CONFIG, mesh)
+    engine = build_engine(model, mesh, SamplerSettings(6, 12, (7,), slots=4))
+    weights = engine.publish(model.init(jax.random.key(7)))
+    prompts, key = [[5, 6, 7], [8, 9], [12]], jax.random.key(0)
+    found = engine.generate(weights, prompts, range(3), key, 1.0, shaping=Shaping(table=TABLE))
+    free = engine.generate(weights, prompts, range(3), key, 1.0, shaping=Shaping())
+    lengths = found.lengths.reshape(-1)
+    assert found.tokens.shape == (3, 6, 12) and len(set(lengths.tolist())) > 1
+    for row, length in zip(found.tokens.reshape(-1, 12), lengths, strict=True):
+        assert [token % 4 for token in row[:length]] == [place % 4 for place in range(length)]
+    assert (found.tokens != free.tokens).any()
+
+
+def test_log_probs_are_those_of_the_tokens_that_may_be_said():
+    logits = np.asarray(jax.random.normal(jax.random.key(0), (2, 24))) * 3
+    rule = Shaping(table=TABLE).traced(24)
+    seen = jnp.zeros((2, 24), bool)
+    found = jax.nn.log_softmax(shaped(jnp.asarray(logits), seen, jnp.array([1, 3]), rule))
+    for row, state in enumerate((1, 3)):
+        may = np.arange(state, 24, 4)
+        expected = np.full(24, -np.inf)
+        expected[may] = logits[row, may] - np.log(np.exp(logits[row, may].astype(np.float64)).sum())
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+    assert placed(jnp.array([1, 3]), jnp.array([5, 7]), rule).tolist() == [2, 0]
+    assert placed(jnp.array([1, 3]), jnp.array([5, 7]), Shaping().traced(24)).tolist() == [1, 3]

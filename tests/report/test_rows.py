@@ -141,3 +141,12 @@ def test_nothing_in_a_row_acts_on_the_terminal_and_unlearnt_documents_are_named(
     assert f"ask{LEARNT_OPEN}[red]x{LEARNT_CLOSE}" in said and "\x1b" not in said
     assert "row 0: 2 tokens learnt, 4 read, 4 padding" in said
     assert "document 1: nothing learnt" in said
+
+
+def test_what_weighs_less_says_how_much():
+    (row,) = packed(Document((Piece("one?", learn=False), Piece("1", learn=True, weight=0.25))))
+    shown = read_row(row, TOKENIZER)
+    assert [(part.text, part.weight) for part in shown.documents[0]] == [("one?", 1.0), ("1", 0.25)]
+    out = io.StringIO()
+    show_rows(Console(file=out, width=80), "rows", [shown])
+    assert f"one?{LEARNT_OPEN}0.25× 1{LEARNT_CLOSE}" in out.getvalue()

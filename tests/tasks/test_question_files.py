@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,3 +174,18 @@ def test_splits_of_a_tfds_data_set_that_share_questions_are_told(tmp_path):
     assert task.leaks() == ""  # there is a training split alone
     rows = [{"question": b"1?"}, {"question": "2?"}]
     assert GSM8K.shared(rows, rows[:1], "a", "b") == "1 of the 1 questions in b are questions of a too"
+
+
+def test_bad_rows_of_a_tfds_data_set_are_passed_over_as_those_of_a_file_are(tmp_path):
+    rows = [{"question": f"{n}?", "answer": "none" if n in (1, 4) else f"#### {n}"} for n in range(6)]
+    write_records(tmp_path / "set", iter(rows), {"question": tfds.features.Text(), "answer": tfds.features.Text()})
+    places = [
+        rf"{tmp_path / 'set'}, split train, row {n}: column 'answer' has no '####' before its answer" for n in (1, 4)
+    ]
+    task = QuestionRecords(builder=str(tmp_path / "set"), skip_bad=2)
+    assert {problem.answer for problem in task.problems("train", 4, 0)} == {"0", "2", "3", "5"}
+    assert task.bad_rows() == tuple(places)
+    assert QuestionRecords(builder=str(tmp_path / "set")).bad_rows() == ()
+    for skipped, match in ((0, "row 1: column 'answer'"), (1, "row 4: column 'answer'")):
+        with pytest.raises(InputError, match=match):
+            replace(task, skip_bad=skipped).problems("train", 4, 0)

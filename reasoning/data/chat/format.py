@@ -116,7 +116,7 @@ class ChatFormat(ChatTexts):
         given = self.opening if turn.content.startswith(self.opening) else ""
         return [
             Piece(self.assistant + given, learn=False),
-            Piece(turn.content.removeprefix(given) + self.end, learn=turn.learn),
+            Piece(turn.content.removeprefix(given) + self.end, turn.learn, turn.weight),
             Piece(self.after + ("" if last else self.between), learn=False),
         ]
 

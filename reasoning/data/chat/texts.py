@@ -18,12 +18,14 @@ class Turn:
     """What one of ``system``, ``user``, ``assistant`` and ``tool`` says; ``learn``: a model is to learn to write it.
 
     ``calls`` are the tools that an assistant calls after what it says; a chat format's ``tools`` makes text of them.
+    What is learnt weighs ``weight`` of what other turns do.
     """
 
     role: str
     content: str
     learn: bool
     calls: tuple[ToolCall, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
