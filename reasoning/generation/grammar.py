@@ -222,7 +222,7 @@ def token_table(tokenizer: Tokenizer, chat: ChatFormat, pattern: Pattern, after:
     states, free = len(automaton.next_SC), automaton.free
     next_SV = _walked(automaton, texts)
     next_SV[free : states - 1, unsayable_V] = NEVER
-    next_SV[np.ix_(automaton.whole_S, list(end_ids(tokenizer, chat)))] = states - 1
+    next_SV[np.ix_(automaton.whole_S, np.array(end_ids(tokenizer, chat)))] = states - 1
     leads_SS = np.zeros((states, states + 1), bool)
     for state in range(states):
         leads_SS[state, next_SV[state]] = True
