@@ -2,7 +2,6 @@
 
 import faulthandler
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 
 STOOD_STILL = 70
 """The exit status of a process that stood still (EX_SOFTWARE of sysexits.h): the same command goes on from there."""
+
+_STDERR = 2  # the descriptor: it is there whatever became of sys.stderr
 
 _LATER = 30.0
 """Seconds until the interpreter's own watchdog ends a process whose Python threads can't run any more."""
@@ -33,7 +34,7 @@ def hang_watch(minutes: float, complain: Callable[[str], None]) -> Iterator[Beat
     def beat() -> None:
         last[0] = time.monotonic()
         # A thread in C that doesn't release the interpreter's lock keeps ours from running, but not this one.
-        faulthandler.dump_traceback_later(seconds + _LATER, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(seconds + _LATER, exit=True, file=_STDERR)
 
     def watch() -> None:
         while not over.wait(min(1.0, seconds / 10)):
@@ -43,7 +44,7 @@ def hang_watch(minutes: float, complain: Callable[[str], None]) -> Iterator[Beat
                     f"ends with exit status {STOOD_STILL}, and the same command goes on from the newest checkpoint; "
                     "where each thread stood:"
                 )
-                faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+                faulthandler.dump_traceback(file=_STDERR, all_threads=True)
                 os._exit(STOOD_STILL)
 
     beat()
