@@ -61,7 +61,7 @@ def test_the_same_command_again_skips_everything_and_touches_no_artifact(kit):
     story = kit.run(kit.chain())
     assert story.worked() == []
     skipped = [f"{name}: already finished" for name in ("base", "zero", "exam")]
-    kernels = "kernels: plain XLA, a chunk of tokens at a time; attention: plain XLA, 128 tokens at a time"
+    kernels = "kernels: plain XLA, a chunk of tokens at a time; attention: plain XLA, up to 128 tokens at a time"
     assert story.notes == [kernels, *skipped]
     assert story.warnings == []
     assert contents(kit.out / "artifacts") == before
