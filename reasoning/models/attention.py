@@ -18,8 +18,8 @@ from reasoning.models.parameters import RMSNorm, parameter, zeros
 from reasoning.models.rotary import rotate
 
 KeysValues = tuple[jax.Array, jax.Array]
-Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""``(query_BTHC, key_BKSC, value_BKSc) -> mixed_BTHc``."""
+Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array | None], jax.Array]
+"""``(query_BTHC, key_BKSC, value_BKSc, sinks_H or None) -> mixed_BTHc``."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,12 @@ def attend(
     value_BKSc: Float[Array, "B K S c"],
     mask_BTS: Bool[Array, "B T S"],
     config: ModelConfig,
+    sinks_H: Float[Array, " H"] | None = None,
 ) -> Float[Array, "B T H c"]:
     """Softmax attention with grouped queries: head h reads key head h // (H / K). Softmax in float32.
 
     Each query must be allowed at least one key. The config gives the scale and a soft cap (Gemma 2, arXiv 2408.00118).
+    A head's sink is one more score, of a key whose value is 0 (arXiv 2309.17453, eq. 2).
     """
     batch, time, heads, channels = query_BTHC.shape
     key_heads, length = key_BKSC.shape[1], key_BKSC.shape[2]
@@ -88,7 +90,11 @@ def attend(
         scores = config.attention_soft_cap * jnp.tanh(scores / config.attention_soft_cap)
     # Added, not selected, so backward needs no mask. Finite, since a row of nothing but -inf would give NaN.
     bias_BTS = jnp.where(mask_BTS, 0.0, -1e30)
-    weights = jnp.asarray(_softmax(scores.reshape(batch, key_heads, -1, time, length) + bias_BTS[:, None, None]))
+    biased = scores.reshape(batch, key_heads, -1, time, length) + bias_BTS[:, None, None]
+    if sinks_H is not None:
+        sinks = sinks_H.astype(jnp.float32).reshape(1, key_heads, -1, 1, 1)
+        biased = jnp.concatenate([biased, jnp.broadcast_to(sinks, (*biased.shape[:4], 1))], axis=-1)
+    weights = jnp.asarray(_softmax(biased))[..., :length]
     weights = weights.reshape(batch, key_heads, -1, length).astype(value_BKSc.dtype)
     mixed = jnp.einsum("bkxs,bksc->bkxc", weights, value_BKSc)
     return mixed.reshape(batch, heads, time, -1).swapaxes(1, 2)
@@ -144,6 +150,7 @@ def _attend_held(
     inputs: AttentionInputs,
     config: ModelConfig,
     start_B: jax.Array,
+    sinks_H: jax.Array | None,
 ) -> jax.Array:
     """``attend`` over a cache, as much of it as its longest row fills: what short replies cost isn't the limit's.
 
@@ -156,7 +163,7 @@ def _attend_held(
         def attend_prefix() -> jax.Array:
             parts = [part[:, :, :prefix] for part in keys]
             key_BKSC = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
-            return attend(query_BTHC, key_BKSC, value_BKSc[:, :, :prefix], mask_BTS[:, :, :prefix], config)
+            return attend(query_BTHC, key_BKSC, value_BKSc[:, :, :prefix], mask_BTS[:, :, :prefix], config, sinks_H)
 
         return attend_prefix
 
@@ -181,6 +188,10 @@ class Attention(nnx.Module):
             self.query_bias = zeros((heads, size), ("heads", "head_dim"))
             self.key_bias = zeros((key_heads, size), ("kv_heads", "head_dim"))
             self.value_bias = zeros((key_heads, size), ("kv_heads", "head_dim"))
+        if config.output_bias:
+            self.output_bias = zeros((width,), ("none",))
+        if config.sinks:
+            self.sinks = zeros((heads,), ("heads",))
         if config.query_key_norm == "head":
             self.query_norm = RMSNorm(config, (size,))
             self.key_norm = RMSNorm(config, (size,))
@@ -203,7 +214,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BTD: jax.Array, inputs: SequenceInputs) -> jax.Array:
         """Over whole sequences, [B, T, D]."""
-        return multiply(self, "output", inputs.attend(*self.project(x_BTD, inputs.cos_sin_2BTh)))
+        return self._result(inputs.attend(*self.project(x_BTD, inputs.cos_sin_2BTh), self._sinks()))
 
     def extend(
         self, x_BTD: jax.Array, inputs: AttentionInputs, cache: KeysValues, start_B: jax.Array
@@ -211,8 +222,15 @@ class Attention(nnx.Module):
         """Over T new tokens, which enter the cache at each row's own index ``start_B`` and are read there."""
         query, key, value = self.project(x_BTD, inputs.cos_sin_2BTh)
         held, read = _enter(cache, (key, value), inputs, start_B)
-        mixed = _attend_held(query, read[:1], read[1], inputs, self.config, start_B)
-        return multiply(self, "output", mixed), held
+        mixed = _attend_held(query, read[:1], read[1], inputs, self.config, start_B, self._sinks())
+        return self._result(mixed), held
+
+    def _sinks(self) -> jax.Array | None:
+        return self.sinks[...] if self.config.sinks else None
+
+    def _result(self, mixed_BTHc: jax.Array) -> jax.Array:
+        result_BTD = multiply(self, "output", mixed_BTHc)
+        return result_BTD + self.output_bias[...] if self.config.output_bias else result_BTD
 
 
 class LatentAttention(nnx.Module):
@@ -257,7 +275,7 @@ class LatentAttention(nnx.Module):
         key_rope = jnp.broadcast_to(key_rope[:, :, None], (*key.shape[:3], key_rope.shape[-1]))
         query = jnp.concatenate([query_nope, query_rope], axis=-1)
         key = jnp.concatenate([key, key_rope], axis=-1).swapaxes(1, 2)
-        return multiply(self, "output", inputs.attend(query, key, value.swapaxes(1, 2)))
+        return multiply(self, "output", inputs.attend(query, key, value.swapaxes(1, 2), None))
 
     def extend(
         self, x_BTD: jax.Array, inputs: AttentionInputs, cache: KeysValues, start_B: jax.Array
@@ -272,5 +290,5 @@ class LatentAttention(nnx.Module):
         absorbed = jnp.einsum("bthc,rhc->bthr", query_nope, self.key_up[...])
         query = jnp.concatenate([absorbed, query_rope], axis=-1)
         # One key head serves all queries: [latent, rotary key], whose first part is the value too.
-        mixed = _attend_held(query, read, read[0], inputs, self.config, start_B)
+        mixed = _attend_held(query, read, read[0], inputs, self.config, start_B, None)
         return multiply(self, "output", jnp.einsum("bthr,rhc->bthc", mixed, self.value_up[...])), held

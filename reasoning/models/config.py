@@ -16,7 +16,7 @@ _Record = TypeVar("_Record")
 _LARGEST_NUMBER = 2**53
 """What a number in a file stays below."""
 
-Activation = Literal["swiglu", "geglu", "relu2"]
+Activation = Literal["swiglu", "geglu", "clamped_swiglu", "relu2"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class MoE:
     mlp_width: Size  # hidden width of one expert
     shared: OptionalSize = 0  # experts that every token takes, beside the chosen ones
     router: Literal["softmax", "sigmoid"] = "softmax"
+    biases: bool = False  # gpt-oss: the router and the experts' matrices have biases
     renormalise: bool = True  # the chosen experts' weights sum to one …
     scale: Positive = 1.0  # … and are multiplied by this
     groups: Count = 1
@@ -77,6 +78,8 @@ class MoE:
             )
         if self.active > self.active_groups * (self.experts // self.groups):
             raise InputError(f"{self.active_groups} groups hold fewer experts than the {self.active} active ones")
+        if self.router == "sigmoid" and self.biases:
+            raise InputError("biases belong to the softmax router; leave them at False")
         if self.router == "softmax" and (self.groups > 1 or self.bias_rate):
             raise InputError("groups and bias_rate belong to the sigmoid router; leave them at their defaults")
 
@@ -108,7 +111,7 @@ class Latent:
 class BlockKind:
     """What one block of a stack is made of; unset fields are the model's."""
 
-    activation: Activation = "swiglu"  # geglu: a tanh-GELU gate; relu2: squared ReLU, no gate (arXiv 2109.08668)
+    activation: Activation = "swiglu"  # see models.mlp.activate
     window: OptionalSize = 0  # sliding-window attention: the token itself and window - 1 before it; 0: all of them
     rope: Rope | None = None
     moe: MoE | None = None
@@ -154,6 +157,8 @@ class ModelConfig:
     head_dim: OptionalSize = 0  # 0: width / heads
     latent: Latent | None = None  # DeepSeek: in place of grouped-query attention
     qkv_bias: bool = False  # Qwen2
+    output_bias: bool = False  # gpt-oss: of attention's output
+    sinks: bool = False  # gpt-oss: a learnt score a head that takes weight from the keys (arXiv 2309.17453, eq. 2)
     query_key_norm: Literal["none", "head", "all"] = "none"  # of each head (Qwen3, Gemma 3), of all together (OLMo 2)
     attention_scale: NonNegative = 0.0  # 0: one over the root of a query's size
     attention_soft_cap: NonNegative = 0.0  # Gemma 2: scores s become cap * tanh(s / cap); 0: they stay
@@ -183,8 +188,12 @@ class ModelConfig:
         if not self.stacks:
             raise InputError("stacks is empty; name at least one stack of blocks")
         check_layers(self.layers + self.multi_token)
-        if self.latent is not None and (self.qkv_bias or self.query_key_norm != "none"):
-            raise InputError("latent attention has norms of its own and no biases; leave qkv_bias and query_key_norm")
+        beside = self.qkv_bias or self.output_bias or self.sinks or self.query_key_norm != "none"
+        if self.latent is not None and beside:
+            raise InputError(
+                "latent attention has norms of its own, and neither biases nor sinks; leave qkv_bias, output_bias, "
+                "sinks and query_key_norm"
+            )
 
     @property
     def head_size(self) -> int:

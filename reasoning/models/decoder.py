@@ -167,7 +167,7 @@ def cast(tree: Params, dtype: str) -> Params:
     """
 
     def narrow(path: tuple, leaf: jax.Array) -> jax.Array:
-        return leaf if path[-1].key in ("router", "router_bias") else leaf.astype(dtype)
+        return leaf if path[-1].key in ("router", "router_bias", "logit_bias") else leaf.astype(dtype)
 
     return jax.tree.map_with_path(narrow, tree)
 
@@ -251,7 +251,7 @@ def _packed_inputs(
     def inputs_of(kind: BlockKind) -> SequenceInputs:
         rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window)
         return SequenceInputs(
-            rotary(kind), lambda query, key, value: kernel.attend(query, key, value, segments_BT, rule)
+            rotary(kind), lambda query, key, value, sinks: kernel.attend(query, key, value, segments_BT, rule, sinks)
         )
 
     return inputs_of
@@ -269,7 +269,8 @@ def _short_inputs(
     def inputs_of(kind: BlockKind) -> SequenceInputs:
         inputs = masked(kind)
         return SequenceInputs(
-            inputs.cos_sin_2BTh, lambda query, key, value: attend(query, key, value, inputs.mask_BTS, config)
+            inputs.cos_sin_2BTh,
+            lambda query, key, value, sinks: attend(query, key, value, inputs.mask_BTS, config, sinks),
         )
 
     return inputs_of

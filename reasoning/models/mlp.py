@@ -14,10 +14,20 @@ def gated(activation: Activation) -> bool:
     return activation != "relu2"
 
 
+_SLOPE, _LIMIT = 1.702, 7.0  # of gpt-oss
+
+
 def activate(activation: Activation, up: jax.Array, gate: jax.Array | None) -> jax.Array:
-    """SwiGLU and GeGLU (arXiv 2002.05202, the GELU by its tanh formula), or squared ReLU (arXiv 2109.08668)."""
+    """SwiGLU and GeGLU (arXiv 2002.05202, the GELU by its tanh formula), or squared ReLU (arXiv 2109.08668).
+
+    gpt-oss's clamped SwiGLU (arXiv 2508.10925, section 2) bounds both branches by 7, adds 1 to the one without gate,
+    and has the steeper sigmoid that approximates GELU.
+    """
     if gate is None:
         return jnp.square(jax.nn.relu(up))
+    if activation == "clamped_swiglu":
+        gate, up = jnp.minimum(gate, _LIMIT), jnp.clip(up, -_LIMIT, _LIMIT)
+        return gate * jax.nn.sigmoid(_SLOPE * gate) * (up + 1)
     return (jax.nn.silu(gate) if activation == "swiglu" else jax.nn.gelu(gate, approximate=True)) * up
 
 

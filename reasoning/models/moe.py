@@ -34,11 +34,17 @@ Mix = Callable[[Matrices, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Experts(NamedTuple):
-    """The matrices of the experts that a device holds: up [E, D, F], down [E, F, D], and a gate like up or none."""
+    """The matrices of the experts that a device holds: up [E, D, F], down [E, F, D], and a gate like up or none.
+
+    Their biases, of all of them or of none, are up [E, F], down [E, D] and gate [E, F].
+    """
 
     up_EDF: jax.Array
     down_EFD: jax.Array
     gate_EDF: jax.Array | None
+    up_bias_EF: jax.Array | None = None
+    down_bias_ED: jax.Array | None = None
+    gate_bias_EF: jax.Array | None = None
 
 
 # A gather's derivative is a scatter, which TPUs are slow at; that of a permutation is the inverse permutation.
@@ -99,11 +105,17 @@ def mix_experts(
     inverse = jnp.argsort(order)
     sizes = jnp.sum(number[:, None] == jnp.arange(held), axis=0, dtype=jnp.int32)
     rows: jax.Array = _dealt(active, x_ND, order, inverse)
-    gate = None if experts.gate_EDF is None else jax.lax.ragged_dot(rows, experts.gate_EDF, sizes)
-    hidden = activate(activation, jax.lax.ragged_dot(rows, experts.up_EDF, sizes), gate)
+    expert = jnp.minimum(number[order], held - 1)
+
+    def product(rows: jax.Array, matrices: jax.Array, biases: jax.Array | None) -> jax.Array:
+        products = jax.lax.ragged_dot(rows, matrices, sizes)
+        return products if biases is None else products + biases[expert]
+
+    gate = None if experts.gate_EDF is None else product(rows, experts.gate_EDF, experts.gate_bias_EF)
+    hidden = activate(activation, product(rows, experts.up_EDF, experts.up_bias_EF), gate)
     # Rows beyond the last group belong to no expert here, and what a grouped product leaves there isn't defined.
     mine = ~elsewhere[order][:, None]
-    results = jax.lax.ragged_dot(jnp.where(mine, hidden, 0), experts.down_EFD, sizes)
+    results = product(jnp.where(mine, hidden, 0), experts.down_EFD, experts.down_bias_ED)
     # The inverse permutation brings each choice's result back to its token.
     returned: jax.Array = _permuted(jnp.where(mine, results, 0), inverse, order)
     results = returned.reshape(tokens, active, -1)
@@ -127,6 +139,10 @@ def _mix_gathered(
         jax.lax.all_gather(array, _EXPERT_AXIS, axis=0, tiled=True) for array in (x_ND, chosen_NA, weights_NA)
     )
     experts = Experts(*matrices)
+    if experts.down_bias_ED is not None:
+        # Each part of the hidden width gives a part of the result, and only one of them may bring the bias.
+        brings = jax.lax.axis_index(_HIDDEN_AXIS) == 0
+        experts = experts._replace(down_bias_ED=jnp.where(brings, experts.down_bias_ED, 0))
     first = jax.lax.axis_index(_EXPERT_AXIS) * experts.up_EDF.shape[0]
     mixed = mix_experts(activation, experts, x_ND, chosen_NA, weights_NA, first)
     # Over "tensor" each device has a part of the hidden width, over "expert" some of the experts: their sums are each
@@ -205,6 +221,12 @@ class MixtureOfExperts(nnx.Module):
         self.router = parameter(rngs, (width, experts), std, ("embed", "none"))
         if moe.router == "sigmoid":
             self.router_bias = zeros((experts,), ("none",))
+        if moe.biases:
+            self.logit_bias = zeros((experts,), ("none",))
+            self.up_bias = zeros((experts, hidden), ("experts", "mlp"))
+            self.down_bias = zeros((experts, width), ("experts", "none"))
+            if gated(activation):
+                self.gate_bias = zeros((experts, hidden), ("experts", "mlp"))
         if gated(activation):
             self.gate = parameter(rngs, (experts, width, hidden), std, ("experts", "embed", "mlp"))
         self.up = parameter(rngs, (experts, width, hidden), std, ("experts", "embed", "mlp"))
@@ -222,11 +244,12 @@ class MixtureOfExperts(nnx.Module):
         moe = self.moe
         # In float32 (``cast`` leaves the router alone): close scores must not change places by rounding.
         logits_BTE = jnp.einsum("btd,de->bte", x_BTD, self.router[...], preferred_element_type=jnp.float32)
+        if moe.biases:
+            logits_BTE = logits_BTE + self.logit_bias[...]
         scores_BTE = affinities(moe, logits_BTE)
         bias_E = self.router_bias[...] if moe.router == "sigmoid" else None
         chosen_BTA, weights_BTA = choose_experts(moe, scores_BTE, bias_E)
-        experts = Experts(self.up[...], self.down[...], self.gate[...] if gated(self.activation) else None)
-        mixed = self._mix(experts, x_BTD, chosen_BTA, weights_BTA, placement)
+        mixed = self._mix(self._experts(), x_BTD, chosen_BTA, weights_BTA, placement)
         if moe.shared:
             mixed = mixed + self.shared(x_BTD)
         if token_mask_BT is None:
@@ -234,6 +257,14 @@ class MixtureOfExperts(nnx.Module):
         load_BE = expert_loads(moe, chosen_BTA, token_mask_BT)
         balance_B = moe.balance_loss * imbalance(moe, scores_BTE, load_BE, token_mask_BT)
         return mixed, {"load": jnp.sum(load_BE, axis=0), "balance": balance_B}
+
+    def _experts(self) -> Experts:
+        has_gate = gated(self.activation)
+        matrices = Experts(self.up[...], self.down[...], self.gate[...] if has_gate else None)
+        if not self.moe.biases:
+            return matrices
+        gate_bias = self.gate_bias[...] if has_gate else None
+        return matrices._replace(up_bias_EF=self.up_bias[...], down_bias_ED=self.down_bias[...], gate_bias_EF=gate_bias)
 
     def _mix(
         self, experts: Experts, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array, placement: Placement
@@ -245,10 +276,11 @@ class MixtureOfExperts(nnx.Module):
         # Declared whole along "embed" (fsdp), which ``gather_layer`` has seen to.
         into, out_of = PartitionSpec(_EXPERT_AXIS, None, _HIDDEN_AXIS), PartitionSpec(_EXPERT_AXIS, _HIDDEN_AXIS, None)
         mix = functools.partial(_mix_gathered, self.activation)
+        inner, outer = PartitionSpec(_EXPERT_AXIS, _HIDDEN_AXIS), PartitionSpec(_EXPERT_AXIS, None)
         spread = jax.shard_map(
             functools.partial(_in_pieces, mix, mesh),
             mesh=mesh,
-            in_specs=((into, out_of, into), *[by_token] * 3),
+            in_specs=((into, out_of, into, inner, outer, inner), *[by_token] * 3),
             out_specs=by_token,
         )
         return spread(tuple(experts), *tokens)

@@ -71,6 +71,9 @@ def of_blocks(change):
         ("gemma3", lambda config: replace(config, rope=replace(config.rope, factor=7.9))),
         ("qwen2_yarn", lambda config: replace(config, rope=replace(config.rope, truncate=True))),
         ("olmo2", lambda config: replace(config, rope=replace(config.rope, base=499_000.0))),
+        ("olmo3", lambda config: replace(config, rope=replace(config.rope, attention_factor=1.199))),
+        ("gpt_oss", of_blocks(lambda kind: replace(kind, window=kind.window and 9))),
+        ("gpt_oss", of_blocks(lambda kind: replace(kind, activation="swiglu"))),
         (
             "deepseek_v3",
             of_blocks(lambda kind: kind.moe and replace(kind, moe=replace(kind.moe, active_groups=3)) or kind),

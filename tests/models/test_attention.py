@@ -16,13 +16,14 @@ def arrays(values: int = 4):
     return [2 * random.normal(size=shape) for shape in shapes], random.uniform(size=(2, 5, 7)) < 0.5
 
 
-def by_hand(query, key, value, allowed, scale, cap):
+def by_hand(query, key, value, allowed, scale, cap, sinks=None):
     out = np.zeros((2, 5, 4, value.shape[-1]))
     for row, time, head in np.ndindex(2, 5, 4):
         scores = scale * key[row, head // 2] @ query[row, time, head]
         scores = cap * np.tanh(scores / cap) if cap else scores
         weights = np.exp(scores) * allowed[row, time]
-        out[row, time, head] = (weights / weights.sum()) @ value[row, head // 2]
+        total = weights.sum() + (0 if sinks is None else np.exp(sinks[head]))
+        out[row, time, head] = (weights / total) @ value[row, head // 2]
     return out
 
 
@@ -43,6 +44,15 @@ def test_the_scale_may_be_given():
 
 def test_a_soft_cap_bounds_scores_before_the_mask():
     check(ModelConfig(**SIZES, attention_soft_cap=1.5), 0.5, 1.5)
+
+
+def test_a_heads_sink_takes_weight_and_gives_nothing():
+    (query, key, value), allowed = arrays()
+    allowed[..., 0] = True
+    sinks = np.array([-1.0, 0.5, 3.0, 40.0])
+    given = (jnp.asarray(x, jnp.float32) for x in (query, key, value))
+    found = attend(*given, jnp.asarray(allowed), ModelConfig(**SIZES), jnp.asarray(sinks, jnp.float32))
+    np.testing.assert_allclose(found, by_hand(query, key, value, allowed, 0.5, 0.0, sinks), rtol=1e-4, atol=1e-5)
 
 
 def test_values_may_be_of_another_size_than_keys():

@@ -15,7 +15,7 @@ SIZES = {"vocabulary": 8, "width": 6, "heads": 1, "head_dim": 4, "mlp_width": 5,
 ONE_TOKEN = AttentionInputs(jnp.ones((2, 3, 1, 2)), jnp.ones((3, 1, 1), bool))
 WHOLE = SequenceInputs(
     ONE_TOKEN.cos_sin_2BTh,
-    lambda query, key, value: attend(query, key, value, ONE_TOKEN.mask_BTS, ModelConfig(**SIZES)),
+    lambda query, key, value, sinks: attend(query, key, value, ONE_TOKEN.mask_BTS, ModelConfig(**SIZES), sinks),
 )
 MASK_BT = jnp.ones((3, 1))
 

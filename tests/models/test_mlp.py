@@ -28,12 +28,19 @@ def gelu_by_tanh(x):
     [
         ("swiglu", GATE, GATE / (1 + np.exp(-GATE)) * UP),
         ("geglu", GATE, gelu_by_tanh(GATE) * UP),
+        ("clamped_swiglu", 9 * GATE, np.minimum(9 * GATE, 7) / (1 + np.exp(-1.702 * np.minimum(9 * GATE, 7))) * (UP + 1)),
         ("relu2", None, np.maximum(UP, 0) ** 2),
     ],
 )
 def test_activations_are_those_of_the_papers(activation, gate, expected):
     opened = None if gate is None else jnp.asarray(gate, jnp.float32)
     np.testing.assert_allclose(activate(activation, jnp.asarray(UP, jnp.float32), opened), expected, rtol=1e-5)
+
+
+def test_the_clamped_branch_without_gate_stays_within_seven_on_both_sides():
+    up = jnp.asarray([-100.0, -7.0, 7.0, 100.0])
+    found = activate("clamped_swiglu", up, jnp.ones(4))
+    np.testing.assert_allclose(found, np.array([-6, -6, 8, 8]) / (1 + np.exp(-1.702)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["swiglu", "relu2"])

@@ -1,5 +1,7 @@
 """The mixture of experts against a loop over tokens, also when all go to one expert, also spread over devices."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,14 +37,15 @@ def experts_and_tokens(tokens: int) -> tuple[Experts, np.ndarray]:
 
 def by_hand(experts: Experts, x: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """SwiGLU experts one token and one choice at a time, in float64."""
-    up, down, gate = (np.asarray(matrix, np.float64) for matrix in experts)
+    up, down, gate = (np.asarray(matrix, np.float64) for matrix in experts[:3])
+    biases = [0.0 if bias is None else np.asarray(bias, np.float64) for bias in experts[3:]]
+    up_bias, down_bias, gate_bias = (np.broadcast_to(bias, (EXPERTS, 1)) if np.ndim(bias) == 0 else bias for bias in biases)
     out = np.zeros(x.shape)
     for token, choice in np.ndindex(*chosen.shape):
         expert = chosen[token, choice]
-        opened = x[token] @ gate[expert]
-        out[token] += weights[token, choice] * (
-            (opened / (1 + np.exp(-opened)) * (x[token] @ up[expert])) @ down[expert]
-        )
+        opened = x[token] @ gate[expert] + gate_bias[expert]
+        hidden = opened / (1 + np.exp(-opened)) * (x[token] @ up[expert] + up_bias[expert])
+        out[token] += weights[token, choice] * (hidden @ down[expert] + down_bias[expert])
     return out
 
 
@@ -56,6 +59,18 @@ def test_no_token_is_dropped(chosen):
     weights = random.uniform(size=(12, 2)).astype(np.float32)
     found = mix_experts("swiglu", experts, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
     np.testing.assert_allclose(found, by_hand(experts, x, picked, weights), rtol=2e-4, atol=1e-4)
+
+
+def test_experts_may_have_biases():
+    experts, x = experts_and_tokens(12)
+    random = np.random.default_rng(1)
+    sizes = {"up_bias_EF": HIDDEN, "down_bias_ED": WIDTH, "gate_bias_EF": HIDDEN}
+    biases = {name: jnp.asarray(random.normal(size=(EXPERTS, size)), jnp.float32) for name, size in sizes.items()}
+    biased = experts._replace(**biases)
+    picked = np.stack([random.permutation(EXPERTS)[:2] for _ in range(12)])
+    weights = random.uniform(size=(12, 2)).astype(np.float32)
+    found = mix_experts("swiglu", biased, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
+    np.testing.assert_allclose(found, by_hand(biased, x, picked, weights), rtol=2e-4, atol=1e-4)
 
 
 def test_devices_that_hold_some_experts_add_up_to_all():
@@ -91,6 +106,22 @@ def alone():
     params["stack_1"]["block_0"]["moe"]["router_bias"] = jnp.zeros((2, 8)).at[0, 3].set(10.0)
     tokens = jax.random.randint(jax.random.key(1), (8, 12), 0, 64)
     return params, tokens, loss_and_gradients(model, params, tokens)
+
+
+@pytest.mark.slow
+def test_biases_are_added_once_where_experts_and_their_width_are_spread():
+    moe = MoE(experts=8, active=2, mlp_width=16, biases=True, balance_loss=0.01)
+    config = replace(CONFIG, latent=None, sinks=True, stacks=(Stack(1, (BlockKind("clamped_swiglu", moe=moe),)),))
+    model = build_model(config)
+    keys = iter(jax.random.split(jax.random.key(2), 100))
+    params = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), model.init(next(keys)))
+    tokens = jax.random.randint(jax.random.key(1), (8, 12), 0, 64)
+    (expected, _), gradients = loss_and_gradients(model, params, tokens)
+    mesh = build_mesh(MeshShape(data=1, fsdp=2, expert=2, tensor=2))
+    model = build_model(config, mesh)
+    (found, _), of_params = loss_and_gradients(model, jax.device_put(params, parameter_shardings(model, mesh)), tokens)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), of_params, gradients)
 
 
 @pytest.mark.slow

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int64": "I64"}
+NAMES = {
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float64": "F64",
+    "int64": "I64",
+    "float8_e4m3fn": "F8_E4M3",
+    "uint8": "U8",
+}
 
 
 def header_and_data(tensors):

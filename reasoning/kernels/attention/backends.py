@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from reasoning.kernels.attention import chunked, splash
-from reasoning.kernels.attention.over_mesh import over_mesh
+from reasoning.kernels.attention.over_mesh import by_head, over_mesh
 from reasoning.kernels.attention.rule import Rule
 from reasoning.kernels.backends import Choice, kernels_for, resolved
 
@@ -24,14 +24,14 @@ _SHORT = 128
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """``attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule) -> mixed_BTHc`` of whole packed rows.
+    """``attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule, sinks_H=None) -> mixed_BTHc`` of packed rows.
 
     A segment's tokens stand together. Rows of up to ``short`` tokens make all their scores at once, by ``models``.
     """
 
     description: str
     short: int
-    attend: Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Rule], jax.Array]
+    attend: Callable[..., jax.Array]
 
     def __str__(self) -> str:
         return self.description
@@ -46,7 +46,7 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
     if choice != "chunked":
         interpret = choice == "pallas_tpu_interpreted"
         how = ", interpreted" if interpret else ""
-        return Attention(f"splash kernels{how}", 0, partial(splash.attend, mesh=mesh, interpret=interpret))
+        return Attention(f"splash kernels{how}", 0, partial(_splash, mesh, interpret))
     block, short = (_BLOCK, _SHORT) if device.platform == "cpu" else (_ACCELERATOR_BLOCK, 0)
     return Attention(f"plain XLA, up to {block} tokens at a time", short, partial(_chunked, mesh, block))
 
@@ -54,6 +54,19 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
 def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
     """What computes on the mesh's devices, in words. Raises InputError for a choice that they can't follow."""
     return f"{kernels_for(choice, mesh)}; attention: {attention_for(choice, mesh)}"
+
+
+def _splash(
+    mesh: Mesh | None,
+    interpret: bool,
+    query_BTHC: jax.Array,
+    key_BKSC: jax.Array,
+    value_BKSc: jax.Array,
+    segments_BT: jax.Array,
+    rule: Rule,
+    sinks_H: jax.Array | None = None,
+) -> jax.Array:
+    return splash.attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule, mesh, interpret, sinks_H)
 
 
 def _chunked(
@@ -64,11 +77,14 @@ def _chunked(
     value_BKSc: jax.Array,
     segments_BT: jax.Array,
     rule: Rule,
+    sinks_H: jax.Array | None = None,
 ) -> jax.Array:
-    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, places: jax.Array) -> jax.Array:
-        return chunked.attend(query, key, value, segments, places, rule, _even(key.shape[2], block))
+    def local(
+        query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, places: jax.Array, *sinks: jax.Array
+    ) -> jax.Array:
+        return chunked.attend(query, key, value, segments, places, rule, _even(key.shape[2], block), *sinks)
 
-    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, 1)
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, 1, by_head(sinks_H))
 
 
 def _even(time: int, block: int) -> int:

@@ -48,12 +48,14 @@ def attend(
     places_T: Int[Array, " T"],
     rule: Rule,
     block: int,
+    sinks_H: Float[Array, " H"] | None = None,
 ) -> Float[Array, "B T H c"]:
     """Softmax attention of the T queries at those places in rows of S keys; head h reads h // (H / K).
 
-    Scores and softmax are in float32. ``block`` is how many queries and how many keys are computed at a time.
+    Scores and softmax are in float32. ``block`` is how many queries and how many keys are computed at a time. A head's
+    sink is one more score, of a key whose value is 0 (arXiv 2309.17453, eq. 2).
     """
-    return _forward(query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, rule, block)[0]
+    return _forward(query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, rule, block, sinks_H)[0]
 
 
 def _forward(
@@ -64,6 +66,7 @@ def _forward(
     places_T: jax.Array,
     rule: Rule,
     block: int,
+    sinks_H: jax.Array | None,
 ) -> tuple[jax.Array, tuple]:
     """Beside the result what the backward pass reads: the arguments, the result, and each query's normaliser."""
     keys = _padded(key_BKSC, value_BKSc, segments_BS, block)
@@ -84,17 +87,20 @@ def _forward(
             return higher, total * shrunk + weights.sum(axis=-1), mixed * shrunk[..., None] + products
 
         rows = one.query.shape[:3]
-        empty = jnp.full(rows, _MASKED, jnp.float32), jnp.zeros(rows), jnp.zeros((*rows, channels))
+        if sinks_H is None:
+            empty = jnp.full(rows, _MASKED, jnp.float32), jnp.zeros(rows), jnp.zeros((*rows, channels))
+        else:  # as after a key of that score whose value is 0
+            empty = _by_query(sinks_H, rows), jnp.ones(rows), jnp.zeros((*rows, channels))
         largest, total, mixed = jax.lax.fori_loop(one.first, one.last, body, empty)
         return None, ((mixed / total[..., None]).astype(value_BKSc.dtype), largest + jnp.log(total))
 
     mixed, normalisers = jax.lax.scan(of_queries, None, queries)[1]
     result = _joined(mixed, query_BTHC.shape[1], query_BTHC.shape[2])
-    return result, (query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, mixed, normalisers)
+    return result, (query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, sinks_H, mixed, normalisers)
 
 
 def _backward(rule: Rule, block: int, saved: tuple, upstream_BTHc: jax.Array) -> tuple:
-    query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, mixed, normalisers = saved
+    query_BTHC, key_BKSC, value_BKSc, segments_BS, places_T, sinks_H, mixed, normalisers = saved
     keys = _padded(key_BKSC, value_BKSc, segments_BS, block)
     queries = _blocks(query_BTHC, segments_BS, places_T, rule, block, key_BKSC.shape[1])
     upstream = _split(upstream_BTHc, block, key_BKSC.shape[1])
@@ -131,7 +137,24 @@ def _backward(rule: Rule, block: int, saved: tuple, upstream_BTHc: jax.Array) ->
     d_key, d_value = (each[:, :, :length] for each in sums)
     d_query = _joined(d_query, query_BTHC.shape[1], query_BTHC.shape[2]) * rule.scale
     gradients = d_query.astype(query_BTHC.dtype), d_key.astype(key_BKSC.dtype), d_value.astype(value_BKSc.dtype)
-    return *gradients, None, None
+    return *gradients, None, None, _of_sinks(sinks_H, normalisers, inner)
+
+
+def _of_sinks(sinks_H: jax.Array | None, normalisers: jax.Array, inner: jax.Array) -> jax.Array | None:
+    """The gradient of the sinks, from each query's normaliser and ``inner`` [T / Q, B, K, G * Q]."""
+    if sinks_H is None:
+        return None
+    # A sink's value is 0, so of w * (dw - sum(w * dw)) the second part is left. Queries that fill a block up have 0 in
+    # ``inner``.
+    of_queries = -jnp.exp(_by_query(sinks_H, normalisers.shape[1:]) - normalisers) * inner
+    by_head = of_queries.reshape(*of_queries.shape[:2], sinks_H.size, -1)
+    return by_head.sum(axis=(0, 1, 3)).astype(sinks_H.dtype)
+
+
+def _by_query(sinks_H: jax.Array, rows: tuple[int, ...]) -> jax.Array:
+    """Each query's sink, float32 [B, K, G * Q]."""
+    by_head_KG = sinks_H.astype(jnp.float32).reshape(rows[1], -1)
+    return jnp.broadcast_to(jnp.repeat(by_head_KG, rows[2] // by_head_KG.shape[1], axis=1), rows)
 
 
 attend.defvjp(_forward, _backward)

@@ -33,6 +33,11 @@ def query_order(length: int, devices: int, unit: int) -> np.ndarray:
     return parts[np.asarray(mine)].reshape(-1)
 
 
+def by_head(sinks_H: jax.Array | None) -> tuple[tuple[Any, Any], ...]:
+    """Sinks as what ``over_mesh`` takes beside the rest: each device gets those of its heads."""
+    return () if sinks_H is None else ((sinks_H, partition(("heads",))),)
+
+
 def over_mesh(
     mesh: Mesh | None,
     local: Local,

@@ -4,6 +4,7 @@ Shapes: B batch, T time, H query heads, K key/value heads, C channels.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import partition
-from reasoning.kernels.attention.over_mesh import over_mesh, query_order
+from reasoning.kernels.attention.over_mesh import by_head, over_mesh, query_order
 from reasoning.kernels.attention.rule import Rule
 
 _BLOCKS = (512, 256, 128)
@@ -30,6 +31,7 @@ def attend(
     rule: Rule,
     mesh: Mesh | None,
     interpret: bool,
+    sinks_H: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention of packed rows, [B, T, H, c]; the contract of ``backends.Attention``.
 
@@ -60,15 +62,18 @@ def attend(
         segments: jax.Array,
         places: jax.Array,
         one: kernels.SplashAttentionKernel,
+        *sinks: jax.Array,
     ) -> jax.Array:
         own = segments[:, places]
         scaled_BHTC = (query * rule.scale).astype(query.dtype).swapaxes(1, 2)
-        mixed_BHTc: Any = jax.vmap(one)(scaled_BHTC, key, value, kernels.SegmentIds(own, segments))
+        each_row = jax.vmap(partial(one, sinks=sinks[0]) if sinks else one)
+        mixed_BHTc: Any = each_row(scaled_BHTC, key, value, kernels.SegmentIds(own, segments))
         return jnp.swapaxes(mixed_BHTc, 1, 2)
 
     by_time = partition((None, "time"))  # equal for all heads
     spec = None if mesh is None or mesh.size == 1 else kernel.manual_sharding_spec(NamedSharding(mesh, by_time))
-    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, _BLOCKS[-1], ((kernel, spec),))[
+    extra = ((kernel, spec), *by_head(sinks_H))
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, _BLOCKS[-1], extra)[
         :, :time
     ]
 

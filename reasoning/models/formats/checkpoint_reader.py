@@ -16,7 +16,8 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import ModelConfig
-from reasoning.models.formats.safetensors import Stored, opened, read_folder, read_rows, some_names
+from reasoning.models.formats.quantised import Readable, dequantised, values_of
+from reasoning.models.formats.safetensors import Stored, read_folder, some_names
 from reasoning.models.formats.tensor_names import LeafPath, Part, Tensor, copies, parts
 from reasoning.models.model import build_model, parameter_shardings
 from reasoning.models.parameters import Params
@@ -42,7 +43,7 @@ class Checkpoint:
     """
 
     config: ModelConfig
-    stored: dict[str, Stored]
+    stored: dict[str, Readable]
     parts: dict[LeafPath, list[Part]]
 
 
@@ -51,8 +52,8 @@ def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
 
     Raises InputError that lists all missing and superfluous names and wrong shapes, and as ``read_folder`` does.
     """
-    stored = _text_only(folder, read_folder(folder))
-    experts = sum(kind.moe.experts for kind in config.kinds() if kind.moe)
+    stored = dequantised(folder, _text_only(folder, read_folder(folder)))
+    experts = sum(kind.moe.experts for kind in config.kinds() if kind.moe and not kind.moe.biases)
     if experts > len(stored):  # before any of their tensors is listed
         raise InputError(
             f"{folder}: config.json describes {experts:,} experts in all layers, and the files hold {len(stored):,} "
@@ -108,7 +109,7 @@ def _text_only(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
     return text_only
 
 
-def _spare(config: ModelConfig, stored: dict[str, Stored]) -> set[str]:
+def _spare(config: ModelConfig, stored: Mapping[str, Readable]) -> set[str]:
     """Names that may be there and aren't read: copies, and DeepSeek's layers after the last one where not asked for."""
     spare = {*copies(config), *(("lm_head.weight",) if config.tied else ())}
     layer = config.layers + config.multi_token
@@ -118,15 +119,14 @@ def _spare(config: ModelConfig, stored: dict[str, Stored]) -> set[str]:
     return spare
 
 
-def _check_equal(embedding: Stored, head: Stored) -> None:
+def _check_equal(embedding: Readable, head: Readable) -> None:
     same = embedding.shape == head.shape and embedding.dtype == head.dtype
     buffers = np.empty(_BUFFER, np.uint8), np.empty(_BUFFER, np.uint8)
     step, count = max(1, _BUFFER // max(1, embedding.row_bytes)), embedding.shape[0]
-    with opened(embedding.path) as one, opened(head.path) as other:
-        for start in range(0, count, step) if same else ():
-            rows = range(start, min(start + step, count))
-            first, second = read_rows(one, embedding, rows, buffers[0]), read_rows(other, head, rows, buffers[1])
-            same = same and np.array_equal(first, second)
+    for start in range(0, count, step) if same else ():
+        rows = range(start, min(start + step, count))
+        first, second = values_of(embedding, rows, buffers[0]), values_of(head, rows, buffers[1])
+        same = same and np.array_equal(first, second)
     if not same:
         raise InputError(
             f"{head.path} holds an lm_head.weight unlike the embedding, and the model is to be tied; set tied = False"
@@ -191,7 +191,7 @@ def _shard(checkpoint: Checkpoint, path: LeafPath, index: _Slices, dtype: np.dty
     return values
 
 
-def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: _Slices, buffer: np.ndarray) -> np.ndarray:
+def _fill(target: np.ndarray, stored: Readable, tensor: Tensor, index: _Slices, buffer: np.ndarray) -> np.ndarray:
     """Puts the part of ``tensor`` that ``index`` (of our axes) selects into ``target``; returns the buffer to reuse.
 
     Read are the tensor's rows, the first axis of its file, from the first that is needed to the last.
@@ -204,21 +204,20 @@ def _fill(target: np.ndarray, stored: Stored, tensor: Tensor, index: _Slices, bu
     if step * inner * stored.row_bytes > buffer.size:
         buffer = np.empty(step * inner * stored.row_bytes, np.uint8)
     seen = target.transpose(np.argsort(tensor.order))  # the target with its axes in the view's order
-    with opened(stored.path) as descriptor:
-        for first in range(int(wanted[0].min()), int(wanted[0].max()) + 1, step):
-            last = min(first + step, int(wanted[0].max()) + 1)
-            inside = np.flatnonzero((wanted[0] >= first) & (wanted[0] < last))
-            if not inside.size:
-                continue
-            rows = read_rows(descriptor, stored, range(first * inner, last * inner), buffer)
-            if not np.isfinite(rows).all():
-                raise InputError(
-                    f"{stored.path}: {tensor.name} holds NaN or infinity; no model works with that, fetch it again"
-                )
-            block = rows.reshape(last - first, *tensor.view[1:])
-            for axis, indices in enumerate([wanted[0][inside] - first, *wanted[1:]]):
-                block = block[(*(slice(None),) * axis, _run(indices))]
-            seen[_run(inside)] = block
+    for first in range(int(wanted[0].min()), int(wanted[0].max()) + 1, step):
+        last = min(first + step, int(wanted[0].max()) + 1)
+        inside = np.flatnonzero((wanted[0] >= first) & (wanted[0] < last))
+        if not inside.size:
+            continue
+        rows = values_of(stored, range(first * inner, last * inner), buffer)
+        if not np.isfinite(rows).all():
+            raise InputError(
+                f"{stored.path}: {tensor.name} holds NaN or infinity; no model works with that, fetch it again"
+            )
+        block = rows.reshape(last - first, *tensor.view[1:])
+        for axis, indices in enumerate([wanted[0][inside] - first, *wanted[1:]]):
+            block = block[(*(slice(None),) * axis, _run(indices))]
+        seen[_run(inside)] = block
     return buffer
 
 

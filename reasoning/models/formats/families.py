@@ -19,6 +19,10 @@ from reasoning.models.formats.family_settings import (
 from reasoning.models.formats.rope_settings import read_ropes, score_growth, to_rope
 
 
+_WINDOW_PERIODS = {"olmo3": 4, "gpt_oss": 2}
+"""Every which layer sees everything where a file doesn't list its layers."""
+
+
 def read_config(folder: Path) -> ModelConfig:
     """The model that the ``config.json`` in ``folder`` describes. Raises InputError as ``from_hf`` does."""
     values = read_json(folder / "config.json")
@@ -37,7 +41,7 @@ def from_hf(given: Mapping[str, Any]) -> ModelConfig:
     InputError that names the field, for architectures and settings that the decoder can't be.
     """
     family, values = _family(given)
-    check_settings(values)
+    check_settings(family, values)
     try:
         return _config(family, values)
     except KeyError as missing:
@@ -63,11 +67,14 @@ def _family(given: Mapping[str, Any]) -> tuple[str, Json]:
             f"config.json: architectures {list(architectures)} isn't supported; {ARCHITECTURES[kind]} is, a plain "
             "decoder with its unembedding"
         )
-    return kind, {**EVERYWHERE, **DEFAULTS[kind], **given}
+    values = {**EVERYWHERE, **DEFAULTS[kind], **given}
+    if kind == "olmo3":  # whose layers with a window aren't stretched
+        values.setdefault("rope_local_base_freq", values["rope_theta"])
+    return kind, values
 
 
 def _config(family: str, values: Json) -> ModelConfig:
-    gemma = family.startswith("gemma")
+    gemma, olmo = family.startswith("gemma"), family.startswith("olmo")
     ropes = read_ropes(values)
     latent = _latent(values) if family == "deepseek_v3" else None
     if family == "deepseek_v3" and values["rms_norm_eps"] != 1e-6:
@@ -82,12 +89,14 @@ def _config(family: str, values: Json) -> ModelConfig:
         kv_heads=0 if latent else values["num_key_value_heads"] or 0,
         head_dim=0 if latent else values["head_dim"] or 0,
         latent=latent,
-        qkv_bias=family == "qwen2",
-        query_key_norm="all" if family == "olmo2" else "head" if family.startswith(("qwen3", "gemma3")) else "none",
+        qkv_bias=family in ("qwen2", "gpt_oss"),
+        output_bias=family == "gpt_oss",
+        sinks=family == "gpt_oss",
+        query_key_norm="all" if olmo else "head" if family.startswith(("qwen3", "gemma3")) else "none",
         attention_scale=_attention_scale(family, values, ropes["full_attention"], latent),
         attention_soft_cap=float(values.get("attn_logit_softcapping") or 0.0) if gemma else 0.0,
         logit_soft_cap=float(values.get("final_logit_softcapping") or 0.0) if gemma else 0.0,
-        norms="after" if family == "olmo2" else "both" if family in ("gemma2", "gemma3_text") else "before",
+        norms="after" if olmo else "both" if family in ("gemma2", "gemma3_text") else "before",
         norm_offset=gemma,
         norm_epsilon=float(values["rms_norm_eps"]),
         tied=bool(values["tie_word_embeddings"]),
@@ -102,7 +111,7 @@ def _activation(family: str, values: Json) -> Activation:
     allowed = {"gelu_pytorch_tanh", *(("gelu",) if family == "gemma" else ())} if "gemma" in family else {"silu"}
     if name not in allowed:
         raise InputError(f"config.json: hidden_act {name!r} isn't what a {family} model has, {sorted(allowed)[-1]}")
-    return "geglu" if "gemma" in family else "swiglu"
+    return "geglu" if "gemma" in family else "clamped_swiglu" if family == "gpt_oss" else "swiglu"
 
 
 def _latent(values: Json) -> Latent:
@@ -150,6 +159,9 @@ def _windows(family: str, values: Json) -> list[int]:
     elif types is None and family == "gemma3_text":
         period = values.get("_sliding_window_pattern") or values["sliding_window_pattern"]
         types = ["sliding_attention" if (layer + 1) % period else "full_attention" for layer in range(count)]
+    elif types is None and family in _WINDOW_PERIODS:
+        period = _WINDOW_PERIODS[family]
+        types = ["sliding_attention" if (layer + 1) % period else "full_attention" for layer in range(count)]
     elif types is None:
         first = values["max_window_layers"]
         types = ["sliding_attention" if layer >= first else "full_attention" for layer in range(count)]
@@ -160,6 +172,9 @@ def _windows(family: str, values: Json) -> list[int]:
 
 
 def _moe(family: str, values: Json) -> MoE | None:
+    if family == "gpt_oss":
+        experts, active = values["num_local_experts"], values["num_experts_per_tok"]
+        return MoE(experts, active, values["intermediate_size"], biases=True)
     name_of_count = {"qwen3_moe": "num_experts", "deepseek_v3": "n_routed_experts"}.get(family)
     if name_of_count is None:
         return None
@@ -182,6 +197,8 @@ def _moe(family: str, values: Json) -> MoE | None:
 
 
 def _is_sparse(family: str, values: Json, layer: int) -> bool:
+    if family == "gpt_oss":
+        return True
     if family == "deepseek_v3":
         return layer >= (values["first_k_dense_replace"] or 0) and layer % (values["moe_layer_freq"] or 1) == 0
     return layer not in (values.get("mlp_only_layers") or ()) and (layer + 1) % values["decoder_sparse_step"] == 0

@@ -60,8 +60,10 @@ def _family_of(config: ModelConfig) -> str:
         if config.norms == "before":
             return "gemma"
         return "gemma2" if config.query_key_norm == "none" else "gemma3_text"
+    if config.sinks:
+        return "gpt_oss"
     if config.norms == "after":
-        return "olmo2"
+        return "olmo3" if any(kind.window for kind in config.kinds()) else "olmo2"
     if any(kind.moe for kind in config.kinds()):
         return "qwen3_moe"
     if config.query_key_norm == "head":
@@ -87,6 +89,12 @@ def _of_family(family: str, config: ModelConfig) -> Json:
         values |= {"layer_types": _layer_types(kinds), "max_window_layers": first}
     if family == "qwen3_moe":
         return values | _qwen_moe(kinds)
+    if family in ("olmo3", "gpt_oss"):
+        values |= {"sliding_window": window or None, "layer_types": _layer_types(kinds)}
+    if family == "olmo3":
+        return values | _olmo_ropes(config)
+    if family == "gpt_oss":
+        return values | _gpt_oss(config, kinds)
     if family.startswith("gemma"):
         values |= {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
     if family in ("gemma2", "gemma3_text"):
@@ -122,6 +130,24 @@ def _qwen_moe(kinds: list[BlockKind]) -> Json:
     }
 
 
+def _olmo_ropes(config: ModelConfig) -> Json:
+    """The rotary settings by kinds of layers: from the older ones transformers 5 takes the base for one kind only."""
+    plain = {"rope_type": "default", "rope_theta": config.rope.base}
+    stretched = {**plain, **(from_rope(config, config.rope) or {})}
+    return {"rope_parameters": {"sliding_attention": plain, "full_attention": stretched}}
+
+
+def _gpt_oss(config: ModelConfig, kinds: list[BlockKind]) -> Json:
+    moe = _first_moe(kinds)
+    return {
+        "attention_bias": True,
+        "intermediate_size": moe.mlp_width,
+        "num_local_experts": moe.experts,
+        "num_experts_per_tok": moe.active,
+        "swiglu_limit": 7.0,
+    }
+
+
 def _deepseek(config: ModelConfig, kinds: list[BlockKind]) -> Json:
     latent, moe = config.latent, _first_moe(kinds)
     if latent is None:
@@ -149,7 +175,7 @@ def _deepseek(config: ModelConfig, kinds: list[BlockKind]) -> Json:
 def _first_moe(kinds: list[BlockKind]) -> MoE:
     moe = next((kind.moe for kind in kinds if kind.moe is not None), None)
     if moe is None:
-        raise InputError("a model of DeepSeek's family without experts can't be exported; Hugging Face has none")
+        raise InputError("a model of this family without experts can't be exported; Hugging Face has none")
     return moe
 
 

@@ -45,6 +45,29 @@ DEFAULTS: Mapping[str, Json] = {
     "qwen3": {**_QWEN, "head_dim": 128},
     "qwen3_moe": {**_QWEN, "num_key_value_heads": 4, "norm_topk_prob": False, "decoder_sparse_step": 1},
     "olmo2": {"rms_norm_eps": 1e-5, "max_position_embeddings": 2048},
+    "olmo3": {
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 2048,
+        "sliding_window": 4096,
+        "rope_theta": 500_000.0,
+    },
+    "gpt_oss": {
+        "head_dim": 64,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131_072,
+        "rms_norm_eps": 1e-5,
+        "sliding_window": 128,
+        "attention_bias": True,
+        "swiglu_alpha": 1.702,
+        "swiglu_limit": 7.0,
+        "rope_theta": 150_000.0,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 32.0,
+            "original_max_position_embeddings": 4096,
+            "truncate": False,
+        },
+    },
     "gemma": _GEMMA,
     "gemma2": {**_GEMMA_2, "num_attention_heads": 8, "num_key_value_heads": 4},
     "gemma3_text": {
@@ -74,13 +97,13 @@ DEFAULTS: Mapping[str, Json] = {
 """Of each ``model_type`` that is known, what a silent file means (transformers' own defaults)."""
 
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "attention_bias": (False,),
     "mlp_bias": (False,),
     "use_bidirectional_attention": (False,),
     "rope_interleave": (True,),
     "scoring_func": ("sigmoid",),
     "topk_method": ("noaux_tc",),
-    "quantization_config": (),
+    "swiglu_alpha": (1.702,),
+    "swiglu_limit": (7.0,),
     "dual_chunk_attention_config": (),
 }
 """Settings that the decoder has in one form only, and which that is; absent or null is right too."""
@@ -103,6 +126,8 @@ ARCHITECTURES: Mapping[str, str] = {
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
     "olmo2": "Olmo2ForCausalLM",
+    "olmo3": "Olmo3ForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
     "gemma": "GemmaForCausalLM",
     "gemma2": "Gemma2ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
@@ -127,9 +152,10 @@ _NEVER_NULL = (
 )
 
 
-def check_settings(values: Mapping[str, Any]) -> None:
+def check_settings(family: str, values: Mapping[str, Any]) -> None:
     """Raises InputError for a setting that isn't a number where it must be, is out of range, or isn't supported."""
-    for name, allowed in _REFUSED.items():
+    _check_quantisation(values.get("quantization_config"))
+    for name, allowed in {**_REFUSED, "attention_bias": (family == "gpt_oss",)}.items():
         if values.get(name) not in (None, *allowed):
             raise InputError(f"config.json: {name} is {values[name]!r}, which isn't supported")
     for name, least in _WHOLE.items():
@@ -143,6 +169,20 @@ def check_settings(values: Mapping[str, Any]) -> None:
     null = [name for name in _NEVER_NULL if name in values and values[name] is None]
     if null:
         raise InputError(f"config.json: {null[0]} is null; fetch the file again")
+
+
+def _check_quantisation(given: Any) -> None:
+    """Raises InputError for weights in another form than those that ``quantised`` reads."""
+    if given is None:
+        return
+    told = given if isinstance(given, dict) else {}
+    method, block, numbers = (told.get(name) for name in ("quant_method", "weight_block_size", "fmt"))
+    if method == "mxfp4" or (method == "fp8" and block == [128, 128] and numbers in (None, "e4m3")):
+        return
+    raise InputError(
+        f"config.json: quantization_config is {given!r:.200}, which isn't supported; fp8 with weight_block_size "
+        "[128, 128] and fmt e4m3, and mxfp4, are"
+    )
 
 
 def check_positive(values: Mapping[str, Any]) -> None:

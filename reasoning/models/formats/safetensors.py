@@ -36,8 +36,10 @@ _DTYPES: Mapping[str, np.dtype] = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(jnp.bfloat16),
+    "F8_E4M3": np.dtype(jnp.float8_e4m3fn),
+    "U8": np.dtype(np.uint8),
 }
-"""The dtypes of weights that are read and written, by their names in headers."""
+"""The dtypes that are read, by their names in headers; the last two mean something with scales only (``quantised``)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_folder(folder: Path) -> dict[str, Stored]:
     Takes ``model.safetensors`` as transformers does, else what the index of several files lists, else the folder's one
     safetensors file. Raises InputError for pickle formats, truncated or overlong files, paths out of the folder, names
     that occur twice, an index that doesn't agree with its files, a ``model.safetensors`` beside other weights that an
-    index lists, and dtypes other than F32, F16 and BF16.
+    index lists, and dtypes other than F32, F16, BF16, F8_E4M3 and U8.
     """
     index = _index_of(folder)
     if index is None:
@@ -189,8 +191,7 @@ def _stored(path: Path, name: str, entry: Any, data: int) -> Stored:
     if not _whole(shape) or not _whole(offsets) or len(offsets) != 2 or len(shape) > 8:
         raise ValueError(f"{name} has shape {shape} and offsets {offsets}, which are no whole numbers")
     if kind not in _DTYPES:
-        hint = "; cast its blocks to bfloat16 first, as its makers' script does" if str(kind).startswith("F8") else ""
-        raise InputError(f"{path}: {name} has dtype {kind}, and weights can be {', '.join(_DTYPES)} only{hint}")
+        raise InputError(f"{path}: {name} has dtype {kind}, and weights can be {', '.join(_DTYPES)} only")
     if offsets[1] - offsets[0] != prod(shape) * _DTYPES[kind].itemsize:
         raise ValueError(f"{name} is {kind} {shape}, which is not {offsets[1] - offsets[0]} bytes")
     return Stored(path, _DTYPES[kind], tuple(shape), data + offsets[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reasoning.models.config import BlockKind, Latent, ModelConfig, stack_name
+from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, stack_name
 from reasoning.models.multi_token import multi_token_name
 
 LeafPath = tuple[str, ...]
@@ -104,6 +104,10 @@ def _attention(config: ModelConfig, at: str) -> dict[LeafPath, Tensor]:
         tensors["query_bias",] = _heads(f"{at}.q_proj.bias", heads, size)
         tensors["key_bias",] = _heads(f"{at}.k_proj.bias", key_heads, size)
         tensors["value_bias",] = _heads(f"{at}.v_proj.bias", key_heads, size)
+    if config.output_bias:
+        tensors["output_bias",] = _plain(f"{at}.o_proj.bias", width)
+    if config.sinks:
+        tensors["sinks",] = _plain(f"{at}.sinks", heads)
     if config.query_key_norm == "head":
         tensors["query_norm", "scale"] = _plain(f"{at}.q_norm.weight", size)
         tensors["key_norm", "scale"] = _plain(f"{at}.k_norm.weight", size)
@@ -144,6 +148,24 @@ def _mlp(at: str, width: int, hidden: int) -> dict[LeafPath, Tensor]:
     }
 
 
+def _biased_experts(at: str, width: int, moe: MoE) -> dict[LeafPath, Tensor]:
+    """Router and experts with biases, as gpt-oss has them: all experts in one tensor, each gate before its up."""
+    experts, hidden = moe.experts, moe.mlp_width
+    both = _plain(f"{at}.experts.gate_up_proj", experts, width, 2 * hidden)
+    both_biases = _plain(f"{at}.experts.gate_up_proj_bias", experts, 2 * hidden)
+    gates, ups = range(0, 2 * hidden, 2), range(1, 2 * hidden, 2)
+    return {
+        ("router",): _linear(f"{at}.router.weight", width, experts),
+        ("logit_bias",): _plain(f"{at}.router.bias", experts),
+        ("gate",): _part_of(both, 2, gates),
+        ("up",): _part_of(both, 2, ups),
+        ("down",): _plain(f"{at}.experts.down_proj", experts, hidden, width),
+        ("gate_bias",): _part_of(both_biases, 1, gates),
+        ("up_bias",): _part_of(both_biases, 1, ups),
+        ("down_bias",): _plain(f"{at}.experts.down_proj_bias", experts, width),
+    }
+
+
 def _norms(config: ModelConfig, at: str) -> dict[LeafPath, Tensor]:
     names = {
         "before": {"attention_norm": "input", "mlp_norm": "post_attention"},
@@ -169,6 +191,9 @@ def _block(config: ModelConfig, kind: BlockKind, at: str) -> Iterator[tuple[Leaf
     if moe is None:
         dense = _mlp(f"{at}.mlp", config.width, config.mlp_width)
         tensors |= {("mlp", *path): tensor for path, tensor in dense.items()}
+    elif moe.biases:
+        experts = _biased_experts(f"{at}.mlp", config.width, moe)
+        tensors |= {("moe", *path): tensor for path, tensor in experts.items()}
     else:
         tensors["moe", "router"] = _linear(f"{at}.mlp.gate.weight", config.width, moe.experts)
         if moe.router == "sigmoid":

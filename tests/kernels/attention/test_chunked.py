@@ -26,14 +26,14 @@ def config_of(case: Case) -> ModelConfig:
     )
 
 
-def at_once(case: Case, query, key, value, segments) -> jax.Array:
+def at_once(case: Case, query, key, value, segments, sinks=None) -> jax.Array:
     """What JAX itself makes of all scores, and derives gradients of."""
     place = jnp.arange(case.time)
     back = (place[:, None] - place[None, :])[None]
     mask = (back >= 0) & (segments[:, :, None] == segments[:, None, :])
     if case.window:
         mask &= back < case.window
-    return attend_at_once(query, key, value, mask, config_of(case))
+    return attend_at_once(query, key, value, mask, config_of(case), sinks)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -56,6 +56,24 @@ def test_blocks_give_the_formulas_result_and_the_gradients_of_all_scores_at_once
     np.testing.assert_allclose(mixed, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
+
+
+def test_sinks_take_weight_and_get_the_gradients_of_all_scores_at_once():
+    case = CASES["a window"]
+    query, key, value, segments, above = case.arrays(seed=3)
+    sinks = jnp.linspace(-1.0, 3.0, case.heads)
+
+    def of_blocks(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * attend(*arrays[:3], segments, START, case.rule, 16, arrays[3]))
+
+    def of_all(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * at_once(case, *arrays[:3], segments, arrays[3]))
+
+    arguments = query, key, value, sinks
+    found, wanted = (jax.jit(jax.value_and_grad(of, (0, 1, 2, 3)))(*arguments) for of in (of_blocks, of_all))
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
+    for one, other in zip(found[1], wanted[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_a_block_larger_than_the_row_gives_the_same():

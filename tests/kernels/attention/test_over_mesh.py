@@ -22,12 +22,16 @@ MESHES = {
 def test_values_and_gradients_are_those_of_one_device(name):
     mesh = build_mesh(MESHES[name])
     query, key, value, segments, above = CASE.arrays()
+    sinks = jnp.linspace(-1.0, 3.0, CASE.heads)
 
     def gradients(of):
-        return jax.jit(jax.value_and_grad(lambda *arrays: jnp.sum(above * of(*arrays, segments, CASE.rule)), (0, 1, 2)))
+        def loss(query, key, value, sinks):
+            return jnp.sum(above * of(query, key, value, segments, CASE.rule, sinks))
 
-    found = gradients(attention_for("chunked", mesh).attend)(query, key, value)
-    wanted = gradients(attention_for("chunked", None).attend)(query, key, value)
+        return jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3)))
+
+    found = gradients(attention_for("chunked", mesh).attend)(query, key, value, sinks)
+    wanted = gradients(attention_for("chunked", None).attend)(query, key, value, sinks)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
 

@@ -38,6 +38,22 @@ def test_interpreted_kernels_give_the_formulas_result_and_the_gradients_of_the_c
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=0)
 
 
+def test_sinks_are_those_of_the_chunks_with_their_gradients():
+    case = Case(128, 4, 2, 64, 64, window=30)
+    query, key, value, segments, above = case.arrays(batch=2)
+    sinks = jnp.linspace(-1.0, 3.0, case.heads)
+
+    def of_kernels(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * splash.attend(*arrays[:3], segments, case.rule, None, True, arrays[3]))
+
+    def of_chunks(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * chunked.attend(*arrays[:3], segments, jnp.int32(0), case.rule, 64, arrays[3]))
+
+    found, wanted = (jax.value_and_grad(of, (0, 1, 2, 3))(query, key, value, sinks) for of in (of_kernels, of_chunks))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
+
+
 def test_time_that_cannot_be_cut_into_whole_blocks_is_refused():
     mesh = build_mesh(MeshShape(data=1, context=2), jax.devices()[:2])
     query, key, value, segments, _ = Case(200, 1, 1, 64, 64).arrays()

@@ -27,7 +27,10 @@ def without(values, *names):
         ("llama3", {"attention_bias": True}, ("attention_bias",)),
         ("llama3", {"mlp_bias": True}, ("mlp_bias",)),
         ("llama3", {"hidden_act": "gelu"}, ("hidden_act 'gelu'", "silu")),
-        ("llama3", {"quantization_config": {"quant_method": "fp8"}}, ("quantization_config",)),
+        ("llama3", {"quantization_config": {"quant_method": "fp8"}}, ("quantization_config", "[128, 128]")),
+        ("llama3", {"quantization_config": {"quant_method": "gptq"}}, ("quantization_config", "mxfp4")),
+        ("gpt_oss", {"attention_bias": False}, ("attention_bias",)),
+        ("gpt_oss", {"swiglu_limit": 5.0}, ("swiglu_limit",)),
         ("llama3", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, ("rope_type 'dynamic'", "yarn")),
         ("llama3", {"rope_parameters": {"rope_type": "llama3", "factor": 2.0}}, ("low_freq_factor",)),
         ("llama3", {"rope_parameters": {"partial_rotary_factor": 0.5}}, ("partial_rotary_factor",)),
@@ -77,6 +80,30 @@ def test_windows_of_qwen_begin_at_max_window_layers_and_only_where_they_are_used
     assert [kind.window for kind in from_hf({**old, "use_sliding_window": False}).kinds()] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("name", "period"), [("olmo3", 4), ("gpt_oss", 2)])
+def test_a_file_that_lists_no_layers_has_a_window_in_all_but_every_few(name, period):
+    found = from_hf(without(config_json(name, num_hidden_layers=8), "layer_types"))
+    assert [kind.window > 0 for kind in found.kinds()] == [layer % period != 0 for layer in range(1, 9)]
+
+
+def test_layers_of_olmo_3_with_a_window_are_not_stretched():
+    found = list(read_config(GOLDEN / "olmo3").kinds())
+    assert found[0].rope == Rope(500_000.0) and found[3].rope is None
+    assert read_config(GOLDEN / "olmo3").rope.scaling == "yarn"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
+        {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]},
+    ],
+    ids=lambda given: given["quant_method"],
+)
+def test_weights_in_forms_that_can_be_read_describe_the_same_model(given):
+    assert from_hf(config_json("gpt_oss", quantization_config=given)) == read_config(GOLDEN / "gpt_oss")
+
+
 def test_a_null_window_means_none_for_mistral():
     assert {kind.window for kind in from_hf(config_json("mistral", sliding_window=None)).kinds()} == {0}
 
@@ -104,7 +131,7 @@ def test_gemma_1_means_tanh_gelu_by_gelu():
 
 def test_no_config_of_a_golden_checkpoint_is_equal_to_another():
     configs = [replace(read_config(path.parent), context=1) for path in GOLDEN.glob("*/config.json")]
-    assert len(set(configs)) == len(configs) == 14
+    assert len(set(configs)) == len(configs) == 16
 
 
 ODD = (None, 0, -1, -0.5, 1.5, True, 10**30, 1e300, "x", [], [1], {}, {"a": 1})

@@ -95,7 +95,7 @@ def test_a_name_that_could_harm_a_terminal_is_refused_and_shown_escaped(tmp_path
     ("change", "word"),
     [
         ({"dtype": "F64"}, "dtype F64"),
-        ({"dtype": "F8_E4M3"}, "cast its blocks to bfloat16"),
+        ({"dtype": "F8_E5M2"}, "F8_E4M3"),
         ({"shape": [4, 4]}, "not 48 bytes"),
         ({"shape": [-4, -3]}, "no whole numbers"),
         ({"shape": [4.0, 3]}, "no whole numbers"),

@@ -100,6 +100,12 @@ DEEPSEEK: Json = {
 }
 
 
+def olmo3_to_old(config: Json) -> None:
+    """OLMo 3's stretching, which is that of the layers that see everything."""
+    rope = config.pop("rope_parameters")["full_attention"]
+    config["rope_theta"], config["rope_scaling"] = rope.pop("rope_theta"), rope
+
+
 def gemma3_to_old(config: Json) -> None:
     """Gemma 3's two bases and its pattern under their first names."""
     ropes = config.pop("rope_parameters")
@@ -182,6 +188,32 @@ CASES: dict[str, Case] = {
     ),
     "mistral": Case("Mistral", {"sliding_window": 8, "head_dim": 12}, old=True),
     "olmo2": Case("Olmo2", {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}, dtype="float32"),
+    "olmo3": Case(
+        "Olmo3",
+        {
+            "num_hidden_layers": 8,
+            "sliding_window": 8,
+            "rope_parameters": {
+                "full_attention": {**YARN, "rope_theta": 500000.0, "attention_factor": 1.2},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+            },
+        },
+        old=True,
+        to_old=olmo3_to_old,
+    ),
+    "gpt_oss": Case(
+        "GptOss",
+        {
+            "head_dim": 16,
+            "num_hidden_layers": 4,
+            "sliding_window": 8,
+            "intermediate_size": 32,
+            "num_local_experts": 8,
+            "num_experts_per_tok": 3,
+            "rope_parameters": {**YARN, "beta_fast": 2.0, "beta_slow": 0.5, "truncate": False},
+        },
+        old=True,
+    ),
 }
 
 
@@ -205,6 +237,10 @@ def randomise(module: Any, case: Case, generator: torch.Generator, prefix: str) 
             noise = torch.randn(tensor.shape, generator=generator)
             if "e_score_correction_bias" in name:
                 value = 0.2 * noise
+            elif "sinks" in name:
+                value = noise
+            elif "gate_up_proj" in name:
+                value = 6.0 * noise * tensor.shape[-1] ** -0.5  # so that gpt-oss's bounds of 7 are met
             elif tensor.ndim == 1:
                 value = 0.3 * noise + ("norm" in name and not case.kind.startswith("Gemma"))
             else:
