@@ -28,7 +28,11 @@ def gelu_by_tanh(x):
     [
         ("swiglu", GATE, GATE / (1 + np.exp(-GATE)) * UP),
         ("geglu", GATE, gelu_by_tanh(GATE) * UP),
-        ("clamped_swiglu", 9 * GATE, np.minimum(9 * GATE, 7) / (1 + np.exp(-1.702 * np.minimum(9 * GATE, 7))) * (UP + 1)),
+        (
+            "clamped_swiglu",
+            9 * GATE,
+            np.minimum(9 * GATE, 7) / (1 + np.exp(-1.702 * np.minimum(9 * GATE, 7))) * (UP + 1),
+        ),
         ("relu2", None, np.maximum(UP, 0) ** 2),
     ],
 )

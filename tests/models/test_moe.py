@@ -39,7 +39,9 @@ def by_hand(experts: Experts, x: np.ndarray, chosen: np.ndarray, weights: np.nda
     """SwiGLU experts one token and one choice at a time, in float64."""
     up, down, gate = (np.asarray(matrix, np.float64) for matrix in experts[:3])
     biases = [0.0 if bias is None else np.asarray(bias, np.float64) for bias in experts[3:]]
-    up_bias, down_bias, gate_bias = (np.broadcast_to(bias, (EXPERTS, 1)) if np.ndim(bias) == 0 else bias for bias in biases)
+    up_bias, down_bias, gate_bias = (
+        np.broadcast_to(bias, (EXPERTS, 1)) if np.ndim(bias) == 0 else bias for bias in biases
+    )
     out = np.zeros(x.shape)
     for token, choice in np.ndindex(*chosen.shape):
         expert = chosen[token, choice]

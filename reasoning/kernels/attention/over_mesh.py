@@ -59,7 +59,7 @@ def over_mesh(
     if mesh is None or mesh.size == 1:
         return local(query_BTHC, key_BKSC, value_BKSc, segments_BT, jnp.arange(length), *values)
     by_time = ("batch", "time", "heads", None)
-    by_head = ("batch", "kv_heads", "time", None)
+    by_key_head = ("batch", "kv_heads", "time", None)
     devices = mesh.shape[_CONTEXT]
     order = query_order(length, devices, unit)
     moved = bool(np.any(order != np.arange(length)))
@@ -78,7 +78,7 @@ def over_mesh(
     run = jax.shard_map(
         each,
         mesh=mesh,
-        in_specs=(*map(partition, (by_time, by_head, by_head, ("batch", "time"))), *specs),
+        in_specs=(*map(partition, (by_time, by_key_head, by_key_head, ("batch", "time"))), *specs),
         out_specs=partition(by_time),
         check_vma=False,
     )

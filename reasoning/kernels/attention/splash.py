@@ -73,9 +73,7 @@ def attend(
     by_time = partition((None, "time"))  # equal for all heads
     spec = None if mesh is None or mesh.size == 1 else kernel.manual_sharding_spec(NamedSharding(mesh, by_time))
     extra = ((kernel, spec), *by_head(sinks_H))
-    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, _BLOCKS[-1], extra)[
-        :, :time
-    ]
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, _BLOCKS[-1], extra)[:, :time]
 
 
 def _kernel(heads: int, order: np.ndarray, shards: int, rule: Rule, interpret: bool) -> kernels.SplashAttentionKernel:

@@ -13,14 +13,11 @@ from reasoning.models.formats.family_settings import (
     DEFAULTS,
     EVERYWHERE,
     MULTIMODAL,
+    WINDOW_PERIODS,
     Json,
     check_settings,
 )
 from reasoning.models.formats.rope_settings import read_ropes, score_growth, to_rope
-
-
-_WINDOW_PERIODS = {"olmo3": 4, "gpt_oss": 2}
-"""Every which layer sees everything where a file doesn't list its layers."""
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -159,8 +156,8 @@ def _windows(family: str, values: Json) -> list[int]:
     elif types is None and family == "gemma3_text":
         period = values.get("_sliding_window_pattern") or values["sliding_window_pattern"]
         types = ["sliding_attention" if (layer + 1) % period else "full_attention" for layer in range(count)]
-    elif types is None and family in _WINDOW_PERIODS:
-        period = _WINDOW_PERIODS[family]
+    elif types is None and family in WINDOW_PERIODS:
+        period = WINDOW_PERIODS[family]
         types = ["sliding_attention" if (layer + 1) % period else "full_attention" for layer in range(count)]
     elif types is None:
         first = values["max_window_layers"]

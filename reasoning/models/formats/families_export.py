@@ -82,19 +82,11 @@ def _of_family(family: str, config: ModelConfig) -> Json:
     if family == "mistral":
         return values | {"sliding_window": window or None}
     if family.startswith("qwen"):
-        values |= {"use_sliding_window": window > 0, "sliding_window": window or None}
-    if family.startswith("qwen") and window:
-        # What the older dialect says instead of layer types: from here on layers have windows.
-        first = next(index for index, kind in enumerate(kinds) if kind.window)
-        values |= {"layer_types": _layer_types(kinds), "max_window_layers": first}
-    if family == "qwen3_moe":
-        return values | _qwen_moe(kinds)
-    if family in ("olmo3", "gpt_oss"):
-        values |= {"sliding_window": window or None, "layer_types": _layer_types(kinds)}
+        return values | _qwen(family, kinds, window)
     if family == "olmo3":
-        return values | _olmo_ropes(config)
+        return values | _windows(kinds, window) | _olmo_ropes(config)
     if family == "gpt_oss":
-        return values | _gpt_oss(config, kinds)
+        return values | _windows(kinds, window) | _gpt_oss(kinds)
     if family.startswith("gemma"):
         values |= {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
     if family in ("gemma2", "gemma3_text"):
@@ -103,8 +95,7 @@ def _of_family(family: str, config: ModelConfig) -> Json:
             "query_pre_attn_scalar": round(scalar) if math.isclose(scalar, round(scalar)) else scalar,
             "attn_logit_softcapping": config.attention_soft_cap or None,
             "final_logit_softcapping": config.logit_soft_cap or None,
-            "sliding_window": window or None,
-            "layer_types": _layer_types(kinds),
+            **_windows(kinds, window),
         }
     if family == "gemma3_text":
         local = next((kind.rope for kind in kinds if kind.window and kind.rope), config.rope)
@@ -116,6 +107,19 @@ def _of_family(family: str, config: ModelConfig) -> Json:
 
 def _layer_types(kinds: list[BlockKind]) -> list[str]:
     return ["sliding_attention" if kind.window else "full_attention" for kind in kinds]
+
+
+def _windows(kinds: list[BlockKind], window: int) -> Json:
+    return {"sliding_window": window or None, "layer_types": _layer_types(kinds)}
+
+
+def _qwen(family: str, kinds: list[BlockKind], window: int) -> Json:
+    values: Json = {"use_sliding_window": window > 0, "sliding_window": window or None}
+    if window:
+        # What the older dialect says instead of layer types: from here on layers have windows.
+        first = next(index for index, kind in enumerate(kinds) if kind.window)
+        values |= {"layer_types": _layer_types(kinds), "max_window_layers": first}
+    return values | _qwen_moe(kinds) if family == "qwen3_moe" else values
 
 
 def _qwen_moe(kinds: list[BlockKind]) -> Json:
@@ -137,7 +141,7 @@ def _olmo_ropes(config: ModelConfig) -> Json:
     return {"rope_parameters": {"sliding_attention": plain, "full_attention": stretched}}
 
 
-def _gpt_oss(config: ModelConfig, kinds: list[BlockKind]) -> Json:
+def _gpt_oss(kinds: list[BlockKind]) -> Json:
     moe = _first_moe(kinds)
     return {
         "attention_bias": True,

@@ -135,6 +135,9 @@ ARCHITECTURES: Mapping[str, str] = {
 }
 MULTIMODAL = "Gemma3ForConditionalGeneration"
 
+WINDOW_PERIODS = {"olmo3": 4, "gpt_oss": 2}
+"""Every which layer sees everything where a file doesn't list its layers."""
+
 _POSITIVE = (
     *("rms_norm_eps", "rope_theta", "rope_local_base_freq", "routed_scaling_factor", "query_pre_attn_scalar"),
     *("attn_logit_softcapping", "final_logit_softcapping"),

@@ -64,7 +64,7 @@ def test_sinks_take_weight_and_get_the_gradients_of_all_scores_at_once():
     sinks = jnp.linspace(-1.0, 3.0, case.heads)
 
     def of_blocks(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(above * attend(*arrays[:3], segments, START, case.rule, 16, arrays[3]))
+        return jnp.sum(above * attend(*arrays[:3], segments, jnp.arange(case.time), case.rule, 16, arrays[3]))
 
     def of_all(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(above * at_once(case, *arrays[:3], segments, arrays[3]))
