@@ -27,6 +27,7 @@ COMMANDS = {
         "run an experiment with settings changed, over seeds, and compare",
         "experiments/sweeps/r1_zero_clip.gin",
     ),
+    "plan": ("say what a run takes on a pod, before there is one", "experiments/r1_tiny.gin --on v5e-4"),
     "report": ("show what a run has found so far", "runs/r1_tiny"),
     "show": ("read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"),
     "regrade": (

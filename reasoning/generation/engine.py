@@ -17,7 +17,7 @@ from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length
 from reasoning.core.errors import InputError
 from reasoning.generation.reading import READ_AT_ONCE
-from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.shaping import Shaping
 from reasoning.generation.slots import sample
 from reasoning.generation.state import Asked, Finished, Page, Sizes, empty_state, state_shardings
@@ -288,7 +288,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
     """
     shapes = PromptShapes(settings.longest_prompt, 1, model.context, settings.max_new_tokens)
     parts, samples, limit = rows_multiple(mesh), settings.samples, settings.max_new_tokens
-    static = SamplerSettings(0, limit, settings.end_ids)
+    static = common_settings(settings)
 
     def stream(
         weights: Weights,

@@ -27,6 +27,11 @@ class SamplerSettings:
     longest_prompt: int = 0
 
 
+def common_settings(settings: SamplerSettings) -> SamplerSettings:
+    """What of the settings the engine's program depends on beside its sizes, which say the rest."""
+    return SamplerSettings(0, settings.max_new_tokens, settings.end_ids)
+
+
 def prompt_keys(key: jax.Array, ids_P: jax.Array) -> jax.Array:
     """One key a prompt, from its identity; a request's is this with its number in the group folded in."""
     # With a key for each slot a request's tokens would depend on its neighbours, on the number of devices, and on when

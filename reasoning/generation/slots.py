@@ -24,6 +24,9 @@ from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
 
+READING, WRITING = "reading", "writing"
+"""Names of the loop that reads prompts and of the one that writes replies, in profiles and in plans."""
+
 
 def _read(
     model: LanguageModel,
@@ -66,7 +69,10 @@ def _read(
         return number + 1, *put((hidden_PW, cache), new, number)
 
     groups = jnp.max(-(-counts_D // group))
-    _, hidden_PW, cache = jax.lax.while_loop(lambda now: now[0] < groups, read, (jnp.int32(0), pool.hidden, pool.cache))
+    with jax.named_scope(READING):
+        _, hidden_PW, cache = jax.lax.while_loop(
+            lambda now: now[0] < groups, read, (jnp.int32(0), pool.hidden, pool.cache)
+        )
     new = {
         "keys": prompt_keys(key, jnp.asarray(page.ids)),
         "tokens": page.tokens,
@@ -213,5 +219,6 @@ def sample(
     pool = _read(model, sizes, weights, page, key, asked.samples, state.pool)
     finished = replace(state.finished, count=jnp.zeros_like(state.finished.count))
     begun = refill(State(ended(state.slots, kept_B), pool, finished), asked.samples)
-    _, state = jax.lax.while_loop(going, step, (jnp.int32(0), begun))
+    with jax.named_scope(WRITING):
+        _, state = jax.lax.while_loop(going, step, (jnp.int32(0), begun))
     return state, over(state)

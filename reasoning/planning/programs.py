@@ -11,9 +11,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
-from reasoning.generation.engine import decode_shardings, sampling_program, sizes_of
+from reasoning.generation.calls import sampling_call
 from reasoning.generation.sampler import SamplerSettings
-from reasoning.generation.state import Asked, Page, state_shardings
 from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch, token_batch
@@ -97,25 +96,6 @@ def compile_sampling(
     model: Model, mesh: Mesh, settings: SamplerSettings, prompts: int, length: int
 ) -> jax.stages.Compiled:
     """The engine's program for ``prompts`` prompts of each process, padded to ``length``, compiled for ``mesh``."""
-    split, whole, places = meshes.row_sharding(mesh), meshes.replicated(mesh), decode_shardings(model, mesh)
-    sizes = sizes_of(settings, mesh, prompts, length)
-    program = sampling_program(model, mesh, settings, sizes)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(program.empty, key)
-    rows = sizes.parts * sizes.prompts
-
-    def split_over(*shape: int) -> Any:
-        return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=split)
-
-    def one(dtype: Any) -> Any:
-        return jax.ShapeDtypeStruct((), dtype, sharding=whole)
-
+    function, arguments = sampling_call(model, mesh, settings, prompts, length)
     with no_compilation_cache():
-        return program.sample.lower(
-            meshes.with_shardings(jax.eval_shape(model.publish, model.shapes), places),
-            meshes.with_shardings(state, state_shardings(mesh, state)),
-            Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),
-            split_over(sizes.parts * sizes.slots),
-            meshes.with_shardings(key, whole),
-            Asked(one(jnp.int32), one(jnp.float32), None, None, one(bool), one(jnp.int32)),
-        ).compile()
+        return function.lower(*arguments).compile()

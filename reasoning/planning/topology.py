@@ -27,6 +27,7 @@ def _chips(shape: str) -> int:
 
 CLOUD_NAMES = {
     **{f"v5litepod-{_chips(shape)}": f"v5e:{shape}" for shape in _SHAPES_2D},
+    **{f"v5e-{_chips(shape)}": f"v5e:{shape}" for shape in _SHAPES_2D},
     **{f"v6e-{_chips(shape)}": f"v6e:{shape}" for shape in _SHAPES_2D},
     **{f"v4-{2 * _chips(shape)}": f"v4:{shape}" for shape in _SHAPES_3D},
     **{f"v5p-{2 * _chips(shape)}": f"v5p:{shape}" for shape in _SHAPES_3D},
@@ -43,10 +44,13 @@ def libtpu_is_installed() -> bool:
 def topology_devices(name: str) -> Sequence[Any]:
     """The devices of ``v5e:4x4`` and the like (or of a cloud's name, ``v5litepod-16``), to build a mesh of.
 
+    ``2xv5e:4x4`` are two slices.
+
     A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu is missing, and for
     a topology that doesn't exist or that libtpu refuses.
     """
-    generation, shape = _parse(name)
+    slices, single = _slices(name)
+    generation, shape = _parse(single)
     if not libtpu_is_installed():
         raise InputError(f"compiling for {name} needs libtpu, which is not installed; pip install 'reasoning-jax[tpu]'")
     options: dict[str, Any] = {}
@@ -54,12 +58,20 @@ def topology_devices(name: str) -> Sequence[Any]:
         options["chip_config_name"] = "megacore"  # as chips run: otherwise each core would be a device of its own
     if _chips(shape) == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)  # libtpu takes a host of four chips for granted
+    if slices > 1:
+        options["num_slices"] = slices
     try:
         with _beside_other_processes():
             topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{generation}:{shape}", **options)
     except jax.errors.JaxRuntimeError as error:
         raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known()}") from error
     return topology.devices
+
+
+def _slices(name: str) -> tuple[int, str]:
+    """How many slices a name such as ``2xv5e-256`` means, and that of one."""
+    match = re.fullmatch(r"([1-9]\d*)x(?=[a-z])(.+)", name)
+    return (int(match[1]), match[2]) if match else (1, name)
 
 
 def _parse(name: str) -> tuple[str, str]:

@@ -16,17 +16,21 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import check_room, wait_for_all
 from reasoning.core.prng import stage_key
+from reasoning.core.program import Program
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Index, Size
 from reasoning.evaluation.exam import judged
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
 from reasoning.evaluation.tables import rows_of
+from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.flops import forward_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, remarks_on, reward_name
 from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.conversations import write_conversations
+from reasoning.stages.place import Place, asked_of
+from reasoning.stages.programs import model_before, publishing_program, sampling_program_of, truncation_for
 from reasoning.stages.stage import Context, Stage
 from reasoning.training.preemption import Interrupted
 
@@ -105,6 +109,16 @@ class Collect(TruncatedSampling):
         flops = forward_flops(model.config, read + collected.tokens, self.max_new_tokens)
         counts = {"sampled": collected.sampled, "tokens": collected.tokens, "flops": flops}
         return Outcome("records", {**collected.shown(), **counts})
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile, and how often it is called where all problems are asked."""
+        model = model_before(self.start, place, self.name)
+        asked = asked_of(place, self.name, self, self.start, model.config.context)
+        batches = -(-asked.prompts // self.batch)
+        some = replace(asked, prompts=min(self.batch, asked.prompts))
+        settings = SamplerSettings(self.samples, self.max_new_tokens, asked.ends, self.slots, asked.longest)
+        sample = sampling_program_of("sample", model, place, settings, some, truncation_for(self), batches, {})
+        return publishing_program(model, place, settings), sample
 
     def sifted(self, rows: Iterable[Replies]) -> Iterator[Replies]:
         """The rows with the replies that are kept; a function of ``keep`` that doesn't apply to a reply gives it 0.

@@ -11,9 +11,11 @@ from jax.sharding import Mesh
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import NonNegative, Positive, Size
 from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.kernels.backends import Choice
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.models.model import Model
 from reasoning.objectives.divergence import forward, metric_name, reverse
@@ -22,6 +24,10 @@ from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.learn import Frozen, Learner, learn
+from reasoning.stages.on_policy_programs import distilled_programs
+from reasoning.stages.place import Place
+from reasoning.stages.programs import learned_of, model_before, trained_model
+from reasoning.stages.row_programs import programs_on_rows
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import FineTuning, OnPolicy, OnRows, steps_of
 from reasoning.stages.stage import Context, LearnsFrom, Stage
@@ -32,6 +38,7 @@ from reasoning.stages.trainee import (
     planned,
     planned_rollouts,
     planned_rows,
+    planned_steps,
     sampler_of,
     trainee_of,
 )
@@ -39,6 +46,7 @@ from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import distill, distill_on_policy
 from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
+from reasoning.training.step import LossFunction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +82,26 @@ class Distill(FineTuning, OnRows):
         teacher, shared = _teacher_for(student, tokenizer, self.name, inputs, context)
         check_data(inputs, tokenizer, self.name)
         trainee = trainee_of(self, inputs["start"], context)
-        loss_fn = distill(
-            teacher.model,
-            trainee.model,
+        loss_fn = self.objective(teacher.model, trainee.model, shared, context.kernels)
+        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
+
+    def objective(self, teacher: Model, student: Model, shared: int | None, kernels: Choice) -> LossFunction:
+        """The loss, over the ``shared`` first ids of both vocabularies (None: all)."""
+        return distill(
+            teacher,
+            student,
             divergence=self.divergence,
             temperature=self.temperature,
             cross_entropy_coefficient=self.cross_entropy_coefficient,
             vocabulary=shared,
-            kernels=context.kernels,
+            kernels=kernels,
         )
-        return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context, teacher)
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile."""
+        teacher, student, shared = _models_before(self, place)
+        loss_fn = self.objective(teacher, student, shared, place.kernels)
+        return tuple(programs_on_rows(self, place, student, loss_fn, teacher))
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
@@ -125,20 +143,31 @@ class OnPolicyDistill(OnPolicy):
             settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
-            loss_fn=distill_on_policy(
-                teacher.model,
-                trainee.model,
-                divergence=self.divergence,
-                temperature=self.temperature,
-                vocabulary=shared,
-                kernels=context.kernels,
-            ),
+            loss_fn=self.objective(teacher.model, trainee.model, shared, context.kernels),
             shown=(metric_name(self.divergence), "completions/mean_length", "probe/strict"),
             steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
             frozen=teacher,
         )
         return learn(learner, source, out, context)
+
+    def objective(self, teacher: Model, student: Model, shared: int | None, kernels: Choice) -> LossFunction:
+        """The loss, over the ``shared`` first ids of both vocabularies (None: all)."""
+        return distill_on_policy(
+            teacher,
+            student,
+            divergence=self.divergence,
+            temperature=self.temperature,
+            vocabulary=shared,
+            kernels=kernels,
+        )
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile."""
+        teacher, student, shared = _models_before(self, place)
+        loss_fn = self.objective(teacher, student, shared, place.kernels)
+        learned = learned_of(self, place, student, loss_fn, planned_steps(self), teacher=teacher)
+        return tuple(distilled_programs(self, learned))
 
     def source(
         self, trainee: Trainee, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context
@@ -198,6 +227,16 @@ def _check_teacher(stage: Distill | OnPolicyDistill) -> None:
             f"stage {stage.name}: its teacher is its start, {stage.start.name}, from which it differs in nothing, so "
             "nothing is ever learnt; name another teacher"
         )
+
+
+def _models_before(stage: Distill | OnPolicyDistill, place: Place) -> tuple[Model, Model, int | None]:
+    """Teacher, student and shared ids as ``_teacher_for`` gives them, before any of them is there."""
+    teacher, student = model_before(stage.teacher, place, stage.name), trained_model(stage, place)
+    sizes = teacher.config.vocabulary, student.config.vocabulary
+    if sizes[0] == sizes[1]:
+        return teacher, student, None
+    tokenizers = place.tokenizer(stage.teacher), place.tokenizer(stage.start)
+    return teacher, student, min(*sizes, *(each.vocabulary_size for each in tokenizers if each is not None))
 
 
 def _teacher_for(

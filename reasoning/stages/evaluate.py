@@ -1,7 +1,7 @@
 """Evaluation: checkpoints are asked the same held-out problems by several methods, and scored, with intervals."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
+from reasoning.core.program import Program
 from reasoning.core.progress import Progress
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
 from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
@@ -29,8 +30,11 @@ from reasoning.evaluation.results import (
 )
 from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
+from reasoning.generation.sampler import SamplerSettings
 from reasoning.rollouts.rating import remarks_on
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
+from reasoning.stages.place import Place, asked_of
+from reasoning.stages.programs import model_before, publishing_program, sampling_program_of, truncation_for
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
@@ -115,6 +119,28 @@ class Evaluate:
             join_samples(out / SAMPLES, (piece.file for piece in pieces))
             write_results(out, results)
         return self.end(out, results)
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What replies to samples compile, by checkpoint; methods that search or score have programs of their own."""
+        return tuple(program for checkpoint in self.checkpoints for program in self._asking(checkpoint, place))
+
+    def _asking(self, checkpoint: Stage, place: Place) -> Iterator[Program]:
+        model, quiz = model_before(checkpoint, place, self.name), self.quiz
+        publish = True
+        for style, methods in ((quiz.style, self.methods), *((style, self.style_methods) for style in self.styles)):
+            where = f"{self.name}, {checkpoint.name}"
+            asked = asked_of(place, where, quiz, checkpoint, model.config.context, style)
+            for method in methods:
+                if isinstance(method, Greedy | Samples):
+                    samples = method.cost(quiz)
+                    settings = SamplerSettings(samples, quiz.max_new_tokens, asked.ends, quiz.slots, asked.longest)
+                    if publish:
+                        yield publishing_program(model, place, settings)
+                        publish = False
+                    truncation = truncation_for(quiz)
+                    yield sampling_program_of(method.name, model, place, settings, asked, truncation, 1, {})
+                else:
+                    place.note(f"{self.name}: what its method {method.name} compiles isn't planned")
 
     def pieces(self, artifact: Artifact, out: Path) -> tuple[_Piece, ...]:
         """What one checkpoint is asked, in order."""

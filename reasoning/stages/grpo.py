@@ -3,21 +3,23 @@
 Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import Few, Index, NonNegative, Size
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.truncation import ALL_TOKENS
-from reasoning.objectives.advantages import AmongGraded, SelectedAmongGraded, group_normalized, groups_with_signal
+from reasoning.kernels.backends import Choice
+from reasoning.models.model import Model
+from reasoning.objectives.advantages import SelectedAmongGraded, group_normalized, groups_with_signal
 from reasoning.objectives.correction import Correction
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
@@ -29,7 +31,11 @@ from reasoning.rollouts.sampling import TruncatedSampling, truncation_of
 from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import REFERENCES, tokenizer_of
 from reasoning.stages.learn import Learner, learn, minibatches_of
-from reasoning.stages.reference import Reference, Score
+from reasoning.stages.on_policy_programs import policy_gradient_programs
+from reasoning.stages.place import Place
+from reasoning.stages.policy_programs import Assembling, PolicyPrograms, policy_programs
+from reasoning.stages.programs import learned_of, trained_model
+from reasoning.stages.reference import Reference
 from reasoning.stages.settings import OnPolicy, steps_of
 from reasoning.stages.stage import Context, LearnsFrom
 from reasoning.stages.trainee import (
@@ -37,6 +43,7 @@ from reasoning.stages.trainee import (
     check_on_policy,
     check_rows,
     planned_rollouts,
+    planned_steps,
     sampler_of,
     trainee_of,
 )
@@ -44,8 +51,8 @@ from reasoning.training.batches import PolicyBatch
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.losses import policy
 from reasoning.training.policy_rows import Advantage, Selection, never_learns, of_whole, selected_groups
-from reasoning.training.program import build_assembling, build_assembling_minibatches, build_correcting, build_scoring
 from reasoning.training.state import TrainState
+from reasoning.training.step import LossFunction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,71 +135,90 @@ class GRPO(OnPolicy, TruncatedSampling):
             context.warn(f"stage {self.name}: {remark}")
         trainee = trainee_of(self, inputs["start"], context)
         source = self.source(trainee, tokenizer, out, context)
-        loss_fn = policy(
-            trainee.model,
-            loss=self.loss,
-            kl=self.kl,
-            kl_coefficient=self.kl_coefficient,
-            temperature=self.temperature,
-            kernels=context.kernels,
-        )
         learner = Learner(
             settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
             updates=self.updates,
             minibatches=self.minibatches,
-            loss_fn=loss_fn,
+            loss_fn=self.objective(trainee.model, context.kernels),
             shown=("reward", "completions/mean_length", "probe/strict"),
             steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
         )
         return learn(learner, source, out, context)
 
+    def objective(self, model: Model, kernels: Choice) -> LossFunction:
+        """The loss of ``model``."""
+        return policy(
+            model,
+            loss=self.loss,
+            kl=self.kl,
+            kl_coefficient=self.kl_coefficient,
+            temperature=self.temperature,
+            kernels=kernels,
+        )
+
+    def between(self, mesh: meshes.Mesh, model: Model, kernels: Choice) -> PolicyPrograms:
+        """What runs between sampling and updates."""
+        groups = (self.samples, self.minibatches, self.advantage, self.select, self.kl_select)
+        assembling = Assembling(*groups, self.aggregate, self.max_new_tokens)
+        return policy_programs(mesh, model, kernels, self.temperature, assembling, self.correction)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the trainer's own log-probabilities of what was sampled are needed before an update.
+
+        They are for a correction, and where rollouts are learnt from after an update, when the policy is another one.
+        """
+        return self.correction is not None or self.updates * self.minibatches > 1
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile."""
+        model, truncation = trained_model(self, place), truncation_of(self)
+        learned = learned_of(
+            self,
+            place,
+            model,
+            self.objective(model, place.kernels),
+            planned_steps(self),
+            self.updates * self.minibatches,
+        )
+        return tuple(
+            policy_gradient_programs(
+                self,
+                learned,
+                self.between(place.mesh, model, place.kernels),
+                None if truncation == ALL_TOKENS else truncation,
+                minibatches=self.minibatches,
+                scored=self.scored,
+                referenced=self.kl_coefficient > 0,
+            )
+        )
+
     def source(self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         mesh = context.mesh
         sampler = replace(sampler_of(self, trainee, tokenizer, context), truncation=truncation_of(self))
-        problems = sampler.problems
-        score = build_scoring(trainee.model, mesh, self.temperature, context.kernels)
+        problems, between = sampler.problems, self.between(mesh, trainee.model, context.kernels)
         reference = Reference(
             trainee=trainee,
             every=self.reference_every,
             checkpoints=Checkpointer(out / REFERENCES, context.keep + 1, warn=context.warn),
-            score=score,
-            score_start=build_scoring(trainee.merged_model, mesh, self.temperature, context.kernels),
+            score=between.score,
+            score_start=between.score_start,
         )
+        steps = steps_of(self, len(problems), self.questions)
         return RolloutSource(
             stage=self,
             trainee=trainee,
             mesh=mesh,
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
-            watch=watch_rewards(
-                self.name, len(problems), self.questions, steps_of(self, len(problems), self.questions), context.warn
-            ),
-            score=score,
-            assemble=self._assembling(mesh, self.advantage, self.select, self.kl_select),
-            assemble_graded=self._assembling(
-                mesh,
-                AmongGraded(self.advantage),
-                SelectedAmongGraded(self.select),
-                None if self.kl_select is None else SelectedAmongGraded(self.kl_select),
-            ),
+            watch=watch_rewards(self.name, len(problems), self.questions, steps, context.warn),
+            between=between,
             reference=reference if self.kl_coefficient > 0 else None,
-            correct=None
-            if self.correction is None
-            else build_correcting(mesh, self.correction, self.aggregate, self.max_new_tokens),
         )
-
-    def _assembling(
-        self, mesh: meshes.Mesh, advantage: Advantage, select: Selection, kl_select: Selection | None
-    ) -> Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]:
-        """From rows and rewards to what updates learn from."""
-        given = (self.samples, advantage, select, self.aggregate, self.max_new_tokens, kl_select)
-        if self.minibatches == 1:
-            return build_assembling(mesh, *given)
-        return build_assembling_minibatches(mesh, self.minibatches, *given)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``; with ``resample`` those of the steps that sample but once."""
@@ -222,11 +248,8 @@ class RolloutSource:
     sampler: PromptSampler
     log: RolloutLog
     watch: RewardWatch
-    score: Score
-    assemble: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]
-    assemble_graded: Callable[..., PolicyBatch | tuple[PolicyBatch, ...]]  # where some rewards are NaN
+    between: PolicyPrograms
     reference: Reference | None
-    correct: Callable[[PolicyBatch, jax.Array], PolicyBatch] | None
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next, and which policy is the reference where that changes."""
@@ -250,7 +273,7 @@ class RolloutSource:
         attempts = self._attempts(state, step)
         every, learnt = self._joined(attempts)
         missing = meshes.largest_of_all_processes(int(np.isnan(learnt.rewards).any()))
-        assemble = self.assemble_graded if missing else self.assemble
+        assemble = self.between.assemble_graded if missing else self.between.assemble
         batch = assemble(*meshes.to_global(self.mesh, (self._rows(learnt), _flat(learnt.rewards))))
         if self.reference is not None:
             self.reference.look(step, state.params)
@@ -262,20 +285,12 @@ class RolloutSource:
         metrics = rollout_metrics(every, correct)
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
         metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
-        metrics["flops"] += scoring_flops(config, learnt.sampled, self._scores + (self.reference is not None))
+        metrics["flops"] += scoring_flops(config, learnt.sampled, stage.scored + (self.reference is not None))
         if stage.resample:
             metrics["sampling/attempts"] = len(attempts)
         else:
             metrics |= epoch_metric(self.sampler, learnt.sampled, step)
         return (parts[0] if stage.minibatches == 1 else parts), metrics
-
-    @property
-    def _scores(self) -> bool:
-        """Whether the trainer's own log-probabilities of what was sampled are needed before an update.
-
-        They are for a correction, and where rollouts are learnt from after an update, when the policy is another one.
-        """
-        return self.correct is not None or self.stage.updates * self.stage.minibatches > 1
 
     def _attempts(self, state: TrainState, step: int) -> list[Rewarded]:
         """A step's completions; sampled again, to further prompts, until enough groups teach something, or too often.
@@ -326,9 +341,10 @@ class RolloutSource:
 
     def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
-        if self._scores:
-            old = self.score(self.trainee.all_params(state.params), batch.rows)
-            batch = replace(batch, old_log_probs=old) if self.correct is None else self.correct(batch, old)
+        between = self.between
+        if self.stage.scored:
+            old = between.score(self.trainee.all_params(state.params), batch.rows)
+            batch = replace(batch, old_log_probs=old) if between.correct is None else between.correct(batch, old)
         if self.reference is not None:
             batch = replace(batch, reference_log_probs=self.reference.log_probs(batch.rows))
         return batch

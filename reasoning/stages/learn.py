@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import optax
+from jax.sharding import Mesh
 
 from reasoning.core.artifact import Outcome
 from reasoning.core.prng import stage_key
@@ -31,7 +33,7 @@ from reasoning.training.explosion import explosion, explosion_words
 from reasoning.training.fit import Loop, Probe, Source, Step, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import transformation_of
-from reasoning.training.program import build_step
+from reasoning.training.program import StepProgram, build_step
 from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
@@ -74,10 +76,10 @@ class Learner:
 
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
     """Trains to the end, from where an earlier run was interrupted if one was, and leaves a checkpoint."""
-    settings, trainee, mesh, frozen = learner.settings, learner.trainee, context.mesh, learner.frozen
-    optimizer = transformation_of(settings.optimizer, learner.steps * learner.updates * learner.minibatches)
+    settings, trainee, frozen = learner.settings, learner.trainee, learner.frozen
+    updates = learner.steps * learner.updates * learner.minibatches
     teacher = None if frozen is None else frozen.model
-    program = build_step(trainee.model, mesh, learner.loss_fn, optimizer, settings.microbatches, teacher)
+    optimizer, program = stage_step(settings, trainee.model, context.mesh, learner.loss_fn, updates, teacher)
 
     def initial() -> TrainState:
         build = jax.jit(partial(new_state, optimizer=optimizer), out_shardings=program.shardings)
@@ -109,6 +111,14 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         return trainee.save(out, state.params, learner.tokenizer, results)
     results |= {"best/step": loop.best.step, loop.best.metric: loop.best.value}
     return trainee.save(out, loop.best.params(state.params), learner.tokenizer, results)
+
+
+def stage_step(
+    settings: Learning, model: Model, mesh: Mesh, loss_fn: LossFunction, updates: int, teacher: Model | None
+) -> tuple[optax.GradientTransformation, StepProgram]:
+    """The optimizer of so many updates in all, and the step of a stage with these settings."""
+    optimizer = transformation_of(settings.optimizer, updates)
+    return optimizer, build_step(model, mesh, loss_fn, optimizer, settings.microbatches, teacher)
 
 
 def _explosion(settings: Learning, out: Path, params: Params, context: Context) -> dict[str, float]:

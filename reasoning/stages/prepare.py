@@ -33,7 +33,7 @@ from reasoning.stages.checkpoint import RECORDS, tokenizer_of
 from reasoning.stages.clean import clean, clean_beginning
 from reasoning.stages.conversations import read_conversations
 from reasoning.stages.pieces import Meter, Pieces, count_tokens, pack_blocks
-from reasoning.stages.stage import Context, Stage, TokenizerAtHand
+from reasoning.stages.stage import Context, Stage, holder_of_tokenizer
 from reasoning.tasks.contamination import Decontamination, Shunning
 from reasoning.tasks.problems import ProblemSet
 
@@ -159,15 +159,13 @@ class Prepare:
         """The tokenizer that ``run`` would choose, before anything has run. Raises InputError where that can't be."""
         if isinstance(self.tokenizer, TokenizerTraining):
             return self.tokenizer.train(self._written().sample(), self.chat)
-        stage: Any = self.tokenizer
         # A stage that trains hands on the tokenizer of its start, or else of its data.
-        while not isinstance(stage, TokenizerAtHand):
-            stage = getattr(stage, "start", None) or getattr(stage, "data", None)
-            if stage is None:
-                raise InputError(
-                    f"stage {self.name}: which tokenizer stage {self.tokenizer.name} leaves can't be told before it "
-                    f"has run; then look at RUN/{self.name}"
-                )
+        stage = holder_of_tokenizer(self.tokenizer)
+        if stage is None:
+            raise InputError(
+                f"stage {self.name}: which tokenizer stage {self.tokenizer.name} leaves can't be told before it "
+                f"has run; then look at RUN/{self.name}"
+            )
         return stage.tokenizer_at_hand()
 
     def peek(self, count: int) -> tuple[Tokenizer, list[PackedRow]]:

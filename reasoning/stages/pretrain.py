@@ -10,9 +10,12 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.prng import stage_key
+from reasoning.core.program import Program
 from reasoning.models.config import ModelConfig
 from reasoning.models.model import build_model, check_memory, init_sharded, parameter_count, parameter_shardings
 from reasoning.stages.checkpoint import check_vocabulary, tokenizer_of
+from reasoning.stages.place import Place
+from reasoning.stages.row_programs import programs_on_rows
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import OnRows
 from reasoning.stages.stage import Context, LearnsFrom
@@ -45,6 +48,11 @@ class Pretrain(OnRows):
         trainee = Trainee(model, partial(init_sharded, model, context.mesh, key))
         loss_fn = supervised(model, kernels=context.kernels)
         return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context)
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile."""
+        model = build_model(self.model, place.mesh, place.kernels)
+        return tuple(programs_on_rows(self, place, model, supervised(model, kernels=place.kernels)))
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

@@ -2,13 +2,13 @@
 
 import glob
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import RECORD, Outcome, check_whole
+from reasoning.core.artifact import NOT_HASHED, RECORD, Outcome, check_whole
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import OptionalSize
@@ -74,6 +74,8 @@ class Pretrained:
     context: OptionalSize = 0  # the longest sequence it may see; 0: what the model's own files say
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "block", "dots", "offload"] = "none"
+    # What the model is known to be, so that a run can be planned before it is fetched; it then must be just that.
+    model: ModelConfig | None = field(default=None, metadata=NOT_HASHED)
 
     def reads(self) -> tuple[str, ...]:
         """The path, whose content counts (``core.contents``); of a folder from elsewhere its files and templates alone.
@@ -89,6 +91,7 @@ class Pretrained:
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""
         found = find(Path(self.path))
+        self._check_known(found.config)
         model = build_model(self.configured(found.config), context.mesh, context.kernels)
         check_memory(model, context.mesh, self.name)
         check_vocabulary(model.config, found.tokenizer, self.name)
@@ -106,6 +109,24 @@ class Pretrained:
         """The tokenizer that lies beside the model."""
         return find(Path(self.path)).tokenizer
 
+    def config_at_hand(self) -> ModelConfig:
+        """The config of what will be left: that of the model at the path, or, before it is there, of ``model``."""
+        if self.model is not None and not Path(self.path).exists():
+            return self.configured(self.model)
+        return self.configured(find(Path(self.path)).config)
+
+    def _check_known(self, config: ModelConfig) -> None:
+        """Raises InputError where the model at the path isn't the one that was planned with."""
+        if self.model is None:
+            return
+        here, known = build_model(config), build_model(self.model)
+        if here.shapes != known.shapes:
+            raise InputError(
+                f"stage {self.name}: {self.name}.model says what the model at {self.path} is, and it has parameters of "
+                f"other shapes ({parameter_count(known):,} in all, against {parameter_count(here):,}); mend it or "
+                "drop it"
+            )
+
     def configured(self, config: ModelConfig) -> ModelConfig:
         """The model's config with what this stage changes of it."""
         context = self.context or config.context
@@ -113,4 +134,4 @@ class Pretrained:
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
-        return {"parameters": parameter_count(build_model(find(Path(self.path)).config))}
+        return {"parameters": parameter_count(build_model(self.config_at_hand()))}

@@ -8,7 +8,11 @@ from typing import ClassVar
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.program import Program
 from reasoning.stages.checkpoint import check_data, tokenizer_of
+from reasoning.stages.place import Place
+from reasoning.stages.programs import trained_model
+from reasoning.stages.row_programs import programs_on_rows
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import FineTuning, OnRows
 from reasoning.stages.stage import Context, LearnsFrom
@@ -35,6 +39,11 @@ class SFT(FineTuning, OnRows):
         trainee = trainee_of(self, inputs["start"], context)
         loss_fn = supervised(trainee.model, kernels=context.kernels)
         return train_on_rows(self, inputs["data"], trainee, tokenizer, loss_fn, out, context)
+
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile."""
+        model = trained_model(self, place)
+        return tuple(programs_on_rows(self, place, model, supervised(model, kernels=place.kernels)))
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""

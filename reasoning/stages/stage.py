@@ -92,6 +92,14 @@ class Peeking(Protocol):
         ...
 
 
+def holder_of_tokenizer(stage: Stage) -> TokenizerAtHand | None:
+    """The stage whose tokenizer ``stage`` hands on, by its start or else its data; None where that can't be told."""
+    found: Any = stage
+    while found is not None and not isinstance(found, TokenizerAtHand):
+        found = getattr(found, "start", None) or getattr(found, "data", None)
+    return found
+
+
 def is_stage(value: Any) -> TypeGuard[Stage]:
     """Whether a value is a stage; a stage's class, which has the same attributes, is none."""
     return isinstance(value, Stage) and not isinstance(value, type)

@@ -33,7 +33,7 @@ from reasoning.models.parameters import Params
 from reasoning.rollouts.prompt_sampler import PromptSampler, prompt_sampler
 from reasoning.stages.checkpoint import model_of, params_of, save, save_adapters
 from reasoning.stages.prepare import Prepare
-from reasoning.stages.pretrained import Pretrained, find
+from reasoning.stages.pretrained import Pretrained
 from reasoning.stages.settings import FineTuning, Learning, OnPolicy, OnRows, check_best, steps_of
 from reasoning.stages.stage import Context, Stage, is_stage
 from reasoning.training.program import constants
@@ -90,7 +90,7 @@ class Trainee:
         """An engine's weights, adapters merged in; the sum in the type of the parameters is nowhere kept."""
         if self.base is None:
             return engine.publish(params)
-        return _publishing(self.model, engine)(self.base, params)
+        return publishing(self.model, engine)(self.base, params)
 
     def frozen_inputs(self, beside: Any) -> Any:
         """What a step takes as frozen: ``beside``, which the loss reads, and the base."""
@@ -209,9 +209,14 @@ def planned_rows(stage: OnRows) -> dict[str, object]:
     return {"steps": stage.steps, "rows": stage.steps * stage.batch}
 
 
+def planned_steps(stage: OnPolicy) -> int:
+    """How many steps a stage that samples takes."""
+    return steps_of(stage, stage.problems.count, stage.questions)
+
+
 def planned_rollouts(stage: OnPolicy) -> dict[str, object]:
     """Sizes of a stage that samples, for ``run --check``."""
-    steps = steps_of(stage, stage.problems.count, stage.questions)
+    steps = planned_steps(stage)
     completions = steps * stage.questions * stage.samples
     sizes = {"steps": steps, "completions": completions}
     return {**planned(stage), **sizes, "sampled tokens at most": completions * stage.max_new_tokens}
@@ -223,13 +228,14 @@ def planned_config(stage: Stage) -> ModelConfig | None:
         config = planned_config(start)
         return stage.configured(config) if config is not None and isinstance(stage, _ChangesConfig) else config
     if isinstance(stage, Pretrained):
-        return stage.configured(find(Path(stage.path)).config)
+        return stage.config_at_hand()
     model = getattr(stage, "model", None)
     return model if isinstance(model, ModelConfig) else None
 
 
 @lru_cache(32)
-def _publishing(model: Model, engine: Engine) -> Callable[[Params, Params], Weights]:
+def publishing(model: Model, engine: Engine) -> Callable[[Params, Params], Weights]:
+    """The jitted function from a base and adapters on it to the weights of an engine, adapters merged in."""
     plain = without_lora(model)
 
     def publish(base: Params, adapters: Params) -> Weights:

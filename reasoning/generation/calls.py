@@ -1,0 +1,75 @@
+"""What an engine will be called with, told before there are weights or prompts."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from reasoning.core import mesh as meshes
+from reasoning.generation.engine import decode_shardings, rows_multiple, sampling_program, sizes_of
+from reasoning.generation.sampler import SamplerSettings, common_settings
+from reasoning.generation.slots import READING, WRITING
+from reasoning.generation.state import Asked, Page, Sizes, state_shardings
+from reasoning.generation.truncation import Truncation
+from reasoning.models.cache import Weights
+from reasoning.models.model import LanguageModel
+
+
+def weight_shapes(model: LanguageModel, mesh: Mesh) -> Weights:
+    """The shapes of an engine's weights, where they live."""
+    return meshes.with_shardings(jax.eval_shape(model.publish, model.shapes), decode_shardings(model, mesh))
+
+
+def sampling_call(
+    model: LanguageModel,
+    mesh: Mesh,
+    settings: SamplerSettings,
+    prompts: int,
+    length: int,
+    truncation: Truncation | None = None,
+) -> tuple[jax.stages.Wrapped, tuple[Any, ...]]:
+    """The engine's very program for ``prompts`` prompts of each process, padded to ``length``, and its arguments."""
+    split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
+    sizes = sizes_of(settings, mesh, prompts, length)
+    program = sampling_program(model, mesh, common_settings(settings), sizes)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(program.empty, key)
+    rows = sizes.parts * sizes.prompts
+
+    def split_over(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=split)
+
+    def one(dtype: Any) -> Any:
+        return jax.ShapeDtypeStruct((), dtype, sharding=whole)
+
+    rule = None if truncation is None else jax.eval_shape(truncation.traced)
+    arguments = (
+        weight_shapes(model, mesh),
+        meshes.with_shardings(state, state_shardings(mesh, state)),
+        Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),
+        split_over(sizes.parts * sizes.slots),
+        meshes.with_shardings(key, whole),
+        Asked(
+            one(jnp.int32),
+            one(jnp.float32),
+            rule and meshes.with_shardings(rule, jax.tree.map(lambda _: whole, rule)),
+            None,
+            one(bool),
+            one(jnp.int32),
+        ),
+    )
+    return program.sample, arguments
+
+
+def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int) -> dict[str, float]:
+    """How often the engine's loops turn for so many prompts of each process, if all replies reach the limit.
+
+    The fullest device counts, as the others wait for it.
+    """
+    sizes: Sizes = sizes_of(settings, mesh, prompts, length)
+    share = -(-prompts // rows_multiple(mesh))
+    return {
+        READING: -(-share // sizes.group),
+        WRITING: -(-share * settings.samples // sizes.slots) * settings.max_new_tokens,
+    }

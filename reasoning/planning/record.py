@@ -1,0 +1,51 @@
+"""A plan as data, for other programs and for the table of all plans."""
+
+from dataclasses import asdict
+from typing import Any
+
+from reasoning.planning.plan import Plan, Planned
+
+
+def plan_record(plan: Plan, price: float) -> dict[str, Any]:
+    """All that the plan says, in bytes, seconds and operations of one device; ``price`` is a chip's for an hour."""
+    hours = plan.chip_hours()
+    return {
+        "topology": plan.topology,
+        "device": plan.kind,
+        "chips": plan.chips,
+        "mesh": dict(plan.mesh),
+        "capacity": plan.capacity,
+        "versions": dict(plan.versions),
+        "fits": not plan.too_large,
+        "chip_hours": hours,
+        **({"cost": price * hours} if price else {}),
+        "notes": list(plan.notes),
+        "programs": [_program(plan, one) for one in plan.programs],
+    }
+
+
+def _program(plan: Plan, one: Planned) -> dict[str, Any]:
+    return {
+        "stage": one.stage,
+        "program": one.name,
+        "calls": one.calls,
+        "tokens": one.tokens,
+        "memory": one.memory,
+        "beside": dict(one.beside),
+        **{name: value for name, value in asdict(one.found).items() if name not in ("memory", "seconds")},
+        "program_memory": one.found.memory,
+        "roofline": asdict(one.times) | {"seconds": one.times.seconds, "binds": one.times.binds},
+        "tokens_per_second": tokens_per_second(one),
+        "mfu": mfu_bound(plan, one),
+    }
+
+
+def tokens_per_second(one: Planned) -> float:
+    """Tokens that all devices process a second at most."""
+    return one.tokens / one.times.seconds if one.times.seconds else 0.0
+
+
+def mfu_bound(plan: Plan, one: Planned) -> float:
+    """The share of the peak that the model's own operations, by the formula, can reach."""
+    peak = plan.chip.of_a_device(plan.chip.flops) * plan.devices
+    return one.formula / (peak * one.times.seconds) if one.times.seconds else 0.0

@@ -1,0 +1,97 @@
+"""Equal programs are compiled once, also by the next plan; what doesn't fit is found out, and by how much."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.program import Program
+from reasoning.planning.chips import CHIPS
+from reasoning.planning.compiling import Compiler, axes_of, peak_memory, plans_folder
+from reasoning.planning.topology import libtpu_is_installed, topology_devices
+
+MESH = build_mesh(MeshShape(data=2, fsdp=4))
+SPLIT = NamedSharding(MESH, P(("data", "fsdp")))
+
+
+def square(x):
+    return x @ x.T
+
+
+def program(size: int) -> Program:
+    shape = jax.ShapeDtypeStruct((size, size), jnp.float32, sharding=SPLIT)
+    return Program(f"square {size}", jax.jit(square, out_shardings=SPLIT), (shape,))
+
+
+def test_equal_programs_are_compiled_once_also_by_the_next_plan(tmp_path: Path):
+    told: list[str] = []
+    compiler = Compiler("cpu", tmp_path, told.append)
+    first = compiler.compile(program(16), MESH)
+    assert compiler.compile(program(16), MESH) is first  # another function, and the same text
+    assert compiler.compile(program(32), MESH) != first
+    again = Compiler("cpu", tmp_path, told.append).compile(program(16), MESH)
+    assert again == first and told == ["square 16", "square 32"]
+    Compiler("another", tmp_path, told.append).compile(program(16), MESH)
+    assert told[-1] == "square 16" and len(told) == 3
+
+
+def test_a_file_that_can_not_be_read_is_made_anew(tmp_path: Path):
+    told: list[str] = []
+    first = Compiler("cpu", tmp_path, told.append).compile(program(16), MESH)
+    [file] = tmp_path.iterdir()
+    file.write_text('{"memory": 1}')
+    assert Compiler("cpu", tmp_path, told.append).compile(program(16), MESH).memory == first.memory
+    assert len(told) == 2
+
+
+def test_exchanges_are_named_by_their_axes(tmp_path: Path):
+    found = Compiler("cpu", tmp_path, lambda name: None).compile(program(16), MESH)
+    [gathered] = found.exchanged
+    assert (gathered.kind, gathered.axes) == ("all-gather", "data × fsdp")
+    assert gathered.held == 16 * 16 * 4 and gathered.sent == gathered.held * 7 / 8
+    assert found.flops == 2 * 2 * 16 * 16 and found.arguments == 2 * 16 * 4
+
+
+@pytest.mark.parametrize(
+    ("group", "axes"), [((0, 1, 2, 3), "fsdp"), ((1, 5), "data"), (tuple(range(8)), "data × fsdp"), ((), "all")]
+)
+def test_a_group_lies_along_the_axes_in_which_it_differs(group, axes):
+    assert axes_of(group, MESH) == axes
+
+
+def test_the_peak_is_what_arguments_results_and_temporaries_take_together():
+    shape = jax.ShapeDtypeStruct((256, 256), jnp.float32)
+    kept = jax.jit(lambda x: x + 1).lower(shape).compile()
+    donated = jax.jit(lambda x: x + 1, donate_argnums=0).lower(shape).compile()
+    assert peak_memory(kept) == pytest.approx(2 * 256 * 256 * 4, rel=0.01)
+    assert peak_memory(donated) == pytest.approx(256 * 256 * 4, rel=0.01)
+
+
+def test_findings_lie_in_the_cache_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert plans_folder() == tmp_path / "reasoning" / "plans"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generation", ["v5e", "v6e"])
+def test_the_predicted_peak_is_where_the_compiler_begins_to_refuse(generation, tmp_path):
+    if not libtpu_is_installed():
+        pytest.skip("libtpu is not installed: make tpu-aot adds it")
+    mesh = build_mesh(MeshShape(), topology_devices(f"{generation}-1"))
+    place, usable = NamedSharding(mesh, P()), CHIPS[generation].usable
+    compiler = Compiler(generation, tmp_path, lambda name: None)
+
+    def found(rows: int):
+        shapes = [jax.ShapeDtypeStruct((rows, 4096), jnp.float32, sharding=place)] * 2
+        return compiler.compile(Program("sort", jax.jit(lambda x, y: jnp.sort(x + y, axis=0)), tuple(shapes)), mesh)
+
+    fits, refused = 1024, 1 << 20
+    assert found(refused).refusal
+    while refused - fits > 4096:
+        middle = (fits + refused) // 2
+        fits, refused = (fits, middle) if found(middle).refusal else (middle, refused)
+    assert found(fits).memory == pytest.approx(usable, rel=0.05)

@@ -1,0 +1,42 @@
+"""Whether a stage runs the very programs that it told before."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from tiny_stages import Surroundings, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.mesh import Mesh
+from reasoning.core.program import Program
+from reasoning.stages.place import Place
+
+TRACED = "/jax/core/compile/jaxpr_trace_duration"
+
+
+def place_of(mesh: Mesh, notes: list[str] | None = None, **changes: Any) -> Place:
+    """A place on a mesh of this machine."""
+    return Place(**{"mesh": mesh, "kernels": "auto", "prompt": 8, "rows": 64, **changes}, note=(notes or []).append)
+
+
+def not_run(stage: Any, folder: Path, inputs: dict[str, Artifact]) -> list[str]:
+    """The names of programs that were told and, when the stage has run, hadn't been traced with these very shapes."""
+    surroundings = Surroundings()
+    told: tuple[Program, ...] = stage.programs(place_of(surroundings.context().mesh))
+    work(stage, folder, inputs, surroundings)
+    missing: list[str] = []
+    for program in told:
+        traced: list[str] = []
+
+        def listen(event: str, seconds: float, into: list[str] = traced, **details: Any) -> None:
+            into.extend([event] if event == TRACED else [])
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            function: Any = program.function
+            function.trace(*program.arguments)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+        if traced or not function._cache_size():
+            missing.append(program.name)
+    return missing
