@@ -1,37 +1,99 @@
-"""`python -m launch WAY EXPERIMENT …`: one sub-command a way of starting processes."""
+"""``python -m launch TARGET EXPERIMENT …``: one sub-command a way of starting processes, each in its own file."""
 
 import argparse
 import sys
+from functools import partial
 
-from launch import local, multiprocess
+from launch import gke, local, multiprocess, slurm, tpu_vm
+from launch.settings import add_settings, settings_of
+from launch.target import ACTIONS, act, launch
+from reasoning.core.errors import InputError
+from reasoning.report.console import complain, say
 
 RUN = (sys.executable, "-m", "reasoning", "run")
 
+_REMOTE = {
+    "slurm": (slurm.Slurm, slurm.submission, "a cluster with Slurm, from a machine that has sbatch"),
+    "tpu-vm": (tpu_vm.TpuVm, tpu_vm.submission, "TPU VMs of Google Cloud, through queued resources"),
+    "gke": (gke.Gke, gke.submission, "Kubernetes with TPUs, by a JobSet"),
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Start ``reasoning run`` in the way asked for and return the exit code of the run."""
-    parser = argparse.ArgumentParser(prog="python -m launch", description="Start a run.")
-    ways = parser.add_subparsers(dest="way", required=True, metavar="WAY")
+    """Start ``reasoning run`` in the way asked for, or look after what was started; the exit status.
 
-    one = ways.add_parser("local", help="one process on this machine, with the devices that it has")
+    That of the run where it runs here; else 0, or 2 where something given is wrong or a step of another program failed.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if len(words) > 1 and words[0] in _REMOTE and words[1] in ACTIONS:
+            return _act(words)
+        return _start(words)
+    except InputError as error:
+        complain(f"error: {error}")
+        return 2
+
+
+def _start(words: list[str]) -> int:
+    options = _parser().parse_args(words) if not words or words[0] not in _REMOTE else None
+    if options is None:
+        return _submit(words)
+    dry = options.dry_run or "--dry-run" in options.rest
+    command = [*RUN, options.experiment, *(word for word in options.rest if word != "--dry-run")]
+    if dry:
+        say(" ".join(command))
+        return 0
+    if options.target == "local":
+        local.become(command)
+    return multiprocess.run_processes(command, options.processes, options.devices, options.grace)
+
+
+def _submit(words: list[str]) -> int:
+    record, submission, told = _REMOTE[words[0]]
+    parser = argparse.ArgumentParser(prog=f"python -m launch {words[0]}", description=f"Launches on {told}.")
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file, or a sweep: one job a cell")
+    parser.add_argument("overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's")
+    parser.add_argument("--dry-run", action="store_true", help="write all files and commands, submit nothing")
+    add_settings(parser, record)
+    options = parser.parse_intermixed_args(words[1:])
+    settings = settings_of(record, options)
+    make = partial(submission, settings=settings)
+    return launch(words[0], options.experiment, options.overrides, settings, make, options.dry_run)
+
+
+def _act(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m launch {words[0]} {words[1]}")
+    parser.add_argument("name", metavar="NAME", help="the name of a launch")
+    parser.add_argument("--folder", default="runs/launch", help="where the files of launches are kept")
+    options = parser.parse_args(words[2:])
+    return act(words[0], words[1], options.name, options.folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m launch",
+        description="Start a run.",
+        epilog="slurm, tpu-vm and gke also take status NAME, logs NAME and stop NAME. docs/launching.md has examples.",
+    )
+    targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
+
+    one = targets.add_parser("local", help="one process on this machine, with the devices that it has")
     _add_run(one)
 
-    many = ways.add_parser("multiprocess", help="several processes on this machine, each with its own CPU devices")
+    many = targets.add_parser("multiprocess", help="several processes on this machine, each with its own CPU devices")
     many.add_argument("--processes", type=_count, default=2, help="how many processes (default 2)")
     many.add_argument("--devices", type=_count, default=4, help="virtual CPU devices of each process (default 4)")
     many.add_argument(
         "--grace", type=float, default=15.0, help="seconds from a failure to the kill of the others (default 15)"
     )
     _add_run(many)
-
-    options = parser.parse_args(arguments)
-    command = [*RUN, options.experiment, *options.rest]
-    if options.way == "local":
-        local.become(command)
-    return multiprocess.run_processes(command, options.processes, options.devices, options.grace)
+    for name, (_, _, told) in _REMOTE.items():
+        targets.add_parser(name, help=told)
+    return parser
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="only show the command")
     parser.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file")
     parser.add_argument("rest", metavar="…", nargs=argparse.REMAINDER, help="passed on: key=value, --out FOLDER, …")
 

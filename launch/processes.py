@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 _POLL_SECONDS = 0.05
+_LAST_LINES = 10
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
 
@@ -31,7 +33,8 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
     Each line of output, stdout and stderr alike, comes out as ``[label] line``. When one fails, the others get SIGTERM,
     and SIGKILL ``grace`` seconds later: peers of a dead process hang in their next collective. A SIGTERM or SIGINT
     to the launcher goes to every process and is waited for, as long as a checkpoint takes; a second one kills. On Linux
-    processes die with the launcher, however it ends. Which process failed, and of what, or stands still, is said.
+    processes die with the launcher, however it ends. Which process failed, and of what, or stands still, is said, with
+    its own last lines.
     """
     received: list[int] = []
     previous = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
@@ -40,9 +43,9 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
         for process in processes:
             children.append(_start(process))
         readers = [_read(process.label, child) for process, child in zip(processes, children, strict=True)]
-        code = _wait(children, [process.label for process in processes], received, grace)
+        code = _wait(children, readers, received, grace)
         for reader in readers:
-            reader.join(timeout=1)  # A grandchild may still hold the pipe.
+            reader.finish()
         return code
     finally:
         _signal(children, signal.SIGKILL)
@@ -72,23 +75,38 @@ def _die_with(parent: int, control: Callable[[int, int], int]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _read(label: str, child: subprocess.Popen[bytes]) -> threading.Thread:
+@dataclass(frozen=True)
+class _Reader:
+    """Who copies a process's output: its thread, and the last lines that it has seen."""
+
+    label: str
+    thread: threading.Thread
+    last: deque[str]
+
+    def finish(self) -> None:
+        """Waits for the rest of an ended process's output; a grandchild may still hold the pipe."""
+        self.thread.join(timeout=1)
+
+
+def _read(label: str, child: subprocess.Popen[bytes]) -> _Reader:
     prefix = f"[{label}] ".encode()
+    last: deque[str] = deque(maxlen=_LAST_LINES)
 
     def copy() -> None:
         assert child.stdout is not None
         with child.stdout as lines:  # Closed where our own reader is gone, so that the process ends instead of hanging.
             for line in lines:
+                last.append(line.decode(errors="replace").rstrip("\n"))
                 sys.stdout.buffer.write(prefix + line.rstrip(b"\n") + b"\n")
                 sys.stdout.buffer.flush()
 
     thread = threading.Thread(target=copy, daemon=True)
     thread.start()
-    return thread
+    return _Reader(label, thread, last)
 
 
 def _wait(
-    children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], received: Sequence[int], grace: float
+    children: Sequence[subprocess.Popen[bytes]], readers: Sequence[_Reader], received: Sequence[int], grace: float
 ) -> int:
     """Watch until all have ended; pass signals on, and end the others after a failure that nobody asked for."""
     first_failure = 0
@@ -97,11 +115,11 @@ def _wait(
     still: set[str] = set()
     while any([child.poll() is None for child in children]):
         failures = [child.returncode for child in children if child.returncode]
-        still = _tell_stopped(children, labels, still)
+        still = _tell_stopped(children, readers, still)
         if failures and not first_failure:
             first_failure = failures[0]
             if not received:
-                _tell_failure(children, labels, "the others are stopped")
+                _tell_failure(children, readers, "the others are stopped")
                 _signal(children, signal.SIGTERM)
                 kill_at = time.monotonic() + grace
         if forwarded < len(received):
@@ -112,7 +130,7 @@ def _wait(
         time.sleep(_POLL_SECONDS)
     failures = [child.returncode for child in children if child.returncode]
     if failures and not first_failure and not received:
-        _tell_failure(children, labels, "none is left")
+        _tell_failure(children, readers, "none is left")
     code = first_failure or (failures[0] if failures else 0)
     return 128 - code if code < 0 else code
 
@@ -126,22 +144,29 @@ def _signal(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
                 child.send_signal(number)
 
 
-def _tell_failure(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], rest: str) -> None:
-    """Says which processes have failed and of what."""
-    for child, label in zip(children, labels, strict=True):
+def _tell_failure(children: Sequence[subprocess.Popen[bytes]], readers: Sequence[_Reader], rest: str) -> None:
+    """Says which processes have failed, of what, and what they said last."""
+    for child, reader in zip(children, readers, strict=True):
         code = child.returncode
         if code:
             what = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
             hint = " (as the kernel does where memory runs out)" if code == -signal.SIGKILL else ""
-            _tell(f"process {label} {what}{hint}; {rest}")
+            reader.finish()
+            _tell(f"process {reader.label} {what}{hint}; {rest}{_last_lines(reader)}")
 
 
-def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], labels: Sequence[str], known: set[str]) -> set[str]:
+def _last_lines(reader: _Reader) -> str:
+    last = list(reader.last)
+    return "".join(["; its last lines:", *(f"\n  {line}" for line in last)]) if last else ""
+
+
+def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], readers: Sequence[_Reader], known: set[str]) -> set[str]:
     """Says which processes have come to stand still since the last look, and returns all that do."""
-    now = {label for child, label in zip(children, labels, strict=True) if _is_stopped(child)}
-    for child, label in zip(children, labels, strict=True):
-        if label in now - known:
-            _tell(f"process {label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on")
+    now = {reader.label for child, reader in zip(children, readers, strict=True) if _is_stopped(child)}
+    for child, reader in zip(children, readers, strict=True):
+        if reader.label in now - known:
+            told = f"process {reader.label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on"
+            _tell(told + _last_lines(reader))
     return now
 
 

@@ -1,0 +1,204 @@
+"""Kubernetes with TPUs (GKE): a JobSet a cell, a Job for each slice and a pod for each of its hosts.
+
+Kueue admits it where ``--queue`` names a local queue. Results lie in a bucket that pods mount (Cloud Storage FUSE); it
+needs a hierarchical namespace, since a folder is renamed in one step. The image holds the commit.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from launch.accelerators import Slices, slices_of
+from launch.commands import Command
+from launch.settings import Launch, option
+from launch.shipment import CODE, Cell, Shipment
+from launch.target import GO_ON, Submission, cell_file, run_command
+
+_MOUNTED, _FILES, _PORT = "/mnt/runs", "/etc/experiment", 8476
+_MEGASCALE_PORT = 8080
+_JOB = "slice"
+_BAD_INPUT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gke(Launch):
+    """Which slices of a cluster, whose image, and where results go."""
+
+    accelerator: str = option("the node pool's TPU: v5e-1, v5e-16, v5p-64, 2xv5e-256 for two slices")
+    image: str = option("repository of the image, without a tag; the commit is the tag")
+    bucket: str = option("name of the bucket for the results, with a hierarchical namespace")
+    queue: str = option("Kueue's local queue; empty: no queue", "")
+    namespace: str = option("the namespace", "default")
+    service_account: str = option("the Kubernetes account that may write to the bucket", "default")
+    spot: bool = option("use spot nodes", False)
+    grace: int = option("seconds that a pod has to save when its node is taken away", 120)
+
+
+def submission(shipment: Shipment, settings: Gke) -> Submission:
+    """The manifests and commands of a launch on this cluster."""
+    slices = slices_of(settings.accelerator)
+    image = f"{settings.image}:{shipment.commit[:12]}"
+    files = {"image.sh": _building(shipment, image)}
+    for cell in shipment.cells:
+        manifests = [_files(cell, settings), _jobset(cell, shipment, settings, slices, image)]
+        listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        files[f"{cell.name}.json"] = json.dumps(listed, indent=2) + "\n"
+    paths = [str(shipment.folder / f"{cell.name}.json") for cell in shipment.cells]
+    names = [cell.name for cell in shipment.cells]
+    kubectl = ("kubectl", "--namespace", settings.namespace)
+    pods = f"jobset.sigs.k8s.io/jobset-name={names[0]}"
+    follow = ("logs", "--follow", "--prefix", "--max-log-requests=64", "--pod-running-timeout=1h", "--selector", pods)
+    return Submission(
+        topology=slices.planned,
+        files=files,
+        submit=(
+            ("bash", str(shipment.folder / "image.sh")),
+            *((*kubectl, "apply", "--filename", path) for path in paths),
+        ),
+        status=((*kubectl, "get", "jobset", *names),),
+        logs=((*kubectl, *follow),),
+        stop=((*kubectl, "delete", "jobset,configmap", *names, "--ignore-not-found"),),
+        hint=f"the same by xpk, without the restart rules: {shlex.join(_xpk(shipment, settings, slices, image))}",
+    )
+
+
+def _xpk(shipment: Shipment, settings: Gke, slices: Slices, image: str) -> Command:
+    command = f"python -m reasoning run {cell_file(shipment.cells[0])} --out {_MOUNTED}/{shipment.name}"
+    return (
+        *("xpk", "workload", "create", f"--workload={shipment.name}", f"--tpu-type={slices.rented}"),
+        *(f"--num-slices={slices.count}", f"--docker-image={image}", f"--max-restarts={settings.retries}"),
+        f"--command={command}",
+    )
+
+
+def _building(shipment: Shipment, image: str) -> str:
+    """Builds the image from the commit alone, unless the registry has it."""
+    folder = shlex.quote(str(shipment.folder))
+    return f"""#!/bin/bash
+set -euo pipefail
+if docker manifest inspect {shlex.quote(image)} > /dev/null 2>&1; then
+  exit 0
+fi
+docker build --build-arg ENVIRONMENT=tpu --tag {shlex.quote(image)} --file launch/Dockerfile - < {folder}/{CODE}
+docker push {shlex.quote(image)}
+"""
+
+
+def _files(cell: Cell, settings: Gke) -> dict[str, Any]:
+    """The cell's experiment file, for the pods to mount."""
+    metadata = {"name": cell.name, "namespace": settings.namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {cell_file(cell): cell.text}}
+
+
+def _jobset(cell: Cell, shipment: Shipment, settings: Gke, slices: Slices, image: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": cell.name, "namespace": settings.namespace}
+    if settings.queue:
+        metadata["labels"] = {"kueue.x-k8s.io/queue-name": settings.queue}
+    # A slice is one node pool, and a node pool serves one slice at a time.
+    metadata["annotations"] = {
+        "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool",
+        "reasoning/commit": shipment.commit,
+    }
+    job = {
+        "parallelism": slices.hosts,
+        "completions": slices.hosts,
+        "completionMode": "Indexed",
+        "backoffLimit": 0,  # Hosts of a slice begin again together, which is the JobSet's business.
+        "podFailurePolicy": {"rules": [_fails_for_good(), _goes_on(), _is_preempted()]},
+        "template": _pod(cell, shipment, settings, slices, image),
+    }
+    spec = {
+        "failurePolicy": {"maxRestarts": settings.retries, "rules": _restarts()},
+        "replicatedJobs": [{"name": _JOB, "replicas": slices.count, "template": {"spec": job}}],
+    }
+    return {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": metadata, "spec": spec}
+
+
+def _fails_for_good() -> dict[str, Any]:
+    return _on_exit(_BAD_INPUT)
+
+
+def _goes_on() -> dict[str, Any]:
+    return _on_exit(GO_ON)
+
+
+def _on_exit(code: int) -> dict[str, Any]:
+    return {"action": "FailJob", "onExitCodes": {"containerName": "run", "operator": "In", "values": [code]}}
+
+
+def _is_preempted() -> dict[str, Any]:
+    return {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def _restarts() -> list[dict[str, Any]]:
+    """Bad input ends the JobSet; what was preempted or has saved goes on without counting; the rest counts.
+
+    A Job that a rule above has failed says why in its message.
+    """
+    reason = {"onJobFailureReasons": ["PodFailurePolicy"]}
+    message = r".*failed with exit code {} .*"
+    bad, saved = ([message.format(code)] for code in (_BAD_INPUT, GO_ON))
+    free = "RestartJobSetAndIgnoreMaxRestarts"
+    return [
+        {"name": "badInput", "action": "FailJobSet", **reason, "onJobFailureMessagePatterns": bad},
+        {"name": "saved", "action": free, **reason, "onJobFailureMessagePatterns": saved},
+        {"name": "preempted", "action": free, **reason, "onJobFailureMessagePatterns": [".*DisruptionTarget.*"]},
+    ]
+
+
+def _pod(cell: Cell, shipment: Shipment, settings: Gke, slices: Slices, image: str) -> dict[str, Any]:
+    chips = {"google.com/tpu": str(slices.chips_per_host)}
+    container = {
+        "name": "run",
+        "image": image,
+        "command": ["bash", "-c", _script(cell, shipment, settings, slices)],
+        "env": _environment(cell, slices),
+        "ports": [{"containerPort": _PORT}, {"containerPort": _MEGASCALE_PORT}],
+        "resources": {"requests": chips, "limits": chips},
+        "volumeMounts": [{"name": "results", "mountPath": _MOUNTED}, {"name": "files", "mountPath": _FILES}],
+    }
+    selector = {
+        "cloud.google.com/gke-tpu-accelerator": slices.node_label,
+        "cloud.google.com/gke-tpu-topology": slices.shape,
+        **({"cloud.google.com/gke-spot": "true"} if settings.spot else {}),
+    }
+    fuse = {"driver": "gcsfuse.csi.storage.gke.io"}
+    fuse["volumeAttributes"] = {"bucketName": settings.bucket, "mountOptions": "implicit-dirs"}
+    spec = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": settings.grace,
+        "serviceAccountName": settings.service_account,
+        "nodeSelector": selector,
+        "containers": [container],
+        "volumes": [
+            {"name": "results", "csi": fuse},
+            {"name": "files", "configMap": {"name": cell.name}},
+        ],
+    }
+    return {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}, "spec": spec}
+
+
+def _environment(cell: Cell, slices: Slices) -> list[dict[str, Any]]:
+    """Which slice and host a pod is, from the labels that JobSet and Job give it."""
+    host = f"{cell.name}-{_JOB}-0-0.{cell.name}"
+    index = {"fieldRef": {"fieldPath": "metadata.annotations['jobset.sigs.k8s.io/job-index']"}}
+    several = {
+        "MEGASCALE_NUM_SLICES": str(slices.count),
+        "MEGASCALE_COORDINATOR_ADDRESS": f"{host}:{_MEGASCALE_PORT}",
+        "MEGASCALE_SLICE_ID": "$(SLICE)",
+    }
+    joined = {"REASONING_COORDINATOR": f"{host}:{_PORT}", "REASONING_PROCESSES": str(slices.count * slices.hosts)}
+    values = (joined if slices.count * slices.hosts > 1 else {}) | (several if slices.count > 1 else {})
+    return [{"name": "SLICE", "valueFrom": index}, *({"name": name, "value": text} for name, text in values.items())]
+
+
+def _script(cell: Cell, shipment: Shipment, settings: Gke, slices: Slices) -> str:
+    """What a pod runs: its number of all processes, then the run."""
+    out = f"{_MOUNTED}/{shipment.name}/{cell.out}"
+    earlier = () if cell == shipment.cells[0] else (f"{_MOUNTED}/{shipment.name}/{shipment.cells[0].out}",)
+    command = run_command(settings.python, f"{_FILES}/{cell_file(cell)}", out, 0, earlier)
+    number = f"export REASONING_PROCESS_ID=$(( SLICE * {slices.hosts} + JOB_COMPLETION_INDEX ))"
+    joins = [number] if slices.count * slices.hosts > 1 else []
+    path = f'export PYTHONPATH="$PWD:$PWD/{shipment.beside}"'
+    return "\n".join([*joins, path, f"exec {shlex.join(command)}"])
