@@ -6,6 +6,7 @@ and wants to go on (exit status 75).
 """
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from launch.target import GO_ON, Submission, cell_file, run_command
 class Slurm(Launch):
     """Where and how large a job of Slurm is."""
 
+    python: str = option("the Python of the nodes that has the requirements (default: this one)", sys.executable)
     out: str = option("folder of the results, on a filesystem that all nodes share (default: runs/NAME)", "")
     nodes: int = option("how many nodes", 1)
     tasks_per_node: int = option("processes of a node (default: one for each GPU, else 1)", 0)
@@ -103,7 +105,7 @@ def _script(cell: Cell, shipment: Shipment, settings: Slurm, folder: Path, out: 
             *devices,
             "# The tasks get signals themselves; this script waits until they have saved.",
             "trap ':' TERM",
-            f"srun --kill-on-bad-exit=0 bash -c {shlex.quote(task)} &",
+            f"srun --kill-on-bad-exit=0 --wait=60 bash -c {shlex.quote(task)} &",
             "step=$!",
             'wait "$step"',
             "code=$?",

@@ -69,17 +69,8 @@ def _queued(verb: str, name: str, settings: TpuVm, *words: str) -> Command:
 
 
 def _ssh(node: str, settings: TpuVm, command: str) -> Command:
-    return (
-        "gcloud",
-        "compute",
-        "tpus",
-        "tpu-vm",
-        "ssh",
-        node,
-        *_where(settings),
-        "--worker=all",
-        f"--command={command}",
-    )
+    words = ("--worker=all", f"--command={command}")
+    return ("gcloud", "compute", "tpus", "tpu-vm", "ssh", node, *_where(settings), *words)
 
 
 def _nodes(cell: Cell, slices: Slices) -> list[str]:
@@ -177,10 +168,11 @@ if [ -e run.pid ] && kill -0 "$(cat run.pid)" 2> /dev/null; then
   echo "already running as process $(cat run.pid)"
   exit 0
 fi
-echo $$ > run.pid
 export PYTHONPATH="$HOME/code:$HOME/code/{shipment.beside}"
-{joining if total > 1 else ""}code=0
-{shlex.join(command)} || code=$?
+{joining if total > 1 else ""}{shlex.join(command)} &
+echo $! > run.pid
+code=0
+wait $! || code=$?
 rm -f run.pid
 if [ "$code" -eq {GO_ON} ]; then echo "saved; the same launch goes on"; fi
 exit "$code"
@@ -189,6 +181,10 @@ exit "$code"
 
 def _stop(cell: Cell, settings: TpuVm, slices: Slices) -> list[Command]:
     """Asks every worker to save, and gives the machines back whether or not they still answer."""
-    asked = "pkill -TERM -f '[l]aunch.worker'; for i in $(seq 60); do pgrep -f '[l]aunch.worker' > /dev/null || break; sleep 2; done"
-    saves = [("bash", "-c", f"{shlex.join(_ssh(node, settings, asked))} || true") for node in _nodes(cell, slices)]
-    return [*saves, _queued("delete", cell.name, settings, "--force", "--quiet")]
+    asks = 'if [ -e run.pid ]; then kill -TERM "$(cat run.pid)" || true; fi'
+    waits = "for _ in $(seq 60); do [ -e run.pid ] || break; sleep 2; done"
+    saves = [_ssh(node, settings, f"{asks}; {waits}") for node in _nodes(cell, slices)]
+    return [
+        *(("bash", "-c", f"{shlex.join(save)} || true") for save in saves),
+        _queued("delete", cell.name, settings, "--force", "--quiet"),
+    ]
