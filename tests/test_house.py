@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 # The reader of experiment files stands below the stages: they and all rows above take plain arguments.
 ROWS = (
     "core kernels objectives models data sandbox tasks rewards generation training rollouts evaluation stages "
-    "experiment pipeline use planning report cli"
+    "experiment pipeline use planning report viewer cli"
 ).split()
 
 FILE_LINES = 350

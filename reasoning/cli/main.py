@@ -30,6 +30,7 @@ COMMANDS = {
     "plan": ("say what a run takes on a pod, before there is one", "experiments/r1_tiny.gin --on v5e-4"),
     "report": ("show what a run has found so far", "runs/r1_tiny"),
     "show": ("read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"),
+    "view": ("look into a run in the browser, down to the tokens", "runs/r1_tiny"),
     "regrade": (
         "grade stored replies anew, and see what changes",
         "runs/r1_tiny/zero --rewards rewards.accuracy.lenient",

@@ -6,19 +6,29 @@ from typing import Any
 
 from reasoning.report.best_replies import best_grid
 from reasoning.report.curves import charts
-from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Heading, Paragraph, Report, Section
+from reasoning.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Curves,
+    Grid,
+    Heading,
+    Panel,
+    Paragraph,
+    Report,
+    Section,
+)
+from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
-from reasoning.report.grids import difference_grid, score_grids, style_grid, total_grid, totals
+from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
+from reasoning.report.grids import counted, counted_words, difference_grid, score_grids, style_grid, total_grid, totals
 from reasoning.report.jumps import jumps
-from reasoning.report.numbers import large
 from reasoning.report.pairs import comparisons
 from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
-from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.sentences import listed, sentences
 from reasoning.report.stages import StageFacts, mapping
-from reasoning.report.template import lines
-from reasoning.report.workflow import workflow
 
 _DIFFERENCES = (
     "Means over samples in percentage points, paired over the problems that both answered, with 95 % intervals: each "
@@ -47,11 +57,11 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
     """The whole report of a run; ``checkpoints`` are those whose replies stand side by side, if not the usual ones."""
     ends = _ends(facts)
     title = f"Report of a run: {' → '.join(ends)}" if ends else "Report of a run"
-    evaluations, learning = facts.evaluations, [stage for stage in facts.stages if charts(stage.metrics)]
+    evaluations = facts.evaluations
     sections = (
-        Section("What this is", tuple(_overview(facts))),
-        Section("The workflow", (workflow(facts.stages, evaluations),) if facts.stages else ()),
-        Section("Scores", tuple(grid for evaluation in evaluations for grid in score_grids(evaluation))),
+        Section("At a glance", tuple(_overview(facts))),
+        Section("Stages", tuple(_panels(facts))),
+        Section("Scores", tuple(_scores(evaluations))),
         Section(
             "Differences",
             (
@@ -60,14 +70,19 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
             ),
         ),
         Section("How to read this", tuple(_reading(facts))),
-        Section("Curves", _led(_CURVES, [Curves(stage.name, charts(stage.metrics)) for stage in learning])),
-        Section("Rewards", tuple(_rewards(facts))),
-        Section("Probe problems", _led(_PROBES, [probe_grid(stage) for stage in facts.stages])),
         Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
-        Section("Settings", tuple(_settings(facts))),
+        Section("How to repeat it", tuple(_repeating(facts))),
     )
     return Report(title, tuple(section for section in sections if section.blocks))
+
+
+def _scores(evaluations: Sequence[Evaluation]) -> Iterator[Block]:
+    """Each exam's tables, after its picture where the first screen has none of it."""
+    for place, evaluation in enumerate(evaluations):
+        dots = score_dots(evaluation) if place >= SHOWN_EXAMS else None
+        yield from filter(None, [dots])
+        yield from score_grids(evaluation)
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
@@ -95,45 +110,58 @@ def _models(facts: Facts) -> list[str]:
 
 
 def _overview(facts: Facts) -> Iterator[Block]:
-    yield Paragraph(f"{_made(facts)} {_reached(facts)}".strip())
+    told = _environments(facts)
+    names = {"seed": "seed ", "devices": ""}
+    ran_with = "".join(f"; {before}{', '.join(told[name])}" for name, before in names.items() if name in told)
+    yield glance(facts, ran_with, total_sentence(facts))
     if facts.missing:
         yield Heading("What is missing")
         yield Bullets(tuple(("", text) for text in facts.missing), warning=True)
-    yield Heading("What happened")
-    yield Bullets(sentences(facts))
-    yield Heading("How to repeat it")
+
+
+def _panels(facts: Facts) -> Iterator[Panel]:
+    """All that there is of each stage, in the run's order."""
+    for stage, (_, sentence) in zip(facts.stages, sentences(facts), strict=True):
+        yield Panel(stage.name, stage.title, (Paragraph(f"{sentence[:1].upper()}{sentence[1:]}"), *_of_stage(stage)))
+
+
+def _of_stage(stage: StageFacts) -> Iterator[Block]:
+    """A stage's curves, what it cost, rewards that jumped alone, what was paid best, its probe, its settings."""
+    drawn = charts(stage.metrics)
+    if drawn:
+        yield Curves(drawn)
+        yield Paragraph(_CURVES)
+    if told := counted(stage):
+        yield Paragraph(f"Cost: {told}.")
+    alone = tuple(("", str(jump)) for jump in jumps(stage))
+    if alone:
+        yield Heading("Rewards that jumped alone")
+        yield Bullets(alone, warning=True)
+    yield from _led(_BEST, [best_grid(stage.name, stage.best)])
+    yield from _led(_PROBES, [probe_grid(stage)])
+    if stage.settings:
+        folder = "" if stage.artifact is None else f", artifacts/{stage.artifact.path.name}"
+        yield settings_listing(stage.settings, f"Settings of {stage.title.removesuffix(')')}{folder})")
+
+
+def _repeating(facts: Facts) -> Iterator[Block]:
+    if not facts.stages:
+        return
     if facts.repeatable:
         yield Paragraph("In this folder (resolved.gin holds every setting, the seed among them):")
         yield Code(_REPEAT)
     else:
-        yield Paragraph("The run was built in Python; its settings are under “Settings”.")
-    yield _versions(facts)
+        yield Paragraph("The run was built in Python; its settings stand with its stages.")
+    yield version_grid((name, ", ".join(each)) for name, each in _environments(facts).items())
 
 
-def _made(facts: Facts) -> str:
-    examined = tuple(dict.fromkeys(name for evaluation in facts.evaluations for name in evaluation.checkpoints))
-    known = {"stages": facts.stages, "evaluations": facts.evaluations, "models": _models(facts), "examined": examined}
-    return lines("overview.txt", **known, listed=listed, asked=asked)[0]
-
-
-def _reached(facts: Facts) -> str:
-    """The first and the last checkpoint of the first evaluation, by its main score."""
-    for evaluation in facts.evaluations:
-        score, names = main_score(evaluation), tuple(evaluation.checkpoints)
-        tables = [evaluation.checkpoints[name] for name in (*names[:1], *names[-1:])]
-        if score is not None and len(names) > 1 and all(score in table for table in tables):
-            first, last = (with_interval(table[score]) for table in tables)
-            return f"{spoken(score).capitalize()} is {first} for {names[0]} and {last} for {names[-1]}."
-    return ""
-
-
-def _versions(facts: Facts) -> Grid:
+def _environments(facts: Facts) -> dict[str, dict[str, None]]:
     """Seed, code, libraries and devices, as the stages recorded them; several values where stages differ."""
     values: dict[str, dict[str, None]] = {}
     for stage in facts.stages:
         for name, value in environment(stage):
             values.setdefault(name, {})[value] = None
-    return version_grid((name, ", ".join(each)) for name, each in values.items())
+    return values
 
 
 def version_grid(values: Iterable[tuple[str, str]]) -> Grid:
@@ -173,15 +201,6 @@ def _reading(facts: Facts) -> Iterator[Block]:
         yield Bullets(tuple(told))
 
 
-def _rewards(facts: Facts) -> Iterator[Block]:
-    """Rewards that jumped alone, and the replies that were paid best; nothing for runs that have neither."""
-    alone = reward_warnings(facts)
-    if alone:
-        yield Heading("Rewards that jumped alone")
-        yield Bullets(alone, warning=True)
-    yield from _led(_BEST, [best_grid(stage.name, stage.best) for stage in facts.stages])
-
-
 def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
     """(stage, sentence) for each jump of a reward that the others didn't follow."""
     return tuple((stage.name, str(jump)) for stage in facts.stages for jump in jumps(stage))
@@ -189,16 +208,8 @@ def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def total_sentence(facts: Facts) -> str:
     """Tokens and FLOPs in all, in words; empty where no stage counted any."""
-    counts = totals(facts)
-    parts = [f"{large(count)} {'FLOPs' if what == 'flops' else what}" for what, count in counts.items()]
-    return f"In all {' and '.join(parts)}, as far as stages counted them." if parts else ""
-
-
-def _settings(facts: Facts) -> Iterator[Block]:
-    for stage in facts.stages:
-        folder = "" if stage.artifact is None else f", artifacts/{stage.artifact.path.name}"
-        if stage.settings:
-            yield settings_listing(stage.settings, f"{stage.title.removesuffix(')')}{folder})")
+    told = counted_words(totals(facts))
+    return f"In all {told}, as far as stages counted them." if told else ""
 
 
 def settings_listing(settings: Mapping[str, Any], title: str) -> Code:

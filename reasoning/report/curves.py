@@ -87,10 +87,16 @@ def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
     return Series(name, thinned(points, MOST_POINTS), thinned(moving_average(points), MOST_POINTS))
 
 
+def trend_series(metrics: Sequence[Mapping[str, Any]]) -> Series | None:
+    """The reward, or where there is none the loss; None without either."""
+    courses = (series_of(metrics, name) for name in ("reward", "kl", "jsd", "loss"))
+    return next((series for series in courses if series is not None), None)
+
+
 def trend(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """How the reward went, or where there is none the loss; empty without either."""
-    courses = ((name, series_of(metrics, name)) for name in ("reward", "kl", "jsd", "loss"))
-    return next((f"{name} {series.course}" for name, series in courses if series is not None), "")
+    """How ``trend_series`` went, in short; empty without it."""
+    series = trend_series(metrics)
+    return "" if series is None else f"{series.name} {series.course}"
 
 
 def averaged(count: int) -> int:

@@ -26,7 +26,8 @@ NOTHING = Cell("–")
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: ``columns`` name the cells of each row; the first column names the row. ``folded`` ones open on demand.
+    """A table: ``columns`` name the cells of each row; the first column names the row. ``folded`` ones open on demand;
+    on the page all do, but for those that are ``open``.
 
     ``numeric``: all columns but the first hold numbers, set flush right. ``groups`` are headings over the columns after
     the first, each over as many as it says.
@@ -38,6 +39,7 @@ class Grid:
     numeric: bool = True
     folded: bool = False
     groups: tuple[tuple[str, int], ...] = ()
+    open: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,70 @@ class Heading:
 class Curves:
     """The charts of one learning stage."""
 
-    stage: str
     charts: tuple[Chart, ...]
 
 
-Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Workflow
+@dataclass(frozen=True)
+class Mark:
+    """A number on an axis: whose it is, its value, and the ends of its interval where it has one."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Numbers of one kind as dots with their 95 % intervals on one axis; ``zero``: with a line there."""
+
+    title: str
+    marks: tuple[Mark, ...]
+    zero: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """One line of the first screen: what it is about, a sentence, and the anchor of where there is more."""
+
+    subject: str
+    text: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The first screen: what ran, a verdict, a few notes, scores on an axis, and the workflow as a picture."""
+
+    ran: str
+    verdict: str
+    notes: tuple[Note, ...]
+    dots: tuple[Dots, ...] = ()
+    flow: Workflow | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All of one stage; on the page it opens where its box is clicked."""
+
+    stage: str
+    title: str
+    blocks: tuple["Block", ...]
+
+    @property
+    def anchor(self) -> str:
+        """The panel's name in links."""
+        return stage_anchor(self.stage)
+
+
+def stage_anchor(stage: str) -> str:
+    """The name in links of a stage's panel."""
+    return f"stage-{stage}"
+
+
+Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Dots | Glance | Panel
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ Holds = Literal["weights", "data"]
 
 @dataclass(frozen=True)
 class Box:
-    """A stage: its name, what it does, and short lines with its numbers."""
+    """A stage: its name, what it does, short lines with its numbers, the main one, and the course of its learning."""
 
     name: str
     kind: str
     group: BoxStyle
     lines: tuple[str, ...]
+    main: str = ""
+    course: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

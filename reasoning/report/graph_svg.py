@@ -1,20 +1,26 @@
-"""The workflow drawn twice: in layers where there is room, and as a list with lines beside it on a phone."""
+"""The workflow drawn twice, in layers where there is room, and as a list with lines beside it on a phone.
+
+A box leads to all that there is of its stage.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reasoning.core.text import shortened
+from reasoning.report.document import stage_anchor
+from reasoning.report.dots_svg import clipped
 from reasoning.report.graph import Arrow, Box, Workflow, connected
 from reasoning.report.graph_layout import layout
 from reasoning.report.template import in_html, render
 
-_BOX_WIDTH, _CORNER_WIDTH, _GAP = 158.0, 6.0, 14.0
-_LAYER_GAP = 34.0
+_PICTURE, _LEAST_WIDTH, _MOST_WIDTH = 1192.0, 84.0, 150.0
+_BOX_HEIGHT, _CORNER, _GAP = 54.0, 5.0, 9.0
+_EXAM_HEIGHT, _EXAM_WIDTH = 24.0, 230.0
+_LAYER_GAP = 17.0
 _LINE, _PADDING = 15.0, 9.0
-_CHARACTERS = 24
-"""Characters of the small type that fit into a box."""
+_CHARACTER = 7.1
+"""How wide a character of a box's name is."""
 
 _NARROW_WIDTH, _LANE = 356.0, 13.0
 _NARROW_CHARACTERS = 44
@@ -22,7 +28,7 @@ _NARROW_CHARACTERS = 44
 
 @dataclass(frozen=True)
 class _Frame:
-    """A box in its place, with the lines that it shows below its name and kind."""
+    """A box in its place, with the lines that it shows, and the curve of its learning as a path."""
 
     box: Box
     x: float
@@ -30,6 +36,7 @@ class _Frame:
     width: float
     height: float
     lines: Sequence[str]
+    curve: str = ""
 
 
 _Line = tuple[Arrow, str, str]
@@ -42,34 +49,30 @@ def drawn(flow: Workflow) -> Markup:
 
 
 def wide(flow: Workflow) -> Markup:
-    """Boxes in layers from top to bottom, arrows between them, and the exams in rows below."""
+    """Boxes in layers from left to right, arrows between them, and the exams in a row below."""
     boxes, exams = connected(flow)
     known = {box.name: box for box in boxes}
-    placed = layout(flow, _BOX_WIDTH, _CORNER_WIDTH, _GAP)
-    tops, heights, y = list[float](), list[float](), 1.0
-    for layer in placed.layers:
-        heights.append(max((_height(known[item]) for item in layer if isinstance(item, str)), default=0.0))
-        tops.append(y)
-        y += heights[-1] + _LAYER_GAP
-    lines = []
-    for arrow in flow.arrows:
-        path = placed.path(arrow.source, arrow.target)
-        stops = [(x + 1, tops[number], heights[number]) for x, number in path]
-        lines.append(_line(arrow, stops, tops[path[0][1]] + _height(known[arrow.source])))
+    placed = layout(flow, _BOX_HEIGHT, _CORNER, _GAP)
+    count = len(placed.layers)
+    width = min(max((_PICTURE + _LAYER_GAP) / count - _LAYER_GAP, _LEAST_WIDTH), _MOST_WIDTH)
+    lefts = [1 + number * (width + _LAYER_GAP) for number in range(count)]
+    lines = [
+        _line(arrow, [(lefts[number], y + 1) for y, number in placed.path(arrow.source, arrow.target)], width)
+        for arrow in flow.arrows
+    ]
     frames = [
-        _frame(known[item], placed.across[item] + 1 - _BOX_WIDTH / 2, tops[number])
+        _frame(known[item], lefts[number], placed.across[item] + 1 - _BOX_HEIGHT / 2, width)
         for number, layer in enumerate(placed.layers)
         for item in layer
         if isinstance(item, str)
     ]
-    width = max(placed.width, (_BOX_WIDTH + _GAP) * min(len(exams), 4) - _GAP) + 2
-    y = y - _LAYER_GAP if exams and not boxes else y
-    for start in range(0, len(exams), 4):
-        row = exams[start : start + 4]
-        frames += [_frame(box, 1 + place * (_BOX_WIDTH + _GAP), y) for place, box in enumerate(row)]
-        y += max(map(_height, row)) + _GAP
-    tall = y - (_GAP if exams else _LAYER_GAP) + 1
-    return render("graph.html", in_html, lines=lines, frames=frames, width=width, height=tall, listed=False)
+    foot, across = (placed.width + 14 if boxes else 1.0), min(_EXAM_WIDTH, _PICTURE / max(1, len(exams)) - _GAP)
+    for place, box in enumerate(exams):
+        text = clipped(" · ".join((box.name, *box.lines[:1])), int((across - 10) / _CHARACTER))
+        frames.append(_Frame(box, 1 + place * (across + _GAP), foot, across, _EXAM_HEIGHT, (text,)))
+    right = max((frame.x + frame.width for frame in frames), default=0.0)
+    tall = foot + _EXAM_HEIGHT if exams else placed.width + 1
+    return _rendered(lines=lines, frames=frames, width=right + 1, height=tall + 1, listed=False)
 
 
 def narrow(flow: Workflow) -> Markup:
@@ -82,7 +85,9 @@ def narrow(flow: Workflow) -> Markup:
     for box in (*boxes, *exams):
         lines = _narrow_lines(box)
         tops[box.name], feet[box.name] = y, y + 2 * _PADDING + 3 + _LINE * (1 + len(lines))
-        frames.append(_Frame(box, left, y, _NARROW_WIDTH - left - 1, feet[box.name] - y, lines))
+        across = _NARROW_WIDTH - left - 1
+        curve = _curve(box.course, left + across - 54, y + 9, 46.0, 14.0)
+        frames.append(_Frame(box, left, y, across, feet[box.name] - y, lines, curve))
         y = feet[box.name] + 9
     arrows = []
     for arrow in sorted(flow.arrows, key=lambda arrow: list(lanes).index(arrow.source)):
@@ -91,7 +96,11 @@ def narrow(flow: Workflow) -> Markup:
         shaft = f"M{_n(left)},{_n(start)}H{_n(x + 4)}Q{_n(x)},{_n(start)} {_n(x)},{_n(start + 4)}"
         shaft += f"V{_n(end - 4)}Q{_n(x)},{_n(end)} {_n(x + 4)},{_n(end)}H{_n(left - 5)}"
         arrows.append((arrow, shaft, f"M{_n(left)},{_n(end)}l-6,-3.5v7z"))
-    return render("graph.html", in_html, lines=arrows, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
+    return _rendered(lines=arrows, frames=frames, width=_NARROW_WIDTH, height=y - 8, listed=True)
+
+
+def _rendered(**values: object) -> Markup:
+    return render("graph.html", in_html, anchor=stage_anchor, **values)
 
 
 def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
@@ -109,17 +118,6 @@ def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
     return lanes
 
 
-def _height(box: Box) -> float:
-    """A box's height in the drawing in layers."""
-    return 2 * _PADDING + _LINE * (2 + len(_shown_lines(box)))
-
-
-def _shown_lines(box: Box) -> tuple[str, ...]:
-    if box.group != "exam":
-        return box.lines
-    return box.lines if len(box.lines) <= 10 else (*box.lines[:9], f"and {len(box.lines) - 9} more")
-
-
 def _narrow_lines(box: Box) -> list[str]:
     """The numbers, as many a line as fit."""
     lines: list[str] = []
@@ -132,28 +130,41 @@ def _narrow_lines(box: Box) -> list[str]:
     return lines
 
 
-def _frame(box: Box, x: float, y: float) -> _Frame:
-    lines = [shortened(line, _CHARACTERS) for line in _shown_lines(box)]
-    return _Frame(box, x, y, _BOX_WIDTH, _height(box), lines)
+def _frame(box: Box, x: float, y: float, width: float) -> _Frame:
+    """The name over at most two lines, or over one and below it the kind; at the foot the main number and the curve."""
+    room = int((width - 8) / _CHARACTER)
+    cut = max((place + 1 for place, letter in enumerate(box.name[:room]) if letter in "_-. "), default=room)
+    second = box.kind if len(box.name) <= room else box.name[cut:]
+    lines = (box.name if len(box.name) <= room else box.name[:cut], clipped(second, room))
+    curve = _curve(box.course, x + 42, y + 34, width - 48, 13.0)
+    return _Frame(box, x, y, width, _BOX_HEIGHT, (*lines, clipped(box.main, 6 if curve else room)), curve)
 
 
-def _line(arrow: Arrow, stops: Sequence[tuple[float, float, float]], bottom: float) -> _Line:
-    """From the foot of one box, straight down past the layers between, to the head of another.
+def _curve(values: Sequence[float], x: float, y: float, across: float, tall: float) -> str:
+    """A course as a path within a rectangle, from its lowest to its highest value; none without two points."""
+    if len(values) < 2:
+        return ""
+    low, spread = min(values), (max(values) - min(values)) or 1.0
+    step = across / (len(values) - 1)
+    places = (f"{_n(x + k * step)},{_n(y + tall - (value - low) / spread * tall)}" for k, value in enumerate(values))
+    return f"M{'L'.join(places)}"
 
-    ``stops`` are (middle, top, height) of each layer on the way; ``bottom`` is the foot of the source's box.
+
+def _line(arrow: Arrow, stops: Sequence[tuple[float, float]], width: float) -> _Line:
+    """From the right side of one box, straight past the layers between, to the left side of another.
+
+    ``stops`` are (left side, middle) in each layer on the way.
     """
-    x, _, _ = stops[0]
-    path, y = f"M{_n(x)},{_n(bottom)}", bottom
-    for number, (next_x, top, tall) in enumerate(stops[1:], start=1):
+    x, y = stops[0][0] + width, stops[0][1]
+    path = f"M{_n(x)},{_n(y)}"
+    for number, (left, middle) in enumerate(stops[1:], start=1):
         last = number == len(stops) - 1
-        end = top - (6 if last else 0)
-        middle = (y + end) / 2 if number == 1 else end - _LAYER_GAP / 2
-        path += f"C{_n(x)},{_n(middle)} {_n(next_x)},{_n(middle)} {_n(next_x)},{_n(end)}"
-        x, y = next_x, end
-        if not last:
-            y = top + tall
-            path += f"V{_n(y)}"
-    return arrow, path, f"M{_n(x)},{_n(y + 6)}l-4,-7h8z"
+        end = left - (6 if last else 0)
+        half = (x + end) / 2
+        path += f"C{_n(half)},{_n(y)} {_n(half)},{_n(middle)} {_n(end)},{_n(middle)}"
+        x, y = (end, middle) if last else (left + width, middle)
+        path += "" if last else f"H{_n(x)}"
+    return arrow, path, f"M{_n(x + 6)},{_n(y)}l-7,-4v8z"
 
 
 def _n(value: float) -> str:

@@ -1,6 +1,7 @@
 """The tables of a report, from facts to cells, the same for the page and for Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from reasoning.core.statistics import Interval
 from reasoning.evaluation.results import Scores
@@ -13,8 +14,8 @@ from reasoning.report.prompt_styles import style_differences
 from reasoning.report.scores import (
     SAMPLED,
     asked,
+    chosen_scores,
     grades,
-    headline_scores,
     interval,
     main_score,
     ordered_scores,
@@ -30,10 +31,10 @@ _AS_ASKED = "as asked"
 def score_grids(evaluation: Evaluation) -> tuple[Grid, ...]:
     """The table of checkpoints, the scores that aren't headlines, then kinds of problems, then ways of asking."""
     names = evaluation.results.columns()
-    first = headline_scores(names)
+    first = chosen_scores(evaluation)
     more = tuple(name for name in ordered_scores(names) if name not in first)
     title = f"{evaluation.stage}: {asked(evaluation)}"
-    grids = [_scores(title, evaluation.checkpoints, first)]
+    grids = [replace(_scores(title, evaluation.checkpoints, first), open=True)]
     if more:
         grids.append(_scores(f"{evaluation.stage}: further scores", evaluation.checkpoints, more, folded=True))
     grids += _part_grids(f"{evaluation.stage}, by kind of problem", evaluation.results.kinds, {})
@@ -84,6 +85,16 @@ def totals(facts: Facts) -> dict[str, float]:
     """Tokens and FLOPs of all stages that counted them."""
     costs = [_costs(stage) for stage in facts.stages]
     return {what: sum(each) for what in _COUNTED if (each := [cost[what] for cost in costs if what in cost])}
+
+
+def counted(stage: StageFacts) -> str:
+    """A stage's tokens and FLOPs in words; empty where it counted none."""
+    return counted_words(_costs(stage))
+
+
+def counted_words(counts: Mapping[str, float]) -> str:
+    """``2.35 M tokens and 15.7 T FLOPs``."""
+    return " and ".join(f"{large(count)} {'FLOPs' if what == 'flops' else what}" for what, count in counts.items())
 
 
 def _costs(stage: StageFacts) -> dict[str, float]:

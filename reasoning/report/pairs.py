@@ -90,7 +90,13 @@ def comparisons(facts: Facts, evaluation: Evaluation) -> int:
 
 def main_difference(facts: Facts, evaluation: Evaluation, pair: CheckpointPair) -> Interval | None:
     """The difference of the score by which sentences compare; None where that is no pass@1 or the samples are gone."""
-    return _family(facts, evaluation)[pair].get((main_grade(evaluation), None))
+    return main_differences(facts, evaluation)[pair]
+
+
+def main_differences(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Interval | None]:
+    """``main_difference`` of every pair that a report tells of, beginning with each stage and what it started from."""
+    family, main = _family(facts, evaluation), (main_grade(evaluation), None)
+    return {pair: row.get(main) for pair, row in family.items()}
 
 
 _Column = tuple[str, str | None]

@@ -80,7 +80,7 @@ def _stretches(tokens_N: np.ndarray, learn_N: np.ndarray, tokenizer: Tokenizer) 
     wholes = ["", *tokenizer.decode_batch([tokens_N[:end].tolist() for end in ends], lenient=True)]
     starts = [0, *ends[:-1]]
     return tuple(
-        Stretch(_continued(before, whole), bool(learn_N[start]), end - start, _weight(int(learn_N[start])))
+        Stretch(continued(before, whole), bool(learn_N[start]), end - start, _weight(int(learn_N[start])))
         for before, whole, start, end in zip(wholes, wholes[1:], starts, ends, strict=False)
     )
 
@@ -89,7 +89,7 @@ def _weight(mask: int) -> float:
     return mask / WHOLE if mask > 1 else 1.0
 
 
-def _continued(before: str, whole: str) -> str:
+def continued(before: str, whole: str) -> str:
     """What follows ``before`` in ``whole``; a character whose bytes a cut parts belongs to what follows."""
     same = next((at for at, pair in enumerate(zip(before, whole, strict=False)) if pair[0] != pair[1]), len(before))
     return whole[min(same, len(before)) :]

@@ -11,6 +11,9 @@ SAMPLED = "pass@1"
 """What a checkpoint is compared by: the mean over single samples; it stands first."""
 
 
+_MOST_CHOSEN = 6
+
+
 def grades(names: Iterable[str]) -> tuple[str, ...]:
     """Ways of telling right from wrong (``strict``, ``lenient``), as the names of scores hold them, in their order."""
     return tuple(dict.fromkeys(name.rpartition("/")[0] for name in names if "/" in name))
@@ -36,6 +39,13 @@ def compact_scores(evaluation: Evaluation) -> tuple[str, ...]:
         for name in headline_scores(evaluation.results.columns())
         if "/" not in name or name.rpartition("/")[2] in (SAMPLED, "greedy") or name.rpartition("/")[0] == grade
     )
+
+
+def chosen_scores(evaluation: Evaluation) -> tuple[str, ...]:
+    """The few scores that a table opens with: the first of ``compact_scores``, and the length of replies."""
+    names = compact_scores(evaluation)
+    first = [name for name in names if name != "length"][: _MOST_CHOSEN - ("length" in names)]
+    return (*first, "length") if "length" in names else tuple(first)
 
 
 def ordered_scores(names: Iterable[str]) -> tuple[str, ...]:

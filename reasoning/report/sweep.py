@@ -9,8 +9,11 @@ from rich.console import Console
 from reasoning.core.files import write_atomic
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report.console import put, table
+from reasoning.report.page import page
 from reasoning.report.sweep_numbers import collect
+from reasoning.report.sweep_page import sweep_report
 from reasoning.report.sweep_text import SweepTable
+from reasoning.report.write import PAGE
 from reasoning.use.run_folder import RunFolder, open_run
 
 
@@ -42,10 +45,14 @@ class SweepResult:
 
 
 def write_table(folder: SweepFolder) -> SweepTable:
-    """Writes ``table.md`` and ``table.csv`` from what is finished. For process 0 only; raises what ``collect`` does."""
+    """Writes ``table.md``, ``table.csv`` and the page from what is finished.
+
+    For process 0 only; raises what ``collect`` does.
+    """
     written = SweepTable(collect(folder))
     for name, text in zip(TABLES, (written.markdown(), written.csv()), strict=True):
         write_atomic(folder.path / name, text)
+    write_atomic(folder.path / PAGE, page(sweep_report(written)))
     return written
 
 

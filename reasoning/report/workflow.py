@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from reasoning.report.curves import trend
+from reasoning.report.curves import spaced, trend, trend_series
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.graph import Arrow, Box, Workflow
 from reasoning.report.numbers import large, plain, short
@@ -10,6 +10,7 @@ from reasoning.report.scores import interval, main_score, spoken
 from reasoning.report.stages import StageFacts
 
 _MOST_LINES = 4
+_COURSE_POINTS = 24
 
 
 def workflow(stages: Sequence[StageFacts], evaluations: Sequence[Evaluation]) -> Workflow:
@@ -45,8 +46,14 @@ def _box(stage: StageFacts, evaluations: Sequence[Evaluation], exam: bool) -> Bo
     if exam:
         return Box(stage.name, stage.kind, "exam", _exam_lines(stage.name, evaluations))
     group = "model" if stage.artifact.kind == "checkpoint" else "data"
-    lines = (*_score_lines(stage.name, evaluations), trend(stage.metrics), *_result_lines(stage.results))
-    return Box(stage.name, stage.kind, group, tuple(filter(None, lines))[:_MOST_LINES])
+    scores, results = _score_lines(stage.name, evaluations), _result_lines(stage.results)
+    lines = tuple(filter(None, (*scores, trend(stage.metrics), *results)))[:_MOST_LINES]
+    series = trend_series(stage.metrics)
+    smooth = () if series is None else series.smooth
+    course = tuple(smooth[place][1] for place in spaced(len(smooth), _COURSE_POINTS)) if len(smooth) > 1 else ()
+    ended = short(series.last) if series is not None else (results or ("",))[0].removeprefix("kept ").partition(" ")[0]
+    main = scores[0].rpartition(" ")[2] if scores else ended
+    return Box(stage.name, stage.kind, group, lines, main, course)
 
 
 def _exam_lines(name: str, evaluations: Sequence[Evaluation]) -> tuple[str, ...]:

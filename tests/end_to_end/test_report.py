@@ -1,19 +1,13 @@
-"""The report in a real browser: it opens in peace, shows all of its parts, fits a phone, and hostile text stays text.
+"""The report in a real browser: it opens in peace, shows all its parts, fits a phone, and hostile text stays text."""
 
-Chromium comes from the system's packages. Where there is none these tests are skipped; CI sets
-``REASONING_REQUIRE_CHROMIUM=1``, and then they fail instead.
-"""
-
-import os
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from chromium import CONTRASTS, Opened, browsing
 from miniature import learning_stages
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 from written_run import HOSTILE, workflow, write_run
 
 from reasoning.core.text import printable
@@ -23,29 +17,13 @@ from reasoning.use.run_folder import open_run
 
 pytestmark = pytest.mark.slow
 
-REQUIRED = os.environ.get("REASONING_REQUIRE_CHROMIUM") == "1"
-PHONE, DESKTOP = 390, 1280
-
-
-@dataclass
-class Opened:
-    """A page and every complaint that the browser has had about it, its requests beyond the file itself included."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
+PHONE, DESKTOP = 400, 1280
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        if REQUIRED:
-            pytest.fail("there is no Chromium, and REASONING_REQUIRE_CHROMIUM=1 says that there must be")
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with browsing() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +33,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / PAGE
 
 
-def opened(browser: Browser, file: Path, width: int = DESKTOP, scheme: str = "light") -> Opened:
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    found = Opened(page)
-    page.on("console", lambda message: found.complaints.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: found.complaints.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (found.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("requestfailed", lambda request: found.complaints.append(f"failed: {request.url}"))
-    page.on(
-        "request", lambda request: request.url.startswith(("file:", "data:")) or found.complaints.append(request.url)
-    )
-    page.goto(file.as_uri())
-    return found
+def opened(browser: Browser, file: Path, width: int = DESKTOP, scheme: str = "light", at: str = "") -> Opened:
+    return Opened.at(browser, f"{file.as_uri()}{at}", width, scheme)
 
 
 def test_it_opens_without_errors_violations_or_requests(browser, report):
     for scheme in ("light", "dark"):
-        found = opened(browser, report, scheme=scheme)
+        found = opened(browser, report, scheme=scheme, at="#stages")
         for summary in found.page.locator("summary").all():
             summary.click()
         assert found.complaints == []
@@ -94,13 +62,15 @@ def test_all_parts_are_there(browser, report):
     page = found.page
     titles = page.locator("h2").all_inner_texts()
     assert [title.removesuffix(" #") for title in titles] == [
-        "What this is", "The workflow", "Scores", "Differences", "How to read this", "Curves", "Probe problems",
-        "Replies side by side", "Totals", "Settings",
+        "At a glance", "Stages", "Scores", "Differences", "How to read this", "Replies side by side", "Totals",
+        "How to repeat it",
     ]  # fmt: skip
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href") or "").count() == 1
-    learning = [stage.name for stage in workflow() if stage.steps]
-    assert page.locator(".stage h3").all_inner_texts() == learning
+    page.goto(f"{page.url.partition('#')[0]}#stages")
+    learning = [f"stage-{stage.name}" for stage in workflow() if stage.steps]
+    with_charts = page.locator(".panel:has(.charts)").all()
+    assert [each.get_attribute("id") for each in with_charts] == learning
     for path in page.locator(".chart .series:not(.spots)").all():
         box = path.bounding_box()
         assert box is not None and box["width"] > 100
@@ -118,7 +88,8 @@ def test_all_parts_are_there(browser, report):
 def test_the_graph_shows_every_stage_once_and_nothing_lies_upon_a_box(browser, report, width, drawn):
     found = opened(browser, report, width)
     boxes = found.page.locator(f"{drawn} .box")
-    assert sorted(boxes.locator(".name").all_text_contents()) == sorted(stage.name for stage in workflow())
+    said = [link.get_attribute("aria-label") or "" for link in found.page.locator(f"{drawn} a").all()]
+    assert sorted(each.partition(" (")[0] for each in said) == sorted(stage.name for stage in workflow())
     frames = [box for frame in boxes.locator("rect").all() if (box := frame.bounding_box()) is not None]
     for place, one in enumerate(frames):
         for other in frames[:place]:
@@ -132,9 +103,44 @@ def test_the_graph_shows_every_stage_once_and_nothing_lies_upon_a_box(browser, r
     found.page.close()
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_the_first_screen_answers_the_first_questions_without_scrolling(browser, report, width):
+    """What ran, whether it learnt, how surely, what it cost, where to look next; beside a phone's picture all of it."""
+    found = opened(browser, report, width)
+    page = found.page
+    parts = [".verdict", ".ran", ".dots >> nth=0", ".notes"] + ([".graph-wide"] if width == DESKTOP else [])
+    for part in parts:
+        box = page.locator(part).bounding_box()
+        assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 800, part
+        assert box["x"] + box["width"] <= width
+    assert page.locator(".verdict").inner_text().startswith("It learnt: lenient pass@1 from 0.28 (base) to 0.9")
+    assert page.locator(".notes dt").all_inner_texts() == ["Changed most", "Can't tell", "Look next", "Cost"]
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "drawn"), [(PHONE, ".graph-narrow"), (DESKTOP, ".graph-wide")])
+def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, report, width, drawn):
+    page = opened(browser, report, width).page
+    assert page.locator(".panel:visible").count() == 0
+    page.locator(f"{drawn} a", has_text="zero").first.click()
+    assert [each.get_attribute("id") for each in page.locator(".panel:visible").all()] == ["stage-zero"]
+    opened_panel = page.locator("#stage-zero")
+    assert "Reinforcement learning alone" in opened_panel.inner_text() and "Cost: " in opened_panel.inner_text()
+    assert opened_panel.locator(".chart").count() >= 3 and opened_panel.locator("pre").count() == 1
+    assert (opened_panel.bounding_box() or {"y": 1e9})["y"] < 800
+    opened_panel.get_by_text("close").click()
+    assert page.locator(".panel:visible").count() == 0
+    page.locator(f"{drawn} a", has_text="cold_rows").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".panel:visible").get_attribute("id") == "stage-cold_rows"
+    page.emulate_media(media="print")
+    assert page.locator(".panel:visible").count() == len(workflow())
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_it_without_scrolling_sideways_in_type_that_can_be_read(browser, report, scheme):
-    found = opened(browser, report, PHONE, scheme)
+    found = opened(browser, report, PHONE, scheme, "#stages")
     page = found.page
     for summary in page.locator("summary").all():
         summary.click()
@@ -142,7 +148,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_type_that_can_be_read(br
     wide = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
     assert page.evaluate(wide) > 0  # There are tables that scroll in boxes of their own.
     scale = page.evaluate(
-        "[...document.querySelectorAll('.graph-narrow svg, .chart svg')].map(s => s.getScreenCTM().a)"
+        "[...document.querySelectorAll('.graph-narrow svg, .chart svg, .dots svg')].map(s => s.getScreenCTM().a)"
     )
     assert min(scale) > 0.9
     page.close()
@@ -150,20 +156,23 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_type_that_can_be_read(br
 
 def test_text_has_the_contrast_that_everybody_can_read(browser, report):
     for scheme in ("light", "dark"):
-        found = opened(browser, report, scheme=scheme)
+        found = opened(browser, report, scheme=scheme, at="#stages")
+        for summary in found.page.locator("summary").all():
+            summary.click()
         low = found.page.evaluate(CONTRASTS)
         assert low == []
         found.page.close()
 
 
 def test_hostile_text_shows_as_itself_and_does_nothing(browser, report):
-    found = opened(browser, report)
+    found = opened(browser, report, at="#stages")
     page = found.page
+    page.locator("#replies-side-by-side summary").first.click()
     assert page.locator("#replies-side-by-side .quoted").nth(1).inner_text() == printable(HOSTILE)
     assert page.locator("script, img, iframe, object, [onerror], [onload], [style], a[href^=javascript]").count() == 0
     assert page.title().startswith("Report of a run")
     assert "\u202e" not in page.content()
-    assert page.locator("section").count() == len(page.locator("nav a").all())
+    assert page.locator("main > section").count() == len(page.locator("nav a").all())
     assert found.complaints == []
     page.close()
 
@@ -172,39 +181,11 @@ def test_a_real_run_ends_with_a_report_that_opens_in_peace(browser, reference):
     found = opened(browser, reference / PAGE, PHONE)
     page = found.page
     run = open_run(reference)
-    assert page.locator(".stage h3").all_inner_texts() == list(learning_stages())
+    charted = [each.get_attribute("id") for each in page.locator(".panel:has(.charts)").all()]
+    assert charted == [f"stage-{name}" for name in learning_stages()]
     assert sorted(page.locator(".graph-narrow .box .name").all_text_contents()) == sorted(run)
     assert page.locator("#scores table").count() >= 1
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE
     assert found.complaints == []
     assert (reference / "report.md").read_text().startswith("# Report of a run: ")
     page.close()
-
-
-# Ratios by WCAG 2: 4.5 to 1 for text. Backgrounds are opaque, or none, in which case the next element's outside counts.
-CONTRASTS = """() => {
-  const parts = text => text.match(/[\\d.]+/g).map(Number);
-  const light = rgb => rgb.slice(0, 3).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
-  const behind = node => {
-    for (let at = node; at; at = at.parentElement) {
-      const box = at.matches('g.box') ? at.querySelector('rect') : null;
-      const rgb = parts(box ? getComputedStyle(box).fill : getComputedStyle(at).backgroundColor);
-      if (box || rgb.length < 4 || rgb[3] > 0) return rgb;
-    }
-    return [255, 255, 255];
-  };
-  const found = new Set();
-  for (const node of document.querySelectorAll('body *')) {
-    const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
-    if (!own || node.closest('title') || !node.getClientRects().length) continue;
-    const style = getComputedStyle(node);
-    const ink = light(parts(node.namespaceURI.endsWith('svg') ? style.fill : style.color));
-    const paper = light(behind(node));
-    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-    const opacity = Number(style.opacity);
-    if (ratio * opacity < 4.5) found.add(`${node.tagName}.${node.className} ${ratio.toFixed(2)}`);
-  }
-  return [...found];
-}"""

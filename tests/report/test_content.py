@@ -7,7 +7,8 @@ from written_run import place_of, workflow, write_run
 
 from reasoning.report.best_replies import BestReplies
 from reasoning.report.content import compose, reward_warnings, total_sentence
-from reasoning.report.document import Bullets, Code, Grid, Heading, Paragraph
+from reasoning.report.curves import charts
+from reasoning.report.document import Bullets, Code, Curves, Glance, Grid, Heading, Panel, Paragraph
 from reasoning.report.facts import gather
 from reasoning.report.rollouts import Completion, CompletionGroup
 
@@ -16,20 +17,24 @@ def section(report, title):
     return next(each for each in report.sections if each.title == title)
 
 
+def panel(report, stage):
+    [found] = [each for each in section(report, "Stages").blocks if isinstance(each, Panel) and each.stage == stage]
+    return found
+
+
 def test_sections_come_in_the_order_in_which_they_are_read(facts):
     report = compose(facts)
     assert report.title == "Report of a run: base → r1"
     assert [each.title for each in report.sections] == [
-        "What this is", "The workflow", "Scores", "Differences", "How to read this", "Curves", "Probe problems",
-        "Replies side by side", "Totals", "Settings",
+        "At a glance", "Stages", "Scores", "Differences", "How to read this", "Replies side by side", "Totals",
+        "How to repeat it",
     ]  # fmt: skip
 
 
-def test_it_begins_with_what_the_run_did_and_how_to_repeat_it(facts):
-    blocks = section(compose(facts), "What this is").blocks
-    first = blocks[0]
-    assert isinstance(first, Paragraph) and first.text.startswith("A run of 20 stages that trained base, zero, cold")
-    assert first.text.count(". ") == 1 and "Lenient pass@1 is 0.28 (95 % interval " in first.text
+def test_it_begins_with_the_first_screen_and_ends_with_how_to_repeat_it(facts):
+    first = section(compose(facts), "At a glance").blocks[0]
+    assert isinstance(first, Glance) and first.ran == "20 stages, 12 checkpoints, 2 exams; seed 0; 2 × cpu"
+    blocks = section(compose(facts), "How to repeat it").blocks
     assert Code("python -m reasoning run resolved.gin --out ANOTHER_FOLDER") in blocks
     versions = blocks[-1]
     assert isinstance(versions, Grid)
@@ -42,7 +47,7 @@ def test_it_begins_with_what_the_run_did_and_how_to_repeat_it(facts):
 def test_what_is_missing_is_said_near_the_top(written, tmp_path):
     folder = shutil.copytree(written, tmp_path / "run")
     (place_of(folder, "students") / "results.json").write_text("{")
-    blocks = section(compose(gather(folder)), "What this is").blocks
+    blocks = section(compose(gather(folder)), "At a glance").blocks
     at = blocks.index(Heading("What is missing"))
     warning = blocks[at + 1]
     assert at == 1 and isinstance(warning, Bullets) and warning.warning and "results.json:1" in warning.items[0][1]
@@ -50,21 +55,31 @@ def test_what_is_missing_is_said_near_the_top(written, tmp_path):
 
 def test_parts_that_a_run_does_not_have_are_left_out(tmp_path):
     report = compose(gather(write_run(tmp_path / "run", [])))
-    assert [each.title for each in report.sections] == ["What this is"] and report.title == "Report of a run"
+    assert [each.title for each in report.sections] == ["At a glance"] and report.title == "Report of a run"
 
 
-@pytest.mark.parametrize(("stages", "begins"), [(workflow()[:1], "A run of one stage."), ([], "A run of 0 stages.")])
-def test_a_run_that_trained_and_examined_nothing_says_no_more_than_its_size(tmp_path, stages, begins):
-    first = section(compose(gather(write_run(tmp_path / "run", stages))), "What this is").blocks[0]
-    assert first == Paragraph(begins)
+@pytest.mark.parametrize(
+    ("stages", "ran"),
+    [(workflow()[:1], "1 stage; seed 0; 2 × cpu"), ([], "0 stages"), (workflow()[:2], "2 stages, 1 ")],
+)
+def test_a_run_that_examined_nothing_says_no_more_than_its_size(tmp_path, stages, ran):
+    first = section(compose(gather(write_run(tmp_path / "run", stages))), "At a glance").blocks[0]
+    assert isinstance(first, Glance) and first.ran.startswith(ran) and not first.dots
+    assert first.verdict.startswith("No exam compared two checkpoints")
 
 
-def test_settings_are_spelled_out_by_stage_part_by_part(facts):
-    blocks = section(compose(facts), "Settings").blocks
-    assert len(blocks) == len(facts.stages)
-    zero = blocks[2]
-    assert isinstance(zero, Code) and zero.title.startswith("zero (GRPO, artifacts/zero-")
-    lines = zero.text.splitlines()
+def test_a_stages_panel_has_its_sentence_curves_cost_probe_and_settings(facts):
+    report = compose(facts)
+    assert [each.stage for each in section(report, "Stages").blocks] == [stage.name for stage in facts.stages]
+    zero = panel(report, "zero")
+    assert zero.title == "zero (GRPO)" and zero.anchor == "stage-zero"
+    assert isinstance(zero.blocks[0], Paragraph) and zero.blocks[0].text.startswith("Reinforcement learning alone")
+    assert Curves(charts(facts.stage("zero").metrics)) in zero.blocks
+    assert Paragraph("Cost: 540 k tokens and 1.12 T FLOPs.") in zero.blocks
+    assert any(isinstance(each, Grid) and "probe problems" in each.caption for each in zero.blocks)
+    listing = zero.blocks[-1]
+    assert isinstance(listing, Code) and listing.title.startswith("Settings of zero (GRPO, artifacts/zero-")
+    lines = listing.text.splitlines()
     assert "optimizer = @training.optimizers.AdamW" in lines and "optimizer.learning_rate = 0.0005" in lines
     assert 'start = ["base"]' in lines
 
@@ -75,25 +90,28 @@ def test_records_of_another_shape_are_reported_as_far_as_they_go(written, tmp_pa
         file = place_of(folder, name) / "artifact.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | broken))
     report = compose(gather(folder))
-    assert len(section(report, "Settings").blocks) == 19
+    listings = [each for part in section(report, "Stages").blocks for each in part.blocks if isinstance(each, Code)]
+    assert len(listings) == 19
 
 
-def test_rewards_have_a_section_where_one_jumped_alone_or_replies_were_kept(facts):
+def test_rewards_are_in_a_panel_where_one_jumped_alone_or_replies_were_kept(facts):
     zero = facts.stage("zero")
     rows = tuple(
         {"step": step, "rewards/strict/mean": 0.4 + 0.01 * (step % 3), "rewards/bonus/mean": 0.8 * (step > 30)}
         for step in range(1, 51)
     )
     fooled = replace(facts, stages=(replace(zero, metrics=rows, record={}),))
-    [heading, warning] = section(compose(fooled), "Rewards").blocks
-    assert heading == Heading("Rewards that jumped alone") and isinstance(warning, Bullets) and warning.warning
-    [(stage, sentence)] = warning.items
-    assert stage == "zero" and sentence.startswith("bonus jumped from 0.00 to 0.80 about step 31")
-    assert reward_warnings(fooled) == warning.items and not reward_warnings(facts)
+    blocks = panel(compose(fooled), "zero").blocks
+    warning = blocks[blocks.index(Heading("Rewards that jumped alone")) + 1]
+    assert isinstance(warning, Bullets) and warning.warning
+    [(_, sentence)] = warning.items
+    assert sentence.startswith("bonus jumped from 0.00 to 0.80 about step 31")
+    assert reward_warnings(fooled) == (("zero", sentence),) and not reward_warnings(facts)
     reply = Completion("#3", "=1", 1.0, {"strict": 1.0}, reasons={"strict": ("passed", None, "")})
     best = BestReplies(45, {"strict": (CompletionGroup(7, "1+0?", "1", "sums", [reply]),)})
-    [lead, grid] = section(compose(replace(facts, stages=(replace(zero, best=best),))), "Rewards").blocks
-    assert isinstance(lead, Paragraph) and isinstance(grid, Grid) and len(grid.rows) == 1
+    blocks = panel(compose(replace(facts, stages=(replace(zero, best=best),))), "zero").blocks
+    [grid] = [each for each in blocks if isinstance(each, Grid) and "best-paid" in each.caption]
+    assert len(grid.rows) == 1
     assert "strict: passed" in grid.rows[0][2].detail
 
 

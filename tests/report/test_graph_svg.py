@@ -26,6 +26,8 @@ def test_every_box_and_every_arrow_is_drawn_once_within_the_picture(flow, draw):
     assert sorted(text for text in titles if "→" in text and text.endswith(("(weights)", "(data)"))) == sorted(
         f"{arrow.source} → {arrow.target} ({arrow.holds})" for arrow in flow.arrows
     )
+    links = [link.get("href") for link in picture.iter("a")]
+    assert links == [f"#stage-{box.get('aria-label').partition(' ')[0]}" for box in picture.iter("a")]
     width, tall = map(float, picture.get("viewBox").split()[2:])
     for rect in picture.iter("rect"):
         x, y, across, down = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
@@ -60,4 +62,4 @@ def test_names_are_text_and_long_ones_are_cut():
 @pytest.mark.parametrize("draw", [wide, narrow])
 def test_runs_of_no_stage_and_of_exams_alone_can_be_drawn(draw):
     assert read(draw(Workflow((), ()))).tag == "svg"
-    assert read(draw(Workflow((Box("exam", "Evaluate", "exam", ("a",)),), ()))).find("g") is not None
+    assert read(draw(Workflow((Box("exam", "Evaluate", "exam", ("a",)),), ()))).find("a/g") is not None

@@ -14,7 +14,9 @@ def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
         "strict/pass@1",
         "lenient/pass@1",
     )
-    assert more.folded and more.columns == ("checkpoint", "strict/pass@8", "lenient/pass@8")
+    assert first.open and first.columns[3:] == ("strict/greedy", "lenient/greedy", "lenient/majority@8", "length")
+    assert more.folded and not more.open
+    assert {*first.columns, *more.columns} == {"checkpoint", *facts.evaluations[0].results.columns()}
     assert [grid.caption for grid in parts if not grid.folded] == ["exam, by kind of problem", "exam, by prompt style"]
 
 

@@ -3,6 +3,7 @@ from base64 import b64encode
 from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 from reasoning.report.content import compose
 from reasoning.report.document import Cell, Code, Grid, Paragraph, Report, Section
@@ -43,7 +44,7 @@ def read(report):
 
 def test_every_tag_is_closed_in_its_place_and_no_two_parts_share_a_name(facts):
     found = read(compose(facts))
-    assert len(set(found.ids)) == len(found.ids) == len(compose(facts).sections)
+    assert len(set(found.ids)) == len(found.ids) == len(compose(facts).sections) + len(facts.stages)
     assert not {"script", "img", "iframe", "object", "form", "base"} & found.seen
 
 
@@ -72,6 +73,18 @@ def test_groups_of_columns_span_them_and_folded_tables_open_on_demand():
     assert '<th scope="colgroup" colspan="2">g</th>' in source
     assert '<td class="up">1<small>0–2</small></td>' in source
     assert "<details><summary>c</summary>" in source
+
+
+def test_every_link_leads_to_a_part_of_the_page(facts):
+    source = page(compose(facts))
+    links = {unquote(unescape(link)) for link in re.findall(r'href="#([^"]*)"', source)}
+    assert links <= set(map(unescape, re.findall(r' id="([^"]*)"', source)))
+    assert {f"stage-{stage.name}" for stage in facts.stages} <= links
+
+
+def test_each_picture_has_a_text_alternative(facts):
+    pictures = re.findall(r"<svg [^>]*>", page(compose(facts)))
+    assert len(pictures) > 20 and all('aria-label="' in each and 'role="' in each for each in pictures)
 
 
 def test_text_of_blocks_is_escaped_everywhere():

@@ -1,0 +1,218 @@
+"use strict";
+// All that models wrote enters by textContent. The state of the page is its hash, so each view has an address.
+const $ = id => document.getElementById(id);
+const embedded = $("answers") && JSON.parse($("answers").textContent);
+const ROW = ["stage", "step", "where", "text", "kind", "sort", "order", "first"];
+const SVG = "http://www.w3.org/2000/svg";
+let stages = [], told = "", newest = 0;
+
+const state = () => new URLSearchParams(location.hash.slice(1));
+function go(changes, anew = false) {
+  const next = anew ? new URLSearchParams() : state();
+  for (const [name, value] of Object.entries(changes)) value === "" || value == null ? next.delete(name) : next.set(name, value);
+  location.hash = next;
+}
+async function get(path, query = {}) {
+  const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
+  if (embedded) {
+    const key = `${path}?${[...asked].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => `${name}=${value}`).join("&")}`;
+    if (!(key in embedded)) throw new Error("This file doesn't hold that; the live page does (reasoning view).");
+    return embedded[key];
+  }
+  const answer = await (await fetch(`answers/${path}?${asked}`)).json();
+  if (answer.error) throw new Error(answer.error);
+  return answer;
+}
+function make(name, given = {}, ...parts) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(given)) key in node ? (node[key] = value) : node.setAttribute(key, value);
+  node.append(...parts.filter(part => part != null && part !== ""));
+  return node;
+}
+function draw(name, given, text = "") {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(given)) node.setAttribute(key, value);
+  node.textContent = text;
+  return node;
+}
+const number = value => (value == null ? "–" : Number.isInteger(value) ? `${value}` : value.toPrecision(3)).replace("-", "−");
+const pairs = values => Object.entries(values).filter(([, value]) => value != null).map(([name, value]) => `${name} ${number(value)}`).join(" · ");
+const options = (select, values, chosen) => {
+  select.replaceChildren(...values.map(([value, text]) => make("option", { value, textContent: text })));
+  select.value = chosen;
+};
+
+function facts(row) {
+  const reasons = Object.entries(row.verdicts).map(([name, [verdict, failing, detail]]) => `${name}: ${verdict}${failing == null ? "" : ` at test ${failing}`}${detail ? `, ${detail}` : ""}`);
+  return [`step ${row.step}, group ${row.group} #${row.sample}`, row.reward == null ? "" : `reward ${number(row.reward)}`,
+    pairs(row.rewards), row.advantage == null ? "" : `advantage ${number(row.advantage)}`,
+    `${row.length} tokens${row.truncated ? ", cut off" : ""}`, ...reasons].filter(Boolean).join(" · ");
+}
+const sign = row => (row.advantage == null ? "" : row.advantage > 0 ? "↑ " : row.advantage < 0 ? "↓ " : "");
+
+async function showCurve(stage, asked) {
+  $("course").hidden = !stage.metrics;
+  if (!stage.metrics) return;
+  const { series } = await get("metrics", { stage: stage.name });
+  const names = Object.keys(series).sort();
+  const first = ["reward", "loss"].find(name => name in series) ?? names[0];
+  const name = names.includes(asked.get("metric")) ? asked.get("metric") : first;
+  options($("metric"), names.map(each => [each, each]), name);
+  if (!name) return;
+  const { raw, smooth } = series[name], values = raw.map(point => point[1]);
+  const [low, high] = [Math.min(...values), Math.max(...values)], [start, end] = [raw[0][0], raw[raw.length - 1][0]];
+  const x = step => 60 + (step - start) / (end - start || 1) * 930, y = value => 128 - (value - low) / (high - low || 1) * 116;
+  const path = points => "M" + points.map(point => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`).join("L");
+  const svg = draw("svg", { viewBox: "0 0 1000 150", role: "img", "aria-label": `${name} from ${number(smooth[0][1])} to ${number(smooth[smooth.length - 1][1])} over steps ${start} to ${end}`, preserveAspectRatio: "none" });
+  for (const step of stage.steps) svg.append(draw("line", { x1: x(step), x2: x(step), y1: 130, y2: String(step) === asked.get("step") ? 8 : 137, class: String(step) === asked.get("step") ? "kept now" : "kept" }));
+  svg.append(draw("path", { d: path(raw), class: "raw" }), draw("path", { d: path(smooth), class: "smooth" }));
+  svg.addEventListener("click", event => {
+    const at = start + ((event.clientX - svg.getBoundingClientRect().left) / svg.clientWidth * 1000 - 60) / 930 * (end - start);
+    const near = stage.steps.reduce((best, step) => (Math.abs(step - at) < Math.abs(best - at) ? step : best), stage.steps[0]);
+    if (near != null) go({ step: near, first: "", row: "" });
+  });
+  $("chart").replaceChildren(svg);
+  $("step").textContent = `${number(low)} to ${number(high)}, steps ${start} to ${end}${stage.steps.length ? "; marks are steps whose rollouts were kept: click" : ""}`;
+}
+
+function showFilter(stage, asked, names) {
+  $("filter").hidden = Boolean(embedded) && !stage.steps.length;
+  $("steps").parentElement.hidden = !stage.steps.length;
+  options($("steps"), [...(embedded ? [] : [["all", "all"]]), ...stage.steps.map(step => [step, step])], asked.get("step"));
+  options($("sort"), [["", "as they came"], ...names.map(name => [name, name])], asked.get("sort") ?? "");
+  for (const name of ["where", "text", "kind"]) $(name).value = asked.get(name) ?? "";
+  $("order").value = asked.get("order") ?? "lowest";
+  for (const node of $("filter").querySelectorAll("#where, #text, #kind, #sort, #order, button, #save")) (node.closest("label") ?? node).hidden = Boolean(embedded);
+  for (const id of ["worst", "best", "cut"]) $(id).hidden = Boolean(embedded) || !stage.steps.length;
+  $("save").href = `selection.jsonl?${query(asked)}`;
+}
+const query = asked => new URLSearchParams([...asked].filter(([name]) => ROW.includes(name) && name !== "first"));
+
+function paged(total, page, asked, word) {
+  const first = Number(asked.get("first") ?? 0), parts = [`${total} ${word}${total > page ? `, ${first + 1} to ${Math.min(first + page, total)} ` : ""}`];
+  const link = (text, at) => make("button", { type: "button", textContent: text, onclick: () => go({ first: at || "" }) });
+  if (!embedded && first > 0) parts.push(link("earlier", Math.max(0, first - page)));
+  if (!embedded && first + page < total) parts.push(link("further", first + page));
+  $("count").replaceChildren(...parts);
+}
+
+async function showRows(stage, asked) {
+  const found = await get("rows", Object.fromEntries([...asked].filter(([name]) => ROW.includes(name))));
+  showFilter(stage, asked, found.names);
+  paged(found.total, found.page, asked, "rollouts");
+  let group = null;
+  $("list").replaceChildren(...found.rows.flatMap(row => {
+    const key = `${row.step} ${row.group}`, head = key === group ? [] : [make("h2", {}, make("span", { className: "said", textContent: row.prompt }), make("small", { textContent: `right: ${row.answer} · ${row.kind}` }))];
+    group = key;
+    return [...head, make("button", { type: "button", className: "item", "aria-current": String(row.row) === asked.get("row") ? "true" : null, onclick: () => go({ row: row.row }) },
+      make("small", { textContent: sign(row) + facts(row) }), make("span", { className: "said", textContent: row.completion || "(nothing)" }))];
+  }));
+  for (const item of $("list").querySelectorAll('[aria-current="null"]')) item.removeAttribute("aria-current");
+  if (asked.has("row")) await showRow(asked);
+}
+
+const level = share => Math.min(4, Math.max(0, Math.round(share * 4)));
+const SHADES = {
+  "log-probability": [token => { const depth = level(-token.log_prob / 3); return depth ? `h${depth}` : ""; }, "warm: the sampler held it unlikely (full at e⁻³)"],
+  mismatch: [token => { const depth = level(Math.abs(token.mismatch ?? 0) / 0.1); return depth ? `${token.mismatch > 0 ? "h" : "k"}${depth}` : ""; }, "warm: the trainer gives more than the sampler did, cold: less (full at 0.1 nats)"],
+  advantage: [(token, row) => { const depth = level(Math.abs(row.advantage ?? 0) / 2); return depth ? `${row.advantage > 0 ? "h" : "k"}${depth}` : ""; }, "warm: made likelier, cold: less likely (full at 2)"],
+};
+
+async function showRow(asked) {
+  const row = await get("row", { stage: asked.get("stage"), step: asked.get("step"), row: asked.get("row") });
+  const way = asked.get("colour") in SHADES ? asked.get("colour") : "log-probability", [shade, meaning] = SHADES[way];
+  const choice = make("select", { ariaLabel: "Tokens coloured by", onchange: () => go({ colour: choice.value }) });
+  options(choice, Object.keys(SHADES).map(name => [name, name]), way);
+  const text = make("span", { className: "said", id: "tokens" });
+  if (row.tokens) {
+    if (row.opening) text.append(make("span", { className: "soft", textContent: row.opening }));
+    for (const token of row.tokens) text.append(make("span", { className: `token ${shade(token, row)}`, textContent: token.text, title: `log-probability ${number(token.log_prob)}${token.mismatch == null ? "" : `, trainer − sampler ${number(token.mismatch)}`}` }));
+  } else text.textContent = row.completion || "(nothing)";
+  $("one").replaceChildren(
+    make("h2", {}, make("span", { className: "said", textContent: row.prompt })), make("p", { className: "soft", textContent: `right: ${row.answer} · ${row.kind}` }),
+    make("p", { textContent: facts(row) + (row.log_prob == null ? "" : ` · log-probability ${number(row.log_prob)}`) }),
+    row.tokens ? make("p", {}, make("label", {}, "Tokens coloured by ", choice), " ", make("small", { textContent: meaning })) : make("p", { className: "soft", textContent: "Tokens can't be told apart: the text, read again, has another number of them than was drawn." }),
+    text,
+    embedded ? "" : make("p", {}, make("button", { type: "button", textContent: "this group", onclick: () => go({ step: row.step, where: `group=${row.group}`, row: "", first: "", sort: "reward", text: "", kind: "" }) }), " ",
+      make("button", { type: "button", textContent: "this question at all steps", onclick: () => go({ step: "all", text: row.prompt, where: "", row: "", first: "", sort: "step" }) })));
+}
+
+async function showProblems(stage, asked) {
+  const found = await get("problems", Object.fromEntries([...asked].filter(([name]) => ROW.includes(name) && name !== "step")));
+  showFilter(stage, asked, found.names);
+  paged(found.total, found.page, asked, "problems");
+  $("list").replaceChildren(...found.problems.map(each => make("button", { type: "button", className: "item", onclick: () => go({ problem: each.number }) },
+    make("span", { className: "said", textContent: each.question }), make("small", { textContent: `#${each.number} · right: ${each.answer} · ${each.kind}` }), make("p", {}, make("small", { textContent: pairs(each.means) })))));
+  if (asked.has("problem")) await showProblem(asked);
+}
+
+// The words of a text that stand in no longest common subsequence with the first checkpoint's are marked.
+function marked(words, base) {
+  const wide = base.length + 1, table = new Uint16Array((words.length + 1) * wide);
+  for (let i = words.length - 1; i >= 0; i--) for (let j = base.length - 1; j >= 0; j--)
+    table[i * wide + j] = words[i] === base[j] ? table[(i + 1) * wide + j + 1] + 1 : Math.max(table[(i + 1) * wide + j], table[i * wide + j + 1]);
+  const parts = [];
+  for (let i = 0, j = 0; i < words.length; i++) {
+    while (j < base.length && words[i] !== base[j] && table[i * wide + j + 1] >= table[(i + 1) * wide + j]) j++;
+    if (j < base.length && words[i] === base[j]) { parts.push(words[i]); j++; } else parts.push(make("mark", { textContent: words[i] }));
+  }
+  return parts;
+}
+const split = text => text.slice(0, 4000).match(/\s+|\w+|[^\w\s]/gu) ?? [];
+
+async function showProblem(asked) {
+  const { rows } = await get("problem", { stage: asked.get("stage"), problem: asked.get("problem") });
+  const methods = [...new Set(rows.map(row => [row.method, row.style].filter(Boolean).join(", ")))];
+  const method = methods.includes(asked.get("method")) ? asked.get("method") : methods[0], chosen = rows.filter(row => [row.method, row.style].filter(Boolean).join(", ") === method);
+  const choice = make("select", { ariaLabel: "Asked by", onchange: () => go({ method: choice.value }) });
+  options(choice, methods.map(each => [each, each]), method);
+  const base = split(chosen[0]?.texts[0] ?? "");
+  const sides = chosen.map((row, place) => {
+    const first = Object.values(row.scores)[0]?.[0], score = at => pairs(Object.fromEntries(Object.entries(row.scores).map(([name, values]) => [name, values[at]])));
+    const shown = row.texts.slice(0, 4).flatMap((text, at) => [make("small", { textContent: `${row.kept.length ? (row.kept[at] ? "kept · " : "dropped · ") : ""}${score(at)} · ${row.lengths[at]} tokens` }),
+      make("span", { className: "said" }, ...(place && at === 0 ? marked(split(text), base) : [text || "(nothing)"]))]);
+    return make("div", { className: `reply ${first == null ? "" : first >= 1 ? "right" : "wrong"}` }, make("h2", { textContent: row.checkpoint }), ...shown, row.replies > 4 ? make("small", { textContent: `and ${row.replies - 4} more replies` }) : "");
+  });
+  $("one").replaceChildren(make("h2", {}, make("span", { className: "said", textContent: rows[0].question })), make("p", { className: "soft", textContent: `right: ${rows[0].answer} · ${rows[0].kind}; marked: other than in the first` }),
+    make("p", {}, make("label", {}, "Asked by ", choice)), make("div", { className: "sides" }, ...sides));
+}
+
+async function show() {
+  const own = ++newest;
+  try {
+    const answer = await get("stages");
+    if (own !== newest) return;
+    told = JSON.stringify(answer); stages = answer.stages;
+    document.title = $("run").textContent = `Rollouts of ${answer.run}`;
+    const asked = state(), shown = stages.filter(each => each.steps.length || each.samples || each.metrics);
+    const stage = shown.find(each => each.name === asked.get("stage")) ?? shown.find(each => each.steps.length) ?? shown[0];
+    $("stages").replaceChildren(...shown.map(each => make("a", { href: `#${new URLSearchParams({ stage: each.name })}`, ...(each === stage ? { "aria-current": "page" } : {}), title: each.kind }, each.name + (each.finished ? "" : " …"))));
+    $("trouble").hidden = true;
+    if (!stage) throw new Error("There is nothing to look at yet.");
+    asked.set("stage", stage.name);
+    if (stage.steps.length && !asked.get("step")) asked.set("step", stage.steps[stage.steps.length - 1]);
+    for (const id of ["list", "one", "count"]) if (id !== "one" || !asked.has("row")) $(id).replaceChildren();
+    await showCurve(stage, asked);
+    if (stage.steps.length) await showRows(stage, asked);
+    else if (stage.samples) await showProblems(stage, asked);
+    else $("filter").hidden = true;
+  } catch (error) {
+    $("trouble").textContent = error.message; $("trouble").hidden = false;
+  }
+}
+
+$("filter").addEventListener("submit", event => {
+  event.preventDefault();
+  go({ step: $("steps").value, where: $("where").value, text: $("text").value, kind: $("kind").value, sort: $("sort").value, order: $("sort").value ? $("order").value : "", first: "", row: "" });
+});
+$("steps").addEventListener("change", () => go({ step: $("steps").value, first: "", row: "" }));
+$("metric").addEventListener("change", () => go({ metric: $("metric").value }));
+$("worst").addEventListener("click", () => go({ sort: "reward", order: "lowest", first: "", row: "" }));
+$("best").addEventListener("click", () => go({ sort: "reward", order: "highest", first: "", row: "" }));
+$("cut").addEventListener("click", () => go({ where: "truncated=1", first: "", row: "" }));
+window.addEventListener("hashchange", show);
+if (!embedded) setInterval(async () => {
+  if (stages.every(stage => stage.finished) || document.hidden || $("filter").contains(document.activeElement)) return;
+  if (JSON.stringify(await get("stages").catch(() => "")) !== told) show();
+}, 5000);
+show();

@@ -1,0 +1,255 @@
+"""Pages of kept rollouts, read lazily: numbers of all rows to filter and sort by, texts only of rows that are shown.
+
+A row's number counts through the files of the chosen steps. Files that change while a run goes on are read anew.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.compute import MatchSubstringOptions, call_function
+
+from reasoning.core.errors import InputError
+from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
+from reasoning.training.metrics import rollout_files
+from reasoning.use.stage_results import spans
+
+_REWARDS = "rewards/"
+_LISTS = ("sampler_log_probs", "trainer_log_probs")
+_CONDITION = re.compile(r"\s*([^<>=!,]+?)\s*(<=|>=|!=|=|<|>)\s*([-+.\deE]+)\s*")
+_COMPARE = {
+    "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "=": np.equal, "!=": np.not_equal,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A number that a row must have: ``strict>=1``; rewards are named with or without ``rewards/``."""
+
+    name: str
+    sign: str
+    value: float
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Where; what has no number never does."""
+        return _COMPARE[self.sign](values, self.value) & ~np.isnan(values)
+
+    def meets(self, value: float) -> bool:
+        """Whether one number does."""
+        return bool(self.holds(np.array(value)))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows, in which order: those that meet all of ``where``, are of ``kind``, and hold ``text``.
+
+    ``sort`` names a number, empty for the order of the files; rows without it come last.
+    """
+
+    where: tuple[Condition, ...] = ()
+    kind: str = ""
+    text: str = ""
+    sort: str = ""
+    descending: bool = False
+
+
+def conditions(text: str) -> tuple[Condition, ...]:
+    """``strict>=1, tagged<1`` as conditions. Raises InputError for what is none."""
+    found = []
+    for part in filter(str.strip, text.split(",")):
+        match = _CONDITION.fullmatch(part)
+        try:
+            found.append(Condition(match[1], match[2], float(match[3])) if match else _no_condition(part))
+        except ValueError:
+            _no_condition(part)
+    return tuple(found)
+
+
+def _no_condition(part: str) -> Condition:
+    raise InputError(f"{part.strip()!r} is no condition; write as in strict>=1, tagged<1, length>100")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as it was when it was looked at."""
+
+    step: int
+    path: Path
+    changed: int
+    size: int
+
+
+@dataclass(frozen=True)
+class RolloutPages:
+    """The rollouts of a stage's folder at one step, or at all that were kept (``step`` None)."""
+
+    files: tuple[_File, ...]
+
+    @classmethod
+    def of(cls, folder: Path, step: int | None) -> "RolloutPages":
+        """Raises InputError where none were kept, or none of that step."""
+        kept = rollout_files(folder)
+        chosen = kept if step is None else {each: path for each, path in kept.items() if each == step}
+        if not chosen:
+            offer = f"there are {spans(tuple(kept))}" if kept else "this stage kept none"
+            raise InputError(f"no rollouts of step {step}; {offer}")
+        stats = ((each, path, path.stat()) for each, path in chosen.items())
+        return cls(tuple(_File(each, path, found.st_mtime_ns, found.st_size) for each, path, found in stats))
+
+    def names(self) -> tuple[str, ...]:
+        """The numbers that rows can be filtered and sorted by, rewards without ``rewards/``."""
+        return tuple(name.removeprefix(_REWARDS) for name in _numbers(self.files))
+
+    def find(self, wanted: Wanted) -> np.ndarray:
+        """The numbers of the rows, in order. Raises InputError for a number that rows don't have."""
+        return _found(self.files, wanted)
+
+    def rows(self, numbers: Sequence[int], log_probs: bool = False) -> list[dict[str, Any]]:
+        """Rows by their numbers, in that order, each with its number as ``row``; lists only with ``log_probs``."""
+        starts = _starts(self.files)
+        places = np.searchsorted(starts, np.asarray(numbers, np.int64), side="right") - 1
+        read: dict[int, dict[str, Any]] = {}
+        for place in sorted(set(places.tolist())):
+            own = [row for row, of in zip(numbers, places, strict=True) if of == place]
+            inside = [row - int(starts[place]) for row in own]
+            for row, values in zip(own, _take(self.files[place].path, inside, log_probs), strict=True):
+                read[row] = values | {"row": int(row)}
+        return [read[row] for row in numbers]
+
+
+@lru_cache(maxsize=4)
+def _numbers(files: tuple[_File, ...]) -> dict[str, np.ndarray]:
+    """Every column of numbers, of all rows of the files; missing ones are NaN."""
+    parts = [_numbers_of(file.path) for file in files]
+    sizes = [len(part["step"]) for part in parts]
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: np.concatenate([part.get(name, np.full(size, np.nan)) for part, size in zip(parts, sizes, strict=True)])
+        for name in names
+    }
+
+
+def _numbers_of(path: Path) -> dict[str, np.ndarray]:
+    with _opened(path) as file:
+        schema = file.schema_arrow
+        names = [each.name for each in schema if pa.types.is_primitive(each.type)]
+        table = file.read(columns=names)
+    arrays = {}
+    for name in names:
+        column = table[name].cast(pa.float64()) if pa.types.is_boolean(table[name].type) else table[name]
+        wide = name in ("reward", "step") or name.startswith(_REWARDS)
+        arrays[name] = column.to_numpy().astype(np.float64 if wide else np.float32)
+    return arrays
+
+
+@lru_cache(maxsize=8)
+def _starts(files: tuple[_File, ...]) -> np.ndarray:
+    """The number of each file's first row."""
+    sizes = [_opened(file.path).metadata.num_rows for file in files]
+    return np.cumsum([0, *sizes[:-1]])
+
+
+@lru_cache(maxsize=8)
+def _found(files: tuple[_File, ...], wanted: Wanted) -> np.ndarray:
+    numbers = _numbers(files)
+    mask = np.ones(len(numbers["step"]), bool)
+    for each in wanted.where:
+        mask &= each.holds(_column(numbers, each.name))
+    if wanted.kind or wanted.text:
+        mask &= np.concatenate([_with_texts(file.path, wanted.kind, wanted.text) for file in files])
+    rows = np.flatnonzero(mask)
+    if wanted.sort:
+        values = _column(numbers, wanted.sort)[rows]
+        order = np.argsort(-values if wanted.descending else values, kind="stable")  # NaN comes last.
+        rows = rows[order]
+    return rows
+
+
+def _column(numbers: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    for full in (_REWARDS + name, name):
+        if full in numbers:
+            return numbers[full]
+    offer = ", ".join(each.removeprefix(_REWARDS) for each in numbers)
+    raise InputError(f"rows have no number {name!r}; there are {offer}")
+
+
+def _with_texts(path: Path, kind: str, text: str) -> np.ndarray:
+    """Which rows are of a kind and hold a text, in the question or the completion, in either case."""
+    masks = []
+    with _opened(path) as file:
+        for batch in file.iter_batches(8192, columns=["kind", "prompt", "completion"]):
+            mask = np.ones(len(batch), bool)
+            if kind:
+                mask &= call_function("equal", [batch["kind"], kind]).to_numpy(zero_copy_only=False)
+            if text:
+                mask &= np.logical_or(*(_holding(batch[name], text) for name in ("prompt", "completion")))
+            masks.append(mask)
+    return np.concatenate(masks) if masks else np.zeros(0, bool)
+
+
+def _holding(column: pa.Array, text: str) -> np.ndarray:
+    options = MatchSubstringOptions(text, ignore_case=True)
+    return call_function("match_substring", [column], options).to_numpy(zero_copy_only=False)
+
+
+def _take(path: Path, rows: Sequence[int], log_probs: bool) -> list[dict[str, Any]]:
+    """Some rows of a file, in that order; only the row groups that hold them are read."""
+    with _opened(path) as file:
+        names = [name for name in file.schema_arrow.names if log_probs or name not in _LISTS]
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+        starts = np.cumsum([0, *sizes])
+        taken: dict[int, dict[str, Any]] = {}
+        for number in range(len(sizes)):
+            inside = [row for row in dict.fromkeys(rows) if starts[number] <= row < starts[number + 1]]
+            if inside:
+                for row, values in zip(inside, _rows_of_group(file, number, names, inside, starts), strict=True):
+                    taken[row] = _named(values)
+    return [taken[row] for row in rows]
+
+
+def _rows_of_group(
+    file: pq.ParquetFile, number: int, names: Sequence[str], rows: Sequence[int], starts: np.ndarray
+) -> list[dict[str, Any]]:
+    """Rows of a row group, which is read a batch at a time, so that a large one needn't fit into memory."""
+    first, wanted = int(starts[number]), np.asarray(rows)
+    found: dict[int, dict[str, Any]] = {}
+    for batch in file.iter_batches(4096, row_groups=[number], columns=list(names)):
+        inside = wanted[(wanted >= first) & (wanted < first + len(batch))]
+        if len(inside):
+            found |= zip(inside.tolist(), batch.take(pa.array(inside - first)).to_pylist(), strict=True)
+        first += len(batch)
+        if len(found) == len(wanted):
+            break
+    return [found[row] for row in rows]
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its rewards and its verdicts in mappings of their own."""
+    plain = {name: value for name, value in values.items() if "/" not in name}
+    reasons = {
+        name.removeprefix(VERDICT): (verdict, values.get(FAILING + reward), values.get(DETAIL + reward) or "")
+        for name, verdict in values.items()
+        if name.startswith(VERDICT) and verdict and (reward := name.removeprefix(VERDICT))
+    }
+    rewards = {name.removeprefix(_REWARDS): value for name, value in values.items() if name.startswith(_REWARDS)}
+    return plain | {"rewards": rewards, "verdicts": reasons}
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is damaged or gone ({error})") from None
+
+
+def written_rows(pages: RolloutPages, numbers: Iterable[int], block: int = 256) -> Iterator[dict[str, Any]]:
+    """Rows with all that they hold, block by block, for an export."""
+    chosen = list(numbers)
+    for start in range(0, len(chosen), block):
+        yield from pages.rows(chosen[start : start + block], log_probs=True)

@@ -1,0 +1,111 @@
+"""The page on loopback: a few plain files and answers as JSON, for this machine's browser and nobody else's.
+
+The standard library's server is enough for one reader, and adds nothing to install.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from reasoning.core.errors import InputError
+from reasoning.viewer.answers import Answers, json_lines, json_of, routes
+
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/viewer.css": ("viewer.css", "text/css"),
+    "/viewer.js": ("viewer.js", "text/javascript"),
+}
+"""All that is served beside answers; no path of a request ever names a file."""
+
+_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def page_file(name: str) -> str:
+    """One of the page's own files."""
+    return files("reasoning.viewer").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
+    """A server on loopback that is bound and not yet running; port 0 takes any. Raises OSError where it is taken."""
+    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, answers))
+
+
+@dataclass
+class _Refused(Exception):
+    status: HTTPStatus
+    message: str
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET; whatever names another host than loopback is refused, since a name may be led here (rebinding)."""
+
+    server_version, sys_version = "reasoning", ""
+
+    def __init__(self, answers: Answers, *arguments: Any) -> None:
+        self.answers = answers
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        """One answer, or one line of what was wrong with the question."""
+        try:
+            self._check_host()
+            address = urlsplit(self.path)
+            query = dict(parse_qsl(address.query, keep_blank_values=True, max_num_fields=20))
+            kind, content = self._content(address.path, query)
+        except _Refused as refused:
+            self._send(refused.status, "text/plain", [refused.message.encode()])
+        except (InputError, ValueError) as error:
+            self._send(HTTPStatus.BAD_REQUEST, "application/json", [json_of({"error": str(error)}).encode()])
+        else:
+            self._send(HTTPStatus.OK, kind, content)
+
+    def _content(self, path: str, query: dict[str, str]) -> tuple[str, Iterable[bytes]]:
+        if path in FILES:
+            name, kind = FILES[path]
+            return kind, [page_file(name).encode()]
+        if path == "/selection.jsonl":
+            rows = list(json_lines(self.answers.selection(query)))
+            return "application/jsonl", rows
+        asked = routes(self.answers).get(path.removeprefix("/answers/"))
+        if asked is None or not path.startswith("/answers/"):
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
+        return "application/json", [json_of(asked(query)).encode()]
+
+    def _check_host(self) -> None:
+        port = self.connection.getsockname()[1]
+        allowed = {f"{host}:{port}" for host in _HOSTS} | (set(_HOSTS) if port == 80 else set())
+        if self.headers.get("Host", "").lower() not in allowed:
+            raise _Refused(HTTPStatus.MISDIRECTED_REQUEST, "only loopback is answered: open the address as printed")
+
+    def _send(self, status: HTTPStatus, kind: str, content: Iterable[bytes]) -> None:
+        parts = list(content)
+        self.send_response(status)
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        if kind == "application/jsonl":
+            self.send_header("Content-Disposition", 'attachment; filename="selection.jsonl"')
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(sum(map(len, parts))))
+        self.end_headers()
+        for part in parts:
+            self.wfile.write(part)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: requests are no news, and a query may hold anything."""

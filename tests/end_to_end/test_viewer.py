@@ -1,0 +1,135 @@
+"""The viewer in a real browser: from the curve to the tokens, every view has an address, hostile text stays text."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import CONTRASTS, Opened, browsing
+from playwright.sync_api import Browser, expect
+from rollout_files import rollout_rows, write_rollouts
+from written_run import HOSTILE, place_of, write_run
+
+from reasoning.core.text import printable
+from reasoning.viewer.answers import Answers
+from reasoning.viewer.export import exported
+from reasoning.viewer.server import serve
+
+pytestmark = pytest.mark.slow
+
+PHONE, DESKTOP = 400, 1280
+ATTACKS = "script:not([src]), img, iframe, object, [onerror], [onload], [style], a[href^=javascript]"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_run(tmp_path_factory.mktemp("view") / "run")
+    for step in (1, 45):
+        write_rollouts(place_of(folder, "zero"), step, problems=100, samples=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    with serve(Answers(run), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_from_the_curve_to_the_group_to_the_completion_and_back_by_an_address(browser: Browser, address: str):
+    found = Opened.at(browser, f"{address}#stage=zero", DESKTOP)
+    page = found.page
+    page.locator("#chart svg").wait_for()
+    assert page.locator("#metric").input_value() == "reward" and page.locator(".kept").count() == 2
+    page.locator("#list .item").first.wait_for()
+    assert "400 rollouts" in page.locator("#count").inner_text()
+    page.locator("#chart svg").click(position={"x": 80, "y": 60})
+    expect(page).to_have_url(re.compile("step=1"))
+    matching = sum(row["rewards/strict"] == 1 and row["rewards/tagged"] == 0 for row in rollout_rows(1, 100, 4))
+    page.locator("#where").fill("strict>=1, tagged<1")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#count")).to_contain_text(f"{matching} rollouts")
+    page.locator("#list .item").nth(2).click()
+    page.locator("#one h2").wait_for()
+    assert "strict 1 · tagged 0" in page.locator("#one").inner_text()
+    page.get_by_role("button", name="this group").click()
+    expect(page.locator("#count")).to_contain_text(re.compile("^4 rollouts"))
+    again = Opened.at(browser, page.url, DESKTOP).page
+    again.locator("#list .item").nth(3).wait_for()
+    assert again.locator("#where").input_value().startswith("group=")
+    page.locator("#where").fill("beauty>1")
+    page.get_by_role("button", name="Show").click()
+    page.locator("#trouble").wait_for()
+    assert "no number 'beauty'" in page.locator("#trouble").inner_text()
+    assert [each for each in found.complaints if "400" not in each] == []
+
+
+def test_a_problem_stands_beside_itself_across_checkpoints_with_differences_marked(browser: Browser, address: str):
+    page = Opened.at(browser, f"{address}#stage=exam&problem=0&method=greedy", DESKTOP).page
+    page.locator("#one .reply").nth(5).wait_for()
+    assert page.locator("#one .reply h2").all_inner_texts() == ["base", "zero", "cold", "rl1", "sft2", "r1"]
+    assert page.locator("#one mark").count() == 0  # All wrote the same here.
+    page.goto(f"{address}#stage=exam&problem=0&method=samples&where=r1%3E0.5")
+    page.locator("#one .reply").nth(5).wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (DESKTOP, "dark")])
+def test_a_hundred_hostile_completions_are_text_that_fits_and_can_be_read(
+    browser: Browser, address: str, width: int, scheme: str
+):
+    found = Opened.at(browser, f"{address}#stage=zero&step=45&where=sample%3D2&row=6", width, scheme)
+    page = found.page
+    page.locator("#one .said").first.wait_for()
+    shown = 0
+    for first in ("", "32", "64", "96"):
+        page.evaluate("at => { location.hash = `stage=zero&step=45&where=sample%3D2&row=6&first=${at}` }", first)
+        page.wait_for_function(
+            "at => document.getElementById('count').textContent.includes(`, ${at} to`)", arg=str(int(first or 0) + 1)
+        )
+        texts = page.locator("#list .item .said").all_text_contents()
+        shown += sum(text == printable(HOSTILE) for text in texts)
+        assert page.locator(ATTACKS).count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(CONTRASTS) == []
+    assert shown == 100 and found.complaints == []
+    assert page.title() == "Rollouts of run" and "\u202e" not in page.content()
+    page.close()
+
+
+def test_the_policy_is_in_force(browser: Browser, address: str):
+    found = Opened.at(browser, address, DESKTOP)
+    found.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=document.title=1><p style=color:red>')"
+    )
+    found.page.wait_for_timeout(200)
+    assert any("Content Security Policy" in each for each in found.complaints)
+    assert found.page.title() != "1"
+    found.page.close()
+
+
+def test_the_export_is_the_same_page_without_a_server(browser: Browser, run: Path, tmp_path: Path):
+    file = tmp_path / "run.html"
+    file.write_text(exported(Answers(run)))
+    found = Opened.at(browser, f"{file.as_uri()}#stage=zero", PHONE)
+    page = found.page
+    page.locator("#list .item").nth(2).click()
+    page.locator("#one h2").wait_for()
+    assert page.locator("#one > .said").inner_text() == printable(HOSTILE)
+    page.locator("#steps").select_option("1")
+    expect(page.locator("#list")).to_contain_text("step 1, group 0")
+    page.goto(f"{file.as_uri()}#stage=exam&problem=3")
+    page.locator("#one .reply").nth(5).wait_for()
+    assert page.locator(ATTACKS).count() == 2  # Its own script, which its policy names by hash, and its data.
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE and found.complaints == []
+    page.close()

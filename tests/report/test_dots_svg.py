@@ -1,0 +1,50 @@
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from reasoning.report.document import Dots, Mark
+from reasoning.report.dots_svg import clipped, drawn
+
+
+def places(dots):
+    """(middle of the dot, left and right end of its interval) of each row."""
+    picture = ElementTree.fromstring(drawn(dots)).find("svg")
+    found = []
+    for group in picture.iter("g"):
+        span = (
+            re.match(r"M([\d.]+),[\d.]+H([\d.]+)", group.find("path").get("d"))
+            if group.find("path") is not None
+            else None
+        )
+        found.append((float(group.find("circle").get("cx")), span and (float(span[1]), float(span[2]))))
+    return found
+
+
+def test_shares_stand_on_an_axis_from_none_to_all():
+    dots = Dots("t", (Mark("a", 0.25, 0.0, 0.5, "0.25"), Mark("b", 1.0, None, None, "1")))
+    (first, span), (second, none) = places(dots)
+    assert none is None and span is not None
+    assert first == pytest.approx((span[0] + span[1]) / 2, abs=0.02)
+    assert second - span[0] == pytest.approx(4 * (first - span[0]), abs=0.05)
+
+
+def test_differences_have_a_line_at_none_between_those_below_and_above():
+    source = drawn(
+        Dots("t", (Mark("a", -2.0, -3.0, -1.0, "−2", "down"), Mark("b", 5.0, 4.0, 6.0, "+5", "up")), zero=True)
+    )
+    zero = float(re.findall(r'<line x1="([\d.]+)"[^>]*class="axis"', source)[0])
+    (below, _), (above, _) = places(
+        Dots("t", (Mark("a", -2.0, -3.0, -1.0, ""), Mark("b", 5.0, 4.0, 6.0, "")), zero=True)
+    )
+    assert below < zero < above and (above - zero) / (zero - below) == pytest.approx(2.5, abs=0.02)
+
+
+def test_words_say_what_is_drawn_and_nothing_becomes_a_tag():
+    source = drawn(Dots("<b>", (Mark("<i>" * 20, 3.0, 2.0, 4.0, "3"),)))
+    assert "<b>" not in source and "<i>" not in source
+    assert "95 % interval 2.000–4.000" in source and 'role="img"' in source
+
+
+def test_long_names_are_cut():
+    assert clipped("abc", 3) == "abc" and clipped("abcd", 3) == "ab…"

@@ -1,0 +1,84 @@
+import json
+import threading
+from http.client import HTTPConnection
+
+import pytest
+
+from reasoning.viewer.answers import Answers
+from reasoning.viewer.server import FILES, page_file, serve
+
+
+@pytest.fixture(scope="module")
+def port(run):
+    with serve(Answers(run), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def asked(port, path, method="GET", **headers):
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path, headers={"Host": f"127.0.0.1:{port}"} | headers)
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read()
+    connection.close()
+    return found
+
+
+def test_it_listens_on_loopback_alone(run):
+    with serve(Answers(run), 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+
+
+def test_the_page_is_its_files_under_a_policy_that_knows_no_inline_script(port):
+    for path, (name, kind) in FILES.items():
+        status, headers, content = asked(port, path)
+        assert status == 200 and content.decode() == page_file(name)
+        assert headers["Content-Type"].startswith(kind) and headers["X-Content-Type-Options"] == "nosniff"
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'") and "unsafe" not in policy
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_answers_are_json_and_a_bad_question_is_told_in_a_line(port):
+    status, headers, content = asked(port, "/answers/rows?stage=zero&step=1&where=strict%3E%3D1")
+    assert status == 200 and headers["Content-Type"].startswith("application/json")
+    assert json.loads(content)["total"] == 32
+    status, _, content = asked(port, "/answers/rows?stage=zero&step=1&where=strict")
+    assert status == 400 and "is no condition" in json.loads(content)["error"]
+    assert asked(port, f"/answers/rows?{'a=1&' * 30}")[0] == 400
+
+
+def test_a_selection_is_saved_as_lines(port):
+    status, headers, content = asked(port, "/selection.jsonl?stage=zero&step=all&where=group%3D0")
+    assert status == 200 and "attachment" in headers["Content-Disposition"]
+    assert [json.loads(line)["group"] for line in content.splitlines()] == [0] * 12
+
+
+@pytest.mark.parametrize(
+    "host", ["example.com", "evil.example:{port}", "127.0.0.1.nip.io:{port}", "127.0.0.1:1", "", "localhost"]
+)
+def test_a_name_that_was_led_here_is_refused(port, host):
+    status, _, content = asked(port, "/answers/stages", Host=host.format(port=port))
+    assert status == 421 and b"zero" not in content
+
+
+@pytest.mark.parametrize("host", ["localhost:{port}", "[::1]:{port}", "LOCALHOST:{port}"])
+def test_loopback_has_several_names(port, host):
+    assert asked(port, "/answers/stages", Host=host.format(port=port))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../server.py", "/%2e%2e/server.py", "//etc/passwd", "/page/viewer.js", "/answers/../stages", "/stages",
+     "/answers/selection", "/answers/__class__", "/run.json"],
+)  # fmt: skip
+def test_no_path_leads_to_a_file(port, path):
+    assert asked(port, path)[0] == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_nothing_but_get_is_answered(port, method):
+    assert asked(port, "/answers/stages", method)[0] == 501
