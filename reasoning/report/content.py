@@ -57,10 +57,11 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
     """The whole report of a run; ``checkpoints`` are those whose replies stand side by side, if not the usual ones."""
     ends = _ends(facts)
     title = f"Report of a run: {' → '.join(ends)}" if ends else "Report of a run"
-    evaluations = facts.evaluations
+    evaluations, told = facts.evaluations, sentences(facts)
     sections = (
         Section("At a glance", tuple(_overview(facts))),
-        Section("Stages", tuple(_panels(facts))),
+        Section("What happened", (Bullets(told),) if told else ()),
+        Section("Stages", tuple(_panels(facts, dict(told)))),
         Section("Scores", tuple(_scores(evaluations))),
         Section(
             "Differences",
@@ -119,9 +120,10 @@ def _overview(facts: Facts) -> Iterator[Block]:
         yield Bullets(tuple(("", text) for text in facts.missing), warning=True)
 
 
-def _panels(facts: Facts) -> Iterator[Panel]:
-    """All that there is of each stage, in the run's order."""
-    for stage, (_, sentence) in zip(facts.stages, sentences(facts), strict=True):
+def _panels(facts: Facts, told: Mapping[str, str]) -> Iterator[Panel]:
+    """All that there is of each stage, in the run's order, after what came of it."""
+    for stage in facts.stages:
+        sentence = told[stage.name]
         yield Panel(stage.name, stage.title, (Paragraph(f"{sentence[:1].upper()}{sentence[1:]}"), *_of_stage(stage)))
 
 

@@ -1,12 +1,13 @@
 """What happened, one plain sentence a stage, made from the graph and the numbers alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from reasoning.core.statistics import Interval
 from reasoning.report.curves import trend
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import CANT_TELL, fixed, large, plain, points, short
-from reasoning.report.pairs import CheckpointPair, main_difference
+from reasoning.report.pairs import CheckpointPair, main_differences
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.stages import StageFacts
 from reasoning.report.template import lines
@@ -15,7 +16,12 @@ from reasoning.training.explosion import explosion_words
 
 def sentences(facts: Facts) -> tuple[tuple[str, str], ...]:
     """(stage, what came of it) for every stage, in the run's order."""
-    return tuple((stage.name, f"{_sentence(facts, stage)}{_warning(stage)}") for stage in facts.stages)
+    changes = {evaluation.stage: main_differences(facts, evaluation) for evaluation in facts.evaluations}
+    return tuple((stage.name, f"{_sentence(facts, stage, changes)}{_warning(stage)}") for stage in facts.stages)
+
+
+_Changes = Mapping[str, Mapping[CheckpointPair, Interval | None]]
+"""By exam: how much more of its main score the later of two checkpoints has."""
 
 
 def _warning(stage: StageFacts) -> str:
@@ -28,14 +34,14 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _sentence(facts: Facts, stage: StageFacts) -> str:
+def _sentence(facts: Facts, stage: StageFacts, changes: _Changes) -> str:
     if stage.artifact is None:
         return "has not finished."
     evaluation = next((item for item in facts.evaluations if item.stage == stage.name), None)
     if evaluation is not None:
         return _exam(evaluation)
     if stage.holds == "checkpoint":
-        return _trained(facts, stage)
+        return _trained(facts, stage, changes)
     helpers = {"fixed": fixed, "large": large, "listed": listed}
     collected = lines("collected.txt", stage=stage, **helpers)[0] if stage.holds == "records" else ""
     return collected or f"{_numbers(stage) or 'finished'}."
@@ -55,13 +61,13 @@ def _exam(evaluation: Evaluation) -> str:
     return f"{text}; the highest {spoken(score)} is {short(best)} ({leaders})."
 
 
-def _trained(facts: Facts, stage: StageFacts) -> str:
+def _trained(facts: Facts, stage: StageFacts, changes: _Changes) -> str:
     known = _lesson(facts, stage)
     lesson = known or stage.kind or "this stage"
     examined = [evaluation for evaluation in facts.evaluations if stage.name in evaluation.checkpoints]
     # An exam that also asked the start says more than one that set the stage beside others.
     beside = [evaluation for evaluation in examined if set(stage.starts) & set(evaluation.checkpoints)]
-    told = [text for evaluation in beside or examined if (text := _scored(facts, stage, evaluation))]
+    told = [text for evaluation in beside or examined if (text := _scored(facts, stage, evaluation, changes))]
     course = trend(stage.metrics)
     if not told:
         numbers = course or _numbers(stage)
@@ -98,7 +104,7 @@ def _examples(facts: Facts, stage: StageFacts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for each in records for name in each.parents.get("conversations", (each.name,))))
 
 
-def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
+def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation, changes: _Changes) -> str:
     """How the stage's main score moved in one evaluation; empty where it wasn't examined there."""
     score = main_score(evaluation)
     now = evaluation.checkpoints.get(stage.name, {}).get(score or "")
@@ -109,7 +115,7 @@ def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation) -> str:
     if not starts:
         return f"{spoken(score)}{where} {with_interval(now)}"
     before = evaluation.checkpoints[starts[0]][score]
-    difference = main_difference(facts, evaluation, CheckpointPair(stage.name, starts[0]))
+    difference = changes[evaluation.stage][CheckpointPair(stage.name, starts[0])]
     fromto = f"{spoken(score)}{where} from {short(before.mean)} to {short(now.mean)}"
     if difference is None:
         return f"{fromto} (no paired interval)"

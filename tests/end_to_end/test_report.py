@@ -62,8 +62,8 @@ def test_all_parts_are_there(browser, report):
     page = found.page
     titles = page.locator("h2").all_inner_texts()
     assert [title.removesuffix(" #") for title in titles] == [
-        "At a glance", "Stages", "Scores", "Differences", "How to read this", "Replies side by side", "Totals",
-        "How to repeat it",
+        "At a glance", "What happened", "Stages", "Scores", "Differences", "How to read this", "Replies side by side",
+        "Totals", "How to repeat it",
     ]  # fmt: skip
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href") or "").count() == 1

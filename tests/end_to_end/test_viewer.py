@@ -55,6 +55,7 @@ def test_from_the_curve_to_the_group_to_the_completion_and_back_by_an_address(br
     assert "400 rollouts" in page.locator("#count").inner_text()
     page.locator("#chart svg").click(position={"x": 80, "y": 60})
     expect(page).to_have_url(re.compile("step=1"))
+    expect(page.locator("#list")).to_contain_text("step 1, group 0")
     matching = sum(row["rewards/strict"] == 1 and row["rewards/tagged"] == 0 for row in rollout_rows(1, 100, 4))
     page.locator("#where").fill("strict>=1, tagged<1")
     page.get_by_role("button", name="Show").click()

@@ -26,8 +26,8 @@ def test_sections_come_in_the_order_in_which_they_are_read(facts):
     report = compose(facts)
     assert report.title == "Report of a run: base → r1"
     assert [each.title for each in report.sections] == [
-        "At a glance", "Stages", "Scores", "Differences", "How to read this", "Replies side by side", "Totals",
-        "How to repeat it",
+        "At a glance", "What happened", "Stages", "Scores", "Differences", "How to read this", "Replies side by side",
+        "Totals", "How to repeat it",
     ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ function showFilter(stage, asked, names) {
   $("steps").parentElement.hidden = !stage.steps.length;
   options($("steps"), [...(embedded ? [] : [["all", "all"]]), ...stage.steps.map(step => [step, step])], asked.get("step"));
   options($("sort"), [["", "as they came"], ...names.map(name => [name, name])], asked.get("sort") ?? "");
-  for (const name of ["where", "text", "kind"]) $(name).value = asked.get(name) ?? "";
+  for (const name of ["where", "text", "kind"]) if (document.activeElement !== $(name)) $(name).value = asked.get(name) ?? "";
   $("order").value = asked.get("order") ?? "lowest";
   for (const node of $("filter").querySelectorAll("#where, #text, #kind, #sort, #order, button, #save")) (node.closest("label") ?? node).hidden = Boolean(embedded);
   for (const id of ["worst", "best", "cut"]) $(id).hidden = Boolean(embedded) || !stage.steps.length;
