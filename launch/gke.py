@@ -13,7 +13,8 @@ from launch.accelerators import Slices, slices_of
 from launch.commands import Command
 from launch.settings import Launch, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import GO_ON, Submission, cell_file, run_command
+from launch.target import Submission, cell_file, run_command
+from launch.worker import GO_ON
 
 _MOUNTED, _FILES, _PORT = "/mnt/runs", "/etc/experiment", 8476
 _MEGASCALE_PORT = 8080
@@ -163,8 +164,8 @@ def _pod(cell: Cell, shipment: Shipment, settings: Gke, slices: Slices, image: s
         "cloud.google.com/gke-tpu-topology": slices.shape,
         **({"cloud.google.com/gke-spot": "true"} if settings.spot else {}),
     }
-    fuse = {"driver": "gcsfuse.csi.storage.gke.io"}
-    fuse["volumeAttributes"] = {"bucketName": settings.bucket, "mountOptions": "implicit-dirs"}
+    mounted = {"bucketName": settings.bucket, "mountOptions": "implicit-dirs"}
+    fuse = {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": mounted}
     spec = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.grace,

@@ -22,7 +22,7 @@ class Launch:
     folder: str = option("where the files of launches are kept, a folder for each name", "runs/launch")
     python: str = option("the Python of the target that has the requirements", "python3")
     dirty: bool = option("ship changes of tracked files that no commit holds, too", False)
-    force: bool = option("launch what the plan says doesn't fit, or what can't be planned", False)
+    force: bool = option("launch without planning first whether it fits", False)
     detach: bool = option("don't follow the log once the job is submitted", False)
 
 

@@ -65,11 +65,11 @@ def write_code(shipment: Shipment) -> None:
     _git("-C", _git("rev-parse", "--show-toplevel"), "archive", "--output", str(target.resolve()), shipment.commit)
 
 
-def check_plan(file: str, overrides: list[str], on: str, force: bool) -> str:
-    """What ``reasoning plan`` says of the experiment on a topology; InputError where it doesn't fit, unless forced."""
+def check_plan(file: str, overrides: list[str], on: str) -> str:
+    """What ``reasoning plan`` says of the experiment on a topology; InputError where it doesn't fit."""
     command = (sys.executable, "-m", "reasoning", "plan", file, *overrides, "--on", on)
     code, told = answer(command)
-    if code and not force:
+    if code:
         raise InputError(
             f"{told.strip()}\n{file} can't be launched on {on} with that plan; change the experiment or the topology, "
             "or give --force"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from launch.settings import Launch, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import GO_ON, Submission, cell_file, run_command
+from launch.target import Submission, cell_file, run_command
+from launch.worker import GO_ON
 
 
 @dataclass(frozen=True, kw_only=True)

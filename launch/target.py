@@ -15,9 +15,6 @@ from reasoning.report.console import say
 _RECORD = "launch.json"
 ACTIONS = ("status", "logs", "stop")
 
-GO_ON = 75
-"""The exit status (sysexits' EX_TEMPFAIL) of a job that has saved and wants to go on."""
-
 
 @dataclass(frozen=True)
 class Submission:
@@ -49,8 +46,8 @@ def launch(
     """
     shipment = pack(file, overrides, settings)
     made = submission(shipment)
-    if made.topology:
-        say(check_plan(file, overrides, made.topology, settings.force).strip())
+    if made.topology and not settings.force:
+        say(check_plan(file, overrides, made.topology).strip())
     _write(target, shipment, made)
     say(f"{target}: {len(shipment.cells)} job(s) at commit {shipment.commit[:12]}; files are in {shipment.folder}")
     if made.hint:

@@ -11,7 +11,8 @@ from launch.accelerators import Slices, slices_of
 from launch.commands import Command
 from launch.settings import Launch, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import GO_ON, Submission, cell_file, run_command
+from launch.target import Submission, cell_file, run_command
+from launch.worker import GO_ON
 from reasoning.core.errors import InputError
 
 _MOUNTED = "/mnt/runs"

@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from launch.processes import Process, run_together
-from launch.target import GO_ON
 from reasoning.cli.distributed import PROCESS_ID
+
+GO_ON = 75
+"""The exit status (sysexits' EX_TEMPFAIL) of a job that has saved and wants to go on."""
 
 _SAVED = (128 + signal.SIGTERM, 128 + signal.SIGINT, GO_ON)
 _BAD_INPUT = 2

@@ -25,8 +25,8 @@ def process_environment(
 ) -> dict[str, str]:
     """The variables for one process of a job, so that launchers and the command line can't disagree about them.
 
-    ``coordinator`` is ``host:port`` of process 0, reachable by all, or `AUTO`; ``cpu_devices`` asks for that many virtual CPU
-    devices in the process, None leaves it the accelerators of its host.
+    ``coordinator`` is ``host:port`` of process 0, reachable by all, or `AUTO`; ``cpu_devices`` asks for that many
+    virtual CPU devices in the process, None leaves it the accelerators of its host.
     """
     variables = {COORDINATOR: coordinator, PROCESSES: str(processes), PROCESS_ID: str(process_id)}
     return variables if cpu_devices is None else {**variables, CPU_DEVICES: str(cpu_devices)}

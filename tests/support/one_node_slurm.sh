@@ -79,7 +79,8 @@ cd "$top"
 # Each run is compiled for itself: the second may not owe its bits to the first one's programs.
 launch() {
   JAX_COMPILATION_CACHE_DIR=$work/cache-$1 "$python" -m launch slurm experiments/r1_miniature.gin \
-    'run.stages=(zero,)' run.cpu_devices=2 run.checkpoint_every=4 zero.steps=24 --name "$1" --dirty --detach --folder "$work/launch" --out "$work/$1" --tasks-per-node 2 --cpu-devices 1 --partition free --time 60
+    'run.stages=(zero,)' run.cpu_devices=2 run.checkpoint_every=4 zero.steps=24 --name "$1" --dirty --detach --folder "$work/launch" \
+    --out "$work/$1" --tasks-per-node 2 --cpu-devices 1 --partition free --time 60
 }
 ended() { [ -z "$(squeue --noheader --name "$1")" ]; }
 await() {
@@ -95,7 +96,7 @@ await() {
 launch undisturbed
 await ended undisturbed
 launch preempted
-in_the_middle() { compgen -G "$work/preempted/artifacts/*zero*/checkpoints/2*" > /dev/null; }
+in_the_middle() { compgen -G "$work/preempted/artifacts/.zero*/checkpoints/step_*8" > /dev/null; }
 await in_the_middle
 sbatch --parsable --partition urgent --job-name urgent --ntasks 2 --output /dev/null --wrap "sleep 2"
 preempted() { grep --quiet "after saving" "$work/launch/preempted/preempted.log"; }

@@ -1,0 +1,96 @@
+"""A committed checkout with one experiment, and recorders in place of other programs."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from launch import __main__ as entry
+from launch import shipment
+
+EXPERIMENT = """
+subject = @tasks.chains.Chains
+writer = @tasks.worked_corpus.WorkedCorpus
+writer.subject = subject
+documents = @data.sources.Generated
+documents.write = writer
+documents.count = 20
+vocabulary = @stages.TokenizerTraining
+vocabulary.kind = 'char'
+vocabulary.size = 80
+corpus = @stages.Prepare
+corpus.sources = (documents,)
+corpus.tokenizer = vocabulary
+corpus.length = 32
+run = @pipeline.Run
+run.stages = (corpus,)
+run.seed = 3
+"""
+
+RECORDER = """#!/bin/bash
+printf '%s\\n' "$(printf '%s\\x1f' "$(basename "$0")" "$@")" >> "$RECORDS"
+line="$(basename "$0") $*"
+if [ -n "${FAIL_ON:-}" ] && [[ "$line" == *$FAIL_ON* ]]; then echo "no $FAIL_ON today" >&2; exit 1; fi
+case "$line" in
+  *queued-resources\\ create*) echo 0 > "$RECORDS.asked" ;;
+  *queued-resources\\ describe*)
+    if [ -e "$RECORDS.asked" ]; then
+      asked=$(cat "$RECORDS.asked"); echo $((asked + 1)) > "$RECORDS.asked"
+      if [ "$asked" -lt 2 ]; then echo PROVISIONING; else echo "${ENDS_AS:-ACTIVE}"; fi
+    else exit 1; fi ;;
+  sbatch*) echo 41 ;;
+  docker\\ manifest*) exit 1 ;;
+esac
+"""
+
+
+@dataclass
+class Checkout:
+    """A checkout of one's own; ``launch`` runs the command in it, ``calls`` says what other programs were told."""
+
+    path: Path
+    records: Path
+
+    def launch(self, *words: str) -> int:
+        return entry.main([*words])
+
+    def calls(self) -> list[list[str]]:
+        if not self.records.exists():
+            return []
+        return [line.rstrip("\x1f\n").split("\x1f") for line in self.records.read_text().splitlines()]
+
+    def folder(self, name: str = "small") -> Path:
+        return self.path / "runs/launch" / name
+
+    def record(self, name: str = "small") -> dict:
+        return json.loads((self.folder(name) / "launch.json").read_text())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    top, programs = tmp_path / "checkout", tmp_path / "programs"
+    top.mkdir(), programs.mkdir()
+    (top / "small.gin").write_text(EXPERIMENT)
+    (top / "sweep.gin").write_text(f"{EXPERIMENT}sweep = @pipeline.Sweep\nsweep.seeds = 3\n")
+    (top / ".gitignore").write_text("runs/\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "first")):
+        subprocess.run(["git", *words], cwd=top, check=True)
+    for name in ("gcloud", "kubectl", "docker", "sbatch", "squeue", "scancel", "tail"):
+        (programs / name).write_text(RECORDER)
+        (programs / name).chmod(0o755)
+    monkeypatch.chdir(top)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("POLL_SECONDS", "0")
+    for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"):
+        monkeypatch.setenv(name, "a")
+    for name in ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "a@b")
+    # What a plan says is another command's business; these tests set it.
+    real = shipment.answer
+    monkeypatch.setattr(shipment, "answer", lambda command: (0, "fits") if "plan" in command else real(command))
+    return Checkout(top, tmp_path / "records")
