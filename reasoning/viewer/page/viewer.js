@@ -19,7 +19,8 @@ async function get(path, query = {}) {
     if (!(key in embedded)) throw new Error("This file doesn't hold that; the live page does (reasoning view).");
     return embedded[key];
   }
-  const answer = await (await fetch(`answers/${path}?${asked}`)).json();
+  const own = newest, answer = await (await fetch(`answers/${path}?${asked}`)).json();
+  if (own !== newest) throw new Error("overtaken by what was asked since");
   if (answer.error) throw new Error(answer.error);
   return answer;
 }
@@ -197,6 +198,7 @@ async function show() {
     else if (stage.samples) await showProblems(stage, asked);
     else $("filter").hidden = true;
   } catch (error) {
+    if (own !== newest) return;
     $("trouble").textContent = error.message; $("trouble").hidden = false;
   }
 }
@@ -213,6 +215,7 @@ $("cut").addEventListener("click", () => go({ where: "truncated=1", first: "", r
 window.addEventListener("hashchange", show);
 if (!embedded) setInterval(async () => {
   if (stages.every(stage => stage.finished) || document.hidden || $("filter").contains(document.activeElement)) return;
-  if (JSON.stringify(await get("stages").catch(() => "")) !== told) show();
+  const now = await get("stages").catch(() => null);
+  if (now && JSON.stringify(now) !== told) show();
 }, 5000);
 show();
