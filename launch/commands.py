@@ -23,7 +23,7 @@ def run_in_order(commands: Sequence[Command], left: str) -> None:
     for number, command in enumerate(commands, start=1):
         say(f"$ {shlex.join(command)}")
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
         except FileNotFoundError:
             raise InputError(f"{command[0]} is not on this machine's PATH; install it and launch again") from None
         except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def as_script(commands: Sequence[Command], told: str) -> str:
 def answer(command: Command, folder: str | os.PathLike[str] = ".") -> tuple[int, str]:
     """The exit status of a command and all that it says, both streams."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL)
     except FileNotFoundError:
         raise InputError(f"{command[0]} is not on this machine's PATH; install it and launch again") from None
     return done.returncode, done.stdout + done.stderr

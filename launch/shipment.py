@@ -84,13 +84,12 @@ def _commit(dirty: bool) -> str:
     if not dirty:
         first = changed.splitlines()[0].strip()
         raise InputError(f"the checkout has changes that no commit holds ({first}, …); commit them, or give --dirty")
-    return _git(
-        "stash", "create"
-    )  # A commit of the changes that moves no branch; files that git doesn't know stay out.
+    # A commit of the changes that moves no branch; files that git doesn't know stay out.
+    return _git("stash", "create")
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True)
+    done = subprocess.run(["git", *words], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise InputError(f"git {' '.join(words)}: {done.stderr.strip()}; launch from a checkout of the project")
     return done.stdout.strip()

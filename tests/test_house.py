@@ -102,13 +102,9 @@ def test_an_import_against_the_order_is_named(tmp_path, file, line, named):
     assert named in offence
 
 
-LAUNCHERS_KNOW = (  # how a process joins a job; how a file is read, what it says, what it is planned for; how to talk
-    "reasoning.cli.distributed.",
-    "reasoning.experiment.reader.",
-    "reasoning.pipeline.sweeps.arms.",
-    "reasoning.planning.topology.",
-    "reasoning.core.errors.",
-    "reasoning.report.console.",
+LAUNCHERS_KNOW = tuple(
+    "reasoning.cli.distributed. reasoning.experiment.reader. reasoning.pipeline.sweeps.arms. "
+    "reasoning.planning.topology. reasoning.core.errors. reasoning.report.console.".split()
 )
 
 

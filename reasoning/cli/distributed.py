@@ -16,7 +16,7 @@ PROCESSES = "REASONING_PROCESSES"
 PROCESS_ID = "REASONING_PROCESS_ID"
 CPU_DEVICES = "REASONING_CPU_DEVICES"
 
-AUTO = "auto"
+_AUTO = "auto"
 """In place of the coordinator's address: JAX finds it, as it can on Slurm and on TPU VMs."""
 
 
@@ -25,7 +25,7 @@ def process_environment(
 ) -> dict[str, str]:
     """The variables for one process of a job, so that launchers and the command line can't disagree about them.
 
-    ``coordinator`` is ``host:port`` of process 0, reachable by all, or `AUTO`; ``cpu_devices`` asks for that many
+    ``coordinator`` is ``host:port`` of process 0, reachable by all, or `auto`; ``cpu_devices`` asks for that many
     virtual CPU devices in the process, None leaves it the accelerators of its host.
     """
     variables = {COORDINATOR: coordinator, PROCESSES: str(processes), PROCESS_ID: str(process_id)}
@@ -46,9 +46,9 @@ def initialize_from_environment() -> None:
     devices = _whole_number(CPU_DEVICES, minimum=1) if CPU_DEVICES in os.environ else None
     if not job and devices is None:
         return
-    if job and job[COORDINATOR] != AUTO and not re.fullmatch(r".+:[0-9]+", job[COORDINATOR]):
+    if job and job[COORDINATOR] != _AUTO and not re.fullmatch(r".+:[0-9]+", job[COORDINATOR]):
         raise InputError(
-            f"{COORDINATOR}={job[COORDINATOR]!r}; in the environment; give host:port of process 0, or {AUTO}"
+            f"{COORDINATOR}={job[COORDINATOR]!r}; in the environment; give host:port of process 0, or {_AUTO}"
         )
     processes = _whole_number(PROCESSES, minimum=1) if job else 1
     process_id = _whole_number(PROCESS_ID, minimum=0) if job else 0
@@ -62,7 +62,7 @@ def initialize_from_environment() -> None:
         jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if job:
-        coordinator = None if job[COORDINATOR] == AUTO else job[COORDINATOR]
+        coordinator = None if job[COORDINATOR] == _AUTO else job[COORDINATOR]
         jax.distributed.initialize(coordinator, processes, process_id)
 
 

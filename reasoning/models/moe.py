@@ -28,8 +28,8 @@ _EXPERT_AXIS, _HIDDEN_AXIS = "expert", "tensor"
 _PIECE_BYTES = 2**30
 """What the rows of tokens, one for each expert of each, may take at a time."""
 
-Matrices = tuple[Any, ...]
-Mix = Callable[[Matrices, jax.Array, jax.Array, jax.Array], jax.Array]
+_Matrices = tuple[Any, ...]
+_Mix = Callable[[_Matrices, jax.Array, jax.Array, jax.Array], jax.Array]
 """``(matrices, x_ND, chosen_NA, weights_NA) -> mixed_ND``; the matrices are those of ``Experts``."""
 
 
@@ -123,14 +123,14 @@ def mix_experts(
 
 
 def _mix_here(
-    activation: Activation, matrices: Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
+    activation: Activation, matrices: _Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
 ) -> jax.Array:
     """``mix_experts`` on one device that holds them all."""
     return mix_experts(activation, Experts(*matrices), x_ND, chosen_NA, weights_NA, 0)
 
 
 def _mix_gathered(
-    activation: Activation, matrices: Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
+    activation: Activation, matrices: _Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
 ) -> jax.Array:
     """``mix_experts`` on one device of a mesh: gather the expert group's tokens, sum over hidden parts, scatter."""
     # All tokens of the group come here, whatever their experts: the shape is the same for any load, so none is dropped
@@ -151,7 +151,7 @@ def _mix_gathered(
     return jax.lax.psum_scatter(summed, _EXPERT_AXIS, scatter_dimension=0, tiled=True)
 
 
-def _in_pieces(mix: Mix, mesh: Mesh | None, matrices: Matrices, *tokens: jax.Array) -> jax.Array:
+def _in_pieces(mix: _Mix, mesh: Mesh | None, matrices: _Matrices, *tokens: jax.Array) -> jax.Array:
     """``mix`` of all tokens [B, T, …] of a device, some after others where all would take too much memory.
 
     A piece is as many tokens as ``_PIECE_BYTES`` hold the rows of, those of all devices that work on it together.
@@ -182,20 +182,25 @@ def _varying(arrays: Any, axes: tuple[str, ...]) -> Any:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _piecewise(
-    mix: Mix, axes: tuple[str, ...], matrices: Matrices, x_PND: jax.Array, chosen_PNA: jax.Array, weights_PNA: jax.Array
+    mix: _Mix,
+    axes: tuple[str, ...],
+    matrices: _Matrices,
+    x_PND: jax.Array,
+    chosen_PNA: jax.Array,
+    weights_PNA: jax.Array,
 ) -> jax.Array:
     """``mix`` of one piece after another. Its own backward pass, so that matrices' gradients are summed in float32."""
     return jax.lax.map(lambda piece: mix(matrices, *piece), (x_PND, chosen_PNA, weights_PNA))
 
 
-def _pieces_forward(mix: Mix, axes: tuple[str, ...], *arguments: Any) -> tuple[jax.Array, tuple]:
+def _pieces_forward(mix: _Mix, axes: tuple[str, ...], *arguments: Any) -> tuple[jax.Array, tuple]:
     return _piecewise(mix, axes, *arguments), arguments
 
 
-def _pieces_backward(mix: Mix, axes: tuple[str, ...], saved: tuple, upstream_PND: jax.Array) -> tuple:
+def _pieces_backward(mix: _Mix, axes: tuple[str, ...], saved: tuple, upstream_PND: jax.Array) -> tuple:
     matrices, *pieces = saved
 
-    def add(sums: Matrices, piece: tuple) -> tuple[Matrices, tuple[jax.Array, jax.Array]]:
+    def add(sums: _Matrices, piece: tuple) -> tuple[_Matrices, tuple[jax.Array, jax.Array]]:
         above_ND, x_ND, chosen_NA, weights_NA = piece
         pull = jax.vjp(lambda matrices, x, weights: mix(matrices, x, chosen_NA, weights), matrices, x_ND, weights_NA)[1]
         of_matrices, of_x, of_weights = pull(above_ND)

@@ -12,14 +12,8 @@ import numpy as np
 
 from reasoning.planning.hlo import Computation, HloArray, Instruction, Module
 
-COLLECTIVES = (
-    "all-gather",
-    "all-reduce",
-    "reduce-scatter",
-    "all-to-all",
-    "ragged-all-to-all",
-    "collective-permute",
-    "collective-broadcast",
+COLLECTIVES = tuple(
+    "all-gather all-reduce reduce-scatter all-to-all ragged-all-to-all collective-permute collective-broadcast".split()
 )
 
 _FREE = frozenset(

@@ -150,14 +150,8 @@ class GRPO(OnPolicy, TruncatedSampling):
 
     def objective(self, model: Model, kernels: Choice) -> LossFunction:
         """The loss of ``model``."""
-        return policy(
-            model,
-            loss=self.loss,
-            kl=self.kl,
-            kl_coefficient=self.kl_coefficient,
-            temperature=self.temperature,
-            kernels=kernels,
-        )
+        scales = {"kl_coefficient": self.kl_coefficient, "temperature": self.temperature}
+        return policy(model, loss=self.loss, kl=self.kl, kernels=kernels, **scales)
 
     def between(self, mesh: meshes.Mesh, model: Model, kernels: Choice) -> PolicyPrograms:
         """What runs between sampling and updates."""
@@ -176,25 +170,14 @@ class GRPO(OnPolicy, TruncatedSampling):
     def programs(self, place: Place) -> tuple[Program, ...]:
         """What ``run`` will compile."""
         model, truncation = trained_model(self, place), truncation_of(self)
-        learned = learned_of(
-            self,
-            place,
-            model,
-            self.objective(model, place.kernels),
-            planned_steps(self),
-            self.updates * self.minibatches,
+        objective, updates = self.objective(model, place.kernels), self.updates * self.minibatches
+        learned = learned_of(self, place, model, objective, planned_steps(self), updates)
+        between, drawn = (
+            self.between(place.mesh, model, place.kernels),
+            None if truncation == ALL_TOKENS else truncation,
         )
-        return tuple(
-            policy_gradient_programs(
-                self,
-                learned,
-                self.between(place.mesh, model, place.kernels),
-                None if truncation == ALL_TOKENS else truncation,
-                minibatches=self.minibatches,
-                scored=self.scored,
-                referenced=self.kl_coefficient > 0,
-            )
-        )
+        needs = {"minibatches": self.minibatches, "scored": self.scored, "referenced": self.kl_coefficient > 0}
+        return tuple(policy_gradient_programs(self, learned, between, drawn, **needs))
 
     def source(self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context) -> "RolloutSource":
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""

@@ -22,7 +22,7 @@ from reasoning.stages.trainee import check_rows
 from reasoning.training.program import build_batching
 
 
-def sampled_programs(
+def _sampled_programs(
     stage: OnPolicy, learned: Learned, asked: Asked, truncation: Truncation | None
 ) -> Iterator[Program]:
     """What samples a step's completions from the parameters that learn from them."""
@@ -44,7 +44,7 @@ def asked_on_policy(stage: OnPolicy, learned: Learned) -> Asked:
 def distilled_programs(stage: OnPolicy, learned: Learned) -> Iterator[Program]:
     """What on-policy distillation compiles, and how often it calls each."""
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
-    yield from sampled_programs(stage, learned, asked, None)
+    yield from _sampled_programs(stage, learned, asked, None)
     count, length = stage.questions * stage.samples, asked.longest + stage.max_new_tokens
     _check_shares(learned, count)
     rows, batching = _sampled_rows(learned, count, length), build_batching(mesh, stage.aggregate, stage.max_new_tokens)
@@ -71,7 +71,7 @@ def policy_gradient_programs(
     if referenced and learned.base is None:
         learned = replace(learned, beside={"reference": learned.step.abstract.params})
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
-    yield from sampled_programs(stage, learned, asked, truncation)
+    yield from _sampled_programs(stage, learned, asked, truncation)
     count, length = stage.questions * stage.samples, asked.longest + stage.max_new_tokens
     _check_shares(learned, count // minibatches)
     rows = _sampled_rows(learned, count, length)
