@@ -31,6 +31,7 @@ COMMANDS = {
     "report": ("show what a run has found so far", "runs/r1_tiny"),
     "show": ("read what a stage sampled and how it was rewarded", "runs/r1_tiny/zero --worst"),
     "view": ("look into a run in the browser, down to the tokens", "runs/r1_tiny"),
+    "scaling": ("show which way of answering is worth its tokens", "runs/r1_tiny/exam"),
     "regrade": (
         "grade stored replies anew, and see what changes",
         "runs/r1_tiny/zero --rewards rewards.accuracy.lenient",

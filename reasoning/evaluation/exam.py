@@ -85,7 +85,8 @@ class Answers:
     those that replies give, as the first score that reads them itself does (``rewards.reward.Reading``), else as
     ``rewards.text.read_answer`` does; None where one gives none or was cut off before its end. ``ungraded`` and
     ``judgements`` are those of ``rating.Ratings``; what was not graded has the value NaN. ``probabilities`` [P] are by
-    answer, of methods that weigh all answers to a problem instead of drawing one.
+    answer, of methods that weigh all answers to a problem instead of drawing one. ``spent`` [P] are the tokens
+    that were decoded for each problem, where they are others than those of the replies that are left.
     """
 
     texts: list[list[str]]
@@ -96,6 +97,7 @@ class Answers:
     ungraded: dict[str, np.ndarray] = field(default_factory=dict)
     judgements: dict[str, np.ndarray] = field(default_factory=dict)
     probabilities: list[dict[str, float]] = field(default_factory=list)
+    spent: np.ndarray | None = None
 
     def pick(self, chosen_P: Sequence[int] | np.ndarray) -> "Answers":
         """One reply a problem, by its number among the problem's samples."""
@@ -114,6 +116,7 @@ class Answers:
             log_probs=self.log_probs[rows, at][:, None],
             answers=[[answers[number]] for answers, number in zip(self.answers, at, strict=True)],
             probabilities=self.probabilities,
+            spent=self.lengths.sum(axis=1) if self.spent is None else self.spent,
         )
 
 

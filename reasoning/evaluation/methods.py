@@ -8,7 +8,7 @@ Shapes: P problems, S samples a problem, V votes a problem.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import jax
@@ -59,6 +59,15 @@ class Summarizing(Protocol):
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
         """Values [P, …] in 0..1 by column, from one score's values of all replies."""
+        ...
+
+
+@runtime_checkable
+class Spending(Protocol):
+    """A method that has several columns, or takes other tokens than those of the replies that it gives."""
+
+    def tokens_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
+        """How many tokens [P] were decoded for each problem, by column."""
         ...
 
 
@@ -127,6 +136,16 @@ class Samples:
                 columns[f"{word}@{size}"] = scores_of_elected(scores_PS, elections(answers, size, weighted))
         return columns
 
+    def tokens_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
+        """See ``Spending``; of k samples, k times their mean."""
+        mean_P = answers.lengths.mean(axis=1)
+        tokens = {"pass@1": mean_P} | {f"pass@{k}": k * mean_P for k in self.ks}
+        for size in self.votes:
+            used = answers.lengths.shape[1] // size * size
+            whole_P = answers.lengths[:, :used].sum(axis=1) / (used // size)
+            tokens |= {f"{word}@{size}": whole_P for word in ("majority", "weighted")}
+        return tokens
+
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
@@ -142,12 +161,12 @@ class Beam:
         return self.beams
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
-        """See ``Method``; nothing is drawn."""
+        """See ``Method``; nothing is drawn. What it takes is all beams at each step up to the longest that is kept."""
         exam, ends = candidate.exam, stop_ids(candidate.tokenizer, candidate.exam.chat)
         settings = BeamSettings(self.beams, exam.max_new_tokens, ends, longest_prompt=longest_of(questions))
         search = build_beam(candidate.model, candidate.mesh, settings)
 
-        def best(
+        def all_beams(
             weights: Weights,
             prompts: Sequence[Sequence[int]],
             ids: Sequence[int],
@@ -159,10 +178,16 @@ class Beam:
             shaping: Shaping | None = None,
             watch: Watch | None = None,
         ) -> Rollouts:
-            rollouts = search(weights, prompts, rows=rows).rollouts
-            return Rollouts(*(getattr(rollouts, name)[:, :1] for name in Rollouts.names()))
+            return search(weights, prompts, rows=rows).rollouts
 
-        return graded(candidate, questions, in_batches(best, candidate, questions, exam.batch, key, 0.0))
+        found = in_batches(all_beams, candidate, questions, exam.batch, key, 0.0)
+        best = Rollouts(*(getattr(found, name)[:, :1] for name in Rollouts.names()))
+        spent_P = self.beams * found.lengths.max(axis=1)
+        return replace(graded(candidate, questions, best), spent=spent_P)
+
+    def tokens_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
+        """See ``Spending``; replies that were kept without what they took count as if all beams were as long."""
+        return {self.name: self.beams * answers.lengths.sum(axis=1) if answers.spent is None else answers.spent}
 
 
 def check_methods(field: str, methods: Sequence[Method], exam: Exam) -> None:
@@ -206,6 +231,13 @@ def columns_of(method: Method, answers: Answers, score: str) -> dict[str, np.nda
         return method.columns(answers, scores_PS) if isinstance(method, Summarizing) else {method.name: scores_PS}
     except InputError as error:
         raise InputError(f"the score {score}: {error}") from None
+
+
+def tokens_of(method: Method, answers: Answers) -> dict[str, np.ndarray]:
+    """How many tokens [P] a method took for each problem, by its columns."""
+    if isinstance(method, Spending):
+        return method.tokens_by_column(answers)
+    return {method.name: answers.lengths.sum(axis=1) if answers.spent is None else answers.spent}
 
 
 def _right(scores_PS: np.ndarray) -> np.ndarray:

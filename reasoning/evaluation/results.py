@@ -52,7 +52,7 @@ class Results:
 
     ``kinds`` holds the same by kind of problem, where there are several; ``styles`` by other ways of putting the
     questions. ``split`` is that of the problems: ``test`` for those that no stage was trained on. ``confusions`` are by
-    checkpoint and method, of exams with measures.
+    checkpoint and method, of exams with measures. ``tokens`` are those that each column took a problem.
     """
 
     checkpoints: Mapping[str, Scores]
@@ -60,6 +60,7 @@ class Results:
     styles: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     split: str = ""
     confusions: Mapping[str, Mapping[str, Confusion]] = field(default_factory=dict)
+    tokens: Mapping[str, Scores] = field(default_factory=dict)
 
     def columns(self) -> tuple[str, ...]:
         """All columns, in the order in which they first occur."""
@@ -83,7 +84,7 @@ class Replies:
     Per reply: its text, its length in tokens, its summed log-probability, the answer that it gives (None: none, or cut
     off), and its value by each score and rate (None: not graded). ``style`` is empty for the exam's own. A collecting
     stage says which replies it ``kept``. ``reasons`` are of scores that explain, ``probabilities`` by answer of methods
-    that weigh all answers.
+    that weigh all answers, ``spent`` the tokens that were decoded where they are others than those of these replies.
     """
 
     checkpoint: str
@@ -101,6 +102,7 @@ class Replies:
     kept: tuple[bool, ...] = ()
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    spent: int | None = None
 
 
 def write_results(out: Path, results: Results) -> None:
@@ -110,11 +112,13 @@ def write_results(out: Path, results: Results) -> None:
 
 
 def _without_zeros(content: Any) -> Any:
-    """Without ``ungraded`` where all was graded, as it nearly always is, and without ``confusions`` where none are."""
+    """Without ``ungraded`` where all was graded, as it nearly always is, and without what there is none of."""
     if not isinstance(content, dict):
         return content
     return {
-        name: _without_zeros(each) for name, each in content.items() if name not in ("ungraded", "confusions") or each
+        name: _without_zeros(each)
+        for name, each in content.items()
+        if name not in ("ungraded", "confusions", "tokens") or each
     }
 
 
@@ -140,16 +144,20 @@ def read_results(folder: Path) -> Results:
         **parts,
         split=str(content.get("split", "")),
         confusions=confusions,
+        tokens=_tables(content.get("tokens", {}), f"{file}: tokens"),
     )
 
 
-_RARE = ("reasons", "probabilities")
+_RARE = ("reasons", "probabilities", "spent")
 """What most rows of replies have nothing of, and then leave out."""
 
 
 def write_samples(file: Path, rows: Iterable[Replies]) -> None:
     """Writes rows of replies in one move."""
-    written = ({name: value for name, value in vars(row).items() if name not in _RARE or value} for row in rows)
+    written = (
+        {name: value for name, value in vars(row).items() if name not in _RARE or value not in ({}, None)}
+        for row in rows
+    )
     write_atomic(file, ((json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode() for row in written))
 
 
@@ -195,6 +203,7 @@ def _replies(row: Mapping[str, Any]) -> Replies:
             "kept": _listed(values["kept"], bool, len(texts) if values["kept"] else 0),
             "reasons": {name: _reasons(each, len(texts)) for name, each in row.get("reasons", {}).items()},
             "probabilities": {name: _only(each, float) for name, each in row.get("probabilities", {}).items()},
+            "spent": _only(row.get("spent"), (int, type(None))),
         }
     )
 

@@ -12,7 +12,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.statistics import mean_over_problems, mean_with_interval, statistic_over_problems
 from reasoning.evaluation.classes import Outcomes, confusion_CC, independent, outcomes_of
 from reasoning.evaluation.exam import Answers, Exam
-from reasoning.evaluation.methods import Method, columns_of
+from reasoning.evaluation.methods import Method, columns_of, tokens_of
 from reasoning.evaluation.results import Confusion, Replies, Score
 from reasoning.generation.voting import tally
 from reasoning.rollouts.rating import reward_name
@@ -64,6 +64,15 @@ def tabulate(values: Values, problems: Sequence[int]) -> dict[str, Score]:
     return {
         name: Score(each.mean, _finite(each.low), _finite(each.high), each.count, missing.get(name, 0.0))
         for name, each in intervals.items()
+    }
+
+
+def spent(asked: Asked) -> dict[str, Score]:
+    """The mean of the tokens that each column took a problem, with its interval."""
+    tokens = {name: each for method, answers in asked for name, each in tokens_of(method, answers).items()}
+    intervals = {name: mean_with_interval(each) for name, each in tokens.items()}
+    return {
+        name: Score(each.mean, _finite(each.low), _finite(each.high), each.count) for name, each in intervals.items()
     }
 
 
@@ -160,6 +169,7 @@ def rows_of(
                 if any(each.verdict for each in judgements[number])
             },
             probabilities=answers.probabilities[number] if answers.probabilities else {},
+            spent=None if answers.spent is None else int(answers.spent[number]),
         )
         for number, problem in enumerate(problems)
     )
@@ -181,6 +191,7 @@ def answers_of(rows: Sequence[Replies]) -> Answers:
         log_probs=np.array([row.log_probs for row in rows]),
         answers=[list(row.answers) for row in rows],
         probabilities=[dict(row.probabilities) for row in rows if row.probabilities],
+        spent=None if rows[0].spent is None else np.array([row.spent for row in rows]),
     )
 
 

@@ -28,7 +28,7 @@ from reasoning.evaluation.results import (
     write_results,
     write_samples,
 )
-from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, tabulate, values_of
+from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.rollouts.rating import remarks_on
@@ -184,7 +184,7 @@ class Evaluate:
 
     def results(self, out: Path, artifacts: tuple[Artifact, ...], problems: tuple[Problem, ...]) -> Results:
         """The tables, from the files of all pieces, one checkpoint's at a time."""
-        checkpoints, kinds, styles, confused = {}, {}, {}, {}
+        checkpoints, kinds, styles, confused, tokens = {}, {}, {}, {}, {}
         for artifact in artifacts:
             asked: dict[str, list] = {}
             for piece in self.pieces(artifact, out):
@@ -194,12 +194,15 @@ class Evaluate:
             values = values_of(self.quiz, own)
             checkpoints[artifact.stage] = tabulate(values, every) | measured(self.quiz, own, problems, every)
             kinds[artifact.stage] = by_kind(values, problems)
+            tokens[artifact.stage] = spent(own)
             confused[artifact.stage] = confusions(self.quiz, own, problems)
             styles[artifact.stage] = {
                 style: tabulate(values_of(self.quiz, each), every) | measured(self.quiz, each, problems, every)
                 for style, each in asked.items()
             }
-        return Results(checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split, _filled(confused))
+        return Results(
+            checkpoints, _filled(kinds), _filled(styles), self.quiz.problems.split, _filled(confused), tokens
+        )
 
     def end(self, out: Path, results: Results) -> Outcome:
         """The main table's means; the files of pieces, all of which are in the samples, go."""

@@ -1,0 +1,203 @@
+"""Thinking for so many tokens and no more, or for longer than the model would: budget forcing (s1, arXiv 2501.19393).
+
+Shapes: P problems, S samples a problem, R replies of all problems (R = P S), N new tokens.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import jax
+import numpy as np
+
+from reasoning.core.errors import InputError
+from reasoning.core.ranges import Index, NonNegative, OptionalSize
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches, longest_of
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.prompts import direct, thinking
+from reasoning.rollouts.sampling import sampler_for, truncating, truncation_of
+from reasoning.rollouts.text import encode_prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Replies that think at most ``tokens`` tokens; whoever isn't done by then has the thought closed, and answers.
+
+    A whole reply takes no more than the exam's ``max_new_tokens``, so the answer has what the budget leaves. ``waits``
+    times, where a thought ends before the budget does, its end is taken away and ``wait`` written instead, so that it
+    goes on. With ``tokens`` 0 nothing is thought: the answer's opening is given, as the style ``direct`` gives it.
+    Lengths are of what the model wrote and of what was written for it; log-probabilities only of the former.
+    """
+
+    tokens: OptionalSize
+    waits: Index = 0
+    wait: str = "Wait"
+    samples: OptionalSize = 1  # replies a problem (0: as many as the exam says)
+    temperature: NonNegative = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"budget@{self.tokens}" + (f"_wait{self.waits}" if self.waits else "")
+
+    def check(self, exam: Exam) -> None:
+        """Raises InputError where the chat format has no tags of thinking, or no token would be left to answer with."""
+        if not exam.chat.think_open or not exam.chat.think_close:
+            raise InputError("Budget ends what stands between the tags of thinking, and this chat format has none")
+        if self.tokens >= exam.max_new_tokens:
+            raise InputError(
+                f"Budget thinks for {self.tokens} of the exam's {exam.max_new_tokens} new tokens, which leaves none to "
+                "answer with; lower tokens, or raise the exam's max_new_tokens"
+            )
+        if self.waits and not (self.wait and self.tokens):
+            raise InputError("Budget has waits, but nothing to write in place of a thought's end; set wait and tokens")
+
+    def cost(self, exam: Exam) -> int:
+        return self.samples or exam.samples
+
+    def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
+        """See ``Method``. Raises InputError where closing the thought, or waiting, takes more room than there is."""
+        exam, samples = candidate.exam, self.cost(candidate.exam)
+        style = thinking(exam.chat) if self.tokens else direct(exam.chat)
+        style = replace(style, instruction=questions.style.instruction)
+        context = candidate.model.config.context
+        prompts = encode_prompts(
+            questions.problems, exam.chat, candidate.tokenizer, exam.max_new_tokens, context, style
+        )
+        asked = Questions(questions.problems, prompts, style)
+        if not self.tokens:
+            return ask(candidate, asked, key, samples, self.temperature)
+        writer = _Writer(candidate, asked, samples, self.temperature, longest_of(asked))
+        written = [_Reply() for _ in range(len(prompts) * samples)]
+        forced = _Forced.of(candidate, self.wait if self.waits else "")
+        room = exam.max_new_tokens - self.tokens - len(forced.close)
+        self._check_room(room, longest_of(asked), context)
+        writer.go_on(written, range(len(written)), self.tokens, 0, key)
+        for turn in range(1, self.waits + 1):
+            thinkers = [number for number, reply in enumerate(written) if forced.waits(reply, self.tokens)]
+            writer.go_on(written, thinkers, self.tokens, self.tokens, jax.random.fold_in(key, turn), self.tokens)
+        unfinished = [number for number, reply in enumerate(written) if not reply.over]
+        for number in unfinished:
+            forced.close_thought(written[number])
+        grown = self.tokens + len(forced.close)
+        writer.go_on(written, unfinished, room, grown, jax.random.fold_in(key, self.waits + 1))
+        return writer.answers(written, exam.max_new_tokens)
+
+    def _check_room(self, room: int, longest: int, context: int) -> None:
+        """Raises InputError where the model's context or the exam's new tokens have no place for what is forced."""
+        if room < 1:
+            raise InputError(
+                f"Budget of {self.tokens} tokens: the end of the thought leaves no token to answer with; lower tokens, "
+                "or raise the exam's max_new_tokens"
+            )
+        if self.waits and longest + 2 * self.tokens > context:
+            raise InputError(
+                f"Budget of {self.tokens} tokens with waits reads a prompt of {longest} tokens with its thought and "
+                f"leaves as much room again, more than the model's context of {context}; lower tokens"
+            )
+
+
+@dataclass
+class _Reply:
+    """A reply as it grows: its tokens with their log-probabilities (0: not drawn), how many were drawn, dropped ones
+    too, and whether it has ended."""
+
+    tokens: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    drawn: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class _Forced:
+    """What is written into replies, as ids, and where their thoughts end."""
+
+    tokenizer: Tokenizer
+    think_close: str
+    close: list[int]
+    wait: list[int]
+
+    @staticmethod
+    def of(candidate: Candidate, wait: str) -> "_Forced":
+        chat, tokenizer = candidate.exam.chat, candidate.tokenizer
+        answer = chat.answer_open or "\n\n"
+        return _Forced(tokenizer, chat.think_close, tokenizer.encode(chat.think_close + answer), tokenizer.encode(wait))
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What stands there; ids without a text count as one character."""
+        return self.tokenizer.decode_batch([tokens], lenient=True)[0]
+
+    def waits(self, reply: _Reply, budget: int) -> bool:
+        """Takes away the end of a thought that is shorter than the budget, and says whether it did."""
+        end = self.text(reply.tokens).find(self.think_close)
+        if end < 0:
+            return False
+        lengths = range(len(reply.tokens) + 1)
+        inside = bisect_right(lengths, end, key=lambda count: len(self.text(reply.tokens[:count]))) - 1
+        if inside + len(self.wait) >= budget:
+            return False
+        reply.tokens = [*reply.tokens[:inside], *self.wait]
+        reply.log_probs = [*reply.log_probs[:inside], *(0.0 for _ in self.wait)]
+        reply.over = False
+        return True
+
+    def close_thought(self, reply: _Reply) -> None:
+        """Ends a thought that goes on still, and opens the answer."""
+        if self.think_close not in self.text(reply.tokens):
+            reply.tokens = [*reply.tokens, *self.close]
+            reply.log_probs = [*reply.log_probs, *(0.0 for _ in self.close)]
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Goes on with replies, a call of the engine each time; ``longest`` is the longest prompt of the exam."""
+
+    candidate: Candidate
+    asked: Questions
+    samples: int
+    temperature: float
+    longest: int
+
+    def go_on(
+        self, written: Sequence[_Reply], chosen: Sequence[int], limit: int, grown: int, key: jax.Array, budget: int = 0
+    ) -> None:
+        """Lets the model write up to ``limit`` tokens more of each chosen reply; with a ``budget``, up to so many.
+
+        No reply is longer than ``grown`` tokens, so that each of the calls is one program.
+        """
+        if not chosen:
+            return
+        exam, candidate = self.candidate.exam, self.candidate
+        engine = sampler_for(
+            candidate.model, candidate.mesh, candidate.tokenizer, exam.chat, 1, limit, exam.slots, self.longest + grown
+        )
+        prompts = [[*self.asked.prompts[number // self.samples], *written[number].tokens] for number in chosen]
+        generate = truncating(engine.generate, truncation_of(exam))
+        asked = replace(self.asked, prompts=prompts)
+        rollouts = in_batches(generate, candidate, asked, len(prompts), key, self.temperature)
+        for row, number in enumerate(chosen):
+            reply, length = written[number], int(rollouts.lengths[row, 0])
+            kept = min(length, budget - len(reply.tokens)) if budget else length
+            reply.tokens = [*reply.tokens, *rollouts.tokens[row, 0, :kept].tolist()]
+            reply.log_probs = [*reply.log_probs, *rollouts.log_probs[row, 0, :kept].tolist()]
+            reply.drawn += length
+            reply.over = kept == length and not bool(rollouts.truncated[row, 0])
+
+    def answers(self, written: Sequence[_Reply], room: int) -> Answers:
+        """The replies, graded as the exam grades those that it samples."""
+        shape = (len(self.asked.problems), self.samples)
+        tokens_RN = np.zeros((len(written), room), np.int32)
+        for row, reply in enumerate(written):
+            tokens_RN[row, : len(reply.tokens)] = reply.tokens
+        rollouts = Rollouts(
+            tokens_RN.reshape(*shape, room),
+            np.zeros((*shape, room), np.float32),
+            np.array([len(reply.tokens) for reply in written]).reshape(shape),
+            np.array([not reply.over for reply in written]).reshape(shape),
+        )
+        answers = graded(self.candidate, self.asked, rollouts)
+        log_probs_PS = np.array([math.fsum(reply.log_probs) for reply in written]).reshape(shape)
+        drawn_PS = np.array([reply.drawn for reply in written]).reshape(shape)
+        # What a mean of replies takes a problem is what one of them took.
+        return replace(answers, log_probs=log_probs_PS, spent=np.rint(drawn_PS.mean(axis=1)).astype(np.int64))
