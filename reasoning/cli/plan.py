@@ -23,7 +23,7 @@ Nothing is run, and no TPU is needed: libtpu compiles for absent ones (make tpu-
 remembered. The exit status is 1 where something doesn't fit.
 examples:
   reasoning plan experiments/r1_tiny.gin --on v5e-4
-  reasoning plan experiments/pods/r1_qwen2.5_7b.gin --on v5p-64 zero.microbatches=4 --price 4.2
+  reasoning plan experiments/pods/llama3_8b_grpo.gin --on v5e-64 grpo.microbatches=4 --price 1.2
 """
 
 
