@@ -85,6 +85,12 @@ def test_damaged_parts_are_refused_by_name(tmp_path: Path, name: str, parts: Any
         read_results(tmp_path)
 
 
+def test_what_each_column_took_is_kept(tmp_path: Path):
+    results = Results({"base": {}}, tokens={"base": {"majority@4": Score(40.0, 38.0, 42.0, 8)}})
+    write_results(tmp_path, results)
+    assert read_results(tmp_path) == results
+
+
 def test_a_missing_file_and_one_that_was_cut_off_are_named(tmp_path: Path):
     with pytest.raises(InputError, match=r"results\.json does not exist"):
         read_results(tmp_path)

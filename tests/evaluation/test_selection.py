@@ -18,6 +18,7 @@ from reasoning.core.errors import InputError
 from reasoning.evaluation.exam import Answers, ask
 from reasoning.evaluation.methods import Samples, columns_of, tokens_of
 from reasoning.evaluation.selection import (
+    NOBODY,
     Adaptive,
     BestOf,
     Group,
@@ -117,6 +118,12 @@ def test_four_alike_are_enough_for_95_percent():
     answers = Answers([["="] * 8], np.arange(1, 9)[None], {"right": np.ones((1, 8))}, -np.ones((1, 8)), [["7"] * 8])
     assert chosen(Adaptive(size=8), answers)[1].tolist() == [[4]]  # 1 - 1/2⁵ = .969, after three 1 - 1/2⁴ = .938
     assert tokens_of(Selections(ways=(Adaptive(size=8),)), answers)["adaptive_0.95@8"].tolist() == [1 + 2 + 3 + 4]
+
+
+def test_where_nobody_answers_nobody_is_chosen_and_all_draws_are_taken():
+    answers = Answers([["="] * 3], np.ones((1, 3), int), {"right": np.zeros((1, 3))}, -np.ones((1, 3)), [[None] * 3])
+    for way in (Majority(size=3), Weighted(size=3, by=probability), Adaptive(size=3)):
+        assert [each.tolist() for each in chosen(way, answers)] == [[[NOBODY]], [[3]]]
 
 
 def test_weights_are_ratios_however_small_probabilities_are():

@@ -17,7 +17,7 @@ from reasoning.evaluation.classes import CalibrationError, macro_f1
 from reasoning.evaluation.exam import Answers
 from reasoning.evaluation.methods import Beam, Greedy, Samples
 from reasoning.evaluation.results import Confusion, Replies, Score, read_samples, write_samples
-from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, tabulate, values_of
+from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
 from reasoning.rewards.accuracy import strict
 from reasoning.rewards.format import tagged
 from reasoning.tasks.problems import Problem
@@ -124,6 +124,17 @@ def test_replies_come_back_from_their_file_as_they_were(tmp_path):
     assert json.dumps({name: values.tolist() for name, values in back.scores.items()}) == json.dumps(
         {name: values.tolist() for name, values in SAMPLED.scores.items()}
     )
+
+
+def test_what_a_method_took_comes_back_too_and_has_its_table(tmp_path):
+    beam = replace(BEAM, spent=np.array([7, 8, 12]))
+    write_samples(tmp_path / "part.jsonl", rows_of("zero", PROBLEMS, beam, "beam@4"))
+    back = answers_of(read_samples(tmp_path / "part.jsonl"))
+    assert back.spent is not None and back.spent.tolist() == [7, 8, 12]
+    assert answers_of(rows_of("zero", PROBLEMS, BEAM, "beam@4")).spent is None
+    table, expected = spent((ASKED[0], (Beam(beams=4), back))), mean_with_interval(np.array([7.0, 8.0, 12.0]))
+    assert list(table) == ["greedy", "beam@4"] and table["greedy"].mean == GREEDY.lengths.mean()
+    assert table["beam@4"] == Score(9.0, expected.low, expected.high, 3)
 
 
 def test_a_row_holds_all_replies_to_one_problem_by_one_method():
