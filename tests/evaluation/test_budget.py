@@ -59,6 +59,7 @@ def test_a_thought_is_never_longer_than_its_budget_and_begins_as_one_without(can
     assert found.spent is not None and (found.spent <= found.lengths.mean(axis=1) + 1).all()
 
 
+@pytest.mark.slow
 def test_where_a_thought_would_end_early_it_goes_on_behind_the_word(candidate):
     once, again = (
         Budget(tokens=9, samples=3, waits=waits, wait="=").replies(candidate, questions_for(candidate), KEY)
