@@ -30,7 +30,6 @@ from reasoning.evaluation.methods import (
     Beam,
     Greedy,
     Samples,
-    Spending,
     check_methods,
     columns_of,
     elections,
@@ -204,18 +203,6 @@ def test_a_beam_search_answers_once_with_its_best(base: Artifact):
     assert asked.spent is not None
     np.testing.assert_array_equal(asked.spent, 3 * best.rollouts.lengths.max(axis=1))
     np.testing.assert_array_equal(tokens_of(Beam(beams=3), asked)["beam@3"], asked.spent)
-
-
-def test_a_method_takes_the_tokens_of_all_that_it_decodes():
-    lengths = np.array([[1, 2, 3, 4], [5, 5, 5, 9], [1, 1, 1, 1]])
-    sampled, method = replace(SAMPLED, lengths=lengths), Samples(ks=(2,), votes=(2, 3))
-    tokens = tokens_of(method, sampled)
-    expected = {"pass@1": [2.5, 6, 1], "pass@2": [5, 12, 2], "majority@2": [5, 12, 2], "majority@3": [6, 15, 3]}
-    assert isinstance(method, Spending) and tokens.keys() == columns_of(method, sampled, "strict").keys()
-    assert {name: tokens[name].tolist() for name in expected} == expected
-    # One reply that is picked from several took all of them; one that was kept by an older version, as many as beams.
-    assert tokens_of(Greedy(), sampled.pick([0, 1, 2]))["greedy"].tolist() == [10, 24, 4]
-    assert tokens_of(Beam(beams=3), replace(SAMPLED, lengths=lengths[:, :1]))["beam@3"].tolist() == [3, 15, 3]
 
 
 METHOD = '''
