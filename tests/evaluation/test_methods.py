@@ -30,6 +30,7 @@ from reasoning.evaluation.methods import (
     Beam,
     Greedy,
     Samples,
+    Spending,
     check_methods,
     columns_of,
     elections,
@@ -200,7 +201,7 @@ def test_a_beam_search_answers_once_with_its_best(base: Artifact):
     np.testing.assert_allclose(asked.log_probs[:, 0] / asked.lengths[:, 0], best.scores[:, 0], rtol=1e-4)
     assert all(len(group) == 1 for group in asked.texts)
     # Each beam is a token longer with each step.
-    assert asked.spent is not None
+    assert isinstance(Beam(beams=3), Spending) and asked.spent is not None
     np.testing.assert_array_equal(asked.spent, 3 * best.rollouts.lengths.max(axis=1))
     np.testing.assert_array_equal(tokens_of(Beam(beams=3), asked)["beam@3"], asked.spent)
 

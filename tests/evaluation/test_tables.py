@@ -15,7 +15,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.statistics import mean_over_problems, mean_with_interval, pass_at_k
 from reasoning.evaluation.classes import CalibrationError, macro_f1
 from reasoning.evaluation.exam import Answers
-from reasoning.evaluation.methods import Beam, Greedy, Samples, Spending, columns_of, tokens_of
+from reasoning.evaluation.methods import Beam, Greedy, Samples, columns_of, tokens_of
 from reasoning.evaluation.results import Confusion, Replies, Score, read_samples, write_samples
 from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
 from reasoning.rewards.accuracy import strict
@@ -142,7 +142,7 @@ def test_a_method_takes_the_tokens_of_all_that_it_decodes():
     sampled, method = replace(SAMPLED, lengths=lengths), Samples(ks=(2,), votes=(2, 3))
     tokens = tokens_of(method, sampled)
     expected = {"pass@1": [2.5, 6, 1], "pass@2": [5, 12, 2], "majority@2": [5, 12, 2], "majority@3": [6, 15, 3]}
-    assert isinstance(method, Spending) and tokens.keys() == columns_of(method, sampled, "strict").keys()
+    assert tokens.keys() == columns_of(method, sampled, "strict").keys()
     assert {name: tokens[name].tolist() for name in expected} == expected
     # One reply that is picked from several took all of them; one that was kept by an older version, as many as beams.
     assert tokens_of(Greedy(), sampled.pick([0, 1, 2]))["greedy"].tolist() == [10, 24, 4]
