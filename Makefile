@@ -23,7 +23,7 @@ test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu tpu-check gpu-check r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,14 @@ kernels-tpu: tpu-aot  ## Compile the Pallas kernels for four generations of TPUs
 	for loss in log_probs forward reverse jsd; do \
 	  echo "== $$loss"; $(VENV)/bin/python benchmarks/log_probs_tpu.py --loss $$loss; done
 	$(VENV)/bin/python benchmarks/log_probs_tpu.py v5p:4x8x8 --mesh tensor=256
+
+tpu-check: FOUND := tpu
+gpu-check: FOUND := gpu
+tpu-check: $(INSTALLED)  ## On a TPU (ENVIRONMENT=tpu): does it compute what a CPU does, how fast; writes first_hour.json.
+	JAX_PLATFORMS=$(FOUND),cpu $(VENV)/bin/python -m benchmarks.first_hour --platform $(FOUND)
+
+gpu-check: $(INSTALLED)  ## The same on an NVIDIA GPU (ENVIRONMENT=cuda12 or cuda13).
+	JAX_PLATFORMS=cuda,cpu $(VENV)/bin/python -m benchmarks.first_hour --platform $(FOUND)
 
 r1: $(INSTALLED)  ## Take a tiny model through the whole R1 workflow on this machine, from nothing.
 	$(VENV)/bin/python -m reasoning run experiments/r1_tiny.gin --out runs/r1_tiny

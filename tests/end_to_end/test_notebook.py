@@ -16,8 +16,12 @@ from nbclient.exceptions import CellExecutionError
 
 from reasoning.use.run_folder import open_run
 
-TOUR, OWN_MODEL = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-IMPORTED = {TOUR: {"os", "matplotlib.pyplot"}, OWN_MODEL: {"jax", "jax.numpy", "numpy", "flax"}}
+TOUR, OWN_MODEL, ACCELERATOR = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+IMPORTED = {
+    TOUR: {"os", "matplotlib.pyplot"},
+    OWN_MODEL: {"jax", "jax.numpy", "numpy", "flax"},
+    ACCELERATOR: {"os", "jax", "numpy"},
+}
 
 LAYER = {
     "JAX_PLATFORMS": "cpu",
@@ -76,6 +80,19 @@ def test_a_users_own_model_learns_in_forty_lines_by_fine_tuning_and_by_reward(
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     loss, right = re.findall(r"(\d\.\d+) -> (\d\.\d+)", printed)
     assert float(loss[1]) < float(loss[0]) - 1 and float(right[1]) > float(right[0]) + 0.1
+
+
+@pytest.mark.slow
+def test_the_notebook_for_accelerators_runs_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = {"EXPERIMENT": str(EXPERIMENT), "OUT": str(tmp_path), "OVERRIDES": "run.stages=(base,)"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    notebook = run_notebook(ACCELERATOR, tmp_path, monkeypatch)
+    printed = "".join(
+        output.text for cell in notebook.cells for output in cell.get("outputs", ()) if output.get("name") == "stdout"
+    )
+    assert " cpu " in printed and "largest difference:" in printed and "learnt to predict" in printed
+    assert set(open_run(tmp_path)) == {"corpus", "base"}
 
 
 @pytest.mark.slow
