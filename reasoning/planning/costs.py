@@ -10,6 +10,7 @@ from math import prod
 
 import numpy as np
 
+from reasoning.planning.groups import first_group
 from reasoning.planning.hlo import Computation, HloArray, Instruction, Module
 
 COLLECTIVES = tuple(
@@ -25,8 +26,6 @@ _ATTENTION = {"splash_mha_fwd": 2, "splash_mha_dq": 3, "splash_mha_dkv": 4}
 
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _KERNEL_FLOPS = re.compile(r'"cost_estimate":\{[^{}]*?"flops":"?(\d+)')
-_GROUPS = re.compile(r"replica_groups=(\{\{.*?\}\}|\{\}|\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?)")
-_PAIRS = re.compile(r"source_target_pairs=\{(\{.*?\})\}")
 _LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
 
 
@@ -325,24 +324,3 @@ def _exchanged(around: Computation, one: Instruction, kind: str, cost: Cost) -> 
     exchange = Exchange(kind, group)
     cost.sent[exchange] = sent.get(kind, lambda: size * share)()
     cost.held[exchange] = size * {"all-gather": count, "reduce-scatter": 1 / count}.get(kind, 1)
-
-
-def first_group(attributes: str) -> tuple[int, ...]:
-    """The first group of devices among which a collective exchanges, as numbers in the program's assignment."""
-    pairs = _PAIRS.search(attributes)
-    if pairs:
-        moved = [tuple(map(int, pair.split(","))) for pair in re.findall(r"\{([\d,]+)\}", pairs[1])]
-        return next((pair for pair in moved if pair[0] != pair[1]), ())
-    found = _GROUPS.search(attributes)
-    if found is None:
-        return ()
-    text = found[1]
-    if text.startswith("{"):
-        first = re.search(r"\{([\d,]+)\}", text)
-        return tuple(map(int, first[1].split(","))) if first else ()
-    shape, rest = text[1:].split("]<=[")
-    sizes, _, order = rest.partition("]")
-    numbers = np.arange(prod(map(int, sizes.split(",")))).reshape([int(size) for size in sizes.split(",")])
-    if order:
-        numbers = numbers.transpose([int(axis) for axis in order[2:-1].split(",")])
-    return tuple(numbers.reshape([int(size) for size in shape.split(",")])[0].tolist())

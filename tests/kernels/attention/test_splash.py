@@ -47,7 +47,7 @@ def test_sinks_are_those_of_the_chunks_with_their_gradients():
         return jnp.sum(above * splash.attend(*arrays[:3], segments, case.rule, None, True, arrays[3]))
 
     def of_chunks(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(above * chunked.attend(*arrays[:3], segments, jnp.int32(0), case.rule, 64, arrays[3]))
+        return jnp.sum(above * chunked.attend(*arrays[:3], segments, jnp.arange(128), case.rule, 64, arrays[3]))
 
     found, wanted = (jax.value_and_grad(of, (0, 1, 2, 3))(query, key, value, sinks) for of in (of_kernels, of_chunks))
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):

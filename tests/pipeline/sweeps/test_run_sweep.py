@@ -92,7 +92,9 @@ def test_the_same_sweep_again_runs_nothing_and_touches_no_artifact(project):
     project.sweep()
     assert project.ran() == [] and project.warnings == [] and artifacts(project) == before
     kernels, *notes = project.notes
-    assert kernels == "kernels: plain XLA, a chunk of tokens at a time; attention: plain XLA, 128 tokens at a time"
+    assert (
+        kernels == "kernels: plain XLA, a chunk of tokens at a time; attention: plain XLA, up to 128 tokens at a time"
+    )
     assert [note.endswith(f"already finished (run {number} of 6)") for number, note in enumerate(notes, 1)] == [
         True
     ] * 6
