@@ -6,8 +6,8 @@ from reasoning.models.formats.family_settings import ARCHITECTURES, DEFAULTS, EV
 
 def test_each_family_has_an_architecture_and_its_own_defaults_are_right():
     assert ARCHITECTURES.keys() == DEFAULTS.keys()
-    for defaults in DEFAULTS.values():
-        check_settings({**EVERYWHERE, **defaults})
+    for family, defaults in DEFAULTS.items():
+        check_settings(family, {**EVERYWHERE, **defaults})
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ def test_each_family_has_an_architecture_and_its_own_defaults_are_right():
 def test_a_value_that_makes_no_sense_is_refused_by_its_name(values, word):
     [name] = values
     with pytest.raises(InputError, match=f"config.json: {name} is .*{word}"):
-        check_settings(values)
+        check_settings("llama", values)
 
 
 @pytest.mark.parametrize("name", ["head_dim", "q_lora_rank", "sliding_window", "attn_logit_softcapping", "mscale"])
 def test_null_is_as_good_as_nothing_where_a_family_says_so(name):
-    check_settings({name: None})
+    check_settings("llama", {name: None})
