@@ -1,5 +1,6 @@
 """What an engine will be called with, told before there are weights or prompts."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ def sampling_call(
     truncation: Truncation | None = None,
 ) -> tuple[jax.stages.Wrapped, tuple[Any, ...]]:
     """The engine's very program for ``prompts`` prompts of each process, padded to ``length``, and its arguments."""
-    split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
+    split, one = meshes.row_sharding(mesh), partial(jax.ShapeDtypeStruct, ())
     sizes = sizes_of(settings, mesh, prompts, length)
     program = sampling_program(model, mesh, common_settings(settings), sizes)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -40,24 +41,15 @@ def sampling_call(
     def split_over(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=split)
 
-    def one(dtype: Any) -> Any:
-        return jax.ShapeDtypeStruct((), dtype, sharding=whole)
-
     rule = None if truncation is None else jax.eval_shape(truncation.traced)
     arguments = (
         weight_shapes(model, mesh),
         meshes.with_shardings(state, state_shardings(mesh, state)),
         Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),
         split_over(sizes.parts * sizes.slots),
-        meshes.with_shardings(key, whole),
-        Asked(
-            one(jnp.int32),
-            one(jnp.float32),
-            rule and meshes.with_shardings(rule, jax.tree.map(lambda _: whole, rule)),
-            None,
-            one(bool),
-            one(jnp.int32),
-        ),
+        # As the engine gives them, without a place: the program itself says that they are on every device.
+        key,
+        Asked(one(jnp.int32), one(jnp.float32), rule, None, one(bool), one(jnp.int32)),
     )
     return program.sample, arguments
 

@@ -21,6 +21,7 @@ def place_of(mesh: Mesh, notes: list[str] | None = None, **changes: Any) -> Plac
 
 def not_run(stage: Any, folder: Path, inputs: dict[str, Artifact]) -> list[str]:
     """The names of programs that were told and, when the stage has run, hadn't been traced with these very shapes."""
+    jax.clear_caches()  # What other tests have left there would crowd out the very entries that are looked for.
     surroundings = Surroundings()
     told: tuple[Program, ...] = stage.programs(place_of(surroundings.context().mesh))
     work(stage, folder, inputs, surroundings)
