@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
 from reasoning.generation.engine import decode_shardings, rows_multiple, sampling_program, sizes_of
+from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.slots import READING, WRITING
 from reasoning.generation.state import Asked, Page, Sizes, state_shardings
@@ -31,8 +32,7 @@ def sampling_call(
     truncation: Truncation | None = None,
 ) -> tuple[jax.stages.Wrapped, tuple[Any, ...]]:
     """The engine's very program for ``prompts`` prompts of each process, padded to ``length``, and its arguments."""
-    split, one = meshes.row_sharding(mesh), partial(jax.ShapeDtypeStruct, ())
-    sizes = sizes_of(settings, mesh, prompts, length)
+    split, sizes = meshes.row_sharding(mesh), sizes_of(settings, mesh, prompts, length)
     program = sampling_program(model, mesh, common_settings(settings), sizes)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(program.empty, key)
@@ -41,15 +41,24 @@ def sampling_call(
     def split_over(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=split)
 
+    def one(dtype: Any) -> Any:  # as they come from the host, without a place
+        return jax.ShapeDtypeStruct((), dtype)
+
     rule = None if truncation is None else jax.eval_shape(truncation.traced)
     arguments = (
         weight_shapes(model, mesh),
         meshes.with_shardings(state, state_shardings(mesh, state)),
         Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),
         split_over(sizes.parts * sizes.slots),
-        # As the engine gives them, without a place: the program itself says that they are on every device.
         key,
-        Asked(one(jnp.int32), one(jnp.float32), rule, None, one(bool), one(jnp.int32)),
+        Asked(
+            one(jnp.int32),
+            one(jnp.float32),
+            rule,
+            None,
+            one(bool),
+            one(jnp.int32),
+        ),
     )
     return program.sample, arguments
 
@@ -63,5 +72,6 @@ def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int)
     share = -(-prompts // rows_multiple(mesh))
     return {
         READING: -(-share // sizes.group),
+        PIECES: -(-length // READ_AT_ONCE),
         WRITING: -(-share * settings.samples // sizes.slots) * settings.max_new_tokens,
     }

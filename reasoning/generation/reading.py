@@ -18,6 +18,10 @@ def empty_cache(model: LanguageModel, rows: int, length: int) -> Cache:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(rows, length))
 
 
+PIECES = "pieces"
+"""Name of the loop over a long prompt's pieces, in profiles and in plans."""
+
+
 def read_prompts(
     model: LanguageModel, weights: Weights, tokens_PT: jax.Array, lengths_P: jax.Array, room: int
 ) -> tuple[jax.Array, Cache]:
@@ -45,7 +49,8 @@ def read_prompts(
     shape = jax.eval_shape(model.prefill, weights, tokens_PT[:, :1], lengths_P, cache)[0]
     begun = jnp.int32(0), jnp.zeros(shape.shape, shape.dtype), cache
     longest = jnp.max(lengths_P)
-    _, hidden_PD, cache = jax.lax.while_loop(lambda now: now[0] < longest, read, begun)
+    with jax.named_scope(PIECES):
+        _, hidden_PD, cache = jax.lax.while_loop(lambda now: now[0] < longest, read, begun)
     # The last piece may be longer than what is left of the room; what it holds there is padding.
     return hidden_PD, jax.tree.map(
         lambda leaf, asked: leaf[tuple(map(slice, asked.shape))], cache, model.cache_shapes(rows, room)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from reasoning.core.errors import InputError, is_of_memory
+from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_json
 from reasoning.core.program import Program, device_bytes
 from reasoning.pipeline.environment import installed_version
@@ -22,7 +22,7 @@ from reasoning.planning.costs import Cost, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
 from reasoning.planning.programs import no_compilation_cache
 
-_FORMAT = 2
+_FORMAT = 3
 """Part of every key; raise it when what is found out of a program changes."""
 
 _LARGEST = 4
@@ -79,7 +79,7 @@ class Compiler:
     keys: dict[Any, str] = field(default_factory=dict)
 
     def compile(self, program: Program, mesh: Mesh) -> Compiled:
-        """What the program takes of each device. Raises what the compiler raises, but for a lack of memory."""
+        """What the program takes of each device."""
         same = (program.function, _described(program.arguments), tuple(sorted(program.trips.items())))
         if same in self.keys:
             return self.known[self.keys[same]]
@@ -122,8 +122,6 @@ def _compiled(lowered: jax.stages.Lowered, program: Program, mesh: Mesh) -> Comp
         with no_compilation_cache():
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if not is_of_memory(error):
-            raise
         message = str(error)
         return Compiled(
             memory=_memory_wanted(message),

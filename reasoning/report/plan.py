@@ -57,11 +57,13 @@ def verdict(plan: Plan) -> Iterator[str]:
         yield f"fits: {gib(free)} GiB are free at the fullest, {fullest.stage}: {fullest.name}"
     for one in plan.too_large:
         missing = one.memory - plan.capacity
-        by = f"by {gib(missing)} GiB" if missing > 0 else "alone"
         beside = ", ".join(f"{name} {gib(size)}" for name, size in one.beside.items())
-        yield f"{one.stage}: {one.name} doesn't fit {by}: {gib(one.found.memory)} GiB" + (
-            f" beside {beside}" if beside else ""
-        )
+        if one.found.refusal and not one.found.memory:
+            yield f"{one.stage}: {one.name} can't be compiled"
+        else:
+            by = f" by {gib(missing)} GiB" if missing > 0 else ""
+            held = f"{gib(one.found.memory)} GiB" + (f" beside {beside}" if beside else "")
+            yield f"{one.stage}: {one.name} doesn't fit{by}: {held}"
         if one.found.refusal:
             yield f"  the compiler: {one.found.refusal}"
 

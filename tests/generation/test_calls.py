@@ -6,6 +6,7 @@ from tiny_stages import MODEL, Surroundings
 
 from reasoning.generation.calls import loop_trips, sampling_call, weight_shapes
 from reasoning.generation.engine import build_engine, sampling_program, sizes_of
+from reasoning.generation.reading import READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.models.model import build_model
 
@@ -31,6 +32,10 @@ def test_the_engine_runs_the_planned_program_and_no_other():
     assert function._cache_size() == before + 1
 
 
+def test_long_prompts_are_read_piece_by_piece():
+    assert loop_trips(SETTINGS, MESH, 8, 2 * READ_AT_ONCE + 1)["pieces"] == 3
+
+
 def test_loops_turn_as_often_as_the_fullest_device_needs():
     # 8 prompts on 2 devices are 4 each, read at once; 12 replies there in 4 slots are 3 rounds of 5 tokens.
-    assert loop_trips(SETTINGS, MESH, 8, 6) == {"reading": 1, "writing": 15}
+    assert loop_trips(SETTINGS, MESH, 8, 6) == {"reading": 1, "pieces": 1, "writing": 15}

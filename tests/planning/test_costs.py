@@ -13,7 +13,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, Stack
 from reasoning.models.flops import forward_flops
 from reasoning.models.model import build_model
-from reasoning.planning.costs import COLLECTIVES, Exchange, cost_of, first_group, largest_arrays
+from reasoning.planning.costs import COLLECTIVES, Exchange, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))
@@ -93,20 +93,6 @@ def test_an_all_gather_in_a_loop_is_sent_each_time_along_its_axis():
     assert exchange == Exchange("all-gather", (0, 1, 2, 3))
     assert sent == 3 * 16 * 16 * 4 * 3 / 4 and cost.held[exchange] == 3 * 16 * 16 * 4
     assert exchange.kind in COLLECTIVES
-
-
-@pytest.mark.parametrize(
-    ("written", "group"),
-    [
-        ("replica_groups={{0,4},{1,5}}", (0, 4)),
-        ("replica_groups=[2,4]<=[8]", (0, 1, 2, 3)),
-        ("replica_groups=[4,2]<=[2,4]T(1,0)", (0, 4)),
-        ("source_target_pairs={{0,0},{1,3},{3,1}}", (1, 3)),
-        ("replica_groups={}", ()),
-    ],
-)
-def test_groups_are_read_in_all_their_forms(written, group):
-    assert first_group(f"channel_id=1, {written}, use_global_device_ids=true") == group
 
 
 def test_the_largest_arrays_are_named():

@@ -50,5 +50,5 @@ def test_a_real_program_is_read_whole():
     assert sum(len(one.instructions) for one in module.computations.values()) == sum(
         " = " in line.split(", metadata", maxsplit=1)[0] for line in text.splitlines() if line.startswith("  ")
     )
-    every = [one.opcode for part in module.computations.values() for one in part.instructions.values()]
-    assert every.count("while") == 1
+    every = [one.opcode for computation in module.computations.values() for one in computation.instructions.values()]
+    assert every.count("while") == 1 and module.entry in module.computations

@@ -29,7 +29,15 @@ def test_what_does_not_fit_says_by_how_much_and_beside_what():
     [line] = verdict(plan_of(14.75))
     assert line == "zero: update doesn't fit by 1.00 GiB: 14.75 GiB beside reference 2.00"
     lines = list(verdict(plan_of(20.0, "RESOURCE_EXHAUSTED: Used 20.0G of 15.75G hbm")))
-    assert lines[1] == "  the compiler: RESOURCE_EXHAUSTED: Used 20.0G of 15.75G hbm"
+    assert (
+        lines[0].startswith("zero: update doesn't fit by 6.25 GiB")
+        and lines[1] == "  the compiler: RESOURCE_EXHAUSTED: Used 20.0G of 15.75G hbm"
+    )
+
+
+def test_a_program_that_the_compiler_fails_on_is_told_as_that():
+    lines = list(verdict(plan_of(0.0, "INTERNAL: RET_CHECK failure")))
+    assert lines == ["zero: update can't be compiled", "  the compiler: INTERNAL: RET_CHECK failure"]
 
 
 def test_a_price_is_told_for_each_stage_and_in_all():
