@@ -1,6 +1,5 @@
 """What an engine will be called with, told before there are weights or prompts."""
 
-from functools import partial
 from typing import Any
 
 import jax
