@@ -22,7 +22,7 @@ from reasoning.planning.costs import Cost, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
 from reasoning.planning.programs import no_compilation_cache
 
-_FORMAT = 3
+_FORMAT = 4
 """Part of every key; raise it when what is found out of a program changes."""
 
 _LARGEST = 4
@@ -51,8 +51,8 @@ class Compiled:
     """What a program takes of each device.
 
     ``memory`` is the most HBM that it holds at once, ``arguments`` among it; ``largest`` names buffers with their
-    bytes. ``refusal`` is the compiler's reason where it doesn't fit even alone; costs are 0 then. ``seconds`` were
-    spent on compiling.
+    bytes. ``refusal`` is the compiler's reason where it doesn't fit even alone, or where the compiler itself fails (of
+    which ``memory`` is 0); costs are 0 then. ``seconds`` were spent on compiling.
     """
 
     memory: float
@@ -124,7 +124,7 @@ def _compiled(lowered: jax.stages.Lowered, program: Program, mesh: Mesh) -> Comp
     except jax.errors.JaxRuntimeError as error:
         message = str(error)
         return Compiled(
-            memory=_memory_wanted(message),
+            memory=memory_wanted(message, arguments),
             arguments=arguments,
             largest=tuple(named[:_LARGEST]),
             refusal=" ".join(message.split())[:300],
@@ -151,10 +151,15 @@ def peak_memory(compiled: jax.stages.Compiled) -> float:
     return float(memory.argument_size_in_bytes + max(kept, 0) + memory.temp_size_in_bytes)
 
 
-def _memory_wanted(message: str) -> float:
-    """How much a program that doesn't fit would take, by the compiler's message; 0 where it doesn't say."""
+def memory_wanted(message: str, arguments: float) -> float:
+    """How much a program that doesn't fit would take, by the compiler's message; 0 where it doesn't say.
+
+    Some messages are of temporaries alone, to which ``arguments`` then come.
+    """
     used = _USED.search(message)
-    return float(used[1]) * _UNITS[used[2]] if used else 0.0
+    if used is None:
+        return 0.0
+    return float(used[1]) * _UNITS[used[2]] + (arguments if "HLO temporaries" in message else 0.0)
 
 
 def _largest_arguments(arguments: tuple[Any, ...]) -> list[tuple[str, float]]:

@@ -40,14 +40,21 @@ def test_a_mesh_that_does_not_fit_the_devices_is_one_line(capsys):
 @pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu is not installed: make tpu-aot adds it")
 def test_a_model_is_planned_before_it_is_there(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "240")
     file = tmp_path / "plan.json"
-    small = ["known.stacks=(one,)", "run.stages=(grpo,)", "grpo.max_new_tokens=64", "problems_file='absent.jsonl'"]
+    sizes = {"stacks": "(one,)", "vocabulary": 512, "width": 128, "heads": 2, "kv_heads": 2, "mlp_width": 256}
+    small = [
+        *(f"known.{name}={value}" for name, value in sizes.items()),
+        "run.stages=(grpo,)",
+        "grpo.max_new_tokens=64",
+        "problems_file='absent.jsonl'",
+    ]
     written = (POD / "smollm2_v5e.gin").read_text() + "\none = @models.config.Stack\none.count = 1\n"
     (tmp_path / "pod.gin").write_text(written)
     arguments = ["plan", str(tmp_path / "pod.gin"), *small, "--on", "v5e-1", "--prompt-tokens", "64"]
     assert main([*arguments, "--json", str(file)]) == 0
     shown = capsys.readouterr().out
-    assert "fits:" in shown and "grpo: update" in shown.replace("\n", " ")
+    assert "fits:" in shown and "grpo: update" in shown
     plan = json.loads(file.read_text())
     assert plan["fits"] and plan["chips"] == 1 and plan["chip_hours"] > 0
     update = next(one for one in plan["programs"] if one["program"] == "update")

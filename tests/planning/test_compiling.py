@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.program import Program
 from reasoning.planning.chips import CHIPS
-from reasoning.planning.compiling import Compiler, axes_of, peak_memory, plans_folder
+from reasoning.planning.compiling import Compiler, axes_of, memory_wanted, peak_memory, plans_folder
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))
@@ -69,6 +69,18 @@ def test_the_peak_is_what_arguments_results_and_temporaries_take_together():
     donated = jax.jit(lambda x: x + 1, donate_argnums=0).lower(shape).compile()
     assert peak_memory(kept) == pytest.approx(2 * 256 * 256 * 4, rel=0.01)
     assert peak_memory(donated) == pytest.approx(256 * 256 * 4, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("message", "gib"),
+    [
+        ("Used 20.5G of 15.75G hbm. Exceeded hbm capacity by 4.75G.", 20.5),
+        ("the total memory required for HLO temporaries (42.02G) exceeds available HBM (15.75G).", 44.02),
+        ("INTERNAL: RET_CHECK failure", 0),
+    ],
+)
+def test_how_much_is_wanted_is_read_from_the_refusal(message, gib):
+    assert memory_wanted(message, 2 * 2**30) == pytest.approx(gib * 2**30)
 
 
 def test_findings_lie_in_the_cache_of_the_user(monkeypatch, tmp_path):
