@@ -196,9 +196,7 @@ def _environment(cell: Cell, slices: Slices) -> list[dict[str, Any]]:
 
 def _script(cell: Cell, shipment: Shipment, settings: Gke, slices: Slices) -> str:
     """What a pod runs: its number of all processes, then the run."""
-    out = f"{_MOUNTED}/{shipment.name}/{cell.out}"
-    earlier = () if cell == shipment.cells[0] else (f"{_MOUNTED}/{shipment.name}/{shipment.cells[0].out}",)
-    command = run_command(settings.python, f"{_FILES}/{cell_file(cell)}", out, 0, earlier)
+    command = run_command(shipment, cell, settings.python, _FILES, f"{_MOUNTED}/{shipment.name}", 0)
     number = f"export REASONING_PROCESS_ID=$(( SLICE * {slices.hosts} + JOB_COMPLETION_INDEX ))"
     joins = [number] if slices.count * slices.hosts > 1 else []
     path = f'export PYTHONPATH="$PWD:$PWD/{shipment.beside}"'

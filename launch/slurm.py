@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launch.settings import Launch, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import Submission, cell_file, run_command
+from launch.target import Submission, run_command
 from launch.worker import GO_ON
 
 
@@ -88,8 +88,7 @@ def _script(cell: Cell, shipment: Shipment, settings: Slurm, folder: Path, out: 
         *([f"--account={settings.account}"] if settings.account else []),
         *shlex.split(settings.extra),
     ]
-    earlier = () if cell == shipment.cells[0] else (str(out / shipment.cells[0].out),)
-    command = run_command(settings.python, str(folder / cell_file(cell)), str(out / cell.out), 0, earlier)
+    command = run_command(shipment, cell, settings.python, str(folder), str(out), 0)
     joining = 'REASONING_COORDINATOR=auto REASONING_PROCESSES="$SLURM_NTASKS" REASONING_PROCESS_ID="$SLURM_PROCID" '
     joined = settings.nodes * tasks > 1
     task = f"{joining if joined else ''}exec {shlex.join(command)}"

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from launch.commands import Command, as_script, run_in_order, show
 from launch.settings import Launch
@@ -80,12 +80,15 @@ def cell_file(cell: Cell) -> str:
     return f"{cell.name}.gin"
 
 
-def run_command(python: str, file: str, out: str, retries: int, earlier: tuple[str, ...] = ()) -> Command:
-    """What each process of a job runs: `launch.worker` around ``reasoning run``.
+def run_command(shipment: Shipment, cell: Cell, python: str, folder: str, results: str, retries: int) -> Command:
+    """What each process of a cell's job runs: `launch.worker` around ``reasoning run``.
 
-    ``earlier`` are folders of results whose finished artifacts may be taken over.
+    Its experiment file lies in ``folder``, all results of the launch in ``results``. Cells behind the first may take
+    over what that has finished.
     """
-    takes = [word for folder in earlier for word in ("--take", folder)]
+    first = shipment.cells[0]
+    file, out = str(PurePosixPath(folder, cell_file(cell))), str(PurePosixPath(results, cell.out))
+    takes = () if cell == first else ("--take", str(PurePosixPath(results, first.out)))
     worker = (python, "-m", "launch.worker", "--retries", str(retries), *takes)
     return (*worker, "--out", out, "--", python, "-m", "reasoning", "run", file, "--out", out)
 

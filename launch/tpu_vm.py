@@ -153,9 +153,8 @@ mkdir -p {_MOUNTED}/{cell.name}
 
 def _starting(cell: Cell, shipment: Shipment, settings: TpuVm, slices: Slices) -> str:
     """On every worker: its number, then the run, again after failures; the number of its slice is the argument."""
-    out = f"{_MOUNTED}/{shipment.name}/{cell.out}"
-    earlier = () if cell == shipment.cells[0] else (f"{_MOUNTED}/{shipment.name}/{shipment.cells[0].out}",)
-    command = run_command("env/bin/python", cell_file(cell), out, settings.retries, earlier)
+    results = f"{_MOUNTED}/{shipment.name}"
+    command = run_command(shipment, cell, "env/bin/python", "", results, settings.retries)
     total = slices.count * slices.hosts
     metadata = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/agent-worker-number"
     joining = f"""worker=$(curl --silent --fail --header "Metadata-Flavor: Google" {metadata})

@@ -99,6 +99,11 @@ class Answers:
     probabilities: list[dict[str, float]] = field(default_factory=list)
     spent: np.ndarray | None = None
 
+    @property
+    def decoded(self) -> np.ndarray:
+        """The tokens [P] that were decoded for each problem."""
+        return self.lengths.sum(axis=1) if self.spent is None else self.spent
+
     def pick(self, chosen_P: Sequence[int] | np.ndarray) -> "Answers":
         """One reply a problem, by its number among the problem's samples."""
         at = [int(number) for number in chosen_P]
@@ -116,7 +121,7 @@ class Answers:
             log_probs=self.log_probs[rows, at][:, None],
             answers=[[answers[number]] for answers, number in zip(self.answers, at, strict=True)],
             probabilities=self.probabilities,
-            spent=self.lengths.sum(axis=1) if self.spent is None else self.spent,
+            spent=self.decoded,
         )
 
 

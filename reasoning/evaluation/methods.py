@@ -237,7 +237,7 @@ def tokens_of(method: Method, answers: Answers) -> dict[str, np.ndarray]:
     """How many tokens [P] a method took for each problem, by its columns."""
     if isinstance(method, Spending):
         return method.tokens_by_column(answers)
-    return {method.name: answers.lengths.sum(axis=1) if answers.spent is None else answers.spent}
+    return {method.name: answers.decoded}
 
 
 def _right(scores_PS: np.ndarray) -> np.ndarray:

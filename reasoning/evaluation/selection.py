@@ -9,7 +9,7 @@ Shapes: P problems, S samples a problem, V groups of samples a problem, N sample
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Protocol, runtime_checkable
 
 import jax
@@ -21,7 +21,7 @@ from reasoning.core.ranges import Count, OptionalSize, Range
 from reasoning.core.signatures import function_words
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask
 from reasoning.evaluation.methods import Samples, scores_of_elected
-from reasoning.generation.voting import majority, tally
+from reasoning.generation.voting import majority, ratios, tally
 
 NOBODY = -1
 """What is chosen where no sample gave an answer."""
@@ -38,10 +38,13 @@ class Group:
     samples: Answers
     problem: int
     start: int
+    weighed: dict[int, np.ndarray] = field(default_factory=dict)  # by whom: of all samples, for all groups
 
-    def of(self, values_PS: np.ndarray) -> np.ndarray:
-        """The group's part [N] of values of all samples."""
-        return values_PS[self.problem, self.start : self.start + len(self.answers)]
+    def log_weights(self, by: LogWeights) -> np.ndarray:
+        """The group's log-weights [N]. Raises InputError where they are no numbers, or not one a sample."""
+        if id(by) not in self.weighed:
+            self.weighed[id(by)] = _log_weights(by, self.samples)
+        return self.weighed[id(by)][self.problem, self.start : self.start + len(self.answers)]
 
 
 @runtime_checkable
@@ -121,7 +124,7 @@ class Weighted:
 
     def choose(self, group: Group) -> tuple[int, int]:
         """See ``Way``. Raises InputError for weights that are no numbers."""
-        weights = _weights(group, _log_weights(self.by, group))
+        weights = ratios(group.answers, group.log_weights(self.by).tolist())
         return _first_of(majority(group.answers, weights), group.answers), self.size
 
 
@@ -138,7 +141,7 @@ class BestOf:
 
     def choose(self, group: Group) -> tuple[int, int]:
         """See ``Way``. Raises InputError for weights that are no numbers."""
-        return int(_log_weights(self.by, group).argmax()), self.size
+        return int(group.log_weights(self.by).argmax()), self.size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,11 +235,12 @@ class Selections:
 def chosen(way: Way, answers: Answers) -> tuple[np.ndarray, np.ndarray]:
     """What a way chooses of each problem's samples and how many it takes, [P, V] both, of all disjoint groups."""
     size, (problems, samples) = way.size, answers.lengths.shape
+    weighed: dict[int, np.ndarray] = {}
     picked_PV, used_PV = np.zeros((2, problems, samples // size), np.int64)
     for problem in range(problems):
         for number in range(samples // size):
             start = number * size
-            group = Group(answers.answers[problem][start : start + size], answers, problem, start)
+            group = Group(answers.answers[problem][start : start + size], answers, problem, start, weighed)
             sample, used = way.choose(group)
             if not (NOBODY <= sample < used <= size and used > 0):
                 raise InputError(f"{way.name} chose sample {sample} of {used} used, of {size}; it must be one of these")
@@ -257,28 +261,15 @@ def _called(by: LogWeights) -> str:
     return by.score if isinstance(by, Scored) else getattr(by, "__name__", type(by).__name__).lower()
 
 
-def _log_weights(by: LogWeights, group: Group) -> np.ndarray:
-    """A group's log-weights [N]. Raises InputError where they are no numbers, or not one a sample."""
-    values_PS = np.asarray(by(group.samples))
-    if values_PS.shape != group.samples.lengths.shape or np.isnan(values_PS).any() or (values_PS == math.inf).any():
+def _log_weights(by: LogWeights, samples: Answers) -> np.ndarray:
+    """All samples' log-weights [P, S]. Raises InputError where they are no numbers, or not one a sample."""
+    values_PS = np.asarray(by(samples))
+    if values_PS.shape != samples.lengths.shape or np.isnan(values_PS).any() or (values_PS == math.inf).any():
         raise InputError(
             f"{function_words(by)} gave weights of shape {values_PS.shape} for samples of shape "
-            f"{group.samples.lengths.shape}, or some that are NaN or infinite; it must give a logarithm a sample"
+            f"{samples.lengths.shape}, or some that are NaN or infinite; it must give a logarithm a sample"
         )
-    return group.of(values_PS)
-
-
-def _weights(group: Group, log_weights_N: np.ndarray) -> list[float]:
-    """Weights in the ratio that their logarithms say, the largest of a sample with an answer being 1.
-
-    Where all that have an answer weigh nothing they weigh alike.
-    """
-    voting = [value for answer, value in zip(group.answers, log_weights_N, strict=True) if answer is not None]
-    largest = max(voting, default=-math.inf)
-    if largest == -math.inf:
-        return [1.0] * len(group.answers)
-    pairs = zip(group.answers, log_weights_N.tolist(), strict=True)
-    return [0.0 if answer is None else math.exp(value - largest) for answer, value in pairs]
+    return values_PS
 
 
 def _first_of(winner: str | None, answers: Sequence[str | None]) -> int:

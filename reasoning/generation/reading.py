@@ -12,14 +12,13 @@ from reasoning.models.model import LanguageModel
 READ_AT_ONCE = 512
 """Tokens of prompts that a device reads at once: enough to keep it busy, and few beside what it decodes."""
 
+PIECES = "pieces"
+"""Name of the loop over a long prompt's pieces, in profiles and in plans."""
+
 
 def empty_cache(model: LanguageModel, rows: int, length: int) -> Cache:
     """A cache in which nothing is yet."""
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(rows, length))
-
-
-PIECES = "pieces"
-"""Name of the loop over a long prompt's pieces, in profiles and in plans."""
 
 
 def read_prompts(

@@ -57,9 +57,17 @@ def likelihoods(answers: Sequence[str | None], log_probs: Sequence[float], lengt
     for value, length in zip(log_probs, lengths, strict=True):
         if not value <= _ROUNDING * max(length, 1):
             raise InputError(f"a sample of {length} tokens has the log-probability {value}; it must not be above 0")
-    values = [min(value, 0.0) for value in log_probs]
-    voting = [value for answer, value in zip(answers, values, strict=True) if answer is not None]
+    return ratios(answers, [min(value, 0.0) for value in log_probs])
+
+
+def ratios(answers: Sequence[str | None], log_weights: Sequence[float]) -> list[float]:
+    """Weights [S] of a vote in the ratio that their logarithms say, the largest of a sample with an answer being 1.
+
+    Samples without an answer get 0. Where all that have one weigh nothing they weigh alike.
+    """
+    voting = [value for answer, value in zip(answers, log_weights, strict=True) if answer is not None]
     largest = max(voting, default=-math.inf)
     if largest == -math.inf:
         return [float(answer is not None) for answer in answers]
-    return [0.0 if answer is None else math.exp(value - largest) for answer, value in zip(answers, values, strict=True)]
+    pairs = zip(answers, log_weights, strict=True)
+    return [0.0 if answer is None else math.exp(value - largest) for answer, value in pairs]

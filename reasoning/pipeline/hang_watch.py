@@ -33,11 +33,14 @@ def hang_watch(minutes: float, complain: Callable[[str], None]) -> Iterator[Beat
 
     def beat() -> None:
         last[0] = time.monotonic()
+
+    def arm() -> None:
         # A thread in C that doesn't release the interpreter's lock keeps ours from running, but not this one.
         faulthandler.dump_traceback_later(seconds + _LATER, exit=True, file=_STDERR)
 
     def watch() -> None:
         while not over.wait(min(1.0, seconds / 10)):
+            arm()
             if time.monotonic() - last[0] > seconds:
                 complain(
                     f"no step and no other progress within {minutes:g} minutes (run.hang_minutes); the process "
@@ -47,12 +50,12 @@ def hang_watch(minutes: float, complain: Callable[[str], None]) -> Iterator[Beat
                 faulthandler.dump_traceback(file=_STDERR, all_threads=True)
                 os._exit(STOOD_STILL)
 
-    beat()
+    arm()
     thread = threading.Thread(target=watch, name="hang watch", daemon=True)
     thread.start()
     try:
         yield beat
     finally:
         over.set()
-        faulthandler.cancel_dump_traceback_later()
         thread.join()
+        faulthandler.cancel_dump_traceback_later()

@@ -46,7 +46,7 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
     if choice != "chunked":
         interpret = choice == "pallas_tpu_interpreted"
         how = ", interpreted" if interpret else ""
-        return Attention(f"splash kernels{how}", 0, partial(_splash, mesh, interpret))
+        return Attention(f"splash kernels{how}", 0, partial(splash.attend, mesh=mesh, interpret=interpret))
     block, short = (_BLOCK, _SHORT) if device.platform == "cpu" else (_ACCELERATOR_BLOCK, 0)
     return Attention(f"plain XLA, up to {block} tokens at a time", short, partial(_chunked, mesh, block))
 
@@ -54,19 +54,6 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
 def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
     """What computes on the mesh's devices, in words. Raises InputError for a choice that they can't follow."""
     return f"{kernels_for(choice, mesh)}; attention: {attention_for(choice, mesh)}"
-
-
-def _splash(
-    mesh: Mesh | None,
-    interpret: bool,
-    query_BTHC: jax.Array,
-    key_BKSC: jax.Array,
-    value_BKSc: jax.Array,
-    segments_BT: jax.Array,
-    rule: Rule,
-    sinks_H: jax.Array | None = None,
-) -> jax.Array:
-    return splash.attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule, mesh, interpret, sinks_H)
 
 
 def _chunked(

@@ -29,9 +29,10 @@ def attend(
     value_BKSc: jax.Array,
     segments_BT: jax.Array,
     rule: Rule,
+    sinks_H: jax.Array | None = None,
+    *,
     mesh: Mesh | None,
     interpret: bool,
-    sinks_H: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention of packed rows, [B, T, H, c]; the contract of ``backends.Attention``.
 

@@ -61,7 +61,7 @@ def test_kernels_for_tpus_know_which_part_of_the_time_a_device_has(time: int):
     def gradients(of):
         return jax.jit(jax.value_and_grad(lambda *arrays: jnp.sum(above * of(*arrays, segments, case.rule)), (0, 1, 2)))
 
-    found = gradients(lambda *arguments: splash.attend(*arguments, mesh, True))(query, key, value)
+    found = gradients(lambda *arguments: splash.attend(*arguments, mesh=mesh, interpret=True))(query, key, value)
     wanted = gradients(attention_for("chunked", None).attend)(query, key, value)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)

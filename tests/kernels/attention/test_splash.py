@@ -26,7 +26,7 @@ def test_interpreted_kernels_give_the_formulas_result_and_the_gradients_of_the_c
     query, key, value, segments, above = case.arrays(batch=1)
 
     def of_kernels(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mixed = splash.attend(*arrays, segments, case.rule, None, True)
+        mixed = splash.attend(*arrays, segments, case.rule, mesh=None, interpret=True)
         return jnp.sum(above * mixed), mixed
 
     def of_chunks(*arrays: jax.Array) -> jax.Array:
@@ -44,7 +44,7 @@ def test_sinks_are_those_of_the_chunks_with_their_gradients():
     sinks = jnp.linspace(-1.0, 3.0, case.heads)
 
     def of_kernels(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(above * splash.attend(*arrays[:3], segments, case.rule, None, True, arrays[3]))
+        return jnp.sum(above * splash.attend(*arrays[:3], segments, case.rule, arrays[3], mesh=None, interpret=True))
 
     def of_chunks(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(above * chunked.attend(*arrays[:3], segments, jnp.arange(128), case.rule, 64, arrays[3]))
@@ -58,7 +58,7 @@ def test_time_that_cannot_be_cut_into_whole_blocks_is_refused():
     mesh = build_mesh(MeshShape(data=1, context=2), jax.devices()[:2])
     query, key, value, segments, _ = Case(200, 1, 1, 64, 64).arrays()
     with pytest.raises(InputError, match="rows of 200 tokens over 2 devices .* make rows a multiple of 256"):
-        splash.attend(query, key, value, segments, Rule(1.0), mesh, True)
+        splash.attend(query, key, value, segments, Rule(1.0), mesh=mesh, interpret=True)
 
 
 @pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu isn't installed")
@@ -74,7 +74,7 @@ def test_32k_tokens_compile_for_a_pod_without_an_array_of_all_scores(shape):
         return jax.ShapeDtypeStruct((rows, *sizes), dtype, sharding=place)
 
     def loss(query, key, value, segments):
-        mixed = splash.attend(query, key, value, segments, Rule(0.1), mesh, False)
+        mixed = splash.attend(query, key, value, segments, Rule(0.1), mesh=mesh, interpret=False)
         return jnp.sum(mixed.astype(jnp.float32))
 
     arguments = of(length, 28, 128), of(4, length, 128), of(4, length, 128), of(length, dtype=jnp.int32)
