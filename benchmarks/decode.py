@@ -14,12 +14,11 @@ since machines drift.
 import argparse
 import json
 import os
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from side_by_side import median, ratio, rounds_of
+from side_by_side import median, peak_mebibytes, ratio, rounds_of
 
 PROMPT, NEW = 64, 64
 BATCHES = (1, 8)
@@ -41,7 +40,7 @@ def timed(generate: Callable[[int], list[int]]) -> dict[str, object]:
         tokens = NEW * batch
         found[str(batch)] = tokens / (time.perf_counter() - started)
         found[f"cpu {batch}"] = (time.process_time() - begun) / tokens
-    found["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["rss"] = peak_mebibytes()
     return found
 
 

@@ -14,7 +14,6 @@ has it:
 
 import json
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -23,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from scheduled_model import DRAW, END, FULL, NEW, PROMPT, as_text, check_replies, prompts, read_model, write_model
-from side_by_side import arguments_of, found, median, ratio, rounds_in
+from side_by_side import arguments_of, found, median, peak_mebibytes, ratio, rounds_in
 
 CASES = {"full": FULL, "skewed": DRAW}
 QUESTIONS, GROUP = 2, 8
@@ -39,7 +38,7 @@ def told(walls: list[float], tokens: list[int]) -> dict[str, float]:
         "first": walls[0],
         "seconds": statistics.median(walls[1:]),
         "speed": statistics.median(speeds),
-        "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rss": peak_mebibytes(),
     }
 
 

@@ -14,7 +14,6 @@ transformers round by round. Peers are optional, each in whichever of the enviro
 
 import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from scheduled_model import (
     read_model,
     write_model,
 )
-from side_by_side import arguments_of, found, median, ratio, rounds_in
+from side_by_side import arguments_of, found, median, peak_mebibytes, ratio, rounds_in
 
 CASES = ("1", "8", "64", "skewed", "512")
 GROUP, SLOTS = 8, 32
@@ -65,7 +64,7 @@ def timed(generate: Callable[[int], Replies], last: int, calls: int) -> dict[str
         walls.append(time.perf_counter() - started)
         speeds.append(check_replies(replies, last) / walls[-1])
     middle = sorted(range(calls), key=lambda call: speeds[call])[calls // 2]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     return {"first": first, "seconds": walls[middle], "speed": speeds[middle], "rss": peak}
 
 

@@ -11,12 +11,11 @@ medians are printed, with the ratio to PyTorch round by round, since machines dr
 import argparse
 import json
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
-from side_by_side import median, ratio, rounds_of
+from side_by_side import median, peak_mebibytes, ratio, rounds_of
 
 BATCH, LENGTH, VOCABULARY, WIDTH, MLP, HEADS, LAYERS = 8, 256, 4096, 256, 1024, 4, 8
 CONTESTANTS = ("jax-1", "jax-2", "torch")
@@ -34,7 +33,7 @@ def timed(step: Callable[[], float], steps: int) -> dict[str, float]:
     return {
         "wall": statistics.median(walls),
         "cpu": (time.process_time() - begun) / steps,
-        "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rss": peak_mebibytes(),
         "loss": loss,
     }
 

@@ -69,6 +69,12 @@ def _measured(python: str, script: str, contestant: str, arguments: Sequence[str
     return json.loads(output.splitlines()[-1])
 
 
+def peak_mebibytes() -> float:
+    """The most memory that this process had in use; ``ru_maxrss`` would also count its parent's when it was made."""
+    [found] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(found.split()[1]) / 1024
+
+
 def median(rounds: list[dict[str, Measured]], contestant: str, key: str) -> float:
     """The middle of all rounds' values."""
     return statistics.median(one[contestant][key] for one in rounds)
