@@ -12,6 +12,7 @@ from reasoning.cli.progress import display, output
 from reasoning.cli.report import READ_ONLY, report_run, split_names
 from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.pipeline.devices import use_compile_cache, use_cpu_devices
+from reasoning.pipeline.mirror import copy_run_files
 from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import RunOptions
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
         return _check(experiment, out, processes)
-    options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code)
+    options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code, chosen.store)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
             done = run_experiment(experiment, out, watcher, options, processes)
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         return interruption.exit_code
     if is_main():
         status = _report(out)
+        if chosen.store:
+            copy_run_files(chosen.store, out)
         put(output(), f"results are in {out}")
         for name, artifact in done.items():
             if told := explosion_words(artifact.results):
@@ -113,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_arguments(parser)
     parser.add_argument("--check", action="store_true", help="read and check everything, show the stages, run nothing")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default="",
+        help="copy stages to s3://BUCKET/RUN or gs://BUCKET/RUN while they are worked at, and go on from there",
+    )
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--only", metavar="A,B", default="", help="run these stages only")
     some.add_argument(

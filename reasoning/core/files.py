@@ -68,11 +68,12 @@ def sweep_partials(folder: Path) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
             left = _LEFT.fullmatch(name)
-            if left and not _is_alive(int(left[1])):
+            if left and not is_alive(int(left[1])):
                 Path(place, name).unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether this machine has a process of that id."""
     try:
         os.kill(process, 0)
         return True

@@ -23,6 +23,7 @@ from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.graph import StageNode
 from reasoning.pipeline.hang_watch import Beat, hang_watch
 from reasoning.pipeline.identity import Identity, identities
+from reasoning.pipeline.mirror import Mirror
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.workplace import Workplace
@@ -78,6 +79,9 @@ def run_stages(
         agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
         workplace = Workplace(out, graph, known, artifacts, memory)
+        mirror = Mirror(options.store, watcher)
+        agree(lambda: held.enter_context(mirror.open()))
+        agree(lambda: _fetch(mirror, workplace, options.again))
         for leak in agree(lambda: workplace.leaks(options, watcher.note)):
             watcher.warn(leak)
         agree(lambda: workplace.open(options, watcher, resolved))
@@ -99,7 +103,14 @@ def run_stages(
                 run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
             ),
         )
-        return _run_stages(workplace, context, options.only, watcher.note)
+        return _run_stages(workplace, mirror, context, options.only, watcher.note)
+
+
+def _fetch(mirror: Mirror, workplace: Workplace, again: str) -> None:
+    redone = graphs.downstream(workplace.graph, again) if again else ()
+    for name in workplace.graph:
+        if name not in redone:
+            mirror.fetch(workplace.finished(name), workplace.partial(name))
 
 
 def _beating(beat: Beat, call: Callable[[_Asked], _Answer]) -> Callable[[_Asked], _Answer]:
@@ -113,7 +124,7 @@ def _beating(beat: Beat, call: Callable[[_Asked], _Answer]) -> Callable[[_Asked]
 
 
 def _run_stages(
-    workplace: Workplace, context: Context, only: tuple[str, ...], note: Callable[[str], None]
+    workplace: Workplace, mirror: Mirror, context: Context, only: tuple[str, ...], note: Callable[[str], None]
 ) -> dict[str, Artifact]:
     done: dict[str, Artifact] = {}
     for name, node in workplace.graph.items():
@@ -125,7 +136,9 @@ def _run_stages(
             signal = context.stop(0)
             if signal is not None:
                 raise Interrupted(signal)
+            mirror.follow(workplace.partial(name))
             done[name] = _run_stage(workplace, node, done, context, note)
+            mirror.publish(workplace.finished(name))
     return done
 
 

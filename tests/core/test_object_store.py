@@ -1,0 +1,83 @@
+import hashlib
+from dataclasses import replace
+
+import pytest
+from object_server import serving
+
+from reasoning.core.errors import InputError
+from reasoning.core.object_store import open_store
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server, request):
+    bucket = server.make_bucket(f"b{abs(hash(request.node.name)) % 10**9}")
+    return replace(open_store(f"{bucket}/runs/one"), waits=(0.0, 0.0, 0.0))
+
+
+def test_what_was_put_comes_back_and_what_was_not_is_none(store, tmp_path):
+    store.write("a/small", b"text")
+    assert store.read("a/small") == b"text" and store.read("a/other") is None
+    file, content = tmp_path / "large", bytes(range(256)) * 90_000
+    file.write_bytes(content + b"what was written later")
+    digest = hashlib.sha256(content).hexdigest()
+    assert store.upload("a/large", file, len(content)) == digest
+    assert store.download("a/large", tmp_path / "back") == digest
+    assert (tmp_path / "back").read_bytes() == content
+    assert store.download("a/none", tmp_path / "none") is None
+    assert sorted(store.changed("a")) == ["a/large", "a/small"] and store.changed("nothing") == {}
+    for _ in range(2):
+        store.remove("a/small")
+    assert sorted(store.changed("")) == ["a/large"]
+
+
+def test_a_file_that_lost_its_end_is_no_upload(store, tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    with pytest.raises(InputError, match="has lost its last 2 bytes"):
+        store.upload("file", tmp_path / "file", 5)
+
+
+def test_failures_that_pass_are_waited_for_and_torn_answers_are_not_believed(store, server, tmp_path):
+    content = bytes(1_000_000)
+    (tmp_path / "file").write_bytes(content)
+    server.failing = 4
+    digest = store.upload("file", tmp_path / "file", len(content))
+    server.failing = 4
+    assert store.download("file", tmp_path / "back") == digest == hashlib.sha256(content).hexdigest()
+    server.torn = 1
+    assert store.download("file", tmp_path / "back") == digest
+    server.torn = 0
+
+
+def test_what_stays_away_is_told_in_one_line(store, server):
+    server.failing = 1000
+    with pytest.raises(
+        InputError, match=r"s3://b\d+/runs/one: name: .*; check the address, the rights there and the n"
+    ):
+        replace(store, waits=()).read("name")
+    server.failing = 0
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("/tmp/folder", "is no object store; write s3://BUCKET/FOLDER or gs://"),
+        ("s3://bucket", "names a bucket alone; add a folder of its own for this run: s3://bucket/RUN"),
+        ("s3://", "names a bucket alone"),
+        ("s3://bucket name/run", "can't be opened: .*; check the address"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(server, url, told):
+    with pytest.raises(InputError, match=told):
+        open_store(url)
+
+
+def test_a_bucket_that_is_not_there_is_told_at_once(server):
+    store = open_store("s3://no-such-bucket/run")
+    with pytest.raises(InputError, match="no-such-bucket"):
+        store.write("name", b"x")
