@@ -7,13 +7,12 @@ from pathlib import Path
 import jax
 import jaxtyping
 import pytest
+from quick_compile import QUICK
 
 # Array annotations are checked, shapes included, wherever a test calls one of these packages; kernels check their own.
 jaxtyping.install_import_hook(["reasoning.objectives", "reasoning.models"], "beartype.beartype")
 
-# Tests compile much and compute little, so LLVM's optimizations, which would double their time, are left out, here and
-# in processes that inherit this. The miniature's don't: they compile as everybody's runs do.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# Here and in processes that inherit this. The miniature's don't: they compile as everybody's runs do.
 os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
 CACHE = Path(__file__).parent.parent / ".jax_cache"

@@ -20,6 +20,7 @@ from miniature import (
     saved_steps,
     wait_for,
 )
+from quick_compile import QUICK
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.files import read_json
@@ -30,8 +31,6 @@ pytestmark = pytest.mark.slow
 
 PROCESSES = ("launch", "multiprocess", "--processes", "2", "--devices", "4")
 EVERY_KIND = "run.stages=(exam,llama_weak_kl,llama_strong_opd)"  # of stage, and one of the three exams
-# Nothing is compared with a run of other flags, and the second process finds nothing in a cache.
-COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def interrupt(run: Miniature, number: signal.Signals, step: int) -> tuple[str, dict[str, int]]:
@@ -82,7 +81,7 @@ def test_a_second_process_is_refused_while_the_first_lives_and_changes_nothing(m
 
 
 def test_two_processes_of_four_devices_finish_the_run_and_the_same_command_then_skips_it(miniature: Miniature):
-    command, changes = {"launcher": PROCESSES, "flags": COMPILE_FAST}, ("run.cpu_devices=8", EVERY_KIND)
+    command, changes = {"launcher": PROCESSES, "flags": QUICK}, ("run.cpu_devices=8", EVERY_KIND)
     printed, _ = miniature.complete(*changes, **command)
     run = open_run(miniature.out)
     assert list(run) == list(graph(EVERY_KIND))
