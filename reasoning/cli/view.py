@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="reasoning view",
         description="Shows a run in the browser: a curve, the step, its groups, each completion with its rewards and "
         "verdicts, its tokens coloured by log-probability; an exam's problems with all checkpoints side by side. "
-        "Filter, search, sort, and save what you chose. Only this machine can open the page.",
+        "Filter, search, sort, and save what you chose. Only this machine, with the printed address, can open it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,12 +43,12 @@ def main(arguments: Sequence[str]) -> int:
         say(f"wrote {chosen.export}")
         return 0
     try:
-        server = serve(answers, chosen.port)
+        server, address = serve(answers, chosen.port)
     except OSError as error:
         raise InputError(
             f"port {chosen.port} can't be had ({error.strerror}); leave --port out, or name another"
         ) from None
     with server:
-        say(f"http://127.0.0.1:{server.server_address[1]}/ shows {chosen.folder}; Ctrl-C ends it")
+        say(f"{address} shows {chosen.folder}; Ctrl-C ends it")
         server.serve_forever()
     return 0

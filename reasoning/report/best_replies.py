@@ -1,6 +1,5 @@
 """The replies that each reward paid best, where it is seen whether they earned it; of a stage's last kept step only."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from reasoning.report.document import Cell, Grid
 from reasoning.report.numbers import plain
 from reasoning.report.rollouts import CompletionGroup, facts, groups_of_rollouts
 from reasoning.training.metrics import rollout_files
+from reasoning.use.rollout_rows import LISTS, rows_by_number
 
 _SHOWN_REPLIES = 3
 _SHOWN_QUESTION, _SHOWN_REPLY = 300, 500
-_READ_ROWS = 4096
-_REWARD, _LOG_PROBS = "rewards/", "_log_probs"
+_REWARD = "rewards/"
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,20 @@ def read_best(folder: Path, stage: str) -> BestReplies | None:
     step = max(files)
     try:
         file = pq.ParquetFile(files[step])
+        columns = [name for name in file.schema_arrow.names if name not in LISTS]
         names = [name for name in file.schema_arrow.names if name.startswith(_REWARD)]
         if not names:
             return None
         numbers = file.read(columns=["group", *names])
         groups = numbers["group"].to_numpy()
         chosen = {name: _best(numbers[name], groups) for name in names}
-        rows = _rows(file, sorted({row for each in chosen.values() for row in each}))
+        wanted = sorted({row for each in chosen.values() for row in each})
+        rows = dict(zip(wanted, rows_by_number(file, wanted, columns), strict=True))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(f"{files[step]} is damaged ({error}); --from {stage} makes the stage anew") from None
-    best = {name.removeprefix(_REWARD): tuple(rows[row] for row in chosen[name]) for name in names}
+    best = {
+        name.removeprefix(_REWARD): tuple(groups_of_rollouts([rows[row]])[0] for row in chosen[name]) for name in names
+    }
     return BestReplies(step, best)
 
 
@@ -82,15 +85,3 @@ def _best(values: pa.ChunkedArray, groups: np.ndarray) -> list[int]:
     order = order[: np.count_nonzero(~np.isnan(given))]
     first = np.sort(np.unique(groups[order], return_index=True)[1])
     return order[first[:_SHOWN_REPLIES]].tolist()
-
-
-def _rows(file: pq.ParquetFile, chosen: Sequence[int]) -> dict[int, CompletionGroup]:
-    """Some rows, by their numbers, without what the models' probabilities were."""
-    names = [name for name in file.schema_arrow.names if not name.endswith(_LOG_PROBS)]
-    rows: dict[int, CompletionGroup] = {}
-    start = 0
-    for batch in file.iter_batches(_READ_ROWS, columns=names):
-        for row in (row for row in chosen if start <= row < start + len(batch)):
-            [rows[row]] = groups_of_rollouts(batch.slice(row - start, 1).to_pylist())
-        start += len(batch)
-    return rows

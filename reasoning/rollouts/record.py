@@ -28,6 +28,7 @@ from reasoning.training.metrics import rollouts_file
 VERDICT, FAILING, DETAIL = "verdicts/", "failing/", "details/"
 """How columns of reasons begin, before the reward's name."""
 
+_GROUP_BYTES = 2**24
 _LOG_PROBS = pa.list_(pa.float32())
 
 
@@ -92,7 +93,7 @@ class RolloutLog:
             texts = self.texts(rollouts)
         table = rollout_table(step, [self.problems[number] for number in numbers], rollouts, texts, whole)
         file, content = rollouts_file(self.folder, step), io.BytesIO()
-        pq.write_table(table, content, compression="zstd")
+        pq.write_table(table, content, row_group_size=rows_of_group(table), compression="zstd")
         file.parent.mkdir(exist_ok=True)
         write_atomic(file, content.getvalue())
 
@@ -131,6 +132,11 @@ def rollout_table(
         else _lists(judged.log_probs, rollouts.lengths),
     }
     return pa.table(columns)
+
+
+def rows_of_group(table: pa.Table) -> int:
+    """How many rows to write together, so that who wants a few of them reads about 16 MiB at most, however long."""
+    return max(1, _GROUP_BYTES * table.num_rows // max(table.nbytes, 1))
 
 
 def _reasons(judgements: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow.compute import MatchSubstringOptions, call_function
 
 from reasoning.core.errors import InputError
 from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
 from reasoning.training.metrics import rollout_files
+from reasoning.use.rollout_rows import LISTS, open_rollouts, rows_by_number
 from reasoning.use.stage_results import spans
 
 _REWARDS = "rewards/"
-_LISTS = ("sampler_log_probs", "trainer_log_probs")
 _CONDITION = re.compile(r"\s*([^<>=!,]+?)\s*(<=|>=|!=|=|<|>)\s*([-+.\deE]+)\s*")
 _COMPARE = {
     "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "=": np.equal, "!=": np.not_equal,
@@ -118,8 +117,10 @@ class RolloutPages:
         for place in sorted(set(places.tolist())):
             own = [row for row, of in zip(numbers, places, strict=True) if of == place]
             inside = [row - int(starts[place]) for row in own]
-            for row, values in zip(own, _take(self.files[place].path, inside, log_probs), strict=True):
-                read[row] = values | {"row": int(row)}
+            with open_rollouts(self.files[place].path) as file:
+                names = [name for name in file.schema_arrow.names if log_probs or name not in LISTS]
+                for row, values in zip(own, rows_by_number(file, inside, names), strict=True):
+                    read[row] = _named(values) | {"row": int(row)}
         return [read[row] for row in numbers]
 
 
@@ -136,7 +137,7 @@ def _numbers(files: tuple[_File, ...]) -> dict[str, np.ndarray]:
 
 
 def _numbers_of(path: Path) -> dict[str, np.ndarray]:
-    with _opened(path) as file:
+    with open_rollouts(path) as file:
         schema = file.schema_arrow
         names = [each.name for each in schema if pa.types.is_primitive(each.type)]
         table = file.read(columns=names)
@@ -151,7 +152,7 @@ def _numbers_of(path: Path) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=8)
 def _starts(files: tuple[_File, ...]) -> np.ndarray:
     """The number of each file's first row."""
-    sizes = [_opened(file.path).metadata.num_rows for file in files]
+    sizes = [open_rollouts(file.path).metadata.num_rows for file in files]
     return np.cumsum([0, *sizes[:-1]])
 
 
@@ -182,7 +183,7 @@ def _column(numbers: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 def _with_texts(path: Path, kind: str, text: str) -> np.ndarray:
     """Which rows are of a kind and hold a text, in the question or the completion, in either case."""
     masks = []
-    with _opened(path) as file:
+    with open_rollouts(path) as file:
         for batch in file.iter_batches(8192, columns=["kind", "prompt", "completion"]):
             mask = np.ones(len(batch), bool)
             if kind:
@@ -198,37 +199,6 @@ def _holding(column: pa.Array, text: str) -> np.ndarray:
     return call_function("match_substring", [column], options).to_numpy(zero_copy_only=False)
 
 
-def _take(path: Path, rows: Sequence[int], log_probs: bool) -> list[dict[str, Any]]:
-    """Some rows of a file, in that order; only the row groups that hold them are read."""
-    with _opened(path) as file:
-        names = [name for name in file.schema_arrow.names if log_probs or name not in _LISTS]
-        sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
-        starts = np.cumsum([0, *sizes])
-        taken: dict[int, dict[str, Any]] = {}
-        for number in range(len(sizes)):
-            inside = [row for row in dict.fromkeys(rows) if starts[number] <= row < starts[number + 1]]
-            if inside:
-                for row, values in zip(inside, _rows_of_group(file, number, names, inside, starts), strict=True):
-                    taken[row] = _named(values)
-    return [taken[row] for row in rows]
-
-
-def _rows_of_group(
-    file: pq.ParquetFile, number: int, names: Sequence[str], rows: Sequence[int], starts: np.ndarray
-) -> list[dict[str, Any]]:
-    """Rows of a row group, which is read a batch at a time, so that a large one needn't fit into memory."""
-    first, wanted = int(starts[number]), np.asarray(rows)
-    found: dict[int, dict[str, Any]] = {}
-    for batch in file.iter_batches(4096, row_groups=[number], columns=list(names)):
-        inside = wanted[(wanted >= first) & (wanted < first + len(batch))]
-        if len(inside):
-            found |= zip(inside.tolist(), batch.take(pa.array(inside - first)).to_pylist(), strict=True)
-        first += len(batch)
-        if len(found) == len(wanted):
-            break
-    return [found[row] for row in rows]
-
-
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its rewards and its verdicts in mappings of their own."""
     plain = {name: value for name, value in values.items() if "/" not in name}
@@ -239,13 +209,6 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     rewards = {name.removeprefix(_REWARDS): value for name, value in values.items() if name.startswith(_REWARDS)}
     return plain | {"rewards": rewards, "verdicts": reasons}
-
-
-def _opened(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is damaged or gone ({error})") from None
 
 
 def written_rows(pages: RolloutPages, numbers: Iterable[int], block: int = 256) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,16 @@
-"""The page on loopback: a few plain files and answers as JSON, for this machine's browser and nobody else's.
+"""The page on loopback: a few plain files and answers as JSON, for the browser of who started it and nobody else's.
 
-The standard library's server is enough for one reader, and adds nothing to install.
+The standard library's server is enough for one reader, and adds nothing to install. Every user of a machine reaches its
+loopback, so nothing is answered without a key that is new in each process: the printed address hands it over once, and
+from then on the browser has it as a cookie.
 """
 
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
@@ -22,6 +26,7 @@ FILES = {
 }
 """All that is served beside answers; no path of a request ever names a file."""
 
+_KEY = "key"
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
@@ -42,9 +47,14 @@ def page_file(name: str) -> str:
     return files("reasoning.viewer").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
-    """A server on loopback that is bound and not yet running; port 0 takes any. Raises OSError where it is taken."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, answers))
+def serve(answers: Answers, port: int) -> tuple[ThreadingHTTPServer, str]:
+    """A server on loopback that is bound and not yet running, and the address that opens it; port 0 takes any.
+
+    Raises OSError where the port is taken.
+    """
+    key = secrets.token_urlsafe(24)
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, answers, key))
+    return server, f"http://127.0.0.1:{server.server_address[1]}/?{_KEY}={key}"
 
 
 @dataclass
@@ -54,12 +64,12 @@ class _Refused(Exception):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET; whatever names another host than loopback is refused, since a name may be led here (rebinding)."""
+    """Answers GET to who has the key; another host than loopback is refused, a name may be led here (rebinding)."""
 
     server_version, sys_version = "reasoning", ""
 
-    def __init__(self, answers: Answers, *arguments: Any) -> None:
-        self.answers = answers
+    def __init__(self, answers: Answers, key: str, *arguments: Any) -> None:
+        self.answers, self.key = answers, key
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
@@ -68,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_host()
             address = urlsplit(self.path)
             query = dict(parse_qsl(address.query, keep_blank_values=True, max_num_fields=20))
+            if address.path == "/" and self._is_key(query.get(_KEY, "")):
+                return self._send(HTTPStatus.SEE_OTHER, "text/plain", [], self._handing_over())
+            self._check_key()
             kind, content = self._content(address.path, query)
         except _Refused as refused:
             self._send(refused.status, "text/plain", [refused.message.encode()])
@@ -94,10 +107,31 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").lower() not in allowed:
             raise _Refused(HTTPStatus.MISDIRECTED_REQUEST, "only loopback is answered: open the address as printed")
 
-    def _send(self, status: HTTPStatus, kind: str, content: Iterable[bytes]) -> None:
+    def _handing_over(self) -> dict[str, str]:
+        """Keeps the key where scripts and other sites don't reach, and takes it out of the address."""
+        return {"Location": "/", "Set-Cookie": f"{self._cookie()}={self.key}; Path=/; HttpOnly; SameSite=Lax"}
+
+    def _cookie(self) -> str:
+        """Cookies know no ports, so two servers at once need two names."""
+        return f"reasoning-{self.connection.getsockname()[1]}"
+
+    def _is_key(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self.key.encode())
+
+    def _check_key(self) -> None:
+        try:
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie())
+        except CookieError:
+            cookie = None
+        if cookie is None or not self._is_key(cookie.value):
+            raise _Refused(HTTPStatus.FORBIDDEN, "open the address that was printed: it holds the key to this page")
+
+    def _send(
+        self, status: HTTPStatus, kind: str, content: Iterable[bytes], further: Mapping[str, str] | None = None
+    ) -> None:
         parts = list(content)
         self.send_response(status)
-        for name, value in _HEADERS.items():
+        for name, value in {**_HEADERS, **(further or {})}.items():
             self.send_header(name, value)
         if kind == "application/jsonl":
             self.send_header("Content-Disposition", 'attachment; filename="selection.jsonl"')

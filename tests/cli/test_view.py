@@ -2,7 +2,7 @@ import re
 import socket
 import subprocess
 import sys
-from urllib.request import urlopen
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 from written_run import write_run
@@ -39,9 +39,11 @@ def test_it_says_where_it_is_serves_and_ends_by_a_signal(run):
     )
     try:
         assert process.stdout is not None
-        address = re.match(r"(http://127\.0\.0\.1:\d+/) shows", process.stdout.readline())
+        address = re.match(r"(http://127\.0\.0\.1:\d+/)(\?key=\S+) shows", process.stdout.readline())
         assert address is not None
-        with urlopen(f"{address[1]}answers/stages", timeout=20) as answer:
+        browser = build_opener(HTTPCookieProcessor())
+        browser.open("".join(address.groups()), timeout=20).close()
+        with browser.open(f"{address[1]}answers/stages", timeout=20) as answer:
             assert b'"zero"' in answer.read()
     finally:
         process.terminate()

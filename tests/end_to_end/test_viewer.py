@@ -38,10 +38,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(run: Path) -> Iterator[str]:
-    with serve(Answers(run), 0) as server:
+    server, opens = serve(Answers(run), 0)
+    with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        yield opens
         server.shutdown()
         thread.join()
 
@@ -65,7 +66,7 @@ def test_from_the_curve_to_the_group_to_the_completion_and_back_by_an_address(br
     assert "strict 1 · tagged 0" in page.locator("#one").inner_text()
     page.get_by_role("button", name="this group").click()
     expect(page.locator("#count")).to_contain_text(re.compile("^4 rollouts"))
-    again = Opened.at(browser, page.url, DESKTOP).page
+    again = Opened.at(browser, f"{address}#{page.url.partition('#')[2]}", DESKTOP).page
     again.locator("#list .item").nth(3).wait_for()
     assert again.locator("#where").input_value().startswith("group=")
     page.locator("#where").fill("beauty>1")

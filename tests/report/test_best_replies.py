@@ -88,8 +88,8 @@ def test_of_many_rows_only_numbers_and_the_best_are_held(tmp_path: Path, monkeyp
     file = write(tmp_path, 1, rows, {"strict": values})
     read, iterate = [], pq.ParquetFile.iter_batches
 
-    def counted(self, size, columns):
-        for batch in iterate(self, size, columns=columns):
+    def counted(self, size, row_groups, columns):
+        for batch in iterate(self, size, row_groups=row_groups, columns=columns):
             read.append((len(batch), columns))
             yield batch
 

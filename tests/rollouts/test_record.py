@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, early_end, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.generation.engine import Rollouts
-from reasoning.rollouts.record import Judged, of_completions, rollout_table, to_the_bit
+from reasoning.rollouts.record import Judged, of_completions, rollout_table, rows_of_group, to_the_bit
 from reasoning.stages import OnPolicyDistill
 from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.tasks.problems import Problem
@@ -133,6 +134,14 @@ def test_a_stage_without_rewards_has_nulls_where_it_judges_nothing():
     assert [row["sampler_log_probs"] for row in rows] == [[-1, -2], [-3, -4, -5]]
     assert all(row[name] is None for row in rows for name in ("reward", "advantage", "trainer_log_probs"))
     assert [(row["completion"], row["truncated"]) for row in rows] == [("2", False), ("3..", True)]
+
+
+@pytest.mark.parametrize(("rows", "characters"), [(1, 10), (3, 2**24), (4000, 20), (200, 2**18)])
+def test_rows_are_written_in_groups_that_a_reader_can_hold(rows: int, characters: int):
+    table = pa.table({"completion": ["x" * characters] * rows})
+    size = rows_of_group(table)
+    assert size == 1 or size * table.nbytes <= 2**24 * rows
+    assert size >= rows or (size + 1) * table.nbytes > 2**24 * rows  # No smaller than need be: a small file has one.
 
 
 def test_values_at_the_places_that_predict_move_to_the_tokens_that_are_predicted():

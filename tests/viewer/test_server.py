@@ -1,6 +1,7 @@
 import json
 import threading
 from http.client import HTTPConnection
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -9,16 +10,31 @@ from reasoning.viewer.server import FILES, page_file, serve
 
 
 @pytest.fixture(scope="module")
-def port(run):
-    with serve(Answers(run), 0) as server:
+def address(run):
+    server, opens = serve(Answers(run), 0)
+    with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield server.server_address[1]
+        yield urlsplit(opens)
         server.shutdown()
         thread.join()
 
 
+@pytest.fixture(scope="module")
+def port(address):
+    cookie = raw(address.port, f"{address.path}?{address.query}")[1]["Set-Cookie"]
+    COOKIES[address.port] = cookie.partition(";")[0]
+    return address.port
+
+
+COOKIES = {}
+
+
 def asked(port, path, method="GET", **headers):
+    return raw(port, path, method, **({"Cookie": COOKIES[port]} | headers))
+
+
+def raw(port, path, method="GET", **headers):
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request(method, path, headers={"Host": f"127.0.0.1:{port}"} | headers)
     answer = connection.getresponse()
@@ -28,8 +44,41 @@ def asked(port, path, method="GET", **headers):
 
 
 def test_it_listens_on_loopback_alone(run):
-    with serve(Answers(run), 0) as server:
+    with serve(Answers(run), 0)[0] as server:
         assert server.server_address[0] == "127.0.0.1"
+
+
+def test_without_the_key_nothing_is_answered_not_even_a_file(address, port):
+    key = dict(parse_qsl(address.query))["key"]
+    name = COOKIES[port].partition("=")[0]
+    wrong = [
+        "",
+        "other=1",
+        f"{name}=",
+        f"{name}={key[:-1]}",
+        f"{name}=é",
+        f"other={key}",
+        f'{name}="',
+        f"{name}\x01=1;;",
+    ]
+    for path in (*FILES, "/answers/stages", "/selection.jsonl?stage=zero&step=all", "/nothing"):
+        for cookie in wrong:
+            status, headers, content = raw(port, path, Cookie=cookie.encode())
+            assert status == 403 and b"zero" not in content and "Set-Cookie" not in headers
+    assert raw(port, f"/?key={key}x")[0] == raw(port, f"/answers/stages?key={key}")[0] == 403
+
+
+def test_the_printed_address_hands_the_key_over_and_leaves_the_history_without_it(address, port):
+    status, headers, content = raw(port, f"{address.path}?{address.query}")
+    assert status == 303 and headers["Location"] == "/" and content == b""
+    assert headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Lax")
+    assert raw(port, f"{address.path}?{address.query}", Host="evil.example")[0] == 421
+
+
+def test_every_server_has_a_key_of_its_own_too_long_to_guess(run):
+    with serve(Answers(run), 0)[0] as one, serve(Answers(run), 0)[0] as other:
+        keys = [server.RequestHandlerClass.args[1] for server in (one, other)]
+    assert keys[0] != keys[1] and min(map(len, keys)) >= 32
 
 
 def test_the_page_is_its_files_under_a_policy_that_knows_no_inline_script(port):
