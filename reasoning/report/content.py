@@ -20,6 +20,7 @@ from reasoning.report.document import (
     Section,
 )
 from reasoning.report.evaluations import Evaluation
+from reasoning.report.exam_charts import exam_charts
 from reasoning.report.facts import Facts
 from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
 from reasoning.report.grids import counted, counted_words, difference_grid, score_grids, style_grid, total_grid, totals
@@ -84,6 +85,11 @@ def _scores(evaluations: Sequence[Evaluation]) -> Iterator[Block]:
         dots = score_dots(evaluation) if place >= SHOWN_EXAMS else None
         yield from filter(None, [dots])
         yield from score_grids(evaluation)
+        if drawn := exam_charts(evaluation):
+            yield Curves(
+                drawn,
+                f"{evaluation.stage}: {listed([f'{chart.title[:1].lower()}{chart.title[1:]}' for chart in drawn])}",
+            )
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:

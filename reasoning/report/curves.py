@@ -18,11 +18,16 @@ _AVERAGED_SHARE = 15
 
 @dataclass(frozen=True)
 class Series:
-    """One metric: every point, and the mean of each point with those just before it."""
+    """One metric: every point, and the mean of each point with those just before it.
+
+    ``spans`` are intervals (place, low, high); ``told`` says in words what a first and a last value don't.
+    """
 
     name: str
     raw: Points
     smooth: Points
+    spans: tuple[tuple[float, float, float], ...] = ()
+    told: str = ""
 
     @property
     def first(self) -> float:
@@ -37,17 +42,23 @@ class Series:
 
     @property
     def course(self) -> str:
-        """From the first mean to the last, in short."""
-        return f"{short(self.first)} → {short(self.last)}"
+        """What ``told`` says, else from the first mean to the last, in short."""
+        return self.told or f"{short(self.first)} → {short(self.last)}"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A few series of one unit in one picture."""
+    """A few series of one unit in one picture, ``across`` steps or something else, which may go up by ``doubling``.
+
+    ``guide`` is a line to compare them with.
+    """
 
     title: str
     unit: str
     series: tuple[Series, ...]
+    across: str = "step"
+    doubling: bool = False
+    guide: Points = ()
 
 
 _SUBJECTS = (

@@ -6,7 +6,7 @@ from typing import Literal
 from reasoning.report.curves import Chart
 from reasoning.report.graph import Workflow
 
-Tone = Literal["", "right", "partly", "wrong", "up", "down", "unsure"]
+Tone = Literal["", "right", "partly", "wrong", "up", "down", "unsure", "heat1", "heat2", "heat3", "heat4"]
 """What a cell says at a glance; every tone also has a mark or a word, since not everybody sees colours."""
 
 
@@ -74,9 +74,10 @@ class Heading:
 
 @dataclass(frozen=True)
 class Curves:
-    """The charts of one learning stage."""
+    """A few charts that belong together; with a ``title`` they open on demand."""
 
     charts: tuple[Chart, ...]
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from markupsafe import Markup
 
-from reasoning.report.curves_svg import ticks
+from reasoning.report.curves_svg import labelled, ticks
 from reasoning.report.document import Dots
-from reasoning.report.numbers import ends, fixed, number
+from reasoning.report.numbers import ends, number
 from reasoning.report.template import in_html, render
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 360.0, 126.0, 306.0, 18.0, 20.0
@@ -37,15 +37,13 @@ def drawn(dots: Dots) -> Markup:
         }
         for place, mark in enumerate(dots.marks)
     ]
-    steps = ticks(low, high, wanted=4)
-    digits = next((count for count in range(7) if all(abs(tick - round(tick, count)) < 1e-9 for tick in steps)), 7)
     foot = _ROW * len(marks)
     return render(
         "dots.html",
         in_html,
         title=dots.title,
         marks=marks,
-        ticks=[(x(tick), fixed(tick, digits)) for tick in steps],
+        ticks=[(x(tick), label) for tick, label in labelled(ticks(low, high, wanted=4))],
         zero=x(0.0) if dots.zero else None,
         box={"width": _WIDTH, "height": foot + _FOOT, "left": _LEFT, "right": _RIGHT, "foot": foot},
     )

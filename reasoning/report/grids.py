@@ -1,11 +1,12 @@
 """The tables of a report, from facts to cells, the same for the page and for Markdown."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from reasoning.core.statistics import Interval
 from reasoning.evaluation.results import Scores
-from reasoning.report.document import NOTHING, Cell, Grid
+from reasoning.report.document import NOTHING, Cell, Grid, Tone
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import CANT_TELL, large, number, points
@@ -145,12 +146,18 @@ def _confusion_grids(evaluation: Evaluation) -> Iterator[Grid]:
         for method, confusion in by_method.items():
             caption = f"{evaluation.stage}: what {checkpoint} gave by {method} (columns) for each right answer (rows)"
             rows = tuple(
-                (Cell(label, quoted=True), *(Cell(large(count)) for count in counts))
+                (Cell(label, quoted=True), *(Cell(large(count), tone=_heat(count, sum(counts))) for count in counts))
                 for label, counts in zip(confusion.labels, confusion.counts, strict=True)
             )
             yield Grid(
                 caption, ("right answer", *confusion.labels, "none of them"), rows, folded=checkpoint not in last
             )
+
+
+def _heat(count: float, whole: float) -> Tone:
+    """How much of its row a cell holds, in quarters; none for nothing."""
+    heats: tuple[Tone, ...] = ("", "heat1", "heat2", "heat3", "heat4")
+    return heats[math.ceil(4 * count / whole)] if whole else ""
 
 
 def score_cell(scores: Scores, name: str, show_n: bool = False) -> Cell:

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reasoning.report.curves import Chart, Series, charts
-from reasoning.report.curves_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, drawn, summary, ticks
+from reasoning.report.curves_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, drawn, labelled, summary, ticks
 
 
 def figure(chart):
@@ -76,3 +76,29 @@ def test_raw_and_averaged_values_are_two_lines_only_where_they_differ(facts):
 def test_a_metric_s_name_is_text(facts):
     hostile = chart((1, 1.0), name="</title><script>")
     assert "<script>" not in drawn(hostile) and summary(hostile) == "</title><script> from 1.00 to 1.00"
+
+
+def test_doubling_amounts_stand_evenly_and_intervals_and_the_guide_are_drawn_within_the_axes():
+    points = ((1.0, 0.2), (2.0, 0.4), (4.0, 0.5), (16.0, 0.9))
+    series = Series("r1", points, points, tuple((at, value - 0.1, value + 0.1) for at, value in points))
+    found = figure(Chart("pass@k", "share", (series,), "k", True, ((1, 0), (16, 1))))
+    paths = {path.get("class"): path.get("d") for path in found.findall(".//path")}
+    [one, two, four, sixteen] = [x for x, _ in places(found.find(".//path[@class='series c0']"))]
+    assert two - one == pytest.approx(four - two, abs=0.11) and sixteen - four == pytest.approx(
+        2 * (two - one), abs=0.21
+    )
+    assert [text.text for text in found.findall(".//text")][-7:-2] == ["1", "2", "4", "8", "16"]
+    ends = re.findall(r"M([\d.]+),([\d.]+)V([\d.]+)", paths["series c0 raw"])
+    assert len(ends) == 4 and all(TOP <= float(high) < float(low) <= HEIGHT - BOTTOM for _, low, high in ends)
+    assert paths["guide"].startswith("M") and "k 2\nr1 0.4 (0.3 to 0.5)" in "".join(found.itertext())
+
+
+def test_words_that_a_series_brings_stand_for_its_course():
+    point = ((12.5, 0.5),)
+    found = Chart("t", "share", (Series("r1", point, point, told="0.50 at 12.5 tokens"),), "tokens")
+    assert summary(found) == "r1: 0.50 at 12.5 tokens" and "t by tokens: r1: 0.50 at 12.5 tokens" in drawn(found)
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0, 0.25, 0.5], ["0.00", "0.25", "0.50"]), ([10, 20], ["10", "20"])])
+def test_labels_have_the_digits_that_the_longest_needs(values, expected):
+    assert [label for _, label in labelled(values)] == expected

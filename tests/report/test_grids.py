@@ -105,3 +105,5 @@ def test_confusions_are_tables_of_counts_open_for_the_last_checkpoint(facts):
     assert open_one.caption == f"exam: what {last} gave by greedy (columns) for each right answer (rows)"
     assert open_one.columns == ("right answer", "no", "yes", "none of them")
     assert [[cell.text for cell in row] for row in open_one.rows] == [["no", "12", "3", "0"], ["yes", "1", "20 k", "4"]]
+    tones = [[cell.tone for cell in row[1:]] for row in open_one.rows]
+    assert tones == [["heat4", "heat1", ""], ["heat1", "heat4", "heat1"]]
