@@ -7,11 +7,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.mesh import MeshShape, build_mesh, to_global
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import formats
 from reasoning.data.tokenizers.tokenizer import Tokenizer
@@ -25,12 +26,16 @@ from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import silent
 from reasoning.models.model import Model, build_model, check_memory
 from reasoning.models.parameters import Params
+from reasoning.objectives.aggregation import token_mean
 from reasoning.rewards.text import extract_answer
 from reasoning.rollouts.sampling import sampler_for, truncating
 from reasoning.rollouts.text import AS_IT_IS, decode_replies, encode_prompts
 from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, tokenizer_of
 from reasoning.stages.pretrained import find
 from reasoning.tasks.problems import Problem
+from reasoning.training.functional import rows_of
+from reasoning.training.losses import score
+from reasoning.training.program import build_batching
 
 _NEW_TOKENS = 256
 """How long replies may get where nobody says, and where the model's context has room for it."""
@@ -45,6 +50,15 @@ class ModelReply:
     log_prob: float
     length: int
     truncated: bool
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """One token of a reply: its text, its log-probability, and the entropy of the choice that it was of, in nats."""
+
+    text: str
+    log_prob: float
+    entropy: float
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,25 @@ class LoadedModel:
         generate = truncating(engine.generate, truncation)
         rollouts = generate(self.weights, prompts, range(len(prompts)), jax.random.key(seed), temperature, watch=watch)
         return self.read_replies(rollouts, style)
+
+    def score_tokens(self, question: str, reply: str) -> tuple[ScoredToken, ...]:
+        """What the model holds of each token of a reply that somebody wrote, at temperature 1: to compare models by.
+
+        Raises InputError for a reply without tokens, and for one too long for the model.
+        """
+        [prompt], _ = self.prompts([question], 1, AS_IT_IS)
+        ids = self.tokenizer.encode(reply.removeprefix(self.chat.opening))
+        if not ids:
+            raise InputError(f"the reply {reply!r:.60} has no tokens to be scored; give one with a text")
+        rows = rows_of([(prompt, ids)] * self.mesh.size, self.config.context)
+        beyond = -rows["tokens"].shape[1] % self.mesh.shape["context"]
+        rows = {name: np.pad(values, ((0, 0), (0, beyond))) for name, values in rows.items()}
+        batch = build_batching(self.mesh, token_mean, rows["tokens"].shape[1])(to_global(self.mesh, rows))
+        scores = jax.jit(partial(score, self.model))(self.params, batch)
+        places = slice(len(prompt) - 1, len(prompt) - 1 + len(ids))
+        numbers = zip(*(np.asarray(each[0, places]).tolist() for each in scores[:2]), strict=True)
+        texts = self.tokenizer.decode_batch([[token] for token in ids], lenient=True)
+        return tuple(ScoredToken(text, *each) for text, each in zip(texts, numbers, strict=True))
 
     def prompts(
         self, questions: Sequence[str], max_new_tokens: int | None, style: PromptStyle

@@ -16,6 +16,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.results import SAMPLES, Replies, Results, read_results, read_samples
 from reasoning.experiment.restore import restore
 from reasoning.training.metrics import rollout_files
+from reasoning.use.tables import metrics_table, scores_table
 
 if TYPE_CHECKING:
     from reasoning.use.loaded_model import LoadedModel
@@ -30,6 +31,14 @@ class StageResults(Artifact):
     def scores(self) -> Results:
         """The tables of an evaluation. Raises InputError for a stage that left none."""
         return read_results(self.path)
+
+    def scores_table(self) -> pa.Table:
+        """The same as one table (``use.tables.scores_table``). Raises what ``scores`` raises."""
+        return scores_table(self.scores())
+
+    def metrics_table(self) -> pa.Table:
+        """What ``metrics`` gives as a table with a column each (``use.tables.metrics_table``)."""
+        return metrics_table(self.metrics())
 
     def replies(self) -> tuple[Replies, ...]:
         """What a collecting or an evaluating stage was answered, by problem and method; empty for others."""

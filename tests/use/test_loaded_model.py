@@ -4,6 +4,8 @@ from collections import Counter
 
 import gguf_file
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import tiny_stages
 from tiny_stages import TEST, quiz
@@ -16,6 +18,7 @@ from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.exam import candidate_of
 from reasoning.evaluation.methods import Greedy
 from reasoning.rewards.text import extract_answer
+from reasoning.rollouts.text import AS_IT_IS
 from reasoning.use.loaded_model import LoadedModel, load_artifact, load_folder
 
 QUESTIONS = [problem.question for problem in TEST.problems()]
@@ -50,6 +53,25 @@ def test_the_same_seed_gives_the_same_replies_and_another_one_others(model: Load
     assert [len(group) for group in first] == [3, 3, 3, 3]
     assert model.generate(QUESTIONS, samples=3, max_new_tokens=8, seed=4) == first
     assert model.generate(QUESTIONS, samples=3, max_new_tokens=8, seed=5) != first
+
+
+def test_tokens_of_a_reply_are_scored_as_the_sampler_did_and_by_the_definition(model: LoadedModel):
+    [[reply]] = model.replies(QUESTIONS[:1], 1, 1.0, max_new_tokens=6, seed=2)
+    scored = model.score_tokens(QUESTIONS[0], reply.text)
+    [prompt], _ = model.prompts(QUESTIONS[:1], 1, AS_IT_IS)
+    ids = model.tokenizer.encode(reply.text)
+    row = jnp.array([prompt + ids] * jax.device_count())
+    places = jnp.broadcast_to(jnp.arange(row.shape[1]), row.shape)
+    hidden = model.model.hidden_states(model.params, row, places, jnp.ones_like(row))[0]
+    logits = np.asarray(hidden[0] @ model.model.unembedding(model.params), np.float64)[len(prompt) - 1 : -1]
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    np.testing.assert_allclose([each.log_prob for each in scored], log_probs[range(len(ids)), ids], atol=2e-4)
+    np.testing.assert_allclose([each.entropy for each in scored], -(np.exp(log_probs) * log_probs).sum(-1), atol=2e-4)
+    assert "".join(each.text for each in scored) == reply.text
+    if reply.truncated and len(ids) == reply.length:
+        assert sum(each.log_prob for each in scored) == pytest.approx(reply.log_prob, abs=1e-3)
+    with pytest.raises(InputError, match="no tokens to be scored"):
+        model.score_tokens(QUESTIONS[0], "")
 
 
 @pytest.mark.slow
