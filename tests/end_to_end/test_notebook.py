@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -13,15 +14,23 @@ import pytest
 from miniature import EXPERIMENT, ROOT, learning_stages
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from sweep_rows import BASELINE, BETTER, row, sweep
 
 from reasoning.use.run_folder import open_run
 
-TOUR, OWN_MODEL, ACCELERATOR = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TOUR, OWN_MODEL, ACCELERATOR, *SUBJECTS = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+OWN_DATA, DISTILLATION, SWEEP, THINKING, ONE_STEP = SUBJECTS
 IMPORTED = {
     TOUR: {"os", "matplotlib.pyplot"},
     OWN_MODEL: {"jax", "jax.numpy", "numpy", "flax"},
     ACCELERATOR: {"os", "jax", "numpy"},
+    OWN_DATA: {"os", "json", "dataclasses", "itertools", "matplotlib.pyplot"},
+    DISTILLATION: {"os", "matplotlib.pyplot"},
+    SWEEP: {"os", "matplotlib.pyplot"},
+    THINKING: {"os", "matplotlib.pyplot", "numpy"},
+    ONE_STEP: {"os", "dataclasses", "jax", "jax.numpy", "matplotlib.pyplot", "numpy", "optax"},
 }
+PLOTS = {OWN_DATA: 1, DISTILLATION: 3, SWEEP: 1, THINKING: 2, ONE_STEP: 1}
 
 LAYER = {
     "JAX_PLATFORMS": "cpu",
@@ -42,11 +51,13 @@ def test_a_notebook_in_git_has_no_outputs_and_imports_nothing_else_of_ours(path:
     assert len([cell for cell in notebook.cells if cell.cell_type == "markdown"]) > 5
 
 
-def run_notebook(path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
-    """Executes a notebook on a run as Jupyter would, in its own folder."""
+def run_notebook(
+    path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, notebook: nbformat.NotebookNode | None = None
+) -> nbformat.NotebookNode:
+    """Executes a notebook, by default the one at the path, on a run as Jupyter would, in its own folder."""
     for name, value in {**LAYER, "RUN": str(run)}.items():
         monkeypatch.setenv(name, value)
-    notebook = nbformat.read(path, 4)
+    notebook = nbformat.read(path, 4) if notebook is None else notebook
     where = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
     return notebook
@@ -93,6 +104,40 @@ def test_the_notebook_for_accelerators_runs_on_a_cpu(tmp_path: Path, monkeypatch
     )
     assert " cpu " in printed and "largest difference:" in printed and "base: finished" in printed
     assert set(open_run(tmp_path)) == {"corpus", "base"}
+
+
+@pytest.mark.slow
+def test_the_notebooks_on_single_subjects_run_on_a_finished_run_and_a_sweep_without_a_warning(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In one kernel, whose names are forgotten between them: five of them take longer to start than the cells do."""
+    out, swept = tmp_path / "out", tmp_path / "sweep"
+    shutil.copytree(reference, out)
+    swept.mkdir()
+    (swept / "table.csv").write_text(sweep(row("baseline", BASELINE), row("a=1", BETTER, BASELINE)).csv())
+    settings = {"EXPERIMENT": EXPERIMENT, "STEPS": 2, "SWEEP": swept, "JAX_NUM_CPU_DEVICES": 2}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+    every = nbformat.v4.new_notebook()
+    for path in SUBJECTS:
+        every.cells += [*nbformat.read(path, 4).cells, nbformat.v4.new_code_cell("%reset -f", id=f"reset-{path.stem}")]
+    cells = run_notebook(ONE_STEP, out, monkeypatch, every).cells
+    printed = {cell.id: "".join(each.get("text", "") for each in cell.get("outputs", ())) for cell in cells}
+    complaints = [each.text for cell in cells for each in cell.get("outputs", ()) if each.get("name") == "stderr"]
+    assert complaints == []
+    drawn = Counter(
+        cell.id.partition("-")[0]
+        for cell in cells
+        for each in cell.get("outputs", ())
+        if "image/png" in each.get("data", {})
+    )
+    assert sorted(drawn.values()) == sorted(PLOTS.values())
+    assert "base: already finished" in printed["own-run"] and "mine: finished" in printed["own-run"]
+    assert set(open_run(out)) == {*open_run(reference), "mine"}
+    assert "a=1" in printed["sweep-verdicts"] and "higher" in printed["sweep-verdicts"]
+    assert printed["distil-hardest"].count("teacher") == 3
+    apart = re.search(r"largest change (\S+), by hand and by the real step (\S+) apart", printed["step-real"])
+    assert apart is not None and float(apart[2]) < 2e-3 * float(apart[1])
 
 
 @pytest.mark.slow
