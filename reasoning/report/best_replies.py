@@ -13,11 +13,10 @@ from reasoning.report.document import Cell, Grid
 from reasoning.report.numbers import plain
 from reasoning.report.rollouts import CompletionGroup, facts, groups_of_rollouts
 from reasoning.training.metrics import rollout_files
-from reasoning.use.rollout_rows import LISTS, rows_by_number
+from reasoning.use.rollout_rows import LISTS, REWARDS, rows_by_number
 
 _SHOWN_REPLIES = 3
 _SHOWN_QUESTION, _SHOWN_REPLY = 300, 500
-_REWARD = "rewards/"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def read_best(folder: Path, stage: str) -> BestReplies | None:
     try:
         file = pq.ParquetFile(files[step])
         columns = [name for name in file.schema_arrow.names if name not in LISTS]
-        names = [name for name in file.schema_arrow.names if name.startswith(_REWARD)]
+        names = [name for name in file.schema_arrow.names if name.startswith(REWARDS)]
         if not names:
             return None
         numbers = file.read(columns=["group", *names])
@@ -55,7 +54,7 @@ def read_best(folder: Path, stage: str) -> BestReplies | None:
     except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(f"{files[step]} is damaged ({error}); --from {stage} makes the stage anew") from None
     best = {
-        name.removeprefix(_REWARD): tuple(groups_of_rollouts([rows[row]])[0] for row in chosen[name]) for name in names
+        name.removeprefix(REWARDS): tuple(groups_of_rollouts([rows[row]])[0] for row in chosen[name]) for name in names
     }
     return BestReplies(step, best)
 

@@ -24,11 +24,8 @@ def exam_charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     names = [names[place] for place in spaced(len(names), MOST_LINES)]
     replies = {name: [*evaluation.samples.get(name, {}).values()] for name in names}
     grade, score = main_grade(evaluation), spoken(main_score(evaluation) or "")
-    sure = (
-        "probability"
-        if any(row.probabilities for each in replies.values() for row in chain(*each))
-        else "share of votes"
-    )
+    weighed = any(row.probabilities for each in replies.values() for row in chain(*each))
+    sure = "probability" if weighed else "share of votes"
     charts = (
         Chart(f"{score.partition(' ')[0]} pass@k", "share of problems", _lines(_passes, replies, grade), "k", True),
         Chart(f"{score} against tokens", score, tuple(_spent(evaluation, names)), "tokens a reply"),
@@ -73,13 +70,15 @@ def _spent(evaluation: Evaluation, names: Sequence[str]) -> Iterator[Series]:
             yield Series(name, point, point, ends, f"{short(score.mean)} at {number(length.mean, 'length')} tokens")
 
 
-def _lengths(name: str, answered: Sequence[Answered], grade: str) -> Series:
-    """How many replies are how long, in stretches of equal width."""
+def _lengths(name: str, answered: Sequence[Answered], grade: str) -> Series | None:
+    """How many replies are how long, in stretches of equal width; None where all are equally long."""
     lengths_N = np.array([length for each in answered for length in sampled(each).lengths])
-    width = max(1, -(-int(lengths_N.max(initial=0)) // _LENGTHS))
+    if lengths_N.min() == lengths_N.max():
+        return None
+    width = max(1, -(-int(lengths_N.max()) // _LENGTHS))
     counts = np.bincount(lengths_N // width)
     points = tuple((width * (place + 0.5), count / len(lengths_N)) for place, count in enumerate(counts.tolist()))
-    told = f"median {number(float(np.median(lengths_N)), 'length')}, longest {lengths_N.max(initial=0)}"
+    told = f"median {number(float(np.median(lengths_N)), 'length')}, longest {lengths_N.max()}"
     return Series(name, points, points, told=told)
 
 

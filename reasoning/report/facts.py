@@ -1,16 +1,17 @@
 """All that a report tells, gathered once from a run's folder: stages, evaluations, replies, and what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reasoning.core.artifact import RECORD, damage_of, recorded_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json, readable_rows
 from reasoning.evaluation.results import Complain
 from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, Entry, read_run, unfinished_folder
-from reasoning.report.best_replies import BestReplies, read_best
+from reasoning.report.best_replies import read_best
 from reasoning.report.evaluations import Evaluation, evaluation_of
 from reasoning.report.stages import StageFacts, mapping
 from reasoning.training.metrics import METRICS, PROBES
@@ -68,7 +69,8 @@ def gather(folder: Path) -> Facts:
     open_run(folder)
     complaints: list[str] = []
     stages = read_stages(folder, complaints.append)
-    evaluations = tuple(each for stage in stages if (each := _evaluation(stage, complaints.append)) is not None)
+    read = (_or_told(partial(_evaluation, stage, complaints.append), complaints.append) for stage in stages)
+    evaluations = tuple(each for each in read if each is not None)
     # The run's own folder is left out, so that equal runs complain alike.
     missing = dict.fromkeys(text.replace(f"{folder}/", "") for text in complaints)
     return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists())
@@ -85,14 +87,12 @@ def read_stages(folder: Path, complain: Complain) -> tuple[StageFacts, ...]:
 
 
 def _evaluation(stage: StageFacts, complain: Complain) -> Evaluation | None:
-    try:
-        evaluation = None if stage.artifact is None else evaluation_of(stage.artifact, complain)
-        if stage.artifact is not None and stage.examines and evaluation is None:
-            complain(f"{stage.artifact.path} has lost its results; move it away and run {stage.name} again")
-        return evaluation
-    except InputError as error:
-        complain(str(error))
+    if stage.artifact is None:
         return None
+    evaluation = evaluation_of(stage.artifact, complain)
+    if stage.examines and evaluation is None:
+        complain(f"{stage.artifact.path} has lost its results; move it away and run {stage.name} again")
+    return evaluation
 
 
 def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Complain) -> StageFacts:
@@ -123,13 +123,17 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
         record=record,
         metrics=readable_rows(place / METRICS, complain),
         probes=readable_rows(place / PROBES, complain),
-        best=_best(place, entry.stage, complain),
+        best=_or_told(lambda: read_best(place, entry.stage), complain),
     )
 
 
-def _best(place: Path, stage: str, complain: Complain) -> BestReplies | None:
+_T = TypeVar("_T")
+
+
+def _or_told(read: Callable[[], _T | None], complain: Complain) -> _T | None:
+    """What was read; None where it is damaged, which is told."""
     try:
-        return read_best(place, stage)
+        return read()
     except InputError as error:
         complain(str(error))
         return None

@@ -12,8 +12,8 @@ from reasoning.core.text import shortened
 from reasoning.evaluation.results import SAMPLES, Reason, Replies, read_samples
 from reasoning.report.console import put
 from reasoning.report.numbers import fixed, plain
-from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
 from reasoning.training.metrics import rollout_files
+from reasoning.use.rollout_rows import named
 from reasoning.use.stage_results import read_rollouts, spans
 
 _SHOWN_CHARACTERS = 2000
@@ -168,26 +168,17 @@ def _extremes(groups: Sequence[CompletionGroup], selection: Selection) -> tuple[
 def groups_of_rollouts(rows: Sequence[Mapping[str, Any]]) -> tuple[CompletionGroup, ...]:
     """Rows of a file of rollouts, group by group; one that was read without log-probabilities has none."""
     groups: dict[int, CompletionGroup] = {}
-    for row in rows:
-        prefix = "rewards/"
+    for row in map(named, rows):
         completion = Completion(
             label=f"#{row['sample']}",
             text=row["completion"],
             total=row["reward"],
-            values={name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)},
+            values=row["rewards"],
             advantage=row["advantage"],
             length=row["length"],
             truncated=row["truncated"],
             log_prob=sum(row["sampler_log_probs"]) if "sampler_log_probs" in row else None,
-            reasons={
-                name.removeprefix(VERDICT): (
-                    verdict,
-                    row[FAILING + name.removeprefix(VERDICT)],
-                    row[DETAIL + name.removeprefix(VERDICT)] or "",
-                )
-                for name, verdict in row.items()
-                if name.startswith(VERDICT) and verdict
-            },
+            reasons=row["verdicts"],
         )
         group = CompletionGroup(row["group"], row["prompt"], row["answer"], row["kind"])
         groups.setdefault(group.number, group).completions.append(completion)

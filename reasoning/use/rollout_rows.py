@@ -1,6 +1,6 @@
 """Some rows of a file of rollouts, by their numbers: only what holds them is read, so a file may have millions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reasoning.core.errors import InputError
+from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
+
+REWARDS = "rewards/"
+"""How columns of rewards begin."""
 
 LISTS = ("sampler_log_probs", "trainer_log_probs")
 """Columns with a number a token, which are most of a file."""
@@ -33,6 +37,17 @@ def rows_by_number(file: pq.ParquetFile, numbers: Sequence[int], columns: Sequen
         inside = wanted[(wanted >= start) & (wanted < start + sizes[group])]
         found |= _of_group(file, group, start, inside, columns) if len(inside) else {}
     return [found[number] for number in numbers]
+
+
+def named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with rewards and verdicts as mappings of their own: name -> value, name -> (verdict, test, detail)."""
+    plain = {name: value for name, value in row.items() if "/" not in name}
+    rewards = {name.removeprefix(REWARDS): value for name, value in row.items() if name.startswith(REWARDS)}
+    verdicts = {name.removeprefix(VERDICT): value for name, value in row.items() if name.startswith(VERDICT) and value}
+    reasons = {
+        name: (verdict, row.get(FAILING + name), row.get(DETAIL + name) or "") for name, verdict in verdicts.items()
+    }
+    return plain | {"rewards": rewards, "verdicts": reasons}
 
 
 def _of_group(

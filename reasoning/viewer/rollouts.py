@@ -15,12 +15,10 @@ import pyarrow as pa
 from pyarrow.compute import MatchSubstringOptions, call_function
 
 from reasoning.core.errors import InputError
-from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
 from reasoning.training.metrics import rollout_files
-from reasoning.use.rollout_rows import LISTS, open_rollouts, rows_by_number
+from reasoning.use.rollout_rows import LISTS, REWARDS, named, open_rollouts, rows_by_number
 from reasoning.use.stage_results import spans
 
-_REWARDS = "rewards/"
 _CONDITION = re.compile(r"\s*([^<>=!,]+?)\s*(<=|>=|!=|=|<|>)\s*([-+.\deE]+)\s*")
 _COMPARE = {
     "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "=": np.equal, "!=": np.not_equal,
@@ -103,7 +101,7 @@ class RolloutPages:
 
     def names(self) -> tuple[str, ...]:
         """The numbers that rows can be filtered and sorted by, rewards without ``rewards/``."""
-        return tuple(name.removeprefix(_REWARDS) for name in _numbers(self.files))
+        return tuple(name.removeprefix(REWARDS) for name in _numbers(self.files))
 
     def find(self, wanted: Wanted) -> np.ndarray:
         """The numbers of the rows, in order. Raises InputError for a number that rows don't have."""
@@ -120,7 +118,7 @@ class RolloutPages:
             with open_rollouts(self.files[place].path) as file:
                 names = [name for name in file.schema_arrow.names if log_probs or name not in LISTS]
                 for row, values in zip(own, rows_by_number(file, inside, names), strict=True):
-                    read[row] = _named(values) | {"row": int(row)}
+                    read[row] = named(values) | {"row": int(row)}
         return [read[row] for row in numbers]
 
 
@@ -144,7 +142,7 @@ def _numbers_of(path: Path) -> dict[str, np.ndarray]:
     arrays = {}
     for name in names:
         column = table[name].cast(pa.float64()) if pa.types.is_boolean(table[name].type) else table[name]
-        wide = name in ("reward", "step") or name.startswith(_REWARDS)
+        wide = name in ("reward", "step") or name.startswith(REWARDS)
         arrays[name] = column.to_numpy().astype(np.float64 if wide else np.float32)
     return arrays
 
@@ -173,10 +171,10 @@ def _found(files: tuple[_File, ...], wanted: Wanted) -> np.ndarray:
 
 
 def _column(numbers: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    for full in (_REWARDS + name, name):
+    for full in (REWARDS + name, name):
         if full in numbers:
             return numbers[full]
-    offer = ", ".join(each.removeprefix(_REWARDS) for each in numbers)
+    offer = ", ".join(each.removeprefix(REWARDS) for each in numbers)
     raise InputError(f"rows have no number {name!r}; there are {offer}")
 
 
@@ -197,18 +195,6 @@ def _with_texts(path: Path, kind: str, text: str) -> np.ndarray:
 def _holding(column: pa.Array, text: str) -> np.ndarray:
     options = MatchSubstringOptions(text, ignore_case=True)
     return call_function("match_substring", [column], options).to_numpy(zero_copy_only=False)
-
-
-def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its rewards and its verdicts in mappings of their own."""
-    plain = {name: value for name, value in values.items() if "/" not in name}
-    reasons = {
-        name.removeprefix(VERDICT): (verdict, values.get(FAILING + reward), values.get(DETAIL + reward) or "")
-        for name, verdict in values.items()
-        if name.startswith(VERDICT) and verdict and (reward := name.removeprefix(VERDICT))
-    }
-    rewards = {name.removeprefix(_REWARDS): value for name, value in values.items() if name.startswith(_REWARDS)}
-    return plain | {"rewards": rewards, "verdicts": reasons}
 
 
 def written_rows(pages: RolloutPages, numbers: Iterable[int], block: int = 256) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import nbformat
 import pytest
-from miniature import EXPERIMENT, ROOT, learning_stages
+from miniature import EXPERIMENT, ROOT, copy_cache, learning_stages
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from sweep_rows import BASELINE, BETTER, row, sweep
@@ -116,8 +116,10 @@ def test_the_notebooks_on_single_subjects_run_on_a_finished_run_and_a_sweep_with
     swept.mkdir()
     (swept / "table.csv").write_text(sweep(row("baseline", BASELINE), row("a=1", BETTER, BASELINE)).csv())
     settings = {"EXPERIMENT": EXPERIMENT, "STEPS": 2, "SWEEP": swept, "JAX_NUM_CPU_DEVICES": 2}
-    for name, value in settings.items():
+    as_the_run = {"XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}  # What it compiled is found.
+    for name, value in (settings | as_the_run).items():
         monkeypatch.setenv(name, str(value))
+    monkeypatch.setitem(LAYER, "JAX_COMPILATION_CACHE_DIR", str(copy_cache(tmp_path / "cache")))
     every = nbformat.v4.new_notebook()
     for path in SUBJECTS:
         every.cells += [*nbformat.read(path, 4).cells, nbformat.v4.new_code_cell("%reset -f", id=f"reset-{path.stem}")]
