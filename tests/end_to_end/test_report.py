@@ -71,7 +71,7 @@ def test_all_parts_are_there(browser, report):
     learning = [f"stage-{stage.name}" for stage in workflow() if stage.steps]
     with_charts = page.locator(".panel:has(.charts)").all()
     assert [each.get_attribute("id") for each in with_charts] == learning
-    for path in page.locator(".chart .series:not(.spots)").all():
+    for path in page.locator(".panel .chart .series:not(.spots)").all():
         box = path.bounding_box()
         assert box is not None and box["width"] > 100
     hovers = page.locator(".chart .hovers title").all_text_contents()
@@ -133,8 +133,12 @@ def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, rep
     page.locator(f"{drawn} a", has_text="cold_rows").first.focus()
     page.keyboard.press("Enter")
     assert page.locator(".panel:visible").get_attribute("id") == "stage-cold_rows"
+    exam = page.locator("#scores .chart")
+    assert exam.count() > 0 and page.locator("#scores .chart svg:visible").count() == 0
     page.emulate_media(media="print")
     assert page.locator(".panel:visible").count() == len(workflow())
+    heights = [(each.bounding_box() or {"height": 0})["height"] for each in exam.all()]
+    assert min(heights) > 150  # What is folded on the screen is open on paper.
     page.close()
 
 
