@@ -1,8 +1,7 @@
 """The first screen of a report: a verdict, scores on one axis, what changed most, what it cost, where to look next."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from reasoning.core.statistics import Interval
 from reasoning.evaluation.results import Score
 from reasoning.report.curves import trend
 from reasoning.report.document import Dots, Glance, Mark, Note, stage_anchor
@@ -10,7 +9,7 @@ from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.jumps import jumps
 from reasoning.report.numbers import points, short
-from reasoning.report.pairs import CheckpointPair, main_differences
+from reasoning.report.pairs import Changes, CheckpointPair, main_differences
 from reasoning.report.scores import asked, main_score, spoken
 from reasoning.report.sentences import listed
 from reasoning.report.workflow import workflow
@@ -61,11 +60,7 @@ def _counted(facts: Facts) -> str:
     return f"{told[0]}{left}{''.join(f', {each}' for each in told[1:])}"
 
 
-_Changes = Mapping[str, Mapping[CheckpointPair, Interval | None]]
-"""By exam: how much more of its main score the later of two checkpoints has."""
-
-
-def _verdict(facts: Facts, changes: _Changes) -> str:
+def _verdict(facts: Facts, changes: Changes) -> str:
     """Whether the last checkpoint of the first exam that compares two is better than the first, in a sentence."""
     for evaluation in facts.evaluations:
         score, names = main_score(evaluation), tuple(evaluation.checkpoints)
@@ -86,7 +81,7 @@ def _verdict(facts: Facts, changes: _Changes) -> str:
     return f"No exam compared two checkpoints{f'; {learnt[-1]}' if learnt else ''}."
 
 
-def _notes(facts: Facts, changes: _Changes) -> Iterator[Note]:
+def _notes(facts: Facts, changes: Changes) -> Iterator[Note]:
     """What changed most, what can't be told, and where to look next."""
     steps = [
         (evaluation, pair, change)

@@ -21,6 +21,10 @@ class CheckpointPair:
     earlier: str
 
 
+Changes = Mapping[str, Mapping[CheckpointPair, Interval | None]]
+"""By exam: how much more of its main score the later of two checkpoints has."""
+
+
 def pairs(facts: Facts, evaluation: Evaluation) -> tuple[CheckpointPair, ...]:
     """Each checkpoint with those that it was made from, then the last one with all of its ancestors."""
     names = tuple(evaluation.checkpoints)

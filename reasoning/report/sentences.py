@@ -1,13 +1,12 @@
 """What happened, one plain sentence a stage, made from the graph and the numbers alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from reasoning.core.statistics import Interval
 from reasoning.report.curves import trend
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.numbers import CANT_TELL, fixed, large, plain, points, short
-from reasoning.report.pairs import CheckpointPair, main_differences
+from reasoning.report.pairs import Changes, CheckpointPair, main_differences
 from reasoning.report.scores import asked, main_score, spoken, with_interval
 from reasoning.report.stages import StageFacts
 from reasoning.report.template import lines
@@ -20,10 +19,6 @@ def sentences(facts: Facts) -> tuple[tuple[str, str], ...]:
     return tuple((stage.name, f"{_sentence(facts, stage, changes)}{_warning(stage)}") for stage in facts.stages)
 
 
-_Changes = Mapping[str, Mapping[CheckpointPair, Interval | None]]
-"""By exam: how much more of its main score the later of two checkpoints has."""
-
-
 def _warning(stage: StageFacts) -> str:
     told = explosion_words(stage.results)
     return f" WARNING: {told}." if told else ""
@@ -34,7 +29,7 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _sentence(facts: Facts, stage: StageFacts, changes: _Changes) -> str:
+def _sentence(facts: Facts, stage: StageFacts, changes: Changes) -> str:
     if stage.artifact is None:
         return "has not finished."
     evaluation = next((item for item in facts.evaluations if item.stage == stage.name), None)
@@ -61,7 +56,7 @@ def _exam(evaluation: Evaluation) -> str:
     return f"{text}; the highest {spoken(score)} is {short(best)} ({leaders})."
 
 
-def _trained(facts: Facts, stage: StageFacts, changes: _Changes) -> str:
+def _trained(facts: Facts, stage: StageFacts, changes: Changes) -> str:
     known = _lesson(facts, stage)
     lesson = known or stage.kind or "this stage"
     examined = [evaluation for evaluation in facts.evaluations if stage.name in evaluation.checkpoints]
@@ -104,7 +99,7 @@ def _examples(facts: Facts, stage: StageFacts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for each in records for name in each.parents.get("conversations", (each.name,))))
 
 
-def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation, changes: _Changes) -> str:
+def _scored(facts: Facts, stage: StageFacts, evaluation: Evaluation, changes: Changes) -> str:
     """How the stage's main score moved in one evaluation; empty where it wasn't examined there."""
     score = main_score(evaluation)
     now = evaluation.checkpoints.get(stage.name, {}).get(score or "")

@@ -1,11 +1,10 @@
 """The viewer as one file that needs no server: the same page with the answers to what is asked first."""
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from typing import Any
 
 from reasoning.report.curves import spaced
+from reasoning.report.page import digest
 from reasoning.viewer.answers import Answers, json_of, routes
 from reasoning.viewer.server import page_file
 
@@ -18,7 +17,7 @@ def exported(answers: Answers) -> str:
     given = {question(path, query): routes(answers)[path](query) for path, query in _questions(answers)}
     style, script = page_file("viewer.css"), page_file("viewer.js")
     policy = (
-        f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
+        f"default-src 'none'; script-src 'sha256-{digest(script)}'; style-src 'sha256-{digest(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     parts = {
@@ -38,10 +37,6 @@ def exported(answers: Answers) -> str:
 def question(path: str, query: Mapping[str, str]) -> str:
     """The name of an answer, as the page makes it too."""
     return f"{path}?{'&'.join(f'{name}={value}' for name, value in sorted(query.items()))}"
-
-
-def _digest(text: str) -> str:
-    return b64encode(sha256(text.encode()).digest()).decode()
 
 
 def _questions(answers: Answers) -> Iterator[tuple[str, dict[str, str]]]:

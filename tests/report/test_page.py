@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from reasoning.report.content import compose
 from reasoning.report.document import Cell, Code, Grid, Paragraph, Report, Section
-from reasoning.report.page import page
+from reasoning.report.page import digest, page
 
 VOID = {"meta", "link", "br", "wbr", "hr", "col"}
 
@@ -96,3 +96,7 @@ def test_text_of_blocks_is_escaped_everywhere():
 
 def test_a_percent_sign_stays_with_its_number():
     assert "95\u00a0% of" in page(Report("t", (Section("s", (Paragraph("95 % of"),)),)))
+
+
+def test_a_policy_names_a_text_by_its_hash_in_base_64():
+    assert digest("") == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="  # SHA-256 of nothing (FIPS 180-4).
