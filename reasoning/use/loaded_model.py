@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -52,8 +53,7 @@ class ModelReply:
     truncated: bool
 
 
-@dataclass(frozen=True)
-class ScoredToken:
+class ScoredToken(NamedTuple):
     """One token of a reply: its text, its log-probability, and the entropy of the choice that it was of, in nats."""
 
     text: str
