@@ -5,18 +5,21 @@ Shapes: P problems, S samples a problem, R replies of all problems (R = P S), N 
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import Index, NonNegative, OptionalSize
+from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches, longest_of
+from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.engine import Rollouts
-from reasoning.generation.prompts import direct, thinking
+from reasoning.generation.prompts import PromptStyle, direct, thinking
 from reasoning.rollouts.sampling import sampler_for, truncating, truncation_of
 from reasoning.rollouts.text import encode_prompts
 
@@ -59,8 +62,7 @@ class Budget:
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``. Raises InputError where closing the thought, or waiting, takes more room than there is."""
         exam, samples = candidate.exam, self.cost(candidate.exam)
-        style = thinking(exam.chat) if self.tokens else direct(exam.chat)
-        style = replace(style, instruction=questions.style.instruction)
+        style = self._style(exam, questions.style)
         context = candidate.model.config.context
         prompts = encode_prompts(
             questions.problems, exam.chat, candidate.tokenizer, exam.max_new_tokens, context, style
@@ -83,6 +85,28 @@ class Budget:
         grown = self.tokens + len(forced.close)
         writer.go_on(written, unfinished, room, grown, jax.random.fold_in(key, self.waits + 1))
         return writer.answers(written, exam.max_new_tokens)
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``; as if each reply had to be waited for, and had its thought closed."""
+        exam, samples = sitting.exam, self.cost(sitting.exam)
+        longest = sitting.longest_in(self._style(exam, sitting.style))
+        if not self.tokens:
+            yield sitting.sampled(self.name, samples, longest=longest)
+            return
+        replies = sitting.prompts * samples
+        yield sitting.sampled(f"{self.name}: think", 1, self.tokens, longest, replies)
+        if self.waits:
+            grown = longest + self.tokens
+            yield sitting.sampled(f"{self.name}: wait", 1, self.tokens, grown, replies, self.waits)
+        close = sitting.tokens_in(_closing(exam.chat))
+        room = exam.max_new_tokens - self.tokens - close
+        self._check_room(room, longest, sitting.model.config.context)
+        yield sitting.sampled(f"{self.name}: answer", 1, room, longest + self.tokens + close, replies)
+
+    def _style(self, exam: Exam, asked: PromptStyle) -> PromptStyle:
+        """How questions are put: with the opening of a thought, or of an answer where nothing is thought."""
+        style = thinking(exam.chat) if self.tokens else direct(exam.chat)
+        return replace(style, instruction=asked.instruction)
 
     def _check_room(self, room: int, longest: int, context: int) -> None:
         """Raises InputError where the model's context or the exam's new tokens have no place for what is forced."""
@@ -109,6 +133,11 @@ class _Reply:
     over: bool = False
 
 
+def _closing(chat: ChatFormat) -> str:
+    """What ends a thought and opens the answer."""
+    return chat.think_close + (chat.answer_open or "\n\n")
+
+
 @dataclass(frozen=True)
 class _Forced:
     """What is written into replies, as ids, and where their thoughts end."""
@@ -121,8 +150,7 @@ class _Forced:
     @staticmethod
     def of(candidate: Candidate, wait: str) -> "_Forced":
         chat, tokenizer = candidate.exam.chat, candidate.tokenizer
-        answer = chat.answer_open or "\n\n"
-        return _Forced(tokenizer, chat.think_close, tokenizer.encode(chat.think_close + answer), tokenizer.encode(wait))
+        return _Forced(tokenizer, chat.think_close, tokenizer.encode(_closing(chat)), tokenizer.encode(wait))
 
     def text(self, tokens: Sequence[int]) -> str:
         """What stands there; ids without a text count as one character."""

@@ -3,7 +3,7 @@
 Shapes: P problems, L labels, N tokens of a label's reply.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -12,11 +12,13 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.signatures import Takes
 from reasoning.core.user_code import check_shape
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.continuations import log_likelihoods
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded
+from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import reply_opening
 from reasoning.tasks.classification import labels_of
@@ -90,6 +92,17 @@ class Likelihood:
             for names, row in zip(labels, log_prob_PL, strict=True)
         ]
         return replace(answers, log_probs=sums_PL[chosen][:, None], probabilities=probabilities)
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``; a label's reply has as many tokens as the exam allows where none is at hand."""
+        exam, labels = sitting.exam, [labels_of(problem) for problem in sitting.problems]
+        if not labels:
+            sitting.note(f"{self.name}: its problems aren't at hand; each is taken to have two labels")
+        texts = sum(map(len, labels)) or 2 * sitting.prompts
+        every = {label for each in labels for label in each}
+        replies = [sitting.tokens_in(self.form.replace("{label}", label) + exam.chat.end) for label in every]
+        longest = min(max(replies, default=exam.max_new_tokens), exam.max_new_tokens)
+        yield from sitting.scored(self.name, texts, exam.batch, sitting.longest + longest)
 
     def _tokens(
         self, candidate: Candidate, questions: Questions, labels: Sequence[Sequence[str]]

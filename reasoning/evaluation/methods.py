@@ -7,7 +7,7 @@ Shapes: P problems, S samples a problem, V votes a problem.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -15,11 +15,13 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import Count, Few, OptionalSize, Range
 from reasoning.core.signatures import function_words
 from reasoning.core.statistics import pass_at_k
 from reasoning.data.tokenizers.tokenizer import stop_ids
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask, graded, in_batches, longest_of
+from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.shaping import Shaping
@@ -94,6 +96,9 @@ class Greedy:
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         return ask(candidate, questions, key, samples=1, temperature=0.0)
 
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        yield sitting.sampled(self.name, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
@@ -127,6 +132,9 @@ class Samples:
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         return ask(candidate, questions, key, samples=self.cost(candidate.exam))
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        yield sitting.sampled(self.name, self.cost(sitting.exam))
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
         columns = {"pass@1": scores_PS}
@@ -184,6 +192,10 @@ class Beam:
         best = Rollouts(*(getattr(found, name)[:, :1] for name in Rollouts.names()))
         spent_P = self.beams * found.lengths.max(axis=1)
         return replace(graded(candidate, questions, best), spent=spent_P)
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``."""
+        yield sitting.searched(self.name, self.beams)
 
     def tokens_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
         """See ``Spending``; replies that were kept without what they took count as if all beams were as long."""

@@ -8,7 +8,7 @@ Shapes: P problems, S samples a problem, V groups of samples a problem, N sample
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -17,10 +17,12 @@ import numpy as np
 from scipy import special
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import Count, OptionalSize, Range
 from reasoning.core.signatures import function_words
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask
 from reasoning.evaluation.methods import Samples, scores_of_elected
+from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.voting import majority, ratios, tally
 
 NOBODY = -1
@@ -220,6 +222,10 @@ class Selections:
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``."""
         return ask(candidate, questions, key, samples=self.cost(candidate.exam))
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``."""
+        yield sitting.sampled(self.name, self.cost(sitting.exam))
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
         """See ``methods.Summarizing``."""

@@ -5,7 +5,7 @@ Shapes: P problems, S samples a problem.
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,10 +13,12 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import Fraction, NonNegative, Size
 from reasoning.core.signatures import function_words
 from reasoning.evaluation.continuations import Continuation, log_likelihoods
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask
+from reasoning.evaluation.sitting import Sitting
 from reasoning.evaluation.thinking_steps import (
     StepChange,
     ThinkingReply,
@@ -84,6 +86,13 @@ class TrueThinking:
         values = self.measured(thoughts, partial(self.answer_log_probs, candidate, questions))
         missing = {name: np.isnan(each) for name, each in values.items()}
         return replace(answers, scores=answers.scores | values, ungraded=answers.ungraded | missing)
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``; how many texts are read again only the replies tell, so one batch counts."""
+        yield sitting.sampled(self.name, self.samples)
+        sitting.note(f"{self.name}: of the texts that it reads again one batch of {self.batch} is counted")
+        longest = sitting.longest + sitting.exam.max_new_tokens
+        yield from sitting.scored(self.name, self.batch, self.batch, longest)
 
     def measured(
         self, thoughts: Sequence[Sequence[ThinkingReply | None]], log_probs: _LogProbs

@@ -22,6 +22,9 @@ from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
 
+SEARCHING = "searching"
+"""The scope of the loop that turns once a token."""
+
 
 @dataclass(frozen=True)
 class BeamSettings:
@@ -215,11 +218,16 @@ def search(
         return (now.index < settings.max_new_tokens) & jnp.any(now.open)
 
     # Prompts that are over are extended like the others, but nothing more finishes.
-    return jax.lax.while_loop(going, step, state).finished
+    with jax.named_scope(SEARCHING):
+        return jax.lax.while_loop(going, step, state).finished
 
 
-def _search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
-    """The jitted ``search(weights, prompts, lengths) -> FinishedBeams`` on ``mesh``, devices of a topology included."""
+@lru_cache(32)
+def search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> jax.stages.Wrapped:
+    """The jitted ``search(weights, prompts, lengths) -> FinishedBeams`` on ``mesh``, devices of a topology included.
+
+    Equal arguments give the very same function.
+    """
     # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
     split = meshes.row_sharding(mesh)
     return jax.jit(
@@ -242,7 +250,7 @@ def build_beam(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> Sear
     One program is compiled a bucket of prompt lengths and number of rows; equal arguments give the same function, so
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
-    run: Callable[..., FinishedBeams] = _search_program(model, mesh, settings)
+    run: Callable[..., FinishedBeams] = search_program(model, mesh, settings)
     shapes = PromptShapes(settings.longest_prompt, rows_multiple(mesh), model.context, settings.max_new_tokens)
 
     def generate(weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams:

@@ -1,5 +1,6 @@
 """What an engine will be called with, told before there are weights or prompts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
+from reasoning.core.program import Program
+from reasoning.generation.beam import SEARCHING, BeamSettings, search_program
 from reasoning.generation.engine import decode_shardings, rows_multiple, sampling_program, sizes_of
 from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
@@ -14,7 +17,8 @@ from reasoning.generation.slots import READING, WRITING
 from reasoning.generation.state import Asked, Page, Sizes, state_shardings
 from reasoning.generation.truncation import Truncation
 from reasoning.models.cache import Weights
-from reasoning.models.model import LanguageModel
+from reasoning.models.flops import forward_flops
+from reasoning.models.model import LanguageModel, Model
 
 
 def weight_shapes(model: LanguageModel, mesh: Mesh) -> Weights:
@@ -74,3 +78,49 @@ def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int)
         PIECES: -(-length // READ_AT_ONCE),
         WRITING: -(-share * settings.samples // sizes.slots) * settings.max_new_tokens,
     }
+
+
+def sampling_told(
+    name: str,
+    model: Model,
+    mesh: Mesh,
+    settings: SamplerSettings,
+    prompts: int,
+    truncation: Truncation | None = None,
+    calls: float = 1.0,
+    beside: Mapping[str, Any] | None = None,
+) -> Program:
+    """The engine's program for ``prompts`` prompts at once, each as long as the longest, all replies at the limit."""
+    longest = settings.longest_prompt
+    function, arguments = sampling_call(model, mesh, settings, prompts, longest, truncation)
+    new, read = prompts * settings.samples * settings.max_new_tokens, prompts * longest
+    return Program(
+        name,
+        function,
+        arguments,
+        calls,
+        tokens=new,
+        flops=forward_flops(model.config, read + new, longest + settings.max_new_tokens),
+        beside=beside or {},
+        trips=loop_trips(settings, mesh, prompts, longest),
+    )
+
+
+def search_told(name: str, model: Model, mesh: Mesh, settings: BeamSettings, prompts: int, batch: int) -> Program:
+    """The program of a beam search over ``batch`` of ``prompts`` prompts at once, all as long as they may get."""
+    parts, split = meshes.data_parallel_size(mesh), meshes.row_sharding(mesh)
+    rows, longest = -(-min(batch, prompts) // parts) * parts, settings.longest_prompt
+    asked = (
+        jax.ShapeDtypeStruct((rows, longest), jnp.int32, sharding=split),
+        jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=split),
+    )
+    new = rows * settings.beams * settings.max_new_tokens
+    return Program(
+        name,
+        search_program(model, mesh, settings),
+        (weight_shapes(model, mesh), *asked),
+        calls=-(-prompts // batch),
+        tokens=new,
+        flops=forward_flops(model.config, rows * longest + new, longest + settings.max_new_tokens),
+        trips={PIECES: -(-longest // READ_AT_ONCE), SEARCHING: settings.max_new_tokens},
+    )

@@ -73,6 +73,12 @@ def truncation_of(settings: TruncatedSampling) -> Truncation:
     return Truncation(settings.top_k, settings.top_p, settings.min_p)
 
 
+def allowed_by(settings: TruncatedSampling) -> Truncation | None:
+    """What of the distribution replies are drawn from; None for all of it, which is another program."""
+    truncation = truncation_of(settings)
+    return None if truncation == ALL_TOKENS else truncation
+
+
 def truncating(generate: Generate, truncation: Truncation) -> Generate:
     """``generate`` of the tokens that ``truncation`` allows; itself where these are all, which no program need sort."""
     return generate if truncation == ALL_TOKENS else partial(generate, truncation=truncation)

@@ -22,15 +22,23 @@ from reasoning.core.ranges import Index, Size
 from reasoning.evaluation.exam import judged
 from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_samples
 from reasoning.evaluation.tables import rows_of
+from reasoning.generation.calls import sampling_told
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.flops import forward_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, remarks_on, reward_name
-from reasoning.rollouts.sampling import TruncatedSampling, sample_for_all, sampler_for, truncating, truncation_of
+from reasoning.rollouts.sampling import (
+    TruncatedSampling,
+    allowed_by,
+    sample_for_all,
+    sampler_for,
+    truncating,
+    truncation_of,
+)
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.conversations import write_conversations
 from reasoning.stages.place import Place, asked_of
-from reasoning.stages.programs import model_before, publishing_program, sampling_program_of, truncation_for
+from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
 from reasoning.training.preemption import Interrupted
 
@@ -115,9 +123,9 @@ class Collect(TruncatedSampling):
         model = model_before(self.start, place, self.name)
         asked = asked_of(place, self.name, self, self.start, model.config.context)
         batches = -(-asked.prompts // self.batch)
-        some = replace(asked, prompts=min(self.batch, asked.prompts))
+        at_once = min(self.batch, asked.prompts)
         settings = SamplerSettings(self.samples, self.max_new_tokens, asked.ends, self.slots, asked.longest)
-        sample = sampling_program_of("sample", model, place, settings, some, truncation_for(self), batches, {})
+        sample = sampling_told("sample", model, place.mesh, settings, at_once, allowed_by(self), batches)
         return publishing_program(model, place, settings), sample
 
     def sifted(self, rows: Iterable[Replies]) -> Iterator[Replies]:

@@ -28,13 +28,14 @@ from reasoning.evaluation.results import (
     write_results,
     write_samples,
 )
+from reasoning.evaluation.sitting import Foreseen, Sitting
 from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
-from reasoning.generation.sampler import SamplerSettings
+from reasoning.models.model import Model
 from reasoning.rollouts.rating import remarks_on
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
-from reasoning.stages.place import Place, asked_of
-from reasoning.stages.programs import model_before, publishing_program, sampling_program_of, truncation_for
+from reasoning.stages.place import Asked, Place, asked_of, problems_at_hand
+from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
@@ -121,26 +122,46 @@ class Evaluate:
         return self.end(out, results)
 
     def programs(self, place: Place) -> tuple[Program, ...]:
-        """What replies to samples compile, by checkpoint; methods that search or score have programs of their own."""
+        """What methods compile that can tell it (``sitting.Foreseen``), by checkpoint."""
         return tuple(program for checkpoint in self.checkpoints for program in self._asking(checkpoint, place))
 
     def _asking(self, checkpoint: Stage, place: Place) -> Iterator[Program]:
-        model, quiz = model_before(checkpoint, place, self.name), self.quiz
-        publish = True
-        for style, methods in ((quiz.style, self.methods), *((style, self.style_methods) for style in self.styles)):
-            where = f"{self.name}, {checkpoint.name}"
-            asked = asked_of(place, where, quiz, checkpoint, model.config.context, style)
+        model, published = model_before(checkpoint, place, self.name), False
+        for style, methods in (
+            (self.quiz.style, self.methods),
+            *((style, self.style_methods) for style in self.styles),
+        ):
+            sitting = self._sitting(checkpoint, place, model, style)
+            if not published:
+                yield publishing_program(model, place, sitting.settings(1, self.quiz.max_new_tokens, sitting.longest))
+                published = True
             for method in methods:
-                if isinstance(method, Greedy | Samples):
-                    samples = method.cost(quiz)
-                    settings = SamplerSettings(samples, quiz.max_new_tokens, asked.ends, quiz.slots, asked.longest)
-                    if publish:
-                        yield publishing_program(model, place, settings)
-                        publish = False
-                    truncation = truncation_for(quiz)
-                    yield sampling_program_of(method.name, model, place, settings, asked, truncation, 1, {})
+                if isinstance(method, Foreseen):
+                    yield from method.programs(sitting)
                 else:
                     place.note(f"{self.name}: what its method {method.name} compiles isn't planned")
+
+    def _sitting(self, checkpoint: Stage, place: Place, model: Model, style: PromptStyle) -> Sitting:
+        """The quiz before a checkpoint is asked it in a style."""
+        where, tokenizer = f"{self.name}, {checkpoint.name}", place.tokenizer(checkpoint)
+
+        def asked_in(style: PromptStyle) -> Asked:
+            return asked_of(place, where, self.quiz, checkpoint, model.config.context, style)
+
+        asked = asked_in(style)
+        return Sitting(
+            exam=self.quiz,
+            model=model,
+            mesh=place.mesh,
+            style=style,
+            prompts=asked.prompts,
+            longest=asked.longest,
+            ends=asked.ends,
+            problems=problems_at_hand(self.quiz.problems),
+            longest_in=lambda style: asked_in(style).longest,
+            tokens_in=len if tokenizer is None else lambda text: len(tokenizer.encode(text)),
+            note=lambda note: place.note(f"{where}, {note}"),
+        )
 
     def pieces(self, artifact: Artifact, out: Path) -> tuple[_Piece, ...]:
         """What one checkpoint is asked, in order."""

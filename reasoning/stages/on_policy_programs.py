@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from reasoning.core import mesh as meshes
 from reasoning.core.program import Program
+from reasoning.generation.calls import sampling_told
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.truncation import Truncation
 from reasoning.models.flops import forward_flops
@@ -16,7 +17,7 @@ from reasoning.models.model import without_lora
 from reasoning.stages.learn import minibatches_of
 from reasoning.stages.place import Asked, asked_of
 from reasoning.stages.policy_programs import PolicyPrograms
-from reasoning.stages.programs import Learned, row_shapes, sampling_program_of, split_by_rows
+from reasoning.stages.programs import Learned, row_shapes, split_by_rows
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.trainee import check_rows
 from reasoning.training.program import build_batching
@@ -27,12 +28,9 @@ def _sampled_programs(
 ) -> Iterator[Program]:
     """What samples a step's completions from the parameters that learn from them."""
     settings = SamplerSettings(stage.samples, stage.max_new_tokens, asked.ends, stage.slots, asked.longest)
-    step = replace(asked, prompts=stage.questions)
     yield learned.publish(settings, learned.steps)
-    plain = without_lora(learned.model)
-    yield sampling_program_of(
-        "sample", plain, learned.place, settings, step, truncation, learned.steps, learned.around()
-    )
+    plain, mesh, steps = without_lora(learned.model), learned.place.mesh, learned.steps
+    yield sampling_told("sample", plain, mesh, settings, stage.questions, truncation, steps, learned.around())
 
 
 def asked_on_policy(stage: OnPolicy, learned: Learned) -> Asked:

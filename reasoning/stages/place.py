@@ -15,6 +15,7 @@ from reasoning.rollouts.sampling import Sampling
 from reasoning.rollouts.text import AS_IT_IS, encode_prompts
 from reasoning.stages.prepare import Prepare
 from reasoning.stages.stage import Stage, holder_of_tokenizer
+from reasoning.tasks.problems import Problem, ProblemSet
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,14 @@ def asked_of(
         )
     place.note(f"{name}: its longest prompt is taken to have {longest} tokens (--prompt-tokens)")
     return Asked(sampling.problems.count, longest, ends)
+
+
+def problems_at_hand(problems: ProblemSet) -> tuple[Problem, ...]:
+    """The problems of a set; none where its files aren't here."""
+    try:
+        return problems.problems()
+    except (InputError, OSError):
+        return ()
 
 
 def row_length(name: str, data: Stage) -> int:

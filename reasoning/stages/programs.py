@@ -11,16 +11,15 @@ from jax.sharding import Mesh
 from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.core.program import Program
-from reasoning.generation.calls import loop_trips, sampling_call
+from reasoning.generation.calls import sampling_told
 from reasoning.generation.engine import build_engine
 from reasoning.generation.sampler import SamplerSettings
-from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.lora import with_adapters
 from reasoning.models.model import Model, adapter_count, build_model, parameter_shardings, with_lora, without_lora
-from reasoning.rollouts.sampling import TruncatedSampling, truncation_of
+from reasoning.rollouts.sampling import allowed_by
 from reasoning.stages.learn import stage_step
-from reasoning.stages.place import Asked, Place, asked_of
+from reasoning.stages.place import Place, asked_of
 from reasoning.stages.settings import FineTuning, Learning
 from reasoning.stages.stage import Stage, is_stage
 from reasoning.stages.trainee import planned_config, publishing
@@ -134,8 +133,9 @@ class Learned:
                 asked = asked_of(self.place, where, exam, stage, plain.config.context, exam.style)
                 settings = SamplerSettings(exam.samples, exam.max_new_tokens, asked.ends, exam.slots, asked.longest)
                 yield self.publish(settings, calls, f"{name}: publish")
-                yield sampling_program_of(
-                    f"{name}: sample", plain, self.place, settings, asked, truncation_for(exam), calls, self.around()
+                mesh, allowed = self.place.mesh, allowed_by(exam)
+                yield sampling_told(
+                    f"{name}: sample", plain, mesh, settings, asked.prompts, allowed, calls, self.around()
                 )
 
 
@@ -158,36 +158,3 @@ def publishing_program(model: Model, place: Place, settings: SamplerSettings) ->
     params = meshes.with_shardings(model.shapes, parameter_shardings(model, place.mesh))
     function: Any = build_engine(model, place.mesh, settings).publish
     return Program("publish", function, (params,))
-
-
-def truncation_for(settings: TruncatedSampling) -> Truncation | None:
-    """What of the distribution replies are drawn from; None for all of it, which is another program."""
-    truncation = truncation_of(settings)
-    return None if truncation == ALL_TOKENS else truncation
-
-
-def sampling_program_of(
-    name: str,
-    model: Model,
-    place: Place,
-    settings: SamplerSettings,
-    asked: Asked,
-    truncation: Truncation | None,
-    calls: float,
-    beside: Mapping[str, Any],
-) -> Program:
-    """An engine's program for all prompts at once, with as many turns of its loops as the longest replies take."""
-    mesh = place.mesh
-    function, arguments = sampling_call(model, mesh, settings, asked.prompts, asked.longest, truncation)
-    new = asked.prompts * settings.samples * settings.max_new_tokens
-    read = asked.prompts * asked.longest
-    return Program(
-        name,
-        function,
-        arguments,
-        calls,
-        tokens=new,
-        flops=forward_flops(model.config, read + new, asked.longest + settings.max_new_tokens),
-        beside=beside,
-        trips=loop_trips(settings, mesh, asked.prompts, asked.longest),
-    )

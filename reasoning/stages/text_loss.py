@@ -3,8 +3,9 @@
 Shapes: R rows, B rows of a batch, T time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from scipy import stats
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import replicated, to_global
+from reasoning.core.mesh import replicated, to_global, with_shardings
+from reasoning.core.program import Program
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Size
 from reasoning.data.chat.format import ChatFormat
@@ -26,10 +28,13 @@ from reasoning.data.records import RandomAccessRows, Row, read_records, take_row
 from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.backends import Choice
-from reasoning.models.model import Model
+from reasoning.models.flops import forward_flops
+from reasoning.models.model import Model, parameter_shardings
 from reasoning.models.parameters import Params
 from reasoning.stages.checkpoint import check_vocabulary, intact, model_of, params_of, tokenizer_of
 from reasoning.stages.held_out import filled_up, token_sum
+from reasoning.stages.place import Place, row_length
+from reasoning.stages.programs import model_before, row_shapes, split_by_rows
 from reasoning.stages.stage import Context, Stage
 from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import score
@@ -81,6 +86,23 @@ class TextLoss:
                 context.report(Progress(self.name, done, len(readers) * len(texts), told))
         return Outcome("results", results)
 
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` compiles to read texts, each taken to have ``place.rows`` rows."""
+        place.note(f"{self.name}: each of its texts is taken to have {place.rows:,} rows (--rows)")
+        return tuple(
+            one for reader in self.readers for text in self.texts for one in self._reading(reader, text, place)
+        )
+
+    def _reading(self, reader: Stage, text: Stage, place: Place) -> Iterator[Program]:
+        mesh, length = place.mesh, row_length(self.name, text)
+        model, calls = model_before(reader, place, self.name), -(-place.rows // self.batch)
+        params = with_shardings(model.shapes, parameter_shardings(model, mesh))
+        rows, batching = row_shapes(mesh, self.batch, length), build_batching(mesh, token_sum, length)
+        yield Program("batch", batching, (rows,), calls, beside={"parameters": params})
+        tokens, reading = self.batch * length, _measuring(model, place.kernels, mesh)
+        flops, batch = forward_flops(model.config, tokens, length), split_by_rows(mesh, batching, rows)
+        yield Program(f"{text.name} by {reader.name}", reading, (params, batch), calls, tokens, flops)
+
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
         return {"texts read": len(self.readers) * len(self.texts)}
@@ -122,6 +144,7 @@ def _row_bits(
     return np.concatenate(found)[: len(rows)].astype(np.float64) / log(2)
 
 
+@lru_cache(8)
 def _measuring(model: Model, kernels: Choice, mesh: Mesh) -> Callable[[Params, TokenBatch], jax.Array]:
     def nats(params: Params, rows: TokenBatch) -> jax.Array:
         log_prob_BT = score(model, params, rows, kernels=kernels).log_prob_BT

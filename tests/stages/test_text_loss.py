@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planned import not_run
 from tiny_stages import BASE, CORPUS, LENGTH, Surroundings, log_losses, work
 
 from reasoning.core.artifact import Artifact
@@ -43,6 +44,11 @@ def test_bits_a_byte_are_the_whole_logits_cross_entropy_over_the_texts_bytes(
     expected = sum(losses) / np.log(2) / size
     assert results["held/base/bits_per_byte"] == pytest.approx(expected, rel=1e-5)
     assert results["held/base/bits_per_byte/low"] < expected < results["held/base/bits_per_byte/high"]
+
+
+def test_the_programs_that_it_tells_are_those_that_it_runs(base: Artifact, held: Artifact, tmp_path: Path):
+    stage = TextLoss(name="texts", readers=(BASE,), texts=(HELD,), batch=4)
+    assert not_run(stage, tmp_path, {"readers": (base,), "texts": (held,)}) == []
 
 
 def test_a_second_reader_is_compared_row_by_row(base: Artifact, held: Artifact, tmp_path: Path):

@@ -1,12 +1,12 @@
 """Whether a stage runs the very programs that it told before."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from tiny_stages import Surroundings, work
 
-from reasoning.core.artifact import Artifact
 from reasoning.core.mesh import Mesh
 from reasoning.core.program import Program
 from reasoning.stages.place import Place
@@ -19,12 +19,17 @@ def place_of(mesh: Mesh, notes: list[str] | None = None, **changes: Any) -> Plac
     return Place(**{"mesh": mesh, "kernels": "auto", "prompt": 8, "rows": 64, **changes}, note=(notes or []).append)
 
 
-def not_run(stage: Any, folder: Path, inputs: dict[str, Artifact]) -> list[str]:
+def not_run(stage: Any, folder: Path, inputs: dict[str, Any]) -> list[str]:
     """The names of programs that were told and, when the stage has run, hadn't been traced with these very shapes."""
-    jax.clear_caches()  # What other tests have left there would crowd out the very entries that are looked for.
     surroundings = Surroundings()
     told: tuple[Program, ...] = stage.programs(place_of(surroundings.context().mesh))
-    work(stage, folder, inputs, surroundings)
+    return not_traced(told, lambda: work(stage, folder, inputs, surroundings))
+
+
+def not_traced(told: Sequence[Program], act: Callable[[], Any]) -> list[str]:
+    """The names of programs that ``act`` doesn't trace with these very shapes."""
+    jax.clear_caches()  # What other tests have left there would crowd out the very entries that are looked for.
+    act()
     missing: list[str] = []
     for program in told:
         traced: list[str] = []

@@ -1,0 +1,100 @@
+"""Methods tell, before there is a model, the very programs that their replies are made by."""
+
+from dataclasses import replace
+
+import pytest
+import tiny_stages
+from planned import not_traced
+from tiny_stages import NEW_TOKENS, quiz
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.prng import stage_key
+from reasoning.data.tokenizers.tokenizer import stop_ids
+from reasoning.evaluation.budget import Budget
+from reasoning.evaluation.exam import Exam, longest_of, questions_of
+from reasoning.evaluation.likelihood import Likelihood
+from reasoning.evaluation.methods import Beam, Greedy, Method, Samples
+from reasoning.evaluation.selection import Majority, Selections
+from reasoning.evaluation.sitting import Foreseen, Sitting
+from reasoning.evaluation.true_thinking import TrueThinking
+from reasoning.generation.prompts import PromptStyle
+from reasoning.rewards.labels import Label
+from reasoning.tasks.problems import Problem
+
+KEY = stage_key(0, "exam")
+LABELS = {"labels": ["3", "2", "11"]}
+CHOSEN = (Problem("1+1=", "2", "sums", LABELS), Problem("2+9-4=", "3", "sums", LABELS))
+
+
+def sitting_of(base: Artifact, exam: Exam, problems: tuple[Problem, ...]) -> tuple[Sitting, list[str]]:
+    """An exam of the base, before it is asked, with the notes that its methods make."""
+    candidate, notes = tiny_stages.candidate(base, exam), list[str]()
+
+    def longest_in(style: PromptStyle) -> int:
+        context = candidate.model.config.context
+        return longest_of(questions_of(exam, candidate.tokenizer, context, style, problems))
+
+    sitting = Sitting(
+        exam=exam,
+        model=candidate.model,
+        mesh=candidate.mesh,
+        style=exam.style,
+        prompts=len(problems),
+        longest=longest_in(exam.style),
+        ends=stop_ids(candidate.tokenizer, exam.chat),
+        problems=problems,
+        longest_in=longest_in,
+        tokens_in=lambda text: len(candidate.tokenizer.encode(text)),
+        note=notes.append,
+    )
+    return sitting, notes
+
+
+def untold(method: Method, base: Artifact, exam: Exam, problems: tuple[Problem, ...]) -> tuple[list[str], list[str]]:
+    """The names of a method's programs, and those that its replies don't trace."""
+    assert isinstance(method, Foreseen)
+    sitting, _ = sitting_of(base, exam, problems)
+    told = tuple(method.programs(sitting))
+    candidate = tiny_stages.candidate(base, exam)
+    questions = questions_of(exam, candidate.tokenizer, candidate.model.config.context, problems=problems)
+    return [one.name for one in told], not_traced(told, lambda: method.replies(candidate, questions, KEY))
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        (Selections(ways=(Majority(size=3),)), ["selections"]),
+        (Beam(beams=2), ["beam@2"]),
+        (Budget(tokens=2, samples=2), ["budget@2: think", "budget@2: answer"]),
+    ],
+)
+def test_a_method_tells_the_programs_that_it_replies_by(base: Artifact, method, names):
+    exam = quiz(max_new_tokens=12)
+    assert untold(method, base, exam, exam.problems.problems()) == (names, [])
+
+
+def test_a_method_that_weighs_labels_tells_how_it_scores_them(base: Artifact):
+    exam = quiz(scores=(Label(),), rates=(), batch=2)
+    method = Likelihood(form="<answer>{label}</answer>")
+    assert untold(method, base, exam, CHOSEN) == (["likelihood: batch", "likelihood: score"], [])
+    _, score = method.programs(sitting_of(base, exam, CHOSEN)[0])
+    assert score.calls == 3 and set(score.beside) == {"weights"}
+
+
+def test_what_only_replies_would_tell_is_said(base: Artifact):
+    exam = quiz()
+    sitting, notes = sitting_of(base, exam, exam.problems.problems())
+    assert [one.name for one in TrueThinking().programs(sitting)][0] == "true_thinking"
+    assert notes == ["true_thinking: of the texts that it reads again one batch of 64 is counted"]
+    unknown = replace(sitting, problems=(), note=notes.append)
+    assert [one.calls for one in Likelihood().programs(unknown)] == [2, 2]  # of twice four texts, four at once
+    assert "each is taken to have two labels" in notes[-1]
+
+
+def test_tokens_and_turns_are_those_of_all_replies_at_the_limit(base: Artifact):
+    exam = quiz()
+    sitting, _ = sitting_of(base, exam, exam.problems.problems())
+    [greedy], [samples] = Greedy().programs(sitting), Samples().programs(sitting)
+    assert (greedy.tokens, samples.tokens) == (4 * NEW_TOKENS, 4 * 3 * NEW_TOKENS)
+    [searched] = Beam(beams=3).programs(sitting)
+    assert searched.tokens == 4 * 3 * NEW_TOKENS and max(searched.trips.values()) == NEW_TOKENS
