@@ -9,21 +9,26 @@ import jax
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import display, output
-from reasoning.core.files import write_json
+from reasoning.core.files import write_atomic, write_json
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run_experiment import run_of
 from reasoning.planning.compiling import Compiler, plans_folder
 from reasoning.planning.plan import Assumed, Planner
 from reasoning.planning.record import plan_record
+from reasoning.planning.search import search
 from reasoning.planning.topology import topology_devices
-from reasoning.report.plan import show_plan
+from reasoning.planning.trying import helped
+from reasoning.report.page import page
+from reasoning.report.plan import show_plan, show_search
+from reasoning.report.plan_page import plan_report
 
 _EPILOG = """\
 Nothing is run, and no TPU is needed: libtpu compiles for absent ones (make tpu-aot). What was compiled once is
 remembered. The exit status is 1 where something doesn't fit.
 examples:
   reasoning plan experiments/r1_tiny.gin --on v5e-4
-  reasoning plan experiments/pods/llama3_8b_grpo.gin --on v5e-64 grpo.microbatches=4 --price 1.2
+  reasoning plan experiments/pods/llama3_8b_grpo.gin --on v5e-64 grpo.microbatches=4 --price 1.2 --html plan.html
+  reasoning plan experiments/pods/llama3_8b_grpo.gin --on v5e-64 --search 6
 """
 
 
@@ -38,10 +43,18 @@ def main(arguments: Sequence[str]) -> int:
     devices = topology_devices(chosen.on)
     with display() as watcher:
         compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"))
-        plan = Planner(chosen.on, devices, compiler, assumed, watcher.report).plan(run)
-    show_plan(output(), plan, chosen.price)
+        planner = Planner(chosen.on, devices, compiler, assumed, watcher.report)
+        if chosen.search:
+            ranked = search(planner, run, chosen.search)
+            show_search(output(), ranked, len(devices) // planner.chip()[1].devices)
+            return 0 if ranked[0].fits else 1
+        plan = planner.plan(run)
+        helping = helped(planner, run, plan)
+    show_plan(output(), plan, chosen.price, helping)
     if chosen.json:
-        write_json(Path(chosen.json), plan_record(plan, chosen.price))
+        write_json(Path(chosen.json), plan_record(plan, chosen.price, helping))
+    if chosen.html:
+        write_atomic(Path(chosen.html), page(plan_report(plan, chosen.price, helping)))
     return 1 if plan.too_large else 0
 
 
@@ -60,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--price", type=float, default=0.0, metavar="AMOUNT", help="of a chip for an hour")
     parser.add_argument("--json", default="", metavar="FILE", help="write the plan as JSON")
+    parser.add_argument("--html", default="", metavar="FILE", help="write the plan as a page")
+    parser.add_argument(
+        "--search",
+        type=int,
+        default=0,
+        metavar="N",
+        help="compile the N meshes, rows at once and remats that an estimate takes for the fastest, and rank them",
+    )
     parser.add_argument(
         "--prompt-tokens",
         dest="prompt",

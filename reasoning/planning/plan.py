@@ -1,10 +1,11 @@
 """A run proven before its pod: every program of every stage compiled, with what stays alive beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
@@ -31,7 +32,10 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Planned:
-    """One program of a stage: what it takes of each device, what lies beside it there, and the least time of a call."""
+    """One program of a stage: what it takes of each device, what lies beside it there, and the least time of a call.
+
+    ``arguments`` are bytes of a device by their kind.
+    """
 
     stage: str
     name: str
@@ -41,6 +45,7 @@ class Planned:
     found: Compiled
     beside: Mapping[str, float]
     times: Roofline
+    arguments: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def memory(self) -> float:
@@ -99,27 +104,40 @@ class Planner:
 
     def plan(self, run: Run) -> Plan:
         """The plan of a run. Raises InputError as the run would before its first stage, and for what can't be told."""
-        graph = graphs.build_graph(run.stages)
-        mesh, notes = build_mesh(run.mesh, self.devices), dict[str, None]()
-        kind = mesh.devices.flat[0].device_kind
-        chip = chip_of(kind)
-        place = Place(
-            mesh, run.kernels, self.assumed.prompt, self.assumed.rows, lambda note: notes.update({note: None})
-        )
-        stages = [node.stage for node in graph.values() if isinstance(node.stage, Compiling)]
-        if not stages:
-            raise InputError("the run has no stage whose programs can be told before it runs; there is nothing to plan")
+        notes = dict[str, None]()
+        place, stages = self.place(run, lambda note: notes.update({note: None})), self.stages(run)
         programs: list[Planned] = []
         for number, stage in enumerate(stages):
             self.report(Progress(stage.name, number, len(stages)))
-            with answering_for_users():
-                of_stage = stage.programs(place)
-            programs += [self.planned(stage.name, program, mesh, chip) for program in of_stage]
+            programs += [self.planned(stage.name, one, place.mesh) for one in self.programs(stage, place)]
         self.report(Progress(stages[-1].name, len(stages), len(stages)))
         versions = {name: installed_version(name) for name in ("jax", "jaxlib", "libtpu")}
+        mesh, kind, chip = place.mesh, *self.chip()
         return Plan(self.topology, kind, chip, mesh.size, dict(mesh.shape), tuple(programs), tuple(notes), versions)
 
-    def planned(self, stage: str, program: Program, mesh: Mesh, chip: Chip) -> Planned:
+    def place(self, run: Run, note: Callable[[str], None]) -> Place:
+        """The topology's devices as the run's mesh; ``note`` hears what is assumed."""
+        return Place(build_mesh(run.mesh, self.devices), run.kernels, self.assumed.prompt, self.assumed.rows, note)
+
+    def chip(self) -> tuple[str, Chip]:
+        """What JAX calls the devices, and the chip that they are of."""
+        kind = self.devices[0].device_kind
+        return kind, chip_of(kind)
+
+    def stages(self, run: Run) -> Sequence[Compiling]:
+        """The run's stages that can tell their programs, parents first. Raises InputError where there are none."""
+        graph = graphs.build_graph(run.stages)
+        stages = [node.stage for node in graph.values() if isinstance(node.stage, Compiling)]
+        if not stages:
+            raise InputError("the run has no stage whose programs can be told before it runs; there is nothing to plan")
+        return stages
+
+    def programs(self, stage: Compiling, place: Place) -> tuple[Program, ...]:
+        """What a stage tells. Raises InputError where it can't."""
+        with answering_for_users():
+            return stage.programs(place)
+
+    def planned(self, stage: str, program: Program, mesh: Mesh) -> Planned:
         """A program compiled."""
         found = self.compiler.compile(program, mesh)
         return Planned(
@@ -130,5 +148,16 @@ class Planner:
             formula=program.flops,
             found=found,
             beside={name: float(device_bytes(tree)) for name, tree in program.beside.items()},
-            times=roofline(found, chip),
+            times=roofline(found, self.chip()[1]),
+            arguments=bytes_by_kind(program.arguments),
         )
+
+
+def bytes_by_kind(arguments: tuple[Any, ...]) -> dict[str, float]:
+    """What a device holds of a program's arguments, by the names of the records' fields that they stand in."""
+    kinds: dict[str, float] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arguments):
+        number, *inner = (jax.tree_util.keystr((key,), simple=True) for key in path)
+        kind = next((name for name in inner if name.isidentifier()), f"argument {number}")
+        kinds[kind] = kinds.get(kind, 0.0) + device_bytes(leaf)
+    return kinds

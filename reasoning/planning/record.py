@@ -1,12 +1,14 @@
 """A plan as data, for other programs and for the table of all plans."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from reasoning.planning.plan import Plan, Planned
+from reasoning.planning.trying import Helped
 
 
-def plan_record(plan: Plan, price: float) -> dict[str, Any]:
+def plan_record(plan: Plan, price: float, helped: Sequence[Helped] = ()) -> dict[str, Any]:
     """All that the plan says, in bytes, seconds and operations of one device; ``price`` is a chip's for an hour."""
     hours = plan.chip_hours()
     return {
@@ -21,6 +23,9 @@ def plan_record(plan: Plan, price: float) -> dict[str, Any]:
         **({"cost": price * hours} if price else {}),
         "notes": list(plan.notes),
         "programs": [_program(plan, one) for one in plan.programs],
+        "tried": [
+            {"stage": each.one.stage, "program": each.one.name, **asdict(one)} for each in helped for one in each.tried
+        ],
     }
 
 
@@ -32,6 +37,7 @@ def _program(plan: Plan, one: Planned) -> dict[str, Any]:
         "tokens": one.tokens,
         "memory": one.memory,
         "beside": dict(one.beside),
+        "arguments_by_kind": dict(one.arguments),
         **{name: value for name, value in asdict(one.found).items() if name not in ("memory", "seconds")},
         "program_memory": one.found.memory,
         "roofline": asdict(one.times) | {"seconds": one.times.seconds, "binds": one.times.binds},

@@ -102,6 +102,35 @@ class Dots:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One piece of a bar: what it is, its size, and that in words."""
+
+    name: str
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Pieces beside each other, and what they are together in words."""
+
+    name: str
+    parts: tuple[Part, ...]
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars on one axis from 0, of pieces of the kinds ``kinds``; ``limit`` is a line that bars shouldn't pass."""
+
+    title: str
+    kinds: tuple[str, ...]
+    bars: tuple[Bar, ...]
+    limit: Part | None = None
+
+
+@dataclass(frozen=True)
 class Note:
     """One line of the first screen: what it is about, a sentence, and the anchor of where there is more."""
 
@@ -140,7 +169,7 @@ def stage_anchor(stage: str) -> str:
     return f"stage-{stage}"
 
 
-Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Dots | Glance | Panel
+Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Dots | Bars | Glance | Panel
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from reasoning.report import curves_svg, dots_svg, graph_svg
+from reasoning.report import bars_svg, curves_svg, dots_svg, graph_svg
 from reasoning.report.document import Report
 from reasoning.report.template import in_html, render
 
@@ -24,6 +24,7 @@ def page(report: Report) -> str:
         pieces=_pieces,
         chart=curves_svg.drawn,
         dots=dots_svg.drawn,
+        bars=bars_svg.drawn,
         graph=graph_svg.drawn,
     )
 

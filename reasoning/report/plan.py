@@ -1,17 +1,19 @@
 """A plan on the terminal: the programs of each stage, what they take, and the verdict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
 from reasoning.planning.plan import Plan, Planned
 from reasoning.planning.record import mfu_bound, tokens_per_second
+from reasoning.planning.search import Ranked
+from reasoning.planning.trying import Helped
 from reasoning.report.console import put, table
 from reasoning.report.document import NOTHING, Cell
 from reasoning.report.numbers import fixed, large
 
 _GIB = 2**30
-_COLUMNS = (
+COLUMNS = (
     "stage: program",
     "calls",
     "HBM, GiB",
@@ -26,17 +28,41 @@ _COLUMNS = (
 )
 
 
-def show_plan(console: Console, plan: Plan, price: float) -> None:
+def show_plan(console: Console, plan: Plan, price: float, helped: Sequence[Helped] = ()) -> None:
     """Prints the table and what follows from it; ``price`` of a chip for an hour, 0 where nobody gave one."""
     title = f"{plan.topology}: {plan.chips} chips ({plan.kind}), {gib(plan.capacity)} GiB of HBM a device for programs"
-    put(console, table(title, _COLUMNS, (_row(plan, one) for one in plan.programs)))
+    put(console, table(title, COLUMNS, (row_of(plan, one) for one in plan.programs)))
     put(console, "mesh: " + ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items()), wrapped=True)
     for note in plan.notes:
         put(console, f"assumed: {note}", wrapped=True)
     for line in stage_lines(plan, price):
         put(console, line, wrapped=True)
-    for line in verdict(plan):
+    for line in (*verdict(plan), *helped_lines(helped)):
         put(console, line, wrapped=True)
+
+
+def show_search(console: Console, ranked: Sequence[Ranked], chips: int) -> None:
+    """Prints settings that were compiled, the best first."""
+    columns = ("mesh", "rows at once", "remat", "HBM, GiB", "at least", "chip-hours")
+    rows = (_ranked_row(each, chips) for each in ranked)
+    put(console, table("settings by the least time of the run", columns, rows))
+
+
+def _ranked_row(one: Ranked, chips: int) -> tuple[Cell | str, ...]:
+    mesh = ", ".join(f"{axis} {size}" for axis, size in one.choice.mesh.items() if size > 1)
+    rest = (duration(one.seconds), f"{one.seconds * chips / 3600:,.3g}") if one.fits else ("doesn't fit", NOTHING)
+    held = Cell(gib(one.memory) if one.memory else "fails", "", "" if one.fits else "wrong")
+    return mesh or "one device", str(one.choice.rows), one.choice.remat, held, *rest
+
+
+def helped_lines(helped: Sequence[Helped]) -> Iterator[str]:
+    """What would help programs that don't fit, as it was tried."""
+    for each in helped:
+        name = f"{each.one.stage}: {each.one.name}"
+        for one in each.tried:
+            yield f"tried for {name}: {one.words} takes {gib(one.memory)} GiB{', which fits' if one.fits else ''}"
+        if not each.tried:
+            yield f"tried for {name}: no single change helps; take more or larger chips"
 
 
 def stage_lines(plan: Plan, price: float) -> Iterator[str]:
@@ -68,7 +94,7 @@ def verdict(plan: Plan) -> Iterator[str]:
             yield f"  the compiler: {one.found.refusal}"
 
 
-def _row(plan: Plan, one: Planned) -> tuple[Cell | str, ...]:
+def row_of(plan: Plan, one: Planned) -> tuple[Cell | str, ...]:
     found, refused = one.found, bool(one.found.refusal)
     beside = "\n".join(f"+ {name} {gib(size)}" for name, size in one.beside.items() if size >= 0.005 * _GIB)
     largest = "\n".join(f"{gib(size)} {name}" for name, size in found.largest[:3] if size >= 0.005 * _GIB)

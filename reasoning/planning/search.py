@@ -1,0 +1,200 @@
+"""Which mesh, microbatch and remat a run is fastest with: pruned by what must be held, compiled, ranked by the plan."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import jax
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape
+from reasoning.core.program import Program, device_bytes
+from reasoning.core.progress import Progress
+from reasoning.models.config import ModelConfig
+from reasoning.models.flops import matmul_parameters
+from reasoning.pipeline.run import Run
+from reasoning.planning.changes import REMATS, with_fields, with_microbatches
+from reasoning.planning.chips import Chip
+from reasoning.planning.plan import Planned, Planner
+from reasoning.stages.place import Compiling
+from reasoning.stages.settings import Learning
+from reasoning.stages.stage import is_stage
+from reasoning.stages.trainee import planned_config
+
+_ROWS = (1, 2, 4, 8, 16)
+_TENSOR = 8
+"""The most devices that the heads are split over."""
+
+_AGAIN = {"none": 1.0, "dots": 1.05, "block": 4 / 3, "offload": 4 / 3}
+"""Products of a step, with what backward computes again, for each without."""
+
+_HALF, _WHOLE = 2, 4
+"""Bytes of a number as it is computed with, and as gradients are added up."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Settings that a run could have: the mesh, rows that a device learns from at once, what backward recomputes.
+
+    ``seconds`` are estimated, for the run's learning stages alone.
+    """
+
+    mesh: Mapping[str, int]
+    rows: int
+    remat: str
+    run: Run
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A choice compiled: HBM at the fullest and the least time of the run; not all of it where something didn't fit."""
+
+    choice: Choice
+    fits: bool
+    memory: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Update:
+    """A stage's update as its estimate needs it: rows and tokens of each, calls, operations, and the model's sizes."""
+
+    stage: str
+    rows: int
+    length: int
+    calls: float
+    flops: float
+    config: ModelConfig
+
+
+def search(planner: Planner, run: Run, count: int) -> tuple[Ranked, ...]:
+    """The ``count`` choices that are fastest by their estimate, compiled, those that fit first, the fastest first.
+
+    Raises InputError where the run learns nothing, or where no choice could fit.
+    """
+    choices = choices_of(planner, run)
+    if not choices:
+        raise InputError("no mesh, microbatch and remat leave room for what the run keeps; take more or larger chips")
+    ranked: list[Ranked] = []
+    for number, choice in enumerate(choices[:count]):
+        planner.report(Progress("search", number, min(count, len(choices))))
+        ranked.append(_compiled(planner, choice))
+    return tuple(sorted(ranked, key=lambda each: (not each.fits, each.seconds if each.fits else each.memory)))
+
+
+def choices_of(planner: Planner, run: Run) -> list[Choice]:
+    """What may fit by what must lie on a device at least, by the estimated time."""
+    found: list[Choice] = []
+    chip = planner.chip()[1]
+    capacity = chip.of_a_device(chip.usable)
+    for mesh in meshes_of(len(planner.devices), MeshShape(**_sizes(run, planner))):
+        meshed = replace(run, mesh=MeshShape(**mesh))
+        try:
+            held, updates = _held(planner, with_microbatches(meshed, lambda rows: 1))
+        except InputError:  # heads or rows that this mesh doesn't divide
+            continue
+        for rows, remat in product(_ROWS, REMATS):
+            choice = _choice(meshed, mesh, rows, remat, updates, chip)
+            most = max((_saved(update, rows, remat, mesh) for update in updates), default=0.0)
+            if choice is not None and held + most <= capacity:
+                found.append(choice)
+    return sorted(found, key=lambda choice: (choice.seconds, -choice.rows))
+
+
+def _choice(
+    run: Run, mesh: Mapping[str, int], rows: int, remat: str, updates: Sequence[_Update], chip: Chip
+) -> Choice | None:
+    """The run on a mesh with so many rows at once; None where devices can't share a step's rows so."""
+    parts = mesh["data"] * mesh["fsdp"] * mesh["expert"]
+    if any(update.rows % (parts * rows) for update in updates):
+        return None
+    seconds = sum(_estimate(update, rows, remat, mesh, chip) for update in updates)
+    own = with_microbatches(run, lambda whole: max(whole // (parts * rows), 1))
+    return Choice(mesh, rows, remat, with_fields(own, {"remat": remat}), seconds)
+
+
+def meshes_of(devices: int, given: MeshShape) -> Iterator[dict[str, int]]:
+    """Meshes of so many devices: shards and copies of any size, tensor axes up to 8; others are as given."""
+    fixed = given.context * given.expert
+    for tensor in _divisors(devices // fixed):
+        if tensor <= _TENSOR:
+            for data in _divisors(devices // fixed // tensor):
+                fsdp = devices // fixed // tensor // data
+                sizes = {"data": data, "fsdp": fsdp, "context": given.context, "tensor": tensor}
+                yield {**sizes, "expert": given.expert}
+
+
+def _divisors(number: int) -> Sequence[int]:
+    return [size for size in range(1, number + 1) if number % size == 0]
+
+
+def _sizes(run: Run, planner: Planner) -> dict[str, int]:
+    return dict(zip(run.mesh.names(), run.mesh.resolve(len(planner.devices)), strict=True))
+
+
+def _held(planner: Planner, run: Run) -> tuple[float, list[_Update]]:
+    """The most that arguments, and what lies beside them, take of a device in any program; and the run's updates."""
+    place, most = planner.place(run, lambda note: None), 0.0
+    updates: list[_Update] = []
+    for stage in planner.stages(run):
+        for program in planner.programs(stage, place):
+            most = max(most, device_bytes(program.arguments) + sum(map(device_bytes, program.beside.values())))
+            updates += _update_of(stage, program)
+    return most, updates
+
+
+def _update_of(stage: Compiling, program: Program) -> list[_Update]:
+    if program.name != "update" or not isinstance(stage, Learning) or not is_stage(stage):
+        return []
+    config = planned_config(stage)
+    rows = [leaf.shape for leaf in jax.tree.leaves(program.arguments[-1]) if len(leaf.shape) == 2]
+    if config is None or not rows:
+        return []
+    return [_Update(stage.name, *rows[0], calls=program.calls, flops=program.flops, config=config)]
+
+
+def _saved(update: _Update, rows: int, remat: str, mesh: Mapping[str, int]) -> float:
+    """Bytes that a forward pass leaves at least for backward: what enters each block; unless all is recomputed, what
+    the block's products give too.
+    """
+    config, tokens = update.config, rows * update.length / mesh["context"]
+    if remat == "offload":
+        return 0.0
+    entering = config.width
+    if remat == "block":
+        return _HALF * tokens * config.layers * entering
+    heads = config.heads + 2 * config.key_heads
+    products = config.width + (heads * config.head_size + config.mlp_width) / mesh["tensor"]
+    return _HALF * tokens * config.layers * (entering + products)
+
+
+def _estimate(update: _Update, rows: int, remat: str, mesh: Mapping[str, int], chip: Chip) -> float:
+    """Seconds of a stage's updates: the longer of its products and of what devices exchange for them.
+
+    Shards are gathered for forward and backward and gradients scattered, once a microbatch; along the tensor axis a
+    block's two sums are exchanged, forward and backward.
+    """
+    config, tensor, shards = update.config, mesh["tensor"], mesh["fsdp"]
+    devices = mesh["data"] * shards * mesh["context"] * tensor * mesh["expert"]
+    microbatches = max(update.rows // (devices // (mesh["context"] * tensor) * rows), 1)
+    products = update.flops * _AGAIN[remat] / (devices * chip.of_a_device(chip.flops))
+    gathered = 2 * _HALF + _WHOLE
+    weights = gathered * matmul_parameters(config) / tensor * (shards - 1) / shards
+    hidden = _HALF * rows * update.length / mesh["context"] * config.width
+    sums = 4 * config.layers * 2 * hidden * (tensor - 1) / tensor
+    links = microbatches * (weights + sums) / chip.of_a_device(chip.interconnect)
+    return update.calls * max(products, links)
+
+
+def _compiled(planner: Planner, choice: Choice) -> Ranked:
+    """A choice's programs, updates first, up to the first that doesn't fit."""
+    place, chip = planner.place(choice.run, lambda note: None), planner.chip()[1]
+    told = [(stage.name, each) for stage in planner.stages(choice.run) for each in planner.programs(stage, place)]
+    done: list[Planned] = []
+    for stage, program in sorted(told, key=lambda pair: pair[1].name != "update"):
+        one = planner.planned(stage, program, place.mesh)
+        done.append(one)
+        if one.found.refusal or one.memory > chip.of_a_device(chip.usable):
+            return Ranked(choice, False, one.memory, sum(each.seconds for each in done))
+    return Ranked(choice, True, max(each.memory for each in done), sum(each.seconds for each in done))

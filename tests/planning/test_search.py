@@ -1,0 +1,80 @@
+"""Settings are pruned by what must lie on a device, and ranked by what was compiled."""
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+
+import jax
+import pytest
+from tiny_stages import BASE, MODEL, tune
+
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape
+from reasoning.core.program import Program, device_bytes
+from reasoning.pipeline.graph import build_graph
+from reasoning.pipeline.run import Run
+from reasoning.planning.chips import CHIPS
+from reasoning.planning.compiling import Compiled, Compiler
+from reasoning.planning.plan import Assumed, Planner
+from reasoning.planning.search import choices_of, meshes_of, search
+
+LARGE = replace(BASE, model=replace(MODEL, width=256, mlp_width=1024), batch=8)
+RUN = Run((replace(tune(), start=LARGE),), mesh=MeshShape(data=4))
+COMPILED: list[Program] = []
+
+
+@pytest.fixture
+def planner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Planner:
+    """Plans for four devices of this machine; programs take what their arguments do, an update 1 ms a microbatch."""
+
+    def compiled(self: Compiler, program: Program, mesh: object) -> Compiled:
+        COMPILED.append(program)
+        size = float(device_bytes(program.arguments))
+        return Compiled(memory=size, arguments=size, largest=(), hbm=size)
+
+    COMPILED.clear()
+    monkeypatch.setattr(Compiler, "compile", compiled)
+    monkeypatch.setattr(Planner, "chip", lambda self: ("TPU v5 lite", CHIPS["v5e"]))
+    return Planner("cpu", jax.devices()[:4], Compiler("cpu", tmp_path, print), Assumed(), lambda told: None)
+
+
+def test_meshes_have_all_devices_and_keep_the_axes_that_are_not_searched():
+    meshes = list(meshes_of(16, MeshShape(context=2)))
+    assert all(prod(mesh.values()) == 16 and mesh["context"] == 2 for mesh in meshes)
+    shapes = {(mesh["data"], mesh["fsdp"], mesh["tensor"]) for mesh in meshes}
+    assert len(shapes) == len(meshes) and (1, 8, 1) in shapes and (2, 1, 4) in shapes
+
+
+def test_choices_are_runs_that_devices_can_share(planner: Planner):
+    choices = choices_of(planner, RUN)
+    assert choices and [one.seconds for one in choices] == sorted(one.seconds for one in choices)
+    for choice in choices:
+        parts = choice.mesh["data"] * choice.mesh["fsdp"]
+        tuned = build_graph(choice.run.stages)["sft"].stage
+        assert tuned.microbatches * choice.rows * parts == 8
+        assert build_graph(choice.run.stages)["base"].stage.model.remat == choice.remat
+    assert {choice.remat for choice in choices} == {"none", "dots", "block", "offload"}
+    assert max(choice.mesh["tensor"] for choice in choices) == 2  # the model has two heads
+
+
+def test_what_can_not_lie_on_a_device_is_not_compiled(planner: Planner, monkeypatch):
+    whole = max(choices_of(planner, RUN), key=lambda choice: choice.mesh["data"])
+    [copied] = {choice.mesh["data"] for choice in choices_of(planner, RUN) if choice.mesh == whole.mesh}
+    assert copied == 4
+    place = planner.place(whole.run, print)
+    held = max(
+        device_bytes(each.arguments) for stage in planner.stages(whole.run) for each in planner.programs(stage, place)
+    )
+    monkeypatch.setattr(Planner, "chip", lambda self: ("TPU v5 lite", replace(CHIPS["v5e"], usable=0.7 * held)))
+    assert {choice.mesh["data"] for choice in choices_of(planner, RUN)} == {1, 2}
+    monkeypatch.setattr(Planner, "chip", lambda self: ("TPU v5 lite", replace(CHIPS["v5e"], usable=1000.0)))
+    with pytest.raises(InputError, match="no mesh, microbatch and remat leave room"):
+        search(planner, RUN, 2)
+    assert COMPILED == []
+
+
+def test_the_fastest_that_fits_comes_first(planner: Planner):
+    ranked = search(planner, RUN, 6)
+    assert len(ranked) == 6 and all(one.fits for one in ranked)
+    assert [one.seconds for one in ranked] == sorted(one.seconds for one in ranked)
+    assert [one.name for one in COMPILED[:2]] == ["update", "update"]  # the likeliest not to fit
