@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 from plans import GIB, plan_of
 from tiny_stages import BASE, CORPUS, tune
@@ -10,8 +12,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
 from reasoning.pipeline.run import Run
 from reasoning.planning.compiling import Compiler
-from reasoning.planning.plan import Assumed, Planner
+from reasoning.planning.plan import Assumed, Planner, bytes_by_kind
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
+from reasoning.training.state import TrainState
 
 needs_libtpu = pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu is not installed: make tpu-aot adds it")
 
@@ -31,6 +34,14 @@ def test_chip_hours_are_those_of_all_chips_stage_by_stage():
     plan = plan_of(4.0)
     assert plan.chip_hours() == plan.chip_hours("zero") == pytest.approx(2 * 12 / 3600)
     assert plan.chip_hours("another") == 0
+
+
+def test_arguments_are_told_by_the_fields_that_hold_them():
+    row, step = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((4, 8), ()))
+    state = TrainState(step, {"layers": row, "head": row}, {"moments": row}, step)
+    assert bytes_by_kind((state, {"base": row}, row)) == {
+        "step": 4, "skipped": 4, "params": 256, "optimizer": 128, "base": 128, "argument 2": 128,
+    }  # fmt: skip
 
 
 @needs_libtpu
