@@ -23,7 +23,7 @@ test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu tpu-check gpu-check r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu plan-all tpu-check gpu-check r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,9 @@ kernels-tpu: tpu-aot  ## Compile the Pallas kernels for four generations of TPUs
 	for loss in log_probs forward reverse jsd; do \
 	  echo "== $$loss"; $(VENV)/bin/python benchmarks/log_probs_tpu.py --loss $$loss; done
 	$(VENV)/bin/python benchmarks/log_probs_tpu.py v5p:4x8x8 --mesh tensor=256
+
+plan-all: tpu-aot  ## Plan every file of experiments/pods/, and write the table of docs/pods.md.
+	$(VENV)/bin/python -m benchmarks.plan_all
 
 tpu-check: FOUND := tpu
 gpu-check: FOUND := gpu

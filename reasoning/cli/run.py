@@ -2,8 +2,11 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import jax
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.distributed import PROCESS_ID, PROCESSES, initialize_from_environment
@@ -17,6 +20,7 @@ from reasoning.pipeline.preview import preview
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import RunOptions
 from reasoning.pipeline.run_experiment import run_experiment, run_of
+from reasoning.planning.held import check_devices, check_plan, read_plan, write_beside
 from reasoning.report.console import complain, put, say
 from reasoning.training.explosion import explosion_words
 from reasoning.training.preemption import Interrupted
@@ -37,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.check:
         return _check(experiment, out, processes)
     options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code, chosen.store)
+    plan = _planned(chosen, experiment, processes)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
             done = run_experiment(experiment, out, watcher, options, processes)
@@ -44,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         complain(str(interruption))
         return interruption.exit_code
     if is_main():
+        if plan is not None:
+            write_beside(plan, out)
         status = _report(out)
         if chosen.store:
             copy_run_files(chosen.store, out)
@@ -80,6 +87,21 @@ def tell(text: str) -> None:
     """Prints a line of news, once for all processes of a job."""
     if is_main():
         say(text)
+
+
+def _planned(chosen: argparse.Namespace, experiment: Experiment, processes: int) -> Mapping[str, Any] | None:
+    """The plan that the run is held against, if any. Raises InputError on other devices, or with another mesh."""
+    if not chosen.on and not chosen.plan:
+        return None
+    run = run_of(experiment)
+    use_cpu_devices(run.cpu_devices, processes)
+    devices = jax.devices()
+    if chosen.on:
+        check_devices(chosen.on, devices)
+    plan = read_plan(Path(chosen.plan)) if chosen.plan else None
+    if plan is not None:
+        check_plan(plan, run.mesh, devices)
+    return plan
 
 
 def _report(out: Path) -> int:
@@ -121,6 +143,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         default="",
         help="copy stages to s3://BUCKET/RUN or gs://BUCKET/RUN while they are worked at, and go on from there",
+    )
+    parser.add_argument("--on", default="", metavar="NAME", help="refuse to run elsewhere than on v5e-64, say")
+    parser.add_argument(
+        "--plan",
+        default="",
+        metavar="FILE",
+        help="what reasoning plan --json wrote: refuse other devices or another mesh; the report has both",
     )
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--only", metavar="A,B", default="", help="run these stages only")

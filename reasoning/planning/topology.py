@@ -12,6 +12,7 @@ import jax
 from jax.experimental import topologies
 
 from reasoning.core.errors import InputError
+from reasoning.planning.chips import CHIPS
 
 _DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Generation of chips -> dimensions of its network. libtpu itself takes more, and so plans for what doesn't exist."""
@@ -66,6 +67,16 @@ def topology_devices(name: str) -> Sequence[Any]:
     except jax.errors.JaxRuntimeError as error:
         raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known()}") from error
     return topology.devices
+
+
+def devices_named(name: str) -> tuple[str, int]:
+    """The generation of chips that a topology's name means, and how many devices JAX sees there.
+
+    Raises InputError for a topology that doesn't exist; libtpu isn't asked.
+    """
+    slices, single = _slices(name)
+    generation, shape = _parse(single)
+    return generation, slices * _chips(shape) * CHIPS[generation].devices
 
 
 def _slices(name: str) -> tuple[int, str]:

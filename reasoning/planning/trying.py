@@ -1,6 +1,5 @@
 """What doesn't fit, compiled again with one setting changed: the changes that help most, as they were found to."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reasoning.core.errors import InputError
@@ -43,21 +42,20 @@ def _best(planner: Planner, run: Run, plan: Plan, one: Planned) -> tuple[Tried, 
     tried: list[Tried] = []
     for change in helping_changes(run, stage, plan.mesh):
         try:
-            found = _again(planner, change.run(), one)
+            new = _again(planner, change.run(), one)
         except InputError:  # rows that can't be dealt out so, say: a change that a run would refuse
             continue
-        for new in found:
-            if new.found.memory and (not one.found.memory or new.memory < one.memory):
-                fits = not new.found.refusal and new.memory <= plan.capacity
-                tried.append(Tried(change.words, new.memory, fits))
+        if new is not None and new.found.memory and (not one.found.memory or new.memory < one.memory):
+            fits = not new.found.refusal and new.memory <= plan.capacity
+            tried.append(Tried(change.words, new.memory, fits))
     return tuple(sorted(tried, key=lambda each: (not each.fits, each.memory))[:_TOLD])
 
 
-def _again(planner: Planner, run: Run, one: Planned) -> Iterator[Planned]:
-    """The program of the same stage and name in another run, compiled."""
+def _again(planner: Planner, run: Run, one: Planned) -> Planned | None:
+    """The program of the same stage and name in another run, compiled; None where that has none."""
     place = planner.place(run, lambda note: None)
     [stage] = [each for each in planner.stages(run) if each.name == one.stage]
     for program in planner.programs(stage, place):
         if program.name == one.name:
-            yield planner.planned(one.stage, program, place.mesh)
-            return
+            return planner.planned(one.stage, program, place.mesh)
+    return None

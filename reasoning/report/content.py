@@ -74,6 +74,7 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("How to read this", tuple(_reading(facts))),
         Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
+        Section("Beside the plan", facts.beside_plan),
         Section("How to repeat it", tuple(_repeating(facts))),
     )
     return Report(title, tuple(section for section in sections if section.blocks))

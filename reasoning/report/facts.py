@@ -11,7 +11,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import parse_json, readable_rows
 from reasoning.evaluation.results import Complain
 from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, Entry, read_run, unfinished_folder
+from reasoning.report.beside_plan import beside_plan
 from reasoning.report.best_replies import read_best
+from reasoning.report.document import Block
 from reasoning.report.evaluations import Evaluation, evaluation_of
 from reasoning.report.stages import StageFacts, mapping
 from reasoning.training.metrics import METRICS, PROBES
@@ -23,13 +25,14 @@ class Facts:
     """A run as its folder tells it.
 
     ``missing`` says in words what couldn't be read; ``repeatable`` whether the run's settings lie in the folder as a
-    file that can be run.
+    file that can be run. ``beside_plan`` is what it took beside a plan that it was held against.
     """
 
     stages: tuple[StageFacts, ...]
     evaluations: tuple[Evaluation, ...]
     missing: tuple[str, ...]
     repeatable: bool
+    beside_plan: tuple[Block, ...] = ()
 
     def stage(self, name: str) -> StageFacts | None:
         """The stage of that name."""
@@ -73,7 +76,7 @@ def gather(folder: Path) -> Facts:
     evaluations = tuple(each for each in read if each is not None)
     # The run's own folder is left out, so that equal runs complain alike.
     missing = dict.fromkeys(text.replace(f"{folder}/", "") for text in complaints)
-    return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists())
+    return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists(), beside_plan(folder))
 
 
 def read_stages(folder: Path, complain: Complain) -> tuple[StageFacts, ...]:

@@ -50,6 +50,13 @@ def test_changes_that_help_are_those_that_take_less_when_a_run_has_them(monkeypa
     assert halved.memory == max(one.memory for one in again.programs)
 
 
+def test_changes_that_a_run_would_refuse_are_passed_over(monkeypatch, tmp_path: Path):
+    planner = planner_with(1000.0, monkeypatch, tmp_path)
+    odd = Run((replace(BASE, batch=2),), mesh=MeshShape(data=2))  # no microbatches can be made of a row a device
+    [told] = helped(planner, odd, planner.plan(odd))
+    assert told.tried and not any("microbatches" in one.words for one in told.tried)
+
+
 def test_where_nothing_fits_even_changed_the_best_are_told_as_that(monkeypatch, tmp_path: Path):
     planner = planner_with(1000.0, monkeypatch, tmp_path)
     [told] = helped(planner, RUN, planner.plan(RUN))

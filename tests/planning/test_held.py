@@ -1,0 +1,52 @@
+"""A run is refused elsewhere than where it was planned, and leaves its plan with what it took."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import pytest
+from plans import plan_of
+
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_json, write_json
+from reasoning.core.mesh import MeshShape
+from reasoning.planning.held import PLAN, check_devices, check_plan, read_plan, write_beside
+from reasoning.planning.record import plan_record
+
+
+@dataclass(frozen=True)
+class Device:
+    device_kind: str
+    platform: str = "tpu"
+
+
+V5E, V5P = Device("TPU v5 lite"), Device("TPU v5")
+
+
+def test_devices_are_those_of_the_name_by_kind_and_number():
+    check_devices("v5e-16", [V5E] * 16)
+    check_devices("v5p-64", [V5P] * 32)
+    check_devices("2xv5e-16", [V5E] * 32)
+    for name, devices in (("v5e-16", [V5E] * 8), ("v5e-16", [V5P] * 16), ("v5e-1", jax.devices()[:1])):
+        with pytest.raises(InputError, match=f"--on {name} means {name[4:]} devices of v5e, and there are"):
+            check_devices(name, devices)
+
+
+def test_another_mesh_or_device_than_the_plan_s_is_refused():
+    plan = plan_record(plan_of(4.0), 0.0) | {"mesh": {"data": 2, "fsdp": 2, "context": 1, "tensor": 1, "expert": 1}}
+    check_plan(plan, MeshShape(fsdp=2), [V5E] * 4)
+    with pytest.raises(InputError, match="mesh on 4 devices is data 4; fsdp 1.* plan is for data 2; fsdp 2"):
+        check_plan(plan, MeshShape(), [V5E] * 4)
+    with pytest.raises(InputError, match="plan is for TPU v5 lite and the devices here are TPU v5"):
+        check_plan(plan, MeshShape(fsdp=2), [V5P] * 4)
+
+
+def test_a_plan_is_read_back_and_left_with_what_was_measured(tmp_path: Path):
+    written = plan_record(plan_of(4.0), 0.0)
+    write_json(tmp_path / "x.json", written)
+    plan = read_plan(tmp_path / "x.json")
+    write_beside(plan, tmp_path)
+    assert read_json(tmp_path / PLAN) == {**plan, "measured": {}}  # CPUs don't tell
+    write_json(tmp_path / "y.json", {"mesh": {}})
+    with pytest.raises(InputError, match="is no plan; write one by"):
+        read_plan(tmp_path / "y.json")
