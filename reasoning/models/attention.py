@@ -241,18 +241,20 @@ class LatentAttention(nnx.Module):
         std, out_std = width**-0.5, (heads * latent.v_head_dim * 2 * config.layers) ** -0.5
         self.config, self.latent = config, latent
         by_head = ("heads", "head_dim")
+        # Of matrices without the model's width the latent's stands for it: whole on each device they would be 54 million
+        # numbers a layer of DeepSeek-V3, 40 GB with moments.
         if latent.q_lora_rank:
             self.query_down = parameter(rngs, (width, latent.q_lora_rank), std, ("embed", "none"))
             self.query_norm = RMSNorm(config, (latent.q_lora_rank,))
             shape = (latent.q_lora_rank, heads, config.query_size)
-            self.query_up = parameter(rngs, shape, latent.q_lora_rank**-0.5, ("none", *by_head))
+            self.query_up = parameter(rngs, shape, latent.q_lora_rank**-0.5, ("embed", *by_head))
         else:
             self.query = parameter(rngs, (width, heads, config.query_size), std, ("embed", *by_head))
         self.latent_down = parameter(rngs, (width, rank), std, ("embed", "none"))
         self.rotary_key = parameter(rngs, (width, latent.qk_rope_head_dim), std, ("embed", "none"))
         self.latent_norm = RMSNorm(config, (rank,))
-        self.key_up = parameter(rngs, (rank, heads, latent.qk_nope_head_dim), rank**-0.5, ("none", *by_head))
-        self.value_up = parameter(rngs, (rank, heads, latent.v_head_dim), rank**-0.5, ("none", *by_head))
+        self.key_up = parameter(rngs, (rank, heads, latent.qk_nope_head_dim), rank**-0.5, ("embed", *by_head))
+        self.value_up = parameter(rngs, (rank, heads, latent.v_head_dim), rank**-0.5, ("embed", *by_head))
         self.output = parameter(rngs, (heads, latent.v_head_dim, width), out_std, (*by_head, "embed"))
 
     def project(self, x_BTD: jax.Array, cos_sin_2BTh: jax.Array) -> tuple[jax.Array, ...]:

@@ -1,9 +1,12 @@
 """Presets against what their makers published: parameter counts and config.json files."""
 
 from dataclasses import replace
+from math import prod
 
+import jax
 import pytest
 
+from reasoning.core.mesh import partition
 from reasoning.experiment.reader import read_experiment
 from reasoning.models import presets
 from reasoning.models.config import ModelConfig
@@ -57,6 +60,16 @@ def test_a_preset_has_the_published_number_of_parameters(name, count):
     config = preset(name)
     beside = vision(config.width) if name.startswith("GEMMA3") and name != "GEMMA3_1B" else 0
     assert parameter_count(build_model(config)) + beside == count
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_fsdp_leaves_no_matrix_of_a_preset_whole_on_each_device(name):
+    model = build_model(replace(preset(name), multi_token=1))
+    parts = {"fsdp": 32, "tensor": 1, "expert": 1}
+    held = 0
+    for shape, axes in zip(jax.tree.leaves(model.shapes), jax.tree.leaves(model.axes), strict=True):
+        held += shape.size // prod(parts[names] for names in partition(tuple(axes)) if names)
+    assert held <= 1.01 * parameter_count(model) / 32
 
 
 def test_deepseeks_files_hold_the_multi_token_module_with_copies_of_embedding_and_head():
