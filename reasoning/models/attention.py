@@ -241,8 +241,8 @@ class LatentAttention(nnx.Module):
         std, out_std = width**-0.5, (heads * latent.v_head_dim * 2 * config.layers) ** -0.5
         self.config, self.latent = config, latent
         by_head = ("heads", "head_dim")
-        # Of matrices without the model's width the latent's stands for it: whole on each device they would be 54 million
-        # numbers a layer of DeepSeek-V3, 40 GB with moments.
+        # Of matrices without the model's width the latent's is cut in its place: whole on each device they would be 54
+        # million numbers a layer of DeepSeek-V3, 40 GB with moments.
         if latent.q_lora_rank:
             self.query_down = parameter(rngs, (width, latent.q_lora_rank), std, ("embed", "none"))
             self.query_norm = RMSNorm(config, (latent.q_lora_rank,))

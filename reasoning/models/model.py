@@ -161,12 +161,20 @@ def trained(model: LanguageModel, params: Params) -> Params:
     return adapters_of(params) if isinstance(model, Model) and model.lora is not None else params
 
 
-def frozen_base(model: Model, params: Params) -> Params:
-    """What a step holds of the parameters beneath adapters: they are in the dtype of the computation once and for all.
+def frozen_params(model: LanguageModel, params: Params) -> Params:
+    """What is held of parameters that don't train (a base, a reference, a teacher): without adapters, and in the dtype
+    of the computation once and for all.
 
-    Every loss casts to it first, so its numbers are the same, and no gradient needs them wider.
+    Every loss casts to it first, so its numbers are the same, and no gradient needs them wider. Parameters of a model
+    that a user brings stay as they are.
     """
-    return cast(base_of(params), model.config.compute_dtype)
+    return cast(base_of(params), model.config.compute_dtype) if isinstance(model, Model) else params
+
+
+def frozen_shapes(model: LanguageModel, mesh: Mesh) -> Params:
+    """The shapes of ``frozen_params`` and where they lie on ``mesh``."""
+    shapes, places = jax.eval_shape(partial(frozen_params, model), model.shapes), parameter_shardings(model, mesh)
+    return meshes.with_shardings(shapes, base_of(places) if isinstance(model, Model) else places)
 
 
 def _functions(config: ModelConfig, mesh: Mesh | None, attention: Attention, lora: LoRA | None) -> Model:

@@ -17,7 +17,7 @@ from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.backends import Choice
 from reasoning.kernels.divergence import Divergence, check_divergence
-from reasoning.models.model import Model
+from reasoning.models.model import Model, frozen_params
 from reasoning.objectives.divergence import forward, metric_name, reverse
 from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, epoch_metric, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
@@ -264,4 +264,5 @@ def _teacher_for(
             f"stage {stage}: the tokenizer has {shared} ids, but its teacher {teacher} a vocabulary of {size} and its "
             f"start {start} one of {own}; take models that have a row for each id"
         )
-    return Frozen(model, params_of(inputs["teacher"], model, context.mesh)), None if size == own else shared
+    params = frozen_params(model, params_of(inputs["teacher"], model, context.mesh))
+    return Frozen(model, params), None if size == own else shared

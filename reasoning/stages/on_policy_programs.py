@@ -13,7 +13,7 @@ from reasoning.generation.calls import sampling_told
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.truncation import Truncation
 from reasoning.models.flops import forward_flops
-from reasoning.models.model import without_lora
+from reasoning.models.model import frozen_shapes, without_lora
 from reasoning.stages.learn import minibatches_of
 from reasoning.stages.place import Asked, asked_of
 from reasoning.stages.policy_programs import PolicyPrograms
@@ -67,7 +67,7 @@ def policy_gradient_programs(
     the base beneath adapters. Rows are as long as they can get; shorter batches are programs of their own.
     """
     if referenced and learned.base is None:
-        learned = replace(learned, beside={"reference": learned.step.abstract.params})
+        learned = replace(learned, beside={"reference": frozen_shapes(learned.model, learned.place.mesh)})
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, truncation)
     count, length = stage.questions * stage.samples, asked.longest + stage.max_new_tokens
@@ -86,7 +86,7 @@ def policy_gradient_programs(
             yield Program("correct", between.correct, (part, values), calls, beside=learned.around())
             part = split_by_rows(mesh, between.correct, part, values)
     if referenced:
-        reference = learned.step.abstract.params if learned.base is None else learned.base
+        reference = learned.beside["reference"] if learned.base is None else learned.base
         around = learned.around("reference" if learned.base is None else "base")
         yield _scoring("score reference", learned, between.score_start, (reference, part.rows), calls, around)
         part = replace(part, reference_log_probs=values)

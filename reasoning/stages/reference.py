@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from reasoning.core.mesh import with_shardings
 from reasoning.models.parameters import Params
 from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import TokenBatch
@@ -21,8 +22,8 @@ class Reference:
     """A frozen policy, which every ``every`` steps (0: never) becomes the one that trains.
 
     It is the policy after ``since`` steps. What trains is kept of it, of a model with LoRA the adapters alone, and a
-    copy beside each checkpoint of the stage, in ``checkpoints``, so that a resumed run has the same. ``score`` and
-    ``score_start`` read the model that trains and the merged one.
+    copy beside each checkpoint of the stage, in ``checkpoints``, so that a resumed run has the same. It is held in the
+    dtype of the computation. ``score`` and ``score_start`` read the model that trains and the merged one.
     """
 
     trainee: Trainee
@@ -49,9 +50,11 @@ class Reference:
         """
         if self.every and step > 0 and step % self.every == 0:
             # A copy, since the step takes what it gets.
-            self.since, self.params = step, jax.tree.map(jnp.copy, trained)
+            self.since, self.params = step, jax.tree.map(jnp.copy, self.trainee.narrowed(trained))
         elif self.since > 0 and self.params is None:
-            self.params = load_params(self.checkpoints.path(self.since), jax.tree.map(_shape_of, trained))
+            shapes = jax.eval_shape(self.trainee.narrowed, trained)
+            places = jax.tree.map(lambda array: array.sharding, trained)
+            self.params = load_params(self.checkpoints.path(self.since), with_shardings(shapes, places))
             self.stored = self.since
 
     def get_state(self) -> dict[str, Any]:
@@ -64,7 +67,3 @@ class Reference:
     def set_state(self, cursor: dict[str, Any]) -> None:
         """Goes on with the policy that ``cursor`` names."""
         self.since, self.params = cursor["since"], None
-
-
-def _shape_of(array: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)

@@ -18,12 +18,13 @@ from reasoning.evaluation.exam import check_exam
 from reasoning.generation.engine import Engine, decode_shardings
 from reasoning.models.cache import Weights
 from reasoning.models.config import ModelConfig
+from reasoning.models.decoder import cast
 from reasoning.models.lora import merge_adapters, with_adapters
 from reasoning.models.model import (
     Model,
     adapter_count,
     build_model,
-    frozen_base,
+    frozen_params,
     init_adapters,
     parameter_shardings,
     with_lora,
@@ -55,8 +56,8 @@ class Trainee:
     """A model, and where its training begins.
 
     ``model`` is what losses read; with LoRA it has adapters, which alone train, and ``base`` are the parameters beneath
-    them, as ``frozen_base`` makes them of what lies in ``adapter_base``. ``start`` gives what trains, before the first
-    step. The functions take what trains, at any step.
+    them, as ``frozen_params`` makes them of what lies in ``adapter_base``. ``start`` gives what trains, before the
+    first step. The functions take what trains, at any step.
     """
 
     model: Model
@@ -80,7 +81,11 @@ class Trainee:
 
     def reference(self) -> Params:
         """The parameters of ``merged_model`` before the first step: with LoRA the base, and no second copy."""
-        return self.start() if self.base is None else self.base
+        return self.narrowed(self.start()) if self.base is None else self.base
+
+    def narrowed(self, params: Params) -> Params:
+        """What trains in the dtype that losses cast it to before they read it: as good for those that only read it."""
+        return cast(params, self.model.config.compute_dtype)
 
     def merged_params(self, params: Params) -> Params:
         """The parameters of ``merged_model``, adapters merged in."""
@@ -120,7 +125,7 @@ def trainee_of(stage: FineTuning, start: Artifact, context: Context) -> Trainee:
     if stage.lora is None:
         return Trainee(plain, load)
     model, key = with_lora(plain, stage.lora), stage_key(context.seed, f"{stage.name}/lora")
-    narrow = jax.jit(partial(frozen_base, model), out_shardings=parameter_shardings(plain, mesh))
+    narrow = jax.jit(partial(frozen_params, model), out_shardings=parameter_shardings(plain, mesh))
     fresh = partial(init_adapters, model, mesh, key)
     return Trainee(model, fresh, narrow(load()), AdapterBase(start.path.name, load))
 

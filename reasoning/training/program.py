@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 from reasoning.core.hashes import check_hashes
 from reasoning.core.mesh import row_sharding, with_shardings
 from reasoning.kernels.backends import Choice
-from reasoning.models.lora import base_of, with_adapters
-from reasoning.models.model import LanguageModel, Model, frozen_base, parameter_shardings
+from reasoning.models.lora import with_adapters
+from reasoning.models.model import LanguageModel, Model, frozen_shapes
 from reasoning.models.parameters import Params
 from reasoning.objectives.correction import Correction
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
@@ -81,25 +81,24 @@ def _step_program(
     frozen: LanguageModel | None,
 ) -> StepProgram:
     shardings = state_shardings(model, mesh, optimizer.whole)
-    shapes, places = ({}, {}) if frozen is None else (frozen.shapes, parameter_shardings(frozen, mesh))
+    held = {} if frozen is None else frozen_shapes(frozen, mesh)
     after_update = partial(_rebalance, model)
     if isinstance(model, Model) and model.lora is not None:
         # The base is frozen whole, and routers' biases are part of it.
         loss_fn, after_update = _on_base(loss_fn), gradient_only
-        shapes = constants(jax.eval_shape(partial(frozen_base, model), model.shapes), shapes)
-        places = constants(base_of(parameter_shardings(model, mesh)), places)
-    arguments = StepShardings(shardings, places, row_sharding(mesh))
+        held = constants(frozen_shapes(model, mesh), held)
+    arguments = StepShardings(shardings, jax.tree.map(lambda shape: shape.sharding, held), row_sharding(mesh))
     step = make_step(loss_fn, optimizer.whole, arguments, after_update=after_update, microbatches=microbatches)
     return StepProgram(
         step,
         shardings,
         abstract=with_shardings(state_shapes(model, optimizer.whole), shardings),
-        frozen=with_shardings(shapes, places),
+        frozen=held,
     )
 
 
 def constants(base: Params, beside: Any) -> dict[str, Any]:
-    """What a step of a model with LoRA takes as ``frozen``: its ``frozen_base``, and what its loss reads beside.
+    """What a step of a model with LoRA takes as ``frozen``: its ``frozen_params``, and what its loss reads beside.
 
     For arrays, shapes and shardings alike.
     """

@@ -17,7 +17,7 @@ from reasoning.models.lora import LoRA, base_of, with_adapters
 from reasoning.models.model import (
     Model,
     build_model,
-    frozen_base,
+    frozen_params,
     init_adapters,
     init_sharded,
     parameter_count,
@@ -122,7 +122,7 @@ def test_no_step_holds_a_gradient_or_a_copy_of_the_base():
 def test_a_base_in_the_dtype_of_the_computation_gives_the_very_losses_of_a_float32_one():
     model, base = adapted(ONE, replace(three_steps.CONFIG, compute_dtype="bfloat16"))
     batch = three_steps.supervised_case(without_lora(model), base).batch
-    narrow = frozen_base(model, base)
+    narrow = frozen_params(model, base)
     assert narrow["head"].dtype == jnp.bfloat16
     assert run(model, narrow, supervised(model), batch)[0] == run(model, base, supervised(model), batch)[0]
 

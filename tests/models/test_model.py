@@ -10,7 +10,15 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import Model, build_model, check_memory, init_sharded, parameter_count, parameter_shardings
+from reasoning.models.model import (
+    Model,
+    build_model,
+    check_memory,
+    frozen_shapes,
+    init_sharded,
+    parameter_count,
+    parameter_shardings,
+)
 
 TINY = ModelConfig(vocabulary=48, width=16, heads=4, kv_heads=2, mlp_width=32, stacks=(Stack(2),), context=32)
 
@@ -59,6 +67,14 @@ def test_a_mesh_that_does_not_divide_a_parameter_is_refused_with_the_numbers():
     config = ModelConfig(**{**vars(TINY), "vocabulary": 49})
     with pytest.raises(InputError, match=r"vocabulary axis has size 49.* tensor = 2"):
         parameter_shardings(build_model(config), build_mesh(MeshShape(data=4, tensor=2)))
+
+
+def test_what_never_trains_is_held_in_the_dtype_of_the_computation_where_what_trains_would_lie():
+    mesh = build_mesh(MeshShape(data=2, fsdp=2, tensor=2))
+    model = build_model(replace(TINY, compute_dtype="bfloat16"), mesh)
+    held = frozen_shapes(model, mesh)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(held)} == {"bfloat16"}
+    assert jax.tree.map(lambda leaf: leaf.sharding, held) == parameter_shardings(model, mesh)
 
 
 def test_a_model_that_the_devices_cannot_hold_is_refused_by_its_numbers():

@@ -62,7 +62,7 @@ def test_a_preset_has_the_published_number_of_parameters(name, count):
     assert parameter_count(build_model(config)) + beside == count
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", ["DEEPSEEK_V3", "QWEN3_30B_A3B", "QWEN2_5_7B", "GEMMA3_1B"])
 def test_fsdp_leaves_no_matrix_of_a_preset_whole_on_each_device(name):
     model = build_model(replace(preset(name), multi_token=1))
     parts = {"fsdp": 32, "tensor": 1, "expert": 1}

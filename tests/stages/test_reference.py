@@ -8,17 +8,22 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import three_steps
 from tiny_stages import Surroundings, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
+from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.models.config import Stack
 from reasoning.models.lora import LoRA
+from reasoning.models.model import build_model, init_sharded
 from reasoning.models.parameters import Params
 from reasoning.stages.reference import Reference
-from reasoning.stages.trainee import trainee_of
+from reasoning.stages.trainee import Trainee, trainee_of
 from reasoning.training.batches import TokenBatch
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.preemption import Interrupted
+from reasoning.training.program import build_scoring
 
 
 def given(params: Params, rows: TokenBatch) -> Any:
@@ -49,6 +54,22 @@ def test_it_becomes_what_trains_when_that_is_due_and_is_read_back_from_disk(base
     lost.set_state(cursor)
     with pytest.raises(InputError, match="step_00000002"):
         lost.look(3, start)
+
+
+@pytest.mark.slow
+def test_it_is_held_in_the_dtype_of_the_computation_and_says_what_float32_parameters_would(tmp_path: Path):
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    model = build_model(replace(three_steps.CONFIG, compute_dtype="bfloat16", stacks=(Stack(1),)), mesh)
+    start = init_sharded(model, mesh, jax.random.key(0))
+    later = jax.tree.map(lambda leaf: 1.01 * leaf, start)
+    rows = three_steps.supervised_case(model, start).batch
+    score = build_scoring(model, mesh, 1.0)
+    reference = Reference(Trainee(model, lambda: start), 2, Checkpointer(tmp_path, keep=2), score, score)
+    for step, expected in ((0, start), (2, later)):
+        reference.look(step, later)
+        np.testing.assert_array_equal(reference.log_probs(rows), score(expected, rows))
+        held, whole = jax.tree.leaves(reference.params), jax.tree.leaves(start)
+        assert sum(leaf.nbytes for leaf in held) == sum(leaf.nbytes for leaf in whole) / 2
 
 
 @pytest.mark.slow
