@@ -100,7 +100,7 @@ def _forward(plan: _Plan, *arrays: Array) -> tuple[Array, tuple]:
 
 def _backward(plan: _Plan, residuals: tuple, upstream_BT: Array) -> tuple:
     of_student = _on_each_device(_local_backward, plan, kept=3, results=2)(*residuals, upstream_BT)
-    return (*of_student, None, None, None)
+    return (*sharded.scattered_first(of_student, plan.sharding), None, None, None)
 
 
 _token_divergence.defvjp(_forward, _backward)

@@ -103,7 +103,7 @@ def _forward(plan: _Plan, *arrays: Array | None) -> tuple[TokenLogProbs, tuple]:
 
 def _backward(plan: _Plan, kept: tuple, upstream: TokenLogProbs) -> tuple:
     of_parameters = _on_each_device(_local_backward, plan, kept=2, results=3)(*kept, upstream)
-    return (*of_parameters, None, jnp.zeros_like(kept[4]))
+    return (*sharded.scattered_first(of_parameters, plan.sharding), None, jnp.zeros_like(kept[4]))
 
 
 _token_log_probs.defvjp(_forward, _backward)
