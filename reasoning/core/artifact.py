@@ -1,6 +1,5 @@
 """What a stage leaves behind: a folder that is whole or absent, and says where it came from."""
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any, Literal, cast, get_args
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, read_jsonl, write_json
+from reasoning.core.fingerprints import difference, fingerprints
+from reasoning.core.hashes import hash_json
 from reasoning.core.text import shortened
 
 ArtifactKind = Literal["checkpoint", "records", "results"]
@@ -16,10 +17,21 @@ RECORD = "artifact.json"
 """The file that describes an artifact; written by the pipeline, last, so no stage may write one itself."""
 
 MANIFEST = "manifest.json"
-"""The file of a saved tree of arrays (``training.checkpoints``) that lists all others there, with their sizes."""
+"""The file of a saved tree of arrays (``training.checkpoints``) that lists all others there, with their SHA-256."""
 
 _FILES = "files"
 """The record's list of the files that were published with it."""
+
+_OWN_HASH = "record_sha256"
+"""The record's hash of itself, which leaves out ``_NOT_OWN``: under what it was made says nothing of the content."""
+
+_NOT_OWN = (_OWN_HASH, "environments")
+
+_CHECKSUMMED = ".array_record"
+"""Part of the names of files with checksums of their own, so that whoever reads them is told (``data.records``)."""
+
+_READ_AT_ONCE = 1 << 24
+"""A larger file counts by its size alone to those who only look."""
 
 _SHOWN, _SHOWN_CHARACTERS = 3, 500
 
@@ -83,45 +95,74 @@ class Artifact:
         return _read_rows(self.path / "samples.jsonl")
 
 
-def sizes_under(folder: Path, left_out: Collection[str] = ()) -> dict[str, dict[str, int | None]]:
-    """What a record tells of the files that are published with it: ``files``, path in the folder -> bytes.
+def files_under(folder: Path, left_out: Collection[str] = ()) -> dict[str, dict[str, dict[str, Any] | None]]:
+    """What a record tells of the files that are published with it: ``files``, path in the folder -> size and SHA-256.
 
     The record itself isn't among them, nor is what lies in, or is, one of the names ``left_out``. Of a saved tree of
-    arrays only the manifest is, without a size: it lists the others, whose sizes differ between equal saves.
+    arrays only the manifest is, with None: it lists the others, whose bytes differ between equal saves. Files that have
+    checksums of their own count by their size.
     """
     paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     saved = {path.parent for path in paths if path.name == MANIFEST and len(path.parts) > 1}
-    sizes: dict[str, int | None] = {}
+    listed: dict[str, dict[str, Any] | None] = {}
+    hashed: list[Path] = []
     for path in paths:
         if path.parts[0] in (RECORD, *left_out):
             continue
         if path.name == MANIFEST and path.parent in saved:
-            sizes[str(path)] = None
+            listed[path.as_posix()] = None
         elif saved.isdisjoint(path.parents):
-            sizes[str(path)] = (folder / path).stat().st_size
-    return {_FILES: sizes}
+            if _CHECKSUMMED in path.name:
+                listed[path.as_posix()] = {"bytes": (folder / path).stat().st_size}
+            else:
+                hashed.append(folder / path)
+    return {_FILES: listed | fingerprints(folder, hashed)}
 
 
-def write_sizes(folder: Path, left_out: Collection[str] = ()) -> None:
-    """Writes a record that holds ``sizes_under`` alone, for a folder that belongs to no run."""
-    write_json(folder / RECORD, sizes_under(folder, left_out))
+def write_files(folder: Path, left_out: Collection[str] = ()) -> None:
+    """Writes a record that holds ``files_under`` alone, for a folder that belongs to no run."""
+    write_json(folder / RECORD, files_under(folder, left_out))
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A finished artifact's record with its own SHA-256, by which a reader sees that nothing in it has changed."""
+    own = {name: value for name, value in record.items() if name not in _NOT_OWN}
+    return {**record, _OWN_HASH: hash_json(own)}
 
 
 def damage_of(path: Path) -> str:
     """Which files of a folder aren't as its record lists them, in words; empty for none, and without such a list.
 
-    Files count by their sizes, since a sum over gigabytes would make every use slow. Raises InputError for a list that
-    isn't one.
+    Large files count by their sizes, since a sum over gigabytes would make every look slow: ``check_content`` reads
+    them. Raises InputError for a list that isn't one.
     """
+    return _damage(path, _READ_AT_ONCE)
+
+
+def check_content(path: Path, what: str, remedy: str) -> None:
+    """Raises InputError about a damaged ``what`` where any file of a folder isn't what its record lists, byte by byte.
+
+    For those who use the files. Each is read once in a process. Left to their readers, who verify what they read, are
+    saved trees of arrays and files with checksums of their own.
+    """
+    if damage := _damage(path, None):
+        raise InputError(f"damaged {what}: {damage}; {remedy}")
+
+
+def check_whole(path: Path, what: str, remedy: str) -> None:
+    """As ``check_content``, by ``damage_of``: quick, before any work."""
+    if damage := damage_of(path):
+        raise InputError(f"damaged {what}: {damage}; {remedy}")
+
+
+def _damage(path: Path, largest: int | None) -> str:
     listed = _read_record(path).get(_FILES, {}) if (path / RECORD).exists() else {}
-    if not isinstance(listed, dict) or not all(
-        isinstance(size, int) or (size is None and name.endswith(MANIFEST)) for name, size in listed.items()
-    ):
+    if not isinstance(listed, dict) or not all(_is_entry(name, entry) for name, entry in listed.items()):
         raise InputError(f"{path / RECORD}: {_FILES!r} is no list of files and sizes; move the folder away")
     damaged = [
         told
-        for name, size in listed.items()
-        for told in (_lost(path / name) if size is None else [_difference(path / name, size)])
+        for name, entry in listed.items()
+        for told in (_lost(path / name) if entry is None else [difference(path / name, _fingerprint(entry), largest)])
         if told
     ]
     if not damaged:
@@ -130,10 +171,15 @@ def damage_of(path: Path) -> str:
     return f"{'; '.join(damaged[:_SHOWN])}" + (f"; and {more} more" if more > 0 else "")
 
 
-def check_whole(path: Path, what: str, remedy: str) -> None:
-    """Raises InputError about a damaged ``what`` where a folder has lost some of the files that its record lists."""
-    if damage := damage_of(path):
-        raise InputError(f"damaged {what}: {damage}; {remedy}")
+def _is_entry(name: str, entry: object) -> bool:
+    """Whether a list of files says this of one: None, a size (as older records do), or a fingerprint."""
+    if isinstance(entry, dict):
+        return isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256", ""), str)
+    return isinstance(entry, int) or (entry is None and name.endswith(MANIFEST))
+
+
+def _fingerprint(entry: Any) -> Mapping[str, Any]:
+    return {"bytes": entry} if isinstance(entry, int) else entry
 
 
 def read_artifact(path: Path, remedy: str = "") -> Artifact:
@@ -177,6 +223,8 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(file)
     if not isinstance(record, dict):
         raise InputError(f"{file} is not a JSON object; move the folder away and run its stage again")
+    if _OWN_HASH in record and sealed(record) != record:
+        raise InputError(f"{file} is not as it was written; move the folder away and run its stage again")
     return record
 
 
@@ -189,17 +237,7 @@ def _lost(manifest: Path) -> list[str]:
         files = {name: int(told["bytes"]) for name, told in content[_FILES].items()}
     except (InputError, KeyError, TypeError, ValueError, AttributeError):
         return [f"{shortened(str(manifest), _SHOWN_CHARACTERS)} is not as it was written"]
-    return [_difference(manifest.parent / name, size) for name, size in files.items()]
-
-
-def _difference(file: Path, size: int) -> str:
-    """How a file differs from one of ``size`` bytes, in words; empty where it doesn't."""
-    name = shortened(str(file), _SHOWN_CHARACTERS)
-    try:
-        there = os.stat(file).st_size
-    except OSError:
-        return f"{name} does not exist"
-    return "" if there == size else f"{name} has {there} bytes, {size} were written"
+    return [difference(manifest.parent / name, {"bytes": size}, None) for name, size in files.items()]
 
 
 def _read_rows(file: Path) -> list[dict[str, Any]]:

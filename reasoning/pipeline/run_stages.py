@@ -146,6 +146,7 @@ def _run_stage(
     workplace: Workplace, node: StageNode, done: Mapping[str, Artifact], context: Context, note: Callable[[str], None]
 ) -> Artifact:
     with context.at_once():
+        agree(lambda: workplace.check_parents(node.name))
         resumed = agree(lambda: workplace.start(node.name))
     if told := agree(lambda: bad_rows_of(node, workplace.partial(node.name))):
         context.warn(f"stage {node.name}: {told}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoning.core.artifact import RECORD, Outcome, read_artifact, sizes_under
+from reasoning.core.artifact import RECORD, Outcome, check_content, files_under, read_artifact, sealed
 from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
 from reasoning.core.files import publish_folder, read_json, sweep_partials, write_json
@@ -105,9 +105,9 @@ class Workplace:
         if bad:
             raise ValueError(f"stage {name} ended with results that aren't finite: {bad}")
         # Clocks tick differently in equal runs, and so do the sizes of what holds their times.
-        record |= sizes_under(path, (*ON_THE_WAY, TIMINGS))
+        record |= files_under(path, (*ON_THE_WAY, TIMINGS))
         record |= {"kind": outcome.kind, "results": dict(outcome.results), "array_hash": outcome.array_hash or None}
-        write_json(path / RECORD, record)
+        write_json(path / RECORD, sealed(record))
         publish_folder(path, self.finished(name))
         self._write_run()
 
@@ -157,9 +157,18 @@ class Workplace:
         """Raises InputError for a finished stage, none of ``redone``, that has lost what was published."""
         for name in self.graph:
             if self.state(name) == "finished" and name not in redone:
-                # What many runs share, one of them can't set aside.
-                own = f" (--from {name} makes stage {name} anew)" if self.artifacts.parent == self.out else ""
-                read_artifact(self.finished(name), f"move {self.finished(name)} away and run the same command{own}")
+                read_artifact(self.finished(name), self._anew(name))
+
+    def check_parents(self, name: str) -> None:
+        """Raises InputError where a file that a stage starts from isn't, byte by byte, what was published."""
+        for parent in self.graph[name].parent_names():
+            path = self.finished(parent)
+            check_content(path, f"stage {parent}", self._anew(parent))
+
+    def _anew(self, name: str) -> str:
+        """What to do about a damaged stage; one that many runs share a single one of them can't set aside."""
+        own = f" (--from {name} makes stage {name} anew)" if self.artifacts.parent == self.out else ""
+        return f"move {self.finished(name)} away and run the same command{own}"
 
     def check_environment(self, strict: bool, warn: Callable[[str], None], redone: tuple[str, ...] = ()) -> None:
         """Warns of results made under other code, libraries or devices, or refuses them."""

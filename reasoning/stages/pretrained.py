@@ -8,7 +8,7 @@ from typing import Literal
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import NOT_HASHED, RECORD, Outcome, check_whole
+from reasoning.core.artifact import NOT_HASHED, RECORD, Outcome, check_content, check_whole
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import OptionalSize
@@ -50,15 +50,17 @@ def find(path: Path) -> Found:
             tokenizer_of_gguf(file.value),
             lambda model, mesh, report: import_gguf(file, model.config, mesh, report),
         )
-    check_whole(path, "model", f"make it anew, or, where the change was meant, take 'files' out of {RECORD}")
+    anew = f"make it anew, or, where the change was meant, take 'files' out of {RECORD}"
+    check_whole(path, "model", anew)
     if (path / CONFIG).exists():
         return Found(read_model(path), load_tokenizer(path), lambda model, mesh, report: read_params(path, model, mesh))
     if (path / "config.json").exists():
-        return Found(
-            read_config(path),
-            load_tokenizer(path),
-            lambda model, mesh, report: import_checkpoint(path, model.config, mesh, "float32", report),
-        )
+
+        def load(model: Model, mesh: Mesh, report: Report) -> Params:
+            check_content(path, "model", anew)
+            return import_checkpoint(path, model.config, mesh, "float32", report)
+
+        return Found(read_config(path), load_tokenizer(path), load)
     raise InputError(
         f"there is no model at {path}: neither {CONFIG} (of reasoning convert) nor config.json (of Hugging Face), and "
         "no GGUF file; name a folder or file that holds one"

@@ -28,7 +28,8 @@ from orbax.checkpoint import v1 as ocp
 from reasoning.core.artifact import MANIFEST
 from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, sync_tree, write_atomic, write_json
-from reasoning.core.hashes import hash_file, hash_json
+from reasoning.core.fingerprints import difference, fingerprints
+from reasoning.core.hashes import hash_json
 from reasoning.core.text import printable
 
 _CURSOR = "cursor.json"
@@ -241,13 +242,7 @@ def _describe(leaf: dict[str, Any]) -> str:
 
 
 def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
-        hashes = list(pool.map(hash_file, paths))
-    return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
-        for path, digest in zip(paths, hashes, strict=True)
-    }
+    return fingerprints(folder, (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -260,17 +255,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _damage(folder: Path) -> str | None:
     """The first file that is not as it was written, in words, or None where all are."""
     try:
-        expected, there = _read_manifest(folder)["files"], _fingerprints(folder)
+        expected = _read_manifest(folder)["files"]
     except (InputError, OSError) as error:
         return str(error)
-    for name, fingerprint in expected.items():
-        if name not in there:
-            return f"{folder / name} is missing"
-        if there[name]["bytes"] != fingerprint["bytes"]:
-            return f"{folder / name} has {there[name]['bytes']} bytes, {fingerprint['bytes']} were written"
-        if there[name] != fingerprint:
-            return f"{folder / name} has other content than was written (SHA-256 differs)"
-    return None
+    with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
+        damages = pool.map(lambda name: difference(folder / name, expected[name], None), expected)
+        return next(filter(None, damages), None)
 
 
 def _remove_partials(folder: Path, name: str) -> None:

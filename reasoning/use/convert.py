@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import write_sizes
+from reasoning.core.artifact import write_files
 from reasoning.core.errors import InputError
 from reasoning.core.files import folder_in_making
 from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, SYMBOLS_FILE, TEMPLATE_SUFFIX
@@ -45,7 +45,7 @@ def convert_model(source: Path, out: Path, mesh: Mesh, report: Callable[[int, in
         partial.mkdir(parents=True)
         params = pretrained.load(model, mesh, report)
         save(partial, model, params, pretrained.tokenizer, {})
-        write_sizes(partial)
+        write_files(partial)
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

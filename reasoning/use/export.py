@@ -6,7 +6,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from reasoning.core.artifact import write_sizes
+from reasoning.core.artifact import write_files
 from reasoning.core.errors import InputError
 from reasoning.core.files import folder_in_making, write_atomic
 from reasoning.data.tokenizers.transformers_files import TransformersFiles, transformers_files
@@ -62,7 +62,7 @@ def export(plan: ExportPlan, out: Path, card: str, mesh: Mesh, report: Report) -
         for name, content in {**beside.files, _CARD: card}.items():
             (whole / name).parent.mkdir(exist_ok=True)
             write_atomic(whole / name, content)
-        write_sizes(whole, (_CARD,))  # a card is there to be edited
+        write_files(whole, (_CARD,))  # a card is there to be edited
 
 
 def export_adapter(location: ModelLocation, out: Path, base: str, mesh: Mesh) -> None:

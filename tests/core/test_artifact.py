@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -82,7 +83,7 @@ def published(folder):
         file.write_bytes(bytes(number + 1))
     (folder / "on_the_way").mkdir()
     (folder / "on_the_way" / "state").write_bytes(b"large")
-    change(folder, **artifact.sizes_under(folder, ("on_the_way",)))
+    change(folder, **artifact.files_under(folder, ("on_the_way",)))
     return folder
 
 
@@ -115,8 +116,8 @@ def test_a_saved_tree_of_arrays_is_listed_by_its_manifest_alone_since_its_sizes_
         (folder / name).write_bytes(bytes(size))
     files = {"array": {"bytes": 5}, "deep/meta": {"bytes": 7}}
     (folder / "checkpoint/manifest.json").write_text(json.dumps({"files": files}))
-    listed = artifact.sizes_under(folder)
-    assert listed == {"files": {"checkpoint/manifest.json": None, "model.json": 2, "manifest.json": 3}}
+    listed = artifact.files_under(folder)
+    assert listed == {"files": {"checkpoint/manifest.json": None, "model.json": zeros(2), "manifest.json": zeros(3)}}
     change(folder, **listed)
     assert artifact.damage_of(folder) == ""
     (folder / "checkpoint/deep/meta").write_bytes(b"")
@@ -130,11 +131,62 @@ def test_a_saved_tree_of_arrays_is_listed_by_its_manifest_alone_since_its_sizes_
 
 def test_a_record_without_a_list_and_a_folder_without_a_record_say_nothing(folder, tmp_path):
     assert artifact.damage_of(folder) == artifact.damage_of(tmp_path / "elsewhere") == ""
-    artifact.write_sizes(tmp_path, ())
+    artifact.write_files(tmp_path, ())
     assert artifact.damage_of(tmp_path) == ""
 
 
-@pytest.mark.parametrize("files", [3, ["a"], {"a": "b"}, {"a": None}])
+def zeros(size):
+    return {"bytes": size, "sha256": hashlib.sha256(bytes(size)).hexdigest()}
+
+
+def flip(file, bit):
+    content = bytearray(file.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["0.bin", "inner/7.bin"])
+def test_a_single_flipped_bit_is_told_whatever_the_file(published, name):
+    before = artifact.damage_of(published)
+    flip(published / name, 3)
+    assert before == "" and artifact.damage_of(published).endswith(
+        f"{name} has other content than was written (SHA-256 differs)"
+    )
+
+
+def test_who_looks_at_a_large_file_sees_its_size_and_who_uses_it_its_content(folder):
+    for name, size in {"large": (1 << 24) + 1, "rows.array_record-00000-of-00001": 9}.items():
+        (folder / name).write_bytes(bytes(size))
+    change(folder, **artifact.files_under(folder))
+    artifact.check_content(folder, "stage exam", "mend it")
+    flip(folder / "rows.array_record-00000-of-00001", 1)  # It has checksums of its own.
+    artifact.check_content(folder, "stage exam", "mend it")
+    flip(folder / "large", 77)
+    artifact.check_whole(folder, "results", "mend it")
+    with pytest.raises(InputError, match=r"damaged stage exam: .*large has other content .*; mend it"):
+        artifact.check_content(folder, "stage exam", "mend it")
+
+
+@pytest.mark.parametrize(("before", "after"), [('"seed": 3', '"seed": 7'), ('"accuracy": 0.5', '"accuracy": 0.7')])
+def test_a_finished_record_tells_of_any_change_but_to_what_it_was_made_under(folder, before, after):
+    record = artifact.sealed(RECORD | {"environments": [1]})
+    (folder / "artifact.json").write_text(json.dumps(record | {"environments": [2]}))
+    assert artifact.read_artifact(folder).stage == "exam"
+    (folder / "artifact.json").write_text(json.dumps(record).replace(before, after))
+    with pytest.raises(InputError, match=r"artifact\.json is not as it was written"):
+        artifact.read_artifact(folder)
+
+
+def test_records_of_before_which_list_sizes_alone_are_read(folder):
+    (folder / "a").write_bytes(b"abc")
+    change(folder, files={"a": 3})
+    flip(folder / "a", 0)
+    assert artifact.damage_of(folder) == ""
+    change(folder, files={"a": 4})
+    assert artifact.damage_of(folder).endswith("a has 3 bytes, 4 were written")
+
+
+@pytest.mark.parametrize("files", [3, ["a"], {"a": "b"}, {"a": None}, {"a": {}}, {"a": {"bytes": 1, "sha256": 2}}])
 def test_a_list_of_another_shape_is_refused(folder, files):
     change(folder, files=files)
     with pytest.raises(InputError, match=r"artifact.json: 'files' is no list of files and sizes"):

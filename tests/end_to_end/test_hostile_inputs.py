@@ -19,7 +19,7 @@ from small_project import new_project
 from written_run import Written, place_of, write_run
 
 from reasoning.cli.main import main
-from reasoning.core.artifact import sizes_under
+from reasoning.core.artifact import files_under
 from reasoning.data.chat.format import ChatFormat
 from reasoning.experiment.describe import describe
 from reasoning.experiment.reader import Experiment, read_experiment
@@ -87,7 +87,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = place_of(folder, "zero") / "artifact.json"
     content = json.loads(record.read_text())
     content["settings"]["chat"] = describe(ChatFormat())
-    record.write_text(json.dumps(content | sizes_under(record.parent)))
+    record.write_text(json.dumps(content | files_under(record.parent)))
     samples = place_of(folder, "exam") / "samples.jsonl"
     lines = samples.read_text().splitlines(keepends=True)
     samples.write_text("".join(line for line in lines if '"problem": 1,' in line or '"problem": 2,' in line))

@@ -156,6 +156,7 @@ def test_the_files_that_are_listed_change_no_hash_and_an_artifact_without_a_list
     story = kit.run(kit.chain())
     file = story.artifacts["base"].path / "artifact.json"
     record = json.loads(file.read_text())
-    assert record.pop("files") == {"begun": 3, "sum": 1}
+    assert {name: told["bytes"] for name, told in record.pop("files").items()} == {"begun": 3, "sum": 1}
+    del record["record_sha256"]
     file.write_text(json.dumps(record))
     assert kit.run(kit.chain()).artifacts == story.artifacts

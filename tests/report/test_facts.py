@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from written_run import place_of, workflow, write_run
 
-from reasoning.core.artifact import sizes_under
+from reasoning.core.artifact import files_under
 from reasoning.core.errors import InputError
 from reasoning.report.facts import gather, read_stages
 from reasoning.training.metrics import rollouts_file
@@ -114,7 +114,7 @@ def test_a_stage_that_lost_files_is_told_and_what_is_left_is_reported(tmp_path):
     folder = write_run(tmp_path / "run")
     place = place_of(folder, "exam")
     record = json.loads((place / "artifact.json").read_text())
-    (place / "artifact.json").write_text(json.dumps(record | sizes_under(place)))
+    (place / "artifact.json").write_text(json.dumps(record | files_under(place)))
     whole = gather(folder)
     assert whole.missing == ()
     (place / "samples.jsonl").write_text("")

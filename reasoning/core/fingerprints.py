@@ -1,0 +1,68 @@
+"""What files were when they were written, by size and SHA-256, and in which way one isn't that any more."""
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from reasoning.core.hashes import hash_file
+from reasoning.core.text import shortened
+
+_SETTLED_SECONDS = 2
+"""How old a change must be before a file system's clock tells it from the next one."""
+
+_SHOWN_CHARACTERS = 500
+
+
+def fingerprints(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of files under a folder, by their paths in it; all bytes are read, several files at a time."""
+    paths = sorted(files)
+    with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter lock
+        hashes = list(pool.map(hash_once, paths))
+    return {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
+        for path, digest in zip(paths, hashes, strict=True)
+    }
+
+
+def hash_once(path: Path) -> str:
+    """SHA-256 of a file, read once in a process for as long as size, times and inode stay. OSError as ``open`` does."""
+    status = os.stat(path)
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    if max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - _SETTLED_SECONDS * 10**9:
+        return hash_file(path)
+    return _remembered(path, stamp)
+
+
+@lru_cache(maxsize=1 << 16)
+def _remembered(path: Path, stamp: tuple[int, ...]) -> str:
+    return hash_file(path)
+
+
+def difference(file: Path, expected: Mapping[str, Any], largest: int | None) -> str:
+    """How a file differs from its fingerprint, in words; empty where it doesn't.
+
+    Of one with more than ``largest`` bytes (None: any number) only the size is compared, and of one whose fingerprint
+    has no ``sha256``.
+    """
+    name = shortened(str(file), _SHOWN_CHARACTERS)
+    size = expected["bytes"]
+    try:
+        status = os.stat(file)
+    except OSError:
+        return f"{name} does not exist"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{name} is no file"
+    if status.st_size != size:
+        return f"{name} has {status.st_size} bytes, {size} were written"
+    if "sha256" not in expected or (largest is not None and size > largest):
+        return ""
+    try:
+        same = hash_once(file) == expected["sha256"]
+    except OSError as error:
+        return f"{name} can't be read: {error.strerror}"
+    return "" if same else f"{name} has other content than was written (SHA-256 differs)"
