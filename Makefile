@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
 WORKERS ?= 2
+ROUNDS ?= 500
+SEED ?= 0
 # One file of requirements/: run (the package alone), dev, cuda12, cuda13, tpu.
 ENVIRONMENT ?= dev
 
@@ -17,13 +19,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --n
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
-test test-fast test-slow test-kill test-slurm r1 r1-miniature smollm2 kernels-tpu: export JAX_PLATFORMS ?= cpu
+test test-fast test-slow test-kill test-slurm faults r1 r1-miniature smollm2 kernels-tpu: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
 test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu plan-all tpu-check gpu-check r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu plan-all tpu-check gpu-check r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm faults lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -104,6 +106,9 @@ test-slow: $(INSTALLED)  ## The tests that take longer: whole runs, several proc
 
 test-kill: $(INSTALLED)  ## The long test that kills a run again and again and compares the bits.
 	$(VENV)/bin/python -m pytest -m kill
+
+faults: $(INSTALLED)  ## Attack runs of the miniature (ROUNDS=500, SEED=0), which must lose nothing; goes on where it was stopped.
+	PYTHONPATH=tests/support $(VENV)/bin/python -m faults --rounds $(ROUNDS) --seed $(SEED)
 
 test-slurm: $(INSTALLED)  ## A run of two processes under a real Slurm on this machine, preempted once (needs root, slurmctld).
 	bash tests/support/one_node_slurm.sh $(VENV)/bin/python

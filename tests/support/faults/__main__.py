@@ -1,0 +1,101 @@
+"""``python -m faults``: rounds of faults over all stages of the miniature, and a table of what held.
+
+Rounds that are in the file of results already aren't played again, so the same command goes on where one was stopped.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from miniature import EXPERIMENT, graph
+
+from faults.cases import Case, draw
+from faults.jobs import JOBS
+from faults.rounds import Result, perform
+from faults.world import World
+from reasoning.experiment.reader import read_experiment
+from reasoning.pipeline.devices import use_cpu_devices
+from reasoning.pipeline.run_experiment import run_of
+from reasoning.report.console import complain, say
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plays the rounds that are missing and prints the table; 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m faults", description="Attacks runs of the miniature.")
+    parser.add_argument("--rounds", type=int, default=500, help="how many rounds there are to be in all (default 500)")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
+    parser.add_argument("--out", default="runs/faults", help="folder of results and of the uninterrupted run")
+    parser.add_argument("--minutes", type=float, default=0.0, help="begin no round after so long (0: play them all)")
+    parser.add_argument("--kind", default="", help="only rounds of this kind of fault")
+    parser.add_argument("--stages", default=",".join(graph()), help="the stages under attack (default: all)")
+    chosen = parser.parse_args(arguments)
+    stages = tuple(chosen.stages.split(","))
+    out, begun = Path(chosen.out).absolute(), time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"rounds-{chosen.seed}.jsonl"
+    use_cpu_devices(run_of(read_experiment(EXPERIMENT)).cpu_devices)  # Checkpoints lie on as many.
+    world = World(out / "world", stages)
+    world.prepare()
+    played = {row["number"] for row in read(file)}
+    for number in range(chosen.rounds):
+        if chosen.minutes and time.monotonic() - begun > 60 * chosen.minutes:
+            break
+        case = draw(number, chosen.seed, stages)
+        if number not in played and chosen.kind in case.kind:
+            _play(world, case, out / f"round-{chosen.seed}-{number}", file)
+    rows = read(file)
+    say(histogram(rows))
+    return int(any(row["broken"] for row in rows))
+
+
+def _play(world: World, case: Case, folder: Path, file: Path) -> None:
+    """One round; its folder stays where something was broken."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    begun = time.monotonic()
+    try:
+        result = JOBS.get(case.kind, perform)(world, case, folder)
+    except Exception as error:
+        result = Result("", broken=[f"the round itself failed: {type(error).__name__}: {error}"])
+    row = {**asdict(case), **asdict(result), "seconds": round(time.monotonic() - begun, 1)}
+    with open(file, "a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row, sort_keys=True) + "\n")
+    if not result.broken:
+        shutil.rmtree(folder)
+    verdict = "; ".join(result.broken) or ("held" if result.met else "not met")
+    complain(f"{case.number} {case.kind} in {case.stage}, {result.where}: {verdict}")
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The rounds that have been played."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def histogram(rows: Iterable[dict[str, Any]]) -> str:
+    """Tables by kind of fault and by stage: rounds, those that met their fault, those that held."""
+    rows = list(rows)
+    tables = [_table("fault", rows, "kind"), _table("stage", rows, "stage")]
+    told = [(f"{row['number']}: {row['kind']} in {row['stage']}, {row['where']}", row["broken"]) for row in rows]
+    broken = [f"{where}: {'; '.join(why)}" for where, why in told if why]
+    return "\n\n".join([*tables, *(["broken:\n" + "\n".join(broken)] if broken else [])])
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]], key: str) -> str:
+    lines = [f"| {title} | rounds | met | held |", "| --- | ---: | ---: | ---: |"]
+    for name in sorted({row[key] for row in rows}):
+        some = [row for row in rows if row[key] == name]
+        held = sum(not row["broken"] for row in some)
+        lines.append(f"| {name} | {len(some)} | {sum(row['met'] for row in some)} | {held} |")
+    held = sum(not row["broken"] for row in rows)
+    lines.append(f"| all | {len(rows)} | {sum(row['met'] for row in rows)} | {held} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
