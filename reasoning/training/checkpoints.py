@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,18 +60,19 @@ class Checkpointer:
         if self.keep < 1:
             raise InputError(f"{self.keep} checkpoints are to be kept in {self.folder}; keep at least 1")
 
-    def save(self, step: int, state: Any, cursor: Any) -> None:
+    def save(self, step: int, state: Any, cursor: Any, beside: Mapping[str, bytes] | None = None) -> None:
         """Save everything that a resumed run needs, and return when it is safely on disk.
 
         ``state`` is a pytree of arrays, typed PRNG keys included; ``cursor`` is JSON-able (where the data stands), and
-        process 0's is kept. Raises InputError where it can't be written; what was saved before is then still there.
+        ``beside`` are further files by their names; process 0's are kept. Raises InputError where it can't be written;
+        what was saved before is then still there.
         """
         where = json_text(cursor)
         intact = self.latest_step()
         try:
             # First what a kill left, last what is older: between the two the newest whole checkpoint stays.
             on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
-            _write(self.path(step), state, {_CURSOR: where})
+            _write(self.path(step), state, {_CURSOR: where.encode(), **(beside or {})})
             on_first_process(lambda: self._remove_surplus(step))
         except OSError as error:
             kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
@@ -173,7 +174,7 @@ def params_shapes(folder: Path) -> dict[str, Any]:
     return shapes
 
 
-def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
+def _write(final: Path, tree: Any, records: Mapping[str, bytes]) -> None:
     """All processes write the arrays; process 0 adds records and manifest, and gives the folder its name."""
     leaves = _leaves(tree)
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
@@ -182,8 +183,8 @@ def _write(final: Path, tree: Any, records: dict[str, str]) -> None:
         _orbax_save(partial, tree)
 
     def finish() -> None:
-        for name, text in records.items():
-            write_atomic(partial / name, text)
+        for name, content in records.items():
+            write_atomic(partial / name, content)
         manifest = {"files": _fingerprints(partial), "leaves": leaves}
         # On disk before the manifest is written, so that a manifest never vouches for files that a power cut can lose.
         sync_tree(partial)

@@ -99,7 +99,7 @@ def fit(
         if loop.best is not None:
             loop.best.set_state(cursor["best"])
     # What was recorded after the checkpoint is computed again, so each step is in the record once.
-    loop.log.truncate(done)
+    loop.log.resume(done, loop.checkpointer.path(done), loop.checkpointer.warn)
     with closing(loop.open_sink(done + 1)) as sink:
         return _train(state, spent, done, step, frozen, source, loop, sink)
 
@@ -130,7 +130,8 @@ def _train(
             # The record first: a checkpoint that is newer than it would leave steps unrecorded for ever.
             loop.log.flush()
             beside = {} if loop.best is None else {"best": loop.best.get_state()}
-            loop.checkpointer.save(done, state, {"source": source.get_state(), "spent": asdict(spent), **beside})
+            cursor = {"source": source.get_state(), "spent": asdict(spent), **beside}
+            loop.checkpointer.save(done, state, cursor, loop.log.copies())
         if signal is not None and done < loop.steps:
             raise Interrupted(signal)
     return state, spent

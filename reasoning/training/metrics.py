@@ -7,8 +7,9 @@ host names go to ``timings.jsonl`` alone. All jsonl is read by ``read_jsonl``.
 
 import json
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from typing import Any
 import numpy as np
 
 from reasoning.core.errors import InputError, remedy
-from reasoning.core.files import parse_json, sync, write_atomic
+from reasoning.core.files import json_text, parse_json, read_json, sync, write_atomic
+from reasoning.core.fingerprints import difference, fingerprints
 
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 PROBES = "probes.jsonl"
 _ROLLOUTS = "rollouts"
+_TABLES = "rollouts.json"
+"""The file of a checkpoint that lists the tables of completions, with their SHA-256."""
 
 
 def rollouts_file(folder: Path, step: int) -> Path:
@@ -65,14 +69,42 @@ class MetricsLog:
             for path in self._existing():
                 sync(path)
 
-    def truncate(self, step: int) -> None:
-        """Drop what was recorded after ``step``, and a last line that a kill cut off; a resumed run writes it anew.
+    def copies(self) -> dict[str, bytes]:
+        """What a checkpoint keeps of the record, under the checkpoint's own SHA-256: the files of lines, whole, and by
+        their fingerprints the tables, which are many."""
+        if not self.write:
+            return {}
+        tables = json_text(fingerprints(self.folder, rollout_files(self.folder).values())).encode()
+        return {path.name: path.read_bytes() for path in self._existing()} | {_TABLES: tables}
 
-        Each file is replaced or removed in one move. Raises InputError with file and line for a line that is no such
-        record.
+    def resume(self, step: int, saved: Path, warn: Callable[[str], None]) -> None:
+        """Go on behind ``step``, whose checkpoint is the folder ``saved``: what came later is written anew.
+
+        Lines are those that the checkpoint keeps; ``warn`` hears of a file in which they had changed, and of a damaged
+        table, which nothing can bring back: it is set aside. Step 0 has no checkpoint and keeps nothing.
         """
         if not self.write:
             return
+        if step and not (saved / _TABLES).exists():  # A checkpoint of before, which keeps no copies.
+            self._truncate(step)
+            return
+        for path in (self.folder / name for name in (METRICS, TIMINGS, PROBES)):
+            kept = (saved / path.name).read_bytes() if step and (saved / path.name).exists() else b""
+            there = path.read_bytes() if path.exists() else b""
+            if not there.startswith(kept):
+                warn(f"damaged record: {path} isn't as it was written; the copy in {saved} takes its place")
+            if kept != there:
+                write_atomic(path, kept)
+        self._remove_later(step)
+        for name, expected in (read_json(saved / _TABLES) if step else {}).items():
+            file = self.folder / name
+            if damage := difference(file, expected, None):
+                if file.exists():
+                    os.replace(file, f"{file}.damaged")
+                warn(f"damaged record: {damage}; the run goes on without it")
+
+    def _truncate(self, step: int) -> None:
+        """Drop lines after ``step``, and a last one that a kill cut off. InputError for a line that is no record."""
         for path in self._existing():
             old = path.read_bytes()
             kept = [
@@ -83,6 +115,9 @@ class MetricsLog:
             new = b"".join(kept)
             if new != old:
                 write_atomic(path, new)
+        self._remove_later(step)
+
+    def _remove_later(self, step: int) -> None:
         for sampled, path in rollout_files(self.folder).items():
             if sampled > step:
                 path.unlink()

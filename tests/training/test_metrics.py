@@ -57,7 +57,7 @@ def test_truncating_and_running_on_gives_the_bytes_of_an_uninterrupted_run(tmp_p
     for name in ("metrics.jsonl", "timings.jsonl"):
         with open(tmp_path / "cut" / name, "ab") as file:
             file.write(b'{"loss": 0.1\xc3')  # a line that a kill cut off inside a character
-    cut.truncate(4)
+    cut.resume(4, tmp_path / "no copies", print)
     run(cut, range(5, 11))
     for name in ("metrics.jsonl", "timings.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -72,7 +72,7 @@ def test_probes_and_rollouts_of_later_steps_go_too(tmp_path):
         rollouts_file(tmp_path, step).write_text(str(step))
     (tmp_path / "rollouts" / "step_9.csv").write_text("somebody's own")
     assert rollouts_file(tmp_path, 12).name == "step_000012.parquet"
-    log.truncate(4)
+    log.resume(4, tmp_path / "no copies", print)
     assert read_jsonl(tmp_path / "probes.jsonl") == [
         {"step": 4, "problem": 0, "text": "ä = 1"},
         {"step": 4, "problem": 1, "text": "x\n"},
@@ -85,12 +85,12 @@ def test_truncating_at_the_last_step_still_drops_the_half_written_line(tmp_path)
     log.record(1, {"loss": 1.0})
     whole = (tmp_path / "metrics.jsonl").read_bytes()
     (tmp_path / "metrics.jsonl").write_bytes(whole + whole[:-1])  # complete but for its end
-    log.truncate(1)
+    log.resume(1, tmp_path / "no copies", print)
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
 
 
 def test_truncating_where_nothing_was_written_does_nothing(tmp_path):
-    MetricsLog(tmp_path).truncate(0)
+    MetricsLog(tmp_path).resume(0, tmp_path / "no copies", print)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,8 +100,73 @@ def test_truncating_refuses_rubbish_with_file_and_line_and_leaves_it(tmp_path, l
     content = b'{"step": 1}\n' + line + b'\n{"step": 3}\n'
     path.write_bytes(content)
     with pytest.raises(InputError, match="metrics.jsonl:2: "):
-        MetricsLog(tmp_path).truncate(1)
+        MetricsLog(tmp_path).resume(1, tmp_path / "no copies", print)
     assert path.read_bytes() == content
+
+
+def saved(log, folder):
+    """A checkpoint's copies, as ``fit`` has them written."""
+    folder.mkdir()
+    for name, content in log.copies().items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def resumable(tmp_path):
+    """A log of three steps, of which a checkpoint knows two, with a table for each."""
+    log = MetricsLog(tmp_path / "stage")
+    for step in (1, 2, 3):
+        log.record(step, {"loss": 1 / step})
+        log.timing(step, {"seconds": 1.0})
+        rollouts_file(log.folder, step).parent.mkdir(exist_ok=True)
+        rollouts_file(log.folder, step).write_bytes(bytes(step))
+        if step == 2:
+            checkpoint = saved(log, tmp_path / "checkpoint")
+            expected = {path.name: path.read_bytes() for path in log.folder.rglob("*") if path.is_file()}
+    return log, checkpoint, expected
+
+
+def left(log):
+    return {path.name: path.read_bytes() for path in log.folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl"])
+@pytest.mark.parametrize("place", [0, 9, 12, None])
+def test_a_damaged_record_is_told_and_its_copy_in_the_checkpoint_takes_its_place(resumable, name, place):
+    log, checkpoint, expected = resumable
+    content = bytearray((log.folder / name).read_bytes())
+    if place is None:
+        (log.folder / name).unlink()
+    else:
+        content[place] ^= 1
+        (log.folder / name).write_bytes(content)
+    told = []
+    log.resume(2, checkpoint, told.append)
+    assert left(log) == expected
+    assert [f"{log.folder / name} isn't as it was written" in line for line in told] == [True]
+
+
+def test_what_came_after_the_checkpoint_goes_without_a_word_however_it_looks(resumable):
+    log, checkpoint, expected = resumable
+    with open(log.folder / "metrics.jsonl", "ab") as file:
+        file.write(b"\xff rubbish")
+    told = []
+    log.resume(2, checkpoint, told.append)
+    assert left(log) == expected and told == []
+    log.resume(0, checkpoint.with_name("none"), told.append)
+    assert left(log) == {"metrics.jsonl": b"", "timings.jsonl": b""} and told == []
+
+
+def test_a_damaged_table_is_told_and_set_aside(resumable):
+    log, checkpoint, _ = resumable
+    rollouts_file(log.folder, 2).write_bytes(b"xx")
+    told = []
+    log.resume(2, checkpoint, told.append)
+    assert list(rollout_files(log.folder)) == [1]
+    assert rollouts_file(log.folder, 2).with_suffix(".parquet.damaged").read_bytes() == b"xx"
+    [line] = told
+    assert "step_000002.parquet has other content than was written" in line
 
 
 def test_a_process_that_does_not_write_touches_nothing(tmp_path):
@@ -109,7 +174,7 @@ def test_a_process_that_does_not_write_touches_nothing(tmp_path):
     log = MetricsLog(tmp_path, write=False)
     log.record(1, {"loss": 1.0})
     log.timing(1, {"seconds": 1.0})
-    log.truncate(1)
+    log.resume(1, tmp_path / "no copies", print)
     log.flush()
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 9}\n'
@@ -137,6 +202,6 @@ except InputError as error:
     command = [sys.executable, "-c", code, str(tmp_path)]
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert out.startswith(f"could not write {tmp_path / 'metrics.jsonl'}: [Errno 27]")
-    MetricsLog(tmp_path).truncate(8)
+    MetricsLog(tmp_path).resume(8, tmp_path / "no copies", print)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"step": step, "loss": 0.5} for step in (0, 1)]
