@@ -3,12 +3,14 @@
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_json, write_json
 from reasoning.core.hashes import hash_file
 from reasoning.core.text import shortened
 
@@ -16,6 +18,9 @@ _SETTLED_SECONDS = 2
 """How old a change must be before a file system's clock tells it from the next one."""
 
 _SHOWN_CHARACTERS = 500
+
+_VOUCHER = ".sha256"
+"""Ends the name of what ``vouch`` writes beside a file."""
 
 
 def fingerprints(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -66,3 +71,25 @@ def difference(file: Path, expected: Mapping[str, Any], largest: int | None) -> 
     except OSError as error:
         return f"{name} can't be read: {error.strerror}"
     return "" if same else f"{name} has other content than was written (SHA-256 differs)"
+
+
+def vouch(file: Path) -> None:
+    """Says, beside a file of unfinished work, that it is whole and what it holds, for whoever goes on with the work."""
+    write_json(_voucher(file), fingerprints(file.parent, [file]))
+
+
+def vouched(file: Path, warn: Callable[[str], None]) -> bool:
+    """Whether a file is there as ``vouch`` found it; ``warn`` hears of one that has changed, and is to be made again."""
+    if not _voucher(file).exists():
+        return False
+    try:
+        told = difference(file, read_json(_voucher(file))[file.name], None)
+    except (InputError, KeyError, TypeError):
+        told = f"{shortened(str(_voucher(file)), _SHOWN_CHARACTERS)} is not as it was written"
+    if told:
+        warn(f"damaged: {told}; it is made again")
+    return not told
+
+
+def _voucher(file: Path) -> Path:
+    return file.with_name(file.name + _VOUCHER)

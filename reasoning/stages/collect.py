@@ -6,6 +6,7 @@ Shapes: P problems of a batch, S samples a problem.
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
+from reasoning.core.fingerprints import vouch, vouched
 from reasoning.core.mesh import check_room, wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
@@ -40,6 +42,7 @@ from reasoning.stages.conversations import write_conversations
 from reasoning.stages.place import Place, asked_of
 from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
+from reasoning.training.checkpoints import on_first_process
 from reasoning.training.preemption import Interrupted
 
 _SHOWN = 100
@@ -90,13 +93,14 @@ class Collect(TruncatedSampling):
         collected = Collected(self.wanted)
         for number in range(batches):
             file, first = parts / f"{number:06}.jsonl", number * self.batch
-            if not file.exists():
+            if not on_first_process(partial(vouched, file, context.warn)):
                 asked = problems[first : first + self.batch]
                 with context.at_once():
                     rollouts = sample_for_all(generate, weights, prompts, first, self.batch, key, self.temperature)
                     answers = judged(self.keep, asked, rollouts, tokenizer, self.chat)
                 if jax.process_index() == 0:
                     write_samples(file, self.sifted(rows_of(start.stage, asked, answers, "samples", first=first)))
+                    vouch(file)
                 wait_for_all(str(file))
             collected.add(read_samples(file))
             context.report(Progress(self.name, number + 1, batches, collected.shown(), collected.tokens))

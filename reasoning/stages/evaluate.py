@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import NOT_HASHED, Artifact, Outcome
 from reasoning.core.errors import InputError
+from reasoning.core.fingerprints import vouch, vouched
 from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
@@ -38,6 +39,7 @@ from reasoning.stages.place import Asked, Place, asked_of, problems_at_hand
 from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
+from reasoning.training.checkpoints import on_first_process
 from reasoning.training.preemption import Interrupted
 
 _PARTS = "parts"
@@ -91,7 +93,8 @@ class Evaluate:
         """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""
         artifacts: tuple[Artifact, ...] = inputs["checkpoints"]
         pieces = [piece for artifact in artifacts for piece in self.pieces(artifact, out)]
-        over, missing = (out / RESULTS).exists(), {piece.file for piece in pieces if not piece.file.exists()}
+        over = (out / RESULTS).exists()
+        missing = {piece.file for piece in pieces if not on_first_process(partial(vouched, piece.file, context.warn))}
         wait_for_all(f"{self.name} has looked")  # Only then does process 0 write and remove what the others look for.
         if over:  # An earlier run was cut off behind its last file.
             return self.end(out, read_results(out))
@@ -200,6 +203,7 @@ class Evaluate:
         if jax.process_index() == 0:
             problems = questions[piece.style.name].problems
             write_samples(piece.file, rows_of(stage, problems, answers, piece.method.name, style))
+            vouch(piece.file)
         wait_for_all(str(piece.file))
         return int(answers.lengths.sum())
 

@@ -11,6 +11,7 @@ from tiny_stages import BASE, HALVES, NEW_TOKENS, REFUSED, TRAIN, Surroundings, 
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
+from reasoning.core.fingerprints import vouch
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.records import read_records, take_rows
 from reasoning.evaluation.results import Replies, read_samples, write_samples
@@ -160,8 +161,20 @@ def test_an_interrupted_collection_goes_on_without_asking_anew(base: Artifact, t
         work(collect(), tmp_path, {"start": base}, Surroundings(stop_at=1))
     first = tmp_path / "data" / "parts" / "000000.jsonl"
     write_samples(first, [replace(row, texts=("marked",) * 6) for row in read_samples(first)])
+    vouch(first)
     again = work(collect(), tmp_path, {"start": base})
     assert any(row.texts[0] == "marked" for row in read_samples(again.path / "samples.jsonl"))
+
+
+def test_a_part_that_has_changed_is_told_and_made_again(data: Artifact, base: Artifact, tmp_path: Path):
+    with pytest.raises(Interrupted):
+        work(collect(), tmp_path, {"start": base}, Surroundings(stop_at=1))
+    first, later = tmp_path / "data" / "parts" / "000000.jsonl", Surroundings()
+    first.write_bytes(first.read_bytes().replace(b"1", b"2", 1))
+    check_same_records(work(collect(), tmp_path, {"start": base}, later), data)
+    assert [line for line in later.warnings if "damaged" in line] == [
+        f"damaged: {first} has other content than was written (SHA-256 differs); it is made again"
+    ]
 
 
 @pytest.mark.parametrize("where", ["write_conversations", "write_samples", "rmtree"])

@@ -274,7 +274,7 @@ def test_processes_look_before_any_writes_and_parts_go_when_all_have_read_them(
 
     def waiting(what: str) -> None:
         out = tmp_path / "exam"
-        states.append((len(list(out.glob("parts/*"))), (out / "results.json").exists()))
+        states.append((len(list(out.glob("parts/*.jsonl"))), (out / "results.json").exists()))
 
     monkeypatch.setattr(evaluate, "wait_for_all", waiting)
     check_same_files(work(STAGE, tmp_path, both), evaluated)

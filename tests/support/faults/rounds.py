@@ -21,7 +21,7 @@ _SIGNAL_SECONDS = 60.0
 """Within this a process that is asked to stop has saved and ended, here where a step takes a fraction of a second."""
 
 _ATTEMPTS = 4
-_NEVER_WHOLE = re.compile(r"move (\S+) away|(\S+): .*; remove it|remove (\S+),")
+_ADVICE = re.compile(r"move (?:the folder )?(/\S+) away|(/\S+?):.*; remove it")
 _REFUSAL = 2
 
 
@@ -101,7 +101,7 @@ class Round:
 
     def _follow(self, end: Ended) -> bool:
         """Does what a refusal asks for: moves a folder away, or removes a file. Whether it asked for such a thing."""
-        for found in _NEVER_WHOLE.finditer(end.error):
+        for found in _ADVICE.finditer(end.error):
             path = Path(next(filter(None, found.groups())).rstrip(":;,"))
             if path.exists() and self.out in path.parents:
                 if path.is_dir():
@@ -262,9 +262,6 @@ def rot_while_nobody_works(which: Callable[[Path], Sequence[Path]]) -> Callable[
 
 def rot_of_a_parent(round: Round) -> None:
     parents = graph()[round.stage].parent_names()
-    if not parents:
-        round.result.where, round.result.met = "it starts from nothing", False
-        return
     parent = parents[round.case.number % len(parents)]
     folder = round.world.finished(round.out, parent)
     _damage(round, [path for path in folder.rglob("*") if "checkpoints" not in path.relative_to(folder).parts])
@@ -318,9 +315,16 @@ ACTS: dict[str, Callable[[Round], None]] = {
 
 def perform(world: World, case: Case, folder: Path) -> Result:
     """Plays a round of a run's faults in an empty folder."""
-    learning = list(learning_stages())
-    stage = learning[case.number % len(learning)] if case.kind == "rot in a checkpoint" else case.stage
+    fit = [stage for stage in world.stages if _can_meet(case.kind, stage)]
+    stage = case.stage if case.stage in fit else fit[case.number % len(fit)]
     round = Round(world, case, folder, stage, Result(""), world.cache)
     round.out = world.fresh(folder, stage)
     ACTS[case.kind](round)
     return round.result
+
+
+def _can_meet(kind: str, stage: str) -> bool:
+    """Whether a stage has what this kind of fault damages."""
+    if kind == "rot in a checkpoint":
+        return stage in learning_stages()
+    return kind != "rot in what a stage starts from" or bool(graph()[stage].parent_names())
