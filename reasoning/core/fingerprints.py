@@ -79,7 +79,7 @@ def vouch(file: Path) -> None:
 
 
 def vouched(file: Path, warn: Callable[[str], None]) -> bool:
-    """Whether a file is there as ``vouch`` found it; ``warn`` hears of one that has changed, and is to be made again."""
+    """Whether a file is there as ``vouch`` found it; ``warn`` hears of one that has changed, so it is made again."""
     if not _voucher(file).exists():
         return False
     try:
