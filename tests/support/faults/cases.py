@@ -1,6 +1,7 @@
 """Which fault comes in which round: drawn from a seed, so that a round can be told by two numbers and had again."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,9 @@ SHARES = {
     "launcher killed": 2,
 }
 """Every kind of fault, and how many of a hundred and more rounds it gets."""
+
+_HASH = re.compile("-[0-9a-f]{12}")
+"""In the name of an artifact."""
 
 WAYS = ("flip", "flip", "truncate", "delete", "zero")
 """What becomes of a file: one bit is another, its end is gone, it is gone, a page of it is zeros."""
@@ -83,11 +87,4 @@ def sort_of(event: str) -> str:
     what, _, path = event.partition(" ")
     parts = path.split("/")
     inner = parts[2:] if parts[0] == "artifacts" and len(parts) > 2 else parts[-1:]
-    plain = ["".join("#" if each.isdigit() else each for each in part) for part in inner]
-    return f"{what} {'/'.join(_shortest(part) for part in plain)}"
-
-
-def _shortest(part: str) -> str:
-    while "##" in part:
-        part = part.replace("##", "#")
-    return part
+    return f"{what} {'/'.join(re.sub(r'[0-9]+', '#', _HASH.sub('-#', part)) for part in inner)}"
