@@ -5,6 +5,7 @@ Rounds that are in the file of results already aren't played again, so the same 
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from faults.cases import Case, draw
 from faults.jobs import JOBS
 from faults.rounds import Result, perform
 from faults.world import World
+from reasoning.core.files import lock
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.devices import use_cpu_devices
 from reasoning.pipeline.run_experiment import run_of
@@ -41,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file = out / f"rounds-{chosen.seed}.jsonl"
     use_cpu_devices(run_of(read_experiment(EXPERIMENT)).cpu_devices)  # Checkpoints lie on as many.
     world = World(out / "world", stages)
-    world.prepare()
-    played = {row["number"] for row in read(file)}
-    for number in range(chosen.rounds):
-        if chosen.minutes and time.monotonic() - begun > 60 * chosen.minutes:
-            break
-        case = draw(number, chosen.seed, stages)
-        if number not in played and chosen.kind in case.kind:
-            _play(world, case, out / f"round-{chosen.seed}-{number}", file)
+    until = begun + 60 * chosen.minutes if chosen.minutes else math.inf
+    with lock(out):
+        if world.prepare(until):
+            played = {row["number"] for row in read(file)}
+            for number in range(chosen.rounds):
+                case = draw(number, chosen.seed, stages)
+                if time.monotonic() < until and number not in played and chosen.kind in case.kind:
+                    _play(world, case, out / f"round-{chosen.seed}-{number}", file)
     rows = read(file)
     say(histogram(rows))
     return int(any(row["broken"] for row in rows))

@@ -14,14 +14,14 @@ from typing import Any
 
 from miniature import EXPERIMENT, ROOT, content, graph
 
-from faults.cases import sort_of
+from reasoning.core.files import write_atomic
+
 from faults.inside import Plan
 
 PATIENCE = 400.0
 """Seconds after which a process counts as hung, on a machine that others share."""
 
 _ON_THE_WAY = ("checkpoints", "best", "references", "parts", "pieces")
-_OUTSIDE_EVENTS = 2
 
 
 @dataclass(frozen=True)
@@ -83,24 +83,31 @@ class World:
     def cache(self) -> Path:
         return self.folder / "cache"
 
-    @property
-    def log(self) -> Path:
-        return self.folder / "changes.log"
-
-    def prepare(self) -> None:
-        """Makes the finished run, or goes on with it."""
-        if (self.folder / "prepared").exists():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.reference, ignore_errors=True)
-        self.log.unlink(missing_ok=True)
-        plan = Plan(str(self.reference), log=str(self.log))
-        begun = time.monotonic()
+    def prepare(self, until: float) -> bool:
+        """Makes the finished run, a stage a process, or goes on with it until a moment; whether it is whole."""
         wanted = {name for stage in self.stages for name in (*ancestors(stage), stage)}
-        end = ended(self.run(self.reference, sorted(wanted), plan, self.cache), 3600)
-        if end.code != 0:
-            raise RuntimeError(f"the uninterrupted run failed: {end.error[-3000:]}")
-        (self.folder / "prepared").write_text(f"{time.monotonic() - begun:.0f} s\n{end.out}")
+        for stage in (name for name in graph() if name in wanted):
+            if time.monotonic() > until:
+                return False
+            if self._told(stage).exists():
+                continue
+            log = self._log(stage)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.unlink(missing_ok=True)
+            if left := self.partial(self.reference, stage):  # A stage that was cut off would change less.
+                shutil.rmtree(left)
+            plan = Plan(str(self.reference), log=str(log))
+            end = ended(self.run(self.reference, [*ancestors(stage), stage], plan, self.cache), 3600)
+            if end.code != 0:
+                raise RuntimeError(f"the uninterrupted run failed: {end.error[-3000:]}")
+            write_atomic(self._told(stage), end.out)
+        return True
+
+    def _log(self, stage: str) -> Path:
+        return self.folder / "changes" / f"{stage}.log"
+
+    def _told(self, stage: str) -> Path:
+        return self.folder / "changes" / f"{stage}.txt"
 
     def run(self, out: Path, stages: Sequence[str], plan: Plan | None, cache: Path, *more: str) -> Any:
         """A process that completes these stages."""
@@ -110,22 +117,13 @@ class World:
 
     @cached_property
     def events(self) -> dict[str, list[str]]:
-        """By stage: what a run of it alone changes in its folder, in order; a few of those outside its own folder."""
-        lines = self.log.read_text().splitlines()
-        own = {stage: [line for line in lines if _belongs(line, stage)] for stage in self.stages}
-        counts: dict[str, int] = {}
-        outside = []
-        for line in lines:
-            sort = sort_of(line)
-            counts[sort] = counts.get(sort, 0) + 1
-            if "artifacts/" not in line and counts[sort] <= _OUTSIDE_EVENTS:
-                outside.append(line)
-        return {stage: [*outside, *events] for stage, events in own.items()}
+        """By stage: what a process that completes it alone changes in its folder, in order."""
+        return {stage: self._log(stage).read_text().splitlines() for stage in self.stages}
 
     @cached_property
     def seconds(self) -> dict[str, float]:
         """How long each stage took in the uninterrupted run."""
-        told = (self.folder / "prepared").read_text()
+        told = "".join(self._told(stage).read_text() for stage in self.stages)
         return {name: float(took) for name, took in re.findall(r"^(\w+): finished in ([\d.]+) s", told, re.MULTILINE)}
 
     def fresh(self, case_folder: Path, stage: str) -> Path:
@@ -173,7 +171,3 @@ def ancestors(stage: str) -> list[str]:
 
     add(stage)
     return [name for name in graph() if name in wanted]
-
-
-def _belongs(line: str, stage: str) -> bool:
-    return f"artifacts/.{stage}-" in line or f"artifacts/{stage}-" in line
