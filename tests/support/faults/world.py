@@ -14,9 +14,8 @@ from typing import Any
 
 from miniature import EXPERIMENT, ROOT, content, graph
 
-from reasoning.core.files import write_atomic
-
 from faults.inside import Plan
+from reasoning.core.files import write_atomic
 
 PATIENCE = 400.0
 """Seconds after which a process counts as hung, on a machine that others share."""
