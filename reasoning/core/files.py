@@ -47,11 +47,13 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         with open(partial, "wb") as file:
+            with contextlib.suppress(OSError):  # Some network storage has no locks.
+                fcntl.flock(file, fcntl.LOCK_EX)
             data = data.encode() if isinstance(data, str) else data
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+            os.replace(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -63,13 +65,23 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
 def sweep_partials(folder: Path) -> None:
     """Remove what ``write_atomic`` left, anywhere under a folder, when its process was killed.
 
-    A file stays while a process with its id lives. For folders under ``lock``, whose writers are all on this machine.
+    A file stays while a process with its id lives and holds it (in a container the next one often has the same id). For
+    folders under ``lock``, whose writers are all on this machine.
     """
     for place, _, names in os.walk(folder):
         for name in names:
             left = _LEFT.fullmatch(name)
-            if left and not is_alive(int(left[1])):
-                Path(place, name).unlink(missing_ok=True)
+            path = Path(place, name)
+            if left and (not is_alive(int(left[1])) or _is_let_go(path)):
+                path.unlink(missing_ok=True)
+
+
+def _is_let_go(path: Path) -> bool:
+    """Whether nobody holds a file that wasn't made just now."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return time.time() - os.fstat(file.fileno()).st_mtime > _SETTLED_SECONDS
+    return False
 
 
 def is_alive(process: int) -> bool:

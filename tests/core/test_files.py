@@ -259,6 +259,22 @@ def test_what_a_killed_process_was_writing_is_swept_and_what_a_living_one_writes
     assert {path.name for path in tmp_path.iterdir()} == stay and not list((tmp_path / "inner").iterdir())
 
 
+def test_what_a_killed_process_left_is_swept_by_one_that_has_been_given_its_id(tmp_path):
+    left, held = (tmp_path / f".{name}.{os.getpid()}.partial" for name in ("left", "held"))
+
+    def writing():
+        yield b"half"
+        os.utime(held, (1, 1))
+        files.sweep_partials(tmp_path)
+        assert held.exists()
+
+    left.write_text("half")
+    os.utime(left, (1, 1))
+    files.write_atomic(tmp_path / "held", writing())
+    assert [path.name for path in tmp_path.iterdir()] == ["held"]
+    assert (tmp_path / "held").read_bytes() == b"half"
+
+
 def test_of_two_that_make_one_folder_each_writes_its_own_and_the_second_to_end_finds_it_there(tmp_path):
     first, second = files.folder_in_making(tmp_path / "out"), files.folder_in_making(tmp_path / "out")
     places = [making.__enter__() for making in (first, second)]
