@@ -10,10 +10,8 @@ import pytest
 from miniature import (
     Miniature,
     checkpoint_every,
-    content,
     differences,
     first_step_shown,
-    folder_of,
     learning_stages,
     pause,
     progress,
@@ -90,65 +88,3 @@ def test_a_run_killed_at_seeded_steps_ends_in_the_hashes_of_an_uninterrupted_one
     check_little_was_redone(printed, death)
     assert "damaged" not in error
     assert differences(reference, miniature.out) == []
-
-
-def steps_are_recorded(folder: Path) -> bool:
-    return (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").read_bytes().count(b"\n") >= 2
-
-
-def a_part_is_there(folder: Path) -> bool:
-    return any((folder / "parts").glob("*.jsonl"))
-
-
-# In the order in which the stages run.
-PLACES = {
-    "zero": steps_are_recorded,
-    "cot_data": a_part_is_there,
-    "exam": a_part_is_there,
-    "llama_weak_kl": steps_are_recorded,
-}
-
-
-@pytest.mark.slow
-def test_a_run_killed_while_it_reinforces_collects_distills_and_evaluates_ends_in_the_same_hashes(
-    reference: Path, miniature: Miniature
-):
-    for stage, under_way in PLACES.items():
-        process = miniature.start()
-
-        def reached(stage=stage, under_way=under_way) -> bool:
-            return any(under_way(folder) for folder in miniature.out.glob(f"artifacts/.{stage}-*.partial"))
-
-        wait_for(process, reached, f"work in {stage}")
-        death = kill(process, miniature)
-        process.communicate()
-        assert stage not in death.finished, f"{stage} was over before it could be killed"
-    _, error = miniature.complete()
-    assert "damaged" not in error
-    assert differences(reference, miniature.out) == []
-
-
-@pytest.mark.slow
-def test_a_flipped_bit_in_a_checkpoint_is_named_and_the_one_before_it_is_used(reference: Path, miniature: Miniature):
-    # Checkpoints at every step leave no result changed, and enough of them before the stage ends.
-    command = ("--only", "corpus,base", "run.checkpoint_every=1")
-    process = miniature.start(*command)
-    wait_for(process, lambda: progress(miniature.out) >= 3, "the third step")
-    kill(process, miniature)
-    process.communicate()
-    folder = folder_of(miniature.out, "base")
-    assert folder is not None
-    *_, before, newest = saved_steps(folder)
-    arrays = (folder / "checkpoints" / f"step_{newest:08d}" / "state").rglob("d/*")
-    damaged = max(arrays, key=lambda path: path.stat().st_size)
-    data = bytearray(damaged.read_bytes())
-    data[len(data) // 2] ^= 1
-    damaged.write_bytes(data)
-    printed, error = miniature.complete(*command)
-    [warning] = [line for line in error.splitlines() if "damaged" in line]
-    assert str(damaged) in warning and f"using step {before} instead" in warning
-    assert first_step_shown(printed, "base") == before + 1
-    base = next(miniature.out.glob("artifacts/base-*")).relative_to(miniature.out)
-    expected, found = content(reference), content(miniature.out)
-    for name in (f"{base}/metrics.jsonl", f"{base}/artifact.json", f"arrays of {base}/checkpoint"):
-        assert found[name] == expected[name]

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"rounds-{chosen.seed}.jsonl"
     use_cpu_devices(run_of(read_experiment(EXPERIMENT)).cpu_devices)  # Checkpoints lie on as many.
-    world = World(out / "world", stages)
+    world = World(out / "world", stages, out / "world" / "reference")
     until = begun + 60 * chosen.minutes if chosen.minutes else math.inf
     with lock(out):
         if world.prepare(until):

@@ -68,15 +68,12 @@ def ended(process: "subprocess.Popen[str]", patience: float = PATIENCE) -> Ended
 
 @dataclass
 class World:
-    """``folder`` holds the finished run ``reference`` with its log of changes; ``stages`` are those under attack."""
+    """A finished run ``reference``; ``folder`` holds what it changed and a cache; ``stages`` are those under attack."""
 
     folder: Path
     stages: tuple[str, ...]
+    reference: Path
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def reference(self) -> Path:
-        return self.folder / "reference"
 
     @property
     def cache(self) -> Path:
