@@ -21,8 +21,6 @@ SHARES = {
     "rot in what a stage has done": 6,
     "rot in the run's own files": 3,
     "rot in the compilation cache": 3,
-    "kill in a conversion": 4,
-    "kill in an export": 4,
     "kill in a sweep": 4,
     "worker killed": 2,
     "worker stopped": 2,
@@ -30,8 +28,8 @@ SHARES = {
 }
 """Every kind of fault, and how many of a hundred and more rounds it gets."""
 
-_HASH = re.compile("-[0-9a-f]{12}")
-"""In the name of an artifact."""
+_HASH = re.compile("(?<=-)[0-9a-f]{12}|[0-9a-f]{16,}")
+"""In the names of artifacts, and of the storage library's files."""
 
 WAYS = ("flip", "flip", "truncate", "delete", "zero")
 """What becomes of a file: one bit is another, its end is gone, it is gone, a page of it is zeros."""
@@ -87,4 +85,4 @@ def sort_of(event: str) -> str:
     what, _, path = event.partition(" ")
     parts = path.split("/")
     inner = parts[2:] if parts[0] == "artifacts" and len(parts) > 2 else parts[-1:]
-    return f"{what} {'/'.join(re.sub(r'[0-9]+', '#', _HASH.sub('-#', part)) for part in inner)}"
+    return f"{what} {'/'.join(re.sub(r'[0-9]+', '#', _HASH.sub('#', part)) for part in inner)}"

@@ -1,4 +1,4 @@
-"""Rounds of what isn't a run in one process: conversions, exports, sweeps, and runs of two processes."""
+"""Rounds of what isn't a run in one process: sweeps, and runs of two processes."""
 
 import json
 import os
@@ -9,23 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from miniature import learning_stages
 from small_project import Project, new_project
 from small_sweep import SweepProject
 
 from faults.cases import Case, chosen_event, sort_of
 from faults.inside import Plan
 from faults.rounds import Result
-from faults.world import Ended, World, ended, lasting, start
+from faults.world import Ended, World, ended, start
 
 _SOON = 30.0
 """Within this a dead or stopped worker is named, and a dead launcher's workers are gone."""
-
-_SETTLED = 1.2
-"""What a killed conversion left may be another one's that begins just now, for a second."""
-
-_FAMILY = "llama"
-"""How the names of those stages begin whose models other programs can load."""
 
 _EACH = "sweep.each = {'zero.rate': (0.9,), 'width': (2,)}\nsweep.seeds = 2\n"
 
@@ -42,19 +35,6 @@ def _command(world: World, plan: Plan, *words: str) -> Ended:
     return ended(start(["faults.inside", plan.words(), *words], world.cache))
 
 
-def _changes(world: World, name: str, words: Sequence[str], watched: Path) -> list[str]:
-    """What a command changes in a folder when nothing happens to it; told once."""
-    log = world.folder / f"{name}.log"
-    if not log.exists():
-        unfinished = log.with_suffix(".unfinished")
-        unfinished.unlink(missing_ok=True)
-        end = _command(world, Plan(str(watched), log=str(unfinished)), *words)
-        if end.code != 0:
-            raise RuntimeError(f"{name} failed: {end.error[-2000:]}")
-        unfinished.rename(log)
-    return log.read_text().splitlines()
-
-
 def _killed(result: Result, world: World, case: Case, events: list[str], watched: Path, words: Sequence[str]) -> None:
     number = chosen_event(case, events)
     sort = sort_of(events[number - 1])
@@ -64,43 +44,6 @@ def _killed(result: Result, world: World, case: Case, events: list[str], watched
     _note(result, end)
     if not result.met and end.code != 0:
         result.broken.append(f"ended with {end.code}: {end.error[-300:]}")
-
-
-def _converted(export: bool) -> Callable[[World, Case, Path], Result]:
-    """A model is taken out, or brought in again, and killed at a change; what has its name then is whole."""
-
-    def act(world: World, case: Case, folder: Path) -> Result:
-        known = [stage for stage in world.stages if stage in learning_stages() and stage.startswith(_FAMILY)]
-        if not known:
-            return Result("no stage here leaves a model that others know", met=False)
-        stage = known[case.number % len(known)]
-        source = world.finished(world.reference, stage)
-        exported = world.folder / "exported" / stage
-        out, result = folder / "made", Result("")
-        if not exported.exists():
-            _changes(world, f"export {stage}", ("convert", "export", str(source), str(exported)), exported.parent)
-        expected = exported
-        words = ("convert", "export", str(source), str(out))
-        if not export:
-            expected = world.folder / "converted" / stage
-            if not expected.exists():
-                convert = ("convert", "hf", str(exported), str(expected))
-                _changes(world, f"convert {stage}", convert, expected.parent)
-            words = ("convert", "hf", str(exported), str(out))
-        events = _changes(world, f"{'export' if export else 'convert'} {stage}", words, folder)
-        _killed(result, world, case, [event for event in events if "/" in event], folder, words)
-        if not out.exists():
-            time.sleep(_SETTLED)
-            end = _command(world, Plan(str(folder)), *words)
-            _note(result, end)
-            if end.code != 0:
-                result.broken.append(f"the same command ended with {end.code}: {end.error[-300:]}")
-        if lasting(out) != lasting(expected):
-            result.broken.append("differs from what an uninterrupted command makes")
-        result.broken += [f"left over: {path.name}" for path in folder.glob(".*partial*")] if out.exists() else []
-        return result
-
-    return act
 
 
 def _swept(world: World, case: Case, folder: Path) -> Result:
@@ -225,8 +168,6 @@ def _lives(number: int) -> bool:
 
 
 JOBS: dict[str, Callable[[World, Case, Path], Result]] = {
-    "kill in a conversion": _converted(export=False),
-    "kill in an export": _converted(export=True),
     "kill in a sweep": _swept,
     "worker killed": _together(_kill_worker),
     "worker stopped": _together(_stop_worker),

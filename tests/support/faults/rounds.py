@@ -250,9 +250,10 @@ def rot_while_nobody_works(which: Callable[[Path], Sequence[Path]]) -> Callable[
     def act(round: Round) -> None:
         events = round.world.events[round.stage]
         steps = [number for number, event in enumerate(events) if event.startswith("write ")]
-        late = events[steps[len(steps) // 2 + int(round.case.moment * (len(steps) // 2 - 1))]]
-        nth = sum(sort_of(event) == sort_of(late) for event in events[: events.index(late) + 1])
-        plan = Plan(str(round.out), sort=sort_of(late), at=nth, fault="SIGKILL")
+        number = steps[len(steps) // 2 + int(round.case.moment * (len(steps) // 2 - 1))]
+        late = sort_of(events[number])
+        nth = sum(sort_of(event) == late for event in events[: number + 1])
+        plan = Plan(str(round.out), sort=late, at=nth, fault="SIGKILL")
         round.note(ended(round.begin(plan, "run.checkpoint_every=1")))
         partial = round.world.partial(round.out, round.stage)
         _damage(round, which(partial) if partial else ())
