@@ -270,7 +270,7 @@ def rot_of_a_parent(round: Round) -> None:
 
 
 def rot_of_the_run(round: Round) -> None:
-    round.note(ended(round.attacked(fault="SIGKILL")))
+    round.note(round.attacked(fault="SIGKILL"))
     _damage(round, rot.of_run(round.out))
 
 
