@@ -82,7 +82,8 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
     optimizer, program = stage_step(settings, trainee.model, context.mesh, learner.loss_fn, updates, teacher)
 
     def initial() -> TrainState:
-        build = jax.jit(partial(new_state, optimizer=optimizer), out_shardings=program.shardings)
+        new = partial(new_state, optimizer=optimizer, guarded=settings.guard is not None)
+        build = jax.jit(new, out_shardings=program.shardings)
         return build(trainee.start())
 
     constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
@@ -118,7 +119,7 @@ def stage_step(
 ) -> tuple[optax.GradientTransformation, StepProgram]:
     """The optimizer of so many updates in all, and the step of a stage with these settings."""
     optimizer = transformation_of(settings.optimizer, updates)
-    return optimizer, build_step(model, mesh, loss_fn, optimizer, settings.microbatches, teacher)
+    return optimizer, build_step(model, mesh, loss_fn, optimizer, settings.microbatches, teacher, settings.guard)
 
 
 def _explosion(settings: Learning, out: Path, params: Params, context: Context) -> dict[str, float]:

@@ -14,6 +14,7 @@ from reasoning.rewards.reward import Reward, reward_name
 from reasoning.rollouts.sampling import Sampling
 from reasoning.stages.stage import Stage
 from reasoning.training.batches import Aggregation
+from reasoning.training.guard import SpikeGuard
 from reasoning.training.optimizers import Optimizer
 
 _MOST_STEPS = 2**31 - 1
@@ -58,7 +59,8 @@ class Learning:
     epochs: NonNegative = 0.0  # … or how often each row, or problem, is seen
     aggregate: Aggregation = token_mean  # how tokens weigh
     microbatches: Size = 1
-    skips_allowed: Index = field(default=10, metadata=NOT_HASHED)  # non-finite updates in a row; one more stops the run
+    guard: SpikeGuard | None = None  # skips updates that are far out of line, too; None: only those that aren't finite
+    skips_allowed: Index = field(default=10, metadata=NOT_HASHED)  # skipped updates in a row; one more stops the run
     best: KeepBest | None = None  # None: leave the last parameters
     probe: Exam | None = field(default=None, metadata=NOT_HASHED)  # held-out problems asked during training …
     probe_every: Index = field(default=0, metadata=NOT_HASHED)  # … every so many steps (0: never)

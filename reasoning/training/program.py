@@ -21,6 +21,7 @@ from reasoning.models.parameters import Params
 from reasoning.objectives.correction import Correction
 from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
 from reasoning.training.correcting import correct
+from reasoning.training.guard import SpikeGuard
 from reasoning.training.losses import score
 from reasoning.training.policy_rows import Advantage, Selection, assemble, assemble_minibatches
 from reasoning.training.state import TrainState, state_shapes, state_shardings
@@ -59,6 +60,7 @@ def build_step(
     optimizer: optax.GradientTransformation,
     microbatches: int,
     frozen: LanguageModel | None = None,
+    guard: SpikeGuard | None = None,
 ) -> StepProgram:
     """The step of ``loss_fn`` on ``mesh``, whose devices may be real or a topology's; allocates nothing.
 
@@ -68,7 +70,7 @@ def build_step(
     Raises InputError, with the numbers, where a parameter doesn't divide over the mesh.
     """
     # Models, meshes, losses and updates are equal only where they compute the same, so they make the key of the cache.
-    return _step_program(model, mesh, loss_fn, _Optimizer(optimizer.update, optimizer), microbatches, frozen)
+    return _step_program(model, mesh, loss_fn, _Optimizer(optimizer.update, optimizer), microbatches, frozen, guard)
 
 
 @lru_cache(_REMEMBERED)
@@ -79,8 +81,10 @@ def _step_program(
     optimizer: _Optimizer,
     microbatches: int,
     frozen: LanguageModel | None,
+    guard: SpikeGuard | None,
 ) -> StepProgram:
-    shardings = state_shardings(model, mesh, optimizer.whole)
+    guarded = guard is not None
+    shardings = state_shardings(model, mesh, optimizer.whole, guarded)
     held = {} if frozen is None else frozen_shapes(frozen, mesh)
     after_update = partial(_rebalance, model)
     if isinstance(model, Model) and model.lora is not None:
@@ -88,11 +92,13 @@ def _step_program(
         loss_fn, after_update = _on_base(loss_fn), gradient_only
         held = constants(frozen_shapes(model, mesh), held)
     arguments = StepShardings(shardings, jax.tree.map(lambda shape: shape.sharding, held), row_sharding(mesh))
-    step = make_step(loss_fn, optimizer.whole, arguments, after_update=after_update, microbatches=microbatches)
+    step = make_step(
+        loss_fn, optimizer.whole, arguments, after_update=after_update, microbatches=microbatches, guard=guard
+    )
     return StepProgram(
         step,
         shardings,
-        abstract=with_shardings(state_shapes(model, optimizer.whole), shardings),
+        abstract=with_shardings(state_shapes(model, optimizer.whole, guarded), shardings),
         frozen=held,
     )
 

@@ -13,41 +13,49 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from reasoning.core.mesh import replicated
 from reasoning.models.model import LanguageModel, parameter_shardings, trained
 from reasoning.models.parameters import Params
+from reasoning.training.guard import Seen, nothing_seen
 
 
 @struct.dataclass
 class TrainState:
     """Everything a step reads and writes; saved whole, so that a resumed run gives the same bits.
 
-    ``params`` are those that train: of a model with LoRA its adapters alone. ``step`` counts batches seen, ``skipped``
-    the non-finite updates in a row just before it.
+    ``params`` are those that train: of a model with LoRA its adapters alone. ``step`` counts batches seen, also those
+    whose update was skipped, so it tells which batch comes next; the optimizer counts in its own state the updates that
+    were taken, and schedules follow that. ``skipped`` are the updates in a row just before it that were skipped, ``seen``
+    is what a ``SpikeGuard`` remembers (None without one).
     """
 
     step: jax.Array
     params: Params
     optimizer: Any
     skipped: jax.Array
+    seen: Seen | None = None
 
 
-def new_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+def new_state(params: Params, optimizer: optax.GradientTransformation, guarded: bool = False) -> TrainState:
+    """The state before the first step; ``guarded`` by a ``SpikeGuard`` or not."""
     # Two zeros, not one used twice: a step donates its state, and no buffer may be donated twice.
     step, skipped = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-    return TrainState(step, params, optimizer.init(params), skipped)
+    return TrainState(step, params, optimizer.init(params), skipped, nothing_seen() if guarded else None)
 
 
-def state_shapes(model: LanguageModel, optimizer: optax.GradientTransformation) -> TrainState:
+def state_shapes(
+    model: LanguageModel, optimizer: optax.GradientTransformation, guarded: bool = False
+) -> TrainState:
     """Shapes of a state, without allocating."""
-    return jax.eval_shape(lambda params: new_state(params, optimizer), trained(model, model.shapes))
+    return jax.eval_shape(lambda params: new_state(params, optimizer, guarded), trained(model, model.shapes))
 
 
-def state_shardings(model: LanguageModel, mesh: Mesh, optimizer: optax.GradientTransformation) -> TrainState:
+def state_shardings(
+    model: LanguageModel, mesh: Mesh, optimizer: optax.GradientTransformation, guarded: bool = False
+) -> TrainState:
     """Shardings of a state: what an optimizer keeps for a parameter lies as that does, the rest whole on each device.
 
     An array is a parameter's where its path in the optimizer's state ends in the parameter's own. It may lack one of
     the parameter's axes, over which it is then a mean (Adafactor).
     """
-    shapes, params = state_shapes(model, optimizer), trained(model, parameter_shardings(model, mesh))
+    shapes, params = state_shapes(model, optimizer, guarded), trained(model, parameter_shardings(model, mesh))
     owners = {
         path: (shape.shape, place)
         for (path, shape), place in zip(

@@ -10,6 +10,7 @@ from flax import struct
 
 from reasoning.core.errors import InputError
 from reasoning.models.parameters import Params
+from reasoning.training.guard import SpikeGuard, judge
 from reasoning.training.optimizers import learning_rate
 from reasoning.training.state import TrainState
 
@@ -130,33 +131,42 @@ def make_step(
     *,
     after_update: AfterUpdate = gradient_only,
     microbatches: int = 1,
+    guard: SpikeGuard | None = None,
 ) -> jax.stages.Wrapped:
     """The jitted ``step(state, frozen, batch) -> (state, metrics)`` that every learning stage uses.
 
     ``frozen`` (reference, teacher, a LoRA's base) is an argument, since arrays closed over become constants of the
-    program. The state is donated. A loss or gradient that isn't finite changes nothing but the counters. ``metrics``
-    are ``{name: (sum, count)}``; the loss is a sum over the whole batch by its weights, so its count is 1.
+    program. The state is donated. A loss or gradient that isn't finite changes nothing but the counters of the state,
+    and neither does one that ``guard`` calls a spike, for which the state must have been made. ``metrics`` are
+    ``{name: (sum, count)}``; the loss is a sum over the whole batch by its weights, so its count is 1.
     ``learning_rate``, the update's, is among them where the optimizer's state tells it.
     """
 
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
         gradient, loss, sums, updates = gradients(loss_fn, state.params, frozen, batch, microbatches)
         norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        judged = judge(guard, state.seen, loss, norm)
+        taken = jnp.isfinite(loss) & jnp.isfinite(norm)
+        taken = taken if guard is None else taken & ~judged.spike
         change, moments = optimizer.update(gradient, state.optimizer, state.params)
         rate = learning_rate(moments)
         updated: Any = optax.apply_updates(state.params, change)
-        new, old = (after_update(updated, updates), moments), (state.params, state.optimizer)
+        new, old = (
+            (after_update(updated, updates), moments, judged.after),
+            (state.params, state.optimizer, state.seen),
+        )
         # Chosen leaf by leaf and not by ``cond``: both sides are there anyway, and the state stays donated.
-        params, moments = jax.tree.map(lambda fresh, kept: jnp.where(finite, fresh, kept), new, old)
+        params, moments, seen = jax.tree.map(lambda fresh, kept: jnp.where(taken, fresh, kept), new, old)
         state = TrainState(
             step=state.step + 1,
             params=params,
             optimizer=moments,
-            skipped=jnp.where(finite, 0, state.skipped + 1),
+            skipped=jnp.where(taken, 0, state.skipped + 1),
+            seen=seen,
         )
         one = jnp.ones(())
         sums = _as_sums(sums) | {"loss": (loss, one), "grad_norm": (norm, one), "skipped": (state.skipped, one)}
+        sums |= judged.metrics
         return state, sums if rate is None else sums | {"learning_rate": (rate, one)}
 
     # The state stays where it lives from step to step; frozen trees and batches come as their makers placed them.
