@@ -25,8 +25,8 @@ from reasoning.models.parameters import Params
 from reasoning.training.checkpoints import load_params, save_params
 
 CONFIG, _CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"
-CHECKPOINTS, BEST, REFERENCES = ON_THE_WAY = "checkpoints", "best", "references"
-"""Folders that a stage in training goes on from; once it has finished, nobody reads them."""
+CHECKPOINTS, BEST, REFERENCES, FAILED = ON_THE_WAY = "checkpoints", "best", "references", "failed"
+"""Folders that a stage in training goes on from, or keeps a failed step in; once it has finished, nobody needs them."""
 
 _LORA, _ADAPTERS = "adapter.json", "adapter"
 

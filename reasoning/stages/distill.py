@@ -13,6 +13,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.program import Program
 from reasoning.core.ranges import NonNegative, Positive, Size
+from reasoning.core.stopwatch import Stopwatch
 from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.backends import Choice
@@ -185,6 +186,7 @@ class OnPolicyDistill(OnPolicy):
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, self.chat),
             build=build_batching(context.mesh, self.aggregate, self.max_new_tokens),
+            clock=context.clock,
         )
 
     def plan(self) -> dict[str, object]:
@@ -201,6 +203,7 @@ class CompletionSource:
     sampler: PromptSampler
     log: RolloutLog
     build: Callable[[dict[str, jax.Array]], TokenBatch]
+    clock: Stopwatch
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next."""
@@ -212,7 +215,8 @@ class CompletionSource:
 
     def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
         """Samples and keeps: one batch, in which loss falls on the completions, and its metrics."""
-        sampled = self.sampler(state.params, step)
+        with self.clock.part("rollout"):
+            sampled = self.sampler(state.params, step)
         if self.log.due(step + 1):
             self.log.write(step + 1, sampled, self.log.texts(sampled.rollouts), Judged())
         metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)

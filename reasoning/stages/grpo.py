@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 
 from reasoning.core import mesh as meshes
@@ -15,6 +16,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.program import Program
 from reasoning.core.ranges import Few, Index, NonNegative, Size
+from reasoning.core.stopwatch import Stopwatch
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.generation.truncation import ALL_TOKENS
 from reasoning.kernels.backends import Choice
@@ -201,6 +203,7 @@ class GRPO(OnPolicy, TruncatedSampling):
             watch=watch_rewards(self.name, len(problems), self.questions, steps, context.warn),
             between=between,
             reference=reference if self.kl_coefficient > 0 else None,
+            clock=context.clock,
         )
 
     def plan(self) -> dict[str, object]:
@@ -233,6 +236,7 @@ class RolloutSource:
     watch: RewardWatch
     between: PolicyPrograms
     reference: Reference | None
+    clock: Stopwatch
 
     def get_state(self) -> dict[str, Any]:
         """Which prompts come next, and which policy is the reference where that changes."""
@@ -257,10 +261,12 @@ class RolloutSource:
         every, learnt = self._joined(attempts)
         missing = meshes.largest_of_all_processes(int(np.isnan(learnt.rewards).any()))
         assemble = self.between.assemble_graded if missing else self.between.assemble
-        batch = assemble(*meshes.to_global(self.mesh, (self._rows(learnt), _flat(learnt.rewards))))
-        if self.reference is not None:
-            self.reference.look(step, state.params)
-        parts = tuple(self._scored(part, state) for part in minibatches_of(batch))
+        batch = assemble(*meshes.to_global(self.mesh, (self._rows(learnt), np.float32(learnt.rewards).reshape(-1))))
+        with self.clock.part("scoring"):
+            if self.reference is not None:
+                self.reference.look(step, state.params)
+            # Waits, so that what scoring takes isn't counted for the update, which needs it anyway.
+            parts = jax.block_until_ready(tuple(self._scored(part, state) for part in minibatches_of(batch)))
         if self.log.due(step + 1):
             self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
         self.watch.look(step + 1, meshes.rows_of_all_processes(every.rewards))
@@ -282,7 +288,10 @@ class RolloutSource:
         """
         attempts: list[Rewarded] = []
         while len(attempts) <= self.stage.resample:
-            attempts.append(self._rewarded(self.sampler(state.params, step, len(attempts))))
+            with self.clock.part("rollout"):
+                sampled = self.sampler(state.params, step, len(attempts))
+            with self.clock.part("reward"):
+                attempts.append(self._rewarded(sampled))
             if len(attempts) <= self.stage.resample:
                 missing = len(attempts[0].rewards) - int(self._signal(attempts).sum())
                 if meshes.largest_of_all_processes(max(missing, 0)) == 0:
@@ -343,7 +352,3 @@ class RolloutSource:
             trainers = of_completions(whole, sampled.prompts, sampled.rollouts.tokens.shape)
         own = advantages[:, 0].reshape(learnt.rewards.shape)
         return Judged(learnt.values, learnt.rewards, own, trainers, learnt.judgements)
-
-
-def _flat(rewards_PG: np.ndarray) -> np.ndarray:
-    return np.float32(rewards_PG).reshape(-1)

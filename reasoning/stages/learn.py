@@ -20,7 +20,7 @@ from reasoning.models.model import Model
 from reasoning.models.parameters import Params
 from reasoning.rewards.reward import reward_name
 from reasoning.rollouts.sampling import sampler_for
-from reasoning.stages.checkpoint import BEST, CHECKPOINTS
+from reasoning.stages.checkpoint import BEST, CHECKPOINTS, FAILED
 from reasoning.stages.held_out import HeldOut
 from reasoning.stages.settings import Learning, check_best
 from reasoning.stages.stage import Context, is_stage, learns_from
@@ -30,7 +30,7 @@ from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.explosion import explosion, explosion_words
-from reasoning.training.fit import Loop, Probe, Source, Step, fit
+from reasoning.training.fit import Loop, Probe, Source, Step
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import transformation_of
 from reasoning.training.program import StepProgram, build_step
@@ -104,9 +104,14 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         shown=learner.shown,
         tokens_per_step=learner.tokens_per_step,
         flops=partial(_step_flops, learner),
+        failed=Checkpointer(out / FAILED, 1, warn=context.warn),
+        key=stage_key(context.seed, settings.name),
+        look=lambda step, values, parts: None,
+        clock=context.clock,
+        profile=context.profile,
     )
     steps = repeated(program.step, learner.updates, learner.minibatches)
-    state, spent = fit(initial, program.abstract, steps, constants, source, loop)
+    state, spent = context.train(initial, program.abstract, steps, constants, source, loop)
     results: dict[str, float] = {**asdict(spent), **_explosion(settings, out, state.params, context)}
     if loop.best is None:
         return trainee.save(out, state.params, learner.tokenizer, results)

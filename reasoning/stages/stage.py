@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args, runtime_checkable
 
@@ -11,9 +11,12 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.progress import Progress
+from reasoning.core.stopwatch import Stopwatch
 from reasoning.data.packing import PackedRow
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.backends import Choice
+from reasoning.training.fit import Fit, fit
+from reasoning.training.profiling import Profile
 from reasoning.training.sinks import Several, Sink
 
 
@@ -31,6 +34,7 @@ class Context:
     (``Preemption.at_once``), as a kill would, but with its ``finally`` blocks. The checkpoint settings say how often a
     stage saves, how many of the newest it keeps, and which are kept for good.
     ``open_sink(stage, first)`` opens whatever takes a stage's metrics from step ``first`` on, beside its own log.
+    ``train`` is the loop; a replay brings another. Stages count the parts of their steps by ``clock``.
     """
 
     mesh: Mesh
@@ -44,6 +48,9 @@ class Context:
     open_sink: Callable[[str, int], Sink] = _no_sinks
     kernels: Choice = "auto"
     at_once: Callable[[], AbstractContextManager[None]] = nullcontext
+    train: Fit = fit
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    profile: Profile = field(default_factory=Profile)
 
 
 LearnsFrom = Literal["text", "examples", "teacher", "rewards", "nothing"]

@@ -21,9 +21,9 @@ class TrainState:
     """Everything a step reads and writes; saved whole, so that a resumed run gives the same bits.
 
     ``params`` are those that train: of a model with LoRA its adapters alone. ``step`` counts batches seen, also those
-    whose update was skipped, so it tells which batch comes next; the optimizer counts in its own state the updates that
-    were taken, and schedules follow that. ``skipped`` are the updates in a row just before it that were skipped, ``seen``
-    is what a ``SpikeGuard`` remembers (None without one).
+    whose update was skipped; the optimizer counts in its own state the updates that were taken, and schedules follow
+    that. ``skipped`` are the updates in a row just before it that were skipped, ``seen`` is what a ``SpikeGuard``
+    remembers (None without one).
     """
 
     step: jax.Array
@@ -40,9 +40,7 @@ def new_state(params: Params, optimizer: optax.GradientTransformation, guarded: 
     return TrainState(step, params, optimizer.init(params), skipped, nothing_seen() if guarded else None)
 
 
-def state_shapes(
-    model: LanguageModel, optimizer: optax.GradientTransformation, guarded: bool = False
-) -> TrainState:
+def state_shapes(model: LanguageModel, optimizer: optax.GradientTransformation, guarded: bool = False) -> TrainState:
     """Shapes of a state, without allocating."""
     return jax.eval_shape(lambda params: new_state(params, optimizer, guarded), trained(model, model.shapes))
 

@@ -1,6 +1,7 @@
 """The one loop: it resumes to the same bits, saves when asked to stop, and gives up on updates that aren't finite."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import gt
@@ -17,8 +18,10 @@ from reasoning.core.files import read_jsonl
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding, with_shardings
 from reasoning.core.progress import Progress
+from reasoning.core.stopwatch import PARTS
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
+from reasoning.training.failed import read_failed
 from reasoning.training.fit import Loop, Probe, Spent, fit
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import AdamW
@@ -85,6 +88,9 @@ def loop_in(folder: Path, **changes: Any) -> tuple[Loop, list[Progress]]:
         tokens_per_step=8,
         open_sink=lambda first: Several(),
         flops=lambda batch: 2 * batch.size,
+        failed=Checkpointer(folder / "failed", 1),
+        key=jax.random.key(5),
+        look=lambda step, values, parts: None,
     )
     return replace(loop, **changes), seen
 
@@ -223,3 +229,27 @@ def test_metrics_hold_no_clock_and_timings_do(tmp_path: Path):
     train(tmp_path / "run", Counter())
     assert "seconds" not in (tmp_path / "run/metrics.jsonl").read_text()
     assert "seconds" in (tmp_path / "run/timings.jsonl").read_text()
+
+
+def test_the_step_that_ends_a_run_is_kept_with_its_batch_its_key_and_the_state_that_it_met(tmp_path: Path):
+    with pytest.raises(InputError, match=r"the last 4 updates .* kept in .*/failed/step_00000009"):
+        train(tmp_path / "run", Counter(poison_from=5))
+    shapes = jax.eval_shape(initial)
+    abstract = with_shardings(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
+    kept = read_failed(tmp_path / "run/failed/step_00000009", abstract, MESH)
+    good = train(tmp_path / "good", Counter(), steps=5)
+    assert hash_tree(kept.state.params) == hash_tree(good.params)
+    assert hash_tree(kept.state.optimizer) == hash_tree(good.optimizer)
+    expected = np.random.default_rng(9).normal(size=8).astype(np.float32)
+    np.testing.assert_array_equal(np.asarray(kept.batch)[1:], expected[1:])
+    assert np.isnan(kept.batch[0]) and math.isnan(kept.metrics["loss"]) and kept.metrics["skipped"] == 4
+    assert kept.key == tuple(jax.random.key_data(jax.random.fold_in(jax.random.key(5), 8)).tolist())
+
+
+def test_timings_tell_the_parts_of_a_step_and_their_sum_is_its_time(tmp_path: Path):
+    train(tmp_path / "run", Counter())
+    for row in read_jsonl(tmp_path / "run/timings.jsonl"):
+        assert {"step", "steps", "seconds", "data", "update", "probe"} <= row.keys()
+        assert ("checkpoint" in row) == (row["step"] in (4, 8, 10))
+        parts = sum(value for name, value in row.items() if name in PARTS)
+        assert 0 < parts <= row["seconds"]

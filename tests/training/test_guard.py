@@ -1,4 +1,4 @@
-"""The guard against spikes: its statistics are those of numpy, and it skips what is far out of line and nothing else."""
+"""The guard against spikes: its statistics are numpy's, and it skips what is far out of line and nothing else."""
 
 import jax
 import jax.numpy as jnp
