@@ -10,6 +10,7 @@ from reasoning.core.progress import Progress
 from reasoning.core.ranges import Count, Few, Index, NonNegative, Range
 from reasoning.kernels.backends import Choice as Kernels
 from reasoning.stages.stage import Stage
+from reasoning.training.diagnosis import Limits
 from reasoning.training.sinks import SinkName
 
 
@@ -23,7 +24,8 @@ class Run:
     ``checkpoint_every`` steps and keeps the ``keep`` newest, and for good those at multiples of ``keep_every`` (0:
     none). ``log_to`` names where metrics go beside ``metrics.jsonl``. A process that makes no progress for
     ``hang_minutes`` tells where its threads stand and ends (``pipeline.hang_watch``; 0: it waits). The longest single
-    wait is that for a program to compile, or for one method of an exam. None of these settings ever changes a result,
+    wait is that for a program to compile, or for one method of an exam. A stage that trains warns where ``limits`` are
+    passed (``training.diagnosis``). None of these settings ever changes a result,
     so they are not part of any hash.
     """
 
@@ -36,6 +38,7 @@ class Run:
     keep: Count = 2
     keep_every: Index = 0
     hang_minutes: NonNegative = 0.0
+    limits: Limits = Limits()
     log_to: tuple[SinkName, ...] = ()
 
 

@@ -99,6 +99,7 @@ def run_stages(
             keep=run.keep,
             keep_every=run.keep_every,
             kernels=run.kernels,
+            limits=run.limits,
             open_sink=lambda stage, first: open_sinks(
                 run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
             ),

@@ -24,7 +24,7 @@ from reasoning.report.exam_charts import exam_charts
 from reasoning.report.facts import Facts
 from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
 from reasoning.report.grids import counted, counted_words, difference_grid, score_grids, style_grid, total_grid, totals
-from reasoning.report.jumps import jumps
+from reasoning.report.jumps import jump_words, jumps
 from reasoning.report.pairs import comparisons
 from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
@@ -142,7 +142,7 @@ def _of_stage(stage: StageFacts) -> Iterator[Block]:
         yield Paragraph(_CURVES)
     if told := counted(stage):
         yield Paragraph(f"Cost: {told}.")
-    alone = tuple(("", str(jump)) for jump in jumps(stage))
+    alone = tuple(("", jump_words(jump)) for jump in jumps(stage))
     if alone:
         yield Heading("Rewards that jumped alone")
         yield Bullets(alone, warning=True)
@@ -212,7 +212,7 @@ def _reading(facts: Facts) -> Iterator[Block]:
 
 def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
     """(stage, sentence) for each jump of a reward that the others didn't follow."""
-    return tuple((stage.name, str(jump)) for stage in facts.stages for jump in jumps(stage))
+    return tuple((stage.name, jump_words(jump)) for stage in facts.stages for jump in jumps(stage))
 
 
 def total_sentence(facts: Facts) -> str:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.files import is_number
+from reasoning.core.series import Points, thinned
 from reasoning.report.numbers import short
-
-Points = tuple[tuple[float, float], ...]
-"""(step, value) in the order of steps."""
 
 MOST_POINTS = 600
 _AVERAGED_SHARE = 15
@@ -122,15 +120,6 @@ def moving_average(points: Points) -> Points:
         part = points[max(0, place + 1 - window) : place + 1]
         smooth.append((step, sum(value for _, value in part) / len(part)))
     return tuple(smooth)
-
-
-def thinned(points: Points, most: int) -> Points:
-    """At most so many points: means of neighbours, each at the step of the last of them."""
-    size = -(-len(points) // most)
-    if size <= 1:
-        return points
-    parts = [points[start : start + size] for start in range(0, len(points), size)]
-    return tuple((part[-1][0], sum(value for _, value in part) / len(part)) for part in parts)
 
 
 def spaced(count: int, most: int) -> list[int]:

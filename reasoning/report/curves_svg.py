@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reasoning.report.curves import Chart, Points, Series, spaced
+from reasoning.core.series import Points
+from reasoning.report.curves import Chart, Series, spaced
 from reasoning.report.numbers import fixed, plain
 from reasoning.report.template import in_html, render
 

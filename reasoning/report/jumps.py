@@ -1,89 +1,36 @@
-"""Jumps of one reward that the others don't follow: the first sign of a model that learnt to please its grader."""
+"""Jumps of one reward that the others don't follow, in a stage's record, and what is said of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-
-from reasoning.report.curves import Points, series_of, thinned
+from reasoning.core.jumps import Jump, Roles, find_jumps
+from reasoning.core.series import Points
+from reasoning.report.curves import series_of
 from reasoning.report.numbers import short
 from reasoning.report.stages import StageFacts, mapping
 
-_LEAST_WINDOW, _WINDOW_SHARES = 5, (40, 20, 10, 6)
-"""A window has five points or more: the 40th, 20th, 10th and 6th part of them are tried."""
-
-_MOST_POINTS = 200
-"""Longer series are looked at as means of neighbours."""
-
-_EARLIER_WINDOWS = 3
-"""A reward must have been watched for so many windows before a jump can be told from what it did then."""
-
-_DEVIATIONS, _LEAST_RISE, _KEPT, _FOLLOWED = 6.0, 0.1, 0.5, 0.25
-_NORMAL = 1.4826
-"""The standard deviation of normal numbers whose median absolute deviation is 1."""
-
-
-@dataclass(frozen=True)
-class Jump:
-    """A rise of ``reward`` at about ``step`` between medians ``before`` and ``after``.
-
-    ``others`` are those that could have followed and didn't: name -> (before, the highest afterwards).
-    """
-
-    reward: str
-    step: int
-    before: float
-    after: float
-    others: Mapping[str, tuple[float, float]]
-
-    def __str__(self) -> str:
-        others = "; ".join(f"{name} {short(low)} → at most {short(high)}" for name, (low, high) in self.others.items())
-        return (
-            f"{self.reward} jumped from {short(self.before)} to {short(self.after)} about step {self.step}, and what "
-            f"could have followed did not ({others}): see by its best-rewarded replies whether it was earned"
-        )
-
 
 def jumps(stage: StageFacts) -> tuple[Jump, ...]:
-    """The largest jump of each of a stage's rewards that no other follows; a hint, which replies prove or disprove.
+    """``core.jumps.find_jumps`` of a stage's metrics.
 
-    A reward's ``rewards/<name>/mean`` jumps at a step if, for one of a few widths of window, the median of the window
-    that begins there exceeds that of the window before by more than a tenth of its scale and by more than 6 robust
-    standard deviations (1.4826 times the median absolute deviation) of the same difference, at its earlier places and
-    at all places, whichever is more; and if the median from there to the last step keeps half of it. The scale is the
-    largest size of its values, but at least 1. Another series follows if from there to the last step the median of any
-    of its windows exceeds its level before by a quarter of the jump, each in its own scale: it has all the time there
-    is, since a format is often learnt before what it holds. One so near its ceiling (the largest value that it had, but
-    at least 1, and 0 for penalties) that it couldn't follow says nothing, unless it falls by as much. A jump is told if
-    no other follows, and one or more could have.
-
-    The others are the rewards that have a weight, the reward ``correct``, and the probe's scores. What tells right from
-    wrong itself (``correct``, and rewards that are scores of the probe) may rise alone, so it is compared with the
-    probe and ``correct`` only. Rewards without a weight aren't learnt from and are left out. Kept rollouts name
-    the rewards in the order of ``reward_weights``; without them a weight that can't be told by name counts as not 0.
+    Kept rollouts name the rewards in the order of ``reward_weights``; without them a weight that can't be told by name
+    counts as not 0.
     """
-    weightless, correct, scores = _roles(stage)
-    means = {name: points for name, points in _means(stage.metrics) if name == correct or name not in weightless}
-    truths = {f"probe/{name}": points for name in scores if (points := _points(stage.metrics, f"probe/{name}"))}
-    if correct in means:
-        truths[correct] = means[correct]
-    found = []
-    for name, points in means.items():
-        if name in weightless:
-            continue
-        others = truths if name == correct or name in scores else means | truths
-        beside = {other: each for other, each in others.items() if other != name}
-        found += _largest(name, points, beside if name in (correct, *scores) else _without(beside, f"probe/{name}"))
-    return tuple(found)
+    roles = _roles(stage)
+    probes = {name: points for name in roles.scores if (points := _points(stage.metrics, f"probe/{name}"))}
+    return find_jumps(dict(_means(stage.metrics)), probes, roles)
 
 
-def _without(series: Mapping[str, Points], name: str) -> dict[str, Points]:
-    return {other: points for other, points in series.items() if other != name}
+def jump_words(jump: Jump) -> str:
+    """A jump as a sentence."""
+    others = "; ".join(f"{name} {short(low)} → at most {short(high)}" for name, (low, high) in jump.others.items())
+    return (
+        f"{jump.reward} jumped from {short(jump.before)} to {short(jump.after)} about step {jump.step}, and what "
+        f"could have followed did not ({others}): see by its best-rewarded replies whether it was earned"
+    )
 
 
-def _roles(stage: StageFacts) -> tuple[set[str], str, list[str]]:
+def _roles(stage: StageFacts) -> Roles:
     """Rewards that are known to weigh nothing, the one that is ``correct`` (or empty), and the probe's scores, by name.
 
     A setting is named by its function; a record of settings only where kept rollouts name the rewards in their order.
@@ -98,7 +45,7 @@ def _roles(stage: StageFacts) -> tuple[set[str], str, list[str]]:
 
     weightless = {name_of(reward) for reward, weight in zip(rewards, weights, strict=False) if not weight}
     scores = filter(None, map(name_of, _listed(mapping(stage.settings.get("probe")).get("scores"))))
-    return weightless, name_of(stage.settings.get("correct")), list(scores)
+    return Roles(frozenset(weightless), name_of(stage.settings.get("correct")), tuple(scores))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -116,78 +63,4 @@ def _means(metrics: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, Points]]
 
 def _points(metrics: Sequence[Mapping[str, Any]], name: str) -> Points:
     series = series_of(metrics, name)
-    return () if series is None else thinned(series.raw, _MOST_POINTS)
-
-
-def _largest(name: str, points: Points, others: Mapping[str, Points]) -> list[Jump]:
-    """The largest of the jumps that no other follows, over all widths; none or one."""
-    values = np.array([value for _, value in points])
-    widths = sorted({max(_LEAST_WINDOW, len(points) // share) for share in _WINDOW_SHARES})
-    best: Jump | None = None
-    for width in widths:
-        for place, before, after in _rises(values, width):
-            if best is not None and after - before <= best.after - best.before:
-                continue
-            rise = (after - before) / _scale(values)
-            beside = _unmoved(others, points, place, width, rise)
-            if beside:
-                first = place - width
-                edge = first + _edge(values[first : place + width])
-                best = Jump(name, int(points[edge][0]), before, after, beside)
-    return [] if best is None else [best]
-
-
-def _rises(values: np.ndarray, width: int) -> Iterable[tuple[int, float, float]]:
-    """Rises as (place of the first value after it, level before, level after), the largest first."""
-    if len(values) < (_EARLIER_WINDOWS + 2) * width:
-        return
-    levels = np.median(sliding_window_view(values, width), axis=1)
-    differences = levels[width:] - levels[:-width]  # The difference k is that at the place k + width.
-    everywhere = _deviation(differences)  # A walk's beginning may be calmer than it is.
-    single = _NORMAL * float(np.median(np.abs(np.diff(values)))) / width**0.5  # What noise of single steps amounts to.
-    for k in np.argsort(-differences, kind="stable").tolist():
-        if differences[k] <= _LEAST_RISE * _scale(values):
-            return
-        if k < (_EARLIER_WINDOWS - 1) * width:
-            continue
-        earlier = differences[: k - width + 1]  # Those whose windows end where this one's second begins, or before.
-        noise = max(_deviation(earlier), everywhere, single)
-        kept = np.median(values[k + width :]) - levels[k] >= _KEPT * differences[k]
-        if kept and differences[k] - np.median(earlier) > _DEVIATIONS * noise:
-            yield k + width, float(levels[k]), float(levels[k + width])
-
-
-def _deviation(values: np.ndarray) -> float:
-    """The standard deviation, if all but a few of the values are normal."""
-    return _NORMAL * float(np.median(np.abs(values - np.median(values))))
-
-
-def _edge(values: np.ndarray) -> int:
-    """Where two levels meet: the place that leaves the least squares within its two sides."""
-    return min(range(1, len(values)), key=lambda k: k * values[:k].var() + (len(values) - k) * values[k:].var())
-
-
-def _scale(values: np.ndarray) -> float:
-    return max(1.0, float(np.abs(values).max()))
-
-
-def _unmoved(
-    others: Mapping[str, Points], points: Points, place: int, width: int, rise: float
-) -> dict[str, tuple[float, float]]:
-    """Those that could have followed a rise (a share of its scale) and did not; none if one of them followed."""
-    beside, step = dict[str, tuple[float, float]](), points[place][0]
-    for name, series in others.items():
-        values = np.array([value for _, value in series])
-        start = sum(at < step for at, _ in series)
-        size = max(1, round(width * len(series) / len(points)))
-        if start == 0 or start == len(series):
-            continue  # It wasn't measured on both sides.
-        before = float(np.median(values[max(0, start - size) : start]))
-        after = np.median(sliding_window_view(values[start:], min(size, len(series) - start)), axis=1)
-        needed = _FOLLOWED * rise * _scale(values)
-        if after.max() - before >= needed:
-            return {}
-        ceiling = max(1.0, float(values.max())) if values.max() > 0 else 0.0
-        if ceiling - before >= needed or before - after.min() >= needed:
-            beside[name] = (before, float(after.max()))
-    return beside
+    return () if series is None else series.raw

@@ -6,8 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from reasoning.core.series import Points
 from reasoning.core.text import printable
-from reasoning.report.curves import Points, spaced
+from reasoning.report.curves import spaced
 from reasoning.report.document import Grid, Report
 from reasoning.report.graph import Workflow, connected
 from reasoning.report.numbers import short

@@ -30,7 +30,6 @@ from reasoning.rollouts.rating import Reward, check_judged, check_names, rate, r
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
 from reasoning.rollouts.sampling import TruncatedSampling, truncation_of
-from reasoning.rollouts.watch import RewardWatch, watch_rewards
 from reasoning.stages.checkpoint import REFERENCES, tokenizer_of
 from reasoning.stages.learn import Learner, learn, minibatches_of
 from reasoning.stages.on_policy_programs import policy_gradient_programs
@@ -193,14 +192,12 @@ class GRPO(OnPolicy, TruncatedSampling):
             score=between.score,
             score_start=between.score_start,
         )
-        steps = steps_of(self, len(problems), self.questions)
         return RolloutSource(
             stage=self,
             trainee=trainee,
             mesh=mesh,
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
-            watch=watch_rewards(self.name, len(problems), self.questions, steps, context.warn),
             between=between,
             reference=reference if self.kl_coefficient > 0 else None,
             clock=context.clock,
@@ -233,7 +230,6 @@ class RolloutSource:
     mesh: meshes.Mesh
     sampler: PromptSampler
     log: RolloutLog
-    watch: RewardWatch
     between: PolicyPrograms
     reference: Reference | None
     clock: Stopwatch
@@ -269,7 +265,6 @@ class RolloutSource:
             parts = jax.block_until_ready(tuple(self._scored(part, state) for part in minibatches_of(batch)))
         if self.log.due(step + 1):
             self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
-        self.watch.look(step + 1, meshes.rows_of_all_processes(every.rewards))
         correct = "" if stage.correct is None else reward_name(stage.correct)
         metrics = rollout_metrics(every, correct)
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]

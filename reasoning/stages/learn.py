@@ -5,20 +5,21 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from operator import gt, lt
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import optax
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import Outcome
+from reasoning.core.jumps import Roles
 from reasoning.core.prng import stage_key
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.exam import Answers, Candidate, Exam, ask, graded_mean, questions_of
 from reasoning.models.flops import forward_flops, training_flops
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
-from reasoning.rewards.reward import reward_name
+from reasoning.rewards.reward import Reward, reward_name
 from reasoning.rollouts.sampling import sampler_for
 from reasoning.stages.checkpoint import BEST, CHECKPOINTS, FAILED
 from reasoning.stages.held_out import HeldOut
@@ -29,6 +30,7 @@ from reasoning.tasks.problems import Problem
 from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
+from reasoning.training.diagnosis import Subject
 from reasoning.training.explosion import explosion, explosion_words
 from reasoning.training.fit import Loop, Probe, Source, Step
 from reasoning.training.metrics import MetricsLog
@@ -37,9 +39,13 @@ from reasoning.training.program import StepProgram, build_step
 from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
+from reasoning.training.watching import Watch
 
 Batch = TypeVar("Batch", TokenBatch, PolicyBatch)
 """What one update learns from."""
+
+_BY_LOSS = ("text", "examples", "teacher")
+"""What a stage learns from whose loss is one of tokens that are to be predicted."""
 
 _PROBED = 4
 """How many of a probe's problems are followed in ``probes.jsonl``, the first of them."""
@@ -106,7 +112,7 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         flops=partial(_step_flops, learner),
         failed=Checkpointer(out / FAILED, 1, warn=context.warn),
         key=stage_key(context.seed, settings.name),
-        look=lambda step, values, parts: None,
+        look=_watch_of(learner, log, context).look,
         clock=context.clock,
         profile=context.profile,
     )
@@ -127,9 +133,32 @@ def stage_step(
     return optimizer, build_step(model, mesh, loss_fn, optimizer, settings.microbatches, teacher, settings.guard)
 
 
+@runtime_checkable
+class _Rewarding(Protocol):
+    """Settings of a stage that learns from several rewards, one of which may say what is right."""
+
+    rewards: tuple[Reward, ...]
+    reward_weights: tuple[float, ...]
+    correct: Reward | None
+
+
+def _watch_of(learner: Learner, log: MetricsLog, context: Context) -> Watch:
+    """What looks out for trouble while a stage trains."""
+    settings, probe = learner.settings, learner.settings.probe
+    by = learns_from(settings) if is_stage(settings) else "nothing"
+    scores = () if probe is None else tuple(map(reward_name, probe.scores))
+    roles = Roles(scores=scores)
+    if isinstance(settings, _Rewarding):
+        named = zip(map(reward_name, settings.rewards), settings.reward_weights, strict=True)
+        correct = "" if settings.correct is None else reward_name(settings.correct)
+        roles = Roles(frozenset(name for name, weight in named if not weight), correct, scores)
+    subject = Subject(by in _BY_LOSS, by == "rewards", learner.steps, roles)
+    return Watch(settings.name, subject, context.limits, log, context.warn)
+
+
 def _explosion(settings: Learning, out: Path, params: Params, context: Context) -> dict[str, float]:
     """What the results say of a training that exploded, which is also warned of."""
-    by_loss = is_stage(settings) and learns_from(settings) in ("text", "examples", "teacher")
+    by_loss = is_stage(settings) and learns_from(settings) in _BY_LOSS
     found = explosion(out, params, by_loss)
     if found and jax.process_index() == 0:
         context.warn(f"stage {settings.name}: {explosion_words(found)}")

@@ -15,6 +15,7 @@ from reasoning.core.stopwatch import Stopwatch
 from reasoning.data.packing import PackedRow
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.kernels.backends import Choice
+from reasoning.training.diagnosis import Limits
 from reasoning.training.fit import Fit, fit
 from reasoning.training.profiling import Profile
 from reasoning.training.sinks import Several, Sink
@@ -34,7 +35,8 @@ class Context:
     (``Preemption.at_once``), as a kill would, but with its ``finally`` blocks. The checkpoint settings say how often a
     stage saves, how many of the newest it keeps, and which are kept for good.
     ``open_sink(stage, first)`` opens whatever takes a stage's metrics from step ``first`` on, beside its own log.
-    ``train`` is the loop; a replay brings another. Stages count the parts of their steps by ``clock``.
+    ``train`` is the loop; a replay brings another. Stages count the parts of their steps by ``clock``,
+    and warn where ``limits`` are passed.
     """
 
     mesh: Mesh
@@ -49,6 +51,7 @@ class Context:
     kernels: Choice = "auto"
     at_once: Callable[[], AbstractContextManager[None]] = nullcontext
     train: Fit = fit
+    limits: Limits = Limits()
     clock: Stopwatch = field(default_factory=Stopwatch)
     profile: Profile = field(default_factory=Profile)
 

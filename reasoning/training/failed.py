@@ -96,5 +96,6 @@ def _records(tree: Any) -> Any:
     if all(name.isdigit() for name in parts):
         return tuple(parts[str(place)] for place in range(len(parts)))
     if "rows" in parts:
-        return PolicyBatch(**{each.name: parts.get(each.name) for each in fields(PolicyBatch)})
+        absent: dict[str, Any] = {"old_log_probs": None, "reference_log_probs": None}
+        return PolicyBatch(**(absent | parts))
     return Corrected(**parts) if "drawn" in parts else TokenBatch(**parts) if "targets" in parts else parts

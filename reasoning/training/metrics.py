@@ -1,8 +1,9 @@
 """The record of a training run: what it computed in some files, how fast it went in another.
 
-``metrics.jsonl`` (a record a step), ``probes.jsonl`` (what it answered to the same few questions as it learnt) and
-``rollouts/`` (what it sampled, a table a step) are the same to the last byte whenever the run is; clocks, speeds and
-host names go to ``timings.jsonl`` alone. All jsonl is read by ``read_jsonl``.
+``metrics.jsonl`` (a record a step), ``probes.jsonl`` (what it answered to the same few questions as it learnt),
+``warnings.jsonl`` (what seems to go wrong) and ``rollouts/`` (what it sampled, a table a step) are the same to the last
+byte whenever the run is; clocks, speeds and host names go to ``timings.jsonl`` alone. All jsonl is read by
+``read_jsonl``.
 """
 
 import json
@@ -23,6 +24,7 @@ from reasoning.core.fingerprints import difference, fingerprints
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 PROBES = "probes.jsonl"
+WARNINGS = "warnings.jsonl"
 _ROLLOUTS = "rollouts"
 _TABLES = "rollouts.json"
 """The file of a checkpoint that lists the tables of completions, with their SHA-256."""
@@ -62,6 +64,10 @@ class MetricsLog:
     def probe(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append what the model answered when it was probed after ``step``; rows are JSON-able."""
         self._append(PROBES, [{"step": step, **row} for row in rows])
+
+    def warning(self, step: int, values: Mapping[str, str]) -> None:
+        """Append what seemed to go wrong after ``step``: its ``kind``, and ``words``."""
+        self._append(WARNINGS, [{"step": step, **values}])
 
     def flush(self) -> None:
         """Bring the files to disk; called before a checkpoint, so that no checkpoint is newer than its metrics."""
@@ -136,7 +142,7 @@ class MetricsLog:
             ) from error
 
     def _existing(self) -> list[Path]:
-        return [path for name in (METRICS, TIMINGS, PROBES) if (path := self.folder / name).exists()]
+        return [path for name in (METRICS, TIMINGS, PROBES, WARNINGS) if (path := self.folder / name).exists()]
 
 
 def _row(step: int, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jax.sharding import Mesh
+
 from reasoning.core.artifact import RECORD, Artifact, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, readable_rows
@@ -139,16 +141,18 @@ def replay(asked: Asked, file: Path | None = None, overrides: Sequence[str] = ()
     recorded = rows.get(asked.step) if asked.failed is None else told_of_failed(asked.failed)[2]
     if recorded is None:
         raise InputError(f"step {asked.step} of {asked.stage} was never recorded; there are {len(rows)} steps")
+    mesh = build_mesh(run.mesh)
     with tempfile.TemporaryDirectory() as scratch:
-        train = _kept_step(asked.failed) if asked.failed else _step_after_checkpoint(asked, Path(scratch))
-        done = _run(graph[record["stage"]], run, asked, int(record["seed"]), train, Path(scratch))
+        train = _kept_step(asked.failed, mesh) if asked.failed else _step_after_checkpoint(asked, Path(scratch))
+        node = graph[record["stage"]]
+        done = _run(node, run, mesh, _inputs(node, asked.run), int(record["seed"]), train, Path(scratch))
     return Replayed(str(record["stage"]), asked.step, done.start, recorded, done.found)
 
 
-def _run(node: StageNode, run: Run, asked: Asked, seed: int, train: Fit, scratch: Path) -> _Done:
+def _run(node: StageNode, run: Run, mesh: Mesh, inputs: dict[str, Any], seed: int, train: Fit, scratch: Path) -> _Done:
     """Runs a stage up to its loop, in a folder of its own, with the loop ``train``."""
     context = Context(
-        mesh=build_mesh(run.mesh),
+        mesh=mesh,
         seed=seed,
         report=lambda progress: None,
         warn=lambda text: None,
@@ -160,7 +164,7 @@ def _run(node: StageNode, run: Run, asked: Asked, seed: int, train: Fit, scratch
         train=train,
     )
     try:
-        node.stage.run(_inputs(node, asked.run), scratch, context)
+        node.stage.run(inputs, scratch, context)
     except _Done as done:
         return done
     raise InputError(f"stage {node.name} trains by no loop of ours, so no step of it can be done again")
@@ -183,21 +187,17 @@ def _recorded(stage: Path) -> dict[int, dict[str, float]]:
     return {int(row["step"]): {name: float(row[name]) for name in row if name != "step"} for row in rows}
 
 
-def _kept_step(folder: Path) -> Fit:
+def _kept_step(folder: Path, mesh: Mesh) -> Fit:
     """The loop that does a kept step with the state that it met."""
 
     def train(initial: Any, abstract: TrainState, step: Step, frozen: Any, source: Source, loop: Loop, /) -> NoReturn:
-        failed = read_failed(folder, abstract, _mesh_of(abstract))
+        failed = read_failed(folder, abstract, mesh)
         _, sums = step(failed.state, frozen, failed.batch)
         # How many were skipped before it counts on in the state that was kept.
         found = {name: value for name, value in means_of(sums).items() if name != "skipped"}
         raise _Done("the state and the batch that were kept", found)
 
     return train
-
-
-def _mesh_of(abstract: TrainState) -> Any:
-    return abstract.step.sharding.mesh
 
 
 def _step_after_checkpoint(asked: Asked, scratch: Path) -> Fit:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from reasoning.report.curves import MOST_POINTS, averaged, charts, moving_average, series_of, thinned
+from reasoning.report.curves import averaged, charts, moving_average, series_of
 
 
 def rows(count, **metrics):
@@ -60,10 +60,3 @@ def test_steps_that_lack_a_metric_or_hold_no_number_are_left_out():
 def test_ends_are_means_of_the_first_and_the_last_points():
     found = series_of(rows(150, a=float), "a")
     assert found is not None and found.first == pytest.approx(5.5) and found.last == pytest.approx(145.5)
-
-
-def test_many_points_become_means_of_neighbours():
-    points = tuple((float(step), float(step % 2)) for step in range(10 * MOST_POINTS))
-    few = thinned(points, MOST_POINTS)
-    assert len(few) == MOST_POINTS and few[-1][0] == points[-1][0] and {value for _, value in few} == {0.5}
-    assert thinned(points[:9], MOST_POINTS) == points[:9]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reasoning.report.best_replies import BestReplies
-from reasoning.report.jumps import jumps
+from reasoning.report.jumps import jump_words, jumps
 from reasoning.report.stages import StageFacts
 
 NAMES = ("strict", "tagged", "language")
@@ -68,7 +68,9 @@ def test_a_planted_jump_is_told_with_its_step_and_with_what_did_not_follow(steps
     assert found.before == pytest.approx(0.4, abs=0.05) and found.after == pytest.approx(0.9, abs=0.05)
     assert set(found.others) == {"strict", "language", "probe/lenient"}
     assert all(before == pytest.approx(0.4, abs=0.06) for before, _ in found.others.values())
-    assert str(found).startswith(f"tagged jumped from {found.before:.2f} to {found.after:.2f} about step {found.step}")
+    assert jump_words(found).startswith(
+        f"tagged jumped from {found.before:.2f} to {found.after:.2f} about step {found.step}"
+    )
 
 
 def test_a_jump_while_the_others_fall_is_told_though_they_stood_at_their_ceiling():

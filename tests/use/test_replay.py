@@ -103,8 +103,8 @@ def test_a_recorded_step_is_done_again_from_the_checkpoint_before_it(run: Path, 
 
 
 def test_with_another_setting_it_is_another_step(run: Path):
-    found = replay(find_step(str(run / "out/zero"), 4), overrides=["fast.learning_rate=5e-3"])
-    assert found.differing[-1:] == ("learning_rate",) and "reward" not in found.differing
+    found = replay(find_step(str(run / "out/zero"), 1), overrides=["fast.learning_rate=5e-3"])
+    assert "learning_rate" in found.differing and "reward" not in found.differing
 
 
 def test_the_step_that_ended_a_run_is_done_again_elsewhere(run: Path, tmp_path: Path):
@@ -114,7 +114,7 @@ def test_the_step_that_ended_a_run_is_done_again_elsewhere(run: Path, tmp_path: 
     asked = find_step(str(tmp_path / "elsewhere"), 0)
     assert asked.failed is not None
     found = replay(asked)
-    assert found.differing == () and math.isnan(found.found["loss"])
+    assert found.differing == () and not math.isfinite(found.found["grad_norm"])
     assert find_step(str(asked.failed), 0).step == asked.step
 
 
