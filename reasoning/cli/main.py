@@ -36,6 +36,7 @@ COMMANDS = {
         "grade stored replies anew, and see what changes",
         "runs/r1_tiny/zero --rewards rewards.accuracy.lenient",
     ),
+    "watch": ("look on while a run goes", "runs/r1_tiny"),
     "replay": ("do a step again, such as the one that ended a run", "runs/r1_tiny"),
     "ask": ("put a question to a model", 'runs/r1_tiny/zero "3+4-5+1?" --vote 16'),
     "numerics": ("check that what samples is what learns", "runs/r1_tiny zero"),

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
         return _check(experiment, out, processes)
-    options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code, chosen.store)
+    options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code, chosen.store, chosen.profile)
     plan = _planned(chosen, experiment, processes)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
@@ -150,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         metavar="FILE",
         help="what reasoning plan --json wrote: refuse other devices or another mesh; the report has both",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="A:B",
+        default="",
+        help="trace steps A to B of each stage into DIR/profile/STAGE, for xprof (TensorBoard) and Perfetto",
     )
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--only", metavar="A,B", default="", help="run these stages only")

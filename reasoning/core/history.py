@@ -1,7 +1,7 @@
 """The course of metrics over a run's steps, in so little memory that a million steps fit."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,21 +12,46 @@ _MOST = 2048
 
 
 @dataclass
+class _Course:
+    """One metric: means of ``width`` values each, at the step of the last of them, and those that fill up no mean yet.
+
+    All means are of as many values, so that a share of the points is a share of the steps.
+    """
+
+    width: int = 1
+    means: list[tuple[float, float]] = field(default_factory=list)
+    further: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, step: float, value: float) -> None:
+        self.further.append((step, value))
+        if len(self.further) < self.width:
+            return
+        self.means.append(_mean(self.further))
+        self.further = []
+        if len(self.means) == _MOST:
+            self.means = [_mean(pair) for pair in zip(self.means[0::2], self.means[1::2], strict=True)]
+            self.width *= 2
+
+    def points(self) -> tuple[tuple[float, float], ...]:
+        return (*self.means, _mean(self.further)) if self.further else tuple(self.means)
+
+
+def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return points[-1][0], sum(value for _, value in points) / len(points)
+
+
+@dataclass
 class History:
     """Steps and values of each metric, in order; a value may be NaN."""
 
-    series: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    series: dict[str, _Course] = field(default_factory=dict)
+    newest: dict[str, float] = field(default_factory=dict)
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
         """Adds what a step told; "nan" and "inf", as records of metrics spell them, are numbers too."""
         for name, value in values.items():
-            points = self.series.setdefault(name, [])
-            points.append((float(step), float(value)))
-            if len(points) > _MOST:
-                self.series[name] = [
-                    (last, (one + other) / 2)
-                    for (_, one), (last, other) in zip(points[0:_MOST:2], points[1:_MOST:2], strict=True)
-                ] + points[_MOST:]
+            self.newest[name] = float(value)
+            self.series.setdefault(name, _Course()).add(float(step), float(value))
 
     def names(self, start: str, end: str = "") -> tuple[str, ...]:
         """The metrics whose names begin and end so."""
@@ -34,15 +59,15 @@ class History:
 
     def points(self, name: str) -> tuple[tuple[float, float], ...]:
         """(step, value) of a metric; empty for one that there isn't."""
-        return tuple(self.series.get(name, ()))
+        return self.series[name].points() if name in self.series else ()
 
     def values(self, name: str) -> np.ndarray:
         """The values that are finite, in order."""
-        return np.array([value for _, value in self.series.get(name, ()) if math.isfinite(value)])
+        return np.array([value for _, value in self.points(name) if math.isfinite(value)])
 
     def last(self, name: str) -> float:
         """The newest value; NaN for a metric that there isn't."""
-        return self.series[name][-1][1] if name in self.series else math.nan
+        return self.newest.get(name, math.nan)
 
 
 def levels(values: np.ndarray, width: int) -> np.ndarray:

@@ -49,13 +49,15 @@ class RunOptions:
     ``only``: these and nothing else (empty: all). ``again``: this stage and everything made from it is done anew, what
     they had left moves to ``artifacts/earlier``. ``strict_code``: refuse, not only warn, where results of other code,
     libraries or devices would be used or continued. ``store``: an address that stages are copied to, and fetched from
-    where it has them further (``pipeline.mirror``; empty: none).
+    where it has them further (``pipeline.mirror``; empty: none). ``profile``: the steps that are traced, as 10:13
+    (empty: none).
     """
 
     only: tuple[str, ...] = ()
     again: str = ""
     strict_code: bool = False
     store: str = ""
+    profile: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from reasoning.pipeline.run import Run, RunOptions, Watcher
 from reasoning.pipeline.workplace import Workplace
 from reasoning.stages.stage import Context
 from reasoning.training.preemption import Interrupted, Preemption
+from reasoning.training.profiling import PROFILE, profile_of
 from reasoning.training.sinks import Labels, check_installed, open_sinks
 
 _Asked = TypeVar("_Asked")
@@ -66,6 +67,7 @@ def run_stages(
     graphs.check_stage_names(graph, options.only, "--only")
     graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
     check_installed(run.log_to)
+    profile = profile_of(options.profile, out / PROFILE)
     check_rewards(graph)
     mesh = build_mesh(run.mesh)
     graphs.check_fit(graph, mesh)
@@ -100,6 +102,7 @@ def run_stages(
             keep_every=run.keep_every,
             kernels=run.kernels,
             limits=run.limits,
+            profile=profile,
             open_sink=lambda stage, first: open_sinks(
                 run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
             ),

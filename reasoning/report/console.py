@@ -1,10 +1,12 @@
 """The one door to the terminal, through which nothing that a model or a file wrote may act on it."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -40,6 +42,13 @@ def put(console: Console, content: str | Text | Table, style: str = "", wrapped:
         console.print(Padding(shown, (0, 0, 0, margin), expand=False))
     else:
         console.print(shown, soft_wrap=not (wrapped or isinstance(shown, Table)))
+
+
+@contextmanager
+def live(console: Console) -> Iterator[Callable[[Sequence[Text | Table]], None]]:
+    """A place on the terminal whose content is replaced by each call; the last stays."""
+    with Live(console=console, auto_refresh=False) as shown:
+        yield lambda parts: shown.update(Group(*parts), refresh=True)
 
 
 def put_piece(console: Console, text: str) -> None:

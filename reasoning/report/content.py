@@ -30,6 +30,7 @@ from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
 from reasoning.report.sentences import listed, sentences
 from reasoning.report.stages import StageFacts, mapping
+from reasoning.training.diagnosis import HACKING
 
 _DIFFERENCES = (
     "Means over samples in percentage points, paired over the problems that both answered, with 95 % intervals: each "
@@ -146,6 +147,9 @@ def _of_stage(stage: StageFacts) -> Iterator[Block]:
     if alone:
         yield Heading("Rewards that jumped alone")
         yield Bullets(alone, warning=True)
+    if told := stage_warnings(stage):
+        yield Heading("Warnings while it trained")
+        yield Bullets(told, warning=True)
     yield from _led(_BEST, [best_grid(stage.name, stage.best)])
     yield from _led(_PROBES, [probe_grid(stage)])
     if stage.settings:
@@ -211,8 +215,20 @@ def _reading(facts: Facts) -> Iterator[Block]:
 
 
 def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
-    """(stage, sentence) for each jump of a reward that the others didn't follow."""
-    return tuple((stage.name, jump_words(jump)) for stage in facts.stages for jump in jumps(stage))
+    """(stage, sentence) for each jump of a reward that the others didn't follow, and what was warned of meanwhile."""
+    alone = tuple((stage.name, jump_words(jump)) for stage in facts.stages for jump in jumps(stage))
+    warned = ((stage.name, f"{head}: {words}") for stage in facts.stages for head, words in stage_warnings(stage))
+    return (*alone, *warned)
+
+
+def stage_warnings(stage: StageFacts) -> tuple[tuple[str, str], ...]:
+    """(step and kind, sentence) of what was warned of while a stage trained, but for jumps that are told anyway."""
+    told = {HACKING} if jumps(stage) else set[str]()
+    return tuple(
+        (f"step {row.get('step')}, {row.get('kind')}", str(row.get("words")))
+        for row in stage.warnings
+        if row.get("kind") not in told
+    )
 
 
 def total_sentence(facts: Facts) -> str:

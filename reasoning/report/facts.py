@@ -16,7 +16,7 @@ from reasoning.report.best_replies import read_best
 from reasoning.report.document import Block
 from reasoning.report.evaluations import Evaluation, evaluation_of
 from reasoning.report.stages import StageFacts, mapping
-from reasoning.training.metrics import METRICS, PROBES
+from reasoning.training.metrics import METRICS, PROBES, TIMINGS, WARNINGS
 from reasoning.use.run_folder import open_run
 
 
@@ -127,6 +127,8 @@ def _stage(folder: Path, entry: Entry, names: Mapping[str, str], complain: Compl
         metrics=readable_rows(place / METRICS, complain),
         probes=readable_rows(place / PROBES, complain),
         best=_or_told(lambda: read_best(place, entry.stage), complain),
+        warnings=readable_rows(place / WARNINGS, complain),
+        timings=readable_rows(place / TIMINGS, lambda told: None),
     )
 
 

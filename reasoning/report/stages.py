@@ -17,7 +17,8 @@ class StageFacts:
 
     ``kind`` is the class of its settings (``GRPO``), shown and never asked about, empty where no record tells.
     ``artifact`` is None until the stage has finished. ``parents`` are stage names by field. ``metrics`` and ``probes``
-    hold what could be read, ``best`` what the rewards paid best where rollouts were kept.
+    hold what could be read, ``best`` what the rewards paid best where rollouts were kept, ``warnings`` what was said
+    while it trained. ``timings`` are for terminals alone: they differ between equal runs.
     """
 
     name: str
@@ -28,6 +29,8 @@ class StageFacts:
     metrics: tuple[Row, ...] = ()
     probes: tuple[Row, ...] = ()
     best: BestReplies | None = None
+    warnings: tuple[Row, ...] = ()
+    timings: tuple[Row, ...] = ()
 
     @property
     def results(self) -> Mapping[str, float]:

@@ -18,6 +18,7 @@ from reasoning.report.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.report.replies import reply_grids
 from reasoning.report.scores import asked, compact_scores, ungraded
 from reasoning.report.sentences import sentences
+from reasoning.report.times import time_words, times_of
 
 _SHOWN_PROBLEMS = 3
 _SHOWN_CHARACTERS = 300
@@ -36,6 +37,7 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
         put(console, headed(stage, f": {sentence}"), wrapped=True)
     for stage, sentence in reward_warnings(facts):
         put(console, f"{stage}: {sentence}", "yellow", wrapped=True)
+    _put_times(console, facts)
     if facts.evaluations:
         put(console, "\nMeans ± the wider half of their 95 % intervals, rounded up:", wrapped=True)
     for evaluation in facts.evaluations:
@@ -114,3 +116,11 @@ def _mean_cell(score: Score, name: str) -> str:
     digits = COUNTED_DIGITS.get(name, 2) if half < 10 else 0
     shown = math.ceil(half * 10**digits - 1e-9) / 10**digits
     return f"{short(score.mean, name)}±{fixed(shown, digits).removeprefix('0')}"
+
+
+def _put_times(console: Console, facts: Facts) -> None:
+    """How fast each stage went and what its steps waited for."""
+    for stage in facts.stages:
+        times = times_of(stage.timings, stage.metrics, stage.record)
+        if times is not None:
+            put(console, headed(stage.name, f" took {'; '.join(time_words(times))}"), wrapped=True)

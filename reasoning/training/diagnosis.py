@@ -299,16 +299,16 @@ def starvation(times: History, subject: Subject, limits: Limits) -> str | None:
     )
 
 
+HACKING, STARVATION = "reward hacking", "data starvation"
+"""Two of the kinds: reports tell the one from the whole course, the other is told from seconds."""
+
 CHECKS: Mapping[str, Check] = {
     "divergence": divergence,
     "reward without signal": without_signal,
     "entropy collapse": entropy_collapse,
     "length runaway": length_runaway,
-    "reward hacking": reward_hacking,
+    HACKING: reward_hacking,
     "sampler/trainer mismatch": mismatch,
     "stale probe": stale_probe,
 }
 """What is told of from metrics alone, by kind."""
-
-STARVATION = "data starvation"
-"""What is told of from seconds."""

@@ -25,6 +25,7 @@ METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 PROBES = "probes.jsonl"
 WARNINGS = "warnings.jsonl"
+_LINES = (METRICS, TIMINGS, PROBES, WARNINGS)
 _ROLLOUTS = "rollouts"
 _TABLES = "rollouts.json"
 """The file of a checkpoint that lists the tables of completions, with their SHA-256."""
@@ -94,10 +95,12 @@ class MetricsLog:
         if step and not (saved / _TABLES).exists():  # A checkpoint of before, which keeps no copies.
             self._truncate(step)
             return
-        for path in (self.folder / name for name in (METRICS, TIMINGS, PROBES)):
+        for path in (self.folder / name for name in _LINES):
             kept = (saved / path.name).read_bytes() if step and (saved / path.name).exists() else b""
             there = path.read_bytes() if path.exists() else b""
-            if not there.startswith(kept):
+            if there.startswith(kept):
+                kept += _of_step(there[len(kept) :], step)
+            else:
                 warn(f"damaged record: {path} isn't as it was written; the copy in {saved} takes its place")
             if kept != there:
                 write_atomic(path, kept)
@@ -142,7 +145,7 @@ class MetricsLog:
             ) from error
 
     def _existing(self) -> list[Path]:
-        return [path for name in (METRICS, TIMINGS, PROBES, WARNINGS) if (path := self.folder / name).exists()]
+        return [path for name in _LINES if (path := self.folder / name).exists()]
 
 
 def _row(step: int, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,6 +159,19 @@ def _number(value: Any) -> int | float | str:
         return int(value)
     number = float(value)
     return number if math.isfinite(number) else str(number)
+
+
+def _of_step(text: bytes, step: int) -> bytes:
+    """The whole lines at the beginning that are of ``step``: its time and warnings are told behind its checkpoint."""
+    kept = b""
+    for line in text.split(b"\n")[:-1] if step else ():
+        try:
+            if _step_of(line, Path(), 0) != step:
+                break
+        except InputError:
+            break
+        kept += line + b"\n"
+    return kept
 
 
 def _step_of(line: bytes, path: Path, number: int) -> int:

@@ -9,6 +9,9 @@ import jax
 
 from reasoning.core.errors import InputError
 
+PROFILE = "profile"
+"""The folder of traces in a run's."""
+
 
 @dataclass
 class Profile:

@@ -12,9 +12,9 @@ def test_a_million_steps_keep_their_course_and_their_last_point():
     for step in range(1, 20_001):
         history.add(step, {"loss": step / 20_000, "note": "nan"})
     points = history.points("loss")
-    assert len(points) <= 2048 and points[-1] == (20_000.0, 1.0) and math.isnan(history.last("note"))
+    assert 1024 <= len(points) <= 2048 and points[-1][0] == 20_000 and math.isnan(history.last("note"))
     steps, values = np.array(points).T
-    assert np.all(np.diff(steps) > 0) and np.abs(values - steps / 20_000).max() < 16 / 20_000
+    assert np.all(np.diff(steps) > 0) and np.abs(values - steps / 20_000).max() <= 16 / 20_000
     assert len(history.values("note")) == 0 and history.points("other") == ()
 
 
