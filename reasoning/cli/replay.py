@@ -31,8 +31,8 @@ def main(arguments: Sequence[str]) -> int:
         for name in found.compared
     ]
     console = output()
-    title = f"{found.stage}, step {found.step}, from {found.start}"
-    put(console, table(title, ("metric", "recorded", "now", "same bits"), rows))
+    put(console, f"{found.stage}, step {found.step}, from {found.start}", "bold")
+    put(console, table("", ("metric", "recorded", "now", "same bits"), rows))
     told = f"{len(found.differing)} of {len(found.compared)} metrics differ" if found.differing else "all are the same"
     put(console, told, "bold" if found.differing else "")
     return 1 if found.differing else 0

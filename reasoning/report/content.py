@@ -147,7 +147,7 @@ def _of_stage(stage: StageFacts) -> Iterator[Block]:
     if alone:
         yield Heading("Rewards that jumped alone")
         yield Bullets(alone, warning=True)
-    if told := stage_warnings(stage):
+    if told := _stage_warnings(stage):
         yield Heading("Warnings while it trained")
         yield Bullets(told, warning=True)
     yield from _led(_BEST, [best_grid(stage.name, stage.best)])
@@ -217,11 +217,11 @@ def _reading(facts: Facts) -> Iterator[Block]:
 def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
     """(stage, sentence) for each jump of a reward that the others didn't follow, and what was warned of meanwhile."""
     alone = tuple((stage.name, jump_words(jump)) for stage in facts.stages for jump in jumps(stage))
-    warned = ((stage.name, f"{head}: {words}") for stage in facts.stages for head, words in stage_warnings(stage))
+    warned = ((stage.name, f"{head}: {words}") for stage in facts.stages for head, words in _stage_warnings(stage))
     return (*alone, *warned)
 
 
-def stage_warnings(stage: StageFacts) -> tuple[tuple[str, str], ...]:
+def _stage_warnings(stage: StageFacts) -> tuple[tuple[str, str], ...]:
     """(step and kind, sentence) of what was warned of while a stage trained, but for jumps that are told anyway."""
     told = {HACKING} if jumps(stage) else set[str]()
     return tuple(

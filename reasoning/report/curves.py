@@ -9,7 +9,7 @@ from reasoning.core.files import is_number
 from reasoning.core.series import Points, thinned
 from reasoning.report.numbers import short
 
-MOST_POINTS = 600
+_MOST_POINTS = 600
 _AVERAGED_SHARE = 15
 """The moving average takes in the last fifteenth of the points."""
 
@@ -93,7 +93,7 @@ def series_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Series | None:
     )
     if not points:
         return None
-    return Series(name, thinned(points, MOST_POINTS), thinned(moving_average(points), MOST_POINTS))
+    return Series(name, thinned(points, _MOST_POINTS), thinned(moving_average(points), _MOST_POINTS))
 
 
 def trend_series(metrics: Sequence[Mapping[str, Any]]) -> Series | None:

@@ -18,7 +18,7 @@ from reasoning.core.ranges import Count, Fraction, Positive
 _REWARD, _LENGTH, _CUT = "reward", "completions/mean_length", "completions/clipped_ratio"
 _ENTROPY, _LOSS, _NORM, _SKIPPED = "entropy", "loss", "grad_norm", "skipped"
 _EQUAL, _APART = "frac_reward_zero_std", "sampling/sampling_logp_difference/mean"
-DATA, SECONDS = "data", "seconds"
+_DATA, _SECONDS = "data", "seconds"
 """The parts of a step's time that are looked at: what reading takes, of how much."""
 
 _NORMAL = 1.4826
@@ -187,12 +187,12 @@ def divergence(history: History, subject: Subject, limits: Limits) -> str | None
     """Training that comes apart, told by the first of these signs.
 
     ``skipped_updates`` updates in a row were skipped. A loss of tokens is ``loss_growth`` times, and ``loss_rise`` nats
-    above, its lowest level or its first value. The gradient norm is ``gradient_growth`` times its lowest level, and
-    above ``gradient_size``. Of rewards: less than ``reward_left`` of the best level is left, no more than there was
-    early, and chance doesn't do it; or the entropy has risen threefold, by ``entropy_rise`` nats and more, and the
-    reward has not.
+    above, its lowest level or its first value, or has given no gradient for ``window`` steps. The gradient norm is
+    ``gradient_growth`` times its lowest level, and above ``gradient_size``. Of rewards: less than ``reward_left`` of
+    the best level is left, no more than there was early, and chance doesn't do it; or the entropy has risen threefold,
+    by ``entropy_rise`` nats and more, and the reward has not.
     """
-    signs = (_skipping, _loss_rising, _gradient_growing, _reward_lost, _becoming_noise)
+    signs = (_skipping, _loss_rising, _gradient_growing, _gradient_gone, _reward_lost, _becoming_noise)
     return next((told for sign in signs if (told := sign(history, subject, limits))), None)
 
 
@@ -227,6 +227,14 @@ def _gradient_growing(history: History, subject: Subject, limits: Limits) -> str
     if late <= max(limits.gradient_growth * lowest, limits.gradient_size):
         return None
     return f"the gradient norm rose from {lowest:.3g} to {late:.3g}; lower the learning rate, or name a guard"
+
+
+def _gradient_gone(history: History, subject: Subject, limits: Limits) -> str | None:
+    """Large steps leave units that nothing reaches any more; a loss of tokens then has no gradient at all."""
+    values = history.values(_NORM)
+    if not subject.by_loss or len(values) <= limits.window or values[-limits.window :].any():
+        return None
+    return f"no gradient has come of the last {limits.window} steps: nothing trains any more; lower the learning rate"
 
 
 def _reward_lost(history: History, subject: Subject, limits: Limits) -> str | None:
@@ -287,7 +295,7 @@ def starvation(times: History, subject: Subject, limits: Limits) -> str | None:
 
     The late share of ``data`` in a step is above ``starved_share``, and more than ``starved_seconds``.
     """
-    data, whole = _ends(times, DATA, limits), _ends(times, SECONDS, limits)
+    data, whole = _ends(times, _DATA, limits), _ends(times, _SECONDS, limits)
     if data is None or whole is None or whole[1] <= 0:
         return None
     share = data[1] / whole[1]

@@ -13,7 +13,7 @@ from reasoning.core.files import read_jsonl
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.pipeline.run_experiment import run_experiment
-from reasoning.use.replay import find_step, replay
+from reasoning.use.replay import equal_bits, find_step, replay
 
 EXPERIMENT = f"""
 subject = @tasks.chains.Chains
@@ -127,3 +127,8 @@ def test_what_is_not_there_is_said(run: Path, tmp_path: Path):
         find_step(str(run / "out/exam"), 0)
     with pytest.raises(InputError, match=r"is not a run's folder"):
         find_step(str(tmp_path), 0)
+
+
+def test_not_a_number_equals_itself_and_zeros_differ_by_their_sign():
+    assert equal_bits(math.nan, -math.nan) and equal_bits(1.0, 1.0)
+    assert not equal_bits(0.0, -0.0) and not equal_bits(math.nan, 1.0)
