@@ -1,6 +1,7 @@
 """The batch that stopped a run, kept whole beside the state that it met, so that its step can be looked at elsewhere.
 
-A skipped update changes no parameter, so the state after the last of several is also the one before them.
+A skipped update changes no parameter, so the state after the last of several is also the one before them. Where a step
+has several updates and not all were skipped, that holds for the last of them, and the others' numbers may differ.
 """
 
 from collections.abc import Mapping
