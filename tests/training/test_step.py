@@ -10,6 +10,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, replicated, row_sharding
+from reasoning.training.guard import SpikeGuard
 from reasoning.training.optimizers import AdamW
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import Spread, StepShardings, make_step, split_rows, spread_metrics
@@ -148,3 +149,25 @@ def test_a_spread_of_nothing_is_no_number_and_one_of_infinities_no_fault():
     assert {float(count) for _, count in nothing.values()} == {0.0}
     far = spread_metrics("ratio", Spread(jnp.full((2, 3), jnp.inf), jnp.ones((2, 3))))
     assert all(float(total) == np.inf for total, _ in far.values())
+
+
+def test_a_spike_changes_nothing_but_counters_and_without_a_guard_there_is_nothing_of_it():
+    params, frozen, batch = problem()
+    optimizer, guard = optax.adam(0.01), SpikeGuard(deviations=6.0, window=4)
+    places = StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH))
+    step = make_step(weighted_squares, optimizer, places, guard=guard)
+    state, seen = new_state(params, optimizer, guarded=True), list[tuple[float, float]]()
+    for number in range(8):
+        given = {**batch, "y": batch["y"] + 1000.0} if number in (5, 6) else batch
+        before = jax.device_get((state.params, state.optimizer, state.seen))
+        state, sums = step(state, frozen, given)
+        after = jax.device_get((state.params, state.optimizer, state.seen))
+        same = all(
+            np.array_equal(one, other) for one, other in zip(*map(jax.tree.leaves, (before, after)), strict=True)
+        )
+        assert same == (number in (5, 6)) and ("guard/loss" in sums)
+        seen.append((float(sums["skipped"][0]), float(sums["guard/loss"][1])))
+    assert [skipped for skipped, _ in seen] == [0, 0, 0, 0, 0, 1, 2, 0]
+    assert [judged for _, judged in seen] == [0, 0, 0, 0, 1, 1, 1, 1] and int(state.step) == 8
+    assert set(run(1)[1][0]).isdisjoint({"guard/loss", "guard/grad_norm"})
+    assert jax.tree.leaves(new_state(params, optimizer).seen) == []
