@@ -37,7 +37,6 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
         put(console, headed(stage, f": {sentence}"), wrapped=True)
     for stage, sentence in reward_warnings(facts):
         put(console, f"{stage}: {sentence}", "yellow", wrapped=True)
-    _put_times(console, facts)
     if facts.evaluations:
         put(console, "\nMeans ± the wider half of their 95 % intervals, rounded up:", wrapped=True)
     for evaluation in facts.evaluations:
@@ -48,6 +47,7 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
             put(console, _comparison_table(grid, row))
     if totals := total_sentence(facts):
         put(console, totals, wrapped=True)
+    _put_times(console, facts)
     for text in facts.missing:
         put(console, f"missing: {text}", "yellow")
 

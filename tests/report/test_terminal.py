@@ -8,7 +8,9 @@ from written_run import place_of, with_results
 
 from reasoning.core.errors import InputError
 from reasoning.evaluation.results import Score
+from reasoning.report.content import compose
 from reasoning.report.facts import gather
+from reasoning.report.markdown import markdown
 from reasoning.report.terminal import show
 
 
@@ -101,3 +103,8 @@ def test_totals_and_what_is_missing_come_last(written, tmp_path):
     assert lines[-3].startswith("In all ") and "FLOPs" in lines[-3]
     assert lines[-2].startswith("missing: artifacts/exam-") and "has lost its results" in lines[-2]
     assert lines[-1].startswith("missing: artifacts/students-") and "results.json:1" in lines[-1]
+
+
+def test_where_the_time_went_stands_on_the_terminal_and_in_no_file(facts):
+    assert "zero took 1.235e+05 s a step" in shown(facts)
+    assert "123456" not in markdown(compose(facts)) and "1.235e+05" not in markdown(compose(facts))
