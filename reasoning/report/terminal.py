@@ -45,9 +45,9 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
     for grid in reply_grids(facts, checkpoints)[: None if checkpoints else 1]:
         for row in grid.rows[:_SHOWN_PROBLEMS]:
             put(console, _comparison_table(grid, row))
+    _put_times(console, facts)
     if totals := total_sentence(facts):
         put(console, totals, wrapped=True)
-    _put_times(console, facts)
     for text in facts.missing:
         put(console, f"missing: {text}", "yellow")
 
