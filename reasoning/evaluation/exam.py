@@ -3,7 +3,7 @@
 Shapes: P problems, S samples a problem.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -16,6 +16,7 @@ from reasoning.core.ranges import NonNegative, Size
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.classes import Measure
+from reasoning.evaluation.scorers import Scorer, StepScores, step_ends
 from reasoning.generation.engine import Generate, Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
@@ -66,7 +67,7 @@ class Candidate:
     """A model under examination: ``weights`` are as its engine wants them.
 
     ``params()`` are the parameters that training has, for whoever scores texts by its path; they are read only when
-    somebody asks, so that an exam that samples holds them once.
+    somebody asks, so that an exam that samples holds them once. ``scorers`` judge its replies, by name.
     """
 
     exam: Exam
@@ -75,6 +76,7 @@ class Candidate:
     tokenizer: Tokenizer
     weights: Weights
     params: Callable[[], Params]
+    scorers: Mapping[str, Scorer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class Answers:
     ``rewards.text.read_answer`` does; None where one gives none or was cut off before its end. ``ungraded`` and
     ``judgements`` are those of ``rating.Ratings``; what was not graded has the value NaN. ``probabilities`` [P] are by
     answer, of methods that weigh all answers to a problem instead of drawing one. ``spent`` [P] are the tokens
-    that were decoded for each problem, where they are others than those of the replies that are left.
+    that were decoded for each problem, where they are others than those of the replies that are left. ``judged`` is
+    what scorers made of the replies, by their names.
     """
 
     texts: list[list[str]]
@@ -98,6 +101,7 @@ class Answers:
     judgements: dict[str, np.ndarray] = field(default_factory=dict)
     probabilities: list[dict[str, float]] = field(default_factory=list)
     spent: np.ndarray | None = None
+    judged: dict[str, StepScores] = field(default_factory=dict)
 
     @property
     def decoded(self) -> np.ndarray:
@@ -160,14 +164,20 @@ def ask(
 
     Raises InputError as ``graded`` does.
     """
+    return graded(candidate, questions, draw(candidate, questions, key, samples, temperature))
+
+
+def draw(
+    candidate: Candidate, questions: Questions, key: jax.Array, samples: int = 0, temperature: float | None = None
+) -> Rollouts:
+    """The replies of ``ask`` as token ids, on every process."""
     exam = candidate.exam
     model, mesh, samples = candidate.model, candidate.mesh, samples or exam.samples
     limit, longest = exam.max_new_tokens, longest_of(questions)
     engine = sampler_for(model, mesh, candidate.tokenizer, exam.chat, samples, limit, exam.slots, longest)
     heat = exam.temperature if temperature is None else temperature
     generate = truncating(engine.generate, truncation_of(exam))
-    count = len(questions.prompts)
-    return graded(candidate, questions, in_batches(generate, candidate, questions, count, key, heat))
+    return in_batches(generate, candidate, questions, len(questions.prompts), key, heat)
 
 
 def in_batches(
@@ -194,6 +204,39 @@ def graded(candidate: Candidate, questions: Questions, rollouts: Rollouts) -> An
         if (np.isnan(values) & ~answers.ungraded[name]).any():
             raise InputError(f"the score {name} gave None for a reply; in an exam it must give every reply a number")
     return answers
+
+
+def step_scores(
+    candidate: Candidate, questions: Questions, rollouts: Rollouts, names: Sequence[str]
+) -> dict[str, StepScores]:
+    """What the candidate's scorers of these ``names`` make of all replies. Raises InputError for one that isn't there.
+
+    A reply without tokens, which nobody wrote, is not read; its one score is 0.
+    """
+    shape = rollouts.lengths.shape
+    prompts = [prompt for prompt in questions.prompts for _ in range(shape[1])]
+    rows = zip(rollouts.tokens.reshape(len(prompts), -1).tolist(), rollouts.lengths.reshape(-1).tolist(), strict=True)
+    replies = [ids[:length] for ids, length in rows]
+    written = [number for number, reply in enumerate(replies) if reply]
+    found: dict[str, StepScores] = {}
+    for name in dict.fromkeys(names):
+        if name not in candidate.scorers:
+            there = ", ".join(candidate.scorers) or "none"
+            raise InputError(
+                f"there is no scorer {name} to choose by; there are {there}: name it in the exam's scorers"
+            )
+        scorer = candidate.scorers[name]
+        ends = [step_ends(candidate.tokenizer, replies[number], scorer.separator) for number in written]
+        asked = ([prompts[number] for number in written], [replies[number] for number in written], ends)
+        steps_R: list[np.ndarray] = [np.zeros(1)] * len(replies)
+        tokens_R, flops_R = np.zeros(len(replies), np.int64), np.zeros(len(replies))
+        for number, scores_E in zip(written, scorer.scores(*asked), strict=True):
+            steps_R[number] = scores_E
+        cost = scorer.cost(*asked)
+        tokens_R[written], flops_R[written] = cost.tokens_R, cost.flops_R
+        steps = [steps_R[start : start + shape[1]] for start in range(0, len(replies), shape[1])]
+        found[name] = StepScores(steps, tokens_R.reshape(shape), flops_R.reshape(shape))
+    return found
 
 
 def judged(

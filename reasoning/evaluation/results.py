@@ -85,6 +85,7 @@ class Replies:
     off), and its value by each score and rate (None: not graded). ``style`` is empty for the exam's own. A collecting
     stage says which replies it ``kept``. ``reasons`` are of scores that explain, ``probabilities`` by answer of methods
     that weigh all answers, ``spent`` the tokens that were decoded where they are others than those of these replies.
+    By scorer, ``steps`` are its scores of each reply's steps, and ``reads`` the tokens and operations that it took.
     """
 
     checkpoint: str
@@ -103,6 +104,8 @@ class Replies:
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
     spent: int | None = None
+    steps: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    reads: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
 
 def write_results(out: Path, results: Results) -> None:
@@ -148,7 +151,7 @@ def read_results(folder: Path) -> Results:
     )
 
 
-_RARE = ("reasons", "probabilities", "spent")
+_RARE = ("reasons", "probabilities", "spent", "steps", "reads")
 """What most rows of replies have nothing of, and then leave out."""
 
 
@@ -204,6 +207,8 @@ def _replies(row: Mapping[str, Any]) -> Replies:
             "reasons": {name: _reasons(each, len(texts)) for name, each in row.get("reasons", {}).items()},
             "probabilities": {name: _only(each, float) for name, each in row.get("probabilities", {}).items()},
             "spent": _only(row.get("spent"), (int, type(None))),
+            "steps": {name: _steps(each, len(texts)) for name, each in row.get("steps", {}).items()},
+            "reads": {name: _reads(each, len(texts)) for name, each in row.get("reads", {}).items()},
         }
     )
 
@@ -212,6 +217,15 @@ def _values(value: Any, length: int) -> tuple[float | None, ...]:
     """Numbers, or None for what was not graded."""
     listed = _listed(value, (int, float, type(None)), length)
     return tuple(None if each is None else _only(each, float) for each in listed)
+
+
+def _steps(value: Any, length: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(_listed(each, float) for each in _listed(value, list, length))
+
+
+def _reads(value: Any, length: int) -> tuple[tuple[int, float], ...]:
+    pairs = [_listed(each, (int, float), 2) for each in _listed(value, list, length)]
+    return tuple((_only(tokens, int), _only(flops, float)) for tokens, flops in pairs)
 
 
 def _reasons(value: Any, length: int) -> tuple[Reason, ...]:

@@ -9,7 +9,7 @@ Shapes: P problems, S samples a problem, V groups of samples a problem, N sample
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, runtime_checkable
 
 import jax
@@ -20,8 +20,9 @@ from reasoning.core.errors import InputError
 from reasoning.core.program import Program
 from reasoning.core.ranges import Count, OptionalSize, Range
 from reasoning.core.signatures import function_words
-from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, ask
+from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, draw, graded, step_scores
 from reasoning.evaluation.methods import Samples, scores_of_elected
+from reasoning.evaluation.scorers import Aggregation, aggregated, last
 from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.voting import majority, ratios, tally
 
@@ -96,6 +97,29 @@ class Scored:
             raise InputError(f"the score {self.score} is {values_PS.min():g} somewhere; weights can't be below 0")
         with np.errstate(divide="ignore"):
             return np.log(values_PS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByScorer:
+    """Samples count as much as a scorer of the exam makes of them, ``aggregate`` of their steps' scores.
+
+    Let's Verify Step by Step (arXiv 2305.20050) takes the product, Math-Shepherd (arXiv 2312.08935) the minimum.
+    """
+
+    scorer: str  # a reward model's stage, or a verifier
+    aggregate: Aggregation = last
+
+    @property
+    def name(self) -> str:
+        return f"{self.scorer}_{getattr(self.aggregate, '__name__', type(self.aggregate).__name__).lower()}"
+
+    def __call__(self, answers: Answers) -> np.ndarray:
+        """Log-weights [P, S]. Raises InputError where the scorer wasn't asked."""
+        if self.scorer not in answers.judged:
+            raise InputError(f"the scorer {self.scorer} was not asked about these replies; evaluate again")
+        steps = [scores_E for group in answers.judged[self.scorer].steps for scores_E in group]
+        with np.errstate(divide="ignore"):
+            return np.log(aggregated(self.aggregate, steps)).reshape(answers.lengths.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +245,13 @@ class Selections:
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``."""
-        return ask(candidate, questions, key, samples=self.cost(candidate.exam))
+        rollouts = draw(candidate, questions, key, samples=self.cost(candidate.exam))
+        answers = graded(candidate, questions, rollouts)
+        return replace(answers, judged=step_scores(candidate, questions, rollouts, self.scorers_asked()))
+
+    def scorers_asked(self) -> tuple[str, ...]:
+        """See ``methods.AskingScorers``."""
+        return tuple(dict.fromkeys(by.scorer for way in self.ways if (by := _scorer_of(way))))
 
     def programs(self, sitting: Sitting) -> Iterator[Program]:
         """See ``sitting.Foreseen``."""
@@ -262,8 +292,28 @@ def tokens_of(answers: Answers, used_PV: np.ndarray, size: int) -> np.ndarray:
     return np.where(np.arange(size) < used_PV[..., None], lengths_PVN, 0).sum(axis=2).mean(axis=1)
 
 
+def scorer_flops(way: Way, answers: Answers) -> np.ndarray:
+    """The operations [P] of the scorer that a way weighs by, of those samples that it takes, on average over groups.
+
+    A problem's prompt counts with each of its samples, as ``Scorer.cost`` tells. 0 of a way that asks no scorer.
+    """
+    by = _scorer_of(way)
+    if by is None:
+        return np.zeros(len(answers.lengths))
+    flops_PS, used_PV = answers.judged[by.scorer].flops, chosen(way, answers)[1]
+    flops_PVN = flops_PS[:, : used_PV.shape[1] * way.size].reshape(*used_PV.shape, way.size)
+    return np.where(np.arange(way.size) < used_PV[..., None], flops_PVN, 0.0).sum(axis=2).mean(axis=1)
+
+
+def _scorer_of(way: Way) -> ByScorer | None:
+    by = getattr(way, "by", None)
+    return by if isinstance(by, ByScorer) else None
+
+
 def _called(by: LogWeights) -> str:
     """What a name says of weights."""
+    if isinstance(by, ByScorer):
+        return by.name
     return by.score if isinstance(by, Scored) else getattr(by, "__name__", type(by).__name__).lower()
 
 

@@ -14,6 +14,7 @@ from reasoning.evaluation.classes import Outcomes, confusion_CC, independent, ou
 from reasoning.evaluation.exam import Answers, Exam
 from reasoning.evaluation.methods import Method, columns_of, tokens_of
 from reasoning.evaluation.results import Confusion, Replies, Score
+from reasoning.evaluation.scorers import StepScores
 from reasoning.generation.voting import tally
 from reasoning.rollouts.rating import reward_name
 from reasoning.tasks.problems import Problem
@@ -170,6 +171,14 @@ def rows_of(
             },
             probabilities=answers.probabilities[number] if answers.probabilities else {},
             spent=None if answers.spent is None else int(answers.spent[number]),
+            steps={
+                name: tuple(tuple(scores_E.tolist()) for scores_E in each.steps[number])
+                for name, each in answers.judged.items()
+            },
+            reads={
+                name: tuple(zip(each.tokens[number].tolist(), each.flops[number].tolist(), strict=True))
+                for name, each in answers.judged.items()
+            },
         )
         for number, problem in enumerate(problems)
     )
@@ -192,7 +201,14 @@ def answers_of(rows: Sequence[Replies]) -> Answers:
         answers=[list(row.answers) for row in rows],
         probabilities=[dict(row.probabilities) for row in rows if row.probabilities],
         spent=None if rows[0].spent is None else np.array([row.spent for row in rows]),
+        judged={name: _judged(rows, name) for name in rows[0].steps},
     )
+
+
+def _judged(rows: Sequence[Replies], name: str) -> StepScores:
+    reads_PS2 = np.array([row.reads[name] for row in rows], np.float64)
+    steps = [[np.array(scores) for scores in row.steps[name]] for row in rows]
+    return StepScores(steps, reads_PS2[..., 0].astype(np.int64), reads_PS2[..., 1])
 
 
 def _finite(value: float) -> float | None:

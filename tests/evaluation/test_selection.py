@@ -15,12 +15,14 @@ from tiny_stages import questions_for
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.evaluation.exam import Answers, ask
-from reasoning.evaluation.methods import Samples, columns_of, tokens_of
+from reasoning.evaluation.exam import Answers, ask, draw, graded
+from reasoning.evaluation.methods import AskingScorers, Samples, columns_of, tokens_of
+from reasoning.evaluation.scorers import Cost, StepScores, last, mean, minimum, product, total
 from reasoning.evaluation.selection import (
     NOBODY,
     Adaptive,
     BestOf,
+    ByScorer,
     Group,
     Majority,
     Scored,
@@ -30,8 +32,10 @@ from reasoning.evaluation.selection import (
     confidence,
     majority_stays,
     probability,
+    scorer_flops,
 )
 from reasoning.evaluation.selection import tokens_of as tokens_used
+from reasoning.evaluation.tables import answers_of, rows_of
 
 SAMPLES = 12
 
@@ -176,3 +180,76 @@ def test_selections_are_made_of_the_exam_s_own_samples(base: Artifact):
     method = Selections(ways=(Majority(size=3),))
     assert method.cost(candidate.exam) == 3
     assert method.replies(candidate, questions, key).texts == ask(candidate, questions, key).texts
+
+
+def by_steps(answers: Answers, steps: list[list[np.ndarray]]) -> Answers:
+    """The same samples with what a scorer made of their steps."""
+    return replace(answers, judged={"prm": StepScores(steps, answers.lengths + 5, answers.lengths * 2.0 + 1.0)})
+
+
+@settings(max_examples=40, deadline=None)
+@given(sampled(), st.sampled_from([1, 3, 4, 12]), st.integers(0, 2**32 - 1))
+def test_ways_by_a_scorer_are_those_by_its_numbers_and_a_perfect_one_finds_what_is_right(answers, size, seed):
+    chance = np.random.default_rng(seed)
+    steps = [[chance.random(chance.integers(1, 5)) for _ in range(SAMPLES)] for _ in range(3)]
+    drawn = by_steps(answers, steps)
+    # Numbers of steps by numpy over ragged rows, as a score of the exam.
+    for aggregate, of in (
+        (last, lambda row: row[-1]),
+        (mean, np.mean),
+        (minimum, np.min),
+        (product, np.prod),
+        (total, np.sum),
+    ):
+        values = np.array([[of(row) for row in group] for group in steps])
+        known = replace(answers, scores=answers.scores | {"known": values})
+        for way in (Weighted, BestOf):
+            found = chosen(way(size=size, by=ByScorer(scorer="prm", aggregate=aggregate)), drawn)
+            np.testing.assert_array_equal(found, chosen(way(size=size, by=Scored("known")), known))
+    right_PS = answers.scores["right"]
+    perfect = by_steps(answers, [[np.array([0.9, value]) for value in row] for row in right_PS])
+    best, alike = BestOf(size=size, by=ByScorer(scorer="prm")), Weighted(size=size, by=ByScorer(scorer="prm"))
+    any_right = right_PS[:, : SAMPLES // size * size].reshape(3, -1, size).max(axis=2)
+    np.testing.assert_array_equal(columns(perfect, best)["best_prm_last@" + str(size)], any_right)
+    even = by_steps(answers, [[np.array([0.3])] * SAMPLES] * 3)
+    np.testing.assert_array_equal(chosen(alike, even), chosen(Majority(size=size), answers))
+    flops_PV = (answers.lengths * 2.0 + 1.0)[:, : SAMPLES // size * size].reshape(3, -1, size).sum(axis=2)
+    np.testing.assert_allclose(scorer_flops(best, even), flops_PV.mean(axis=1))
+    assert not scorer_flops(Majority(size=size), even).any()
+
+
+@dataclass(frozen=True)
+class ByLength:
+    """A scorer that gives each step the share of the reply that has been read by then."""
+
+    separator: str
+
+    def scores(self, prompts, replies, ends) -> list[np.ndarray]:
+        assert all(each[-1] == len(reply) - 1 for each, reply in zip(ends, replies, strict=True))
+        return [(np.array(each) + 1.0) / len(reply) for each, reply in zip(ends, replies, strict=True)]
+
+    def cost(self, prompts, replies, ends) -> Cost:
+        read = np.array([len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)])
+        return Cost(read, 2.0 * read)
+
+
+def test_scorers_of_the_exam_are_asked_about_all_samples_and_rows_keep_what_they_said(base: Artifact):
+    candidate = replace(tiny_stages.candidate(base), scorers={"half": ByLength("="), "other": ByLength("")})
+    questions, key = questions_for(candidate), jax.random.key(3)
+    method = Selections(ways=(Weighted(size=3, by=ByScorer(scorer="half", aggregate=mean)), Majority(size=3)))
+    assert isinstance(method, AskingScorers) and method.scorers_asked() == ("half",)
+    answers = method.replies(candidate, questions, key)
+    rollouts = draw(candidate, questions, key)
+    assert graded(candidate, questions, rollouts).texts == answers.texts and list(answers.judged) == ["half"]
+    judged = answers.judged["half"]
+    for problem, prompt in enumerate(questions.prompts):
+        for sample, length in enumerate(answers.lengths[problem]):
+            assert judged.tokens[problem, sample] == len(prompt) + length
+            assert judged.steps[problem][sample][-1] == 1.0
+            text = candidate.tokenizer.decode(rollouts.tokens[problem, sample, :length])
+            assert len(judged.steps[problem][sample]) == text.count("=") + (not text.endswith("="))
+    read = answers_of(rows_of("base", questions.problems, answers, method.name))
+    np.testing.assert_array_equal(read.judged["half"].flops, judged.flops)
+    np.testing.assert_array_equal(chosen(method.ways[0], read), chosen(method.ways[0], answers))
+    with pytest.raises(InputError, match="there is no scorer half to choose by; there are none: name it in the exam's"):
+        method.replies(replace(candidate, scorers={}), questions, key)
