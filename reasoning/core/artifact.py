@@ -11,7 +11,7 @@ from reasoning.core.fingerprints import difference, fingerprints
 from reasoning.core.hashes import hash_json
 from reasoning.core.text import shortened
 
-ArtifactKind = Literal["checkpoint", "records", "results"]
+ArtifactKind = Literal["checkpoint", "records", "results", "scorer"]
 
 RECORD = "artifact.json"
 """The file that describes an artifact; written by the pipeline, last, so no stage may write one itself."""
@@ -59,8 +59,9 @@ class Outcome:
 class Artifact:
     """A finished stage's folder ``OUT/artifacts/<stage>-<hash>/``, as later stages and readers know it.
 
-    ``kind`` says what it holds: ``checkpoint/`` (parameters), ``records/`` (an ArrayRecord data set) or results
-    (``results.json``, ``samples.jsonl``). ``results`` is the small table of final numbers.
+    ``kind`` says what it holds: ``checkpoint/`` (parameters, also those of a scorer, a model with a head), ``records/``
+    (an ArrayRecord data set) or results (``results.json``, ``samples.jsonl``). ``results`` is the small table of final
+    numbers.
     """
 
     path: Path
@@ -188,7 +189,7 @@ def read_artifact(path: Path, remedy: str = "") -> Artifact:
     Raises InputError that names the files and the fault, and ends with ``remedy`` where files have been lost.
     """
     artifact = recorded_artifact(path)
-    content = {"checkpoint": "checkpoint", "records": "records", "results": RECORD}[artifact.kind]
+    content = {"records": "records", "results": RECORD}.get(artifact.kind, "checkpoint")
     anew = f"move the folder away and run stage {artifact.stage!r} again"
     if not (path / content).exists():
         raise InputError(f"{path} has lost its {content}; {anew}")

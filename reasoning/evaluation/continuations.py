@@ -3,17 +3,22 @@
 Shapes: N texts, B rows of a batch, T time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jax import process_count, process_index
+from jax.sharding import Mesh
 
 from reasoning.core.buckets import padded_length
 from reasoning.core.mesh import local_rows, rows_of_all_processes, to_global
 from reasoning.evaluation.exam import Candidate
 from reasoning.generation.engine import rows_multiple
 from reasoning.objectives.aggregation import token_mean
+from reasoning.training.batches import TokenBatch
 from reasoning.training.program import build_batching, build_scoring
+
+_MOST_TOKENS = 1 << 20
+"""Of a batch of texts on one process, padding included."""
 
 Continuation = tuple[Sequence[int], Sequence[int]]
 """The ids that are read, and those after them whose probability is asked."""
@@ -25,24 +30,45 @@ def log_likelihoods(candidate: Candidate, texts: Sequence[Continuation], batch: 
     ``batch`` texts are read at once, each process its share; all get all numbers. Every text must fit into the model's
     context. Texts of like length stand together, so that little is padding.
     """
-    if not texts:
-        return np.zeros(0)
-    params, model, mesh = candidate.params(), candidate.model, candidate.mesh
-    scoring = build_scoring(model, mesh, 1.0)
-    multiple = rows_multiple(mesh)
-    share = -(-batch // (process_count() * multiple)) * multiple
-    order = sorted(range(len(texts)), key=lambda number: sum(map(len, texts[number])))
     log_probs_N = np.zeros(len(texts))
-    for start in range(0, len(order), share * process_count()):
-        numbers = order[start : start + share * process_count()]
-        time = padded_length(max(sum(map(len, texts[number])) for number in numbers), (), model.context)
-        first = process_index() * share
-        rows = _rows([texts[number] for number in numbers[first : first + share]], share, time)
-        tokens = build_batching(mesh, token_mean, time)(to_global(mesh, rows))
+    if not texts:
+        return log_probs_N
+    params, scoring = candidate.params(), build_scoring(candidate.model, candidate.mesh, 1.0)
+
+    def sums_of(tokens: TokenBatch) -> np.ndarray:
         # Where nothing is asked a row has no target, and whatever stands there doesn't count.
         sums_B = np.where(local_rows(tokens.mask) > 0, local_rows(scoring(params, tokens)), 0.0).sum(axis=1)
-        log_probs_N[numbers] = rows_of_all_processes(sums_B.astype(np.float64))[: len(numbers)]
+        return sums_B.astype(np.float64)
+
+    for numbers, sums_B in read_all(candidate.mesh, candidate.model.context, texts, batch, sums_of):
+        log_probs_N[numbers] = sums_B
     return log_probs_N
+
+
+def read_all(
+    mesh: Mesh, context: int, texts: Sequence[Continuation], batch: int, read: Callable[[TokenBatch], np.ndarray]
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Numbers of texts, with what ``read`` gives for this process's rows [B, …] of them, on every process.
+
+    ``batch`` texts are read at once, fewer where they are long (``_MOST_TOKENS``), each process its share; texts of
+    like length stand together, so that little is padding. Every text must fit into the ``context``.
+    """
+    multiple = rows_multiple(mesh)
+    order = sorted(range(len(texts)), key=lambda number: sum(map(len, texts[number])))
+    start = 0
+    while start < len(order):
+        share = -(-batch // (process_count() * multiple)) * multiple
+        while True:
+            numbers = order[start : start + share * process_count()]
+            time = padded_length(max(sum(map(len, texts[number])) for number in numbers), (), context)
+            if share <= multiple or share * time <= _MOST_TOKENS:
+                break
+            share = max(share // (2 * multiple), 1) * multiple
+        first = process_index() * share
+        rows = _rows([texts[number] for number in numbers[first : first + share]], share, time)
+        values_B = read(build_batching(mesh, token_mean, time)(to_global(mesh, rows)))
+        yield numbers, rows_of_all_processes(values_B)[: len(numbers)]
+        start += len(numbers)
 
 
 def _rows(texts: Sequence[Continuation], rows: int, time: int) -> dict[str, np.ndarray]:

@@ -5,11 +5,14 @@ from reasoning.stages.cut import Cut
 from reasoning.stages.distill import Distill, OnPolicyDistill
 from reasoning.stages.evaluate import Evaluate
 from reasoning.stages.grpo import GRPO
+from reasoning.stages.label_replies import LabelReplies
 from reasoning.stages.prepare import Prepare, TokenizerTraining
 from reasoning.stages.pretrain import Pretrain
 from reasoning.stages.pretrained import Pretrained
+from reasoning.stages.reward_model import RewardModel
 from reasoning.stages.settings import KeepBest
 from reasoning.stages.sft import SFT
+from reasoning.stages.step_labels import Steps
 from reasoning.stages.text_loss import TextLoss
 from reasoning.stages.write_answers import WriteAnswers
 
@@ -21,10 +24,13 @@ __all__ = [
     "Distill",
     "Evaluate",
     "KeepBest",
+    "LabelReplies",
     "OnPolicyDistill",
     "Prepare",
     "Pretrain",
     "Pretrained",
+    "RewardModel",
+    "Steps",
     "TextLoss",
     "TokenizerTraining",
     "WriteAnswers",

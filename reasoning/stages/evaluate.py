@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
 from reasoning.core.progress import Progress
+from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
-from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
+from reasoning.evaluation.methods import AskingScorers, Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
     RESULTS,
     SAMPLES,
@@ -29,6 +30,7 @@ from reasoning.evaluation.results import (
     write_results,
     write_samples,
 )
+from reasoning.evaluation.scorers import Scorer
 from reasoning.evaluation.sitting import Foreseen, Sitting
 from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
 from reasoning.generation.prompts import PromptStyle
@@ -37,6 +39,7 @@ from reasoning.rollouts.rating import remarks_on
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.place import Asked, Place, asked_of, problems_at_hand
 from reasoning.stages.programs import model_before, publishing_program
+from reasoning.stages.reward_model import scorer_of
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.checkpoints import on_first_process
@@ -70,18 +73,31 @@ class Evaluate:
     methods: tuple[Method, ...] = (Greedy(), Samples())
     styles: tuple[PromptStyle, ...] = ()
     style_methods: tuple[Method, ...] = (Samples(),)
+    scorers: tuple[Stage, ...] = ()  # reward models, which methods name
     # Whether its questions may be among those that the checkpoints learnt from; how many are is told.
     allow_leaks: bool = field(default=False, metadata=NOT_HASHED)
 
     def __post_init__(self) -> None:
         for name, methods in (("methods", self.methods), ("style_methods", self.style_methods)):
             check_methods(name, methods, self.quiz)
+        self._check_scorers()
         names = [style.name for style in (self.quiz.style, *self.styles)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise InputError(f"two prompt styles are named {', '.join(repeated)}, the quiz's own counted; rename one")
         if self.quiz.problems.count < 2:
             raise InputError("an exam of 1 problem has no interval; ask at least 2")
+
+    def _check_scorers(self) -> None:
+        """Raises InputError for a method that asks a scorer which the exam doesn't have."""
+        there = [stage.name for stage in self.scorers]
+        for method in (*self.methods, *self.style_methods):
+            for name in method.scorers_asked() if isinstance(method, AskingScorers) else ():
+                if name not in there:
+                    raise InputError(
+                        f"the method {method.name} asks the scorer {name}, and the exam's scorers are "
+                        f"{', '.join(there) or 'none'}; add it to {self.name or 'the exam'}.scorers"
+                    )
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError for a problem that one of the quiz's scores and rates can't judge, for leaks, and where a
@@ -106,12 +122,15 @@ class Evaluate:
         questions = {artifact.stage: self.questions(artifact, problems, context) for artifact in artifacts}
         (out / _PARTS).mkdir(exist_ok=True)
         candidate, examined, tokens = None, None, 0
+        scorers: dict[str, Scorer] = {}
         for number, piece in enumerate(pieces, start=1):
             if piece.file in missing:
                 if candidate is None or examined != piece.checkpoint:
                     candidate = None  # Two checkpoints needn't fit into memory.
                     with context.at_once():
                         candidate, examined = self.candidate(piece.checkpoint, context), piece.checkpoint
+                        scorers = scorers or self.judges(inputs.get("scorers", ()), candidate, context)
+                        candidate = replace(candidate, scorers=scorers)
                 with context.at_once():
                     tokens += self.examine(piece, candidate, questions[piece.checkpoint.stage], context)
             context.report(Progress(self.name, number, len(pieces), {}, tokens))
@@ -193,6 +212,19 @@ class Evaluate:
         model, tokenizer = model_of(artifact, context.mesh, context.kernels), tokenizer_of(artifact)
         params = partial(params_of, artifact, model, context.mesh)
         return candidate_of(self.quiz, model, context.mesh, tokenizer, params)
+
+    def judges(self, artifacts: tuple[Artifact, ...], candidate: Candidate, context: Context) -> dict[str, Scorer]:
+        """The reward models by their stages' names. Raises InputError for one of another tokenizer."""
+        found: dict[str, Scorer] = {}
+        for artifact in artifacts:
+            difference = tokenizer_difference(tokenizer_of(artifact), candidate.tokenizer)
+            if difference is not None:
+                raise InputError(
+                    f"{self.name}: the scorer {artifact.stage} reads other tokens than the checkpoints that it judges "
+                    f"({difference}); train it on one of their line"
+                )
+            found[artifact.stage] = scorer_of(artifact, context.mesh, context.kernels, self.quiz.batch)
+        return found
 
     def examine(self, piece: _Piece, candidate: Candidate, questions: Mapping[str, Questions], context: Context) -> int:
         """Writes one checkpoint's replies to all problems, asked in one way, and gives the number of their tokens."""

@@ -15,9 +15,12 @@ from reasoning.core.prng import data_seed
 from reasoning.data.records import RandomAccessRows, Row, take_rows
 from reasoning.models.parameters import Params
 from reasoning.stages.settings import OnRows
-from reasoning.training.batches import TokenBatch
-from reasoning.training.program import build_batching, build_measuring
+from reasoning.training.batches import LabelledBatch, TokenBatch
+from reasoning.training.program import build_measuring
 from reasoning.training.step import LossFunction
+
+Build = Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]
+"""From global rows to a batch."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class HeldOut:
     rows: RandomAccessRows
     every: int
     batch: int
-    build: Callable[[dict[str, jax.Array]], TokenBatch]
-    total: Callable[[Params, Any, TokenBatch], tuple[jax.Array, jax.Array]]
+    build: Build
+    total: Callable[[Params, Any, TokenBatch | LabelledBatch], tuple[jax.Array, jax.Array]]
 
     def loss(self, params: Params, frozen: Any) -> float:
         """The mean loss of the rows' tokens that carry loss: all that is trained by, a balance of experts included."""
@@ -83,9 +86,12 @@ def split_rows(stage: OnRows, rows: RandomAccessRows, seed: int) -> tuple[Random
 
 
 def held_out_of(
-    stage: OnRows, model: Any, rows: RandomAccessRows, length: int, loss_fn: LossFunction, mesh: Mesh
+    stage: OnRows, model: Any, rows: RandomAccessRows, loss_fn: LossFunction, mesh: Mesh, build: Build
 ) -> HeldOut | None:
-    """What measures ``loss_fn`` on held-out ``rows``, a microbatch at once; None where there are none."""
+    """What measures ``loss_fn`` on held-out ``rows``, a microbatch at once; None where there are none.
+
+    ``build`` makes a batch of rows in which every token weighs 1 (``token_sum``).
+    """
     if not len(rows):
         return None
     return HeldOut(
@@ -93,7 +99,7 @@ def held_out_of(
         rows=rows,
         every=stage.held_out_every,
         batch=stage.batch // stage.microbatches,
-        build=build_batching(mesh, token_sum, length),
+        build=build,
         total=build_measuring(model, loss_fn),
     )
 

@@ -27,7 +27,7 @@ from reasoning.stages.settings import Learning, check_best
 from reasoning.stages.stage import Context, is_stage, learns_from
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
-from reasoning.training.batches import PolicyBatch, TokenBatch
+from reasoning.training.batches import LabelledBatch, PolicyBatch, TokenBatch
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.diagnosis import Subject
@@ -41,7 +41,7 @@ from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
 from reasoning.training.watching import Watch
 
-Batch = TypeVar("Batch", TokenBatch, PolicyBatch)
+Batch = TypeVar("Batch", TokenBatch, PolicyBatch, LabelledBatch)
 """What one update learns from."""
 
 _BY_LOSS = ("text", "examples", "teacher")
@@ -172,7 +172,7 @@ def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
     """
     total = 0
     for part in minibatches_of(batch):
-        rows, length = (part.rows if isinstance(part, PolicyBatch) else part).tokens.shape
+        rows, length = (part if isinstance(part, TokenBatch) else part.rows).tokens.shape
         own = training_flops(learner.trainee.merged_model.config, learner.trainee.adapters, rows * length, length)
         teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
         total += own + teacher

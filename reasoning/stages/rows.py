@@ -19,12 +19,12 @@ from reasoning.data.pipeline import token_batches
 from reasoning.data.records import Row, keep_rows, read_records
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.stages.checkpoint import intact
-from reasoning.stages.held_out import held_out_of, split_rows
+from reasoning.stages.held_out import held_out_of, split_rows, token_sum
 from reasoning.stages.learn import Frozen, Learner, learn
 from reasoning.stages.settings import OnRows, steps_of
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import Trainee
-from reasoning.training.batches import TokenBatch, tokens_with_loss
+from reasoning.training.batches import Aggregation, LabelledBatch, TokenBatch, tokens_with_loss
 from reasoning.training.program import build_batching
 from reasoning.training.state import TrainState
 from reasoning.training.step import LossFunction
@@ -35,13 +35,17 @@ _MEMORY = 1 << 28
 _PREFETCH = 2
 
 
+Batching = Callable[[meshes.Mesh, Aggregation, int], Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]]
+"""``build_batching``, or what stands in its place for rows with other columns."""
+
+
 @dataclass(frozen=True)
 class _RowSource:
     """Batches for ``fit`` from a packed data set: global shuffle, then this process's slice of each batch."""
 
     mesh: meshes.Mesh
     batches: grain.DatasetIterator[Row]
-    build: Callable[[dict[str, jax.Array]], TokenBatch]
+    build: Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]
     epochs_a_step: float
 
     def get_state(self) -> dict[str, Any]:
@@ -52,7 +56,7 @@ class _RowSource:
         """Goes on with the batch at ``cursor``."""
         self.batches.set_state(cursor)
 
-    def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch, Mapping[str, float]]:
+    def __call__(self, state: TrainState, step: int) -> tuple[TokenBatch | LabelledBatch, Mapping[str, float]]:
         """The next batch, how many of its tokens carry loss, and how often all rows have been seen after it."""
         with without_notes():
             rows = next(self.batches)
@@ -81,9 +85,11 @@ def train_on_rows(
     out: Path,
     context: Context,
     frozen: Frozen | None = None,
+    batching: Batching = build_batching,
 ) -> Outcome:
     """Trains on the rows of ``data`` by ``loss_fn``, which may read ``frozen`` parameters; measures those held out.
 
+    ``batching`` makes the batches that ``loss_fn`` reads.
     Raises InputError for rows that don't fit the models, or where none is left to learn from.
     """
     if data.kind != "records":
@@ -110,17 +116,18 @@ def train_on_rows(
         prefetch=_PREFETCH,
     )
     source = _RowSource(
-        context.mesh, iter(batches), build_batching(context.mesh, stage.aggregate, length), stage.batch / len(learnt)
+        context.mesh, iter(batches), batching(context.mesh, stage.aggregate, length), stage.batch / len(learnt)
     )
+    measured_alike = batching(context.mesh, token_sum, length)
     learner = Learner(
         settings=stage,
         trainee=trainee,
         tokenizer=tokenizer,
         loss_fn=loss_fn,
-        shown=("loss", "eval_loss", "probe/strict"),
+        shown=("loss", "eval_loss", "accuracy", "probe/strict"),
         steps=steps_of(stage, len(learnt), stage.batch),
         tokens_per_step=stage.batch * length,
         frozen=frozen,
-        held_out=held_out_of(stage, trainee.model, held, length, loss_fn, context.mesh),
+        held_out=held_out_of(stage, trainee.model, held, loss_fn, context.mesh, measured_alike),
     )
     return learn(learner, source, out, context)

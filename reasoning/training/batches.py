@@ -41,6 +41,22 @@ class TokenBatch:
 
 
 @struct.dataclass
+class LabelledBatch:
+    """Rows with a label in 0..1 at some places: how right, or how often right, what ends there is.
+
+    The mask of ``rows`` is 1 at those places; nothing is predicted of the next token, so targets mean nothing.
+    """
+
+    rows: TokenBatch
+    labels: Float[Array, "B T"]
+
+    @property
+    def mask(self) -> Float[Array, "B T"]:
+        """1 where there is a label."""
+        return self.rows.mask
+
+
+@struct.dataclass
 class Corrected:
     """What a correction for the sampler made of a batch: what each token's loss is multiplied by (0: rejected).
 
@@ -93,7 +109,7 @@ def weigh(aggregate: Aggregation, mask_BT: jax.Array, segments_BT: jax.Array, le
 
 
 @jax.jit
-def tokens_with_loss(batch: TokenBatch) -> Int[Array, ""]:
+def tokens_with_loss(batch: TokenBatch | LabelledBatch) -> Int[Array, ""]:
     """How many tokens of the global batch carry loss."""
     return jnp.sum((batch.mask > 0).astype(jnp.int32))
 
@@ -109,3 +125,12 @@ def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: i
         mask=mask,
         weights=mask * weigh(aggregate, (mask > 0).astype(jnp.float32), rows["segments"], length),
     )
+
+
+def labelled_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: int) -> LabelledBatch:
+    """As ``token_batch``, of rows with a column ``labels``: numbers in 0..1 at some places, below 0 elsewhere."""
+    tokens, segments, labels = rows["tokens"], rows["segments"], rows["labels"]
+    mask = ((labels >= 0) & (segments > 0)).astype(jnp.float32)
+    weights = mask * weigh(aggregate, mask, segments, length)
+    batch = TokenBatch(tokens, rows["positions"], segments, targets=tokens, mask=mask, weights=weights)
+    return LabelledBatch(batch, jnp.where(mask > 0, labels, 0.0).astype(jnp.float32))

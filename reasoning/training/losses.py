@@ -46,7 +46,7 @@ def _hidden_states(model: LanguageModel, params: Params, rows: TokenBatch) -> tu
     return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
 
 
-def _balanced(
+def balanced(
     loss: jax.Array, sums: Sums, measured: dict[str, Any], rows: TokenBatch, name: str = "experts"
 ) -> tuple[jax.Array, Sums, dict[str, Any]]:
     """A loss with what its model measured of its experts: their balance loss is added, their load becomes an update.
@@ -90,7 +90,7 @@ def _sharding_of(model: LanguageModel) -> VocabularySharding | None:
     return None if model.mesh is None else VocabularySharding(model.mesh)
 
 
-def _total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A per-token metric as (sum, count) over the tokens that count."""
     return jnp.sum(values_BT * mask_BT), jnp.sum(mask_BT)
 
@@ -104,10 +104,10 @@ def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunctio
         scores = _scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         sums = {
-            "cross_entropy": _total(loss_BT, batch.mask),
-            "entropy": _total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
+            "cross_entropy": total(loss_BT, batch.mask),
+            "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
         }
-        loss, sums, updates = _balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        loss, sums, updates = balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
         further, further_sums, further_updates = _multi_token_loss(model, params, hidden_BTD, batch, kernels)
         return loss + further, sums | further_sums, _merged_updates(updates, further_updates)
 
@@ -134,8 +134,8 @@ def _multi_token_loss(
         scores = _scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
-        sums[f"cross_entropy/further_{depth}"] = _total(jax.lax.stop_gradient(loss_BT), later["mask"])
-    loss, sums, updates = _balanced(
+        sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
+    loss, sums, updates = balanced(
         model.multi_token_coefficient / depths * total_loss, sums, measured, batch, "further_experts"
     )
     return loss, sums, updates
@@ -186,7 +186,7 @@ def _sampler_sums(new_BT: jax.Array, batch: PolicyBatch) -> Sums:
     drawn_BT = mask_BT if corrected is None else corrected.drawn
     apart_BT = before_BT - batch.sampler_log_probs
     sums: Sums = {
-        SAMPLER_APART: _total(jnp.abs(apart_BT), drawn_BT),
+        SAMPLER_APART: total(jnp.abs(apart_BT), drawn_BT),
         RATIO: Spread(jnp.exp(jnp.where(drawn_BT > 0, apart_BT, 0.0)), drawn_BT),
     }
     return sums if corrected is None else sums | _correction_sums(corrected, mask_BT)
@@ -194,8 +194,8 @@ def _sampler_sums(new_BT: jax.Array, batch: PolicyBatch) -> Sums:
 
 def _correction_sums(corrected: Corrected, mask_BT: jax.Array) -> Sums:
     return {
-        "sampling/importance_sampling_weight/mean": _total(corrected.weights, corrected.drawn),
-        "sampling/rejected_ratio": _total(1 - mask_BT, corrected.drawn),
+        "sampling/importance_sampling_weight/mean": total(corrected.weights, corrected.drawn),
+        "sampling/rejected_ratio": total(1 - mask_BT, corrected.drawn),
     }
 
 
@@ -218,7 +218,7 @@ def _policy(
             batch = replace(batch, old_log_probs=old_BT)
         loss_BT, metrics = policy_loss(loss, new_BT, batch)
         measured_BT = {"entropy": jax.lax.stop_gradient(scores.entropy_BT), **metrics}
-        sums |= {name: _total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
+        sums |= {name: total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
         if batch.corrected is not None:
             loss_BT = batch.corrected.weights * loss_BT
         beside = jnp.zeros(())
@@ -228,11 +228,11 @@ def _policy(
             check_shape("kl", kl, divergence_BT, new_BT.shape)
             if batch.kl_weights is None:
                 loss_BT = loss_BT + kl_coefficient * divergence_BT
-                sums["kl"] = _total(divergence_BT, mask_BT)
+                sums["kl"] = total(divergence_BT, mask_BT)
             else:
                 beside = kl_coefficient * jnp.sum(batch.kl_weights * divergence_BT)
-                sums["kl"] = _total(divergence_BT, (batch.kl_weights > 0).astype(jnp.float32))
-        return _balanced(jnp.sum(batch.rows.weights * loss_BT) + beside, sums, measured, batch.rows)
+                sums["kl"] = total(divergence_BT, (batch.kl_weights > 0).astype(jnp.float32))
+        return balanced(jnp.sum(batch.rows.weights * loss_BT) + beside, sums, measured, batch.rows)
 
     return loss_fn
 
@@ -278,15 +278,15 @@ def _distill(
         hidden_BTD, measured = _hidden_states(student, params, batch)
         divergence_BT = divergence_of(params, frozen, hidden_BTD, batch)
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
-        sums = {metric_name(divergence): _total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
+        sums = {metric_name(divergence): total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
             scores = _scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
             cross_entropy_BT = cross_entropy(scores.log_prob_BT)
-            sums["cross_entropy"] = _total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
+            sums["cross_entropy"] = total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
         loss_BT = with_hard_targets(
             divergence_BT, cross_entropy_BT, temperature=balanced_at, coefficient=cross_entropy_coefficient
         )
-        return _balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        return balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
 
     return loss_fn
 

@@ -19,7 +19,14 @@ from reasoning.models.lora import with_adapters
 from reasoning.models.model import LanguageModel, Model, frozen_shapes
 from reasoning.models.parameters import Params
 from reasoning.objectives.correction import Correction
-from reasoning.training.batches import Aggregation, PolicyBatch, TokenBatch, token_batch
+from reasoning.training.batches import (
+    Aggregation,
+    LabelledBatch,
+    PolicyBatch,
+    TokenBatch,
+    labelled_batch,
+    token_batch,
+)
 from reasoning.training.correcting import correct
 from reasoning.training.guard import SpikeGuard
 from reasoning.training.losses import score
@@ -142,14 +149,14 @@ def build_scoring(
 @lru_cache(_REMEMBERED)
 def build_measuring(
     model: LanguageModel, loss_fn: LossFunction
-) -> Callable[[Params, Any, TokenBatch], tuple[jax.Array, jax.Array]]:
+) -> Callable[[Params, Any, TokenBatch | LabelledBatch], tuple[jax.Array, jax.Array]]:
     """The jitted pass that gives the loss of a batch without an update, and how many of its tokens count.
 
     Its arguments are those of the step of ``build_step`` with the same loss, the state's parameters first.
     """
     whole = _on_base(loss_fn) if isinstance(model, Model) and model.lora is not None else loss_fn
 
-    def measured(params: Params, frozen: Any, batch: TokenBatch) -> tuple[jax.Array, jax.Array]:
+    def measured(params: Params, frozen: Any, batch: TokenBatch | LabelledBatch) -> tuple[jax.Array, jax.Array]:
         return whole(params, frozen, batch)[0], batch.mask.sum()
 
     return jax.jit(measured)
@@ -226,3 +233,14 @@ def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[
 @lru_cache(_REMEMBERED)
 def _batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
     return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))
+
+
+def build_labelling(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], LabelledBatch]:
+    """As ``build_batching``, of rows with labels."""
+    check_hashes(aggregate=aggregate)
+    return _labelling(mesh, aggregate, length)
+
+
+@lru_cache(_REMEMBERED)
+def _labelling(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], LabelledBatch]:
+    return jax.jit(partial(labelled_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))

@@ -1,0 +1,91 @@
+"""Reward models: what they learn of labelled replies, what they leave, and how that scores."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_stages
+from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, questions_for, work
+
+from reasoning.core.artifact import Artifact
+from reasoning.core.errors import InputError
+from reasoning.evaluation.scorers import Scorer
+from reasoning.stages.label_replies import LabelReplies
+from reasoning.stages.reward_model import RewardModel, scorer_of
+from reasoning.stages.step_labels import Steps
+from reasoning.training.preemption import Interrupted
+
+
+def has_even(completions: list[str], **columns: Any) -> list[float]:
+    """1 for replies of which the first character is in the first half of the alphabet of digits."""
+    return [float(text[:1] < "5") for text in completions]
+
+
+LABELS = LabelReplies(
+    name="labels",
+    start=BASE,
+    problems=TRAIN,
+    right=has_even,
+    max_new_tokens=NEW_TOKENS,
+    length=48,
+    samples=16,
+    batch=8,
+    steps=Steps(separator="=", completions=2),
+)
+MODEL = RewardModel(
+    name="prm", start=BASE, data=LABELS, optimizer=OPTIMIZER, steps=30, batch=8, held_out=8, held_out_every=15
+)
+
+
+@pytest.fixture(scope="module")
+def labels(workshop: Path, base: Artifact) -> Artifact:
+    return work(LABELS, workshop, {"start": base})
+
+
+@pytest.fixture(scope="module")
+def prm(workshop: Path, base: Artifact, labels: Artifact) -> Artifact:
+    return work(MODEL, workshop, {"start": base, "data": labels})
+
+
+def test_it_learns_what_is_right_and_tells_so_of_rows_that_it_did_not_see(prm: Artifact):
+    losses = [row["loss"] for row in prm.metrics() if "loss" in row]
+    assert losses[0] == pytest.approx(np.log(2), rel=1e-5) and losses[-1] < losses[0]
+    assert prm.kind == "scorer" and prm.results["auc"] > 0.6 and 0 <= prm.results["accuracy"] <= 1
+
+
+def test_a_scorer_reads_steps_as_training_did_whatever_stands_beside(prm: Artifact, base: Artifact):
+    candidate = tiny_stages.candidate(base)
+    mesh = Surroundings().context().mesh
+    scorer = scorer_of(prm, mesh, "auto", 2)
+    assert isinstance(scorer, Scorer) and scorer.separator == "="
+    prompts = [*questions_for(candidate).prompts[:3]]
+    replies, ends = [[5, 6, 7], [5], [8, 9, 10, 11, 6]], [[0, 2], [0], [1, 2, 4]]
+    together = scorer.scores(prompts, replies, ends)
+    for prompt, reply, end, scores in zip(prompts, replies, ends, together, strict=True):
+        assert scores.shape == (len(end),) and ((scores > 0) & (scores < 1)).all()
+        [alone] = scorer_of(prm, mesh, "auto", 64).scores([prompt], [reply], [end])
+        np.testing.assert_allclose(alone, scores, rtol=1e-5)
+        [sooner] = scorer.scores([prompt], [reply[: end[0] + 1]], [[end[0]]])
+        np.testing.assert_allclose(sooner, scores[:1], rtol=1e-5)  # What follows a step doesn't change its score.
+    cost = scorer.cost(prompts, replies, ends)
+    assert cost.tokens_R.tolist() == [len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)]
+    assert (cost.flops_R > 0).all()
+    with pytest.raises(InputError, match="exceeds the reward model's context of 32"):
+        scorer.scores([[5] * 30], [[5] * 3], [[2]])
+
+
+def test_training_that_was_stopped_gives_the_same_parameters(prm: Artifact, base: Artifact, labels: Artifact, tmp_path):
+    given = {"start": base, "data": labels}
+    with pytest.raises(Interrupted):
+        work(MODEL, tmp_path, given, Surroundings(stop_at=7))
+    again = work(MODEL, tmp_path, given)
+    assert (again.hash, again.results["auc"]) == (prm.hash, prm.results["auc"])
+
+
+def test_what_is_no_scorer_and_what_can_not_be_probed_is_refused(base: Artifact):
+    with pytest.raises(InputError, match="stage base left checkpoint, no scorer; name a stages.RewardModel"):
+        scorer_of(base, Surroundings().context().mesh, "auto", 2)
+    probed = RewardModel(**{**vars(MODEL), "probe": tiny_stages.quiz(), "probe_every": 1})
+    with pytest.raises(InputError, match="a reward model writes no replies"):
+        probed.check(Surroundings().context().mesh)
