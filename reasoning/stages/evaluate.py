@@ -33,6 +33,7 @@ from reasoning.evaluation.results import (
 from reasoning.evaluation.scorers import Scorer
 from reasoning.evaluation.sitting import Foreseen, Sitting
 from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
+from reasoning.evaluation.verifier import Verifier, verifying
 from reasoning.generation.prompts import PromptStyle
 from reasoning.models.model import Model
 from reasoning.rollouts.rating import remarks_on
@@ -73,7 +74,8 @@ class Evaluate:
     methods: tuple[Method, ...] = (Greedy(), Samples())
     styles: tuple[PromptStyle, ...] = ()
     style_methods: tuple[Method, ...] = (Samples(),)
-    scorers: tuple[Stage, ...] = ()  # reward models, which methods name
+    scorers: tuple[Stage, ...] = ()  # reward models, which methods name …
+    verifiers: tuple[Verifier, ...] = ()  # … beside these, by which each checkpoint judges its own replies
     # Whether its questions may be among those that the checkpoints learnt from; how many are is told.
     allow_leaks: bool = field(default=False, metadata=NOT_HASHED)
 
@@ -90,7 +92,9 @@ class Evaluate:
 
     def _check_scorers(self) -> None:
         """Raises InputError for a method that asks a scorer which the exam doesn't have."""
-        there = [stage.name for stage in self.scorers]
+        there = [scorer.name for scorer in (*self.scorers, *self.verifiers)]
+        if repeated := [name for name in there if there.count(name) > 1]:
+            raise InputError(f"two scorers are named {repeated[0]}; rename one of them")
         for method in (*self.methods, *self.style_methods):
             for name in method.scorers_asked() if isinstance(method, AskingScorers) else ():
                 if name not in there:
@@ -130,7 +134,7 @@ class Evaluate:
                     with context.at_once():
                         candidate, examined = self.candidate(piece.checkpoint, context), piece.checkpoint
                         scorers = scorers or self.judges(inputs.get("scorers", ()), candidate, context)
-                        candidate = replace(candidate, scorers=scorers)
+                        candidate = replace(candidate, scorers=scorers | verifying(self.verifiers, candidate))
                 with context.at_once():
                     tokens += self.examine(piece, candidate, questions[piece.checkpoint.stage], context)
             context.report(Progress(self.name, number, len(pieces), {}, tokens))

@@ -18,7 +18,7 @@ from reasoning.training.preemption import Interrupted
 
 
 def label(**changes: Any) -> LabelReplies:
-    given = {"start": BASE, "problems": TRAIN, "right": early_end, "max_new_tokens": NEW_TOKENS, "length": 48}
+    given = {"start": BASE, "problems": TRAIN, "right": early_end, "max_new_tokens": NEW_TOKENS, "length": 32}
     steps = Steps(separator="=", completions=2)
     return LabelReplies(**{"name": "labels", **given, "samples": 3, "batch": 4, "steps": steps, **changes})
 

@@ -28,7 +28,7 @@ LABELS = LabelReplies(
     problems=TRAIN,
     right=has_even,
     max_new_tokens=NEW_TOKENS,
-    length=48,
+    length=32,
     samples=16,
     batch=8,
     steps=Steps(separator="=", completions=2),
