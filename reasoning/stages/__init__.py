@@ -9,6 +9,7 @@ from reasoning.stages.label_replies import LabelReplies
 from reasoning.stages.prepare import Prepare, TokenizerTraining
 from reasoning.stages.pretrain import Pretrain
 from reasoning.stages.pretrained import Pretrained
+from reasoning.stages.pretrained_scorer import PretrainedScorer
 from reasoning.stages.reward_model import RewardModel
 from reasoning.stages.settings import KeepBest
 from reasoning.stages.sft import SFT
@@ -29,6 +30,7 @@ __all__ = [
     "Prepare",
     "Pretrain",
     "Pretrained",
+    "PretrainedScorer",
     "RewardModel",
     "Steps",
     "TextLoss",

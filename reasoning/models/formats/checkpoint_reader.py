@@ -47,12 +47,13 @@ class Checkpoint:
     parts: dict[LeafPath, list[Part]]
 
 
-def open_checkpoint(folder: Path, config: ModelConfig) -> Checkpoint:
-    """Compares names and shapes of a folder's tensors with what ``config`` needs.
+def open_checkpoint(folder: Path, config: ModelConfig, beside: Collection[str] = ()) -> Checkpoint:
+    """Compares names and shapes of a folder's tensors with what ``config`` needs; those ``beside`` aren't the model's.
 
     Raises InputError that lists all missing and superfluous names and wrong shapes, and as ``read_folder`` does.
     """
     stored = dequantised(folder, _text_only(folder, read_folder(folder)))
+    stored = {name: tensor for name, tensor in stored.items() if name not in beside}
     experts = sum(kind.moe.experts for kind in config.kinds() if kind.moe and not kind.moe.biases)
     if experts > len(stored):  # before any of their tensors is listed
         raise InputError(
@@ -133,13 +134,20 @@ def _check_equal(embedding: Readable, head: Readable) -> None:
         )
 
 
-def import_checkpoint(folder: Path, config: ModelConfig, mesh: Mesh, dtype: str, report: Report = silent) -> Params:
+def import_checkpoint(
+    folder: Path,
+    config: ModelConfig,
+    mesh: Mesh,
+    dtype: str,
+    report: Report = silent,
+    beside: Collection[str] = (),
+) -> Params:
     """The parameters of a folder of safetensors, sharded over ``mesh`` by the model's rules, in ``dtype``.
 
     ``report(done, total)`` is told how many bytes of the parameters are there. Raises InputError as
     ``open_checkpoint`` does before anything is read, and for values that are not finite.
     """
-    checkpoint = open_checkpoint(folder, config)
+    checkpoint = open_checkpoint(folder, config, beside)
     model = build_model(config)
     places = parameter_shardings(model, mesh)
     # Every leaf must have its parts: a model with settings that no family has can't come from a checkpoint.
