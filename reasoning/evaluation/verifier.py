@@ -39,7 +39,7 @@ class Verifier:
 
 
 @dataclass(frozen=True)
-class VerifyingScorer:
+class _VerifyingScorer:
     """A candidate that judges replies as ``verifier`` says; see ``scorers.Scorer``."""
 
     verifier: Verifier
@@ -87,4 +87,4 @@ class VerifyingScorer:
 
 def verifying(verifiers: Sequence[Verifier], candidate: Candidate) -> dict[str, Scorer]:
     """The scorers by which a candidate judges its own replies, by name."""
-    return {verifier.name: VerifyingScorer(verifier, candidate) for verifier in verifiers}
+    return {verifier.name: _VerifyingScorer(verifier, candidate) for verifier in verifiers}

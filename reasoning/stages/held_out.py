@@ -19,7 +19,7 @@ from reasoning.training.batches import LabelledBatch, TokenBatch
 from reasoning.training.program import build_measuring
 from reasoning.training.step import LossFunction
 
-Build = Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]
+_Build = Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]
 """From global rows to a batch."""
 
 
@@ -51,7 +51,7 @@ class HeldOut:
     rows: RandomAccessRows
     every: int
     batch: int
-    build: Build
+    build: _Build
     total: Callable[[Params, Any, TokenBatch | LabelledBatch], tuple[jax.Array, jax.Array]]
 
     def loss(self, params: Params, frozen: Any) -> float:
@@ -86,7 +86,7 @@ def split_rows(stage: OnRows, rows: RandomAccessRows, seed: int) -> tuple[Random
 
 
 def held_out_of(
-    stage: OnRows, model: Any, rows: RandomAccessRows, loss_fn: LossFunction, mesh: Mesh, build: Build
+    stage: OnRows, model: Any, rows: RandomAccessRows, loss_fn: LossFunction, mesh: Mesh, build: _Build
 ) -> HeldOut | None:
     """What measures ``loss_fn`` on held-out ``rows``, a microbatch at once; None where there are none.
 

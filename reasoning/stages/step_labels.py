@@ -43,7 +43,7 @@ def any_right(right: int, graded: int) -> float:
     return float(right > 0)
 
 
-LabelRule = Annotated[Callable[[int, int], float], Takes(("right", "graded"))]
+_LabelRule = Annotated[Callable[[int, int], float], Takes(("right", "graded"))]
 """``(right, graded)`` completions, of at least one graded, to a label in 0..1."""
 
 
@@ -56,7 +56,7 @@ class Steps:
 
     separator: str  # the text with which a step ends
     completions: Count = 8
-    label: LabelRule = share
+    label: _LabelRule = share
 
     def __post_init__(self) -> None:
         if not self.separator:

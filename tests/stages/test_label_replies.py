@@ -58,6 +58,7 @@ def test_a_reply_longer_than_a_row_is_refused():
         list(packed([Labelled([1], [1] * 4, [3], [1.0])], 4))
 
 
+@pytest.mark.slow
 def test_replies_are_labelled_and_an_interruption_changes_nothing(workshop: Path, base: Artifact, tmp_path: Path):
     whole = work(label(), tmp_path / "whole", {"start": base})
     assert whole.kind == "records" and separator_of(whole) == "=" and not (whole.path / "parts").exists()

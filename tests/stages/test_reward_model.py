@@ -1,5 +1,6 @@
 """Reward models: what they learn of labelled replies, what they leave, and how that scores."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, questi
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
-from reasoning.evaluation.scorers import Scorer
+from reasoning.evaluation.methods import Greedy
+from reasoning.evaluation.scorers import Scorer, minimum
+from reasoning.evaluation.selection import BestOf, ByScorer, Selections, Weighted
+from reasoning.evaluation.verifier import Verifier
 from reasoning.stages.label_replies import LabelReplies
 from reasoning.stages.reward_model import RewardModel, scorer_of
 from reasoning.stages.step_labels import Steps
@@ -75,12 +79,38 @@ def test_a_scorer_reads_steps_as_training_did_whatever_stands_beside(prm: Artifa
         scorer.scores([[5] * 30], [[5] * 3], [[2]])
 
 
+@pytest.mark.slow
 def test_training_that_was_stopped_gives_the_same_parameters(prm: Artifact, base: Artifact, labels: Artifact, tmp_path):
     given = {"start": base, "data": labels}
     with pytest.raises(Interrupted):
         work(MODEL, tmp_path, given, Surroundings(stop_at=7))
     again = work(MODEL, tmp_path, given)
     assert (again.hash, again.results["auc"]) == (prm.hash, prm.results["auc"])
+
+
+@pytest.mark.slow
+def test_an_exam_by_scorers_that_is_stopped_gives_the_same_bytes(prm: Artifact, base: Artifact, tmp_path: Path):
+    asked = Verifier(question="{question}{reply}?", yes="1", no="2")
+    votes = (BestOf(size=3, by=ByScorer(scorer="prm", aggregate=minimum)), Weighted(size=3, by=ByScorer(scorer="self")))
+    exam = tiny_stages.examine(
+        BASE, scorers=(MODEL,), verifiers=(replace(asked, name="self"),), methods=(Greedy(), Selections(ways=votes))
+    )
+    given = {"checkpoints": (base,), "scorers": (prm,)}
+    whole = work(exam, tmp_path / "whole", given)
+    assert {"base/strict/best_prm_minimum@3", "base/strict/weighted_self_last@3"} <= whole.results.keys()
+    with pytest.raises(Interrupted):
+        work(exam, tmp_path / "cut", given, Surroundings(stop_at=1))
+    cut = work(exam, tmp_path / "cut", given)
+    for name in ("results.json", "samples.jsonl"):
+        assert (cut.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_a_scorer_that_an_exam_does_not_have_is_refused_before_anything_runs():
+    methods = (Selections(ways=(BestOf(size=3, by=ByScorer(scorer="orm")),)),)
+    with pytest.raises(InputError, match="the method selections asks the scorer orm, and the exam's scorers are prm"):
+        tiny_stages.examine(BASE, scorers=(MODEL,), methods=methods)
+    with pytest.raises(InputError, match="two scorers are named prm; rename one"):
+        tiny_stages.examine(BASE, scorers=(MODEL,), verifiers=(Verifier(name="prm"),))
 
 
 def test_what_is_no_scorer_and_what_can_not_be_probed_is_refused(base: Artifact):

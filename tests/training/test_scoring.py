@@ -87,6 +87,7 @@ def test_the_decoder_s_gradient_is_the_slope_of_the_loss():
     np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_step_is_the_same_on_sharded_devices_and_judging_gives_the_loss_s_probabilities():
     losses = {}
     for name, shape, devices in (("one", MeshShape(), 1), ("four", MeshShape(data=2, fsdp=2), 4)):

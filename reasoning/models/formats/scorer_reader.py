@@ -1,6 +1,7 @@
 """Reward models in Hugging Face's format: a decoder without its unembedding, and a head named ``score``.
 
-Two forms are published: ``…ForSequenceClassification`` with ``score.weight``, one row a label, and ``Qwen2ForProcessRewardModel`` with ``score.0`` and ``score.2``, a ReLU between them and two classes
+Two forms are published: ``…ForSequenceClassification`` with ``score.weight``, one row a label, and
+``Qwen2ForProcessRewardModel`` with ``score.0`` and ``score.2``, a ReLU between them and two classes
 (Qwen2.5-Math-PRM, arXiv 2501.07301).
 """
 
