@@ -47,6 +47,6 @@ def test_what_can_not_be_asked_is_refused(base: Artifact):
     with pytest.raises(InputError, match="needs two different answers"):
         Verifier(yes="a", no="a")
     candidate = tiny_stages.candidate(base)
-    scorer = verifying((Verifier(question="{reply}" * 20),), candidate)["verifier"]
+    scorer = verifying((Verifier(question="{reply}" * 20, yes="1", no="2"),), candidate)["verifier"]
     with pytest.raises(InputError, match="the verifier verifier reads .* more than the model's context of 32"):
         scorer.scores([[5]], [candidate.tokenizer.encode("1+2=3")], [[4]])

@@ -17,7 +17,6 @@ from reasoning.evaluation.selection import BestOf, ByScorer, Selections, Weighte
 from reasoning.evaluation.verifier import Verifier
 from reasoning.stages.label_replies import LabelReplies
 from reasoning.stages.reward_model import RewardModel, scorer_of
-from reasoning.stages.step_labels import Steps
 from reasoning.training.preemption import Interrupted
 
 
@@ -35,7 +34,6 @@ LABELS = LabelReplies(
     length=32,
     samples=16,
     batch=8,
-    steps=Steps(separator="=", completions=2),
 )
 MODEL = RewardModel(
     name="prm", start=BASE, data=LABELS, optimizer=OPTIMIZER, steps=30, batch=8, held_out=8, held_out_every=15
@@ -62,7 +60,7 @@ def test_a_scorer_reads_steps_as_training_did_whatever_stands_beside(prm: Artifa
     candidate = tiny_stages.candidate(base)
     mesh = Surroundings().context().mesh
     scorer = scorer_of(prm, mesh, "auto", 2)
-    assert isinstance(scorer, Scorer) and scorer.separator == "="
+    assert isinstance(scorer, Scorer) and scorer.separator == ""
     prompts = [*questions_for(candidate).prompts[:3]]
     replies, ends = [[5, 6, 7], [5], [8, 9, 10, 11, 6]], [[0, 2], [0], [1, 2, 4]]
     together = scorer.scores(prompts, replies, ends)
@@ -90,7 +88,7 @@ def test_training_that_was_stopped_gives_the_same_parameters(prm: Artifact, base
 
 @pytest.mark.slow
 def test_an_exam_by_scorers_that_is_stopped_gives_the_same_bytes(prm: Artifact, base: Artifact, tmp_path: Path):
-    asked = Verifier(question="{question}{reply}?", yes="1", no="2")
+    asked = Verifier(question="{question}{reply}?", yes="1", no="2", separator="=")
     votes = (BestOf(size=3, by=ByScorer(scorer="prm", aggregate=minimum)), Weighted(size=3, by=ByScorer(scorer="self")))
     exam = tiny_stages.examine(
         BASE, scorers=(MODEL,), verifiers=(replace(asked, name="self"),), methods=(Greedy(), Selections(ways=votes))
