@@ -3,13 +3,12 @@
 Shapes: P problems, S samples a problem, N independent values (problems or seeds).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import special, stats
+from scipy import special
 
 from reasoning.core.errors import InputError
 
@@ -248,15 +247,3 @@ def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if first.shape != second.shape:
         raise InputError(f"paired values must belong together one by one; got the shapes {first.shape}, {second.shape}")
     return first, second
-
-
-def ranked_right(values: np.ndarray, right: np.ndarray) -> float:
-    """How often of a right and a wrong one, drawn by chance, the right one has the higher value; ties count half.
-
-    The area under the ROC curve, from the ranks of all (Mann and Whitney 1947). NaN where all are of one kind.
-    """
-    count, wrong = int(right.sum()), int((~right).sum())
-    if not count or not wrong:
-        return math.nan
-    ranks = stats.rankdata(values)
-    return float((ranks[right].sum() - count * (count + 1) / 2) / (count * wrong))

@@ -19,7 +19,7 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.mesh import local_rows, rows_of_all_processes, wait_for_all
-from reasoning.core.statistics import ranked_right
+from reasoning.core.ranking import ranked_right
 from reasoning.data.records import RandomAccessRows, read_records, take_rows
 from reasoning.evaluation.reward_scorer import NO_MARK, RewardScorer
 from reasoning.kernels.backends import Choice
@@ -112,7 +112,11 @@ def _judgement(
         given.append(values_BT[mask_BT > 0])
         told.append(labels_BT[mask_BT > 0] > 0.5)
     judged, right = np.concatenate(given), np.concatenate(told)
-    return {"accuracy": float(((judged > 0.5) == right).mean()), "auc": ranked_right(judged, right)}
+    if not judged.size:
+        return {}
+    found = {"accuracy": float(((judged > 0.5) == right).mean())}
+    # Where all are of one kind, none is before another, and JSON has no NaN.
+    return found if right.all() or not right.any() else found | {"auc": ranked_right(judged, right)}
 
 
 def write_head(out: Path, head: Head, separator: str, mark: int) -> None:

@@ -15,7 +15,6 @@ from reasoning.core.statistics import (
     mean_over_problems,
     mean_with_interval,
     pass_at_k,
-    ranked_right,
     statistic_over_problems,
     together,
 )
@@ -347,11 +346,3 @@ def test_one_problem_says_nothing_of_a_statistic():
     assert (found.low, found.high) == (0.0, 1.0)
     with pytest.raises(InputError):
         statistic_over_problems(0.5, np.array([]), 1.0)
-
-
-def test_ranked_right_is_the_share_of_pairs_in_order():
-    chance = np.random.default_rng(0)
-    values, right = chance.integers(0, 6, 40) / 6, chance.random(40) < 0.4
-    pairs = [(one > other) + 0.5 * (one == other) for one in values[right] for other in values[~right]]
-    assert ranked_right(values, right) == pytest.approx(np.mean(pairs))
-    assert np.isnan(ranked_right(values, np.ones(40, bool)))
