@@ -11,6 +11,7 @@ from tiny_stages import Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
+from reasoning.data.chat.format import ChatFormat
 from reasoning.stages.pretrained_scorer import PretrainedScorer
 from reasoning.stages.reward_model import scorer_of
 
@@ -35,7 +36,7 @@ def published(tmp_path: Path, base: Artifact) -> Path:
 
 
 def test_scores_are_read_at_marks_behind_each_step(published: Path, tmp_path: Path):
-    stage = PretrainedScorer(name="prm", path=str(published), separator="=", mark="+", context=32)
+    stage = PretrainedScorer(name="prm", path=str(published), separator="=", mark=ChatFormat().end, context=32)
     artifact = work(stage, tmp_path)
     assert artifact.kind == "scorer"
     mesh = Surroundings().context().mesh
