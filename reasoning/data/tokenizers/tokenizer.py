@@ -75,7 +75,7 @@ def stop_ids(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[int, ...]:
     is spread over several ids is in none of them: the reply runs on, and is cut when it is read (``text_ends``).
     """
     ends = text_ends(tokenizer, chat)
-    holding = _ids_with(tokenizer, ends) if ends else ()
+    holding = ids_with(tokenizer, ends) if ends else ()
     return tuple(dict.fromkeys((*end_ids(tokenizer, chat), *holding)))
 
 
@@ -92,8 +92,8 @@ def _end_symbols(tokenizer: Tokenizer, chat: ChatFormat) -> tuple[str, ...]:
 
 
 @lru_cache(8)  # tens of thousands of ids, the same ones for every batch of replies
-def _ids_with(tokenizer: Tokenizer, texts: tuple[str, ...]) -> tuple[int, ...]:
-    """The ids in whose text one of ``texts`` occurs."""
+def ids_with(tokenizer: Tokenizer, texts: tuple[str, ...]) -> tuple[int, ...]:
+    """The ids in whose text one of ``texts`` occurs; ids that stand for no text are in none."""
     pieces = tokenizer.decode_batch([[token] for token in range(tokenizer.vocabulary_size)], False, lenient=True)
     return tuple(token for token, piece in enumerate(pieces) if any(text in piece for text in texts))
 
