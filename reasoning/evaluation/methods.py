@@ -16,7 +16,7 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.core.program import Program
-from reasoning.core.ranges import Count, Few, OptionalSize, Range
+from reasoning.core.ranges import Count, Few, NonNegative, OptionalSize, Range
 from reasoning.core.signatures import function_words
 from reasoning.core.statistics import pass_at_k
 from reasoning.data.tokenizers.tokenizer import stop_ids
@@ -166,13 +166,33 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
-    """The best reply that a search with so many beams finds (``generation.beam``)."""
+    """The best reply that a search with so many beams finds (``generation.beam``).
+
+    With ``groups`` and a ``diversity_penalty`` groups of beams avoid each other's tokens (``beam.BeamSettings``).
+    """
 
     beams: Few
+    groups: Few = 1
+    diversity_penalty: NonNegative = 0.0
 
     @property
     def name(self) -> str:
-        return f"beam@{self.beams}"
+        word = f"diverse_{self.groups}_{self.diversity_penalty:g}_" if self.groups > 1 else ""
+        return f"{word}beam@{self.beams}"
+
+    def check(self, exam: Exam) -> None:
+        """Raises InputError as ``BeamSettings`` does."""
+        self._settings(exam, (), 0)
+
+    def _settings(self, exam: Exam, ends: tuple[int, ...], longest: int) -> BeamSettings:
+        return BeamSettings(
+            self.beams,
+            exam.max_new_tokens,
+            ends,
+            longest_prompt=longest,
+            groups=self.groups,
+            diversity_penalty=self.diversity_penalty,
+        )
 
     def cost(self, exam: Exam) -> int:
         return self.beams
@@ -180,7 +200,7 @@ class Beam:
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``; nothing is drawn. What it takes is all beams at each step up to the longest that is kept."""
         exam, ends = candidate.exam, stop_ids(candidate.tokenizer, candidate.exam.chat)
-        settings = BeamSettings(self.beams, exam.max_new_tokens, ends, longest_prompt=longest_of(questions))
+        settings = self._settings(exam, ends, longest_of(questions))
         search = build_beam(candidate.model, candidate.mesh, settings)
 
         def all_beams(

@@ -1,8 +1,10 @@
 """Beam search: the likeliest completions, found by keeping several hypotheses at once, in one jitted program.
 
 Shapes: P prompts, K beams, B = P * K slots, T prompt time, N new tokens, D model width, V vocabulary.
+Where beams are in groups, each group of each prompt is searched as if it were a prompt of its own, with its own K.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -16,6 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
+from reasoning.core.errors import InputError
 from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
 from reasoning.generation.reading import read_prompts
 from reasoning.models.cache import Cache, Weights
@@ -34,6 +37,12 @@ class BeamSettings:
     ``early_stopping``: True stops when K have finished; False when, moreover, the best hypothesis, scored as if it
     ended now, is no better than the worst of them; "never" scores it as if it grew to the limit without loss.
     ``longest_prompt`` is that of ``SamplerSettings``.
+
+    Beams in several ``groups`` are searched side by side, each by itself, one after another at each token, which a
+    group takes at ``diversity_penalty`` nats for each beam of an earlier group that goes on with the same one: diverse
+    beam search with Hamming diversity (Vijayakumar et al., arXiv 1610.02424, algorithm 1). What was paid isn't carried
+    on, so scores stay log-probabilities. Without a penalty all groups would find the same; all beams are one then.
+    Raises InputError for groups that don't divide the beams, and for a penalty below 0.
     """
 
     beams: int
@@ -42,6 +51,22 @@ class BeamSettings:
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     longest_prompt: int = 0
+    groups: int = 1
+    diversity_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or self.beams % self.groups:
+            raise InputError(
+                f"{self.beams} beams can't be in {self.groups} groups, each of as many; make beams a multiple of groups"
+            )
+        if not 0 <= self.diversity_penalty < math.inf:
+            raise InputError(f"a diversity_penalty of {self.diversity_penalty} isn't a finite number from 0 up")
+
+
+def _grouped(settings: BeamSettings) -> tuple[int, BeamSettings]:
+    """How many groups are searched, and what one of them is by itself."""
+    groups = settings.groups if settings.diversity_penalty else 1
+    return groups, replace(settings, beams=settings.beams // groups, groups=1, diversity_penalty=0.0)
 
 
 @struct.dataclass
@@ -86,20 +111,47 @@ def _pick_beams(tree: Any, beams_PK: jax.Array) -> Any:
 
 
 def _candidates(
-    log_probs_PKV: jax.Array, sums_PK: jax.Array, end_ids: jax.Array
+    log_probs_PKV: jax.Array, sums_PK: jax.Array, end_ids: jax.Array, dearer_PV: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """2 K continuations of each prompt, as sums, beams, tokens and log-probabilities.
 
     First the best K, which may finish, then the best K that don't end, which go on; both best first. The two are looked
-    for one by one, since a beam can end in thousands of ways where an end is plain text.
+    for one by one, since a beam can end in thousands of ways where an end is plain text. What is best is told with
+    tokens as much ``dearer`` as is said; the sums are without it.
     """
     prompts, beams, vocabulary = log_probs_PKV.shape
     sums_PKV = log_probs_PKV + sums_PK[:, :, None]
-    going_PKV = sums_PKV.at[:, :, end_ids].set(-jnp.inf)
-    tops = [jax.lax.top_k(values_PKV.reshape(prompts, -1), beams) for values_PKV in (sums_PKV, going_PKV)]
+    worths_PKV = sums_PKV if dearer_PV is None else sums_PKV - dearer_PV[:, None]
+    going_PKV = worths_PKV.at[:, :, end_ids].set(-jnp.inf)
+    tops = [jax.lax.top_k(values_PKV.reshape(prompts, -1), beams) for values_PKV in (worths_PKV, going_PKV)]
     sums_PC, places_PC = (jnp.concatenate(both, axis=1) for both in zip(*tops, strict=True))
     log_probs_PC = jnp.take_along_axis(log_probs_PKV.reshape(prompts, -1), places_PC, axis=1)
+    if dearer_PV is not None:
+        # Of a token that is no way to go on, the worth stays what it is.
+        real_PC = jnp.take_along_axis(sums_PKV.reshape(prompts, -1), places_PC, axis=1)
+        sums_PC = jnp.where(sums_PC > -jnp.inf, real_PC, sums_PC)
     return sums_PC, places_PC // vocabulary, (places_PC % vocabulary).astype(jnp.int32), log_probs_PC
+
+
+def _diverse_candidates(
+    log_probs_PKV: jax.Array, now: "_BeamState", end_ids: jax.Array, groups: int, penalty: float
+) -> tuple[jax.Array, ...]:
+    """``_candidates`` of groups, one after another; the rows of one prompt's groups stand together."""
+    beams, vocabulary = log_probs_PKV.shape[1:]
+
+    def of(rows: jax.Array, group: int) -> jax.Array:
+        return rows.reshape(-1, groups, *rows.shape[1:])[:, group]
+
+    said_PV = jnp.zeros((len(log_probs_PKV) // groups, vocabulary))
+    found: list[tuple[jax.Array, ...]] = []
+    for group in range(groups):
+        log_probs, sums, is_open = (of(rows, group) for rows in (log_probs_PKV, now.sums, now.open))
+        found.append(_candidates(log_probs, sums, end_ids, penalty * said_PV))
+        going_PK = jnp.where(
+            is_open[:, None], found[-1][2][:, beams:], vocabulary
+        )  # a search that is over says nothing
+        said_PV += jax.nn.one_hot(going_PK, vocabulary).sum(axis=1)
+    return tuple(jnp.stack(each, axis=1).reshape(-1, 2 * beams) for each in zip(*found, strict=True))
 
 
 def _finish(settings: BeamSettings, now: _BeamState, new: FinishedBeams, ends_PC: jax.Array) -> FinishedBeams:
@@ -131,14 +183,20 @@ def _still_open(settings: BeamSettings, finished: FinishedBeams, best_P: jax.Arr
 
 
 def _extend_beams(
-    model: LanguageModel, settings: BeamSettings, weights: Weights, head_DV: jax.Array, now: _BeamState
+    model: LanguageModel, whole: BeamSettings, weights: Weights, head_DV: jax.Array, now: _BeamState
 ) -> _BeamState:
     """One token more for each hypothesis: those that end are finished, the best K of the others go on."""
+    groups, settings = _grouped(whole)
     prompts, beams = now.sums.shape
     end_ids = jnp.asarray(settings.end_ids, jnp.int32)
     logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
-    sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, end_ids)
+    if groups == 1:
+        sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, end_ids)
+    else:
+        sums_PC, from_PC, next_PC, log_probs_PC = _diverse_candidates(
+            log_probs_PKV, now, end_ids, groups, whole.diversity_penalty
+        )
     tokens_PCN, log_probs_PCN = _pick_beams((now.tokens, now.log_probs), from_PC)
     tokens_PCN = tokens_PCN.at[:, :, now.index].set(next_PC)
     log_probs_PCN = log_probs_PCN.at[:, :, now.index].set(log_probs_PC)
@@ -155,7 +213,7 @@ def _extend_beams(
         return _pick_beams(leaf.reshape(prompts, beams, *leaf.shape[1:]), from_PK).reshape(leaf.shape)
 
     hidden_BD, cache = model.decode(weights, next_PK.reshape(-1), jax.tree.map(follow, now.cache))
-    still = now.open & _still_open(settings, finished, sums_PK[:, 0], length)
+    still = now.open & _still_open(settings, finished, sums_PK.max(axis=1), length)
     return _BeamState(length, hidden_BD, cache, tokens_PKN, log_probs_PKN, sums_PK, finished, still)
 
 
@@ -171,11 +229,12 @@ def _begin(
 
     A prompt of length 0 only fills the batch up: its search is over before it begins.
     """
-    (prompts, time), beams, limit = prompts_PT.shape, settings.beams, settings.max_new_tokens
+    time, limit, groups = prompts_PT.shape[1], settings.max_new_tokens, _grouped(settings)[0]
+    prompts, beams = len(prompts_PT) * groups, settings.beams // groups
     room = model.cache_shapes(prompts * beams, time + limit)
     pin = partial(meshes.constrain, model.mesh)
     hidden_PD, cache = read_prompts(model, weights, prompts_PT, lengths_P, time)
-    repeat = partial(jnp.repeat, repeats=beams, axis=0)
+    repeat = partial(jnp.repeat, repeats=settings.beams, axis=0)
     cache, hidden_BD = jax.tree.map(
         lambda leaf: pin(repeat(leaf), ("batch",) + (None,) * (leaf.ndim - 1)), (cache, hidden_PD)
     )
@@ -197,7 +256,7 @@ def _begin(
             truncated=jnp.zeros((prompts, beams), bool),
             scores=never_PK,
         ),
-        open=lengths_P > 0,
+        open=jnp.repeat(lengths_P > 0, groups),
     )
 
 
@@ -219,7 +278,11 @@ def search(
 
     # Prompts that are over are extended like the others, but nothing more finishes.
     with jax.named_scope(SEARCHING):
-        return jax.lax.while_loop(going, step, state).finished
+        finished = jax.lax.while_loop(going, step, state).finished
+    if _grouped(settings)[0] == 1:
+        return finished
+    together = jax.tree.map(lambda leaf: leaf.reshape(len(lengths_P), settings.beams, *leaf.shape[2:]), finished)
+    return _pick_beams(together, jax.lax.top_k(together.scores, settings.beams)[1])
 
 
 @lru_cache(32)

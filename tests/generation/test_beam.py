@@ -262,6 +262,76 @@ def test_with_early_stopping_the_first_k_that_finish_are_taken():
     assert best[0][1] > first[0][1]
 
 
+def in_groups(chances: np.ndarray, beams: int, groups: int, penalty: float, limit: int) -> list[tuple[int, ...]]:
+    """Diverse beam search from token 0 by arXiv 1610.02424, algorithm 1, with lists, best completion first.
+
+    A group ends as a search by itself does, and takes the others' tokens at a penalty only while it chooses.
+    """
+    each = beams // groups
+    running: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())] for _ in range(groups)]
+    done: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in range(groups)]
+    still = set(range(groups))
+    for length in range(1, limit + 1):
+        said = np.zeros(len(chances))
+        for group in sorted(still):
+            grown = [
+                (total + np.log(chances[(0, *tokens)[-1]][token]), (*tokens, token))
+                for total, tokens in running[group]
+                for token in range(len(chances))
+            ]
+            grown.sort(key=lambda pair: -(pair[0] - penalty * said[pair[1][-1]]))
+            over = [pair for pair in grown[:each] if pair[1][-1] == END or length == limit]
+            done[group] = sorted([*done[group], *((total / length, tokens) for total, tokens in over)], reverse=True)[
+                :each
+            ]
+            running[group] = [pair for pair in grown if pair[1][-1] != END][:each]
+            for _, tokens in running[group]:
+                said[tokens[-1]] += 1
+            best = max(total for total, _ in running[group])
+            if len(done[group]) == each and best / length <= done[group][-1][0]:
+                still.remove(group)
+    return [tokens for _, tokens in sorted((pair for group in done for pair in group), reverse=True)]
+
+
+@pytest.mark.parametrize(
+    ("beams", "groups"), [(4, 2), *(pytest.param(beams, 3, marks=pytest.mark.slow) for beams in (6, 3))]
+)
+def test_groups_find_what_diverse_beam_search_finds_by_lists(beams: int, groups: int):
+    differ = 0
+    for seed in range(2):
+        chances = np.random.default_rng(seed).dirichlet(np.full(7, 0.7), size=7)
+        for penalty in (0.4, 3.0):
+            settings = BeamSettings(beams, 5, (END,), groups=groups, diversity_penalty=penalty)
+            found = [tokens for tokens, _ in on_a_table(np.log(chances), settings, 0)]
+            assert found == in_groups(chances, beams, groups, penalty, 5)
+            differ += len(set(found)) > len(set(in_groups(chances, beams, groups, 0.0, 5)))
+    assert differ > 2
+
+
+@pytest.mark.parametrize(("groups", "penalty"), [(1, 2.0), (3, 0.0)])
+def test_one_group_or_no_penalty_is_the_plain_search_to_the_bit(groups: int, penalty: float):
+    chances = np.random.default_rng(3).dirichlet(np.ones(6), size=6)
+    settings = BeamSettings(3, 6, (END,), groups=groups, diversity_penalty=penalty)
+    assert on_a_table(np.log(chances), settings, 0) == on_a_table(np.log(chances), BeamSettings(3, 6, (END,)), 0)
+
+
+@pytest.mark.slow
+def test_groups_of_several_prompts_do_not_influence_one_another_on_any_number_of_devices():
+    settings = BeamSettings(4, 8, (END,), early_stopping=True, groups=2, diversity_penalty=1.0)
+    one, four = beams_of(settings, 6, prompts=PROMPTS[:3]), beams_of(settings, 6, prompts=PROMPTS[:3], devices=4)
+    np.testing.assert_array_equal(one.rollouts.tokens, four.rollouts.tokens)
+    alone = beams_of(settings, 6, prompts=PROMPTS[1:2])
+    np.testing.assert_array_equal(one.rollouts.tokens[1:2], alone.rollouts.tokens)
+
+
+@pytest.mark.parametrize(
+    ("groups", "penalty", "message"), [(3, 1.0, "can't be in 3 groups"), (2, -1.0, "diversity_penalty of -1")]
+)
+def test_groups_that_make_no_sense_are_refused(groups: int, penalty: float, message: str):
+    with pytest.raises(InputError, match=message):
+        BeamSettings(4, 8, (END,), groups=groups, diversity_penalty=penalty)
+
+
 def test_prompts_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="a prompt of 30 tokens and 8 new ones exceed the model's context of 32"):
         beams_of(BeamSettings(2, 8, (END,)), 12, prompts=[[1] * 30])
