@@ -1,4 +1,4 @@
-"""``reasoning scaling``: which way of answering is worth its tokens, checkpoint by checkpoint."""
+"""``reasoning scaling``: which way of answering is worth its compute, checkpoint by checkpoint."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,17 +9,18 @@ from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN
 from reasoning.report.console import complain, put, say, table
-from reasoning.report.document import Paragraph, Report, Section
+from reasoning.report.document import Grid, Paragraph, Report, Section
 from reasoning.report.facts import gather
 from reasoning.report.markdown import markdown
-from reasoning.report.scaling import Scaling, scaling_grids, scaling_of
+from reasoning.report.scaling import Scaling, difficulty_grids, scaling_grids, scaling_of
 
 _LEGEND = (
     "Means over problems with 95 % intervals, the cheapest method first. * is on the frontier: whatever takes fewer "
-    "tokens is less often right. Differences are percentage points less the reference (a checkpoint's cheapest "
-    "majority), paired over the problems; one is claimed only where it holds at 95 % together with all in the exam "
-    "(Holm's correction). Tokens are those that were decoded, of all samples and beams; prompts and scorers aren't in "
-    "them."
+    "tokens (behind FLOPs: fewer of these) is less often right. Differences are percentage points less the reference "
+    "(a checkpoint's cheapest majority), paired over the problems; one is claimed only where it holds at 95 % together "
+    "with all in the exam (Holm's correction). Tokens are those that were decoded, of all samples and beams. FLOPs are "
+    "two a parameter and token and attention's, of prompts, each read once, of what was decoded and of what scorers "
+    "read."
 )
 
 
@@ -32,9 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", metavar="RUN[/EXAM]", help="the --out of a run, and an exam (default: all of them)")
     parser.add_argument("--score", default="", metavar="NAME", help="by which score (default: the one reports name)")
+    parser.add_argument(
+        "--bins", type=int, default=0, metavar="N", help="also by difficulty: N parts of the problems (default: none)"
+    )
     parser.add_argument("--markdown", action="store_true", help="write the tables as Markdown")
     chosen = parsed(parser.parse_args, arguments)
     path = Path(chosen.folder)
+    if chosen.bins < 0 or chosen.bins == 1:
+        raise InputError(f"--bins {chosen.bins} makes no parts to compare; give at least 2")
     run = path if (path / RUN).exists() else path.parent
     facts = gather(run)
     names = [each.stage for each in facts.evaluations] if run == path else [path.name]
@@ -42,17 +48,21 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{run} has no finished exam; run one, or go on with the run")
     for text in facts.missing:
         complain(f"missing: {text}")
-    _show([scaling_of(facts, name, chosen.score) for name in names], chosen.markdown)
+    _show([scaling_of(facts, name, chosen.score, chosen.bins) for name in names], chosen.markdown)
     return 0
 
 
 def _show(found: Sequence[Scaling], as_markdown: bool) -> None:
     if as_markdown:
-        sections = (Section(each.evaluation.stage, (Paragraph(_LEGEND), *scaling_grids(each))) for each in found)
+        sections = (Section(each.evaluation.stage, (Paragraph(_LEGEND), *_grids(each))) for each in found)
         say(markdown(Report("Accuracy against tokens", tuple(sections))))
         return
     console = output()
     for scaling in found:
-        for grid in scaling_grids(scaling):
+        for grid in _grids(scaling):
             put(console, table(f"{scaling.evaluation.stage}, {grid.caption}", grid.columns, grid.rows, numeric=True))
     put(console, _LEGEND, "dim", wrapped=True)
+
+
+def _grids(scaling: Scaling) -> tuple[Grid, ...]:
+    return (*scaling_grids(scaling), *difficulty_grids(scaling))

@@ -74,6 +74,15 @@ class Spending(Protocol):
 
 
 @runtime_checkable
+class Weighing(Protocol):
+    """A method that has several columns, of which some take what scorers read, and others don't."""
+
+    def scorer_flops_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
+        """What scorers took for each problem [P], in operations, by column."""
+        ...
+
+
+@runtime_checkable
 class AskingScorers(Protocol):
     """A method that weighs or searches by scorers, which the exam must have (``exam.Candidate.scorers``)."""
 
@@ -279,6 +288,14 @@ def tokens_of(method: Method, answers: Answers) -> dict[str, np.ndarray]:
     if isinstance(method, Spending):
         return method.tokens_by_column(answers)
     return {method.name: answers.decoded}
+
+
+def scorer_flops_of(method: Method, answers: Answers) -> dict[str, np.ndarray]:
+    """What scorers took for each problem [P], in operations, by the method's columns."""
+    if isinstance(method, Weighing):
+        return method.scorer_flops_by_column(answers)
+    all_P = sum((each.flops.sum(axis=1) for each in answers.judged.values()), np.zeros(len(answers.lengths)))
+    return dict.fromkeys(tokens_of(method, answers), all_P)
 
 
 def _right(scores_PS: np.ndarray) -> np.ndarray:

@@ -85,7 +85,8 @@ class Replies:
     off), and its value by each score and rate (None: not graded). ``style`` is empty for the exam's own. A collecting
     stage says which replies it ``kept``. ``reasons`` are of scores that explain, ``probabilities`` by answer of methods
     that weigh all answers, ``spent`` the tokens that were decoded where they are others than those of these replies.
-    By scorer, ``steps`` are its scores of each reply's steps, and ``reads`` the tokens and operations that it took.
+    ``prompt`` is how many tokens were read before them. By scorer, ``steps`` are its scores of each reply's steps, and
+    ``reads`` the tokens and operations that it took.
     """
 
     checkpoint: str
@@ -104,6 +105,7 @@ class Replies:
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
     spent: int | None = None
+    prompt: int | None = None
     steps: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     reads: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
@@ -151,7 +153,7 @@ def read_results(folder: Path) -> Results:
     )
 
 
-_RARE = ("reasons", "probabilities", "spent", "steps", "reads")
+_RARE = ("reasons", "probabilities", "spent", "prompt", "steps", "reads")
 """What most rows of replies have nothing of, and then leave out."""
 
 
@@ -207,6 +209,7 @@ def _replies(row: Mapping[str, Any]) -> Replies:
             "reasons": {name: _reasons(each, len(texts)) for name, each in row.get("reasons", {}).items()},
             "probabilities": {name: _only(each, float) for name, each in row.get("probabilities", {}).items()},
             "spent": _only(row.get("spent"), (int, type(None))),
+            "prompt": _only(row.get("prompt"), (int, type(None))),
             "steps": {name: _steps(each, len(texts)) for name, each in row.get("steps", {}).items()},
             "reads": {name: _reads(each, len(texts)) for name, each in row.get("reads", {}).items()},
         }

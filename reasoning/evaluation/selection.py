@@ -262,6 +262,12 @@ class Selections:
         columns = Samples(ks=self.ks).columns(answers, scores_PS)
         return columns | {way.name: scores_of_elected(scores_PS, chosen(way, answers)[0]) for way in self.ways}
 
+    def scorer_flops_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
+        """See ``methods.Weighing``; single samples and pass@k ask no scorer."""
+        plain = Samples(ks=self.ks).tokens_by_column(answers)
+        asked = {way.name: scorer_flops(way, answers) for way in self.ways}
+        return dict.fromkeys(plain, np.zeros(len(answers.lengths))) | asked
+
     def tokens_by_column(self, answers: Answers) -> dict[str, np.ndarray]:
         """See ``methods.Spending``."""
         tokens = Samples(ks=self.ks).tokens_by_column(answers)

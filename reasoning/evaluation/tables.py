@@ -144,11 +144,17 @@ def by_kind(values: Values, problems: Sequence[Problem]) -> dict[str, dict[str, 
 
 
 def rows_of(
-    checkpoint: str, problems: Sequence[Problem], answers: Answers, method: str, style: str = "", first: int = 0
+    checkpoint: str,
+    problems: Sequence[Problem],
+    answers: Answers,
+    method: str,
+    style: str = "",
+    first: int = 0,
+    prompts: Sequence[Sequence[int]] = (),
 ) -> tuple[Replies, ...]:
     """Replies as rows for ``samples.jsonl``, one a problem; all numbers of the tables can be found from these.
 
-    ``first`` is the number of the first of ``problems`` among all.
+    ``first`` is the number of the first of ``problems`` among all; ``prompts`` are what was read of each, where known.
     """
     return tuple(
         Replies(
@@ -171,6 +177,7 @@ def rows_of(
             },
             probabilities=answers.probabilities[number] if answers.probabilities else {},
             spent=None if answers.spent is None else int(answers.spent[number]),
+            prompt=len(prompts[number]) if prompts else None,
             steps={
                 name: tuple(tuple(scores_E.tolist()) for scores_E in each.steps[number])
                 for name, each in answers.judged.items()

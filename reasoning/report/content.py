@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from reasoning.core.errors import InputError
 from reasoning.report.best_replies import best_grid
 from reasoning.report.curves import charts
 from reasoning.report.document import (
@@ -28,6 +29,7 @@ from reasoning.report.jumps import jump_words, jumps
 from reasoning.report.pairs import comparisons
 from reasoning.report.reading import amplification, words
 from reasoning.report.replies import probe_grid, reply_grids
+from reasoning.report.scaling import frontier_pictures, scaling_grids, scaling_of
 from reasoning.report.sentences import listed, sentences
 from reasoning.report.stages import StageFacts, mapping
 from reasoning.training.diagnosis import HACKING
@@ -52,6 +54,15 @@ _BEST = (
 )
 _PROBES = "The same held-out problems, asked again and again while a stage learns."
 _REPLIES = "The first problems in order, not chosen by outcome, each with the first reply of the method that is named."
+_COMPUTE = (
+    "What each way of answering reached against what it took a problem; dots are joined where whatever costs less is "
+    "less often right (* in the tables, behind FLOPs by these). Differences are to the reference, paired over the "
+    "problems. FLOPs are two a parameter and token and attention's, of prompts, each read once, of all that was "
+    "decoded and of what scorers read."
+)
+_FEW_METHODS = 3
+"""Methods of an exam from which on a picture of what they take says more than the table of scores."""
+
 _REPEAT = "python -m reasoning run resolved.gin --out ANOTHER_FOLDER"
 
 
@@ -65,6 +76,7 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("What happened", (Bullets(told),) if told else ()),
         Section("Stages", tuple(_panels(facts, dict(told)))),
         Section("Scores", tuple(_scores(evaluations))),
+        Section("Accuracy against compute", tuple(_compute(facts))),
         Section(
             "Differences",
             (
@@ -92,6 +104,20 @@ def _scores(evaluations: Sequence[Evaluation]) -> Iterator[Block]:
                 drawn,
                 f"{evaluation.stage}: {listed([f'{chart.title[:1].lower()}{chart.title[1:]}' for chart in drawn])}",
             )
+
+
+def _compute(facts: Facts) -> Iterator[Block]:
+    """Of each exam that was asked in several ways what they took, as pictures and tables."""
+    for evaluation in facts.evaluations:
+        stage = facts.stage(evaluation.stage)
+        if stage is None or len(stage.settings.get("methods", ())) < _FEW_METHODS or not evaluation.samples:
+            continue
+        try:
+            scaling = scaling_of(facts, evaluation.stage)
+        except InputError as error:
+            yield Paragraph(f"What the methods of {evaluation.stage} took is left out: {error}.")
+            continue
+        yield from _led(_COMPUTE, (*frontier_pictures(scaling), *scaling_grids(scaling)))
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:

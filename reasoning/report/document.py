@@ -131,6 +131,29 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """One way of answering: whose it is, what it is called, what it took, how good it was, and whether nothing cheaper
+    is as good."""
+
+    owner: str
+    name: str
+    cost: float
+    value: float
+    low: float | None
+    high: float | None
+    frontier: bool
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """How good ways of answering are against what they ``cost``; each owner's best for their cost are joined."""
+
+    title: str
+    cost: str
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True)
 class Note:
     """One line of the first screen: what it is about, a sentence, and the anchor of where there is more."""
 
@@ -169,7 +192,7 @@ def stage_anchor(stage: str) -> str:
     return f"stage-{stage}"
 
 
-Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Dots | Bars | Glance | Panel
+Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Dots | Bars | Frontier | Glance | Panel
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from reasoning.report import bars_svg, curves_svg, dots_svg, graph_svg
+from reasoning.report import bars_svg, curves_svg, dots_svg, frontier_svg, graph_svg
 from reasoning.report.document import Report
 from reasoning.report.template import in_html, render
 
@@ -25,6 +25,7 @@ def page(report: Report) -> str:
         chart=curves_svg.drawn,
         dots=dots_svg.drawn,
         bars=bars_svg.drawn,
+        frontier=frontier_svg.drawn,
         graph=graph_svg.drawn,
     )
 

@@ -1,4 +1,4 @@
-"""Which way of answering is worth its tokens: accuracy against tokens a problem, with what is on the frontier.
+"""Which way of answering is worth its compute: accuracy against tokens and FLOPs a problem, with the frontier of both.
 
 All is taken from the replies that an exam kept, so methods compare problem by problem.
 
@@ -19,33 +19,42 @@ from reasoning.core.statistics import (
     mean_with_interval,
     together,
 )
-from reasoning.evaluation.methods import Method, columns_of, tokens_of
+from reasoning.evaluation.exam import Answers
+from reasoning.evaluation.methods import Method, columns_of, scorer_flops_of, tokens_of
 from reasoning.evaluation.results import Replies
 from reasoning.evaluation.tables import answers_of
 from reasoning.experiment.restore import restore
-from reasoning.report.document import NOTHING, Cell, Grid
+from reasoning.models.config import ModelConfig
+from reasoning.models.flops import forward_flops
+from reasoning.report.document import NOTHING, Cell, Frontier, Grid, Spot
 from reasoning.report.evaluations import Evaluation
 from reasoning.report.facts import Facts
 from reasoning.report.grids import difference_cell
-from reasoning.report.numbers import ends, number, points
+from reasoning.report.numbers import ends, large, number, points
 from reasoning.report.scores import SAMPLED, asked, grades, is_one_of_several, main_score
-from reasoning.report.stages import mapping
+from reasoning.report.stages import StageFacts, mapping
+from reasoning.stages.checkpoint import CONFIG, read_model
 
 _FRONTIER = "*"
-_COLUMNS = ("method", "tokens a problem", "", "frontier", "less the reference")
+_COLUMNS = ("method", "tokens a problem", "FLOPs a problem", "", "frontier", "less the reference")
 
 
 @dataclass(frozen=True)
 class Spent:
     """What one way of answering reached for its tokens; ``difference`` to its checkpoint's reference, where there is
-    one to be told; ``frontier``: nothing cheaper is as good. A ``ceiling`` is no way of answering, but a pass@k."""
+    one to be told; ``frontier``: nothing that takes fewer tokens is as good, ``cheapest``: nothing that takes fewer
+    FLOPs, where they are known. A ``ceiling`` is no way of answering, but a pass@k. ``by_bin`` are accuracies of
+    problems of like difficulty, the hardest first."""
 
     method: str
     tokens: Interval
+    flops: float | None
     accuracy: Interval
     ceiling: bool
     frontier: bool
+    cheapest: bool
     difference: Interval | None
+    by_bin: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,14 +65,16 @@ class Scaling:
     score: str
     references: Mapping[str, str]
     checkpoints: Mapping[str, tuple[Spent, ...]]
+    graded_by: str = ""  # whose samples tell how difficult problems are
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A column's values, NaN for what was not graded, and its tokens."""
+    """A column's values, NaN for what was not graded, its tokens, and its FLOPs where the model is known."""
 
     values_PV: np.ndarray
     tokens_P: np.ndarray
+    flops_P: np.ndarray | None
 
     def means(self) -> np.ndarray:
         """Each problem's mean of what was graded; NaN for none."""
@@ -72,16 +83,18 @@ class _Measured:
         sums_P = np.where(known_PV, self.values_PV, 0).sum(axis=1)
         return np.where(counts_P > 0, sums_P / np.maximum(counts_P, 1), np.nan)
 
-    def accuracy(self) -> Interval:
-        """The mean with its interval, as the exam's table has it."""
-        means_P = self.means()
-        return mean_over_problems(means_P[~np.isnan(means_P)] if np.isnan(self.values_PV).any() else self.values_PV)
+    def accuracy(self, rows_P: np.ndarray | None = None) -> Interval:
+        """The mean with its interval, as the exam's table has it; of some problems, or of all."""
+        values_PV, means_P = (each if rows_P is None else each[rows_P] for each in (self.values_PV, self.means()))
+        return mean_over_problems(means_P[~np.isnan(means_P)] if np.isnan(values_PV).any() else values_PV)
 
 
-def scaling_of(facts: Facts, exam: str, score: str = "") -> Scaling:
-    """The methods of an exam, by one of its scores (empty: the one that reports compare by).
+def scaling_of(facts: Facts, exam: str, score: str = "", bins: int = 0) -> Scaling:
+    """The methods of an exam, by one of its scores (empty: the one that reports compare by), and by ``bins``.
 
-    Raises InputError where the run has no such exam or score, and where the exam's methods can't be told any more.
+    Bins of difficulty hold equally many problems, sorted by the share of right samples (pass@1) of the first checkpoint
+    that was sampled, so that checkpoints compare on the same problems (arXiv 2408.03314, section 3.2). Raises
+    InputError where the run has no such exam or score, and where the exam's methods can't be told any more.
     """
     evaluation = next((each for each in facts.evaluations if each.stage == exam), None)
     stage = facts.stage(exam)
@@ -93,11 +106,14 @@ def scaling_of(facts: Facts, exam: str, score: str = "") -> Scaling:
     if chosen not in known:
         raise InputError(f"the exam {exam} has no score {chosen}; it has {', '.join(known) or 'none'}")
     methods = _methods(mapping(stage.record.get("settings")), exam)
-    measured = {name: _measured(evaluation, name, methods, chosen) for name in evaluation.checkpoints}
+    configs = {name: _config(facts.stage(name)) for name in evaluation.checkpoints}
+    measured = {name: _measured(evaluation, name, methods, chosen, configs[name]) for name in evaluation.checkpoints}
     references = {name: _reference(each) for name, each in measured.items() if each}
     differences = _differences(measured, references)
-    tables = {name: _spent(each, differences.get(name, {})) for name, each in measured.items() if each}
-    return Scaling(evaluation, chosen, references, tables)
+    judge = next((name for name, each in measured.items() if SAMPLED in each), "") if bins else ""
+    parts = np.array_split(np.argsort(measured[judge][SAMPLED].means(), kind="stable"), bins) if judge else []
+    tables = {name: _spent(each, differences.get(name, {}), parts) for name, each in measured.items() if each}
+    return Scaling(evaluation, chosen, references, tables, judge)
 
 
 def scaling_grids(scaling: Scaling) -> tuple[Grid, ...]:
@@ -113,12 +129,61 @@ def scaling_grids(scaling: Scaling) -> tuple[Grid, ...]:
     )
 
 
+def difficulty_grids(scaling: Scaling) -> tuple[Grid, ...]:
+    """A table a checkpoint of accuracies by difficulty, where there are bins."""
+    if not scaling.graded_by:
+        return ()
+    bins = len(next(iter(scaling.checkpoints.values()))[0].by_bin)
+    names = [f"part {place} of {bins}" for place in range(1, bins + 1)]
+    names[0], names[-1] = f"{names[0]}, hardest", f"{names[-1]}, easiest"
+    return tuple(
+        Grid(
+            f"{checkpoint} by difficulty: equally many problems by {SAMPLED} of {scaling.graded_by}",
+            ("method", *names),
+            tuple(
+                (
+                    Cell(row.method),
+                    *(Cell(number(each.mean), ends(each.low, each.high, number)) for each in row.by_bin),
+                )
+                for row in rows
+            ),
+        )
+        for checkpoint, rows in scaling.checkpoints.items()
+    )
+
+
+def frontier_pictures(scaling: Scaling) -> tuple[Frontier, ...]:
+    """Accuracy against tokens and, where they are known, against FLOPs: all checkpoints of the exam in one picture."""
+
+    def spots(of_flops: bool) -> tuple[Spot, ...]:
+        return tuple(
+            Spot(
+                checkpoint,
+                row.method,
+                row.flops if of_flops and row.flops is not None else row.tokens.mean,
+                row.accuracy.mean,
+                row.accuracy.low,
+                row.accuracy.high,
+                row.cheapest if of_flops else row.frontier,
+            )
+            for checkpoint, rows in scaling.checkpoints.items()
+            for row in rows
+            if not row.ceiling
+        )
+
+    known = all(row.flops is not None for rows in scaling.checkpoints.values() for row in rows)
+    named = ((False, "tokens a problem"), (True, "FLOPs a problem"))[: 1 + known]
+    title = f"{scaling.evaluation.stage}: {scaling.score} against "
+    return tuple(Frontier(title + what, what, spots(of_flops)) for of_flops, what in named)
+
+
 def _row(spent: Spent) -> tuple[Cell, ...]:
     tokens, accuracy, difference = spent.tokens, spent.accuracy, spent.difference
     told = ends(tokens.low, tokens.high, lambda end: number(end, "length")) if np.isfinite(tokens.low) else ""
     return (
         Cell(spent.method, "one of them is right" if spent.ceiling else ""),
         Cell(number(tokens.mean, "length"), told),
+        NOTHING if spent.flops is None else Cell(large(spent.flops) + f" {_FRONTIER}" * spent.cheapest),
         Cell(number(accuracy.mean), ends(accuracy.low, accuracy.high, number)),
         Cell(_FRONTIER) if spent.frontier else NOTHING,
         NOTHING if difference is None else difference_cell(*points(difference), difference.clear, difference.mean > 0),
@@ -137,8 +202,31 @@ def _methods(settings: Mapping[str, Any], exam: str) -> dict[str, dict[str, Meth
     return {style: {each.name: each for each in (further if style else own)} for style in ("", *styles)}
 
 
+def _config(stage: StageFacts | None) -> ModelConfig | None:
+    """The model of a checkpoint that is at hand. InputError where its description is damaged."""
+    if stage is None or stage.artifact is None or not (stage.artifact.path / CONFIG).exists():
+        return None
+    return read_model(stage.artifact.path)
+
+
+def _flops(config: ModelConfig, rows: Sequence[Replies], answers: Answers, tokens_P: np.ndarray) -> np.ndarray:
+    """The operations [P] that read each prompt once, where its length is known, and wrote ``tokens_P`` behind it.
+
+    A token attends to the prompt and to as much as its reply had on average.
+    """
+    prompts_P = np.array([row.prompt or 0 for row in rows], np.float64)
+    behind_P = prompts_P + (answers.lengths.mean(axis=1) + 1) / 2
+    weights = forward_flops(config, 1, 0)
+    a_place = forward_flops(config, 1, 1) - weights
+    return prompts_P * (weights + a_place * prompts_P) + tokens_P * (weights + a_place * behind_P)
+
+
 def _measured(
-    evaluation: Evaluation, checkpoint: str, methods: Mapping[str, Mapping[str, Method]], score: str
+    evaluation: Evaluation,
+    checkpoint: str,
+    methods: Mapping[str, Mapping[str, Method]],
+    score: str,
+    config: ModelConfig | None,
 ) -> dict[str, _Measured]:
     """All columns of a checkpoint, those in other styles with the style behind their name."""
     found: dict[str, _Measured] = {}
@@ -153,11 +241,11 @@ def _measured(
                 raise InputError(f"{evaluation.stage} has lost replies of {checkpoint} by {name}; evaluate again")
             method, answers = methods[style][name], answers_of(rows)
             values, tokens = columns_of(method, answers, score), tokens_of(method, answers)
+            scorers = scorer_flops_of(method, answers)
             behind = f" ({style})" if style else ""
-            found |= {
-                column + behind: _Measured(values[column].reshape(len(rows), -1), tokens[column])
-                for column in values.keys() & tokens
-            }
+            for column in values.keys() & tokens:
+                flops_P = None if config is None else _flops(config, rows, answers, tokens[column]) + scorers[column]
+                found[column + behind] = _Measured(values[column].reshape(len(rows), -1), tokens[column], flops_P)
     return dict(
         sorted(found.items(), key=lambda item: (item[1].tokens_P.mean(), -np.nanmean(item[1].means()), item[0]))
     )
@@ -187,23 +275,34 @@ def _differences(
     return tables
 
 
-def _spent(measured: Mapping[str, _Measured], differences: Mapping[str, Interval]) -> tuple[Spent, ...]:
-    rows: list[Spent] = []
-    for name, each in measured.items():
-        accuracy = each.accuracy()
-        ceiling = is_one_of_several(name)
-        rows.append(
-            Spent(
-                name,
-                mean_with_interval(each.tokens_P),
-                accuracy,
-                ceiling,
-                not ceiling and _better_than_all(accuracy.mean, rows),
-                differences.get(name),
-            )
+def _spent(
+    measured: Mapping[str, _Measured], differences: Mapping[str, Interval], parts: Sequence[np.ndarray]
+) -> tuple[Spent, ...]:
+    frontier = _frontier(measured, {name: float(each.tokens_P.mean()) for name, each in measured.items()})
+    flops = {name: None if each.flops_P is None else float(each.flops_P.mean()) for name, each in measured.items()}
+    cheapest = _frontier(measured, {name: value for name, value in flops.items() if value is not None})
+    return tuple(
+        Spent(
+            name,
+            mean_with_interval(each.tokens_P),
+            flops[name],
+            each.accuracy(),
+            is_one_of_several(name),
+            name in frontier,
+            name in cheapest,
+            differences.get(name),
+            tuple(each.accuracy(rows_P) for rows_P in parts),
         )
-    return tuple(rows)
+        for name, each in measured.items()
+    )
 
 
-def _better_than_all(mean: float, cheaper: Sequence[Spent]) -> bool:
-    return all(mean > row.accuracy.mean for row in cheaper if not row.ceiling)
+def _frontier(measured: Mapping[str, _Measured], costs: Mapping[str, float]) -> set[str]:
+    """The ways of answering that are better than whatever costs less; of equal costs the first."""
+    found, best = set[str](), -np.inf
+    for name in sorted(costs, key=lambda name: costs[name]):
+        mean = measured[name].accuracy().mean
+        if not is_one_of_several(name) and mean > best:
+            found.add(name)
+            best = mean
+    return found

@@ -237,8 +237,9 @@ class Evaluate:
         answers = replies_by(piece.method, candidate, questions[piece.style.name], key)
         values_of(self.quiz, ((piece.method, answers),))  # What can't be counted is refused before more is asked.
         if jax.process_index() == 0:
-            problems = questions[piece.style.name].problems
-            write_samples(piece.file, rows_of(stage, problems, answers, piece.method.name, style))
+            asked = questions[piece.style.name]
+            rows = rows_of(stage, asked.problems, answers, piece.method.name, style, prompts=asked.prompts)
+            write_samples(piece.file, rows)
             vouch(piece.file)
         wait_for_all(str(piece.file))
         return int(answers.lengths.sum())

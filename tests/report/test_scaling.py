@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scaling_run import PROBLEMS, write_scaling_run
+from tiny_stages import MODEL
 from written_run import place_of
 
+from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.statistics import difference_over_problems, together
-from reasoning.report.facts import gather
-from reasoning.report.scaling import scaling_grids, scaling_of
+from reasoning.evaluation.results import Replies
+from reasoning.models.config import to_json
+from reasoning.report.facts import Facts, gather
+from reasoning.report.scaling import difficulty_grids, frontier_pictures, scaling_grids, scaling_of
+from reasoning.report.stages import StageFacts
+from reasoning.stages.checkpoint import CONFIG
 
 EVEN_P = (np.arange(PROBLEMS) % 2 == 0).astype(float)
 
@@ -64,11 +70,61 @@ def test_differences_are_paired_to_the_cheapest_majority_and_claimed_together(ru
 
 def test_the_tables_say_what_can_not_be_told(run: Path):
     [grid] = scaling_grids(scaling_of(gather(run), "exam"))
-    assert grid.columns == ("method", "tokens a problem", "own", "frontier", "less the reference")
+    assert grid.columns == ("method", "tokens a problem", "FLOPs a problem", "own", "frontier", "less the reference")
     cells = {row[0].text: row for row in grid.rows}
-    assert [cell.text for cell in cells["beam@3"][:4]] == ["beam@3", "33.0", "1.000", "*"]
-    assert cells["beam@3"][4].text == "+25" and cells["best_own@4"][3].text == "–"
+    assert [cell.text for cell in cells["beam@3"][:5]] == ["beam@3", "33.0", "–", "1.000", "*"]
+    assert cells["beam@3"][5].text == "+25" and cells["best_own@4"][4].text == "–"
     assert cells["pass@4"][0].detail == "one of them is right"
+
+
+def with_model(facts: Facts, folder: Path) -> Facts:
+    """The same facts, and the checkpoint's model at hand."""
+    folder.mkdir()
+    (folder / CONFIG).write_text(json.dumps(to_json(MODEL)))
+    artifact = Artifact(folder, "checkpoint", "base", "", {})
+    return replace(facts, stages=(*facts.stages, StageFacts("base", "", artifact, {})))
+
+
+def test_flops_are_those_of_each_token_over_all_before_it_and_of_scorers(run: Path, tmp_path: Path):
+    facts, prompt = gather(run), 7
+    [evaluation] = facts.evaluations
+
+    def read(row: Replies) -> Replies:
+        judged = {"steps": {"prm": ((0.5,),)}, "reads": {"prm": ((20, 1e6),)}} if row.method == "beam@3" else {}
+        return replace(row, prompt=prompt, **judged)
+
+    samples = {
+        checkpoint: {number: [read(row) for row in rows] for number, rows in by_problem.items()}
+        for checkpoint, by_problem in evaluation.samples.items()
+    }
+    facts = replace(facts, evaluations=(replace(evaluation, samples=samples),))
+    scaling = scaling_of(with_model(facts, tmp_path / "base"), "exam")
+    rows = {row.method: row for row in scaling.checkpoints["base"]}
+    # Width 16, two heads of 8, an MLP of 32, one layer, 80 ids: two operations a weight, and four a pair of places.
+    weights = 4 * 16 * 16 + 2 * 16 * 32 + 16 * 80
+    reading = prompt * (2 * weights + 4 * 16 * prompt)
+    reply = sum(2.0 * weights + 4 * 16 * (prompt + place) for place in range(1, 11))
+    assert rows["pass@1"].flops == pytest.approx(reading + reply)
+    assert rows["majority@4"].flops == pytest.approx(reading + 4 * reply)
+    beams = sum(2.0 * weights + 4 * 16 * (prompt + place) for place in range(1, 10)) / 9 * 33
+    assert rows["beam@3"].flops == pytest.approx(reading + beams + 1e6)
+    assert rows["beam@3"].frontier and not rows["beam@3"].cheapest and rows["greedy"].cheapest
+    tokens, flops = frontier_pictures(scaling)
+    assert tokens.cost == "tokens a problem" and flops.cost == "FLOPs a problem"
+    assert {spot.name for spot in flops.spots} == set(rows) - {"pass@4"}
+
+
+def test_bins_of_difficulty_hold_equally_many_problems_the_hardest_first(run: Path):
+    scaling = scaling_of(gather(run), "exam", bins=2)
+    rows = {row.method: row for row in scaling.checkpoints["base"]}
+    # Of odd problems two samples of four are right, of even ones three; greedy is right where the number is even.
+    assert [each.mean for each in rows["pass@1"].by_bin] == [0.5, 0.75]
+    assert [each.mean for each in rows["greedy"].by_bin] == [0.0, 1.0] and rows["greedy"].by_bin[
+        0
+    ].count == PROBLEMS / 2
+    [grid] = difficulty_grids(scaling)
+    assert grid.columns == ("method", "part 1 of 2, hardest", "part 2 of 2, easiest")
+    assert not difficulty_grids(scaling_of(gather(run), "exam"))
 
 
 def test_an_exam_or_score_that_is_not_there_and_lost_replies_or_settings_are_named(run: Path, tmp_path: Path):
