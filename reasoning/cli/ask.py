@@ -1,7 +1,9 @@
-"""``reasoning ask``: put a question to a model, once, or often enough for a vote."""
+"""``reasoning ask``: put a question to a model, once, or often enough for a vote; or talk with it."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
+from reasoning.data.chat.format import Message
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.report.console import complain, put, put_piece, table
@@ -17,9 +20,11 @@ from reasoning.report.document import NOTHING
 from reasoning.report.numbers import number
 from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, likeliest_reply, search_replies, style_named
 from reasoning.use.find_model import find_model
-from reasoning.use.loaded_model import ModelReply
+from reasoning.use.loaded_model import LoadedModel, ModelReply
+from reasoning.use.searches import CHOICES, Drawing, sampled_replies
 
 _SHOWN_CHARACTERS = 400
+_SHOWN_ANSWERS = 8
 
 _EPILOG = """\
 examples:
@@ -28,6 +33,8 @@ examples:
   reasoning ask runs/r1_tiny/base "3+4-5+1-8+2?" --vote 16 --style think
   reasoning ask runs/r1_tiny/rl1 "3+4-5+1-8+2?" --greedy --vote 16 --beam 4
   reasoning ask runs/r1_tiny/zero "3+4-5+1-8+2?" --vote 64 --temperature 0.6 --top-p 0.95   as R1 was examined
+  reasoning ask runs/r1_tiny/r1 "3+4-5+1-8+2?" --search majority --samples 16 --think-budget 32   votes as they come
+  reasoning ask runs/r1_tiny/r1                                   a conversation, a question a line
   reasoning ask checkpoints/smollm2 "What is 2+2?" --chat smollm_2
 """
 
@@ -35,18 +42,17 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """Prints the replies and returns the exit status."""
     chosen = parsed(_parser().parse_args, arguments)
-    for name in ("temperature", "top_k", "top_p", "min_p"):
-        if getattr(chosen, name) is not None and chosen.vote is None:
-            raise InputError(f"--{name.replace('_', '-')} is for samples; add --vote N")
+    talking = _is_talk(chosen)
     truncation = Truncation(
         top_k=ALL_TOKENS.top_k if chosen.top_k is None else chosen.top_k,
         top_p=ALL_TOKENS.top_p if chosen.top_p is None else chosen.top_p,
         min_p=ALL_TOKENS.min_p if chosen.min_p is None else chosen.min_p,
     )
-    if chosen.max_new_tokens is not None and chosen.max_new_tokens < 1:
-        raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
     use_compile_cache(complain)
     model, console = find_model(chosen.model, chosen.chat), output()
+    if talking:
+        asking = _Asking(model, console, chosen, truncation)
+        return _talk(asking) if chosen.question is None else _show(asking, chosen.question)
     question, limit, style = chosen.question, chosen.max_new_tokens, style_named(chosen.style, model.chat)
     if chosen.greedy or (chosen.vote is None and chosen.beam is None):
         show_answer(console, likeliest_reply(model, question, partial(put_piece, console), limit, style))
@@ -57,6 +63,92 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.beam is not None:
         show_search(console, search_replies(model, question, chosen.beam, limit, style), chosen.beam)
     return 0
+
+
+def _is_talk(chosen: argparse.Namespace) -> bool:
+    """Whether one search answers each question. Raises InputError for arguments that don't belong together."""
+    sampled = chosen.search in CHOICES
+    for name in ("temperature", "top_k", "top_p", "min_p"):
+        if getattr(chosen, name) is not None and chosen.vote is None and not sampled:
+            raise InputError(f"--{name.replace('_', '-')} is for samples; add --vote N")
+    for name in ("samples", "think_budget"):
+        if getattr(chosen, name) is not None and not (sampled or (name == "samples" and chosen.search == "beam")):
+            raise InputError(f"--{name.replace('_', '-')} is for a search; add --search, one of {', '.join(CHOICES)}")
+    talking = chosen.search is not None or chosen.question is None
+    if talking and (chosen.vote is not None or chosen.beam is not None or chosen.greedy):
+        raise InputError("--vote, --beam and --greedy show one question's replies; leave them out, or --search")
+    if chosen.max_new_tokens is not None and chosen.max_new_tokens < 1:
+        raise InputError(f"--max-new-tokens {chosen.max_new_tokens} leaves no room for a reply; give at least 1")
+    return talking
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """How each question is answered and shown."""
+
+    model: LoadedModel
+    console: Console
+    chosen: argparse.Namespace
+    truncation: Truncation
+
+
+def _show(asking: _Asking, question: str) -> int:
+    _answered(asking, question, ())
+    return 0
+
+
+def _talk(asking: _Asking) -> int:
+    """A question a line, each with what was said before; one that can't be asked is said, and the next one read."""
+    history: list[Message] = []
+    put(asking.console, "a question a line; an empty line begins another conversation", "dim")
+    for line in sys.stdin:
+        question = line.strip()
+        if not question:
+            history.clear()
+            continue
+        try:
+            reply = _answered(asking, question, tuple(history))
+        except InputError as error:
+            complain(f"error: {error}")
+            continue
+        history += [{"role": "user", "content": question}, {"role": "assistant", "content": reply.text}]
+    return 0
+
+
+def _answered(asking: _Asking, question: str, history: Sequence[Message]) -> ModelReply:
+    """Shows what the search finds, and gives the reply that stands for it."""
+    model, console, chosen = asking.model, asking.console, asking.chosen
+    limit, style = chosen.max_new_tokens, style_named(chosen.style, model.chat)
+    samples = 16 if chosen.samples is None else chosen.samples
+    if chosen.search == "beam":
+        found = search_replies(model, question, samples, limit, style, history)
+        show_search(console, found, samples)
+        return found[0][0]
+    if chosen.search not in CHOICES:
+        reply = likeliest_reply(model, question, partial(put_piece, console), limit, style, history)
+        show_answer(console, reply)
+        return reply
+    drawing = Drawing(
+        samples=samples,
+        temperature=1.0 if chosen.temperature is None else chosen.temperature,
+        max_new_tokens=limit,
+        seed=chosen.seed,
+        style=style,
+        truncation=asking.truncation,
+        think_budget=chosen.think_budget,
+    )
+    replies = sampled_replies(model, question, drawing, partial(show_progress, console, samples), history)
+    answer = CHOICES[chosen.search](replies)
+    put(console, f"{chosen.search}: {_answer(answer)} ({sum(reply.length for reply in replies):,} tokens)", "bold")
+    return next(reply for reply in replies if reply.answer == answer)
+
+
+def show_progress(console: Console, samples: int, ended: Sequence[ModelReply]) -> None:
+    """Prints how the votes stand now that so many samples have ended."""
+    ballots = count_votes(ended).ballots
+    told = ", ".join(f"{_answer(ballot.answer)} × {ballot.votes}" for ballot in ballots[:_SHOWN_ANSWERS])
+    more = f", {len(ballots) - _SHOWN_ANSWERS} more" if len(ballots) > _SHOWN_ANSWERS else ""
+    put(console, f"{len(ended)} of {samples} samples: {told}{more}")
 
 
 def show_answer(console: Console, reply: ModelReply) -> None:
@@ -107,7 +199,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", metavar="MODEL", help="RUN/STAGE (a run's --out and a stage that trained), or what convert wrote"
     )
-    parser.add_argument("question", help="the question as the model's training problems put it")
+    parser.add_argument(
+        "question", nargs="?", help="the question as the model's training problems put it (default: a conversation)"
+    )
+    parser.add_argument(
+        "--search",
+        choices=("greedy", *CHOICES, "beam"),
+        help="how its answer is found: the likeliest reply, by votes of samples, by their probability, the sample with "
+        "the likeliest tokens, or the best of so many beams",
+    )
+    parser.add_argument("--samples", type=int, metavar="N", help="samples of --search, or beams (default: 16)")
+    parser.add_argument("--think-budget", type=int, metavar="N", help="tokens that each sample thinks, at most")
     parser.add_argument(
         "--chat", default="", metavar="NAME", help="its chat format, such as smollm_2 (default: what the run says)"
     )

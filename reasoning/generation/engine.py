@@ -338,6 +338,9 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         for part in stream(weights, prompts, ids, key, asked, sizes, watch):
             for name in Rollouts.names():
                 getattr(rollouts, name)[part.prompts, part.samples] = getattr(part, name)
+            if watch is not None and len(part.prompts):
+                rows = zip(part.tokens, part.lengths, strict=True)
+                watch.over(Writing(part.prompts, part.samples, [row[:length].tolist() for row, length in rows]))
         return rollouts if watch is None else _shortened(rollouts, watch)
 
     return Engine(_publisher(model, mesh), generate)

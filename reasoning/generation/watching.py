@@ -33,16 +33,22 @@ Look = Callable[[Writing], Sequence[int]]
 """From completions to how many of each one's tokens are kept, as its end; ``GO_ON`` where it isn't to end yet."""
 
 
+def nothing_more(writing: Writing) -> None:
+    """What is done with completions as they end, where nothing is."""
+
+
 @dataclass(frozen=True)
 class Watch:
     """Calls ``look`` after every so many tokens, and once with each completion that has ended by itself meanwhile.
 
     A completion that a look ends is not cut off (``truncated``): it said what was waited for. One that ended by itself
-    may still be shortened. On several processes each looks at its own.
+    may still be shortened. ``over`` is told of completions as they end, whole, before they are shortened. On several
+    processes each looks at its own.
     """
 
     look: Look
     every: Count = 16
+    over: Callable[[Writing], None] = nothing_more
 
 
 def kept_by(watch: Watch, writing: Writing) -> np.ndarray:

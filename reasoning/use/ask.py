@@ -8,7 +8,7 @@ import numpy as np
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count
 from reasoning.core.text import printable, steady
-from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.format import ChatFormat, Message
 from reasoning.data.tokenizers.tokenizer import stop_ids, text_ends
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.generation.engine import Rollouts
@@ -57,6 +57,7 @@ def likeliest_reply(
     show: Callable[[str], None],
     max_new_tokens: int | None = None,
     style: PromptStyle = AS_IT_IS,
+    history: Sequence[Message] = (),
 ) -> ModelReply:
     """The likeliest reply, of which ``show`` is given each piece of text as it is written, and at last an empty one.
 
@@ -82,7 +83,8 @@ def likeliest_reply(
             grow(printable(steady(text[: len(text) - max(begun, default=0)])))
         return [GO_ON] * len(writing.tokens)
 
-    [[reply]] = model.replies([question], 1, 0.0, max_new_tokens, style=style, watch=Watch(look, _SHOWN_EVERY))
+    watch = Watch(look, _SHOWN_EVERY)
+    [[reply]] = model.replies([question], 1, 0.0, max_new_tokens, style=style, watch=watch, history=history)
     whole = printable(reply.text)
     if not whole.startswith(shown):
         show("")
@@ -93,7 +95,12 @@ def likeliest_reply(
 
 
 def search_replies(
-    model: LoadedModel, question: str, beams: Count, max_new_tokens: int | None = None, style: PromptStyle = AS_IT_IS
+    model: LoadedModel,
+    question: str,
+    beams: Count,
+    max_new_tokens: int | None = None,
+    style: PromptStyle = AS_IT_IS,
+    history: Sequence[Message] = (),
 ) -> tuple[tuple[ModelReply, float], ...]:
     """What a beam search finds, best first, each with its score: the mean log-probability of its tokens.
 
@@ -101,7 +108,7 @@ def search_replies(
     """
     if beams < 1:
         raise InputError(f"a search with {beams} beams finds nothing; give at least 1")
-    prompts, limit = model.prompts([question], max_new_tokens, style)
+    prompts, limit = model.prompts([question], max_new_tokens, style, history)
     settings = BeamSettings(beams, limit, stop_ids(model.tokenizer, model.chat))
     result = build_beam(model.model, model.mesh, settings)(model.weights, prompts)
     [replies] = model.read_replies(result.rollouts, style)

@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, to_global
-from reasoning.data.chat.format import ChatFormat
+from reasoning.data.chat.format import ChatFormat, Message
 from reasoning.data.chat.formats import formats
-from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.data.tokenizers.tokenizer import Tokenizer, stop_ids
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
@@ -138,19 +138,18 @@ class LoadedModel:
         style: PromptStyle = AS_IT_IS,
         truncation: Truncation = ALL_TOKENS,
         watch: Watch | None = None,
+        history: Sequence[Message] = (),
     ) -> list[tuple[ModelReply, ...]]:
         """What ``generate`` samples, with answers, lengths and log-probabilities; questions are put in ``style``.
 
-        A ``watch`` sees them grow (``generation.watching``).
+        A ``watch`` sees them grow (``generation.watching``); ``history`` is what was said before each of them.
         """
         if samples < 1 or not 0 <= temperature < math.inf:
             raise InputError(
                 f"{samples} replies at temperature {temperature} can't be sampled; ask for at least one, at 0 or more"
             )
-        prompts, limit = self.prompts(questions, max_new_tokens, style)
-        engine = sampler_for(self.model, self.mesh, self.tokenizer, self.chat, samples, limit)
-        generate = truncating(engine.generate, truncation)
-        rollouts = generate(self.weights, prompts, range(len(prompts)), jax.random.key(seed), temperature, watch=watch)
+        prompts, limit = self.prompts(questions, max_new_tokens, style, history)
+        rollouts = self.rollouts(prompts, samples, temperature, limit, jax.random.key(seed), truncation, watch)
         return self.read_replies(rollouts, style)
 
     def score_tokens(self, question: str, reply: str) -> tuple[ScoredToken, ...]:
@@ -172,13 +171,48 @@ class LoadedModel:
         texts = self.tokenizer.decode_batch([[token] for token in ids], lenient=True)
         return tuple(ScoredToken(text, *each) for text, each in zip(texts, numbers, strict=True))
 
+    def rollouts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        temperature: float,
+        limit: int,
+        key: jax.Array,
+        truncation: Truncation = ALL_TOKENS,
+        watch: Watch | None = None,
+    ) -> Rollouts:
+        """``samples`` completions of each prompt, up to ``limit`` tokens; equal keys draw alike."""
+        engine = sampler_for(self.model, self.mesh, self.tokenizer, self.chat, samples, limit)
+        generate = truncating(engine.generate, truncation)
+        return generate(self.weights, prompts, range(len(prompts)), key, temperature, watch=watch)
+
     def prompts(
-        self, questions: Sequence[str], max_new_tokens: int | None, style: PromptStyle
+        self,
+        questions: Sequence[str],
+        max_new_tokens: int | None,
+        style: PromptStyle,
+        history: Sequence[Message] = (),
     ) -> tuple[list[list[int]], int]:
-        """The questions as token ids, and how many tokens a reply may have."""
+        """The questions as token ids, each behind ``history``, and how many tokens a reply may have.
+
+        Raises InputError as ``encode_prompts`` does, and where what was said before leaves no room.
+        """
         problems, context = [Problem(question, "", "") for question in questions], self.config.context
         prompts = encode_prompts(problems, self.chat, self.tokenizer, max_new_tokens or 1, context, style)
+        if history:
+            texts = [self.chat.conversation([*history, {"role": "user", "content": each}]) for each in questions]
+            prompts = [self.tokenizer.encode(text + reply_opening(style, self.chat)) for text in texts]
+            if (needed := max(map(len, prompts)) + (max_new_tokens or 1)) > context:
+                raise InputError(
+                    f"the conversation has grown to {needed} tokens with its next reply, more than the model's context "
+                    f"of {context}; begin another one"
+                )
         return prompts, max_new_tokens or min(_NEW_TOKENS, context - max(map(len, prompts)))
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ids with which a reply ends."""
+        return stop_ids(self.tokenizer, self.chat)
 
     def read_replies(self, rollouts: Rollouts, style: PromptStyle) -> list[tuple[ModelReply, ...]]:
         """Completions, question by question, as replies."""

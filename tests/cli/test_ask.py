@@ -60,9 +60,24 @@ def test_a_search_and_a_greedy_reply_can_be_had_beside_a_vote(base: str, capsys:
     assert places == sorted(places)
 
 
+@pytest.mark.slow
+def test_a_search_shows_votes_as_samples_end_and_a_conversation_goes_on_to_the_end_of_the_input(
+    base: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    shown = printed(capsys, base, QUESTION, "--max-new-tokens", "8", "--search", "majority", "--samples", "5")
+    assert "5 of 5 samples: " in shown and "majority: " in shown
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{QUESTION}\n\n\x1b[31m{QUESTION}\x1b[0m\n"))
+    assert main(["ask", base, "--max-new-tokens", "8"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("answer: ") == 1 and captured.err.startswith("error: ") and "\x1b" not in captured.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--samples", "4"), "--samples is for a search; add --search, one of majority, weighted, best"),
+        (("--search", "greedy", "--think-budget", "4"), "--think-budget is for a search"),
+        (("--search", "best", "--vote", "4"), "leave them out, or --search"),
         (("--temperature", "0.5"), "--temperature is for samples; add --vote N"),
         (("--top-p", "0.5"), "--top-p is for samples; add --vote N"),
         (("--vote", "2", "--min-p", "2"), "no token can be drawn with top_k 0, top_p 1.0 and min_p 2.0"),
