@@ -339,8 +339,8 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
             for name in Rollouts.names():
                 getattr(rollouts, name)[part.prompts, part.samples] = getattr(part, name)
             if watch is not None and len(part.prompts):
-                rows = zip(part.tokens, part.lengths, strict=True)
-                watch.over(Writing(part.prompts, part.samples, [row[:length].tolist() for row, length in rows]))
+                pairs = zip(part.tokens, part.lengths, strict=True)
+                watch.over(Writing(part.prompts, part.samples, [row[:length].tolist() for row, length in pairs]))
         return rollouts if watch is None else _shortened(rollouts, watch)
 
     return Engine(_publisher(model, mesh), generate)
