@@ -137,13 +137,13 @@ def _answered(asking: _Asking, question: str, history: Sequence[Message]) -> Mod
         truncation=asking.truncation,
         think_budget=chosen.think_budget,
     )
-    replies = sampled_replies(model, question, drawing, partial(show_progress, console, samples), history)
+    replies = sampled_replies(model, question, drawing, partial(_show_progress, console, samples), history)
     answer = CHOICES[chosen.search](replies)
     put(console, f"{chosen.search}: {_answer(answer)} ({sum(reply.length for reply in replies):,} tokens)", "bold")
     return next(reply for reply in replies if reply.answer == answer)
 
 
-def show_progress(console: Console, samples: int, ended: Sequence[ModelReply]) -> None:
+def _show_progress(console: Console, samples: int, ended: Sequence[ModelReply]) -> None:
     """Prints how the votes stand now that so many samples have ended."""
     ballots = count_votes(ended).ballots
     told = ", ".join(f"{_answer(ballot.answer)} × {ballot.votes}" for ballot in ballots[:_SHOWN_ANSWERS])

@@ -33,7 +33,7 @@ Look = Callable[[Writing], Sequence[int]]
 """From completions to how many of each one's tokens are kept, as its end; ``GO_ON`` where it isn't to end yet."""
 
 
-def nothing_more(writing: Writing) -> None:
+def _nothing_more(writing: Writing) -> None:
     """What is done with completions as they end, where nothing is."""
 
 
@@ -48,7 +48,7 @@ class Watch:
 
     look: Look
     every: Count = 16
-    over: Callable[[Writing], None] = nothing_more
+    over: Callable[[Writing], None] = _nothing_more
 
 
 def kept_by(watch: Watch, writing: Writing) -> np.ndarray:
