@@ -5,27 +5,26 @@ Beeching et al. 2024, "Scaling test-time compute with open models"; Snell et al.
 Shapes: P problems, N new tokens.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
 
-from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import Count, NonNegative, Size
 from reasoning.data.tokenizers.tokenizer import ids_with, stop_ids
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded, longest_of
 from reasoning.evaluation.scorers import Aggregation, Cost, Scorer, StepScores, aggregated, last
-from reasoning.generation.engine import Rollouts, build_engine
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.growing import NEW, Growing, Turn, build_growing
 from reasoning.generation.sampler import SamplerSettings
-from reasoning.rollouts.sampling import truncating, truncation_of
+from reasoning.generation.truncation import ALL_TOKENS
+from reasoning.rollouts.sampling import truncation_of
 
-_SLOTS = 64
-"""Candidates that a device writes side by side where the exam doesn't say."""
-
-_SHORT = 4
-"""Prefixes up to this part of the longest reply are padded to that, so that early steps aren't as dear as late ones."""
+_STREAMS = 1_000_003
+"""How far apart the identities of a problem's streams in two turns are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,25 +76,18 @@ class StepSearch:
         if scorer is None:
             raise InputError(f"there is no scorer {self.scorer} to search by; name it in the exam's scorers")
         prompts = questions.prompts
-        writer, judge = (
-            _Writer.of(self, candidate, questions),
-            _Judge(scorer, self.aggregate, prompts, Cost.nothing(len(prompts))),
-        )
+        writer, judge = _Writer.of(self, candidate, questions), _Judge.of(scorer, self.aggregate, prompts)
         each = self.beams // self.trees
         forest = [
-            _Tree(problem, first, each, self.branches)
-            for problem in range(len(prompts))
-            for first in range(0, self.beams, each)
+            [_Tree(problem, first, each) for first in range(0, self.beams, each)] for problem in range(len(prompts))
         ]
-        spent_P, turn = np.zeros(len(prompts), np.int64), 0
-        while growing := [tree for tree in forest if not tree.over]:
-            found = writer.go_on(growing, jax.random.fold_in(key, turn) if turn else key)
+        spent_P = np.zeros(len(prompts), np.int64)
+        for growing, found in writer.turns(forest, key):
             judge.rate(growing, found)
             for tree, candidates in zip(growing, found, strict=True):
                 spent_P[tree.problem] += sum(each.drawn for each in candidates)
                 tree.keep_best_of(candidates)
-            turn += 1
-        best = [max(group, key=lambda each: each.worth) for group in _by_problem(forest, len(prompts))]
+        best = [max((each for tree in trees for each in tree.kept), key=lambda each: each.worth) for trees in forest]
         return _answers(candidate, questions, best, spent_P, {self.scorer: judge.told(best)})
 
 
@@ -103,7 +95,8 @@ class StepSearch:
 class _Beginning:
     """A reply so far: its tokens, summed log-probability, the scores of its steps and what they make it worth.
 
-    ``drawn`` of its tokens are its last step's; ``over``: it has ended, or (``cut``) has no room left.
+    ``drawn`` tokens were drawn for its last step, behind what row ``parent`` of the pool holds; ``step`` of them are
+    its own; ``over``: it has ended, or (``cut``) has no room left.
     """
 
     tokens: tuple[int, ...] = ()
@@ -111,41 +104,40 @@ class _Beginning:
     scores: tuple[float, ...] = ()
     worth: float = 0.0
     drawn: int = 0
+    step: int = 0
+    parent: int = NEW
     over: bool = False
     cut: bool = False
 
 
 @dataclass
 class _Tree:
-    """What one tree of a problem keeps, at most ``beams``, each of which goes on in ``branches`` ways."""
+    """What one tree of a problem keeps, at most ``beams``, after so many ``turns``.
+
+    ``first`` is the number of its first beam among the problem's.
+    """
 
     problem: int
-    first: int  # the number of its first beam among the problem's
+    first: int
     beams: int
-    branches: int
-    kept: list[_Beginning] = field(default_factory=lambda: [_Beginning()])
+    turns: int = 0
+    kept: list[_Beginning] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.kept = [_Beginning()] * self.beams
 
     @property
-    def over(self) -> bool:
-        return all(each.over for each in self.kept)
-
-    @property
-    def ways(self) -> int:
-        """In how many ways each of the kept goes on; the first one alone in as many as all later ones together."""
-        return self.branches if self.kept[0].tokens else self.beams * self.branches
+    def going(self) -> list[_Beginning]:
+        """Those that haven't ended."""
+        return [each for each in self.kept if not each.over]
 
     def keep_best_of(self, candidates: Iterable[_Beginning]) -> None:
         """Keeps the best of what had ended and of the candidates, each once; of equals what came first."""
-        every = [*(each for each in self.kept if each.over), *candidates]
-        different = {each.tokens: each for each in reversed(every)}
-        ordered = [each for each in every if different[each.tokens] is each]
-        self.kept = sorted(ordered, key=lambda each: -each.worth)[: self.beams]
-
-
-def _by_problem(forest: Sequence[_Tree], problems: int) -> Iterator[list[_Beginning]]:
-    """What all trees of each problem have kept."""
-    for problem in range(problems):
-        yield [each for tree in forest if tree.problem == problem for each in tree.kept]
+        different: dict[tuple[int, ...], _Beginning] = {}
+        for each in (*(each for each in self.kept if each.over), *candidates):
+            different.setdefault(each.tokens, each)
+        self.kept = sorted(different.values(), key=lambda each: -each.worth)[: self.beams]
+        self.turns += 1
 
 
 @dataclass(frozen=True)
@@ -156,6 +148,11 @@ class _Judge:
     aggregate: Aggregation
     prompts: Sequence[Sequence[int]]
     read: Cost
+
+    @staticmethod
+    def of(scorer: Scorer, aggregate: Aggregation, prompts: Sequence[Sequence[int]]) -> "_Judge":
+        """One that has read nothing yet."""
+        return _Judge(scorer, aggregate, prompts, Cost.nothing(len(prompts)))
 
     def rate(self, growing: Sequence[_Tree], found: list[list[_Beginning]]) -> None:
         """Gives each candidate its newest step's score, and what all of its scores make it worth."""
@@ -185,20 +182,19 @@ class _Judge:
         return StepScores(steps, self.read.tokens_R[:, None], self.read.flops_R[:, None])
 
 
+_Rows = Sequence[tuple[_Tree, _Beginning]]
+"""What lies in one part of the pool, row by row."""
+
+
 @dataclass(frozen=True)
 class _Writer:
-    """Lets the model go on with beginnings, all of a turn in one call of the engine.
-
-    ``times`` are the lengths that prompts with beginnings are padded to: each is a program.
-    """
+    """Lets the model go on with beginnings, those of as many problems together as the pool holds."""
 
     search: StepSearch
     candidate: Candidate
     prompts: Sequence[Sequence[int]]
-    step: int
     stops: frozenset[int]
-    step_ends: tuple[int, ...]
-    times: tuple[int, ...]
+    growing: Growing
 
     @staticmethod
     def of(search: StepSearch, candidate: Candidate, questions: Questions) -> "_Writer":
@@ -214,60 +210,82 @@ class _Writer:
         ends = ids_with(candidate.tokenizer, (search.separator,))
         if not ends:
             raise InputError(f"no token holds {search.separator!r}, the separator of StepSearch; name another")
-        times = tuple(dict.fromkeys((longest, longest + limit // _SHORT, longest + limit - 1)))
-        return _Writer(search, candidate, questions.prompts, step, frozenset(stops), (*stops, *ends), times)
+        settings = SamplerSettings(search.branches, step, (*stops, *ends), exam.slots, longest)
+        growing = build_growing(candidate.model, candidate.mesh, settings, search.beams, longest + limit - 1)
+        return _Writer(search, candidate, questions.prompts, frozenset(stops), growing)
 
-    def go_on(self, growing: Sequence[_Tree], key: jax.Array) -> list[list[_Beginning]]:
-        """The candidates of each tree: every one of its beginnings that haven't ended, with a step more."""
-        going = [
-            (number, tree.problem * self.search.beams + place, each)
-            for number, tree in enumerate(growing)
-            for place, each in enumerate(tree.kept, start=tree.first)
-            if not each.over
-        ]
-        prompts = [(*self.prompts[growing[number].problem], *each.tokens) for number, _, each in going]
-        rollouts = self._written(prompts, [name for _, name, _ in going], growing[0].ways, key)
-        found: list[list[_Beginning]] = [[] for _ in growing]
-        for row, (number, _, beginning) in enumerate(going):
-            found[number] += [self._longer(beginning, rollouts, row, way) for way in range(growing[0].ways)]
-        return found
+    def turns(
+        self, forest: Sequence[list[_Tree]], key: jax.Array
+    ) -> Iterator[tuple[list[_Tree], list[list[_Beginning]]]]:
+        """Trees that grow, each with its candidates, turn by turn; whoever takes them says what each tree keeps.
 
-    def _written(self, prompts: Sequence[Sequence[int]], ids: Sequence[int], ways: int, key: jax.Array) -> Rollouts:
-        """What the engine writes behind each of the prompts, on every process; each process writes its share."""
-        exam, candidate = self.candidate.exam, self.candidate
-        most = -(-len(self.prompts) * self.search.beams // jax.process_count())
-        share = -(-len(prompts) // jax.process_count())
-        longest = max(map(len, prompts))
-        settings = SamplerSettings(
-            ways,
-            self.step,
-            self.step_ends,
-            exam.slots or min(_SLOTS, len(self.prompts) * self.search.cost(exam)),
-            next(time for time in self.times if time >= longest),
-        )
-        engine = build_engine(candidate.model, candidate.mesh, settings)
-        generate = truncating(engine.generate, truncation_of(exam))
-        own = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-        written = generate(candidate.weights, prompts[own], ids[own], key, self.search.temperature, rows=most)
+        Where a problem's search is over, the next problem takes its place in the pool.
+        """
+        rule = truncation_of(self.candidate.exam)
+        waiting, places = list(reversed(forest)), self.growing.rows_of_part // self.search.beams
+        parts: list[list[list[_Tree]]] = [[] for _ in range(self.growing.parts)]
+        state = self.growing.start(key)
+        while True:
+            parts = [[trees for trees in part if any(tree.going for tree in trees)] for part in parts]
+            for place in range(places):
+                for part in parts:
+                    if waiting and len(part) <= place:
+                        part.append(waiting.pop())
+            if not any(parts):
+                return
+            rows = [[(tree, each) for trees in part for tree in trees for each in tree.going] for part in parts]
+            state, rollouts = self.growing.go_on(
+                self.candidate.weights,
+                state,
+                self._turn(rows),
+                key,
+                self.search.temperature,
+                None if rule == ALL_TOKENS else rule,
+            )
+            yield self._candidates(rows, rollouts)
 
-        def of_all(name: str) -> np.ndarray:
-            rows = getattr(written, name)
-            filled = np.pad(rows, [(0, share - len(rows))] + [(0, 0)] * (rows.ndim - 1))
-            return meshes.rows_of_all_processes(filled)[: len(prompts)]
+    def _turn(self, rows: Sequence[_Rows]) -> Turn:
+        """Where each beginning's caches are, and what follows behind them; streams are a problem's own."""
+        size, count = self.growing.rows_of_part, self.growing.rows_of_part * self.growing.parts
+        parents, ids = [NEW] * count, [0] * count
+        behind: list[Sequence[int]] = [()] * count
+        for part, pairs in enumerate(rows):
+            places: Counter[int] = Counter()
+            for row, (tree, each) in enumerate(pairs, start=part * size):
+                number = tree.problem * self.search.beams + tree.first + places[id(tree)]
+                places[id(tree)] += 1
+                parents[row] = each.parent
+                behind[row] = each.tokens[-each.step :] if each.tokens else self.prompts[tree.problem]
+                ids[row] = (tree.turns * _STREAMS + number) % 2**31
+        return Turn(parents, behind, ids)
 
-        return Rollouts(*map(of_all, Rollouts.names()))
+    def _candidates(self, rows: Sequence[_Rows], rollouts: Rollouts) -> tuple[list[_Tree], list[list[_Beginning]]]:
+        """Each tree that grew, once, with all ways in which its beginnings go on."""
+        growing: list[_Tree] = []
+        found: list[list[_Beginning]] = []
+        for part, pairs in enumerate(rows):
+            for row, (tree, each) in enumerate(pairs):
+                if not growing or growing[-1] is not tree:
+                    growing.append(tree)
+                    found.append([])
+                at = part * self.growing.rows_of_part + row
+                found[-1] += [self._longer(each, rollouts, at, row, way) for way in range(self.search.branches)]
+        return growing, found
 
-    def _longer(self, beginning: _Beginning, rollouts: Rollouts, row: int, way: int) -> _Beginning:
+    def _longer(self, beginning: _Beginning, rollouts: Rollouts, at: int, row: int, way: int) -> _Beginning:
         """A beginning with one of the steps that were written behind it, as far as there is room."""
         room = self.candidate.exam.max_new_tokens - len(beginning.tokens)
-        length = min(int(rollouts.lengths[row, way]), room)
-        step = rollouts.tokens[row, way, :length].tolist()
+        drawn = int(rollouts.lengths[at, way])
+        length = min(drawn, room)
+        step = rollouts.tokens[at, way, :length].tolist()
         ended = step[-1] in self.stops
         return _Beginning(
             tokens=(*beginning.tokens, *step),
-            log_prob=beginning.log_prob + float(rollouts.log_probs[row, way, :length].sum(dtype=np.float64)),
+            log_prob=beginning.log_prob + float(rollouts.log_probs[at, way, :length].sum(dtype=np.float64)),
             scores=beginning.scores,
-            drawn=int(rollouts.lengths[row, way]),
+            drawn=drawn,
+            step=length,
+            parent=row,
             over=ended or length == room,
             cut=not ended,
         )

@@ -27,7 +27,7 @@ from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel, parameter_shardings
 from reasoning.models.parameters import Params
 
-_SLOTS = 64
+SLOTS = 64
 """Completions that a device decodes side by side where nobody says."""
 
 _TIMES = 8
@@ -151,7 +151,7 @@ def rows_multiple(mesh: Mesh) -> int:
     return max(1, meshes.data_parallel_size(mesh) // jax.process_count())
 
 
-def _rounded(count: int) -> int:
+def rounded(count: int) -> int:
     """The next power of two, or one and a half of it, so that few numbers of slots are programs of their own."""
     whole = 1 << (max(count, 1) - 1).bit_length()
     return whole * 3 // 4 if whole >= 4 and count <= whole * 3 // 4 else whole
@@ -163,8 +163,8 @@ def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> 
     Nearly the same for any number of samples, so that an exam's greedy replies and its samples share one program.
     """
     share, samples = -(-max(prompts, 1) // rows_multiple(mesh)), settings.samples
-    slots = min(settings.slots or _SLOTS, _rounded(share * samples))
-    held = min(_rounded(share), slots)
+    slots = min(settings.slots or SLOTS, rounded(share * samples))
+    held = min(rounded(share), slots)
     group = min(held, max(1, READ_AT_ONCE // time))
     return Sizes(
         parts=meshes.data_parallel_size(mesh),
@@ -173,7 +173,7 @@ def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> 
         group=group,
         time=time,
         # What the page before left in slots, and what a page asks for.
-        ended=slots + max(_TIMES * slots, _rounded(samples)),
+        ended=slots + max(_TIMES * slots, rounded(samples)),
     )
 
 
@@ -236,7 +236,7 @@ def _pages(
         yield Page(tokens, lengths, names, numbers), first + each < pages * each
 
 
-def _completed(finished: Finished, parts: int, samples: int) -> _Completed:
+def completed(finished: Finished, parts: int, samples: int) -> _Completed:
     """This process's completions that have ended, as copies, since the state that holds them is donated."""
     counts = meshes.local_rows(finished.count)
 
@@ -248,7 +248,7 @@ def _completed(finished: Finished, parts: int, samples: int) -> _Completed:
     return _Completed(prompts, numbers, *(rows(getattr(finished, name)) for name in Rollouts.names()))
 
 
-def _nothing(prompts: int, samples: int, limit: int) -> Rollouts:
+def no_rollouts(prompts: int, samples: int, limit: int) -> Rollouts:
     """Arrays for so many completions."""
     tokens, lengths = np.zeros((prompts, samples, limit), np.int32), np.zeros((prompts, samples), np.int32)
     return Rollouts(tokens, tokens.astype(np.float32), lengths, lengths.astype(bool))
@@ -306,7 +306,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
             while not over:
                 arrays = meshes.to_global(mesh, (page, kept))
                 state, ended = program.sample(weights, state, *arrays, key, asked)
-                yield _completed(state.finished, parts, samples)
+                yield completed(state.finished, parts, samples)
                 over = bool(ended)
                 if watch is not None:
                     kept = looked(watch, state.slots, samples)
@@ -334,7 +334,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         steps = jnp.int32(_UNWATCHED if watch is None else watch.every)
         heat, more = jnp.float32(temperature), jnp.bool_(False)
         asked = Asked(jnp.int32(samples), heat, rule and rule.traced(), change, more, steps)
-        rollouts = _nothing(len(prompts), samples, limit)
+        rollouts = no_rollouts(len(prompts), samples, limit)
         for part in stream(weights, prompts, ids, key, asked, sizes, watch):
             for name in Rollouts.names():
                 getattr(rollouts, name)[part.prompts, part.samples] = getattr(part, name)

@@ -75,13 +75,13 @@ def test_of_each_tree_the_best_that_differ_go_on_and_the_best_reply_is_given(can
     found, recording = searched(candidate, trees=trees)
     prompts, ends = questions_for(candidate).prompts, candidate.tokenizer.encode("=")
     [stop] = end_ids(candidate.tokenizer, EXAM.chat)
-    kept_by = {(tuple(prompt), tree): [()] for prompt in prompts for tree in range(trees)}
+    kept_by = {(tuple(prompt), tree): [()] * (4 // trees) for prompt in prompts for tree in range(trees)}
     ended = {prompt: [] for prompt in kept_by}
     for turn in recording.turns:
         rest = list(turn)
         for prompt, tree in kept_by:
             live = kept_by[prompt, tree]
-            ways = 2 if live != [()] else 8 // trees
+            ways = 2
             seen = [rest.pop(0)[1] for _ in range(ways * len(live))]
             # Each candidate goes on from what was kept, by one step: up to the separator, or three tokens, or the end.
             for number, reply in enumerate(seen):
