@@ -19,13 +19,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --n
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
-test test-fast test-slow test-kill test-slurm faults r1 r1-miniature smollm2 kernels-tpu: export JAX_PLATFORMS ?= cpu
+test test-fast test-slow test-kill test-slurm faults r1 r1-miniature smollm2 docs kernels-tpu: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
 test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu plan-all tpu-check gpu-check r1 r1-miniature smollm2 reviews test test-fast test-slow test-kill test-slurm faults lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu plan-all tpu-check gpu-check r1 r1-miniature smollm2 reviews docs test test-fast test-slow test-kill test-slurm faults lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -95,6 +95,10 @@ data/reviews.jsonl: requirements/reviews.txt | $(INSTALLED)
 
 reviews: data/reviews.jsonl  ## Fetch 3,340 sentences of reviews with their sentiment, for smollm2_classify.gin.
 
+docs: $(INSTALLED)  ## Build the site from docs/ and the code; build/docs/html/index.html is its first page.
+	$(PIP) --require-hashes --no-build-isolation -r requirements/docs.txt
+	$(VENV)/bin/python -m docs.site.build build/docs
+
 test: $(INSTALLED)  ## The tests that take seconds each.
 	$(PYTEST) -m "not kill and not slow"
 
@@ -129,6 +133,7 @@ lock:  ## Write requirements/*.txt anew from pyproject.toml (needs uv).
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	for extra in dev cuda12 cuda13 tpu; do \
 	  $(COMPILE) pyproject.toml --extra $$extra -c requirements/run.txt -o requirements/$$extra.txt; done
+	$(COMPILE) pyproject.toml --extra docs -c requirements/dev.txt -o requirements/docs.txt
 	echo libtpu | $(COMPILE) - -c requirements/tpu.txt -o requirements/tpu-aot.txt
 
 clean:  ## Remove the environment, caches and build output; runs/ stays.

@@ -275,7 +275,7 @@ def pins(name: str) -> set[str]:
     return {entry.split("--hash")[0].strip() for entry in entries(CHECKOUT / "requirements" / f"{name}.txt")}
 
 
-@pytest.mark.parametrize("extra", ["dev", "cuda12", "cuda13", "tpu"])
+@pytest.mark.parametrize("extra", ["dev", "docs", "cuda12", "cuda13", "tpu"])
 def test_every_environment_runs_the_package_with_the_same_releases(extra):
     def releases(name):  # without markers, which differ where several packages want the same one
         return {pin.split(" ;")[0] for pin in pins(name)}
@@ -287,7 +287,7 @@ def test_ahead_of_time_compilation_has_the_libtpu_of_the_tpu_environment():
     assert pins("tpu-aot") == {pin for pin in pins("tpu") if pin.startswith("libtpu==")}
 
 
-@pytest.mark.parametrize(("name", "extra"), [("run", None), ("dev", "dev"), ("tpu", "tpu")])
+@pytest.mark.parametrize(("name", "extra"), [("run", None), ("dev", "dev"), ("docs", "docs"), ("tpu", "tpu")])
 def test_every_dependency_of_pyproject_is_pinned(name, extra):
     wanted = PROJECT["project"]["dependencies"] + (PROJECT["project"]["optional-dependencies"][extra] if extra else [])
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in wanted}

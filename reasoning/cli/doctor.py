@@ -47,6 +47,7 @@ PURPOSES = {
     "tensorboard": "curves in TensorBoard (run.log_to)",
     "wandb": "metrics to Weights & Biases",
     "notebooks": "the notebooks' kernel and plots",
+    "docs": "the pages of docs/ as a site (make docs)",
     "dev": "tests and lint",
 }
 
