@@ -267,7 +267,7 @@ def entries(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
 def test_every_requirement_is_one_exact_release_with_its_hashes_and_no_address(path):
     assert entries(path)
-    pinned = re.compile(r"[a-z0-9-]+==[0-9][\w.]*( ; [\w.\s'<>=()!]+?)?(\s+--hash=sha256:[0-9a-f]{64})+")
+    pinned = re.compile(r"[a-z0-9-]+==[0-9][\w.]*( ; [\w.\s'<>=()!*]+?)?(\s+--hash=sha256:[0-9a-f]{64})+")
     check_none([entry for entry in entries(path) if not pinned.fullmatch(entry)])
 
 
