@@ -31,6 +31,7 @@ from reasoning.evaluation.methods import (
     Greedy,
     Samples,
     Spending,
+    Weighing,
     check_methods,
     columns_of,
     elections,
@@ -39,6 +40,7 @@ from reasoning.evaluation.methods import (
     tokens_of,
 )
 from reasoning.evaluation.results import Replies, read_results, read_samples
+from reasoning.evaluation.selection import Selections
 from reasoning.experiment.reader import read_experiment
 from reasoning.generation.beam import BeamSettings, build_beam
 from reasoning.rewards.accuracy import lenient
@@ -202,6 +204,7 @@ def test_a_beam_search_answers_once_with_its_best(base: Artifact):
     assert all(len(group) == 1 for group in asked.texts)
     # Each beam is a token longer with each step.
     assert isinstance(Beam(beams=3), Spending) and asked.spent is not None
+    assert isinstance(Selections(ways=()), Weighing) and not isinstance(Beam(beams=3), Weighing)
     np.testing.assert_array_equal(asked.spent, 3 * best.rollouts.lengths.max(axis=1))
     np.testing.assert_array_equal(tokens_of(Beam(beams=3), asked)["beam@3"], asked.spent)
 

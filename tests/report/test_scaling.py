@@ -13,9 +13,7 @@ from written_run import place_of
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.statistics import difference_over_problems, together
-from reasoning.evaluation.methods import Weighing
 from reasoning.evaluation.results import Replies
-from reasoning.evaluation.selection import Selections
 from reasoning.models.config import to_json
 from reasoning.report.facts import Facts, gather
 from reasoning.report.scaling import difficulty_grids, frontier_pictures, scaling_grids, scaling_of
@@ -114,10 +112,6 @@ def test_flops_are_those_of_each_token_over_all_before_it_and_of_scorers(run: Pa
     tokens, flops = frontier_pictures(scaling)
     assert tokens.cost == "tokens a problem" and flops.cost == "FLOPs a problem"
     assert {spot.name for spot in flops.spots} == set(rows) - {"pass@4"}
-
-
-def test_selections_say_which_of_their_columns_ask_a_scorer():
-    assert isinstance(Selections(ways=()), Weighing)
 
 
 def test_bins_of_difficulty_hold_equally_many_problems_the_hardest_first(run: Path):

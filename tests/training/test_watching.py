@@ -14,10 +14,15 @@ def watch(folder: Path, heard: list[str], write: bool = True) -> Watch:
     return Watch("base", SUBJECT, Limits(), MetricsLog(folder, write), heard.append)
 
 
-def steps(watching: Watch, first: int, last: int) -> None:
+def steps(watching: Watch, first: int, last: int, saved: Path | None = None) -> None:
+    """Steps as a loop makes them, which looks behind its checkpoint; ``saved`` gets what a checkpoint of each keeps."""
     for step in range(first, last + 1):
         values = {"loss": 1.0 if step < 20 else 9.0, "skipped": 0}
         watching.log.record(step, values)
+        if saved is not None:
+            (saved / str(step)).mkdir(parents=True)
+            for name, content in watching.log.copies().items():
+                (saved / str(step) / name).write_bytes(content)
         watching.look(step, values, {"seconds": 1.0, "data": 0.9 if step > 5 else 0.0})
 
 
@@ -31,10 +36,10 @@ def test_each_kind_is_told_once_and_a_resumed_run_says_the_same(tmp_path: Path):
     assert [(row["step"], row["kind"]) for row in told] == [(22, "divergence")]
 
     log = MetricsLog(tmp_path / "cut")
-    steps(watch(log.folder, []), 1, 25)
-    for back in (24, 15):
-        log.truncate(back)
+    steps(watch(log.folder, []), 1, 25, tmp_path / "saved")
+    for back in (24, 22, 15):
         again: list[str] = []
+        log.resume(back, tmp_path / "saved" / str(back), again.append)
         steps(watch(log.folder, again), back + 1, 40)
         assert any("divergence" in text for text in again) == (back == 15)
         assert (log.folder / "warnings.jsonl").read_bytes() == (tmp_path / "whole/warnings.jsonl").read_bytes()

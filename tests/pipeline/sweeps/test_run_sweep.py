@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from reasoning.core.artifact import sealed
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.experiment.reader import read_experiment
@@ -240,7 +241,7 @@ def test_a_sweep_refuses_a_damaged_stage_before_any_run_and_goes_on_once_it_is_s
     [corpus] = project.out.glob("artifacts/corpus-*")
     record = json.loads((corpus / "artifact.json").read_text())
     assert record["files"] == {}
-    (corpus / "artifact.json").write_text(json.dumps(record | {"files": {"rows": 5}}))
+    (corpus / "artifact.json").write_text(json.dumps(sealed(record | {"files": {"rows": 5}})))
     message = r"damaged \w+: \S*/corpus-\w+/rows does not exist; move \S+ away and run the same command$"
     for attempt in (project.sweep, lambda: preview_sweep(read_experiment(project.file, ()), project.out)):
         with pytest.raises(InputError, match=message):
