@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from reasoning.core.errors import InputError
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.report.rows import continued
 
@@ -16,9 +17,13 @@ def tokens_of(
     """The tokens of a text with their log-probabilities, and the trainer's less the sampler's where it was recorded.
 
     Texts are kept, not tokens: they are read again, and None is returned where that gives another number of tokens than
-    was drawn, since then nobody knows which is which.
+    was drawn, since then nobody knows which is which, or where it can't be read: parts of a character, drawn as bytes,
+    were kept as U+FFFD, which a vocabulary needn't have.
     """
-    ids = tokenizer.encode(text)
+    try:
+        ids = tokenizer.encode(text)
+    except InputError:
+        return None
     if len(sampler) - len(ids) not in (0, 1):
         return None
     wholes = ["", *tokenizer.decode_batch([ids[: end + 1] for end in range(len(ids))], lenient=True)]

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+from reasoning.core.errors import InputError
 from reasoning.viewer.tokens import END, tokens_of
 
 
@@ -28,3 +29,10 @@ def test_the_end_that_texts_are_kept_without_is_a_token_of_its_own():
 def test_a_text_that_reads_as_another_number_of_tokens_is_not_coloured():
     assert tokens_of(LETTERS, "abc", [-1.0, -2.0], None) is None
     assert tokens_of(LETTERS, "a", [-1.0, -2.0, -3.0], None) is None
+
+
+def test_a_text_that_the_vocabulary_cannot_write_is_not_coloured():
+    def encode(text: str) -> list[int]:
+        raise InputError(f"the vocabulary has no id for {text!r}")
+
+    assert tokens_of(SimpleNamespace(encode=encode, decode_batch=_decode), "\ufffd", [-1.0], None) is None
