@@ -200,7 +200,7 @@ def files_of(artifact: Path) -> list[Path]:
 
 def forget_files(artifact: Path) -> None:
     record = read_json(artifact / "artifact.json")
-    del record["files"]
+    del record["files"], record["record_sha256"]
     (artifact / "artifact.json").write_text(json.dumps(record))
 
 
@@ -238,12 +238,12 @@ DAMAGE: dict[str, tuple[Callable[[Project], object], list[str], str]] = {
     "a description of no model": (
         lambda run: fill(run.artifact("base") / "model.json", b"{}"),
         [],
-        r"model.json: this is not the description of a model: .* \(--from base makes stage base anew\)",
+        r"damaged checkpoint: \S+/model.json has 2 bytes, \d+ were written; .* \(--from base makes stage base anew\)",
     ),
     "a tokenizer of junk": (
         lambda run: fill(run.artifact("base") / "tokenizer.model", b"junk"),
         [],
-        r"tokenizer.model: the bytes are no sentencepiece model; .* \(--from base makes",
+        r"damaged checkpoint: \S+/tokenizer.model has 4 bytes, \d+ were written; .* \(--from base makes",
     ),
     "rows cut short": (
         lambda run: cut(run.largest("corpus", "records")),
