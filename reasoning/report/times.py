@@ -43,7 +43,7 @@ def times_of(timings: Sequence[Row], metrics: Sequence[Row], record: Mapping[str
         return None
     spent = {name: sum(row[name] for row in counted if is_number(row.get(name))) for name in PARTS}
     steps = {row["step"] for row in counted}
-    amounts = [row for row in metrics if row.get("step") in steps]
+    amounts = [row for row in metrics if is_number(row.get("step")) and row["step"] in steps]
     tokens, flops = (sum(row[name] for row in amounts if is_number(row.get(name))) for name in (_TOKENS, _FLOPS))
     peak = peak_of(record)
     return Times(
