@@ -81,6 +81,8 @@ class _VerifyingScorer:
             )
             for text in so_far:
                 asked = verifier.question.replace("{question}", question).replace("{reply}", text)
+                # Bytes of no whole character were decoded so; a vocabulary needn't have a symbol for it.
+                asked = asked.replace("\ufffd", "")
                 ids = tokenizer.encode(self.candidate.exam.chat.prompt(asked))
                 yield from ((ids, answer) for answer in answers)
 

@@ -138,7 +138,7 @@ def _numbers_of(path: Path) -> dict[str, np.ndarray]:
     with open_rollouts(path) as file:
         schema = file.schema_arrow
         names = [each.name for each in schema if pa.types.is_primitive(each.type)]
-        table = file.read(columns=names)
+        table = file.read(columns=names, use_threads=False)  # Each thread would keep memory of its own.
     arrays = {}
     for name in names:
         column = table[name].cast(pa.float64()) if pa.types.is_boolean(table[name].type) else table[name]

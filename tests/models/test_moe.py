@@ -23,7 +23,7 @@ CONFIG = ModelConfig(
     mlp_width=48,
     stacks=(Stack(1), Stack(2, (BlockKind(moe=TINY),))),
     context=32,
-    latent=Latent(kv_lora_rank=16, q_lora_rank=12, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8),
+    latent=Latent(kv_lora_rank=16, q_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8),
 )
 
 

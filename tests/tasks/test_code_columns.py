@@ -61,7 +61,7 @@ def test_the_documented_form_has_all_tests_and_every_other_column(tmp_path: Path
 
 def test_the_lines_of_the_documentation_are_problems_whose_solutions_pass(tmp_path: Path):
     page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in page.partition("```jsonl\n")[2].partition("```")[0].splitlines()]
+    rows = [json.loads(line) for line in page.partition("```json\n")[2].partition("```")[0].splitlines()]
     problems = read(tmp_path, rows, CodeColumns())
     texts = [f"<answer>{each.answer}</answer>" for each in problems]
     given = Code().judge(["?"] * len(rows), texts, tests=[each.columns["tests"] for each in problems])
