@@ -238,7 +238,7 @@ DAMAGE: dict[str, tuple[Callable[[Project], object], list[str], str]] = {
     "a description of no model": (
         lambda run: fill(run.artifact("base") / "model.json", b"{}"),
         [],
-        r"damaged checkpoint: \S+/model.json has other content than was written.* \(--from base makes\)",
+        r"damaged checkpoint: \S+/model.json has other content than was written.* \(--from base makes",
     ),
     "a tokenizer of junk": (
         lambda run: fill(run.artifact("base") / "tokenizer.model", b"junk"),
