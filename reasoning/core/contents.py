@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from reasoning.core.errors import InputError
+from reasoning.core.fingerprints import is_settled, stamp_of
 from reasoning.core.hashes import hash_file, hash_json
 
 Memory = dict[str, dict[str, str]]
@@ -15,9 +16,6 @@ Memory = dict[str, dict[str, str]]
 
 _TOLD_BYTES = 1 << 28
 """Reading this much takes long enough to be announced."""
-
-_SETTLED_SECONDS = 2
-"""How old a change must be before a file system's clock tells it from the next one."""
 
 ABSENT = "absent"
 """The content of a path where nothing lies, or nothing that is a file or a folder."""
@@ -42,7 +40,7 @@ def content_of(pattern: str, memory: Memory, note: Callable[[str], None]) -> str
     """
     try:
         files = sorted(_files(pattern))
-        stamps = {name: _stamp(path) for name, path in files}
+        stamps = {name: stamp_of(path) for name, path in files}
     except ValueError:  # NUL in a path; whoever opens it says so
         return ABSENT
     except OSError as error:
@@ -50,7 +48,7 @@ def content_of(pattern: str, memory: Memory, note: Callable[[str], None]) -> str
     if not stamps:
         return ABSENT
     place, stamp = os.path.abspath(pattern), hash_json(stamps)
-    settled = time.time_ns() - _SETTLED_SECONDS * 10**9
+    now = time.time_ns()
     known = memory.get(place, {})
     if known.get("stamp") == stamp and "content" in known:
         return known["content"]
@@ -62,7 +60,7 @@ def content_of(pattern: str, memory: Memory, note: Callable[[str], None]) -> str
     except OSError as error:
         raise InputError(f"{error.filename or pattern} can't be read: {error.strerror}") from None
     content = hashes[0][2] if os.path.isfile(pattern) else hash_json(hashes)
-    if all(max(changed, inode_changed) < settled for _, changed, inode_changed, *_ in stamps.values()):
+    if all(is_settled(each, now) for each in stamps.values()):
         memory[place] = {"stamp": stamp, "content": content}
     return content
 
@@ -101,8 +99,3 @@ def _files_under(folder: Path) -> Iterator[tuple[str, Path]]:
             seen.add(real)
             paths = (Path(place, name) for name in names)
             yield from ((str(path.relative_to(folder)), path) for path in paths if path.is_file())
-
-
-def _stamp(path: Path) -> tuple[int, int, int, int, int]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev

@@ -34,17 +34,28 @@ def fingerprints(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any
     }
 
 
+Stamp = tuple[int, int, int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size, times of change of content and inode, inode and device of a file. Raises OSError as ``os.stat``."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+
+
+def is_settled(stamp: Stamp, now: int) -> bool:
+    """Whether a file's last change is so old at ``now``, in nanoseconds, that a further one would change its stamp."""
+    return max(stamp[1:3]) < now - _SETTLED_SECONDS * 10**9
+
+
 def hash_once(path: Path) -> str:
     """SHA-256 of a file, read once in a process for as long as size, times and inode stay. OSError as ``open`` does."""
-    status = os.stat(path)
-    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
-    if max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - _SETTLED_SECONDS * 10**9:
-        return hash_file(path)
-    return _remembered(path, stamp)
+    stamp = stamp_of(path)
+    return _remembered(path, stamp) if is_settled(stamp, time.time_ns()) else hash_file(path)
 
 
 @lru_cache(maxsize=1 << 16)
-def _remembered(path: Path, stamp: tuple[int, ...]) -> str:
+def _remembered(path: Path, stamp: Stamp) -> str:
     return hash_file(path)
 
 

@@ -1,11 +1,13 @@
 """The course of metrics over a run's steps, in so little memory that a million steps fit."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from reasoning.core.series import Points, mean_point
 
 _MOST = 2048
 """Points a metric; when there are more, neighbours become their mean, at the step of the later one."""
@@ -26,18 +28,14 @@ class _Course:
         self.further.append((step, value))
         if len(self.further) < self.width:
             return
-        self.means.append(_mean(self.further))
+        self.means.append(mean_point(self.further))
         self.further = []
         if len(self.means) == _MOST:
-            self.means = [_mean(pair) for pair in zip(self.means[0::2], self.means[1::2], strict=True)]
+            self.means = [mean_point(pair) for pair in zip(self.means[0::2], self.means[1::2], strict=True)]
             self.width *= 2
 
-    def points(self) -> tuple[tuple[float, float], ...]:
-        return (*self.means, _mean(self.further)) if self.further else tuple(self.means)
-
-
-def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return points[-1][0], sum(value for _, value in points) / len(points)
+    def points(self) -> Points:
+        return (*self.means, mean_point(self.further)) if self.further else tuple(self.means)
 
 
 @dataclass
@@ -57,7 +55,7 @@ class History:
         """The metrics whose names begin and end so."""
         return tuple(name for name in self.series if name.startswith(start) and name.endswith(end))
 
-    def points(self, name: str) -> tuple[tuple[float, float], ...]:
+    def points(self, name: str) -> Points:
         """(step, value) of a metric; empty for one that there isn't."""
         return self.series[name].points() if name in self.series else ()
 
@@ -68,13 +66,6 @@ class History:
     def last(self, name: str) -> float:
         """The newest value; NaN for a metric that there isn't."""
         return self.newest.get(name, math.nan)
-
-
-def levels(values: np.ndarray, width: int) -> np.ndarray:
-    """The medians of all windows of ``width`` values; empty where there are fewer."""
-    if len(values) < width:
-        return np.zeros(0)
-    return np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
 
 
 def history_of(rows: Iterable[Mapping[str, Any]]) -> History:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from reasoning.core.series import Points, thinned
+from reasoning.core.series import Points, deviation, levels, step_noise, thinned
 
 _LEAST_WINDOW, _WINDOW_SHARES = 5, (40, 20, 10, 6)
 """A window has five points or more: the 40th, 20th, 10th and 6th part of them are tried."""
@@ -18,8 +17,6 @@ _EARLIER_WINDOWS = 3
 """A reward must have been watched for so many windows before a jump can be told from what it did then."""
 
 _DEVIATIONS, _LEAST_RISE, _KEPT, _FOLLOWED = 6.0, 0.1, 0.5, 0.25
-_NORMAL = 1.4826
-"""The standard deviation of normal numbers whose median absolute deviation is 1."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +103,20 @@ def _rises(values: np.ndarray, width: int) -> Iterable[tuple[int, float, float]]
     """Rises as (place of the first value after it, level before, level after), the largest first."""
     if len(values) < (_EARLIER_WINDOWS + 2) * width:
         return
-    levels = np.median(sliding_window_view(values, width), axis=1)
-    differences = levels[width:] - levels[:-width]  # The difference k is that at the place k + width.
-    everywhere = _deviation(differences)  # A walk's beginning may be calmer than it is.
-    single = _NORMAL * float(np.median(np.abs(np.diff(values)))) / width**0.5  # What noise of single steps amounts to.
+    level = levels(values, width)
+    differences = level[width:] - level[:-width]  # The difference k is that at the place k + width.
+    # A walk's beginning may be calmer than it is.
+    everywhere, single = deviation(differences), step_noise(values, width)
     for k in np.argsort(-differences, kind="stable").tolist():
         if differences[k] <= _LEAST_RISE * _scale(values):
             return
         if k < (_EARLIER_WINDOWS - 1) * width:
             continue
         earlier = differences[: k - width + 1]  # Those whose windows end where this one's second begins, or before.
-        noise = max(_deviation(earlier), everywhere, single)
-        kept = np.median(values[k + width :]) - levels[k] >= _KEPT * differences[k]
+        noise = max(deviation(earlier), everywhere, single)
+        kept = np.median(values[k + width :]) - level[k] >= _KEPT * differences[k]
         if kept and differences[k] - np.median(earlier) > _DEVIATIONS * noise:
-            yield k + width, float(levels[k]), float(levels[k + width])
-
-
-def _deviation(values: np.ndarray) -> float:
-    """The standard deviation, if all but a few of the values are normal."""
-    return _NORMAL * float(np.median(np.abs(values - np.median(values))))
+            yield k + width, float(level[k]), float(level[k + width])
 
 
 def _edge(values: np.ndarray) -> int:
@@ -148,7 +140,7 @@ def _unmoved(
         if start == 0 or start == len(series):
             continue  # It wasn't measured on both sides.
         before = float(np.median(values[max(0, start - size) : start]))
-        after = np.median(sliding_window_view(values[start:], min(size, len(series) - start)), axis=1)
+        after = levels(values[start:], min(size, len(series) - start))
         needed = _FOLLOWED * rise * _scale(values)
         if after.max() - before >= needed:
             return {}

@@ -8,6 +8,7 @@ Shapes: P problems, N new tokens.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import jax
 import numpy as np
@@ -169,12 +170,11 @@ class _Judge:
         cost = self.scorer.cost(*asked)
         np.add.at(self.read.tokens_R, problems, cost.tokens_R)
         np.add.at(self.read.flops_R, problems, cost.flops_R)
-        rated = [
+        rated = (
             replace(each, scores=step, worth=worth) for each, step, worth in zip(every, steps, worths, strict=True)
-        ]
-        for candidates in reversed(found):
-            start = len(rated) - len(candidates)
-            candidates[:], rated[start:] = rated[start:], ()
+        )
+        for candidates in found:
+            candidates[:] = islice(rated, len(candidates))
 
     def told(self, best: Sequence[_Beginning]) -> StepScores:
         """The scores of the replies that are given, with all that was read to find them."""

@@ -17,7 +17,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -58,6 +58,7 @@ class Mirror:
     _following: Path | None = None
     _unpublished: list[Path] = field(default_factory=list)
     _seen: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    _digests: Mapping[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
     _complained: set[str] = field(default_factory=set)
     _round: threading.Lock = field(default_factory=threading.Lock)
 
@@ -122,7 +123,7 @@ class Mirror:
         """From now on this stage at work is copied, whenever it has saved something new."""
         if self._store is not None:
             with self._round:
-                self._following, self._seen = partial, {}
+                self._following, self._seen, self._digests = partial, {}, {}
 
     def publish(self, finished: Path) -> None:
         """Has a finished stage copied, while the work goes on."""
@@ -192,25 +193,26 @@ class Mirror:
 
     def _copy_begun(self, partial: Path) -> None:
         assert self._store is not None
+        if _sizes(partial) == self._seen:
+            return
         name = partial.name.removeprefix(".").removesuffix(PARTIAL_SUFFIX)
+        there = self._store.changed(f"{_BEGUN}/{name}")
+        known = {at: digest for at, digest in self._digests.items() if f"{_BEGUN}/{name}/{digest}" in there}
         held = partial.with_name(f".{name}.mirror{PARTIAL_SUFFIX}")
         shutil.rmtree(held, ignore_errors=True)
         try:
-            stamps = _hold(partial, held)
-            if stamps == self._seen:
-                return
-            there = self._store.changed(f"{_BEGUN}/{name}")
-            files: Files = {}
-            for path, (size, *_) in stamps.items():
-                digest = _hash_start(held / path, size)
+            stamps, files = _hold(partial, held, known), Files()
+            for path, stamp in stamps.items():
+                digest = known.get((path, stamp)) or _hash_start(held / path, stamp[0])
                 key = f"{_BEGUN}/{name}/{digest}"
-                if key not in there and self._store.upload(key, held / path, size) != digest:
+                if key not in there and self._store.upload(key, held / path, stamp[0]) != digest:
                     return  # It was written to in place; the next moment may be a quiet one.
-                files[path] = {"bytes": size, "sha256": digest}
+                files[path] = {"bytes": stamp[0], "sha256": digest}
             self._list(f"{_BEGUN}/{name}.json", files)
             for key in there.keys() - {f"{_BEGUN}/{name}/{told['sha256']}" for told in files.values()}:
                 self._store.remove(key)
             self._seen = stamps
+            self._digests = {(path, stamp): str(files[path]["sha256"]) for path, stamp in stamps.items()}
         finally:
             shutil.rmtree(held, ignore_errors=True)
 
@@ -283,17 +285,25 @@ def _sizes(folder: Path) -> dict[str, tuple[int, ...]]:
     return dict(sorted(found.items()))
 
 
-def _hold(partial: Path, held: Path) -> dict[str, tuple[int, ...]]:
-    """Hard links to a stage's files, checkpoints first: what is written beside them is then of their step or later."""
+def _hold(partial: Path, held: Path, known: Collection[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
+    """Hard links to a stage's files, checkpoints first: what is written beside them is then of their step or later.
+
+    Those that are ``known``, and so lie in the store, are only noted: a link would change the times of their inodes,
+    by which others know that they needn't be read again.
+    """
     stamps = {}
     for on_the_way in (True, False):
-        for path in _sizes(partial):
-            if (path.split("/")[0] in ON_THE_WAY) is on_the_way:
-                target = held / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):
-                    _link(partial / path, target)
-                    stamps[path] = _stamp(target)
+        for path, stamp in _sizes(partial).items():
+            if (path.split("/")[0] in ON_THE_WAY) is not on_the_way:
+                continue
+            if (path, stamp) in known:
+                stamps[path] = stamp
+                continue
+            target = held / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                _link(partial / path, target)
+                stamps[path] = _stamp(target)
     # A checkpoint that was removed meanwhile may have been caught in part.
     present = _sizes(partial).keys()
     return {path: stamp for path, stamp in stamps.items() if path in present}

@@ -7,6 +7,7 @@ from typing import Any
 
 from reasoning.core.mesh import MeshShape
 from reasoning.evaluation.exam import Exam
+from reasoning.generation.engine import SLOTS
 from reasoning.pipeline.graph import ancestors, build_graph
 from reasoning.pipeline.run import Run
 from reasoning.rollouts.sampling import Sampling
@@ -17,7 +18,6 @@ REMATS = ("none", "dots", "block", "offload")
 """What backward recomputes, from most memory to least."""
 
 _BATCH = ("data", "fsdp")
-_SLOTS = 64
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def helping_changes(run: Run, stage: Stage, mesh: Mapping[str, int]) -> Iterator
             half = {"momentum_dtype": "bfloat16"}
             yield Change("momentum_dtype = 'bfloat16'", partial(with_fields, run, half))
     if isinstance(stage, Sampling):
-        fewer = (stage.slots or _SLOTS) // 2
+        fewer = (stage.slots or SLOTS) // 2
         yield Change(f"{name}.slots = {fewer}", partial(with_stage, run, name, {"slots": fewer}))
     elif isinstance(quiz := getattr(stage, "quiz", None), Exam):
-        fewer = (quiz.slots or _SLOTS) // 2
+        fewer = (quiz.slots or SLOTS) // 2
         asked = {"quiz": replace(quiz, slots=fewer)}  # an exam that other stages ask stays as it is
         yield Change(f"quiz.slots = {fewer}", partial(with_stage, run, name, asked))
     for shape in _splits(mesh):

@@ -74,9 +74,10 @@ def gather(folder: Path) -> Facts:
     stages = read_stages(folder, complaints.append)
     read = (_or_told(partial(_evaluation, stage, complaints.append), complaints.append) for stage in stages)
     evaluations = tuple(each for each in read if each is not None)
+    beside = beside_plan(folder, {stage.name: stage.timings for stage in stages})
     # The run's own folder is left out, so that equal runs complain alike.
     missing = dict.fromkeys(text.replace(f"{folder}/", "") for text in complaints)
-    return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists(), beside_plan(folder))
+    return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists(), beside)
 
 
 def read_stages(folder: Path, complain: Complain) -> tuple[StageFacts, ...]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from reasoning.core.series import Points
 from reasoning.core.text import printable
+from reasoning.report import sparklines
 from reasoning.report.curves import spaced
 from reasoning.report.document import Grid, Report
 from reasoning.report.graph import Workflow, connected
@@ -18,7 +19,6 @@ _ACTIVE = re.compile(r"([\\`*{}\[\]#|~$!]|(?<!\w)[_@]|_(?!\w))")
 """What Markdown, or a site that shows it, may act on within a line; within a word underscores and @ are inert."""
 
 _AUTOLINK = re.compile(r"(?i)(www)\.|(https?|ftp|mailto|xmpp)(:)")
-_BARS = "▁▂▃▄▅▆▇█"
 _BAR_COUNT = 24
 
 
@@ -41,11 +41,7 @@ def inline(text: str) -> str:
 
 def sparkline(points: Points) -> str:
     """The course of a series in a few characters, from its lowest to its highest value."""
-    values = [points[place][1] for place in spaced(len(points), _BAR_COUNT)]
-    low, high = min(values), max(values)
-    if high == low:
-        return _BARS[0] * len(values)
-    return "".join(_BARS[min(int((value - low) / (high - low) * len(_BARS)), len(_BARS) - 1)] for value in values)
+    return sparklines.sparkline([points[place][1] for place in spaced(len(points), _BAR_COUNT)], _BAR_COUNT)
 
 
 def mermaid(flow: Workflow) -> Markup:

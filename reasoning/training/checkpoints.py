@@ -32,7 +32,9 @@ from reasoning.core.fingerprints import difference, fingerprints
 from reasoning.core.hashes import hash_json
 from reasoning.core.text import printable
 
-_CURSOR = "cursor.json"
+CURSOR = "cursor.json"
+"""The file of a checkpoint that holds what isn't an array: where the data stands."""
+
 _STEP_NAME = re.compile(r"step_(\d{8,})")
 _OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 _COMPLAINTS_SHOWN = 5
@@ -72,7 +74,7 @@ class Checkpointer:
         try:
             # First what a kill left, last what is older: between the two the newest whole checkpoint stays.
             on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
-            _write(self.path(step), state, {_CURSOR: where.encode(), **(beside or {})})
+            _write(self.path(step), state, {CURSOR: where.encode(), **(beside or {})})
             on_first_process(lambda: self._remove_surplus(step))
         except OSError as error:
             kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
@@ -91,7 +93,7 @@ class Checkpointer:
         step = on_first_process(self._newest_valid)
         if step == _NO_STEP:
             return None
-        return step, _load(self.path(step), abstract_state), read_json(self.path(step) / _CURSOR)
+        return step, _load(self.path(step), abstract_state), read_json(self.path(step) / CURSOR)
 
     def steps(self) -> list[int]:
         """The saved steps in rising order, damaged ones included, unfinished ones not."""

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning.core.history import History, levels
+from reasoning.core.history import History
 from reasoning.core.jumps import Roles, find_jumps
 from reasoning.core.ranges import Count, Fraction, Positive
+from reasoning.core.series import levels, step_noise
 
 _REWARD, _LENGTH, _CUT = "reward", "completions/mean_length", "completions/clipped_ratio"
 _ENTROPY, _LOSS, _NORM, _SKIPPED = "entropy", "loss", "grad_norm", "skipped"
 _EQUAL, _APART = "frac_reward_zero_std", "sampling/sampling_logp_difference/mean"
 _DATA, _SECONDS = "data", "seconds"
 """The parts of a step's time that are looked at: what reading takes, of how much."""
-
-_NORMAL = 1.4826
-"""The standard deviation of normal numbers whose median absolute deviation is 1."""
 
 _SURE = 6.0
 """Standard deviations that a fall of the reward must exceed."""
@@ -67,13 +65,22 @@ class Subject:
 Check = Callable[[History, Subject, Limits], str | None]
 
 
+def _width(values: np.ndarray, limits: Limits) -> int:
+    """Values of a level."""
+    return max(limits.window, len(values) // 10)
+
+
+def _levels(history: History, name: str, limits: Limits) -> np.ndarray | None:
+    """The levels of a metric, the first and the last without a value in common; None before there are such two."""
+    values = history.values(name)
+    width = _width(values, limits)
+    return None if len(values) < 2 * width else levels(values, width)
+
+
 def _ends(history: History, name: str, limits: Limits) -> tuple[float, float] | None:
     """The early and the late level of a metric; None before there are two."""
-    values = history.values(name)
-    width = max(limits.window, len(values) // 10)
-    if len(values) < 2 * width:
-        return None
-    return float(np.median(values[:width])), float(np.median(values[-width:]))
+    found = _levels(history, name, limits)
+    return None if found is None else (float(found[0]), float(found[-1]))
 
 
 def _rose(history: History, limits: Limits) -> bool:
@@ -206,23 +213,19 @@ def _skipping(history: History, subject: Subject, limits: Limits) -> str | None:
 
 
 def _loss_rising(history: History, subject: Subject, limits: Limits) -> str | None:
-    values = history.values(_LOSS)
-    width = max(limits.window, len(values) // 10)
-    if not subject.by_loss or len(values) < 2 * width:
+    found = _levels(history, _LOSS, limits)
+    if not subject.by_loss or found is None:
         return None
-    found = levels(values, width)
-    lowest, late = min(float(found.min()), float(values[0])), float(found[-1])
+    lowest, late = min(float(found.min()), float(history.values(_LOSS)[0])), float(found[-1])
     if late <= max(limits.loss_growth * lowest, lowest + limits.loss_rise):
         return None
     return f"the loss rose from {lowest:.3g} to {late:.3g}; lower the learning rate, or look at the data"
 
 
 def _gradient_growing(history: History, subject: Subject, limits: Limits) -> str | None:
-    values = history.values(_NORM)
-    width = max(limits.window, len(values) // 10)
-    if len(values) < 2 * width:
+    found = _levels(history, _NORM, limits)
+    if found is None:
         return None
-    found = levels(values, width)
     lowest, late = float(found.min()), float(found[-1])
     if late <= max(limits.gradient_growth * lowest, limits.gradient_size):
         return None
@@ -238,13 +241,11 @@ def _gradient_gone(history: History, subject: Subject, limits: Limits) -> str | 
 
 
 def _reward_lost(history: History, subject: Subject, limits: Limits) -> str | None:
-    values = history.values(_REWARD)
-    width = max(limits.window, len(values) // 10)
-    if not subject.by_rewards or len(values) < 2 * width:
+    values, found = history.values(_REWARD), _levels(history, _REWARD, limits)
+    if not subject.by_rewards or found is None:
         return None
-    found = levels(values, width)
     best, early, late = float(found.max()), float(found[0]), float(found[-1])
-    noise = _NORMAL * float(np.median(np.abs(np.diff(values)))) / width**0.5
+    noise = step_noise(values, _width(values, limits))
     lost = best - late
     if lost <= (1 - limits.reward_left) * max(abs(best), abs(late)) or lost <= _SURE * noise or late > early:
         return None

@@ -16,13 +16,10 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
 from reasoning.core.mesh import row_sharding
 from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch
-from reasoning.training.checkpoints import Checkpointer, load_params, params_shapes
+from reasoning.training.checkpoints import CURSOR, Checkpointer, load_params, params_shapes
 from reasoning.training.state import TrainState
 
 _RECORDS = (TokenBatch, PolicyBatch, Corrected)
-
-_TOLD = "cursor.json"
-"""What a checkpoint holds beside its arrays."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def read_failed(folder: Path, abstract: TrainState, mesh: Mesh) -> FailedStep:
 
 def told_of_failed(folder: Path) -> tuple[int, tuple[int, ...], dict[str, float]]:
     """Step, key and metrics of a failed step, without its arrays. Raises InputError where the folder holds none."""
-    told = read_json(folder / _TOLD)
+    told = read_json(folder / CURSOR)
     try:
         return (
             int(told["step"]),

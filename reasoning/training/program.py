@@ -6,7 +6,7 @@ All of them are remembered: stages that ask for the same program get the very sa
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import optax
@@ -33,6 +33,8 @@ from reasoning.training.losses import score
 from reasoning.training.policy_rows import Advantage, Selection, assemble, assemble_minibatches
 from reasoning.training.state import TrainState, state_shapes, state_shardings
 from reasoning.training.step import LossFunction, StepShardings, Sums, gradient_only, make_step
+
+_Made = TypeVar("_Made", TokenBatch, LabelledBatch)
 
 _REMEMBERED = 32
 """How many programs of a kind are kept for the next stage that asks."""
@@ -227,20 +229,15 @@ def build_batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[
     Raises InputError for a function that has no hash.
     """
     check_hashes(aggregate=aggregate)
-    return _batching(mesh, aggregate, length)
-
-
-@lru_cache(_REMEMBERED)
-def _batching(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], TokenBatch]:
-    return jax.jit(partial(token_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))
+    return _batching(token_batch, mesh, aggregate, length)
 
 
 def build_labelling(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], LabelledBatch]:
     """As ``build_batching``, of rows with labels."""
     check_hashes(aggregate=aggregate)
-    return _labelling(mesh, aggregate, length)
+    return _batching(labelled_batch, mesh, aggregate, length)
 
 
 @lru_cache(_REMEMBERED)
-def _labelling(mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[[dict[str, jax.Array]], LabelledBatch]:
-    return jax.jit(partial(labelled_batch, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))
+def _batching(make: Callable[..., _Made], mesh: Mesh, aggregate: Aggregation, length: int) -> Callable[..., _Made]:
+    return jax.jit(partial(make, aggregate=aggregate, length=length), out_shardings=row_sharding(mesh))

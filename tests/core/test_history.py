@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from reasoning.core.history import History, history_of, levels
+from reasoning.core.history import History, history_of
+from reasoning.core.series import levels
 
 
 def test_a_million_steps_keep_their_course_and_their_last_point():

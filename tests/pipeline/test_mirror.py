@@ -1,3 +1,4 @@
+import hashlib
 import json
 import random
 import shutil
@@ -162,3 +163,21 @@ def test_whatever_moment_was_copied_while_a_stage_worked_is_one_to_go_on_from(ur
             assert manifest["files"] == {part: hash_file(newest / part) for part in "ab"}
             assert (folder / "metrics.jsonl").read_text().count("\n") > manifest["step"]
     print(len(found), [len(list((folder / "checkpoints").iterdir())) for folder in found])
+
+
+def test_a_file_that_was_copied_is_neither_linked_nor_read_again_when_another_grows(url, tmp_path):
+    partial, store = tmp_path / ".stage-1.partial", open_store(url)
+    (partial / "checkpoints").mkdir(parents=True)
+    saved, metrics = partial / "checkpoints" / "arrays", partial / "metrics.jsonl"
+    saved.write_bytes(bytes(1000))
+    mirror = Mirror(url, Story().watcher(), seconds=0.05)
+    with mirror.open():
+        mirror.follow(partial)
+        stamps = []
+        for line in ("one\n", "one\ntwo\n"):
+            metrics.write_text(line)
+            wanted = hashlib.sha256(line.encode()).hexdigest()
+            while wanted not in (store.read("begun/stage-1.json") or b"").decode():
+                time.sleep(0.02)
+            stamps.append(saved.stat().st_ctime_ns)
+    assert stamps[0] == stamps[1] == saved.stat().st_ctime_ns

@@ -12,17 +12,14 @@ from reasoning.report.document import Grid, Paragraph
 
 
 def test_nothing_is_said_without_a_plan(tmp_path: Path):
-    assert beside_plan(tmp_path) == ()
+    assert beside_plan(tmp_path, {}) == ()
 
 
 def test_steps_are_told_beside_their_least_time_without_those_that_compile(tmp_path: Path):
     write_json(tmp_path / PLAN, plan_record(plan_of(4.0), 0.0) | {"measured": {"peak": 5 * GIB}})
-    for name in ("zero-abc", "zero-2-abc"):
-        (tmp_path / "artifacts" / name).mkdir(parents=True)
     times = enumerate((90.0, 2.2, 2.4, 2.6), 1)
-    rows = "".join(f'{{"step": {step}, "seconds": {seconds}}}\n' for step, seconds in times)
-    (tmp_path / "artifacts" / "zero-abc" / "timings.jsonl").write_text(rows)
-    told, grid = beside_plan(tmp_path)
+    rows = [{"step": step, "seconds": seconds} for step, seconds in times]
+    told, grid = beside_plan(tmp_path, {"zero-2": (), "zero": rows})
     assert isinstance(told, Paragraph) and "6.00 GiB" in told.text and "held 5.00 GiB" in told.text
     assert isinstance(grid, Grid)
     # Ten steps: 10 samplings of 1 s and 20 updates of 0.1 s.
