@@ -20,6 +20,7 @@ from reasoning.use.rollout_rows import LISTS, REWARDS, named, open_rollouts, row
 from reasoning.use.stage_results import spans
 
 _CONDITION = re.compile(r"\s*([^<>=!,]+?)\s*(<=|>=|!=|=|<|>)\s*([-+.\deE]+)\s*")
+_ROWS_READ_AT_ONCE = 65_536
 _COMPARE = {
     "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "=": np.equal, "!=": np.not_equal,
 }  # fmt: skip
@@ -135,15 +136,21 @@ def _numbers(files: tuple[_File, ...]) -> dict[str, np.ndarray]:
 
 
 def _numbers_of(path: Path) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
     with open_rollouts(path) as file:
-        schema = file.schema_arrow
-        names = [each.name for each in schema if pa.types.is_primitive(each.type)]
-        table = file.read(columns=names, use_threads=False)  # Each thread would keep memory of its own.
-    arrays = {}
-    for name in names:
-        column = table[name].cast(pa.float64()) if pa.types.is_boolean(table[name].type) else table[name]
-        wide = name in ("reward", "step") or name.startswith(REWARDS)
-        arrays[name] = column.to_numpy().astype(np.float64 if wide else np.float32)
+        rows = file.metadata.num_rows
+        for each in file.schema_arrow:
+            if pa.types.is_primitive(each.type):
+                wide = each.name in ("reward", "step") or each.name.startswith(REWARDS)
+                arrays[each.name] = np.empty(rows, np.float64 if wide else np.float32)
+        start = 0
+        # A part at a time and without threads: nothing is held twice, and each thread would keep memory of its own.
+        for part in file.iter_batches(_ROWS_READ_AT_ONCE, columns=list(arrays), use_threads=False):
+            for name, array in arrays.items():
+                column = part.column(name)
+                column = column.cast(pa.float64()) if pa.types.is_boolean(column.type) else column
+                array[start : start + len(part)] = column.to_numpy(zero_copy_only=False)
+            start += len(part)
     return arrays
 
 
