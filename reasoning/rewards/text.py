@@ -25,9 +25,9 @@ def parse_reply(completion: str, chat: ChatFormat) -> ParsedReply | None:
     """
     if not completion.startswith(chat.think_open) or not completion.endswith(chat.answer_close):
         return None  # Where most replies of a base model end: the rest takes longer.
-    symbols = (symbol for symbol in chat.symbols() if symbol)
-    if any(completion.count(symbol) != (symbol in chat.tags()) for symbol in symbols):
-        return None
+    for symbol, count in chat.counts():
+        if completion.count(symbol) != count:
+            return None
     head, between, tail = completion.partition(chat.think_close)
     middle, opened, rest = tail.partition(chat.answer_open) if chat.answer_open else ("", between, tail)
     if not between or not opened or middle.strip():

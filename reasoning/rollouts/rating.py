@@ -4,6 +4,7 @@ Shapes: P problems, S samples a problem.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -229,6 +230,6 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, str | bytes):
         return False
     try:
-        return bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
         return False

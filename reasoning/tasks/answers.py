@@ -6,6 +6,7 @@ The one reader of numbers: tasks, rewards and votes share it, so that a vote cou
 import re
 import unicodedata
 from fractions import Fraction
+from functools import lru_cache
 
 _MINUS, _SIGNS = "-\u2212", "$\u20ac\u00a3\u00a5"
 _CURRENCY = rf"\\?[{_SIGNS}]"
@@ -41,7 +42,12 @@ def number_value(text: str) -> Fraction | None:
     a full stop. ``3/4``, ``2^10``, ``12:30`` and ``6 apples`` are no numbers as a whole.
     """
     text = text.strip()
-    found = _WHOLE.fullmatch(text) if len(text) <= _LONGEST else None
+    return _value(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=65_536)  # Votes and rewards read the same few answers again and again, 10 us each.
+def _value(text: str) -> Fraction | None:
+    found = _WHOLE.fullmatch(text)
     if found is None:
         return None
     value = Fraction(re.sub(r"[^0-9.]", "", found[1]))

@@ -247,6 +247,7 @@ def test_two_rewards_of_one_name_are_refused():
         (1.0, "returned 1.0; it must return a list"),
         (None, "returned None; it must return a list"),
         ([1.0, 0.0, 0.0, math.nan, 0.0, 0.0], "returned nan for the completion '6'; it must return a finite number"),
+        ([1.0, 0.0, 10**400, 0.0, 0.0, 0.0], "returned 10+ for the completion"),
         ([1.0, math.inf, 0.0, 0.0, 0.0, 0.0], "returned inf for the completion '<think>t</think><answer>2</answer>'"),
         (["yes"] * 6, "returned 'yes' for the completion '2'"),
     ],

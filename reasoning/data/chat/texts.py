@@ -78,6 +78,14 @@ class ChatTexts:
         """Every special symbol, in a fixed order."""
         return (*self.structure(), *filter(None, self.tags()))
 
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """How often each special symbol stands in a reply that reasons: tags once, all others never."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> tuple[tuple[str, int], ...]:  # asked for every reply
+        return tuple((symbol, int(symbol in self.tags())) for symbol in self.symbols() if symbol)
+
     def single_ids(self) -> tuple[str, ...]:
         """The symbols that a tokenizer must hold as one id each."""
         return self.marks or self.symbols()
