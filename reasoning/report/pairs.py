@@ -93,13 +93,13 @@ def comparisons(facts: Facts, evaluation: Evaluation) -> int:
 
 
 def main_difference(facts: Facts, evaluation: Evaluation, pair: CheckpointPair) -> Interval | None:
-    """The difference of the score by which sentences compare; None where that is no pass@1 or the samples are gone."""
+    """The difference of the score by which sentences compare; None where no replies have it or the samples are gone."""
     return main_differences(facts, evaluation)[pair]
 
 
 def main_differences(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Interval | None]:
     """``main_difference`` of every pair that a report tells of, beginning with each stage and what it started from."""
-    family, main = _family(facts, evaluation), (main_grade(evaluation), None)
+    family, main = _family(facts, evaluation), (_compared_grade(evaluation), None)
     return {pair: row.get(main) for pair, row in family.items()}
 
 
@@ -109,7 +109,7 @@ _Column = tuple[str, str | None]
 
 def _family(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Mapping[_Column, Interval]]:
     """Every difference that a report tells of an evaluation, in its table or in a sentence, corrected together."""
-    columns, main = _columns(evaluation), [(grade, None) for grade in filter(None, [main_grade(evaluation)])]
+    columns, main = _columns(evaluation), [(grade, None) for grade in filter(None, [_compared_grade(evaluation)])]
     told = dict.fromkeys((*_start_pairs(facts, evaluation), *amplified_pairs(facts, evaluation)), main)
     found = {
         (pair, column): one
@@ -121,6 +121,15 @@ def _family(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Map
     for (pair, column), one in zip(found, together(list(found.values())), strict=True):
         family[pair][column] = one
     return family
+
+
+def _compared_grade(evaluation: Evaluation) -> str:
+    """The grade of the main score where replies carry it: of samples, or of the one reply of each problem."""
+    grade, _, method = (main_score(evaluation) or "").rpartition("/")
+    rows = (sampled(row) for answered in evaluation.samples.values() for row in answered.values())
+    alone = next((row for row in rows), None)
+    single = alone is not None and alone.method == method and len(alone.texts) == 1
+    return grade if single else main_grade(evaluation)
 
 
 def _start_pairs(facts: Facts, evaluation: Evaluation) -> tuple[CheckpointPair, ...]:

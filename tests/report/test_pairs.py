@@ -77,3 +77,31 @@ def test_sentences_and_table_claim_the_same(facts):
     names, _, rows = differences(facts, evaluation)
     for pair, row in rows.items():
         assert main_difference(facts, evaluation, pair) == row[names.index("lenient")]
+
+
+def test_an_exam_of_single_replies_is_compared_by_them(facts):
+    sampled = facts.evaluations[0]
+    scores = {
+        name: {"lenient/greedy": own["lenient/pass@1"], "strict/greedy": own["strict/pass@1"]}
+        for name, own in sampled.checkpoints.items()
+    }
+
+    def alone(row):
+        firsts = {name: values[:1] for name, values in row.scores.items()}
+        return replace(row, method="greedy", texts=row.texts[:1], scores=firsts)
+
+    samples = {
+        name: {number: [alone(rows[0])] for number, rows in answered.items()}
+        for name, answered in sampled.samples.items()
+    }
+    evaluation = replace(sampled, results=replace(sampled.results, checkpoints=scores), samples=samples)
+    pair = CheckpointPair("zero", "base")
+    found = main_difference(facts, evaluation, pair)
+    assert found is not None
+    assert found.mean == pytest.approx(difference(samples, "zero", "base", "lenient").mean)
+    # Replies of another method than the score's say nothing of it.
+    other = {
+        name: {number: [replace(rows[0], method="beam")] for number, rows in each.items()}
+        for name, each in samples.items()
+    }
+    assert main_difference(facts, replace(evaluation, samples=other), pair) is None
