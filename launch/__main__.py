@@ -3,6 +3,7 @@
 import argparse
 import sys
 from functools import partial
+from pathlib import Path
 
 from launch import gke, local, multiprocess, slurm, tpu_vm
 from launch.settings import add_settings, settings_of
@@ -10,13 +11,14 @@ from launch.target import ACTIONS, act, launch
 from reasoning.core.errors import InputError
 from reasoning.report.console import complain, say
 
-RUN = (sys.executable, "-m", "reasoning", "run")
-
 _REMOTE = {
     "slurm": (slurm.Slurm, slurm.submission, "a cluster with Slurm, from a machine that has sbatch"),
     "tpu-vm": (tpu_vm.TpuVm, tpu_vm.submission, "TPU VMs of Google Cloud, through queued resources"),
     "gke": (gke.Gke, gke.submission, "Kubernetes with TPUs, by a JobSet"),
 }
+
+_HERE = ("local", "multiprocess")
+_NAMED = {False: "the name of a launch", True: "the folder of the run's results"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if len(words) > 1 and words[0] in _REMOTE and words[1] in ACTIONS:
+        if len(words) > 1 and words[0] in (*_REMOTE, *_HERE) and words[1] in ACTIONS:
             return _act(words)
         return _start(words)
     except InputError as error:
@@ -39,13 +41,17 @@ def _start(words: list[str]) -> int:
     if options is None:
         return _submit(words)
     dry = options.dry_run or "--dry-run" in options.rest
-    command = [*RUN, options.experiment, *(word for word in options.rest if word != "--dry-run")]
+    rest = [word for word in options.rest if word != "--dry-run"]
+    command = [*local.command_of(options.experiment), options.experiment, *rest]
     if dry:
         say(" ".join(command))
         return 0
+    out = local.out_of(options.experiment, rest)
+    if options.detach:
+        return local.detach([sys.executable, "-m", "launch", *(word for word in words if word != "--detach")], out)
     if options.target == "local":
-        local.become(command)
-    return multiprocess.run_processes(command, options.processes, options.devices, options.grace)
+        local.become(command, out)
+    return multiprocess.run_processes(command, options.processes, options.devices, options.grace, out)
 
 
 def _submit(words: list[str]) -> int:
@@ -62,18 +68,26 @@ def _submit(words: list[str]) -> int:
 
 
 def _act(words: list[str]) -> int:
+    here = words[0] in _HERE
     parser = argparse.ArgumentParser(prog=f"python -m launch {words[0]} {words[1]}")
-    parser.add_argument("name", metavar="NAME", help="the name of a launch")
-    parser.add_argument("--folder", default="runs/launch", help="where the files of launches are kept")
+    parser.add_argument("name", metavar="OUT" if here else "NAME", help=_NAMED[here])
+    if not here:
+        parser.add_argument(
+            "--cell", default="", help="of a sweep: this cell's number or name (default: all; logs: the first)"
+        )
+        parser.add_argument("--folder", default="runs/launch", help="where the files of launches are kept")
     options = parser.parse_args(words[2:])
-    return act(words[0], words[1], options.name, options.folder)
+    if here:
+        return local.act(words[1], Path(options.name))
+    return act(words[0], words[1], options.name, options.folder, options.cell)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m launch",
         description="Start a run.",
-        epilog="slurm, tpu-vm and gke also take status NAME, logs NAME and stop NAME. docs/launching.md has examples.",
+        epilog="Each also takes status, logs and stop, then a launch's name or, of local and multiprocess, the folder "
+        "of the results. docs/launching.md has examples.",
     )
     targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
 
@@ -94,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only show the command")
+    parser.add_argument(
+        "--detach", action="store_true", help="run in the background, with a log in the results' folder"
+    )
     parser.add_argument("experiment", metavar="EXPERIMENT", help="an experiment file")
     parser.add_argument("rest", metavar="…", nargs=argparse.REMAINDER, help="passed on: key=value, --out FOLDER, …")
 

@@ -1,6 +1,5 @@
 """Other programs' commands, one after the other, and what is said where one of them fails."""
 
-import os
 import shlex
 import signal
 import subprocess
@@ -23,9 +22,7 @@ def run_in_order(commands: Sequence[Command], left: str) -> None:
     for number, command in enumerate(commands, start=1):
         say(f"$ {shlex.join(command)}")
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(f"{command[0]} is not on this machine's PATH; install it and launch again") from None
+            done = _ended(command, stderr=subprocess.PIPE)
         except KeyboardInterrupt:
             say(f"stopped in step {number} of {len(commands)}. {left}")
             raise
@@ -37,20 +34,15 @@ def run_in_order(commands: Sequence[Command], left: str) -> None:
             )
 
 
-def show(commands: Sequence[Command]) -> int:
-    """Runs commands side by side with this terminal; the first exit status that isn't 0.
+def show(command: Command) -> int:
+    """Runs a command with this terminal; its exit status.
 
-    Ctrl-C ends the commands and leaves what they show, a job's log, alone.
+    Ctrl-C ends the command and leaves what it shows, a job's log, alone.
     """
-    code = 0
-    for command in commands:
-        try:
-            code = code or subprocess.run(command, stdin=subprocess.DEVNULL).returncode
-        except FileNotFoundError:
-            raise InputError(f"{command[0]} is not on this machine's PATH; install it and try again") from None
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
-    return code
+    try:
+        return _ended(command).returncode
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def as_script(commands: Sequence[Command], told: str) -> str:
@@ -58,10 +50,14 @@ def as_script(commands: Sequence[Command], told: str) -> str:
     return "\n".join(["#!/bin/bash", f"# {told}", "set -euo pipefail", *(shlex.join(each) for each in commands), ""])
 
 
-def answer(command: Command, folder: str | os.PathLike[str] = ".") -> tuple[int, str]:
+def answer(command: Command) -> tuple[int, str]:
     """The exit status of a command and all that it says, both streams."""
+    done = _ended(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def _ended(command: Command, stdout: int | None = None, stderr: int | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL)
+        return subprocess.run(command, stdin=subprocess.DEVNULL, encoding="utf-8", stdout=stdout, stderr=stderr)
     except FileNotFoundError:
-        raise InputError(f"{command[0]} is not on this machine's PATH; install it and launch again") from None
-    return done.returncode, done.stdout + done.stderr
+        raise InputError(f"{command[0]} is not on this machine's PATH; install it and try again") from None

@@ -11,9 +11,9 @@ from typing import Any
 
 from launch.accelerators import Slices, slices_of
 from launch.commands import Command
-from launch.settings import Launch, option
+from launch.settings import CloudTpus, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import Submission, cell_file, run_command
+from launch.target import Job, Submission, cell_file, run_command
 from launch.worker import GO_ON
 
 _MOUNTED, _FILES, _PORT = "/mnt/runs", "/etc/experiment", 8476
@@ -23,16 +23,13 @@ _BAD_INPUT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gke(Launch):
-    """Which slices of a cluster, whose image, and where results go."""
+class Gke(CloudTpus):
+    """Whose image, which queue, and in whose name."""
 
-    accelerator: str = option("the node pool's TPU: v5e-1, v5e-16, v5p-64, 2xv5e-256 for two slices")
     image: str = option("repository of the image, without a tag; the commit is the tag")
-    bucket: str = option("name of the bucket for the results, with a hierarchical namespace")
     queue: str = option("Kueue's local queue; empty: no queue", "")
     namespace: str = option("the namespace", "default")
     service_account: str = option("the Kubernetes account that may write to the bucket", "default")
-    spot: bool = option("use spot nodes", False)
     grace: int = option("seconds that a pod has to save when its node is taken away", 120)
 
 
@@ -45,31 +42,103 @@ def submission(shipment: Shipment, settings: Gke) -> Submission:
         manifests = [_files(cell, settings), _jobset(cell, shipment, settings, slices, image)]
         listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
         files[f"{cell.name}.json"] = json.dumps(listed, indent=2) + "\n"
-    paths = [str(shipment.folder / f"{cell.name}.json") for cell in shipment.cells]
-    names = [cell.name for cell in shipment.cells]
-    kubectl = ("kubectl", "--namespace", settings.namespace)
-    pods = f"jobset.sigs.k8s.io/jobset-name={names[0]}"
-    follow = ("logs", "--follow", "--prefix", "--max-log-requests=64", "--pod-running-timeout=1h", "--selector", pods)
+        files[f"{cell.name}.apply.sh"] = _applying(cell, shipment, settings)
+    first, *others = shipment.cells
+    files["wait.sh"] = _waiting(first, settings)
     return Submission(
         topology=slices.planned,
         files=files,
-        submit=(
-            ("bash", str(shipment.folder / "image.sh")),
-            *((*kubectl, "apply", "--filename", path) for path in paths),
-        ),
-        status=((*kubectl, "get", "jobset", *names),),
-        logs=((*kubectl, *follow),),
-        stop=((*kubectl, "delete", "jobset,configmap", *names, "--ignore-not-found"),),
-        hint=f"the same by xpk, without the restart rules: {shlex.join(_xpk(shipment, settings, slices, image))}",
+        submit=(_script_of(shipment, "image.sh"), _script_of(shipment, f"{first.name}.apply.sh")),
+        behind=(
+            _script_of(shipment, "wait.sh"),
+            *(_script_of(shipment, f"{cell.name}.apply.sh") for cell in others),
+        )
+        if others
+        else (),
+        jobs=tuple(_job(cell, settings, slices) for cell in shipment.cells),
+        hint=_xpk(shipment, settings, slices, image),
     )
 
 
-def _xpk(shipment: Shipment, settings: Gke, slices: Slices, image: str) -> Command:
-    command = f"python -m reasoning run {cell_file(shipment.cells[0])} --out {_MOUNTED}/{shipment.name}"
+def _script_of(shipment: Shipment, name: str) -> Command:
+    return ("bash", str(shipment.folder / name))
+
+
+def _kubectl(settings: Gke, *words: str) -> Command:
+    return ("kubectl", "--namespace", settings.namespace, *words)
+
+
+def _get(cell: Cell, settings: Gke, path: str) -> Command:
+    return _kubectl(settings, "get", "jobset", cell.name, "--ignore-not-found", f"--output=jsonpath={path}")
+
+
+def _job(cell: Cell, settings: Gke, slices: Slices) -> Job:
+    counts = "{range .status.replicatedJobsStatus[*]}, {.active} active, {.failed} failed{end}"
+    state = f"{{.status.terminalState}}{counts}, {{.status.restarts}} restarts, suspended: {{.spec.suspend}}"
+    pods = f"jobset.sigs.k8s.io/jobset-name={cell.name}"
+    some = shlex.join(_kubectl(settings, "get", "pods", "--selector", pods, "--output=name"))
+    follow = ("--follow", "--prefix", "--container=run", f"--max-log-requests={slices.count * slices.hosts}")
+    logs = shlex.join(_kubectl(settings, "logs", *follow, "--pod-running-timeout=24h", "--selector", pods))
+    # Without a pod, as while a queue holds the job, kubectl would follow nothing and end.
+    waits = f'until [ -n "$({some})" ]; do sleep "${{POLL_SECONDS:-15}}"; done; exec {logs}'
+    return Job(
+        cell.name,
+        state=_get(cell, settings, state),
+        logs=("bash", "-c", waits),
+        stop=(_kubectl(settings, "delete", "jobset,configmap", cell.name, "--ignore-not-found"),),
+    )
+
+
+def _applying(cell: Cell, shipment: Shipment, settings: Gke) -> str:
+    """Applies a cell; one of an earlier launch that has ended makes room, since its JobSet would never begin again."""
+    return f"""#!/bin/bash
+set -euo pipefail
+ended=$({shlex.join(_get(cell, settings, "{.status.terminalState}"))})
+if [ -n "$ended" ]; then
+  {shlex.join(_kubectl(settings, "delete", "jobset", cell.name, "--ignore-not-found"))}
+fi
+{shlex.join(_kubectl(settings, "apply", "--filename", str(shipment.folder / f"{cell.name}.json")))}
+"""
+
+
+def _waiting(cell: Cell, settings: Gke) -> str:
+    """Waits until a cell has ended, well or not; fails where it is gone."""
+    state = _get(cell, settings, "{.metadata.name} {.status.terminalState}")
+    return f"""#!/bin/bash
+set -uo pipefail
+while true; do
+  if state=$({shlex.join(state)}); then
+    case "$state" in
+      "") echo "{cell.name} was deleted; what waits for it is not submitted" >&2; exit 1 ;;
+      *Completed | *Failed) echo "$state"; exit 0 ;;
+    esac
+  fi
+  sleep "${{POLL_SECONDS:-15}}"
+done
+"""
+
+
+def _xpk(shipment: Shipment, settings: Gke, slices: Slices, image: str) -> str:
+    """The first cell by xpk, which has no place for a file of ours: the commit's file, with its overrides."""
+    if not shipment.file:
+        return "xpk could run only a file that the commit holds"
+    number = f"$(( ${{MEGASCALE_SLICE_ID:-0}} * {slices.hosts} + ${{TPU_WORKER_ID:-0}} ))"
+    total = slices.count * slices.hosts
+    joins = (
+        f"REASONING_COORDINATOR=auto REASONING_PROCESSES={total} REASONING_PROCESS_ID={number} " if total > 1 else ""
+    )
+    verb = "sweep" if len(shipment.cells) > 1 else "run"
+    run = (settings.python, "-m", "reasoning", verb, shipment.file, *shipment.overrides)
+    command = shlex.join((*run, "--out", f"{_MOUNTED}/{shipment.name}"))
+    words = (
+        *("xpk", "workload", "create", "--cluster=CLUSTER", f"--workload={shipment.name}"),
+        *(f"--tpu-type={slices.rented}", f"--num-slices={slices.count}", f"--docker-image={image}"),
+        *(f"--max-restarts={settings.retries}", f"--termination-grace-period-seconds={settings.grace}"),
+        f"--command={joins}{command}",
+    )
     return (
-        *("xpk", "workload", "create", f"--workload={shipment.name}", f"--tpu-type={slices.rented}"),
-        *(f"--num-slices={slices.count}", f"--docker-image={image}", f"--max-restarts={settings.retries}"),
-        f"--command={command}",
+        "by xpk, without the restart rules, once image.sh has run and 'xpk storage attach' has put the bucket at "
+        f"{_MOUNTED}: {shlex.join(words)}"
     )
 
 
@@ -81,7 +150,8 @@ set -euo pipefail
 if docker manifest inspect {shlex.quote(image)} > /dev/null 2>&1; then
   exit 0
 fi
-docker build --build-arg ENVIRONMENT=tpu --tag {shlex.quote(image)} --file launch/Dockerfile - < {folder}/{CODE}
+docker build --platform linux/amd64 --build-arg ENVIRONMENT=tpu --tag {shlex.quote(image)} \\
+  --file launch/Dockerfile - < {folder}/{CODE}
 docker push {shlex.quote(image)}
 """
 

@@ -20,11 +20,20 @@ _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
 
 @dataclass(frozen=True)
 class Process:
-    """One process to start: ``label`` prefixes its output, ``environment`` is added to the launcher's own."""
+    """One process to start: ``label`` prefixes its output, ``environment`` is added to the launcher's own.
+
+    ``host`` is told of a process that fails or stands still, where a job has several.
+    """
 
     label: str
     command: tuple[str, ...]
     environment: dict[str, str]
+    host: str = ""
+
+    @property
+    def called(self) -> str:
+        """The process in a sentence."""
+        return f"process {self.label}" + (f" on {self.host}" if self.host else "")
 
 
 def run_together(processes: Sequence[Process], grace: float) -> int:
@@ -42,7 +51,7 @@ def run_together(processes: Sequence[Process], grace: float) -> int:
     try:
         for process in processes:
             children.append(_start(process))
-        readers = [_read(process.label, child) for process, child in zip(processes, children, strict=True)]
+        readers = [_read(process, child) for process, child in zip(processes, children, strict=True)]
         code = _wait(children, readers, received, grace)
         for reader in readers:
             reader.finish()
@@ -79,7 +88,7 @@ def _die_with(parent: int, control: Callable[[int, int], int]) -> None:
 class _Reader:
     """Who copies a process's output: its thread, and the last lines that it has seen."""
 
-    label: str
+    process: Process
     thread: threading.Thread
     last: deque[str]
 
@@ -88,8 +97,8 @@ class _Reader:
         self.thread.join(timeout=1)
 
 
-def _read(label: str, child: subprocess.Popen[bytes]) -> _Reader:
-    prefix = f"[{label}] ".encode()
+def _read(process: Process, child: subprocess.Popen[bytes]) -> _Reader:
+    prefix = f"[{process.label}] ".encode()
     last: deque[str] = deque(maxlen=_LAST_LINES)
 
     def copy() -> None:
@@ -102,7 +111,7 @@ def _read(label: str, child: subprocess.Popen[bytes]) -> _Reader:
 
     thread = threading.Thread(target=copy, daemon=True)
     thread.start()
-    return _Reader(label, thread, last)
+    return _Reader(process, thread, last)
 
 
 def _wait(
@@ -152,7 +161,7 @@ def _tell_failure(children: Sequence[subprocess.Popen[bytes]], readers: Sequence
             what = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
             hint = " (as the kernel does where memory runs out)" if code == -signal.SIGKILL else ""
             reader.finish()
-            _tell(f"process {reader.label} {what}{hint}; {rest}{_last_lines(reader)}")
+            _tell(f"{reader.process.called} {what}{hint}; {rest}{_last_lines(reader)}")
 
 
 def _last_lines(reader: _Reader) -> str:
@@ -162,10 +171,11 @@ def _last_lines(reader: _Reader) -> str:
 
 def _tell_stopped(children: Sequence[subprocess.Popen[bytes]], readers: Sequence[_Reader], known: set[str]) -> set[str]:
     """Says which processes have come to stand still since the last look, and returns all that do."""
-    now = {reader.label for child, reader in zip(children, readers, strict=True) if _is_stopped(child)}
+    now = {reader.process.label for child, reader in zip(children, readers, strict=True) if _is_stopped(child)}
     for child, reader in zip(children, readers, strict=True):
-        if reader.label in now - known:
-            told = f"process {reader.label} is stopped and the others wait for it; kill -CONT {child.pid} lets it go on"
+        if reader.process.label in now - known:
+            goes = f"kill -CONT {child.pid} lets it go on"
+            told = f"{reader.process.called} is stopped and the others wait for it; {goes}"
             _tell(told + _last_lines(reader))
     return now
 

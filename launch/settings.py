@@ -26,6 +26,15 @@ class Launch:
     detach: bool = option("don't follow the log once the job is submitted", False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CloudTpus(Launch):
+    """What all ways of renting TPUs from Google Cloud are told; results lie in a bucket that every host mounts."""
+
+    accelerator: str = option("the TPU: v5e-1, v5e-16, v5p-64, 2xv5e-256 for two slices")
+    bucket: str = option("name of the bucket for the results, with a hierarchical namespace")
+    spot: bool = option("use capacity that may be taken away: cheaper, and the run goes on", False)
+
+
 def add_settings(parser: argparse.ArgumentParser, record: type[Launch]) -> None:
     """A flag for every field of a record of settings."""
     for each in fields(record):

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from launch.commands import answer
 from launch.settings import Launch
@@ -27,11 +27,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Shipment:
-    """A launch before any target knows of it. ``beside`` is the experiment's folder inside the commit, for modules."""
+    """A launch before any target knows of it.
+
+    ``beside`` is the experiment's folder inside the commit, for modules; ``file`` its path there, empty where the
+    commit doesn't hold it; ``overrides`` what was given behind its name.
+    """
 
     name: str
     commit: str
     beside: str
+    file: str
+    overrides: tuple[str, ...]
     cells: tuple[Cell, ...]
     folder: Path
 
@@ -56,7 +62,16 @@ def pack(file: str, overrides: list[str], settings: Launch) -> Shipment:
     if experiment.user_sources and not inside:
         raise InputError(f"{file} uses modules of its own and lies outside {top}; commit both there, then launch")
     own = str(beside.relative_to(top)) if inside else "."
-    return Shipment(name, commit, own, _chosen(_cells(experiment, name), settings.cells), Path(settings.folder) / name)
+    held = inside and bool(_git("-C", str(top), "ls-tree", "--name-only", commit, f"{own}/{Path(file).name}"))
+    return Shipment(
+        name=name,
+        commit=commit,
+        beside=own,
+        file=str(PurePosixPath(own, Path(file).name)) if held else "",
+        overrides=tuple(overrides),
+        cells=_chosen(_cells(experiment, name), settings.cells),
+        folder=Path(settings.folder) / name,
+    )
 
 
 def write_code(shipment: Shipment) -> None:

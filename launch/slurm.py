@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launch.settings import Launch, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import Submission, run_command
+from launch.target import Job, Submission, run_command
 from launch.worker import GO_ON
 
 
@@ -41,34 +41,57 @@ def submission(shipment: Shipment, settings: Slurm) -> Submission:
     out = Path(settings.out or f"runs/{shipment.name}").resolve()
     files = {f"{cell.name}.sbatch": _script(cell, shipment, settings, folder, out) for cell in shipment.cells}
     files["submit_jobs.sh"] = _submitting(shipment, folder)
-    names = ",".join(cell.name for cell in shipment.cells)
-    logs = [str(folder / f"{cell.name}.log") for cell in shipment.cells]
     return Submission(
         topology=settings.on,
         files=files,
         submit=(("bash", str(folder / "submit_jobs.sh")),),
-        status=(("squeue", "--name", names, "--me", "--format=%.10i %.20j %.10T %.12M %.20R"),),
-        logs=(("tail", "--lines=+1", "--follow=name", "--retry", *logs),),
-        stop=(("touch", str(folder / "stopped")), ("scancel", "--me", "--name", names)),
+        jobs=tuple(_job(cell, folder) for cell in shipment.cells),
+    )
+
+
+def _job(cell: Cell, folder: Path) -> Job:
+    queued = shlex.join(("squeue", "--noheader", "--me", "--name", cell.name, "--format=%T, job %i for %M, %R"))
+    ended = shlex.quote(str(folder / f"{cell.name}.ended"))
+    known = f'if [ -n "$queued" ]; then echo "$queued"; elif [ -e {ended} ]; then cat {ended}; fi'
+    return Job(
+        cell.name,
+        state=("bash", "-c", f"queued=$({queued}) || exit; {known}"),
+        logs=("tail", "--lines=+1", "--follow=name", "--retry", str(folder / f"{cell.name}.log")),
+        stop=(("touch", str(folder / f"{cell.name}.stopped")), ("scancel", "--me", "--name", cell.name)),
     )
 
 
 def _submitting(shipment: Shipment, folder: Path) -> str:
     """Unpacks the code once and submits: the first cell alone, the others behind it, to take over what it has made."""
     first, *others = (shlex.quote(str(folder / f"{cell.name}.sbatch")) for cell in shipment.cells)
-    where = shlex.quote(str(folder))
+    where, code = shlex.quote(str(folder)), _code(shipment)
+    names = ",".join(cell.name for cell in shipment.cells)
+    marks = [f"{cell.name}.{mark}" for cell in shipment.cells for mark in ("stopped", "ended")]
     lines = [
         "#!/bin/bash",
         "set -euo pipefail",
         f"cd {where}",
-        "rm -rf stopped code",
-        f"mkdir code && tar -xzf {CODE} -C code",
+        f"queued=$(squeue --noheader --me --name {names} --format=%j)",
+        'if [ -n "$queued" ]; then',
+        '  echo "in the queue already: $queued" >&2',
+        "  exit 1",
+        "fi",
+        f"rm -f {' '.join(marks)}",
+        "# A folder for each commit: jobs of an earlier launch may still run from theirs.",
+        f"if [ ! -d {code} ]; then",
+        f"  rm -rf {code}.partial && mkdir {code}.partial && tar -xzf {CODE} -C {code}.partial",
+        f"  mv {code}.partial {code}",
+        "fi",
         f"first=$(sbatch --parsable {first})",
         'echo "submitted job ${first%%;*}"',
         *(f'sbatch --parsable --dependency="afterany:${{first%%;*}}" {script}' for script in others),
         "",
     ]
     return "\n".join(lines)
+
+
+def _code(shipment: Shipment) -> str:
+    return f"code-{shipment.commit[:12]}"
 
 
 def _script(cell: Cell, shipment: Shipment, settings: Slurm, folder: Path, out: Path) -> str:
@@ -88,19 +111,21 @@ def _script(cell: Cell, shipment: Shipment, settings: Slurm, folder: Path, out: 
         *([f"--account={settings.account}"] if settings.account else []),
         *shlex.split(settings.extra),
     ]
+    stopped, ended = (shlex.quote(str(folder / f"{cell.name}.{word}")) for word in ("stopped", "ended"))
     command = run_command(shipment, cell, settings.python, str(folder), str(out), 0)
     joining = 'REASONING_COORDINATOR=auto REASONING_PROCESSES="$SLURM_NTASKS" REASONING_PROCESS_ID="$SLURM_PROCID" '
     joined = settings.nodes * tasks > 1
     task = f"{joining if joined else ''}exec {shlex.join(command)}"
     devices = [f"export REASONING_CPU_DEVICES={settings.cpu_devices} JAX_PLATFORMS=cpu"] if settings.cpu_devices else []
-    paths = f"{folder}/code:{folder}/code/{shipment.beside}"
+    code = folder / _code(shipment)
+    paths = f"{code}:{code / shipment.beside}"
     return "\n".join(
         [
             "#!/bin/bash",
             *(f"#SBATCH {word}" for word in options),
             f"# {cell.name} at commit {shipment.commit}",
             "set -uo pipefail",
-            f"cd {shlex.quote(str(folder / 'code'))} || exit 1",
+            f"cd {shlex.quote(str(code))} || exit 1",
             f"export PYTHONPATH={shlex.quote(paths)}",
             *devices,
             "# The tasks get signals themselves; this script waits until they have saved.",
@@ -110,7 +135,8 @@ def _script(cell: Cell, shipment: Shipment, settings: Slurm, folder: Path, out: 
             'wait "$step"',
             "code=$?",
             'while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done',
-            f'if [ -e {shlex.quote(str(folder / "stopped"))} ]; then exit "$code"; fi',
+            f'echo "ended with exit status $code" > {ended}',
+            f'if [ -e {stopped} ]; then exit "$code"; fi',
             f'if [ "$code" -eq {GO_ON} ] || {{ [ "$code" -ne 0 ] && [ "$code" -ne 2 ] && '
             f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {settings.retries} ]; }}; then',
             '  echo "exit status $code: the job goes on"',

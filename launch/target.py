@@ -1,34 +1,49 @@
 """What every target comes down to: files, and commands that submit, show, follow and stop a job."""
 
 import json
+import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from launch.commands import Command, as_script, run_in_order, show
+from launch.background import begin, end, state
+from launch.commands import Command, answer, as_script, run_in_order, show
 from launch.settings import Launch
 from launch.shipment import Cell, Shipment, check_plan, pack, write_code
 from reasoning.core.errors import InputError
 from reasoning.report.console import say
 
 _RECORD = "launch.json"
+_BEHIND, _BEHIND_LOG = "behind.sh", "behind.log"
 ACTIONS = ("status", "logs", "stop")
+
+
+@dataclass(frozen=True)
+class Job:
+    """How one cell is looked after: commands that say its state in a line, follow its log, and end it."""
+
+    name: str
+    state: Command
+    logs: Command
+    stop: tuple[Command, ...]
 
 
 @dataclass(frozen=True)
 class Submission:
     """All of a launch: files by name, and commands, which may name the files by their paths.
 
-    ``topology`` is what the experiment is planned for; empty where no plan knows the machine. ``hint``: another way.
+    ``behind`` waits for the first cell, then submits the others, on the launching machine and in the background; empty
+    where the target itself makes them wait. ``topology`` is what the experiment is planned for; empty where no plan
+    knows the machine. ``hint``: another way.
     """
 
     topology: str
     files: dict[str, str]
     submit: tuple[Command, ...]
-    status: tuple[Command, ...]
-    logs: tuple[Command, ...]
-    stop: tuple[Command, ...]
+    jobs: tuple[Job, ...]
+    behind: tuple[Command, ...] = ()
     hint: str = ""
 
 
@@ -55,24 +70,74 @@ def launch(
     if dry:
         say(f"nothing was submitted; {shipment.folder / 'submit.sh'} has the commands")
         return 0
+    end(_behind(shipment.folder), 0.0, group=True)  # of an earlier launch; two would submit everything twice
     run_in_order(made.submit, f"What was begun may still be there: 'python -m launch {target} stop {shipment.name}'")
     say(f"'python -m launch {target} status | logs | stop {shipment.name}' shows, follows and ends it")
-    return 0 if settings.detach else show(made.logs)
+    if made.behind:
+        begin(_behind(shipment.folder), shipment.folder / _BEHIND_LOG, ("bash", str(shipment.folder / _BEHIND)))
+        say(f"the other cells wait for the first, by a process here; {shipment.folder / _BEHIND_LOG} tells of them")
+    return 0 if settings.detach else show(made.jobs[0].logs)
 
 
-def act(target: str, action: str, name: str, folder: str) -> int:
-    """``status``, ``logs`` or ``stop`` of a launch that this checkout has made; the exit status."""
+def act(target: str, action: str, name: str, folder: str, cell: str) -> int:
+    """``status``, ``logs`` or ``stop`` of a launch that this checkout has made; the exit status.
+
+    ``cell`` is the number or the name of one; without it logs are the first's, and the rest is done to all.
+    """
     path = Path(folder) / name / _RECORD
     if not path.is_file():
         raise InputError(f"there is no launch {name!r} in {folder}; give the name, and --folder, that launched it")
     record = json.loads(path.read_text(encoding="utf-8"))
     if record["target"] != target:
         raise InputError(f"{name!r} was launched by {record['target']}; use that word in place of {target}")
-    commands = [tuple(command) for command in record[action]]
-    if action != "stop":
-        return show(commands)
-    run_in_order(commands, "What is left has to be stopped by hand.")
+    jobs = [_read_job(job) for job in record["jobs"]]
+    chosen = _chosen(jobs, cell) if cell else jobs
+    if action == "logs":
+        return show(chosen[0].logs)
+    if action == "status":
+        return _show_states(chosen, path.parent)
+    if len(chosen) == len(jobs):
+        end(_behind(path.parent), 0.0, group=True)
+    _stop(chosen)
     return 0
+
+
+def _stop(jobs: Sequence[Job]) -> None:
+    """Ends every job, also where one can't be; InputError names all of those."""
+    failures = []
+    for job in jobs:
+        try:
+            run_in_order(job.stop, f"{job.name} has to be stopped by hand")
+        except InputError as error:
+            failures.append(str(error))
+    if failures:
+        raise InputError("\n".join(failures))
+
+
+def _show_states(jobs: Sequence[Job], folder: Path) -> int:
+    codes = []
+    for job in jobs:
+        code, told = answer(job.state)
+        say(f"{job.name}: {' '.join(told.split()) or 'not submitted, or forgotten by the target'}")
+        codes.append(code)
+    if _behind(folder).is_file():
+        say(f"what submits the other cells: {state(_behind(folder))}; {folder / _BEHIND_LOG}")
+    return max(codes)
+
+
+def _chosen(jobs: Sequence[Job], cell: str) -> list[Job]:
+    found = [job for job in jobs if cell in (job.name, job.name.rpartition("-")[2])]
+    if not found:
+        raise InputError(f"--cell {cell}: there are {', '.join(job.name for job in jobs)}; give a name or a number")
+    return found[:1]
+
+
+def _read_job(job: dict[str, Any]) -> Job:
+    return Job(job["name"], tuple(job["state"]), tuple(job["logs"]), tuple(tuple(words) for words in job["stop"]))
+
+
+def _behind(folder: Path) -> Path:
+    return folder / "behind.json"
 
 
 def cell_file(cell: Cell) -> str:
@@ -96,13 +161,17 @@ def run_command(shipment: Shipment, cell: Cell, python: str, folder: str, result
 def _write(target: str, shipment: Shipment, made: Submission) -> None:
     shipment.folder.mkdir(parents=True, exist_ok=True)
     write_code(shipment)
-    for cell in shipment.cells:
-        (shipment.folder / cell_file(cell)).write_text(cell.text, encoding="utf-8")
-    for name, text in made.files.items():
-        (shipment.folder / name).write_text(text, encoding="utf-8")
     told = f"{shlex.quote(shipment.name)} at commit {shipment.commit}"
-    (shipment.folder / "submit.sh").write_text(as_script(made.submit, told), encoding="utf-8")
-    actions = {action: getattr(made, action) for action in ACTIONS}
+    files = {cell_file(cell): cell.text for cell in shipment.cells} | made.files
+    files["submit.sh"] = as_script(made.submit, told)
+    if made.behind:
+        files[_BEHIND] = as_script(made.behind, f"what follows once the first cell of {told} has ended")
     cells = [asdict(cell) | {"text": cell_file(cell)} for cell in shipment.cells]
-    record = {"target": target, "commit": shipment.commit, "cells": cells, **actions}
-    (shipment.folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    jobs = [asdict(job) for job in made.jobs]
+    record = {"target": target, "commit": shipment.commit, "cells": cells, "jobs": jobs}
+    files[_RECORD] = json.dumps(record, indent=2) + "\n"
+    for name, text in files.items():
+        # In place of the old file at once: a shell may be reading that.
+        partial = shipment.folder / f".{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, shipment.folder / name)

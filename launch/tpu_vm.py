@@ -9,25 +9,26 @@ from dataclasses import dataclass
 
 from launch.accelerators import Slices, slices_of
 from launch.commands import Command
-from launch.settings import Launch, option
+from launch.settings import CloudTpus, option
 from launch.shipment import CODE, Cell, Shipment
-from launch.target import Submission, cell_file, run_command
+from launch.target import Job, Submission, cell_file, run_command
 from launch.worker import GO_ON
 from reasoning.core.errors import InputError
 
 _MOUNTED = "/mnt/runs"
 
+_AT_WORK = '[ -e run.pid ] && grep --quiet launch.worker "/proc/$(cat run.pid)/cmdline" 2> /dev/null'
+"""Whether a worker runs its process; a number alone may be another's after the machine has begun anew."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class TpuVm(Launch):
+class TpuVm(CloudTpus):
     """Which TPU VMs, and where."""
 
-    accelerator: str = option("what to rent: v5e-1, v5e-16, v5p-64, 2xv5e-256 for two slices")
+    python: str = option("the VMs' Python (default: the newest from 3.11 up; else 3.11 is installed)", "")
     zone: str = option("the zone")
-    bucket: str = option("name of the bucket for the results, with a hierarchical namespace")
     project: str = option("the project (default: gcloud's own)", "")
     runtime_version: str = option("the VMs' image (default: the one of the accelerator's generation)", "")
-    spot: bool = option("rent capacity that may be taken away: cheaper, and the same command goes on", False)
     wait: str = option("how long to wait for capacity, such as 30m or 6h; empty: as long as it takes", "")
     extra: str = option("more options of gcloud's create, as on its command line", "")
 
@@ -37,26 +38,33 @@ def submission(shipment: Shipment, settings: TpuVm) -> Submission:
     slices = slices_of(settings.accelerator)
     if not (settings.runtime_version or slices.runtime):
         raise InputError(f"no image is known for {settings.accelerator}; give --runtime-version")
-    files, submit = {}, []
+    files = {}
     for cell in shipment.cells:
         files |= {
             f"{cell.name}.rent.sh": _renting(cell, settings, slices),
-            f"{cell.name}.prepare.sh": _preparing(cell, settings),
+            f"{cell.name}.prepare.sh": _preparing(settings),
             f"{cell.name}.start.sh": _starting(cell, shipment, settings, slices),
+            f"{cell.name}.state.sh": _telling(cell, settings, slices),
+            f"{cell.name}.stop.sh": _stopping(cell, settings, slices),
         }
-        submit += _steps(cell, shipment, settings, slices)
-    first = _nodes(shipment.cells[0], slices)[0]
-    stops = [command for cell in shipment.cells for command in _stop(cell, settings, slices)]
-    shown = ["state.state", "tpu.nodeSpec[].node.acceleratorType"]
+    first, *others = shipment.cells
+    files["wait.sh"] = _waiting(first, shipment)
+    behind = [step for cell in others for step in _steps(cell, shipment, settings, slices)]
     return Submission(
         topology=slices.planned,
         files=files,
-        submit=tuple(submit),
-        status=tuple(
-            _queued("describe", cell.name, settings, f"--format=value({','.join(shown)})") for cell in shipment.cells
-        ),
-        logs=(_ssh(first, settings, f"tail -n +1 -F {shipment.cells[0].name}.log"),),
-        stop=tuple(stops),
+        submit=tuple(_steps(first, shipment, settings, slices)),
+        behind=(("bash", str(shipment.folder / "wait.sh")), *behind) if others else (),
+        jobs=tuple(_job(cell, shipment, settings, slices) for cell in shipment.cells),
+    )
+
+
+def _job(cell: Cell, shipment: Shipment, settings: TpuVm, slices: Slices) -> Job:
+    return Job(
+        cell.name,
+        state=("bash", str(shipment.folder / f"{cell.name}.state.sh")),
+        logs=_ssh(_nodes(cell, slices)[0], settings, f"tail -n +1 -F {cell.name}.log", "all"),
+        stop=(("bash", str(shipment.folder / f"{cell.name}.stop.sh")),),
     )
 
 
@@ -69,8 +77,9 @@ def _queued(verb: str, name: str, settings: TpuVm, *words: str) -> Command:
     return ("gcloud", "compute", "tpus", "queued-resources", verb, name, *_where(settings), *words)
 
 
-def _ssh(node: str, settings: TpuVm, command: str) -> Command:
-    words = ("--worker=all", f"--command={command}")
+def _ssh(node: str, settings: TpuVm, command: str, worker: str) -> Command:
+    # Quiet: the first connection makes a key, and would ask for a passphrase.
+    words = (f"--worker={worker}", "--quiet", f"--command={command}")
     return ("gcloud", "compute", "tpus", "tpu-vm", "ssh", node, *_where(settings), *words)
 
 
@@ -84,11 +93,22 @@ def _steps(cell: Cell, shipment: Shipment, settings: TpuVm, slices: Slices) -> l
     paths = [str(folder / name) for name in sent]
     steps: list[Command] = [("bash", str(folder / f"{cell.name}.rent.sh"))]
     for number, node in enumerate(_nodes(cell, slices)):
-        copy = ("gcloud", "compute", "tpus", "tpu-vm", "scp", *paths, f"{node}:", *_where(settings), "--worker=all")
-        steps += [copy, _ssh(node, settings, f"bash {cell.name}.prepare.sh")]
+        copy = (
+            "gcloud",
+            "compute",
+            "tpus",
+            "tpu-vm",
+            "scp",
+            *paths,
+            f"{node}:",
+            *_where(settings),
+            "--worker=all",
+            "--quiet",
+        )
+        steps += [copy, _ssh(node, settings, f"bash {cell.name}.prepare.sh", "all")]
         # What keeps running must let go of the connection's streams.
         start = f"setsid nohup bash {cell.name}.start.sh {number} >> {cell.name}.log 2>&1 < /dev/null &"
-        steps.append(_ssh(node, settings, start))
+        steps.append(_ssh(node, settings, start, "all"))
     return steps
 
 
@@ -130,24 +150,45 @@ done
 """
 
 
-def _preparing(cell: Cell, settings: TpuVm) -> str:
-    """On every worker: the commit's code, its hashed requirements, the bucket."""
+def _preparing(settings: TpuVm) -> str:
+    """On every worker: the commit's code, its hashed requirements, the bucket; nothing where the run is at work."""
+    given = shlex.quote(settings.python) if settings.python else "python3.13 python3.12 python3.11 python3"
+    repository = "https://packages.cloud.google.com/apt"
+    key = "/usr/share/keyrings/cloud.google.asc"
     return f"""#!/bin/bash
 set -euo pipefail
 cd "$HOME"
+if {_AT_WORK}; then exit 0; fi
 rm -rf code && mkdir code && tar -xzf {CODE} -C code
+find_python() {{
+  for name in {given}; do
+    if "$name" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+}}
 if ! cmp -s code/requirements/tpu.txt .requirements; then
-  command -v {settings.python} > /dev/null || {{ echo "no {settings.python} on this VM" >&2; exit 1; }}
-  rm -rf env && {settings.python} -m venv env
+  python=$(find_python)
+  if [ -z "$python" ]; then
+    sudo apt-get update --quiet && sudo apt-get install --yes --quiet python3.11 python3.11-venv
+    python=python3.11
+  fi
+  rm -rf env && "$python" -m venv env
   env/bin/pip install --quiet --require-hashes -r code/requirements/build.txt
   env/bin/pip install --quiet --require-hashes --no-build-isolation -r code/requirements/tpu.txt
   cp code/requirements/tpu.txt .requirements
+fi
+if ! command -v gcsfuse > /dev/null; then
+  curl --silent --fail {repository}/doc/apt-key.gpg | sudo tee {key} > /dev/null
+  echo "deb [signed-by={key}] {repository} gcsfuse-$(lsb_release --codename --short) main" |
+    sudo tee /etc/apt/sources.list.d/gcsfuse.list > /dev/null
+  sudo apt-get update --quiet && sudo apt-get install --yes --quiet gcsfuse
 fi
 if ! mountpoint -q {_MOUNTED}; then
   sudo mkdir -p {_MOUNTED} && sudo chown "$USER" {_MOUNTED}
   gcsfuse --implicit-dirs {shlex.quote(settings.bucket)} {_MOUNTED}
 fi
-mkdir -p {_MOUNTED}/{cell.name}
 """
 
 
@@ -164,27 +205,79 @@ export REASONING_PROCESS_ID=$(( ${{1:-0}} * {slices.hosts} + worker ))
     return f"""#!/bin/bash
 set -euo pipefail
 cd "$HOME"
-if [ -e run.pid ] && kill -0 "$(cat run.pid)" 2> /dev/null; then
+if {_AT_WORK}; then
   echo "already running as process $(cat run.pid)"
   exit 0
 fi
+rm -f run.ended
 export PYTHONPATH="$HOME/code:$HOME/code/{shipment.beside}"
 {joining if total > 1 else ""}{shlex.join(command)} &
 echo $! > run.pid
 code=0
 wait $! || code=$?
+echo "$code" > run.ended
 rm -f run.pid
 if [ "$code" -eq {GO_ON} ]; then echo "saved; the same launch goes on"; fi
 exit "$code"
 """
 
 
-def _stop(cell: Cell, settings: TpuVm, slices: Slices) -> list[Command]:
+def _telling(cell: Cell, settings: TpuVm, slices: Slices) -> str:
+    """The state of the resource and, where it is active, of the run on its first worker, in a line."""
+    described = shlex.join(_queued("describe", cell.name, settings, "--format=value(state.state)"))
+    asks = f"""if [ -e run.ended ]; then echo "run ended with exit status $(cat run.ended)"
+elif {_AT_WORK}; then echo "run at work"; else echo "run not started"; fi"""
+    return f"""#!/bin/bash
+set -uo pipefail
+if ! told=$({described} 2>&1); then
+  if grep --quiet --ignore-case not.found <<< "$told"; then exit 0; fi
+  echo "$told"
+  exit 1
+fi
+if [ "$told" = ACTIVE ]; then
+  run=$({shlex.join(_ssh(_nodes(cell, slices)[0], settings, asks, "0"))} 2> /dev/null) || run="does not answer"
+  told="$told, ${{run##*$'\n'}}"
+fi
+echo "$told"
+"""
+
+
+def _waiting(cell: Cell, shipment: Shipment) -> str:
+    """Waits until a cell has ended, well or not; fails where its machine is gone."""
+    state = shlex.join(("bash", str(shipment.folder / f"{cell.name}.state.sh")))
+    return f"""#!/bin/bash
+set -uo pipefail
+while true; do
+  if state=$({state}); then
+    case "$state" in
+      "" | SUSPEND* | FAILED*)
+        echo "{cell.name} is gone (${{state:-deleted}}); the same launch goes on" >&2
+        exit 1 ;;
+      *"ended with exit status {GO_ON}") ;;  # it waits to be launched again
+      *"ended with exit status"*) echo "$state"; exit 0 ;;
+    esac
+  fi
+  sleep "${{POLL_SECONDS:-60}}"
+done
+"""
+
+
+def _stopping(cell: Cell, settings: TpuVm, slices: Slices) -> str:
     """Asks every worker to save, and gives the machines back whether or not they still answer."""
+    described = shlex.join(_queued("describe", cell.name, settings, "--format=value(state.state)"))
     asks = 'if [ -e run.pid ]; then kill -TERM "$(cat run.pid)" || true; fi'
     waits = "for _ in $(seq 60); do [ -e run.pid ] || break; sleep 2; done"
-    saves = [_ssh(node, settings, f"{asks}; {waits}") for node in _nodes(cell, slices)]
-    return [
-        *(("bash", "-c", f"{shlex.join(save)} || true") for save in saves),
-        _queued("delete", cell.name, settings, "--force", "--quiet"),
-    ]
+    saves = [shlex.join(_ssh(node, settings, f"{asks}; {waits}", "all")) for node in _nodes(cell, slices)]
+    together = "\n  ".join(f"{save} &" for save in saves)
+    return f"""#!/bin/bash
+set -uo pipefail
+if ! told=$({described} 2>&1); then
+  if grep --quiet --ignore-case not.found <<< "$told"; then exit 0; fi  # never rented, or given back
+  echo "$told" >&2
+fi
+if [ "$told" = ACTIVE ]; then
+  {together}
+  wait
+fi
+{shlex.join(_queued("delete", cell.name, settings, "--force", "--quiet"))}
+"""

@@ -8,6 +8,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             take_finished(Path(folder), Path(options.out))
     code = 1
     for _ in range(options.retries + 1):
-        code = run_together([Process(label, tuple(options.command), {"PYTHONUNBUFFERED": "1"})], _GRACE)
+        process = Process(label, tuple(options.command), {"PYTHONUNBUFFERED": "1"}, socket.gethostname())
+        code = run_together([process], _GRACE)
         if code in _SAVED:
             return GO_ON
         if code in (0, _BAD_INPUT):

@@ -42,6 +42,12 @@ case "$line" in
       if [ "$asked" -lt 2 ]; then echo PROVISIONING; else echo "${ENDS_AS:-ACTIVE}"; fi
     else exit 1; fi ;;
   sbatch*) echo 41 ;;
+  kubectl*get\\ pods*) asked=$(cat "$RECORDS.pods" 2> /dev/null); echo "x$asked" > "$RECORDS.pods"
+    if [ "${asked:-}" = xx ]; then echo pod/one; fi ;;
+  kubectl*metadata.name*) if [ -e "$RECORDS.ended" ]; then echo "first Completed"; else echo "first "; fi ;;
+  kubectl*get\\ jobset*) echo "${JOBSET:-}" ;;
+  *tpu-vm\\ ssh*--worker=0*)
+    if [ -e "$RECORDS.ended" ]; then echo "run ended with exit status 0"; else echo "run at work"; fi ;;
   docker\\ manifest*) exit 1 ;;
 esac
 """

@@ -85,9 +85,19 @@ def test_builds_the_image_of_the_commit_then_applies_and_follows(checkout, capsy
     assert [call[:2] for call in calls[:3]] == [["docker", "manifest"], ["docker", "build"], ["docker", "push"]]
     image = f"registry/image:{checkout.record()['commit'][:12]}"
     assert calls[2][2] == image and image in calls[1] and "ENVIRONMENT=tpu" in calls[1]
-    assert calls[3][:4] == ["kubectl", "--namespace", "default", "apply"]
-    assert calls[4][3:5] == ["logs", "--follow"] and "jobset.sigs.k8s.io/jobset-name=small" in calls[4]
-    assert "xpk workload create --workload=small --tpu-type=v5litepod-16" in capsys.readouterr().out
+    verbs = [call[3] for call in calls[3:]]
+    assert verbs == ["get", "apply", "get", "get", "get", "logs"]  # followed only once there are pods
+    assert "jobset.sigs.k8s.io/jobset-name=small" in calls[-1] and "--max-log-requests=4" in calls[-1]
+    told = capsys.readouterr().out
+    assert "xpk workload create --cluster=CLUSTER --workload=small --tpu-type=v5litepod-16" in told
+    assert "python3 -m reasoning run small.gin --out /mnt/runs/small" in told
+    assert "REASONING_PROCESS_ID=$(( ${MEGASCALE_SLICE_ID:-0} * 4 + ${TPU_WORKER_ID:-0} ))" in told
+
+
+def test_a_job_that_has_ended_makes_room_for_the_same_launch(checkout, monkeypatch):
+    monkeypatch.setenv("JOBSET", "Completed")
+    assert checkout.launch("gke", "small.gin", *SETTINGS, "--accelerator", "v5e-16", "--detach") == 0
+    assert [call[3] for call in checkout.calls() if call[0] == "kubectl"] == ["get", "delete", "apply"]
 
 
 def test_an_image_that_cannot_be_pushed_applies_nothing(checkout, monkeypatch, capsys):

@@ -1,10 +1,15 @@
+import sys
+from pathlib import Path
+
 import pytest
 
 from launch import __main__ as entry
 
 
-def test_everything_after_the_experiment_is_passed_on_untouched(monkeypatch):
+def test_everything_after_the_experiment_is_passed_on_untouched(monkeypatch, tmp_path):
     calls = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.gin").touch()
     monkeypatch.setattr(entry.multiprocess, "run_processes", lambda *call: calls.append(call) or 4)
     arguments = [
         "multiprocess",
@@ -19,7 +24,8 @@ def test_everything_after_the_experiment_is_passed_on_untouched(monkeypatch):
         "--processes",
     ]
     assert entry.main(arguments) == 4
-    assert calls == [([*entry.RUN, "a.gin", "--out", "x", "zero.lr=1", "--processes"], 3, 5, 15.0)]
+    command = [sys.executable, "-m", "reasoning", "run", "a.gin", "--out", "x", "zero.lr=1", "--processes"]
+    assert calls == [(command, 3, 5, 15.0, Path("x"))]
 
 
 @pytest.mark.parametrize("arguments", [["local"], [], ["multiprocess", "--devices", "0", "a.gin"]])

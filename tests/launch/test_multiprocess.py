@@ -3,6 +3,8 @@ import sys
 import time
 from pathlib import Path
 
+from launch.background import state
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 # The sum over all devices of both processes of (index + 1): each process holds only half of the terms.
@@ -23,25 +25,32 @@ print(jax.process_index(), jax.process_count(), jax.local_device_count(), jax.de
 
 LAUNCHER = """
 import sys
+from pathlib import Path
 from launch.multiprocess import run_processes
-sys.exit(run_processes([sys.executable, "-c", sys.argv[1]], processes=2, devices=3, grace=2))
+command = [sys.executable, "-c", sys.argv[1]]
+sys.exit(run_processes(command, processes=2, devices=3, grace=2, out=Path(sys.argv[2])))
 """
 
 
-def run(program: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", LAUNCHER, program], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, timeout=120
+        [sys.executable, "-c", LAUNCHER, program, str(out)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
     )
 
 
-def test_two_processes_of_three_devices_sum_over_all_six():
-    done = run(PROGRAM)
+def test_two_processes_of_three_devices_sum_over_all_six(tmp_path):
+    done = run(PROGRAM, tmp_path)
     assert done.returncode == 0, done.stdout
     assert {"[0] 0 2 3 6 21.0", "[1] 1 2 3 6 21.0"} <= set(done.stdout.splitlines())
 
 
-def test_a_process_that_fails_while_its_peer_waits_in_a_collective_ends_the_job():
+def test_a_process_that_fails_while_its_peer_waits_in_a_collective_ends_the_job(tmp_path):
     failing = "if jax.process_index() == 1: abandon(5)\ntotal ="
     begun = time.monotonic()
-    assert run(PROGRAM.replace("total =", failing)).returncode == 5
+    assert run(PROGRAM.replace("total =", failing), tmp_path).returncode == 5
+    assert state(tmp_path / "launch.json") == "ended with exit status 5"
     assert time.monotonic() - begun < 25  # Peers give up by themselves after 30 s at the earliest.

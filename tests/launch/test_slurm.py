@@ -5,7 +5,7 @@ def test_cells_wait_for_the_first_and_take_over_what_it_has_made(checkout):
     assert [call[2] for call in others] == ["--dependency=afterany:41"] * 2
     scripts = [(checkout.folder("sweep") / f"sweep-{number}.sbatch").read_text() for number in (0, 1)]
     assert "--take" not in scripts[0] and "--take" in scripts[1]
-    assert (checkout.folder("sweep") / "code/sweep.gin").is_file()
+    assert (checkout.folder("sweep") / f"code-{checkout.record('sweep')['commit'][:12]}/sweep.gin").is_file()
 
 
 def test_status_logs_and_stop_name_the_jobs(checkout):
@@ -14,9 +14,9 @@ def test_status_logs_and_stop_name_the_jobs(checkout):
         assert checkout.launch("slurm", action, "small") == 0
     log = str(checkout.folder() / "small.log")
     names = [call[0] for call in checkout.calls()]
-    assert names == ["sbatch", "tail", "squeue", "tail", "scancel"]
-    assert checkout.calls()[3][-1] == log and checkout.calls()[-1] == ["scancel", "--me", "--name", "small"]
-    assert (checkout.folder() / "stopped").exists()  # or the script would have the stopped job requeued
+    assert names == ["squeue", "sbatch", "tail", "squeue", "tail", "scancel"]
+    assert checkout.calls()[4][-1] == log and checkout.calls()[-1] == ["scancel", "--me", "--name", "small"]
+    assert (checkout.folder() / "small.stopped").exists()  # or the script would have the stopped job requeued
 
 
 def test_a_failed_submission_says_how_to_be_rid_of_it(checkout, monkeypatch, capsys):

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
-from launch import shipment
+from launch import background, shipment
 from reasoning.experiment.reader import read_experiment
 
 TPU = ("--accelerator", "v5e-16", "--zone", "z", "--bucket", "b")
@@ -94,3 +95,48 @@ def test_wrong_input_is_one_clear_message(checkout, words, told, capsys):
     assert checkout.launch(*words) == 2
     error = capsys.readouterr().err
     assert told in error and "Traceback" not in error and checkout.calls() == []
+
+
+def began(checkout, word: str) -> list[str]:
+    """The cells for which another program has been told a word that begins their job, in order."""
+    calls = [" ".join(call) for call in checkout.calls() if any(word in part for part in call)]
+    return [name for call in calls for name in ("sweep-0", "sweep-1", "sweep-2") if f"{name}." in call]
+
+
+@pytest.mark.parametrize(("way", "begins"), [(WAYS[1], "start.sh"), (WAYS[2], "apply")], ids=["tpu-vm", "gke"])
+def test_cells_wait_for_the_first_behind_the_terminal(checkout, way, begins, capsys):
+    assert checkout.launch(way[0], "sweep.gin", *way[1:], "--detach") == 0
+    behind = checkout.folder("sweep") / "behind.json"
+    first = began(checkout, begins)
+    assert set(first) == {"sweep-0"} and background.state(behind).startswith("running")
+    assert checkout.launch(way[0], "status", "sweep") == 0
+    told = capsys.readouterr().out
+    assert all(f"sweep-{number}: " in told for number in range(3)) and "running as process" in told
+    Path(f"{checkout.records}.ended").touch()
+    limit = time.monotonic() + 60
+    while background.state(behind).startswith("running") and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert sorted({*began(checkout, begins)}) == ["sweep-0", "sweep-1", "sweep-2"]
+    assert began(checkout, begins)[: len(first)] == first
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way[0])
+def test_one_cell_is_followed_and_stopped_and_stopping_all_stops_what_would_submit_more(checkout, way, capsys):
+    assert checkout.launch(way[0], "sweep.gin", *way[1:], "--detach") == 0
+    before = len(checkout.calls())
+    for cell in ("2", "sweep-2"):
+        assert checkout.launch(way[0], "logs", "sweep", "--cell", cell) == 0
+        assert checkout.launch(way[0], "stop", "sweep", "--cell", cell) == 0
+    said = [" ".join(call) for call in checkout.calls()[before:] if call[0] in ("tail", "kubectl", "scancel")]
+    assert sum("sweep-2" in line for line in said if "follow" in line) == 2 * (way[0] != "tpu-vm")
+    assert not any("sweep-1" in line for line in said)
+    assert checkout.launch(way[0], "stop", "sweep") == 0
+    behind = checkout.folder("sweep") / "behind.json"
+    limit = time.monotonic() + 10
+    while behind.is_file() and background.state(behind).startswith("running") and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert behind.is_file() == (way[0] != "slurm") and not (
+        behind.is_file() and background.state(behind).startswith("running")
+    )
+    assert checkout.launch(way[0], "logs", "sweep", "--cell", "7") == 2
+    assert "sweep-0, sweep-1, sweep-2" in capsys.readouterr().err

@@ -1,4 +1,6 @@
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -53,11 +55,13 @@ def test_whatever_step_fails_the_resource_is_named_and_can_be_stopped(checkout, 
     assert last[3:6] == ["queued-resources", "delete", "small"] and {"--force", "--zone=us-west4-a"} <= set(last)
 
 
-def test_workers_that_no_longer_answer_do_not_keep_the_resource(checkout, monkeypatch):
+def test_workers_that_no_longer_answer_do_not_keep_the_resource(checkout, monkeypatch, capsys):
     assert checkout.launch("tpu-vm", "small.gin", *SETTINGS, "--detach") == 0
     monkeypatch.setenv("FAIL_ON", "tpu-vm ssh")
     assert checkout.launch("tpu-vm", "stop", "small") == 0
     assert verbs(checkout.calls())[-2:] == ["ssh", "delete"]
+    assert checkout.launch("tpu-vm", "status", "small") == 0
+    assert "small: ACTIVE, does not answer" in capsys.readouterr().out
 
 
 def test_a_resource_that_is_taken_away_while_it_is_waited_for_is_an_error_and_asked_for_anew(
@@ -84,3 +88,32 @@ def test_one_host_joins_nobody_and_every_worker_runs_once(checkout):
         ["bash", "start.sh"], cwd=home, env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, capture_output=True
     )
     assert done.returncode == 75 and b"ran\nsaved" in done.stdout and not (home / "run.pid").exists()
+
+
+@pytest.mark.parametrize(("there", "chosen"), [(("python3.12", "python3"), "python3.12"), (("python3",), "python3.11")])
+def test_the_newest_python_is_taken_and_installed_where_none_is_new_enough(checkout, there, chosen):
+    assert checkout.launch("tpu-vm", "small.gin", *SETTINGS, "--dry-run") == 0
+    home, programs = checkout.path.parent / "home", checkout.path.parent / "vm"
+    home.mkdir(), programs.mkdir()
+    (home / "code.tar.gz").write_bytes((checkout.folder() / "code.tar.gz").read_bytes())
+    makes = "echo made $(basename $0) >> $HOME/told; mkdir -p env/bin; cp /bin/true env/bin/pip; exit 0"
+    for name in ("sudo", "gcsfuse", "mountpoint", "python3.11", *there):
+        old = name == "python3" or (name == "python3.11" and chosen == name)
+        made = f'[ "$2" = venv ] && {{ {makes}; }}; exit {int(old)}' if name.startswith("python") else "exit 0"
+        (programs / name).write_text(f'#!/bin/bash\n[ "$(basename $0)" = sudo ] && echo "$@" >> "$HOME/told"\n{made}\n')
+        (programs / name).chmod(0o755)
+    for name in ("python3.13", *({"python3.12"} - set(there))):
+        (programs / name).write_text("#!/bin/bash\nexit 127\n")
+        (programs / name).chmod(0o755)
+    script = (
+        (checkout.folder() / "small.prepare.sh")
+        .read_text()
+        .replace("cmp -s", "false")
+        .replace("cp code/requirements", "true code/requirements")
+    )
+    environment = {"HOME": str(home), "PATH": f"{programs}{os.pathsep}/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    told = (home / "told").read_text().splitlines()
+    assert told[-1] == f"made {chosen}" and ("install" in " ".join(told[:-1])) == (chosen == "python3.11")
+    assert Path(home / "code/small.gin").is_file()
