@@ -46,8 +46,8 @@ def _start(words: list[str]) -> int:
     if dry:
         say(" ".join(command))
         return 0
-    out = local.out_of(options.experiment, rest)
-    if options.detach:
+    out = None if "--check" in rest else local.out_of(options.experiment, rest)
+    if options.detach and out is not None:
         return local.detach([sys.executable, "-m", "launch", *(word for word in words if word != "--detach")], out)
     if options.target == "local":
         local.become(command, out)

@@ -17,12 +17,15 @@ _POLL_SECONDS = 0.1
 
 def begin(record: Path, log: Path, command: Sequence[str]) -> None:
     """Starts a command that this terminal's end doesn't end; what it says is added to a log."""
-    with log.open("ab") as said:
-        # A session of its own: Ctrl-C and a closed terminal pass it by.
-        child = subprocess.Popen(
-            list(command), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    remember(record, child.pid, log)
+    opened = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    streams = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), opened, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    # A session of its own: Ctrl-C and a closed terminal pass it by.
+    pid = os.posix_spawnp(command[0], list(command), os.environ, file_actions=streams, setsid=True)
+    remember(record, pid, log)
 
 
 def remember(record: Path, pid: int, log: Path | None) -> None:

@@ -35,9 +35,13 @@ def out_of(experiment: str, words: Sequence[str]) -> Path:
     return Path("runs") / Path(experiment).stem
 
 
-def become(command: Sequence[str], out: Path) -> NoReturn:
-    """Become ``command``: its output, signals and exit code are the caller's own, with no parent in between."""
-    _note(out)
+def become(command: Sequence[str], out: Path | None) -> NoReturn:
+    """Become ``command``: its output, signals and exit code are the caller's own, with no parent in between.
+
+    What ``status`` and ``stop`` need to know lies in ``out``; None: nowhere.
+    """
+    if out is not None:
+        _note(out)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvp(command[0], list(command))

@@ -13,12 +13,12 @@ from reasoning.cli.distributed import process_environment
 PATIENCE = "--xla_cpu_collective_call_warn_stuck_timeout_seconds=120 --xla_cpu_collective_timeout_seconds=900"
 
 
-def run_processes(command: Sequence[str], processes: int, devices: int, grace: float, out: Path) -> int:
+def run_processes(command: Sequence[str], processes: int, devices: int, grace: float, out: Path | None) -> int:
     """Run ``command`` as one job of ``processes`` processes with ``devices`` CPU devices each.
 
     Every process gets the variables of `process_environment`, the coordinator being process 0 on a free loopback port.
-    What ``status`` and ``stop`` need to know lies in ``out``. Returns 0, or the exit code of the first process that
-    failed; see `run_together` for failures and signals.
+    What ``status`` and ``stop`` need to know lies in ``out``; None: nowhere. Returns 0, or the exit code of the first
+    process that failed; see `run_together` for failures and signals.
     """
     coordinator = f"127.0.0.1:{_free_port()}"
     flags = f"{os.environ.get('XLA_FLAGS', '')} {PATIENCE}".strip()
@@ -27,7 +27,7 @@ def run_processes(command: Sequence[str], processes: int, devices: int, grace: f
         Process(str(index), tuple(command), shared | process_environment(coordinator, processes, index, devices))
         for index in range(processes)
     ]
-    return noted(out, lambda: run_together(started, grace))
+    return run_together(started, grace) if out is None else noted(out, lambda: run_together(started, grace))
 
 
 def _free_port() -> int:

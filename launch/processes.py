@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from functools import partial
 
 _POLL_SECONDS = 0.05
 _LAST_LINES = 10
+_FRAME = re.compile(r"\s*@ +0x")
+"""Stack frames of a library that aborts; they would push out the reason, which comes before them."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
 
@@ -105,7 +108,9 @@ def _read(process: Process, child: subprocess.Popen[bytes]) -> _Reader:
         assert child.stdout is not None
         with child.stdout as lines:  # Closed where our own reader is gone, so that the process ends instead of hanging.
             for line in lines:
-                last.append(line.decode(errors="replace").rstrip("\n"))
+                text = line.decode(errors="replace").rstrip("\n")
+                if not _FRAME.match(text):
+                    last.append(text)
                 sys.stdout.buffer.write(prefix + line.rstrip(b"\n") + b"\n")
                 sys.stdout.buffer.flush()
 

@@ -44,6 +44,8 @@ def submission(shipment: Shipment, settings: TpuVm) -> Submission:
             f"{cell.name}.rent.sh": _renting(cell, settings, slices),
             f"{cell.name}.prepare.sh": _preparing(settings),
             f"{cell.name}.start.sh": _starting(cell, shipment, settings, slices),
+            f"{cell.name}.ask.sh": _asking(),
+            f"{cell.name}.save.sh": _saving(),
             f"{cell.name}.state.sh": _telling(cell, settings, slices),
             f"{cell.name}.stop.sh": _stopping(cell, settings, slices),
         }
@@ -89,7 +91,7 @@ def _nodes(cell: Cell, slices: Slices) -> list[str]:
 
 def _steps(cell: Cell, shipment: Shipment, settings: TpuVm, slices: Slices) -> list[Command]:
     folder = shipment.folder
-    sent = [CODE, cell_file(cell), f"{cell.name}.prepare.sh", f"{cell.name}.start.sh"]
+    sent = [CODE, cell_file(cell), *(f"{cell.name}.{name}.sh" for name in ("prepare", "start", "ask", "save"))]
     paths = [str(folder / name) for name in sent]
     steps: list[Command] = [("bash", str(folder / f"{cell.name}.rent.sh"))]
     for number, node in enumerate(_nodes(cell, slices)):
@@ -222,11 +224,36 @@ exit "$code"
 """
 
 
+def _asking() -> str:
+    """On a worker: how its run is, in a line."""
+    return f"""#!/bin/bash
+cd "$HOME" || exit
+if [ -e run.ended ]; then
+  echo "run ended with exit status $(cat run.ended)"
+elif {_AT_WORK}; then
+  echo "run at work"
+else
+  echo "run not started"
+fi
+"""
+
+
+def _saving() -> str:
+    """On a worker: asks the run to save, and waits two minutes for that."""
+    return f"""#!/bin/bash
+cd "$HOME" || exit
+if {_AT_WORK}; then kill -TERM "$(cat run.pid)" || true; fi
+for _ in $(seq 60); do
+  {_AT_WORK} || break
+  sleep 2
+done
+"""
+
+
 def _telling(cell: Cell, settings: TpuVm, slices: Slices) -> str:
     """The state of the resource and, where it is active, of the run on its first worker, in a line."""
     described = shlex.join(_queued("describe", cell.name, settings, "--format=value(state.state)"))
-    asks = f"""if [ -e run.ended ]; then echo "run ended with exit status $(cat run.ended)"
-elif {_AT_WORK}; then echo "run at work"; else echo "run not started"; fi"""
+    asked = shlex.join(_ssh(_nodes(cell, slices)[0], settings, f"bash {cell.name}.ask.sh", "0"))
     return f"""#!/bin/bash
 set -uo pipefail
 if ! told=$({described} 2>&1); then
@@ -234,9 +261,10 @@ if ! told=$({described} 2>&1); then
   echo "$told"
   exit 1
 fi
+told=${{told##*$'\\n'}}  # warnings come first
 if [ "$told" = ACTIVE ]; then
-  run=$({shlex.join(_ssh(_nodes(cell, slices)[0], settings, asks, "0"))} 2> /dev/null) || run="does not answer"
-  told="$told, ${{run##*$'\n'}}"
+  run=$({asked} 2> /dev/null) || run="does not answer"
+  told="$told, ${{run##*$'\\n'}}"
 fi
 echo "$told"
 """
@@ -265,9 +293,7 @@ done
 def _stopping(cell: Cell, settings: TpuVm, slices: Slices) -> str:
     """Asks every worker to save, and gives the machines back whether or not they still answer."""
     described = shlex.join(_queued("describe", cell.name, settings, "--format=value(state.state)"))
-    asks = 'if [ -e run.pid ]; then kill -TERM "$(cat run.pid)" || true; fi'
-    waits = "for _ in $(seq 60); do [ -e run.pid ] || break; sleep 2; done"
-    saves = [shlex.join(_ssh(node, settings, f"{asks}; {waits}", "all")) for node in _nodes(cell, slices)]
+    saves = [shlex.join(_ssh(node, settings, f"bash {cell.name}.save.sh", "all")) for node in _nodes(cell, slices)]
     together = "\n  ".join(f"{save} &" for save in saves)
     return f"""#!/bin/bash
 set -uo pipefail
@@ -275,7 +301,7 @@ if ! told=$({described} 2>&1); then
   if grep --quiet --ignore-case not.found <<< "$told"; then exit 0; fi  # never rented, or given back
   echo "$told" >&2
 fi
-if [ "$told" = ACTIVE ]; then
+if [ "${{told##*$'\\n'}}" = ACTIVE ]; then
   {together}
   wait
 fi

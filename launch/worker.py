@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from launch.processes import Process, run_together
-from reasoning.cli.distributed import PROCESS_ID
+from reasoning.cli.distributed import PROCESS_ID, PROCESSES
+from reasoning.report.console import say
 
 GO_ON = 75
 """The exit status (sysexits' EX_TEMPFAIL) of a job that has saved and wants to go on."""
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     if label == "0":
         for folder in options.take:
             take_finished(Path(folder), Path(options.out))
+    if (total := os.environ.get(PROCESSES, "1")) != "1":
+        say(f"process {label} of {total} is on {socket.gethostname()}")  # Peers that lose it know its number only.
     code = 1
     for _ in range(options.retries + 1):
         process = Process(label, tuple(options.command), {"PYTHONUNBUFFERED": "1"}, socket.gethostname())

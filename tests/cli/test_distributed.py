@@ -27,12 +27,12 @@ def test_an_environment_without_a_job_changes_nothing(monkeypatch):
 
 def test_what_a_launcher_writes_is_what_a_process_joins(monkeypatch):
     joined, settings = [], {}
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *arguments: joined.append(arguments))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **named: joined.append((given, named)))
     monkeypatch.setattr(jax.config, "update", settings.__setitem__)
     for name, value in distributed.process_environment("host:1234", 4, 3, cpu_devices=2).items():
         monkeypatch.setenv(name, value)
     distributed.initialize_from_environment()
-    assert joined == [("host:1234", 4, 3)]
+    assert joined == [(("host:1234", 4, 3), {"heartbeat_timeout_seconds": 30})]
     assert settings["jax_num_cpu_devices"] == 2
     assert settings["jax_cpu_collectives_implementation"] == "gloo"
 

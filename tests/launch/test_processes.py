@@ -149,3 +149,10 @@ def test_says_which_process_stands_still(capfd):
         time.sleep(0.01)
     os.kill(number, signal.SIGCONT)
     assert finish(launcher)[0] == 0 and told.count("is stopped") == 1
+
+
+def test_frames_of_a_library_that_aborts_do_not_push_out_the_reason(capfd):
+    program = "print('task 1 is silent'); [print(f'    @     0x7fee6dae{k:04x}  f()') for k in range(30)]; exit(6)"
+    code, lines = finish(start(program))
+    assert code == 6 and len(lines) == 31
+    assert capfd.readouterr().err.endswith("its last lines:\n  task 1 is silent\n")
