@@ -244,7 +244,7 @@ def _saving() -> str:
 cd "$HOME" || exit
 if {_AT_WORK}; then kill -TERM "$(cat run.pid)" || true; fi
 for _ in $(seq 60); do
-  {_AT_WORK} || break
+  if ! {{ {_AT_WORK}; }}; then break; fi
   sleep 2
 done
 """
