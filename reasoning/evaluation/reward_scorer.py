@@ -68,7 +68,7 @@ class RewardScorer:
         rows = zip(prompts, replies, marks, strict=True)
         tokens_R = np.array([len(prompt) + len(reply) + more for prompt, reply, more in rows], np.int64)
         config = self.model.config
-        flops = [_head_flops(config, self.head, int(count)) for count in tokens_R]
+        flops = [head_flops(config, self.head, int(count), int(count)) for count in tokens_R]
         return Cost(tokens_R, np.array(flops, np.float64))
 
     def _marked(self, reply: Sequence[int], ends: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -85,7 +85,7 @@ class RewardScorer:
         return [*ids, *reply[start:]], places
 
 
-def _head_flops(config: ModelConfig, head: Head, tokens: int) -> int:
-    """Operations to read one text of so many tokens: ``forward_flops`` with the head in the unembedding's place."""
+def head_flops(config: ModelConfig, head: Head, tokens: int, length: int) -> int:
+    """Operations to read so many tokens: ``forward_flops`` with the head in the unembedding's place."""
     own = sum(wide * narrow for wide, narrow in head.layers(config.width).values())
-    return forward_flops(config, tokens, tokens) + 2 * tokens * (own - config.width * config.vocabulary)
+    return forward_flops(config, tokens, length) + 2 * tokens * (own - config.width * config.vocabulary)

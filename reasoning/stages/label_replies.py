@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -20,16 +21,21 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, read_jsonl, write_atomic, write_json
 from reasoning.core.mesh import check_room, wait_for_all
 from reasoning.core.prng import stage_key
+from reasoning.core.program import Program
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Size
 from reasoning.data.records import write_records
+from reasoning.generation.calls import sampling_told
+from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.flops import forward_flops
 from reasoning.rollouts.rating import Reward, check_judged, remarks_on
-from reasoning.rollouts.sampling import TruncatedSampling, sampler_for
+from reasoning.rollouts.sampling import TruncatedSampling, allowed_by, sampler_for
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import RECORDS, intact, model_of, params_of, tokenizer_of
+from reasoning.stages.place import Place, asked_of
+from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
-from reasoning.stages.step_labels import NO_LABEL, Labelled, Steps, Writer, labels_of
+from reasoning.stages.step_labels import NO_LABEL, Labelled, Steps, Writer, groups_of, labels_of
 from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 
@@ -37,7 +43,10 @@ _LABELS = "labels.json"
 _OPEN_ROWS = 16
 """Rows that are filled side by side."""
 
-_COLUMNS = {"tokens": np.int32, "positions": np.int32, "segments": np.int32, "labels": np.float32}
+LABEL_COLUMNS = MappingProxyType(
+    {"tokens": np.int32, "positions": np.int32, "segments": np.int32, "labels": np.float32}
+)
+"""Of rows, with their dtypes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +109,27 @@ class LabelReplies(TruncatedSampling):
         flops = forward_flops(model.config, counts.tokens, self.max_new_tokens)
         return Outcome("records", {**counts.shown(), "tokens": counts.tokens, "flops": flops})
 
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile; as only replies tell their steps, one of each is counted in every group of lengths."""
+        model, mesh = model_before(self.start, place, self.name), place.mesh
+        asked = asked_of(place, self.name, self, self.start, model.config.context)
+        self._check_length(asked.longest)
+        batches, at_once = -(-asked.prompts // self.batch), min(self.batch, asked.prompts)
+
+        def written(name: str, samples: int, limit: int, longest: int, prompts: int) -> Program:
+            settings = SamplerSettings(samples, limit, asked.ends, self.slots, longest)
+            return sampling_told(name, model, mesh, settings, prompts, allowed_by(self), batches)
+
+        settings = SamplerSettings(self.samples, self.max_new_tokens, asked.ends, self.slots, asked.longest)
+        told = [publishing_program(model, place, settings)]
+        told.append(written("sample", self.samples, self.max_new_tokens, asked.longest, at_once))
+        if self.steps is not None:
+            place.note(f"{self.name}: of each reply one step is gone on with in each group of like length")
+            replies = at_once * self.samples
+            for number, (longest, room) in enumerate(groups_of(self.max_new_tokens, asked.longest, model.context)):
+                told.append(written(f"complete {number}", self.steps.completions, room, longest, replies))
+        return tuple(told)
+
     def _labelled(
         self, writer: Writer, problems: Sequence[Problem], prompts: Sequence[Sequence[int]], number: int, seed: int
     ) -> Iterator[bytes]:
@@ -117,7 +147,9 @@ class LabelReplies(TruncatedSampling):
         """Packs all replies; what an earlier run, which was killed, left of that goes."""
         write_json(out / _LABELS, {"separator": self.steps.separator if self.steps else ""})
         shutil.rmtree(out / RECORDS, ignore_errors=True)
-        features = {name: tfds.features.Tensor(shape=(self.length,), dtype=kind) for name, kind in _COLUMNS.items()}
+        features = {
+            name: tfds.features.Tensor(shape=(self.length,), dtype=kind) for name, kind in LABEL_COLUMNS.items()
+        }
         replies = (Labelled(**line) for file in files for line in read_jsonl(file)[1:])
         write_records(out / RECORDS, packed(replies, self.length), features)
 
@@ -207,7 +239,7 @@ def packed(replies: Iterable[Labelled], length: int) -> Iterator[dict[str, np.nd
 
 
 def _row(replies: list[Labelled], length: int) -> dict[str, np.ndarray]:
-    row = {name: np.zeros(length, kind) for name, kind in _COLUMNS.items()}
+    row = {name: np.zeros(length, kind) for name, kind in LABEL_COLUMNS.items()}
     row["labels"][:] = NO_LABEL
     start = 0
     for number, each in enumerate(replies, start=1):

@@ -13,7 +13,6 @@ from reasoning.generation.prompts import PromptStyle
 from reasoning.kernels.backends import Choice
 from reasoning.rollouts.sampling import Sampling
 from reasoning.rollouts.text import AS_IT_IS, encode_prompts
-from reasoning.stages.prepare import Prepare
 from reasoning.stages.stage import Stage, holder_of_tokenizer
 from reasoning.tasks.problems import Problem, ProblemSet
 
@@ -112,9 +111,10 @@ def problems_at_hand(problems: ProblemSet) -> tuple[Problem, ...]:
 
 def row_length(name: str, data: Stage) -> int:
     """How many tokens the rows of a stage's data have. Raises InputError where its settings don't say."""
-    if not isinstance(data, Prepare):
+    length = getattr(data, "length", None)
+    if not isinstance(length, int):
         raise InputError(
             f"stage {name}: how long the rows of its data {data.name} are can't be told before that has run; plan with "
             "a stages.Prepare in its place"
         )
-    return data.length
+    return length

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
@@ -26,8 +27,8 @@ from reasoning.stages.trainee import planned_config, publishing
 from reasoning.training.program import StepProgram
 from reasoning.training.step import LossFunction
 
-COLUMNS = ("tokens", "positions", "segments", "loss_mask")
-"""Of packed rows."""
+COLUMNS = MappingProxyType(dict.fromkeys(("tokens", "positions", "segments", "loss_mask"), np.int32))
+"""Of packed rows, with their dtypes."""
 
 
 def model_before(stage: Stage, place: Place, whose: str) -> Model:
@@ -46,10 +47,10 @@ def trained_model(stage: FineTuning, place: Place) -> Model:
     return with_lora(model_before(stage.start, place, stage.name), stage.lora)
 
 
-def row_shapes(mesh: Mesh, rows: int, length: int) -> dict[str, Any]:
-    """The shapes of so many packed rows, split over the data-parallel devices."""
-    one = jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=meshes.row_sharding(mesh))
-    return dict.fromkeys(COLUMNS, one)
+def row_shapes(mesh: Mesh, rows: int, length: int, columns: Mapping[str, Any] = COLUMNS) -> dict[str, Any]:
+    """The shapes of so many packed rows with these columns, split over the data-parallel devices."""
+    place = meshes.row_sharding(mesh)
+    return {name: jax.ShapeDtypeStruct((rows, length), kind, sharding=place) for name, kind in columns.items()}
 
 
 def split_by_rows(mesh: Mesh, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -5,10 +5,10 @@ What its data has labels of decides what it is: of replies' ends an outcome rewa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -19,16 +19,20 @@ from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic
 from reasoning.core.mesh import local_rows, rows_of_all_processes, wait_for_all
+from reasoning.core.program import Program
 from reasoning.core.ranking import ranked_right
 from reasoning.data.records import RandomAccessRows, read_records, take_rows
-from reasoning.evaluation.reward_scorer import NO_MARK, RewardScorer
+from reasoning.evaluation.reward_scorer import NO_MARK, RewardScorer, head_flops
 from reasoning.kernels.backends import Choice
 from reasoning.models.heads import DECODER, HEAD, Head, with_head
 from reasoning.models.model import Model, build_model, parameter_shardings
 from reasoning.models.parameters import Params
 from reasoning.stages.checkpoint import check_data, intact, model_of, params_of, read_model, read_params, tokenizer_of
 from reasoning.stages.held_out import filled_up, split_rows, token_sum
-from reasoning.stages.label_replies import separator_of
+from reasoning.stages.label_replies import LABEL_COLUMNS, separator_of
+from reasoning.stages.place import Place, row_length
+from reasoning.stages.programs import model_before, row_shapes, split_by_rows
+from reasoning.stages.row_programs import programs_on_rows
 from reasoning.stages.rows import train_on_rows
 from reasoning.stages.settings import OnRows
 from reasoning.stages.stage import Context, LearnsFrom, Stage
@@ -37,6 +41,8 @@ from reasoning.training.program import build_labelling
 from reasoning.training.scoring import build_judging, labelled
 
 _HEAD = "head.json"
+_PASSES = {"update": 3, "held out: loss": 1}
+"""Forward passes that programs on rows take, or as much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +88,42 @@ class RewardModel(OnRows):
             results |= _judgement(model, head, mesh, params, held, self.batch // self.microbatches)
         return replace(outcome, kind="scorer", results=results)
 
+    def programs(self, place: Place) -> tuple[Program, ...]:
+        """What ``run`` will compile."""
+        mesh, head = place.mesh, Head()
+        model = with_head(model_before(self.start, place, self.name), head)
+        loss_fn, length = labelled(model, head), row_length(self.name, self.data)
+        learning = programs_on_rows(self, place, model, loss_fn, columns=LABEL_COLUMNS, batching=build_labelling)
+        told = [
+            replace(one, flops=passes * head_flops(model.config, head, one.tokens, length)) if passes else one
+            for one in learning
+            for passes in [_PASSES.get(one.name, 0)]
+        ]
+        if self.held_out:
+            batch = self.batch // self.microbatches
+            rows = row_shapes(mesh, batch, length, LABEL_COLUMNS)
+            told.append(judging_program(place, model, head, rows, build_labelling(mesh, token_sum, length)))
+            told[-1] = replace(told[-1], calls=-(-self.held_out // batch))
+        return tuple(told)
+
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
         return planned_rows(self)
+
+
+def judging_program(
+    place: Place, model: Model, head: Head, rows: Mapping[str, Any], batching: Callable[..., Any]
+) -> Program:
+    """The pass that judges rows of these shapes, of which ``batching`` makes a batch, before there are weights."""
+    batch, (count, length) = split_by_rows(place.mesh, batching, rows), rows["tokens"].shape
+    params = meshes.with_shardings(model.shapes, parameter_shardings(model, place.mesh))
+    return Program(
+        "judge",
+        build_judging(model, head, place.mesh),
+        (params, getattr(batch, "rows", batch)),
+        tokens=count * length,
+        flops=head_flops(model.config, head, count * length, length),
+    )
 
 
 def _beginning(decoder: Model, head: Head, params: Params, mesh: Mesh) -> Params:

@@ -35,7 +35,7 @@ _MEMORY = 1 << 28
 _PREFETCH = 2
 
 
-_Batching = Callable[[meshes.Mesh, Aggregation, int], Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]]
+Batching = Callable[[meshes.Mesh, Aggregation, int], Callable[[dict[str, jax.Array]], TokenBatch | LabelledBatch]]
 """``build_batching``, or what stands in its place for rows with other columns."""
 
 
@@ -85,7 +85,7 @@ def train_on_rows(
     out: Path,
     context: Context,
     frozen: Frozen | None = None,
-    batching: _Batching = build_batching,
+    batching: Batching = build_batching,
 ) -> Outcome:
     """Trains on the rows of ``data`` by ``loss_fn``, which may read ``frozen`` parameters; measures those held out.
 

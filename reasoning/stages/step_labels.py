@@ -94,17 +94,15 @@ class Writer:
         much room as the shortest may need; in a context that hardly holds a reply, with what the longest leaves.
         """
         limit = self.sampling.max_new_tokens
-        spare = self.model.context - self.longest - limit
-        width = max(-(-limit // _MOST_GROUPS), min(-(-limit // _GROUPS), spare + 1))
+        groups = groups_of(limit, self.longest, self.model.context)
+        width = _width(limit, self.longest, self.model.context)
         tokens_QKN = np.zeros((len(prefixes), samples, limit), np.int32)
         lengths_QK, cut_QK = np.zeros((len(prefixes), samples), np.int64), np.ones((len(prefixes), samples), bool)
-        for group in range(-(-limit // width)):
+        for group, (longest, room) in enumerate(groups):
             own = [number for number, each in enumerate(prefixes) if len(each.written) // width == group]
             if not own:
                 continue
             asked = [[*prefixes[number].prompt, *prefixes[number].written] for number in own]
-            longest = self.longest + min((group + 1) * width, limit) - 1
-            room = min(limit - group * width, self.model.context - longest)
             generate = truncating(self.engine(samples, room, longest).generate, truncation_of(self.sampling))
             drawn = sample_for_all(
                 generate, self.weights, asked, 0, len(asked), jax.random.fold_in(key, group), self.sampling.temperature
@@ -119,6 +117,22 @@ class Writer:
                     over = kept < drawn.lengths[row, sample]
                     cut_QK[number, sample] = over or bool(drawn.truncated[row, sample])
         return Rollouts(tokens_QKN, np.zeros(tokens_QKN.shape, np.float32), lengths_QK, cut_QK)
+
+
+def _width(limit: int, longest: int, context: int) -> int:
+    """Of how many lengths the prefixes of a group are."""
+    spare = context - longest - limit
+    return max(-(-limit // _MOST_GROUPS), min(-(-limit // _GROUPS), spare + 1))
+
+
+def groups_of(limit: int, longest: int, context: int) -> list[tuple[int, int]]:
+    """Of each group of prefixes, the shorter ones first: tokens of the longest with its prompt, and how many follow.
+
+    Replies have up to ``limit`` tokens behind prompts of up to ``longest``.
+    """
+    width = _width(limit, longest, context)
+    lengths = [longest + min((group + 1) * width, limit) - 1 for group in range(-(-limit // width))]
+    return [(read, min(limit - group * width, context - read)) for group, read in enumerate(lengths)]
 
 
 @dataclass(frozen=True)

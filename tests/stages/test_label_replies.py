@@ -1,5 +1,6 @@
 """Labelled replies as rows: whole, each label where its step ends, the same after an interruption."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned import not_run, place_of
 from tiny_stages import BASE, NEW_TOKENS, TRAIN, Surroundings, early_end, work
 
 from reasoning.core.artifact import Artifact
@@ -81,3 +83,14 @@ def test_what_does_not_fit_or_holds_no_labels_is_refused(base: Artifact, tmp_pat
         work(label(length=9), tmp_path, {"start": base})
     with pytest.raises(InputError, match="stage base left no labelled replies; name a stages.LabelReplies"):
         separator_of(base)
+
+
+def test_it_runs_the_programs_that_it_told_and_says_what_only_replies_tell(base: Artifact, tmp_path: Path):
+    assert not_run(label(steps=None), tmp_path, {"start": base}) == []
+    notes: list[str] = []
+    stage, mesh = label(), Surroundings().context().mesh
+    place = replace(place_of(mesh), note=notes.append)
+    names = [one.name for one in stage.programs(place)]
+    assert names[:3] == ["publish", "sample", "complete 0"] and any(
+        "one step is gone on with" in note for note in notes
+    )

@@ -39,7 +39,7 @@ def test_adam_keeps_two_moments_beside_parameters_and_adapters_a_base():
 
 def test_rows_are_split_over_data_parallel_devices():
     rows = row_shapes(MESH, 8, 32)
-    assert tuple(rows) == COLUMNS and rows["tokens"].sharding.shard_shape((8, 32)) == (4, 32)
+    assert tuple(rows) == tuple(COLUMNS) and rows["tokens"].sharding.shard_shape((8, 32)) == (4, 32)
 
 
 def test_a_probe_publishes_and_samples_every_so_many_steps():

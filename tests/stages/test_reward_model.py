@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_stages
+from planned import not_run, place_of
 from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, questions_for, work
 
 from reasoning.core.artifact import Artifact
@@ -15,6 +16,7 @@ from reasoning.evaluation.methods import Greedy
 from reasoning.evaluation.scorers import Scorer, minimum
 from reasoning.evaluation.selection import BestOf, ByScorer, Selections, Weighted
 from reasoning.evaluation.verifier import Verifier
+from reasoning.models.flops import forward_flops
 from reasoning.stages.label_replies import LabelReplies
 from reasoning.stages.reward_model import RewardModel, scorer_of
 from reasoning.training.preemption import Interrupted
@@ -117,3 +119,14 @@ def test_what_is_no_scorer_and_what_can_not_be_probed_is_refused(base: Artifact)
     probed = RewardModel(**{**vars(MODEL), "probe": tiny_stages.quiz(), "probe_every": 1})
     with pytest.raises(InputError, match="a reward model writes no replies"):
         probed.check(Surroundings().context().mesh)
+
+
+def test_it_runs_the_programs_that_it_told(base: Artifact, labels: Artifact, tmp_path: Path):
+    stage = replace(MODEL, steps=2, held_out_every=1)
+    assert not_run(stage, tmp_path, {"start": base, "data": labels}) == []
+    programs = {one.name: one for one in stage.programs(place_of(Surroundings().context().mesh))}
+    assert programs["judge"].calls == 1 and programs["update"].calls == 2
+    config = BASE.model
+    unembedding = 2 * 8 * 32 * config.width * (config.vocabulary - 1)  # which the head stands in place of
+    assert programs["judge"].flops == forward_flops(config, 8 * 32, 32) - unembedding
+    assert programs["update"].flops == 3 * programs["judge"].flops

@@ -6,13 +6,15 @@ import jax
 import numpy as np
 import pytest
 import tiny_stages
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_stages import NEW_TOKENS, TRAIN, early_end, questions_for
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.rollouts.sampling import TruncatedSampling
 from reasoning.stages import step_labels
-from reasoning.stages.step_labels import NO_LABEL, Prefix, Steps, Writer, any_right, labels_of, share
+from reasoning.stages.step_labels import NO_LABEL, Prefix, Steps, Writer, any_right, groups_of, labels_of, share
 
 SAMPLING = TruncatedSampling(problems=TRAIN, max_new_tokens=NEW_TOKENS, samples=3)
 
@@ -28,6 +30,15 @@ def test_rules():
     assert (share(3, 4), any_right(3, 4), any_right(0, 4)) == (0.75, 1.0, 0.0)
     with pytest.raises(InputError, match="the steps' separator is empty"):
         Steps(separator="")
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.integers(0, 80))
+def test_every_prefix_has_a_group_that_reads_it_and_leaves_room_in_the_context(limit: int, longest: int, spare: int):
+    context = longest + limit + spare
+    groups = groups_of(limit, longest, context)
+    assert [read for read, _ in groups] == sorted(read for read, _ in groups) and len(groups) <= 16
+    assert groups[-1][0] == longest + limit - 1
+    assert all(room >= 1 and read + room <= context for read, room in groups)
 
 
 def test_completions_go_on_from_where_a_step_ended(writer: Writer, base: Artifact):
