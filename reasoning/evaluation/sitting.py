@@ -13,7 +13,8 @@ from reasoning.core.buckets import padded_length
 from reasoning.core.program import Program
 from reasoning.evaluation.exam import Exam
 from reasoning.generation.beam import BeamSettings
-from reasoning.generation.calls import sampling_told, search_told, weight_shapes
+from reasoning.generation.calls import growing_told, sampling_told, search_told, weight_shapes
+from reasoning.generation.engine import SLOTS
 from reasoning.generation.prompts import PromptStyle
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.flops import forward_flops
@@ -29,7 +30,8 @@ class Sitting:
     """One model that an exam will ask in one ``style``: how many prompts, tokens of the longest, ids that end a reply.
 
     ``longest_in`` tells the longest prompt in another style, ``tokens_in`` how many tokens a text has, its characters
-    where no tokenizer is at hand. ``problems`` are empty where they aren't. ``note`` hears what is assumed.
+    where no tokenizer is at hand, and ``ids_with`` the ids whose tokens hold a text, none there. ``problems`` are empty
+    where they aren't. ``note`` hears what is assumed.
     """
 
     exam: Exam
@@ -42,6 +44,7 @@ class Sitting:
     problems: tuple[Problem, ...]
     longest_in: Callable[[PromptStyle], int]
     tokens_in: Callable[[str], int]
+    ids_with: Callable[[str], tuple[int, ...]]
     note: Callable[[str], None]
 
     def settings(self, samples: int, new_tokens: int, longest: int) -> SamplerSettings:
@@ -60,6 +63,19 @@ class Sitting:
         """What a beam search compiles."""
         settings = BeamSettings(beams, self.exam.max_new_tokens, self.ends, longest_prompt=self.longest)
         return search_told(name, self.model, self.mesh, settings, self.prompts, self.exam.batch)
+
+    def grown(self, name: str, together: int, branches: int, step: int, separator: str) -> Iterator[Program]:
+        """What a search over steps of so many tokens compiles, which ``separator`` ends, of ``together`` a problem.
+
+        Problems stand beside each other as the slots hold them, and turn until all replies are at the limit.
+        """
+        limit = self.exam.max_new_tokens
+        ends, longest = (*self.ends, *self.ids_with(separator)), self.longest + limit - 1
+        settings = SamplerSettings(branches, step, ends, self.exam.slots, self.longest)
+        places = max(1, (self.exam.slots or SLOTS) // together) * meshes.data_parallel_size(self.mesh)
+        calls = -(-self.prompts // places) * -(-limit // step)
+        allowed = allowed_by(self.exam)
+        yield from growing_told(name, self.model, self.mesh, settings, together, longest, calls, allowed)
 
     def scored(self, name: str, texts: int, batch: int, longest: int) -> Iterator[Program]:
         """What ``continuations.log_likelihoods`` compiles for its longest texts, if all of them are as long."""

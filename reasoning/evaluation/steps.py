@@ -14,10 +14,12 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import Count, NonNegative, Size
 from reasoning.data.tokenizers.tokenizer import ids_with, stop_ids
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded, longest_of
 from reasoning.evaluation.scorers import Aggregation, Cost, Scorer, StepScores, aggregated, last
+from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.growing import NEW, Growing, Turn, build_growing
 from reasoning.generation.sampler import SamplerSettings
@@ -70,6 +72,12 @@ class StepSearch:
     def scorers_asked(self) -> tuple[str, ...]:
         """See ``methods.AskingScorers``."""
         return (self.scorer,)
+
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``; as if each step took all tokens that it may, and no reply ended early."""
+        exam = sitting.exam
+        step = min(self.step_tokens, exam.max_new_tokens)
+        yield from sitting.grown(self.name, self.beams, self.branches, step, self.separator)
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``. Raises InputError where the scorer isn't there, and where the last step may have no room."""

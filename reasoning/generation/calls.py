@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 from reasoning.core import mesh as meshes
 from reasoning.core.program import Program
 from reasoning.generation.beam import SEARCHING, BeamSettings, search_program
-from reasoning.generation.engine import decode_shardings, rows_multiple, sampling_program, sizes_of
+from reasoning.generation.engine import SamplingProgram, decode_shardings, rows_multiple, sampling_program, sizes_of
+from reasoning.generation.growing import BEGINNINGS, growing_programs
 from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.slots import READING, WRITING
@@ -35,8 +36,16 @@ def sampling_call(
     truncation: Truncation | None = None,
 ) -> tuple[jax.stages.Wrapped, tuple[Any, ...]]:
     """The engine's very program for ``prompts`` prompts of each process, padded to ``length``, and its arguments."""
-    split, sizes = meshes.row_sharding(mesh), sizes_of(settings, mesh, prompts, length)
+    sizes = sizes_of(settings, mesh, prompts, length)
     program = sampling_program(model, mesh, common_settings(settings), sizes)
+    return program.sample, _arguments(model, mesh, program, sizes, truncation)
+
+
+def _arguments(
+    model: LanguageModel, mesh: Mesh, program: SamplingProgram, sizes: Sizes, truncation: Truncation | None
+) -> tuple[Any, ...]:
+    """What the engine's program is called with for arrays of ``sizes``."""
+    split, length = meshes.row_sharding(mesh), sizes.time
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(program.empty, key)
     rows = sizes.parts * sizes.prompts
@@ -48,7 +57,7 @@ def sampling_call(
         return jax.ShapeDtypeStruct((), dtype)
 
     rule = None if truncation is None else jax.eval_shape(truncation.traced)
-    arguments = (
+    return (
         weight_shapes(model, mesh),
         meshes.with_shardings(state, state_shardings(mesh, state)),
         Page(split_over(rows, length), split_over(rows), split_over(rows), split_over(rows)),
@@ -63,7 +72,6 @@ def sampling_call(
             one(jnp.int32),
         ),
     )
-    return program.sample, arguments
 
 
 def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int) -> dict[str, float]:
@@ -124,3 +132,46 @@ def search_told(name: str, model: Model, mesh: Mesh, settings: BeamSettings, pro
         flops=forward_flops(model.config, rows * longest + new, longest + settings.max_new_tokens),
         trips={PIECES: -(-longest // READ_AT_ONCE), SEARCHING: settings.max_new_tokens},
     )
+
+
+def growing_told(
+    name: str,
+    model: Model,
+    mesh: Mesh,
+    settings: SamplerSettings,
+    together: int,
+    longest: int,
+    calls: float,
+    truncation: Truncation | None = None,
+) -> tuple[Program, Program]:
+    """The programs of a full pool of beginnings (``build_growing``), each of whose steps takes all tokens that it may.
+
+    One reads the newest step of each into the pool, and one goes on from there.
+    """
+    programs = growing_programs(model, mesh, settings, together, longest)
+    sizes, samples, limit = programs.sizes, settings.samples, settings.max_new_tokens
+    arguments = _arguments(model, mesh, programs.sampling, sizes, truncation)
+    weights, state, page, _, key, asked = arguments
+    count = sizes.parts * sizes.prompts
+    behind = jax.ShapeDtypeStruct((count, programs.width), jnp.int32, sharding=meshes.row_sharding(mesh))
+    pieces = -(-limit // programs.piece)
+    read = Program(
+        f"{name}: read",
+        programs.read,
+        (weights, state, page.lengths, behind, page.lengths, page.lengths, key, asked.samples),
+        calls,
+        tokens=count * limit,
+        flops=forward_flops(model.config, count * limit, longest),
+        trips={BEGINNINGS: sizes.prompts // sizes.group, PIECES: pieces},
+    )
+    new = count * samples * limit
+    write = Program(
+        f"{name}: go on",
+        programs.sampling.sample,
+        arguments,
+        calls,
+        tokens=new,
+        flops=forward_flops(model.config, new, longest + limit),
+        trips={READING: 0, WRITING: -(-sizes.prompts * samples // sizes.slots) * limit},
+    )
+    return read, write

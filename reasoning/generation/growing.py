@@ -21,6 +21,7 @@ from reasoning.core import mesh as meshes
 from reasoning.generation.engine import (
     SLOTS,
     Rollouts,
+    SamplingProgram,
     completed,
     decode_shardings,
     no_rollouts,
@@ -28,7 +29,7 @@ from reasoning.generation.engine import (
     rows_multiple,
     sampling_program,
 )
-from reasoning.generation.reading import READ_AT_ONCE
+from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings, prompt_keys
 from reasoning.generation.state import Asked, Page, Sizes, State, empty_state, state_shardings
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
@@ -38,6 +39,9 @@ from reasoning.models.model import LanguageModel
 
 _PIECE = 32
 """Tokens that are read at once of what a beginning is longer by, so that short steps aren't read as long ones."""
+
+BEGINNINGS = "beginnings"
+"""The scope of the loop over groups of beginnings that are read."""
 
 NEW = -1
 """The parent of a beginning that is read from its first token."""
@@ -128,12 +132,15 @@ def _read(
 
         begun = (jnp.int32(0), *_taken((hidden_PD, cache), number, sizes))
         longest = jnp.max(counts_G)
-        _, *new = jax.lax.while_loop(lambda now: now[0] < longest, read_piece, begun)
+        with jax.named_scope(PIECES):
+            _, *new = jax.lax.while_loop(lambda now: now[0] < longest, read_piece, begun)
         return number + 1, *_put((hidden_PD, cache), tuple(new), number, sizes)
 
     counts_D = jnp.sum((lengths_P > 0).reshape(parts, -1), axis=1, dtype=jnp.int32)
     groups = jnp.max(-(-counts_D // group))
-    _, hidden_PD, cache = jax.lax.while_loop(lambda now: now[0] < groups, read_group, (jnp.int32(0), hidden_PD, cache))
+    with jax.named_scope(BEGINNINGS):
+        begun = (jnp.int32(0), hidden_PD, cache)
+        _, hidden_PD, cache = jax.lax.while_loop(lambda now: now[0] < groups, read_group, begun)
     numbers_P = jnp.tile(jnp.arange(sizes.prompts), parts) + jnp.repeat(_own_parts(sizes), sizes.prompts)
     pool = replace(
         pool,
@@ -160,20 +167,31 @@ def _asked(samples: int, temperature: float, truncation: Truncation | None) -> A
     return Asked(jnp.int32(samples), jnp.float32(temperature), rule and rule.traced(), None, jnp.bool_(False), steps)
 
 
-@lru_cache(16)
-def build_growing(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, together: int, longest: int) -> Growing:
-    """What goes on with beginnings in ``settings.samples`` ways, each up to ``settings.max_new_tokens`` more.
+@dataclass(frozen=True)
+class GrowingPrograms:
+    """What a pool of beginnings compiles: ``sampling``'s two programs, for arrays of ``sizes``, and ``read``.
 
-    ``together`` beginnings stand in one part, as few of such groups as keep the slots busy. ``settings.longest_prompt``
-    is of what is read first, ``longest`` of a prompt with a beginning that is gone on with. Two programs beside the
-    empty state. Equal arguments give the same one.
+    ``read(weights, state, parents, behind, lengths, ids, key, samples)`` takes up to ``width`` tokens of each,
+    ``piece`` at once.
     """
+
+    sizes: Sizes
+    piece: int
+    width: int
+    sampling: SamplingProgram
+    read: jax.stages.Wrapped
+
+
+@lru_cache(16)
+def growing_programs(
+    model: LanguageModel, mesh: Mesh, settings: SamplerSettings, together: int, longest: int
+) -> GrowingPrograms:
+    """The programs of ``build_growing``, whose arguments these are. Equal arguments give the same ones."""
     parts, samples, limit = meshes.data_parallel_size(mesh), settings.samples, settings.max_new_tokens
     slots = settings.slots or SLOTS
     rows = together * max(1, slots // together)
     most = max(settings.longest_prompt, limit)
     piece = min(_PIECE, most)
-    width = -(-most // piece) * piece
     group = next(size for size in range(min(rows, READ_AT_ONCE // piece), 0, -1) if rows % size == 0)
     sizes = Sizes(
         parts=parts,
@@ -183,7 +201,6 @@ def build_growing(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, t
         time=longest + piece,
         ended=rows * samples,
     )
-    program = sampling_program(model, mesh, common_settings(settings), sizes)
     places = state_shardings(mesh, jax.eval_shape(partial(empty_state, model, limit, sizes), jax.random.key(0)))
     split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
     read = jax.jit(
@@ -192,6 +209,21 @@ def build_growing(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, t
         out_shardings=places,
         donate_argnums=1,
     )
+    sampling = sampling_program(model, mesh, common_settings(settings), sizes)
+    return GrowingPrograms(sizes, piece, -(-most // piece) * piece, sampling, read)
+
+
+@lru_cache(16)
+def build_growing(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, together: int, longest: int) -> Growing:
+    """What goes on with beginnings in ``settings.samples`` ways, each up to ``settings.max_new_tokens`` more.
+
+    ``together`` beginnings stand in one part, as few of such groups as keep the slots busy. ``settings.longest_prompt``
+    is of what is read first, ``longest`` of a prompt with a beginning that is gone on with. Two programs beside the
+    empty state. Equal arguments give the same one.
+    """
+    programs = growing_programs(model, mesh, settings, together, longest)
+    sizes, width, program, read = programs.sizes, programs.width, programs.sampling, programs.read
+    samples, limit, rows = settings.samples, settings.max_new_tokens, sizes.prompts
     own = rows_multiple(mesh) * rows
     first = jax.process_index() * own
 
@@ -219,4 +251,4 @@ def build_growing(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, t
             getattr(found, name)[part.prompts, part.samples] = getattr(part, name)
         return state, Rollouts(*(meshes.rows_of_all_processes(getattr(found, name)) for name in Rollouts.names()))
 
-    return Growing(rows, parts, program.empty, go_on)
+    return Growing(rows, sizes.parts, program.empty, go_on)

@@ -52,6 +52,10 @@ def tokens_per_second(one: Planned) -> float:
 
 
 def mfu_bound(plan: Plan, one: Planned) -> float:
-    """The share of the peak that the model's own operations, by the formula, can reach."""
-    peak = plan.chip.of_a_device(plan.chip.flops) * plan.devices
-    return one.formula / (peak * one.times.seconds) if one.times.seconds else 0.0
+    """The share of the peak that the model's own operations can reach, 1 at most.
+
+    They are the formula's, of which those that the program leaves out don't count: of attention, which the formula takes
+    for unmasked, kernels compute no more than half, and a prompt is read once for all of its replies.
+    """
+    peak, done = plan.chip.of_a_device(plan.chip.flops) * plan.devices, one.found.flops * plan.devices
+    return min(one.formula, done) / (peak * one.times.seconds) if one.times.seconds else 0.0

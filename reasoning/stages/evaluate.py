@@ -18,6 +18,7 @@ from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
 from reasoning.core.progress import Progress
 from reasoning.data.tokenizers.comparison import tokenizer_difference
+from reasoning.data.tokenizers.tokenizer import ids_with
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
 from reasoning.evaluation.methods import AskingScorers, Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
@@ -186,6 +187,7 @@ class Evaluate:
             problems=problems_at_hand(self.quiz.problems),
             longest_in=lambda style: asked_in(style).longest,
             tokens_in=len if tokenizer is None else lambda text: len(tokenizer.encode(text)),
+            ids_with=lambda text: () if tokenizer is None else ids_with(tokenizer, (text,)),
             note=lambda note: place.note(f"{where}, {note}"),
         )
 

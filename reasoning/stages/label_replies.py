@@ -110,7 +110,7 @@ class LabelReplies(TruncatedSampling):
         return Outcome("records", {**counts.shown(), "tokens": counts.tokens, "flops": flops})
 
     def programs(self, place: Place) -> tuple[Program, ...]:
-        """What ``run`` will compile; as only replies tell their steps, one of each is counted in every group of lengths."""
+        """What ``run`` will compile; only replies tell their steps, so one of each counts in every group of lengths."""
         model, mesh = model_before(self.start, place, self.name), place.mesh
         asked = asked_of(place, self.name, self, self.start, model.config.context)
         self._check_length(asked.longest)

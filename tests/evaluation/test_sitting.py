@@ -1,7 +1,8 @@
 """Methods tell, before there is a model, the very programs that their replies are made by."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import tiny_stages
 from planned import not_traced
@@ -9,13 +10,15 @@ from tiny_stages import NEW_TOKENS, quiz
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.prng import stage_key
-from reasoning.data.tokenizers.tokenizer import stop_ids
+from reasoning.data.tokenizers.tokenizer import ids_with, stop_ids
 from reasoning.evaluation.budget import Budget
 from reasoning.evaluation.exam import Exam, longest_of, questions_of
 from reasoning.evaluation.likelihood import Likelihood
 from reasoning.evaluation.methods import Beam, Greedy, Method, Samples
+from reasoning.evaluation.scorers import Cost, Tokens
 from reasoning.evaluation.selection import Majority, Selections
 from reasoning.evaluation.sitting import Foreseen, Sitting
+from reasoning.evaluation.steps import StepSearch
 from reasoning.evaluation.true_thinking import TrueThinking
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.labels import Label
@@ -45,6 +48,7 @@ def sitting_of(base: Artifact, exam: Exam, problems: tuple[Problem, ...]) -> tup
         problems=problems,
         longest_in=longest_in,
         tokens_in=lambda text: len(candidate.tokenizer.encode(text)),
+        ids_with=lambda text: ids_with(candidate.tokenizer, (text,)),
         note=notes.append,
     )
     return sitting, notes
@@ -79,6 +83,31 @@ def test_a_method_that_weighs_labels_tells_how_it_scores_them(base: Artifact):
     assert untold(method, base, exam, CHOSEN) == (["likelihood: batch", "likelihood: score"], [])
     _, score = method.programs(sitting_of(base, exam, CHOSEN)[0])
     assert score.calls == 3 and set(score.beside) == {"weights"}
+
+
+@dataclass
+class Longest:
+    """A scorer that likes long replies."""
+
+    separator: str = ""
+
+    def scores(self, prompts: Tokens, replies: Tokens, ends: Tokens) -> list[np.ndarray]:
+        return [np.full(len(own), len(reply) / 100) for reply, own in zip(replies, ends, strict=True)]
+
+    def cost(self, prompts: Tokens, replies: Tokens, ends: Tokens) -> Cost:
+        return Cost.nothing(len(prompts))
+
+
+def test_a_search_over_steps_tells_what_reads_and_what_goes_on(base: Artifact):
+    exam, method = quiz(max_new_tokens=10), StepSearch(scorer="by", beams=2, branches=3, separator="=", step_tokens=4)
+    problems = exam.problems.problems()
+    sitting, _ = sitting_of(base, exam, problems)
+    read, go_on = method.programs(sitting)
+    candidate = replace(tiny_stages.candidate(base, exam), scorers={"by": Longest()})
+    questions = questions_of(exam, candidate.tokenizer, candidate.model.config.context, problems=problems)
+    assert not_traced((read, go_on), lambda: method.replies(candidate, questions, KEY)) == []
+    assert (read.name, go_on.name, go_on.calls) == (f"{method.name}: read", f"{method.name}: go on", 3)
+    assert go_on.tokens == 3 * read.tokens
 
 
 def test_what_only_replies_would_tell_is_said(base: Artifact):
