@@ -132,7 +132,7 @@ def publish_folder(temporary: Path, final: Path) -> None:
     Both must lie on one file system. Raises InputError where ``final`` exists already, and OSError as ``os.rename``
     does; in both cases ``temporary`` stays.
     """
-    taken = InputError(f"{final} exists already; move it away, or write to another folder")
+    taken = _taken(final)
     if final.exists():
         raise taken
     sync_tree(temporary)
@@ -141,6 +141,17 @@ def publish_folder(temporary: Path, final: Path) -> None:
     except OSError as error:
         raise taken if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) else error from None
     sync(final.parent)
+
+
+def _taken(final: Path) -> InputError:
+    return InputError(f"{final} exists already; move it away, or write to another folder")
+
+
+def check_free(final: Path) -> None:
+    """Raises InputError where a folder that is to be made exists; what killed makers of it left is removed first."""
+    _remove_unfinished(final)
+    if final.exists():
+        raise _taken(final)
 
 
 @contextlib.contextmanager
@@ -153,8 +164,7 @@ def folder_in_making(final: Path) -> Iterator[Path]:
     """
     own = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
-        for left in final.parent.glob(f".{glob.escape(final.name)}.*{PARTIAL_SUFFIX}"):
-            _remove_left(left)
+        _remove_unfinished(final)
         with lock(own):
             try:
                 yield own / final.name
@@ -163,6 +173,11 @@ def folder_in_making(final: Path) -> Iterator[Path]:
                 shutil.rmtree(own, ignore_errors=True)
     except OSError as error:
         raise InputError(f"could not write {final}: {error}; {remedy(error)} and run the same command again") from error
+
+
+def _remove_unfinished(final: Path) -> None:
+    for left in final.parent.glob(f".{glob.escape(final.name)}.*{PARTIAL_SUFFIX}"):
+        _remove_left(left)
 
 
 def _remove_left(folder: Path) -> None:

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from reasoning.core.errors import InputError, refusing
-from reasoning.core.files import PARTIAL_SUFFIX, folder_in_making, read_json, sync
+from reasoning.core.files import PARTIAL_SUFFIX, check_free, folder_in_making, read_json, sync
 
 _SPLIT = "train"
 """The one split that a dataset of ours has."""
@@ -75,8 +75,7 @@ def write_records(folder: Path, rows: Iterable[Mapping[str, Any]], features: Map
     and equal rows give equal bytes. Raises InputError where the folder exists, where there are no rows, or where a row
     doesn't fit the features (with its number, from 0).
     """
-    if folder.exists():
-        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    check_free(folder)
     columns = tfds.features.FeaturesDict(dict(features))
     remaining = _serialize(rows, columns)
     shards: list[tuple[int, int]] = []  # rows and bytes of each file
@@ -115,8 +114,7 @@ def join_parts(folder: Path, parts: Sequence[tuple[Path, int, int]], features: M
     The files stay where they are (the dataset has links to them, or copies), so that this can be done again. Errors as
     ``write_records``.
     """
-    if folder.exists():
-        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    check_free(folder)
     filled = [part for part in parts if part[1]]
     if not filled:
         raise InputError(f"there are no rows to write to {folder}; the source of the rows is empty")

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import write_files
 from reasoning.core.errors import InputError
-from reasoning.core.files import folder_in_making
+from reasoning.core.files import check_free, folder_in_making
 from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, SYMBOLS_FILE, TEMPLATE_SUFFIX
 from reasoning.models.model import build_model, check_memory
 from reasoning.stages.checkpoint import check_vocabulary, save
@@ -35,8 +35,7 @@ def convert_model(source: Path, out: Path, mesh: Mesh, report: Callable[[int, in
     Raises InputError where ``out`` exists already, where the devices can't hold the model, and as
     ``stages.pretrained.find`` and its readers do.
     """
-    if out.exists():
-        raise InputError(f"{out} exists already; move it away, or write to another folder")
+    check_free(out)
     pretrained = find(source)
     model = build_model(pretrained.config, mesh)
     check_vocabulary(model.config, pretrained.tokenizer, "convert")

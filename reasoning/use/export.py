@@ -7,8 +7,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import write_files
-from reasoning.core.errors import InputError
-from reasoning.core.files import folder_in_making, write_atomic
+from reasoning.core.files import check_free, folder_in_making, write_atomic
 from reasoning.data.tokenizers.transformers_files import TransformersFiles, transformers_files
 from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.checkpoint_writer import Dtype, export_checkpoint
@@ -39,8 +38,7 @@ def plan_export(location: ModelLocation, out: Path, dtype: Dtype) -> ExportPlan:
     Raises InputError where ``out`` exists, for settings that no family of Hugging Face's has, for a tokenizer that
     transformers can't have, and for a chat format that isn't the tokenizer's.
     """
-    if out.exists():
-        raise InputError(f"{out} exists already; move it away, or write to another folder")
+    check_free(out)
     pretrained = find(location.path)
     check_vocabulary(pretrained.config, pretrained.tokenizer, location.stage)
     settings = to_hf(pretrained.config, dtype)

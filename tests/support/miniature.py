@@ -184,7 +184,7 @@ def content(out: Path) -> dict[str, object]:
         found[str(path.relative_to(out))] = path.read_bytes()
         if path.name == "artifact.json":
             record = json.loads(path.read_bytes())
-            record.pop("environments")
+            record.pop("environments", None)
             found[str(path.relative_to(out))] = record
     return found
 

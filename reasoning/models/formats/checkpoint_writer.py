@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from reasoning.core.errors import InputError
-from reasoning.core.files import folder_in_making, write_json
+from reasoning.core.files import check_free, folder_in_making, write_json
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.families_export import to_hf
@@ -48,8 +47,7 @@ def export_checkpoint(
     ``folder`` exists and for models that no family is like (``to_hf``).
     """
     described = {**to_hf(config, dtype), **extra}
-    if folder.exists():
-        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    check_free(folder)
     with folder_in_making(folder) if jax.process_index() == 0 else contextlib.nullcontext() as partial:
         if partial is not None:
             partial.mkdir(parents=True)

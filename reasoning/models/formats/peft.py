@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import folder_in_making, write_atomic, write_json
+from reasoning.core.files import check_free, folder_in_making, write_atomic, write_json
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_writer import on_host
 from reasoning.models.formats.safetensors import header_bytes
@@ -35,8 +35,7 @@ def export_adapters(folder: Path, config: ModelConfig, lora: LoRA, adapters: Par
     Of several processes all must call it, and the first one writes. Raises InputError where ``folder`` exists, and for
     adapters of MLPs in a model with experts: peft takes those names for the experts' own.
     """
-    if folder.exists():
-        raise InputError(f"{folder} exists already; move it away, or write to another folder")
+    check_free(folder)
     halves = _halves(config, adapters)
     if any(kind.moe for kind in config.kinds()) and any(".mlp." in name for name in halves):
         raise InputError(

@@ -22,14 +22,24 @@ SHARES = {
     "rot in the run's own files": 3,
     "rot in the compilation cache": 3,
     "kill in a sweep": 4,
+    "SIGTERM while data is packed": 2,
+    "two runs started at once": 2,
+    "kill in a conversion": 3,
+    "kill in an export": 3,
+    "SIGTERM in a conversion": 2,
+    "SIGTERM in an export": 2,
+    "two conversions at once": 2,
     "worker killed": 2,
+    "both workers killed": 2,
     "worker stopped": 2,
     "launcher killed": 2,
+    "SIGTERM to the launcher": 2,
+    "SIGTERM to a worker": 2,
 }
 """Every kind of fault, and how many of a hundred and more rounds it gets."""
 
-_HASH = re.compile("(?<=-)[0-9a-f]{12}|[0-9a-f]{16,}")
-"""In the names of artifacts, and of the storage library's files."""
+_HASH = re.compile(r"(?<=-)[0-9a-f]{12}|[0-9a-f]{16,}|(?<=\.)[0-9a-f]{8}(?=\.partial)")
+"""In the names of artifacts, of the storage library's files, and of folders in the making."""
 
 WAYS = ("flip", "flip", "truncate", "delete", "zero")
 """What becomes of a file: one bit is another, its end is gone, it is gone, a page of it is zeros."""

@@ -231,6 +231,21 @@ def two_in_one_folder(round: Round) -> None:
     round.complete()
 
 
+def two_started_at_once(round: Round) -> None:
+    both = [round.begin(None) for _ in range(2)]
+    ends = [ended(process) for process in both]
+    round.result.where = "from the start"
+    for end, other in zip(ends, reversed(both), strict=True):
+        round.note(end)
+        refused = end.code == _REFUSAL and f"in use by process {other.pid}" in end.error
+        if end.code != 0 and not refused:
+            round.result.broken.append(f"one of two ended with {end.code}: {_last(end)}")
+    if all(end.code for end in ends):
+        round.result.broken.append("both were refused")
+    round.result.met = any(end.code for end in ends)
+    round.complete()
+
+
 def _wait_for_work(round: Round, process: "subprocess.Popen[str]") -> bool:
     """Waits until the stage's folder is there; whether it came before the process ended."""
     give_up = time.monotonic() + PATIENCE
@@ -305,6 +320,7 @@ ACTS: dict[str, Callable[[Round], None]] = {
     "clock jumps": time_jumps,
     "stopped for a while": stopped_for_a_while,
     "two runs in one folder": two_in_one_folder,
+    "two runs started at once": two_started_at_once,
     "rot in a checkpoint": rot_while_nobody_works(rot.of_checkpoint),
     "rot in what a stage starts from": rot_of_a_parent,
     "rot in what a stage has done": rot_while_nobody_works(rot.of_work),
