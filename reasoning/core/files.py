@@ -3,28 +3,26 @@
 import contextlib
 import errno
 import fcntl
-import glob
 import json
 import math
 import os
 import re
-import secrets
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from reasoning.core.errors import InputError, remedy
+from reasoning.core.errors import InputError
 from reasoning.core.pointers import refuse_pointer_text
 
 PARTIAL_SUFFIX = ".partial"
 """Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
 
-_LOCK_NAME = ".lock"
+LOCK_NAME = ".lock"
+"""The file that whoever holds a folder holds."""
 
-_SETTLED_SECONDS = 1.0
+SETTLED_SECONDS = 1.0
 """Between making a file and locking it."""
 
 _JSON_BYTES = 2**28
@@ -80,7 +78,7 @@ def _is_let_go(path: Path) -> bool:
     """Whether nobody holds a file that wasn't made just now."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return time.time() - os.fstat(file.fileno()).st_mtime > _SETTLED_SECONDS
+        return time.time() - os.fstat(file.fileno()).st_mtime > SETTLED_SECONDS
     return False
 
 
@@ -126,71 +124,6 @@ def sync_tree(folder: Path) -> None:
         sync(Path(place))
 
 
-def publish_folder(temporary: Path, final: Path) -> None:
-    """Give a finished folder its final name, so that whoever sees that name sees all of the content.
-
-    Both must lie on one file system. Raises InputError where ``final`` exists already, and OSError as ``os.rename``
-    does; in both cases ``temporary`` stays.
-    """
-    taken = _taken(final)
-    if final.exists():
-        raise taken
-    sync_tree(temporary)
-    try:
-        os.rename(temporary, final)
-    except OSError as error:
-        raise taken if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) else error from None
-    sync(final.parent)
-
-
-def _taken(final: Path) -> InputError:
-    return InputError(f"{final} exists already; move it away, or write to another folder")
-
-
-def check_free(final: Path) -> None:
-    """Raises InputError where a folder that is to be made exists; what killed makers of it left is removed first."""
-    _remove_unfinished(final)
-    if final.exists():
-        raise _taken(final)
-
-
-@contextlib.contextmanager
-def folder_in_making(final: Path) -> Iterator[Path]:
-    """Give a name to write a folder under; it becomes ``final`` at the end, or is removed.
-
-    Nothing lies there yet, not even the folder, and nobody else is given this name: of several that make one folder the
-    first to end gives it, and the others find it there. What killed ones left is removed. Raises InputError where
-    ``final`` exists by then, and, instead of any OSError, where it can't be written.
-    """
-    own = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
-    try:
-        _remove_unfinished(final)
-        with lock(own):
-            try:
-                yield own / final.name
-                publish_folder(own / final.name, final)
-            finally:
-                shutil.rmtree(own, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"could not write {final}: {error}; {remedy(error)} and run the same command again") from error
-
-
-def _remove_unfinished(final: Path) -> None:
-    for left in final.parent.glob(f".{glob.escape(final.name)}.*{PARTIAL_SUFFIX}"):
-        _remove_left(left)
-
-
-def _remove_left(folder: Path) -> None:
-    """Removes a folder in the making unless a process holds it, or has made it just now and is about to."""
-    try:
-        settled = time.time() - (folder / _LOCK_NAME).stat().st_mtime > _SETTLED_SECONDS
-    except OSError:  # Another one was faster, or it is none of ours.
-        return
-    if settled:
-        with contextlib.suppress(InputError), lock(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Keep a second process out of a folder that this one writes to; two writers would ruin each other's work.
@@ -204,7 +137,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Append mode opens without truncating: a refused second process must not erase the holder's id.
-        opened = open(folder / _LOCK_NAME, "a+", encoding="utf-8")
+        opened = open(folder / LOCK_NAME, "a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} can't be used as a folder: {error.strerror}; choose another one") from None
     with opened as file:

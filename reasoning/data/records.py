@@ -13,7 +13,8 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from reasoning.core.errors import InputError, refusing
-from reasoning.core.files import PARTIAL_SUFFIX, check_free, folder_in_making, read_json, sync
+from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync
+from reasoning.core.folders import check_free, folder_in_making
 
 _SPLIT = "train"
 """The one split that a dataset of ours has."""

@@ -25,7 +25,8 @@ from pathlib import Path
 
 from reasoning.core.artifact import MANIFEST
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, folder_in_making, is_alive, json_text, parse_json
+from reasoning.core.files import PARTIAL_SUFFIX, is_alive, json_text, parse_json
+from reasoning.core.folders import folder_in_making
 from reasoning.core.hashes import hash_json
 from reasoning.core.object_store import ObjectStore, open_store
 from reasoning.pipeline.folder import set_aside

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from reasoning.core.artifact import RECORD, Outcome, check_content, files_under, read_artifact, sealed
 from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
-from reasoning.core.files import publish_folder, read_json, sweep_partials, write_json
+from reasoning.core.files import read_json, sweep_partials, write_json
+from reasoning.core.folders import publish_folder
 from reasoning.pipeline import folder
 from reasoning.pipeline.contents import contents_of, write_memory
 from reasoning.pipeline.environment import check_environment, current_environment, environment_differences

@@ -7,7 +7,6 @@ disk. In a run of several processes all of them call every function here; the fo
 """
 
 import errno
-import logging
 import os
 import re
 import shutil
@@ -31,12 +30,12 @@ from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, syn
 from reasoning.core.fingerprints import difference, fingerprints
 from reasoning.core.hashes import hash_json
 from reasoning.core.text import printable
+from reasoning.training.storage_errors import plain_errors
 
 CURSOR = "cursor.json"
 """The file of a checkpoint that holds what isn't an array: where the data stands."""
 
 _STEP_NAME = re.compile(r"step_(\d{8,})")
-_OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 _COMPLAINTS_SHOWN = 5
 _NO_STEP = -1
 
@@ -69,19 +68,30 @@ class Checkpointer:
         ``beside`` are further files by their names; process 0's are kept. Raises InputError where it can't be written;
         what was saved before is then still there.
         """
+        _wait(self.begin(step, state, cursor, beside))
+
+    def begin(
+        self, step: int, state: Any, cursor: Any, beside: Mapping[str, bytes] | None = None
+    ) -> Callable[[], None]:
+        """Begins a ``save``: ``state`` may change, and be donated, as soon as this returns.
+
+        What it gives is to be called once by every process, in any thread, and returns when the checkpoint is on disk,
+        or raises. Until then no other save of this folder may begin.
+        """
         where = json_text(cursor)
         intact = self.latest_step()
-        try:
+        with self._refusing(step, intact):
             # First what a kill left, last what is older: between the two the newest whole checkpoint stays.
             on_first_process(lambda: _remove_partials(self.folder, _STEP_NAME.pattern))
-            _write(self.path(step), state, {CURSOR: where.encode(), **(beside or {})})
-            on_first_process(lambda: self._remove_surplus(step))
-        except OSError as error:
-            kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
-            raise InputError(
-                f"could not save step {step} to {self.folder}: {error}; {kept}; "
-                f"{remedy(error)} and run the same command again"
-            ) from error
+            complete = _begin(self.path(step), state, {CURSOR: where.encode(), **(beside or {})})
+
+        def rest() -> None:
+            with self._refusing(step, intact):
+                complete()
+                if jax.process_index() == 0:
+                    self._remove_surplus(step)
+
+        return rest
 
     def restore(self, abstract_state: Any) -> tuple[int, Any, Any] | None:
         """Give back step, state and cursor of the newest checkpoint whose every file is as it was written.
@@ -108,6 +118,17 @@ class Checkpointer:
     def path(self, step: int) -> Path:
         """The folder of a step's checkpoint, which ``load_params`` reads too."""
         return self.folder / f"step_{step:08d}"
+
+    @contextmanager
+    def _refusing(self, step: int, intact: int | None) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            kept = "no earlier checkpoint exists" if intact is None else f"the checkpoint of step {intact} is intact"
+            raise InputError(
+                f"could not save step {step} to {self.folder}: {error}; {kept}; "
+                f"{remedy(error)} and run the same command again"
+            ) from error
 
     def _newest_valid(self) -> int:
         damaged: list[str] = []
@@ -141,7 +162,7 @@ def save_params(folder: Path, params: Any) -> None:
     """
     try:
         on_first_process(lambda: _remove_partials(folder.parent, re.escape(folder.name)))
-        _write(folder, params, {})
+        _wait(_begin(folder, params, {}))
     except OSError as error:
         raise InputError(
             f"could not save parameters to {folder}: {error}; {remedy(error)} and run the same command again"
@@ -176,15 +197,22 @@ def params_shapes(folder: Path) -> dict[str, Any]:
     return shapes
 
 
-def _write(final: Path, tree: Any, records: Mapping[str, bytes]) -> None:
-    """All processes write the arrays; process 0 adds records and manifest, and gives the folder its name."""
+def _begin(final: Path, tree: Any, records: Mapping[str, bytes]) -> Callable[[], None]:
+    """All processes have their arrays written; what this gives waits for all, and process 0 adds records and manifest.
+
+    The folder then gets its name. No other collective work is done there, so that it may go on beside a step's.
+    """
     leaves = _leaves(tree)
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
     on_first_process(lambda: _check_room(final.parent, tree))
-    with _plain_errors():
-        _orbax_save(partial, tree)
+    with plain_errors():
+        wait_for_arrays = _orbax_save(partial, tree)
 
-    def finish() -> None:
+    def complete() -> None:
+        with plain_errors():
+            wait_for_arrays()
+        if jax.process_index() != 0:
+            return
         for name, content in records.items():
             write_atomic(partial / name, content)
         manifest = {"files": _fingerprints(partial), "leaves": leaves}
@@ -198,15 +226,27 @@ def _write(final: Path, tree: Any, records: Mapping[str, bytes]) -> None:
         if replaced is not None:
             shutil.rmtree(replaced)
 
-    on_first_process(finish)
+    return complete
 
 
-def _orbax_save(folder: Path, tree: Any) -> None:
+def _wait(complete: Callable[[], None]) -> None:
+    """Lets all processes complete what they have begun; where process 0 can't, all fail."""
+    if jax.process_index() != 0:
+        complete()
+    on_first_process(complete)
+
+
+def _orbax_save(folder: Path, tree: Any) -> Callable[[], None]:
+    """What it gives waits until the arrays are written, on all processes.
+
+    Arrays have been copied to the host before this returns; on CPUs, where the host's copy is the array itself, JAX
+    donates none that somebody still reads.
+    """
     context = ocp.Context()
     # Made in the background, a folder that can't be made shows up as a time-out of whoever waits for it.
     context.async_options.create_directories_asynchronously = False
     with context:
-        ocp.save(str(folder.absolute()), tree)
+        return ocp.save_async(str(folder.absolute()), tree).result
 
 
 def _load(folder: Path, abstract_tree: Any) -> Any:
@@ -307,37 +347,3 @@ def on_first_process(action: Callable[[], int | None]) -> int:
     if failed:
         raise InputError("process 0 could not read or write a checkpoint; its own message says why")
     return int(number)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn the storage library's errors into OSError, and hold back the tracebacks that its threads log.
-
-    After a failure they stay held back: threads that are still at work fail later, with nothing new to say.
-    """
-    logger = logging.getLogger("absl")
-    logger.addFilter(_is_news)
-    try:
-        yield
-    except ValueError as error:
-        code = _OS_ERROR_CODE.search(str(error))
-        if code is None:
-            raise
-        _ignore_closed_loops()
-        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
-    logger.removeFilter(_is_news)
-
-
-def _ignore_closed_loops() -> None:
-    """Keep threads quiet that have yet to report a failed write to an event loop which has ended."""
-    usual = sys.unraisablehook
-
-    def hook(report: Any) -> None:
-        if str(report.exc_value) != "Event loop is closed":
-            usual(report)
-
-    sys.unraisablehook = hook
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return record.levelno < logging.ERROR or "orbax" not in record.pathname

@@ -19,6 +19,7 @@ from reasoning.training.failed import FailedStep, keep_failed
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.preemption import Interrupted
 from reasoning.training.profiling import Profile
+from reasoning.training.saves import Saves, saves_of
 from reasoning.training.sinks import Open, Sink
 from reasoning.training.state import TrainState
 
@@ -118,8 +119,8 @@ def fit(
     done, state, spent = begin(initial, abstract, source, loop)
     # What was recorded after the checkpoint is computed again, so each step is in the record once.
     loop.log.resume(done, loop.checkpointer.path(done), loop.checkpointer.warn)
-    with closing(loop.open_sink(done + 1)) as sink:
-        return _train(state, spent, done, step, frozen, source, loop, sink)
+    with closing(loop.open_sink(done + 1)) as sink, saves_of(loop.checkpointer) as saves:
+        return _train(state, spent, done, step, frozen, source, loop, sink, saves)
 
 
 def begin(
@@ -140,7 +141,15 @@ def begin(
 
 
 def _train(
-    state: TrainState, spent: Spent, begun: int, step: Step, frozen: Any, source: Source, loop: Loop, sink: Sink
+    state: TrainState,
+    spent: Spent,
+    begun: int,
+    step: Step,
+    frozen: Any,
+    source: Source,
+    loop: Loop,
+    sink: Sink,
+    saves: Saves,
 ) -> tuple[TrainState, Spent]:
     """The steps after ``begun``."""
     done, clock = begun, loop.clock
@@ -148,6 +157,7 @@ def _train(
     while done < loop.steps:
         started = time.monotonic()
         clock.lap()
+        saves.look()
         with loop.profile.of_stage(loop.name, done + 1, loop.steps):
             state, values, refused = advance(state, step, frozen, source, loop, done)
         done, spent = done + 1, spent.plus(values)
@@ -156,21 +166,31 @@ def _train(
         loop.log.record(done, values)
         if refused is not None:
             _tell_times(loop, done, values, time.monotonic() - started, sink)
+            saves.finish()
             _give_up(loop, done, values, state, refused)
         shown = {name: values[name] for name in loop.shown if name in values}
         loop.report(Progress(loop.name, done, loop.steps, shown, loop.tokens_per_step * (done - begun)))
         signal = loop.stop(done)
         if done % loop.checkpoint_every == 0 or done == loop.steps or signal is not None:
-            # The record first: a checkpoint that is newer than it would leave steps unrecorded for ever.
-            loop.log.flush()
-            beside = {} if loop.best is None else {"best": loop.best.get_state()}
-            cursor = {"source": source.get_state(), "spent": asdict(spent), **beside}
             with clock.part("checkpoint"):
-                loop.checkpointer.save(done, state, cursor, loop.log.copies())
+                _save(loop, done, state, source, spent, saves)
+                if signal is not None or done == loop.steps:
+                    saves.finish()
         _tell_times(loop, done, values, time.monotonic() - started, sink)
         if signal is not None and done < loop.steps:
             raise Interrupted(signal)
     return state, spent
+
+
+def _save(loop: Loop, done: int, state: TrainState, source: Source, spent: Spent, saves: Saves) -> None:
+    """Begins a checkpoint, which is written while the next steps are done."""
+    # What a source or ``best`` keeps for the checkpoints before goes as soon as it is asked where it stands.
+    saves.finish()
+    # The record first: a checkpoint that is newer than it would leave steps unrecorded for ever.
+    loop.log.flush()
+    beside = {} if loop.best is None else {"best": loop.best.get_state()}
+    cursor = {"source": source.get_state(), "spent": asdict(spent), **beside}
+    saves.begin(done, state, cursor, loop.log.copies())
 
 
 def _measured(loop: Loop, done: int, state: TrainState) -> dict[str, float]:

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.artifact import write_files
 from reasoning.core.errors import InputError
-from reasoning.core.files import check_free, folder_in_making
+from reasoning.core.folders import check_free, folder_in_making
 from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, SYMBOLS_FILE, TEMPLATE_SUFFIX
 from reasoning.models.model import build_model, check_memory
 from reasoning.stages.checkpoint import check_vocabulary, save

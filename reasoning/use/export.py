@@ -7,7 +7,8 @@ from typing import Any
 from jax.sharding import Mesh
 
 from reasoning.core.artifact import write_files
-from reasoning.core.files import check_free, folder_in_making, write_atomic
+from reasoning.core.files import write_atomic
+from reasoning.core.folders import check_free, folder_in_making
 from reasoning.data.tokenizers.transformers_files import TransformersFiles, transformers_files
 from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.checkpoint_writer import Dtype, export_checkpoint

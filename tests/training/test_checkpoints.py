@@ -72,7 +72,7 @@ def test_a_training_state_comes_back_to_the_last_bit(tmp_path):
     assert jax.tree.structure(restored) == jax.tree.structure(state)
 
 
-def test_eight_devices_and_one_read_each_others_checkpoints_to_the_last_bit(two_steps, tmp_path):
+def test_eight_devices_one_and_four_read_each_others_checkpoints_to_the_last_bit(two_steps, tmp_path):
     mesh = Mesh(np.array(jax.devices()[:8]).reshape(4, 2), ("a", "b"), axis_types=(AxisType.Auto,) * 2)
     specs = {"w": P("a", "b"), "b": P(("a", "b")), "key": P(), "step": P()}
     spread = {
@@ -85,6 +85,12 @@ def test_eight_devices_and_one_read_each_others_checkpoints_to_the_last_bit(two_
     Checkpointer(tmp_path).save(2, on_eight, {})
     _, on_one, _ = Checkpointer(tmp_path).restore(abstract(state_of(2)))
     assert bits(on_one) == bits(state_of(2))
+    Checkpointer(tmp_path / "one").save(3, on_one, {})
+    four = NamedSharding(Mesh(np.array(jax.devices()[:4]), ("a",), axis_types=(AxisType.Auto,)), P())
+    places = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=four) for name, leaf in spread.items()}
+    places["w"] = jax.ShapeDtypeStruct(spread["w"].shape, spread["w"].dtype, sharding=NamedSharding(four.mesh, P("a")))
+    _, on_four, _ = Checkpointer(tmp_path / "one").restore(places)
+    assert on_four["w"].sharding == places["w"].sharding and bits(on_four) == bits(state_of(2))
 
 
 def test_plain_orbax_reads_a_checkpoint_too(two_steps):

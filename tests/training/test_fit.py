@@ -253,3 +253,14 @@ def test_timings_tell_the_parts_of_a_step_and_their_sum_is_its_time(tmp_path: Pa
         assert ("checkpoint" in row) == (row["step"] in (4, 8, 10))
         parts = sum(value for name, value in row.items() if name in PARTS)
         assert 0 < parts <= row["seconds"]
+
+
+def test_a_disk_that_fills_up_beside_the_steps_ends_the_run_with_its_name(tmp_path: Path, monkeypatch):
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setattr("reasoning.training.checkpoints.sync_tree", full)
+    source = Counter()
+    with pytest.raises(InputError, match="could not save step 4 to .*No space left on device.*; no earlier checkpoint"):
+        train(tmp_path / "full", source)
+    assert max(source.calls) < 8

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from reasoning.core.files import check_free, folder_in_making, write_json
+from reasoning.core.files import write_json
+from reasoning.core.folders import check_free, folder_in_making
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_reader import Report, silent
 from reasoning.models.formats.families_export import to_hf

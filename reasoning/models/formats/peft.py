@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import check_free, folder_in_making, write_atomic, write_json
+from reasoning.core.files import write_atomic, write_json
+from reasoning.core.folders import check_free, folder_in_making
 from reasoning.models.config import ModelConfig
 from reasoning.models.formats.checkpoint_writer import on_host
 from reasoning.models.formats.safetensors import header_bytes
