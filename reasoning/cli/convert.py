@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.core.addresses import fetched
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.text import printable
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         return _tell(console, f"{out} holds adapters of {chosen.adapter_of} for peft")
     if chosen.kind == "export":
         return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
-    source = fetch_model(chosen.source) if chosen.kind == "hf" else Path(chosen.source)
+    source = fetch_model(chosen.source) if chosen.kind == "hf" else Path(fetched(chosen.source))
     with _bar(console, f"reading {source.name}") as report:
         count = convert_model(source, out, build_mesh(MeshShape()), report)
     return _tell(console, f"{count:,} parameters are in {out}")
@@ -113,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         help="hf: from Hugging Face's safetensors; gguf: from llama.cpp's file; export: to Hugging Face's",
     )
     parser.add_argument(
-        "source", help="a folder or file; (hf) or owner/model[@revision] on the Hub; (export) or RUN/STAGE"
+        "source",
+        help="a folder or file; (hf) or owner/model[@revision] on the Hub; (export) or RUN/STAGE; "
+        "or the s3:// or gs:// address of a model",
     )
     parser.add_argument("out", help="the folder to write; it must not exist yet")
     parser.add_argument("--dtype", choices=get_args(Dtype), help="(export) of the weights (default: float32)")

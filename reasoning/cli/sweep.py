@@ -15,6 +15,7 @@ from reasoning.cli.progress import display, output
 from reasoning.cli.run import add_arguments, read_arguments, tell
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
+from reasoning.pipeline.mirror import copy_run_files
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.sweeps.arms import arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
@@ -52,10 +53,14 @@ def main(arguments: Sequence[str]) -> int:
         return _only_table(SweepFolder(out, expand_sweep(experiment)))
     watch = partial(display, silent=os.environ.get(PROCESS_ID, "0") != "0")
     try:
-        return _finish(run_sweep(experiment, out, watch, write_table, chosen.strict_code, processes))
+        folder = run_sweep(experiment, out, watch, write_table, chosen.strict_code, processes, chosen.store)
     except Interrupted as interruption:
         complain(str(interruption))
         return interruption.exit_code
+    status = _finish(folder)
+    if chosen.store and is_main():
+        copy_run_files(chosen.store, out)
+    return status
 
 
 def _finish(folder: SweepFolder) -> int:
@@ -105,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default="",
+        help="copy the stages of all runs to s3://BUCKET/SWEEP or gs://…, each once",
+    )
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--check", action="store_true", help="read and check all runs, show what is shared, run nothing")
     some.add_argument("--only-table", action="store_true", help="run nothing; write the table from what is finished")

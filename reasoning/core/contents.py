@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from reasoning.core.addresses import fetched
 from reasoning.core.errors import InputError
 from reasoning.core.fingerprints import is_settled, stamp_of
 from reasoning.core.hashes import hash_file, hash_json
@@ -38,6 +39,7 @@ def content_of(pattern: str, memory: Memory, note: Callable[[str], None]) -> str
     are read unless ``memory``, which is brought up to date, knows them by name, size, times, inode and device, none of
     them changed within the last two seconds; ``note`` hears of long readings. Raises InputError for what can't be read.
     """
+    pattern = fetched(pattern)
     try:
         files = sorted(_files(pattern))
         stamps = {name: stamp_of(path) for name, path in files}

@@ -101,6 +101,20 @@ class ObjectStore:
         found = self._again(under, lambda: self.filesystem.get_file_info(chosen))
         return {info.path.removeprefix(f"{self.root}/"): info.mtime for info in found if info.type == FileType.File}
 
+    def objects(self) -> dict[str, tuple[int, str]]:
+        """Size and time of change of what lies at the address: of one object, called "", or of all below a folder."""
+        from pyarrow.fs import FileSelector, FileType
+
+        def look() -> dict[str, tuple[int, str]]:
+            [own] = self.filesystem.get_file_info([self.root])
+            if own.type == FileType.File:
+                return {"": (own.size, str(own.mtime))}
+            chosen = FileSelector(self.root, recursive=True, allow_not_found=True)
+            below = (info for info in self.filesystem.get_file_info(chosen) if info.type == FileType.File)
+            return {info.path.removeprefix(f"{self.root}/"): (info.size, str(info.mtime)) for info in below}
+
+        return dict(sorted(self._again("what lies there", look).items()))
+
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
 
@@ -113,7 +127,7 @@ class ObjectStore:
         self._again(name, remove)
 
     def _path(self, name: str) -> str:
-        return f"{self.root}/{name}"
+        return f"{self.root}/{name}" if name else self.root
 
     def _again(self, name: str, call: Callable[[], _Found]) -> _Found:
         for wait in (*self.waits, None):
@@ -130,11 +144,16 @@ class ObjectStore:
         raise AssertionError("the last try returns or raises")
 
 
+def is_address(path: str) -> bool:
+    """Whether a text names something in an object store."""
+    return path.startswith(_SCHEMES)
+
+
 def open_store(url: str) -> ObjectStore:
     """The store at an address such as ``s3://BUCKET/FOLDER``. Raises InputError where there can't be one."""
     from pyarrow.fs import FileSystem
 
-    if not url.startswith(_SCHEMES):
+    if not is_address(url):
         raise InputError(f"{url} is no object store; write s3://BUCKET/FOLDER or gs://BUCKET/FOLDER")
     try:
         filesystem, root = FileSystem.from_uri(url)

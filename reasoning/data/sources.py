@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
+from reasoning.core.addresses import fetched
 from reasoning.core.contents import matches
 from reasoning.core.errors import InputError, of_a_row, refusing, without_notes
 from reasoning.core.files import read_file
@@ -160,8 +161,8 @@ class TextFolder(Selection):
         del seed  # nothing is drawn
         if self._is_pattern():
             paths = find_files(self.path)
-        elif Path(self.path).is_dir():
-            paths = sorted(Path(self.path).glob("*.txt"))
+        elif Path(fetched(self.path)).is_dir():
+            paths = sorted(Path(fetched(self.path)).glob("*.txt"))
         else:
             raise InputError(f"there is no folder {self.path}")
 
@@ -192,7 +193,7 @@ class Tfds(Selection):
 
     def reads(self) -> tuple[str, ...]:
         """The folder, whose content counts; a named data set counts by its name."""
-        return (self.builder,) if Path(self.builder).is_dir() else ()
+        return (self.builder,) if Path(fetched(self.builder)).is_dir() else ()
 
     def documents(self, chat: ChatFormat, seed: int) -> Documents:
         """One document an example, read when it is asked for."""
@@ -212,8 +213,8 @@ def open_tfds(builder: str, split: str, data_dir: str, where: str) -> Records:
 
     Raises InputError, beginning with ``where``, where it can't be opened or prepared.
     """
-    if Path(builder).is_dir():
-        return open_folder(Path(builder), split)
+    if Path(fetched(builder)).is_dir():
+        return open_folder(Path(fetched(builder)), split)
     try:
         named = tfds.builder(builder, data_dir=data_dir or None, file_format="array_record")
         named.download_and_prepare()
@@ -227,6 +228,7 @@ def open_tfds(builder: str, split: str, data_dir: str, where: str) -> Records:
 
 def find_files(pattern: str) -> list[Path]:
     """The files that a path or a glob pattern (``**`` too) names, sorted. Raises InputError where there is none."""
+    pattern = fetched(pattern)
     if os.path.exists(pattern):
         check_file(Path(pattern))
         return [Path(pattern)]

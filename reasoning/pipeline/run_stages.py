@@ -38,10 +38,11 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class SharedByRuns:
-    """What the runs of a sweep, done one after the other, share: the folder of artifacts, and who catches signals."""
+    """What the runs of a sweep, done one after the other, share: artifacts, their copy, and who catches signals."""
 
     artifacts: Path
     preemption: Preemption
+    mirror: Mirror
 
 
 def run_stages(
@@ -81,8 +82,10 @@ def run_stages(
         agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
         workplace = Workplace(out, graph, known, artifacts, memory)
-        mirror = Mirror(options.store, watcher)
-        agree(lambda: held.enter_context(mirror.open()))
+        mirror = shared.mirror if shared else Mirror(options.store, watcher)
+        mirror.watcher = watcher
+        if shared is None:
+            agree(lambda: held.enter_context(mirror.open()))
         agree(lambda: _fetch(mirror, workplace, options.again))
         for leak in agree(lambda: workplace.leaks(options, watcher.note)):
             watcher.warn(leak)

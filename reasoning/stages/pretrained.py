@@ -8,8 +8,10 @@ from typing import Literal
 
 from jax.sharding import Mesh
 
+from reasoning.core.addresses import fetched
 from reasoning.core.artifact import NOT_HASHED, RECORD, Outcome, check_content, check_whole
 from reasoning.core.errors import InputError
+from reasoning.core.object_store import is_address
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import OptionalSize
 from reasoning.data.tokenizers.files import load_tokenizer
@@ -84,15 +86,15 @@ class Pretrained:
 
         Beside these may lie the folder of this very run.
         """
-        path = Path(self.path)
-        if not path.is_dir() or (path / CONFIG).exists():
+        path = Path(fetched(self.path))
+        if is_address(self.path) or not path.is_dir() or (path / CONFIG).exists():
             return (self.path,)
         files, templates = f"{glob.escape(self.path)}/*", f"{glob.escape(self.path)}/{TEMPLATE_FOLDER}/*"
         return (files, templates) if (path / TEMPLATE_FOLDER).is_dir() else (files,)
 
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the model and leaves a checkpoint. Raises InputError as ``find`` does."""
-        found = find(Path(self.path))
+        found = find(Path(fetched(self.path)))
         self._check_known(found.config)
         model = build_model(self.configured(found.config), context.mesh, context.kernels)
         check_memory(model, context.mesh, self.name)
@@ -109,13 +111,13 @@ class Pretrained:
 
     def tokenizer_at_hand(self) -> Tokenizer:
         """The tokenizer that lies beside the model."""
-        return find(Path(self.path)).tokenizer
+        return find(Path(fetched(self.path))).tokenizer
 
     def config_at_hand(self) -> ModelConfig:
         """The config of what will be left: that of the model at the path, or, before it is there, of ``model``."""
-        if self.model is not None and not Path(self.path).exists():
+        if self.model is not None and not Path(fetched(self.path)).exists():
             return self.configured(self.model)
-        return self.configured(find(Path(self.path)).config)
+        return self.configured(find(Path(fetched(self.path))).config)
 
     def _check_known(self, config: ModelConfig) -> None:
         """Raises InputError where the model at the path isn't the one that was planned with."""

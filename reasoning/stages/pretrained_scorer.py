@@ -8,8 +8,10 @@ from typing import Literal
 
 from jax.sharding import Mesh
 
+from reasoning.core.addresses import fetched
 from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
+from reasoning.core.object_store import is_address
 from reasoning.core.ranges import OptionalSize
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
@@ -39,11 +41,11 @@ class PretrainedScorer:
 
     def reads(self) -> tuple[str, ...]:
         """The files at the path, whose content counts (``core.contents``)."""
-        return (f"{glob.escape(self.path)}/*",)
+        return (self.path,) if is_address(self.path) else (f"{glob.escape(self.path)}/*",)
 
     def check(self, mesh: Mesh) -> None:
         """Raises InputError where no reward model is at the path, or its tokenizer lacks the mark."""
-        folder = Path(self.path)
+        folder = Path(fetched(self.path))
         if not (folder / "config.json").exists():
             raise InputError(f"stage {self.name}: there is no config.json in {folder}; name a folder of a reward model")
         read_scorer(folder)
@@ -52,7 +54,7 @@ class PretrainedScorer:
     def run(self, inputs: Mapping[str, object], out: Path, context: Context) -> Outcome:
         """Reads the reward model and leaves a scorer."""
         self.check(context.mesh)
-        folder = Path(self.path)
+        folder = Path(fetched(self.path))
         config, head = read_scorer(folder)
         config = replace(config, context=self.context or config.context, compute_dtype=self.compute_dtype)
         tokenizer, model = load_tokenizer(folder), with_head(build_model(config, context.mesh, context.kernels), head)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from reasoning.core.addresses import fetched
 from reasoning.core.errors import InputError
 from reasoning.data.lines import open_lines
 
@@ -40,7 +41,7 @@ class PassageFile:
 
     def passages(self) -> tuple[Passage, ...]:
         """One passage a line. Raises InputError, with file and line, where a column is missing or no text."""
-        path = Path(self.path)
+        path = Path(fetched(self.path))
         if not path.exists():
             raise InputError(f"there is no file {path} with passages; name one in path")
         lines = open_lines(path)

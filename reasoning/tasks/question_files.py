@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from reasoning.core.addresses import fetched
 from reasoning.core.errors import InputError, of_a_row
 from reasoning.core.ranges import Index
 from reasoning.core.words import words_of
@@ -114,7 +115,7 @@ class QuestionFile:
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError names file and line."""
-        path = Path(self.test_path if self.test_path and split == "test" else self.path)
+        path = Path(fetched(self.test_path if self.test_path and split == "test" else self.path))
         return _shuffled(
             self._problems(path, self._bad(path)), split, count, seed, str(path), halves=not self.test_path
         )
@@ -122,7 +123,7 @@ class QuestionFile:
     def bad_rows(self) -> tuple[str, ...]:
         """Place and reason of each line that is passed over (contract: ``data.bad_rows.PassesOver``)."""
         found: list[str] = []
-        for path in map(Path, self.reads()) if self.skip_bad else ():
+        for path in map(Path, map(fetched, self.reads())) if self.skip_bad else ():
             bad = self._bad(path)
             deque(self._problems(path, bad), maxlen=0)
             found += bad.told
@@ -145,9 +146,10 @@ class QuestionFile:
 
     def leaks(self) -> str:
         """Of two files (contract: ``tasks.problems.Leaking``); the questions of one are kept apart by their words."""
-        if not self.test_path or not Path(self.path).exists() or not Path(self.test_path).exists():
+        paths = [Path(fetched(path)) for path in self.reads()]
+        if not self.test_path or not all(path.exists() for path in paths):
             return ""
-        train, test = (self._rows(open_lines(Path(path))) for path in (self.path, self.test_path))
+        train, test = (self._rows(open_lines(path)) for path in paths)
         return self.columns.shared(train, test, self.path, self.test_path)
 
     def _rows(self, lines: Lines) -> Iterator[_Row]:
@@ -170,7 +172,7 @@ class QuestionRecords:
 
     def reads(self) -> tuple[str, ...]:
         """The folder, whose content counts; a named data set counts by its name."""
-        return (self.builder,) if Path(self.builder).is_dir() else ()
+        return (self.builder,) if Path(fetched(self.builder)).is_dir() else ()
 
     def problems(self, split: Split, count: int, seed: int) -> tuple[Problem, ...]:
         """``count`` questions of ``split`` (contract: ``tasks.problems.Task``). InputError where the set lacks it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from reasoning.core.addresses import fetched
 from reasoning.core.artifact import write_files
 from reasoning.core.errors import InputError
 from reasoning.core.folders import check_free, folder_in_making
@@ -49,13 +50,15 @@ def convert_model(source: Path, out: Path, mesh: Mesh, report: Callable[[int, in
 
 
 def fetch_model(name: str) -> Path:
-    """The folder of a model: ``name`` itself where it is one, else the snapshot of a repository on the Hub.
+    """The folder of a model: ``name`` itself, or its copy, where it is one or the address of one in an object store.
+
+    Else the snapshot of a repository on the Hub.
 
     ``owner/model@revision`` names a branch, tag or commit. A repository that was fetched before is found without a
     network; with ``HF_HUB_OFFLINE=1`` no other is looked for. Raises InputError where there is neither.
     """
-    if Path(name).exists():
-        return Path(name)
+    if Path(fetched(name)).exists():
+        return Path(fetched(name))
     repository, _, revision = name.partition(_REVISION_MARK)
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
         raise InputError(f"there is no folder {name}, and it is no owner/model of the Hub either; check the spelling")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning.core.addresses import fetched
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
 from reasoning.data.chat.format import ChatFormat
@@ -31,7 +32,7 @@ def locate_model(text: str, chat: str | ChatFormat = "") -> ModelLocation:
 
     Raises InputError where there is no such run, stage or folder, or the stage left no checkpoint, saying which did.
     """
-    path = Path(text)
+    path = Path(fetched(text))
     asked = (format_named(chat) if chat else None) if isinstance(chat, str) else chat
     if (path / RUN).exists():
         raise InputError(f"{path} is a run; name one of its stages too: {_offer(open_run(path))}")

@@ -18,6 +18,7 @@ from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory, write_memory
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
 from reasoning.pipeline.identity import identities
+from reasoning.pipeline.mirror import Mirror
 from reasoning.pipeline.processes import agree
 from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.pipeline.run_stages import SharedByRuns, run_stages
@@ -90,8 +91,9 @@ def run_sweep(
     after_run: Callable[[SweepFolder], object],
     strict_code: bool = False,
     processes: int = 1,
+    store: str = "",
 ) -> SweepFolder:
-    """Completes all runs of a sweep in the folder ``out``.
+    """Completes all runs of a sweep in the folder ``out``; with a ``store`` their stages are copied there, each once.
 
     Every run is read and checked before the first begins; what is finished is skipped. A run that fails is recorded and
     the others go on, except where several processes work together: those can't leave a run at the same point, so its
@@ -106,7 +108,11 @@ def run_sweep(
         workplaces = _workplaces(folder, read_memory(out), watcher.note)
     with ExitStack() as held:
         agree(lambda: held.enter_context(lock(out)))
-        shared = SharedByRuns(folder.artifacts, held.enter_context(Preemption()))
+        preemption = held.enter_context(Preemption())
+        with watch() as watcher:
+            mirror = Mirror(store, watcher)
+            agree(lambda: held.enter_context(mirror.open()))
+        shared = SharedByRuns(folder.artifacts, preemption, mirror)
         with watch() as watcher:
             told = agree(lambda: _open(folder, workplaces, watcher, strict_code))
         options = RunOptions(strict_code=strict_code)

@@ -8,12 +8,14 @@ import pytest
 from reasoning.core.artifact import sealed
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
+from reasoning.core.object_store import open_store
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.pipeline.run_experiment import run_experiment
 from reasoning.pipeline.sweeps.run_sweep import preview_sweep, run_sweep
 from reasoning.training.preemption import Interrupted
 from reasoning.use.run_folder import open_run
+from tests.support.object_server import serving
 from tests.support.small_sweep import SweepProject
 
 EACH = "sweep.each = {'zero.rate': (0.9,), 'width': (2,)}\nsweep.seeds = 2\n"
@@ -250,3 +252,19 @@ def test_a_sweep_refuses_a_damaged_stage_before_any_run_and_goes_on_once_it_is_s
     corpus.rename(project.out / "aside")
     project.sweep()
     assert [line.split()[0] for line in project.ran()] == ["corpus"]
+
+
+def test_a_sweep_is_copied_each_stage_once_and_goes_on_elsewhere(project, tmp_path):
+    with serving() as server:
+        url = f"{server.make_bucket('sweep')}/all"
+        project.sweep(store=url)
+        assert sorted(project.ran()) and project.warnings == []
+        finished = {path.parent.name for path in project.out.glob("artifacts/*/artifact.json")}
+        store = open_store(url)
+        listed = {name for name in store.changed("artifacts") if name.count("/") == 1}
+        assert listed == {f"artifacts/{name}.json" for name in finished}
+        assert store.changed("owners") == {} == store.changed("begun")
+        before = artifacts(project)
+        project.out = tmp_path / "elsewhere"
+        project.sweep(store=url)
+        assert project.ran() == [] and artifacts(project) == before

@@ -1,0 +1,90 @@
+"""Inputs in object stores, brought here once: whole or absent, and known again by what the store says of them."""
+
+import fnmatch
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from reasoning.core.artifact import damage_of, write_files
+from reasoning.core.errors import InputError
+from reasoning.core.folders import folder_in_making
+from reasoning.core.hashes import hash_json
+from reasoning.core.object_store import ObjectStore, is_address, open_store
+
+_WILD = re.compile(r"[*?\[]")
+_KEY = 32
+"""Hex digits of a name in the cache."""
+
+
+def fetched(path: str) -> str:
+    """A path as it is, or that of the copy of what lies at an address, ``s3://BUCKET/FILE`` or ``gs://BUCKET/FOLDER``.
+
+    An address may end in a glob pattern. What it names is listed once in a process, and fetched into
+    ``XDG_CACHE_HOME/reasoning/objects`` unless it lies there with the names, sizes and times of the list. Raises
+    InputError where nothing is there, and where the store stays away.
+    """
+    return _fetched(path) if is_address(path) else path
+
+
+@cache
+def _fetched(address: str) -> str:
+    folder, pattern = _split(address)
+    store = open_store(folder)
+    found = store.objects()
+    found = {name: told for name, told in found.items() if not pattern or fnmatch.fnmatchcase(name, pattern)}
+    if not found:
+        raise InputError(f"nothing lies at {address}; check the address and the rights there")
+    place = _cache() / hash_json([address, found])[:_KEY]
+    if not _is_whole(place):
+        try:
+            with folder_in_making(place) as partial:
+                _download(store, found, partial, Path(folder).name)
+        except InputError:
+            if not place.exists():  # Else another process has been faster.
+                raise
+    here = place / Path(folder).name
+    return str(here / pattern if pattern else here)
+
+
+def _split(address: str) -> tuple[str, str]:
+    """The folder or object that an address names, and the pattern behind it."""
+    address = address.rstrip("/")
+    wild = _WILD.search(address)
+    if wild is None:
+        return address, ""
+    folder = address[: wild.start()].rpartition("/")[0]
+    return folder, address[len(folder) + 1 :]
+
+
+def _cache() -> Path:
+    home = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if home.startswith("~"):
+        raise InputError("there is no home to fetch objects into; name a folder in XDG_CACHE_HOME")
+    return Path(home) / "reasoning" / "objects"
+
+
+def _is_whole(place: Path) -> bool:
+    """Whether a copy is there and is what was fetched; one that isn't is removed."""
+    if not place.exists():
+        return False
+    try:
+        damaged = bool(damage_of(place))
+    except InputError:
+        damaged = True
+    if damaged:
+        shutil.rmtree(place)
+    return not damaged
+
+
+def _download(store: ObjectStore, found: Mapping[str, tuple[int, str]], place: Path, name: str) -> None:
+    for inner, (size, _) in found.items():
+        target = place / name / inner if inner else place / name
+        if not target.resolve().is_relative_to(place.resolve()):
+            raise InputError(f"{store.url}: the object {inner} leads out of its folder; rename it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if store.download(inner, target) is None or target.stat().st_size != size:
+            raise InputError(f"{store.url}: {inner or name} changed while it was fetched; run the same command again")
+    write_files(place)
