@@ -8,21 +8,16 @@ import full_softmax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_stages import HALVES, NEW_TOKENS, OPTIMIZER, REFUSED, TRAIN, Surroundings, early_end, quiz, reinforce, work
+from tiny_stages import HALVES, NEW_TOKENS, REFUSED, Surroundings, early_end, quiz, reinforce, source_and_state, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.objectives.policy import Clipped
 from reasoning.rewards.numbers import number
-from reasoning.rollouts.prompt_sampler import batch_places
-from reasoning.stages.checkpoint import model_of, tokenizer_of
-from reasoning.stages.grpo import GRPO, RolloutSource
-from reasoning.stages.trainee import trainee_of
+from reasoning.stages.checkpoint import model_of
 from reasoning.training.metrics import rollouts_file
 from reasoning.training.policy_rows import every_group
-from reasoning.training.state import TrainState, new_state
 
 TRL_NAMES = {
     "reward", "reward_std", "frac_reward_zero_std", "completions/mean_length", "completions/clipped_ratio",
@@ -37,14 +32,6 @@ def length(completions: list[str], **columns: Any) -> list[float]:
 
 def constant(completions: list[str], **columns: Any) -> list[float]:
     return [0.3] * len(completions)
-
-
-def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainState]:
-    """The source keeps no rollouts."""
-    stage, context = replace(stage, rollouts_every=0), Surroundings().context()
-    trainee = trainee_of(stage, base, context)
-    state = new_state(trainee.start(), OPTIMIZER.build(4))
-    return stage.source(trainee, tokenizer_of(base), Path(), context), state
 
 
 def test_it_learns_what_is_rewarded(base: Artifact, tmp_path: Path):
@@ -116,39 +103,6 @@ def test_groups_without_signal_teach_nothing(base: Artifact, tmp_path: Path):
     assert "entropy" not in row  # no token counts, and the entropy of none is not 0
 
 
-def test_selecting_every_group_counts_the_tokens_of_those_without_signal_too(base: Artifact, tmp_path: Path):
-    def half(completions: list[str], **columns: Any) -> list[float]:
-        return [1.0] * 8 + [float(len(text)) for text in completions[8:]]
-
-    everything = work(reinforce(rewards=(constant,), select=every_group), tmp_path, {"start": base})
-    assert everything.metrics()[0]["entropy"] > 1
-    batches = [source_and_state(reinforce(rewards=(half,), **more), base) for more in ({}, {"select": every_group})]
-    (some, _), (every, _) = (source(state, 0) for source, state in batches)
-    masks = [np.asarray(batch.rows.mask).reshape(4, 4, -1) for batch in (some, every)]
-    assert masks[1].any(axis=2).all()
-    np.testing.assert_array_equal(masks[0], masks[1] * np.array([0, 0, 1, 1])[:, None, None])
-    np.testing.assert_allclose([batch.rows.weights.sum() for batch in (some, every)], 1, rtol=1e-5)
-
-
-@pytest.mark.parametrize("advantage", [group_mean, group_normalized])
-def test_a_batch_carries_the_advantages_of_its_own_completions(base: Artifact, advantage: Any):
-    source, state = source_and_state(reinforce(rewards=(length,), advantage=advantage, select=every_group), base)
-    batch, metrics = source(state, 0)
-    tokenizer = tokenizer_of(base)
-    end, mask = tokenizer.symbol_id("<|end|>"), np.asarray(batch.rows.mask)
-    texts = []
-    for targets, counts in zip(np.asarray(batch.rows.targets), mask, strict=True):
-        completion = np.minimum(targets[counts == 1], tokenizer.vocabulary_size)
-        known = np.where(completion == tokenizer.vocabulary_size, 1, completion)  # 1: the unknown symbol's id
-        texts.append(tokenizer.decode(known[known != end]))
-    rewards = np.array([len(text) for text in texts], np.float64).reshape(4, 4)
-    assert metrics["reward"] == rewards.mean()
-    np.testing.assert_allclose(metrics["completions/mean_length"], mask.sum() / 16)
-    centred = rewards - rewards.mean(1, keepdims=True)
-    scale = 1 if advantage is group_mean else rewards.std(1, ddof=1, keepdims=True) + 1e-4
-    np.testing.assert_allclose(batch.advantages[:, 0], (centred / scale).reshape(-1), rtol=1e-4, atol=1e-5)
-
-
 def test_a_users_own_reward_works_and_may_not_apply(base: Artifact, tmp_path: Path):
     def sometimes(prompts: list[str], completions: list[str], kind: list[str], **kwargs: Any) -> list[float | None]:
         return [None if number % 2 else 1.0 for number, _ in enumerate(kind)]
@@ -188,25 +142,6 @@ def test_a_problem_that_a_reward_cannot_judge_is_refused_before_any_work():
         replace(stage, rewards=(number,)).check(mesh)
 
 
-def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(InputError, match="1 rewards have 2 reward_weights; give one weight a reward"):
-        reinforce(reward_weights=(1.0, 2.0))
-    with pytest.raises(InputError, match="0 rewards have 0 reward_weights"):
-        reinforce(rewards=(), reward_weights=())
-    with pytest.raises(InputError, match="rewards has two functions named early_end"):
-        reinforce(rewards=(early_end, early_end), reward_weights=(1.0, 1.0))
-
-
-def test_a_problem_that_comes_twice_in_a_batch_is_answered_anew(base: Artifact):
-    source, state = source_and_state(reinforce(problems=replace(TRAIN, count=2)), base)
-    batch, _ = source(state, 0)
-    tokens = np.asarray(batch.rows.tokens).reshape(4, 4, -1)
-    prompts = [group[0, :6].tolist() for group in tokens]
-    pairs = [(a, b) for a in range(4) for b in range(a) if prompts[a] == prompts[b]]
-    assert pairs and not any(np.array_equal(tokens[a], tokens[b]) for a, b in pairs)
-    assert batch_places(3) == [0, 1, 2]
-
-
 @pytest.mark.slow
 def test_microbatches_change_no_loss(base: Artifact, tmp_path: Path):
     whole = work(reinforce(), tmp_path / "whole", {"start": base}).metrics()
@@ -217,12 +152,6 @@ def test_microbatches_change_no_loss(base: Artifact, tmp_path: Path):
 def test_probes_are_asked_when_due(base: Artifact, tmp_path: Path):
     made = work(reinforce(steps=3, probe=quiz(), probe_every=2), tmp_path, {"start": base})
     assert [row["step"] for row in made.metrics() if "probe/strict" in row] == [2, 3]
-
-
-def test_the_reward_that_says_what_is_right_must_be_one_of_the_rewards():
-    assert reinforce(correct=early_end).correct is early_end
-    with pytest.raises(InputError, match="correct is constant, which is not among rewards"):
-        reinforce(correct=constant)
 
 
 def test_a_stage_whose_rewards_tell_nothing_apart_warns_once(base: Artifact, tmp_path: Path):
@@ -286,55 +215,3 @@ def test_minibatches_are_parts_of_one_rollout_and_each_gets_an_update(base: Arti
         np.testing.assert_allclose(ours, theirs, atol=1e-4)  # each completion has its own again
     # The last minibatch's policy is no longer the one that sampled.
     assert made.metrics()[0]["clip_ratio/low_mean"] + made.metrics()[0]["clip_ratio/high_mean"] > 0.01
-
-
-def test_cut_off_replies_can_go_without_loss_and_still_count_in_their_group(base: Artifact):
-    batches = []
-    for settings in ({}, {"mask_truncated": True}):
-        source, state = source_and_state(reinforce(select=every_group, **settings), base)
-        batches.append(source(state, 0)[0])
-    every, some = batches
-    cut = np.asarray(every.advantages[:, 0]) < 0  # early_end punishes exactly what was cut off
-    assert 0 < cut.sum() < 16
-    np.testing.assert_array_equal(some.rows.mask, np.where(cut[:, None], 0, every.rows.mask))
-    np.testing.assert_array_equal(some.advantages, every.advantages)
-    np.testing.assert_allclose(some.rows.weights.sum(), 1, rtol=1e-5)
-
-
-def test_kl_can_be_over_other_groups_than_the_loss(base: Artifact):
-    everywhere = reinforce(rewards=(constant,), kl_coefficient=0.1, kl_select=every_group)
-    source, state = source_and_state(everywhere, base)
-    batch, _ = source(state, 0)
-    assert batch.rows.mask.sum() == 0
-    np.testing.assert_allclose(batch.kl_weights.sum(), 1, rtol=1e-5)
-
-
-def test_a_step_samples_again_until_all_groups_teach_or_it_has_tried_often_enough(base: Artifact, tmp_path: Path):
-    def seldom(completions: list[str], **columns: Any) -> list[float]:
-        """Only the first two groups of an attempt differ."""
-        return [float(number) for number in range(8)] + [0.5] * 8
-
-    def never_twice(completions: list[str], **columns: Any) -> list[float]:
-        """The very first group teaches, and no other ever does."""
-        calls.append(1)
-        return [float(number) for number in range(4)] + [0.5] * 12 if len(calls) == 1 else [0.5] * 16
-
-    calls: list[int] = []
-    source, state = source_and_state(reinforce(rewards=(seldom,), resample=5), base)
-    batch, metrics = source(state, 0)
-    assert metrics["sampling/attempts"] == 2 and metrics["frac_reward_zero_std"] == 0.5 and "epoch" not in metrics
-    assert batch.rows.mask.reshape(4, -1).any(axis=1).all()
-    other, fresh = source_and_state(reinforce(rewards=(seldom,)), base)
-    first, once = other(fresh, 0)
-    assert metrics["tokens"] > once["tokens"] and metrics["flops"] > 1.5 * once["flops"]
-    np.testing.assert_array_equal(batch.rows.mask[:8].sum(1), first.rows.mask[:8].sum(1))
-    further = other(fresh, 1)[0]
-    assert other.get_state() == source.get_state()  # the prompts of both attempts are used up
-    assert not np.array_equal(batch.rows.mask[8:].sum(1), further.rows.mask[:8].sum(1))
-    source, state = source_and_state(reinforce(rewards=(never_twice,), resample=2), base)
-    batch, metrics = source(state, 0)
-    assert metrics["sampling/attempts"] == 3 and len(calls) == 3
-    np.testing.assert_array_equal(batch.rows.mask.reshape(4, -1).any(axis=1), [1, 0, 0, 0])
-    made = work(reinforce(steps=1, rewards=(seldom,), resample=3), tmp_path, {"start": base})
-    table = pq.read_table(rollouts_file(made.path, 1))
-    assert [advantage != 0 for advantage in table["advantage"].to_pylist()] == [True] * 16

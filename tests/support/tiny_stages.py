@@ -26,11 +26,14 @@ from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages import GRPO, SFT, Evaluate, Prepare, Pretrain, TokenizerTraining
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
+from reasoning.stages.rollout_source import RolloutSource
 from reasoning.stages.stage import Context
+from reasoning.stages.trainee import trainee_of
 from reasoning.tasks.chains import Chains, term_symbols
 from reasoning.tasks.problems import Problem, ProblemSet
 from reasoning.tasks.worked_corpus import Demonstrations, WorkedCorpus
 from reasoning.training.optimizers import AdamW
+from reasoning.training.state import TrainState, new_state
 
 LENGTH = 32
 NEW_TOKENS = 8
@@ -109,6 +112,14 @@ def candidate(checkpoint: Artifact, exam: Exam | None = None, devices: int = 1) 
 def questions_for(candidate: Candidate) -> Questions:
     """The candidate's exam as it reads it."""
     return questions_of(candidate.exam, candidate.tokenizer, candidate.model.config.context)
+
+
+def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainState]:
+    """Where a stage's batches come from, without rollouts that are kept, and the state before its first step."""
+    stage, context = replace(stage, rollouts_every=0), Surroundings().context()
+    trainee = trainee_of(stage, base, context)
+    state = new_state(trainee.start(), OPTIMIZER.build(4))
+    return stage.source(trainee, tokenizer_of(base), Path(), context), state
 
 
 def early_end(completions: list[str], truncated: list[bool], **columns: Any) -> list[float]:
