@@ -54,8 +54,8 @@ def tokens_per_second(one: Planned) -> float:
 def mfu_bound(plan: Plan, one: Planned) -> float:
     """The share of the peak that the model's own operations can reach, 1 at most.
 
-    They are the formula's, of which those that the program leaves out don't count: of attention, which the formula takes
-    for unmasked, kernels compute no more than half, and a prompt is read once for all of its replies.
+    They are the formula's, but for those that the program leaves out: it takes attention for unmasked, of which kernels
+    compute half.
     """
     peak, done = plan.chip.of_a_device(plan.chip.flops) * plan.devices, one.found.flops * plan.devices
     return min(one.formula, done) / (peak * one.times.seconds) if one.times.seconds else 0.0

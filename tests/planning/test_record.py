@@ -1,5 +1,7 @@
 """A plan as data says what the plan says."""
 
+from dataclasses import replace
+
 import pytest
 from plans import GIB, plan_of
 
@@ -21,3 +23,9 @@ def test_rates_are_bounds_by_the_least_time():
     plan = plan_of(4.0)
     assert tokens_per_second(plan.programs[0]) == pytest.approx(4000)
     assert mfu_bound(plan, plan.programs[0]) == pytest.approx(0.5)  # the formula's work on two devices in a second
+
+
+def test_what_a_program_leaves_out_does_not_lift_the_bound_above_what_devices_do():
+    plan = plan_of(4.0)
+    masked = replace(plan.programs[0], formula=5 * plan.programs[0].formula)
+    assert mfu_bound(plan, masked) == 1.0
