@@ -1,3 +1,4 @@
+import json
 import re
 import signal
 import socket
@@ -161,3 +162,29 @@ def test_two_processes_share_the_cpu_devices_and_only_the_first_speaks(project):
     assert "finished" not in outputs[1] and "results" not in outputs[1]
     device = open_run(project.out)["exam"].record()["environments"][-1]["device"]
     assert (device["count"], device["processes"]) == (jax.device_count(), 2)
+
+
+def test_a_run_held_against_a_plan_refuses_other_devices_and_another_mesh_and_files_that_are_no_plan(
+    project, tmp_path, capsys
+):
+    plan, mesh = tmp_path / "plan.json", {"data": 3, "fsdp": 1, "context": 1, "tensor": 1, "expert": 1}
+    here = {"topology": "v5e-1", "device": "cpu", "mesh": mesh, "programs": []}
+    for written, option, told in (
+        (here, ("--on", "v5e-4"), "--on v5e-4 means 4 devices of v5e"),
+        (here, ("--on", "v5e-17"), "there is no TPU topology 'v5e-17'"),
+        (here, ("--plan", str(plan)), "and the plan is for data 3"),
+        (here | {"device": "TPU v5 lite"}, ("--plan", str(plan)), "the plan is for TPU v5 lite"),
+        ({}, ("--plan", str(plan)), "is no plan; write one by"),
+    ):
+        plan.write_text(json.dumps(written))
+        assert main([*project.arguments, *option]) == 2
+        assert told in capsys.readouterr().err
+    assert not project.out.exists()
+
+
+def test_a_run_on_the_mesh_that_was_planned_keeps_its_plan_beside_the_results(project, tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    mesh = dict.fromkeys(("data", "fsdp", "context", "tensor", "expert"), 1) | {"data": len(jax.devices())}
+    plan.write_text(json.dumps({"topology": "v5e-1", "device": "cpu", "mesh": mesh, "programs": []}))
+    assert main([*project.arguments, "--plan", str(plan)]) == 0
+    assert json.loads((project.out / "plan.json").read_text())["mesh"] == mesh
