@@ -27,7 +27,7 @@ from reasoning.stages.trainee import planned_config, publishing
 from reasoning.training.program import StepProgram
 from reasoning.training.step import LossFunction
 
-COLUMNS = MappingProxyType(dict.fromkeys(("tokens", "positions", "segments", "loss_mask"), np.int32))
+COLUMNS = MappingProxyType({name: np.int32 for name in ("tokens", "positions", "segments", "loss_mask")})
 """Of packed rows, with their dtypes."""
 
 
