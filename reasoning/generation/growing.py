@@ -168,7 +168,7 @@ def _asked(samples: int, temperature: float, truncation: Truncation | None) -> A
 
 
 @dataclass(frozen=True)
-class GrowingPrograms:
+class _GrowingPrograms:
     """What a pool of beginnings compiles: ``sampling``'s two programs, for arrays of ``sizes``, and ``read``.
 
     ``read(weights, state, parents, behind, lengths, ids, key, samples)`` takes up to ``width`` tokens of each,
@@ -185,7 +185,7 @@ class GrowingPrograms:
 @lru_cache(16)
 def growing_programs(
     model: LanguageModel, mesh: Mesh, settings: SamplerSettings, together: int, longest: int
-) -> GrowingPrograms:
+) -> _GrowingPrograms:
     """The programs of ``build_growing``, whose arguments these are. Equal arguments give the same ones."""
     parts, samples, limit = meshes.data_parallel_size(mesh), settings.samples, settings.max_new_tokens
     slots = settings.slots or SLOTS
@@ -210,7 +210,7 @@ def growing_programs(
         donate_argnums=1,
     )
     sampling = sampling_program(model, mesh, common_settings(settings), sizes)
-    return GrowingPrograms(sizes, piece, -(-most // piece) * piece, sampling, read)
+    return _GrowingPrograms(sizes, piece, -(-most // piece) * piece, sampling, read)
 
 
 @lru_cache(16)

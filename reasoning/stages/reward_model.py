@@ -102,7 +102,7 @@ class RewardModel(OnRows):
         if self.held_out:
             batch = self.batch // self.microbatches
             rows = row_shapes(mesh, batch, length, LABEL_COLUMNS)
-            told.append(judging_program(place, model, head, rows, build_labelling(mesh, token_sum, length)))
+            told.append(_judging_program(place, model, head, rows, build_labelling(mesh, token_sum, length)))
             told[-1] = replace(told[-1], calls=-(-self.held_out // batch))
         return tuple(told)
 
@@ -111,7 +111,7 @@ class RewardModel(OnRows):
         return planned_rows(self)
 
 
-def judging_program(
+def _judging_program(
     place: Place, model: Model, head: Head, rows: Mapping[str, Any], batching: Callable[..., Any]
 ) -> Program:
     """The pass that judges rows of these shapes, of which ``batching`` makes a batch, before there are weights."""
