@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_atomic, write_json
+from reasoning.core.hashes import hash_file, hash_json
 from reasoning.core.progress import Progress
 from reasoning.data.documents import Document, Documents
 from reasoning.data.packing import Packer, PackingCounts, check_learnt, pack_some, row_features, token_counts
@@ -26,6 +28,8 @@ _TALLY = ".json"
 
 _TOLD = 1 << 10
 """Documents between two reports."""
+
+_SHA256, _OWN_HASH = "sha256", "hash"
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,13 @@ def count_tokens(parts: Sequence[Documents], tokenizer: Tokenizer, pieces: Piece
     files = [pieces.folder / f"tokens-{part}-{start}.npy" for part, start in units]
     for number in pieces.mine(len(units)):
         (part, start), file = units[number], files[number]
-        if not file.exists():
+        if not _is_whole(file):
             documents = _stretch(parts[part], start, _COUNTED)
             counts = token_counts(meter.passing(documents, PackingCounts()), tokenizer)
             content = io.BytesIO()
             np.save(content, np.fromiter(counts, np.int32))
             write_atomic(file, content.getvalue())
+            _seal(file, {})
     pieces.wait("token counts")
     counted: list[list[np.ndarray]] = [[] for _ in parts]
     for (part, _), file in zip(units, files, strict=True):
@@ -108,12 +113,12 @@ def pack_blocks(
     starts = range(0, len(documents), block)
     files = [pieces.folder / f"rows-{start}.array_record" for start in starts]
     for number in pieces.mine(len(starts)):
-        if not files[number].with_suffix(_TALLY).exists():
+        if not _is_whole(files[number]):
             tally = PackingCounts()
             stretch = meter.passing(_stretch(documents, starts[number], block), tally)
             rows = pack_some(stretch, tokenizer, length, packer, tally)
             count, size = write_part(files[number], rows, row_features(length))
-            write_json(files[number].with_suffix(_TALLY), {"counts": asdict(tally), "rows": count, "bytes": size})
+            _seal(files[number], {"counts": asdict(tally), "rows": count, "bytes": size})
             meter.tokens += tally.tokens
     pieces.wait("blocks of rows")
     told = [read_json(file.with_suffix(_TALLY)) for file in files]
@@ -125,6 +130,22 @@ def pack_blocks(
         parts = [(file, each["rows"], each["bytes"]) for file, each in zip(files, told, strict=True)]
         join_parts(folder, parts, row_features(length))
     return total
+
+
+def _seal(file: Path, told: dict[str, object]) -> None:
+    """Says that a piece is whole, and what is told of it, with the hashes of both."""
+    told = {**told, _SHA256: hash_file(file)}
+    write_json(file.with_suffix(_TALLY), {**told, _OWN_HASH: hash_json(told)})
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a piece and what is told of it are what was written; else it is made again."""
+    try:
+        told = read_json(file.with_suffix(_TALLY))
+        own = told.pop(_OWN_HASH, None) if isinstance(told, dict) else None
+        return own == hash_json(told) and told[_SHA256] == hash_file(file)
+    except (InputError, OSError, KeyError):
+        return False
 
 
 def _stretch(documents: Documents, start: int, count: int) -> Iterator[Document]:

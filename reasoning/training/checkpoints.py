@@ -38,6 +38,7 @@ CURSOR = "cursor.json"
 _STEP_NAME = re.compile(r"step_(\d{8,})")
 _COMPLAINTS_SHOWN = 5
 _NO_STEP = -1
+_TEN_YEARS = 10 * 365 * 24 * 3600
 
 
 def _to_stderr(message: str) -> None:
@@ -237,14 +238,14 @@ def _wait(complete: Callable[[], None]) -> None:
 
 
 def _orbax_save(folder: Path, tree: Any) -> Callable[[], None]:
-    """What it gives waits until the arrays are written, on all processes.
+    """What it gives waits until the arrays, which have been copied to the host, are written by all processes.
 
-    Arrays have been copied to the host before this returns; on CPUs, where the host's copy is the array itself, JAX
-    donates none that somebody still reads.
-    """
+    On CPUs the host's copy is the array itself, and JAX donates none that somebody still reads."""
     context = ocp.Context()
     # Made in the background, a folder that can't be made shows up as a time-out of whoever waits for it.
     context.async_options.create_directories_asynchronously = False
+    # Counted by the clock of the day, which jumps; and a slow disk is none that has failed.
+    context.async_options.timeout_secs = _TEN_YEARS
     with context:
         return ocp.save_async(str(folder.absolute()), tree).result
 

@@ -1,9 +1,11 @@
 """Checkpoints that are written beside the steps that follow: nothing of these reaches them, no failure is silent."""
 
 import errno
+import itertools
 import os
 import signal
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -98,3 +100,11 @@ def test_an_interruption_waits_for_its_save_unless_another_one_comes(tmp_path, s
         saves.begin(1, {"w": jnp.ones(2)}, {}, {})
         raise KeyboardInterrupt("once")
     assert saves.checkpointer.latest_step() == 1
+
+
+def test_a_clock_that_jumps_ends_no_save(tmp_path, monkeypatch):
+    usual, calls = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: usual() + 86_400.0 * next(calls))
+    store = Checkpointer(tmp_path)
+    store.save(1, {"w": jnp.ones(2)}, {})
+    assert store.latest_step() == 1 and next(calls) > 2
