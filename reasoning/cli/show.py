@@ -7,6 +7,7 @@ from typing import Any
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.cli.removed import show_removed
 from reasoning.core.artifact import damage_of
 from reasoning.core.errors import InputError
 from reasoning.data.packing import COLUMNS, PackedRow
@@ -18,7 +19,6 @@ from reasoning.pipeline.folder import RUN, present_folder, read_run
 from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.run import Run
 from reasoning.report.console import complain
-from reasoning.report.removed import show_removed
 from reasoning.report.rollouts import Selection, choose, has_samples, read, show
 from reasoning.report.rows import read_row, show_rows
 from reasoning.stages.checkpoint import RECORDS

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.cli.watching import RunWatcher
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import RUN
 from reasoning.report.console import live, put
-from reasoning.report.watching import RunWatcher
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from reasoning.cli.watching import RunWatcher, Tail
 from reasoning.core.errors import InputError
 from reasoning.pipeline.folder import Entry, present_folder, write_run
 from reasoning.report.console import put
-from reasoning.report.watching import RunWatcher, Tail
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reasoning.cli.removed import show_removed
 from reasoning.core.files import write_json
-from reasoning.report.removed import show_removed
 from reasoning.stages.clean import COUNTS, REMOVED
 
 
