@@ -78,7 +78,8 @@ class Checkout:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     top, programs = tmp_path / "checkout", tmp_path / "programs"
-    top.mkdir(), programs.mkdir()
+    top.mkdir()
+    programs.mkdir()
     (top / "small.gin").write_text(EXPERIMENT)
     (top / "sweep.gin").write_text(f"{EXPERIMENT}sweep = @pipeline.Sweep\nsweep.seeds = 3\n")
     (top / ".gitignore").write_text("runs/\n")

@@ -94,7 +94,8 @@ def test_one_host_joins_nobody_and_every_worker_runs_once(checkout):
 def test_the_newest_python_is_taken_and_installed_where_none_is_new_enough(checkout, there, chosen):
     assert checkout.launch("tpu-vm", "small.gin", *SETTINGS, "--dry-run") == 0
     home, programs = checkout.path.parent / "home", checkout.path.parent / "vm"
-    home.mkdir(), programs.mkdir()
+    home.mkdir()
+    programs.mkdir()
     (home / "code.tar.gz").write_bytes((checkout.folder() / "code.tar.gz").read_bytes())
     makes = "echo made $(basename $0) >> $HOME/told; mkdir -p env/bin; cp /bin/true env/bin/pip; exit 0"
     for name in ("sudo", "gcsfuse", "mountpoint", "python3.11", *there):
