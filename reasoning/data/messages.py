@@ -136,7 +136,13 @@ def _turn(message: Mapping[str, Any], chat: ChatFormat, place: str, learn: bool)
         raise InputError(f"{place}: tool_calls is set in a turn of the {role}; only the assistant calls tools")
     content = "" if said is None and calls else read_text(_single(said, place), chat, place)
     weight = _weight(message, role, place) if learn else 0.0
-    return Turn(role, content, learn=weight > 0, calls=calls, weight=weight or 1.0)
+    answers = _identity(message.get("tool_call_id"), place)
+    return Turn(role, content, learn=weight > 0, calls=calls, weight=weight or 1.0, call_id=answers)
+
+
+def _identity(value: Any, place: str) -> str:
+    """What names a call; formats that write it check it."""
+    return _decoded(value, place) if isinstance(value, str | bytes) else ""
 
 
 def _single(said: Any, place: str) -> Any:
@@ -191,7 +197,7 @@ def _call(value: Any, chat: ChatFormat, place: str) -> ToolCall:
         _check_symbols(written, chat, place)
     if not isinstance(arguments, Mapping):
         raise InputError(f"{place}: the arguments of a call must be a JSON object, got {written:.60}")
-    return ToolCall(name, written)
+    return ToolCall(name, written, _identity(value.get("id"), place))
 
 
 def _check_filled(value: Any, place: str) -> None:

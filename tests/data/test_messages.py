@@ -212,3 +212,14 @@ def test_a_list_of_messages_written_as_a_text_is_found():
 
 def test_what_says_nothing_is_empty():
     assert all(map(is_empty, (None, "", b"", [], {}, np.zeros(0)))) and not any(map(is_empty, (0, "x", [None], False)))
+
+
+def test_calls_and_answers_keep_the_names_by_which_they_are_told_apart():
+    call = {"id": "abcdefgh1", "type": "function", "function": {"name": "clock", "arguments": {}}}
+    messages = [
+        {"role": "assistant", "content": "", "tool_calls": [call, {**call, "id": None}]},
+        {"role": "tool", "content": "9", "tool_call_id": b"abcdefgh1"},
+        {"role": "tool", "content": "9", "tool_call_id": 7},
+    ]
+    called, answer, other = read_turns(messages, ChatFormat(), "row")
+    assert ([each.id for each in called.calls], answer.call_id, other.call_id) == (["abcdefgh1", ""], "abcdefgh1", "")

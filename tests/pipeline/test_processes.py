@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from prepared_files import BLOCK, files_corpus, write_texts
 
 from reasoning.core.errors import InputError
 from reasoning.pipeline.processes import agree
+from reasoning.pipeline.run import Run, RunOptions, Watcher
+from reasoning.pipeline.run_stages import run_stages
 
 SCRIPT = """
 import json
@@ -18,8 +21,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from prepared_files import files_corpus
 
 from reasoning.core.artifact import Outcome
+from reasoning.stages import pieces
 from reasoning.stages.stage import Stage
 from reasoning.core.errors import InputError
 from reasoning.pipeline.processes import agree
@@ -74,6 +79,13 @@ own = [Judgement(1.0, "passed"), Judgement(None, "wrong", 3 + rank, "größer" *
 every = judgements_of_all_processes(np.array([own], object))
 told["judged"] = [[each.verdict, each.failing, each.detail, each.wall_kills] for group in every for each in group]
 told["shape"] = every.shape
+
+packed, write = [], pieces.write_part
+pieces.write_part = lambda file, *rest: (packed.append(file.name), write(file, *rest))[1]
+files = Run(stages=(files_corpus(out.parent),))
+[corpus] = run_stages(files, out / "prepared", watcher, RunOptions()).values()
+told["corpus"] = dict(corpus.results)
+(out.parent / f"packed-{rank}.json").write_text(json.dumps(packed))
 print(json.dumps(told))
 """
 
@@ -94,6 +106,9 @@ def two_processes(out):
     """What each of two processes of one job has to tell."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
+    support = str(Path(__file__).parents[1] / "support")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (support, environment.get("PYTHONPATH"))))
+    write_texts(out.parent)
     script = out.parent / "job.py"
     script.write_text(SCRIPT)
     port = str(free_port())
@@ -128,6 +143,23 @@ def test_two_processes_know_each_others_reasons(two_processes):
     passed = ["passed", None, "", 0]
     assert first["judged"] == second["judged"] == [passed, ["wrong", 3, "", 0], passed, ["wrong", 4, "größer" * 5, 1]]
     assert first["shape"] == [2, 2]
+
+
+def test_two_processes_share_a_corpus_and_leave_what_one_does(two_processes, out, tmp_path):
+    told, _ = two_processes
+    silent = Watcher(lambda progress: None, lambda line: None, lambda line: None)
+    [alone] = run_stages(Run(stages=(files_corpus(out.parent),)), tmp_path, silent, RunOptions()).values()
+    assert told["corpus"] == dict(alone.results)
+    assert alone.results["removed/exact duplicates"] == alone.results["removed/near duplicates"] == 6
+    [together] = (out / "prepared/artifacts").iterdir()
+    files = {str(path.relative_to(together)): path for path in together.rglob("*") if path.is_file()}
+    assert set(files) == {str(path.relative_to(alone.path)) for path in alone.path.rglob("*") if path.is_file()}
+    for name, path in files.items():
+        if name != "artifact.json":  # which says how many processes there were
+            assert path.read_bytes() == (alone.path / name).read_bytes(), name
+    packed = [json.loads((out.parent / f"packed-{rank}.json").read_text()) for rank in range(2)]
+    assert all(packed) and not set(packed[0]) & set(packed[1])
+    assert len(set(packed[0] + packed[1])) == -(-int(alone.results["documents"]) // BLOCK)
 
 
 def test_a_single_process_just_calls():

@@ -1,7 +1,8 @@
 """Answers as training data, right ones and soft labels; their loss against a softmax of whole logits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from tiny_stages import CORPUS, TRAIN, Surroundings, work
 
 from reasoning.core.artifact import Artifact
@@ -16,6 +18,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.documents import WHOLE
 from reasoning.data.packing import COLUMNS
 from reasoning.data.records import read_records, take_rows
+from reasoning.models.model import Model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.rewards.accuracy import answered
 from reasoning.stages import Prepare
@@ -94,7 +97,11 @@ def test_with_shares_each_answer_is_written_once_and_weighs_its_share(corpus: Ar
 def test_their_loss_is_the_cross_entropy_with_the_shares_as_the_target(
     corpus: Artifact, base: Artifact, tmp_path: Path
 ):
-    """In float64: at the answer's place the target is a distribution; its gradient there is softmax less shares."""
+    """Softmax, loss and their gradient by numpy in float64, from the model's hidden states and unembedding.
+
+    At the answer's place the target is the shares, at each answer's end it is that end, which weighs the share; the
+    gradient of the logits is softmax less target. Only the model itself, before the logits, is differentiated by JAX.
+    """
     _, prepared = soft_rows(SAID, corpus, tmp_path)
     mesh = Surroundings().context().mesh
     model = model_of(base, mesh)
@@ -104,40 +111,55 @@ def test_their_loss_is_the_cross_entropy_with_the_shares_as_the_target(
     arrays = {name: jnp.asarray(np.stack([row[name] for row in rows])) for name in COLUMNS}
     batch = token_batch(arrays, token_mean, 16)
 
+    @jax.jit
+    @partial(jax.value_and_grad, has_aux=True)
     def soft(params):
         loss, sums, _ = supervised(model)(params, {}, batch)
         return loss, sums["cross_entropy"]
 
-    (loss, (total, weight)), gradient = jax.value_and_grad(soft, has_aux=True)(params)
-    prompt = tokenizer.encode(BARE.prompt("1+1="))
+    (loss, (total, weight)), gradient = soft(params)
+    prompt, end = tokenizer.encode(BARE.prompt("1+1=")), tokenizer.symbol_id(BARE.end)
     shares = {tokenizer.encode(answer)[0]: count / 20 for answer, count in SAID.items() if count}
-
-    def log_softmax_at(params, ids, place):
-        ids = jnp.asarray([ids])
-        hidden, _ = model.hidden_states(params, ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids))
-        return jax.nn.log_softmax(hidden[0, place].astype(jnp.float32) @ model.unembedding(params))
-
-    def expected(params):
-        """The target of the answer is the shares; each answer's end weighs its share."""
-        target = (
-            jnp.zeros(model.config.vocabulary).at[jnp.asarray(list(shares))].set(jnp.asarray(list(shares.values())))
-        )
-        at_answer = -jnp.sum(target * log_softmax_at(params, prompt, -1))
-        end = tokenizer.symbol_id(BARE.end)
-        return at_answer - sum(
-            share * log_softmax_at(params, [*prompt, token], -1)[end] for token, share in shares.items()
-        )
-
-    wanted, wanted_gradient = jax.value_and_grad(expected)(params)
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
+    targets = [(prompt, shares), *(([*prompt, token], {end: share}) for token, share in shares.items())]
+    wanted, pulled, read, pull = 0.0, [], *reader(model)
+    for ids, target in targets:
+        ids_T, place = np.array([*ids, *[0] * (len(prompt) + 1 - len(ids))]), len(ids) - 1
+        hidden_D, unembedding_DV = read(params, ids_T, place)
+        hidden, unembedding = np.asarray(hidden_D, np.float64), np.asarray(unembedding_DV, np.float64)
+        target_V = np.zeros(unembedding.shape[1])
+        target_V[list(target)] = list(target.values())
+        log_probs_V = log_softmax(hidden @ unembedding)
+        wanted -= target_V @ log_probs_V
+        apart_V = np.exp(log_probs_V) * target_V.sum() - target_V
+        to_hidden, to_unembedding = unembedding @ apart_V, np.outer(hidden, apart_V)
+        cotangents = jnp.asarray(to_hidden, hidden_D.dtype), jnp.asarray(to_unembedding, unembedding_DV.dtype)
+        pulled.append(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), pull(params, ids_T, place, cotangents)))
+    wanted_gradient = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *pulled)
     tokens = 2 * len(shares)  # an answer's tokens and its end, of all that carry loss
-    assert float(loss) * tokens == pytest.approx(float(wanted), rel=1e-5)
-    assert float(total) / float(weight) == pytest.approx(float(wanted) / 2, rel=1e-5)
+    assert float(loss) * tokens == pytest.approx(wanted, rel=1e-5)
+    assert float(total) / float(weight) == pytest.approx(wanted / 2, rel=1e-5)
     assert float(weight) == pytest.approx(2.0)
     jax.tree.map(
         lambda found, each: np.testing.assert_allclose(tokens * found, each, rtol=1e-3, atol=1e-5),
         gradient,
         wanted_gradient,
     )
+
+
+def reader(model: Model) -> tuple[Callable, Callable]:
+    """Gives the hidden state at a place of a text, and the unembedding; and what parameters get of their gradients."""
+
+    def read(params, ids_T, place):
+        hidden_1TD, _ = model.hidden_states(
+            params, ids_T[None], jnp.arange(len(ids_T))[None], jnp.ones_like(ids_T)[None]
+        )
+        return hidden_1TD[0, place], model.unembedding(params)
+
+    def pull(params, ids_T, place, cotangents):
+        return jax.vjp(lambda params: read(params, ids_T, place), params)[1](cotangents)[0]
+
+    return jax.jit(read), jax.jit(pull)
 
 
 @pytest.mark.parametrize("said", [None, {}, {"2": 0}, {"2": "all"}, {"2": -1, "3": 2}, {"2": float("inf")}, [1, 2]])

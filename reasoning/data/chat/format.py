@@ -48,8 +48,12 @@ class ChatFormat(ChatTexts):
         return self.conversation_of(_turns(messages))
 
     def conversation_of(self, turns: Sequence[Turn], schemas: Schemas = ()) -> str:
-        """The same of turns, among them those of tools; arguments and errors as ``document_of``."""
-        return "".join(piece.text for piece in self._pieces(turns, schemas)) + self.assistant
+        """The same of turns, among them those of tools; arguments and errors as ``document_of``.
+
+        A model goes on without ``opening`` behind what a tool answers, where the family has ``resume``.
+        """
+        behind_tool = bool(turns) and turns[-1].role == "tool"
+        return "".join(piece.text for piece in self._pieces(turns, schemas)) + self._assistant(behind_tool)
 
     def plain(self, text: str) -> Document:
         """A document of running text, all of it learnt."""
@@ -106,16 +110,24 @@ class ChatFormat(ChatTexts):
         pieces = [Piece(self.start + before, learn=False)]
         for number, turn in enumerate(turns):
             if turn.role == "assistant":
-                pieces += self._reply(turn, last=number == len(turns) - 1)
+                behind_tool = number > 0 and turns[number - 1].role == "tool"
+                pieces += self._reply(turn, self._assistant(behind_tool), last=number == len(turns) - 1)
+            elif turn.role == "tool":
+                close = self.close if self.tool_close is None else self.tool_close
+                pieces.append(Piece(self.tool + turn.content + close, learn=False))
             else:
-                opener = {"user": self.user, "tool": self.tool}.get(turn.role, self.system)
+                opener = self.user if turn.role == "user" else self.system
                 pieces.append(Piece(opener + turn.content + self.close, learn=False))
         return pieces
 
-    def _reply(self, turn: Turn, last: bool) -> list[Piece]:
+    def _assistant(self, behind_tool: bool) -> str:
+        """What opens a reply."""
+        return self.resume if behind_tool and self.resume is not None else self.assistant
+
+    def _reply(self, turn: Turn, opener: str, last: bool) -> list[Piece]:
         given = self.opening if turn.content.startswith(self.opening) else ""
         return [
-            Piece(self.assistant + given, learn=False),
+            Piece(opener + given, learn=False),
             Piece(turn.content.removeprefix(given) + self.end, turn.learn, turn.weight),
             Piece(self.after + ("" if last else self.between), learn=False),
         ]

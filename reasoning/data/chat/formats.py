@@ -3,7 +3,7 @@
 An experiment names one as a setting, ``zero.chat = @data.chat.formats.QWEN_2_5``, or as a part of which it changes
 fields, ``talk = @data.chat.formats.LLAMA_3_1`` and ``talk.date = '01 Jan 2026'``. The command line takes the names in
 small letters, too. The tests compare each with its template, rendered; where one differs on purpose, it says so here.
-Qwen's and Llama 3.1's write tools, too; the others refuse them.
+Qwen's, Llama 3.1's, DeepSeek's and Mistral's write tools, too; the others refuse them.
 """
 
 import difflib
@@ -12,7 +12,7 @@ from dataclasses import replace
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.thinking import CutEarlier, Framed
-from reasoning.data.chat.tools import SingleCalls, TaggedTools
+from reasoning.data.chat.tools import FencedCalls, IdentifiedCalls, SingleCalls, TaggedTools
 from reasoning.data.chat.turns import SystemAtStart, SystemInQuestion, SystemTurn
 
 SMOLLM_2 = ChatFormat(
@@ -79,6 +79,9 @@ DEEPSEEK_V3 = ChatFormat(
     marks=("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"),
     turns=SystemAtStart(),
     thinking=CutEarlier(),
+    tool_close="",
+    resume="",
+    tools=FencedCalls(),
 )
 """DeepSeek-V3 (arXiv 2412.19437) as of March 2025: earlier turns lose their thinking, which the first release kept.
 
@@ -120,6 +123,8 @@ MISTRAL_TEKKEN = ChatFormat(
     close="[/INST]",
     marks=("<s>", "[INST]", "[/INST]", "</s>"),
     turns=SystemInQuestion(last=True),
+    tool_close="",
+    tools=IdentifiedCalls(),
 )
 """Mistral NeMo and others with the third version of the instruct format and the Tekken tokenizer.
 

@@ -25,7 +25,10 @@ def chat_template(chat: ChatFormat) -> str:
     thinking = () if chat.thinking is None else _written(chat.thinking, "thinking")(chat)
     tools = _NO_TOOLS if chat.tools is None else _written(chat.tools, "tools")(chat)
     lines = [*tools, *before, "{%- for turn in turns %}", *content, *thinking, *_turn(chat), "{%- endfor %}"]
-    prompt = f"{{%- if add_generation_prompt %}}{{{{- {quoted(chat.assistant + chat.opening)} }}}}{{%- endif %}}"
+    opened = quoted(chat.assistant + chat.opening)
+    if chat.resume is not None:
+        opened = f"{quoted(chat.resume)} if turns and turns[-1]['role'] == 'tool' else {opened}"
+    prompt = f"{{%- if add_generation_prompt %}}{{{{- {opened} }}}}{{%- endif %}}"
     return "\n".join([*lines, prompt])
 
 
@@ -45,13 +48,18 @@ def _turn(chat: ChatFormat) -> list[str]:
     after = [f"{{{{- {quoted(chat.after)} }}}}"] if chat.after or not chat.between else []
     if chat.between:
         after.append(f"{{%- if not loop.last %}}{{{{- {quoted(chat.between)} }}}}{{%- endif %}}")
-    said = (("user", chat.user), *((("tool", chat.tool),) if chat.tools else ()))
+    tool_close = chat.close if chat.tool_close is None else chat.tool_close
+    said = (("user", chat.user, chat.close), *((("tool", chat.tool, tool_close),) if chat.tools else ()))
+    opened = quoted(chat.assistant)
+    if chat.resume is not None:
+        behind_tool = "not loop.first and turns[loop.index0 - 1]['role'] == 'tool'"
+        opened = f"({quoted(chat.resume)} if {behind_tool} else {opened})"
     return [
-        f"{{%- if turn['role'] == 'assistant' %}}{{{{- {quoted(chat.assistant)} + content + {quoted(chat.end)} }}}}",
+        f"{{%- if turn['role'] == 'assistant' %}}{{{{- {opened} + content + {quoted(chat.end)} }}}}",
         *after,
         *(
-            f"{{%- elif turn['role'] == '{role}' %}}{{{{- {quoted(opener)} + content + {quoted(chat.close)} }}}}"
-            for role, opener in said
+            f"{{%- elif turn['role'] == '{role}' %}}{{{{- {quoted(opener)} + content + {quoted(close)} }}}}"
+            for role, opener, close in said
         ),
         f"{{%- else %}}{{{{- {quoted(chat.system)} + content + {quoted(chat.close)} }}}}{{%- endif %}}",
     ]

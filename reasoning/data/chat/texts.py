@@ -7,10 +7,11 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A tool that the assistant calls; ``arguments`` is the text of a JSON object."""
+    """A tool that the assistant calls; ``arguments`` is the text of a JSON object, ``id`` what its answer names."""
 
     name: str
     arguments: str
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Turn:
     """What one of ``system``, ``user``, ``assistant`` and ``tool`` says; ``learn``: a model is to learn to write it.
 
     ``calls`` are the tools that an assistant calls after what it says; a chat format's ``tools`` makes text of them.
-    What is learnt weighs ``weight`` of what other turns do.
+    What is learnt weighs ``weight`` of what other turns do. ``call_id`` says which call a tool answers.
     """
 
     role: str
@@ -26,6 +27,7 @@ class Turn:
     learn: bool
     calls: tuple[ToolCall, ...] = ()
     weight: float = 1.0
+    call_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class ChatTexts:
     preface: str = ""  # begins what the system says; {date} in it is the date …
     date: str = ""  # … written as the family's template does
     tool: str = ""  # opens what a tool answers
+    tool_close: str | None = None  # follows it; None: close
+    resume: str | None = None  # opens the assistant's turn behind it; None: assistant, and a prompt adds opening
     default_system: str | None = None  # what the system says where the conversation has no message of it; None: nothing
 
     def structure(self) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """How a family writes tools: functions that a chat format names, from calls and results of tools to plain turns.
 
 Each is called with the format, the turns of a conversation and the JSON schemas of the tools that are on offer. It
-gives the texts with which the rest is written, and turns without calls: what the assistant calls has become its text,
-what tools answered has become turns of the role ``tool``. It comes before ``turns`` and ``thinking``. ``template``
-gives the same as lines of jinja that rewrite ``messages`` by ``tools``, and may set ``environment``, which begins what
-the system says.
+gives the texts with which the rest is written, and the turns: what the assistant calls has become its text, what tools
+answered has become turns of the role ``tool``; a turn keeps its ``calls`` only where those don't count as turns. It
+comes before ``turns`` and ``thinking``. ``template`` gives the same as lines of jinja that rewrite ``messages`` by
+``tools``, and may set ``environment``, which begins what the system says.
 """
 
 import json
@@ -55,6 +55,19 @@ Do not use variables.
 
 {schemas}"""
 """Llama's words, to the letter."""
+
+
+_NO_TEXT = "this chat format writes no text beside a call of a tool"
+_NO_OFFER = "this chat format has no place for the tools on offer, say in the system's text what there is"
+_ONE_ROUND = "this chat format writes one round of calls of tools a conversation"
+_ANSWERED = "in this chat format what tools answer is followed by the assistant"
+_NO_QUESTION = "this chat format offers tools before the last question, and the conversation has none"
+_NO_ID = "this chat format names calls of tools by ids of nine letters and digits, and answers by tool_call_id"
+_TOOL_MARK = "<｜tool▁"
+_OUTPUTS_END = "<｜tool▁outputs▁end｜>"
+_FENCE_END = "\n```<｜tool▁call▁end｜>"
+_CALL_ID, _CALL_END = ', "id": "', '"}'
+_RESULT, _RESULT_OF, _RESULT_END = '[TOOL_RESULTS]{"content": ', ', "call_id": "', '"}[/TOOL_RESULTS]'
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,115 @@ class SingleCalls:
         )
 
 
+@dataclass(frozen=True)
+class FencedCalls:
+    """DeepSeek's way: one round of calls in blocks of JSON, no text beside them; what is on offer has no place.
+
+    The template never begins a second round of calls, or of answers, anew, so more are refused.
+    """
+
+    def __call__(self, chat: ChatTexts, turns: Sequence[Turn], schemas: Schemas) -> tuple[ChatTexts, Sequence[Turn]]:
+        rounds = [turn for turn in turns if turn.calls]
+        if schemas:
+            raise InputError(_NO_OFFER)
+        if len(rounds) > 1:
+            raise InputError(f"{_ONE_ROUND}; here are {len(rounds)}; cut the conversation")
+        if any(turn.content for turn in rounds):
+            raise InputError(f"{_NO_TEXT}; here are {len(rounds[0].content)} characters; take them out")
+        if held := [turn for turn in turns if _TOOL_MARK in turn.content]:
+            raise InputError(f"a turn of the {held[0].role} holds {_TOOL_MARK}, which only the chat format may write")
+        written: list[Turn] = []
+        for role, group in groupby(turns, key=lambda turn: turn.role):
+            if role != "tool":
+                if written and written[-1].role == "tool" and role != "assistant":
+                    raise InputError(_ANSWERED)
+                written += [replace(turn, content=_fenced(turn), calls=()) if turn.calls else turn for turn in group]
+            else:
+                answers = "".join(f"<｜tool▁output▁begin｜>{turn.content}<｜tool▁output▁end｜>" for turn in group)
+                written.append(Turn("tool", f"<｜tool▁outputs▁begin｜>{answers}{_OUTPUTS_END}", learn=False))
+        return chat, written
+
+    def template(self, chat: ChatTexts) -> Sequence[str]:
+        call, fence = quoted("<｜tool▁call▁begin｜>function<｜tool▁sep｜>"), quoted("\n```json\n")
+        given = "(call['arguments'] if call['arguments'] is string else call['arguments'] | tojson)"
+        answer = f"{quoted('<｜tool▁output▁begin｜>')} + content + {quoted('<｜tool▁output▁end｜>')}"
+        return (
+            f"{{%- if tools %}}{{{{- raise_exception({quoted(_NO_OFFER)}) }}}}{{%- endif %}}",
+            "{%- if messages | selectattr('tool_calls') | list | length > 1 %}",
+            f"{{{{- raise_exception({quoted(_ONE_ROUND)}) }}}}{{%- endif %}}",
+            *_REWRITE,
+            f"{{%- set content = {answer} + {quoted(_OUTPUTS_END)} %}}",
+            "{%- if not loop.first and messages[loop.index0 - 1]['role'] == 'tool' %}",
+            f"{{%- set content = written.messages[-1]['content'][:-{len(_OUTPUTS_END)}] + content %}}",
+            "{%- set written.messages = written.messages[:-1] %}",
+            f"{{%- else %}}{{%- set content = {quoted('<｜tool▁outputs▁begin｜>')} + content %}}{{%- endif %}}",
+            "{%- if not loop.last and messages[loop.index0 + 1]['role'] not in ('tool', 'assistant') %}",
+            f"{{{{- raise_exception({quoted(_ANSWERED)}) }}}}{{%- endif %}}",
+            "{%- elif message['tool_calls'] %}",
+            f"{{%- if content %}}{{{{- raise_exception({quoted(_NO_TEXT)}) }}}}{{%- endif %}}",
+            f"{{%- set said = namespace(text={quoted('<｜tool▁calls▁begin｜>')}) %}}",
+            "{%- for call in message['tool_calls'] %}{%- set call = call['function'] or call %}",
+            f"{{%- set said.text = said.text + ('' if loop.first else {quoted(_LINE)}) + {call} + call['name'] %}}",
+            f"{{%- set said.text = said.text + {fence} + {given} + {quoted(_FENCE_END)} %}}{{%- endfor %}}",
+            f"{{%- set said = namespace(text=said.text + {quoted('<｜tool▁calls▁end｜>')}) %}}",
+            *_REWRITTEN,
+        )
+
+
+@dataclass(frozen=True)
+class IdentifiedCalls:
+    """Mistral's way: calls and answers share ids of nine signs, and the last question follows what is on offer.
+
+    Every text of it stands in the turns, so ``tool`` and ``tool_close`` of the format are empty.
+    """
+
+    def __call__(self, chat: ChatTexts, turns: Sequence[Turn], schemas: Schemas) -> tuple[ChatTexts, Sequence[Turn]]:
+        written = [_identified(turn) for turn in turns]
+        if not schemas:
+            return chat, written
+        if not all(isinstance(schema.get("function"), Mapping) for schema in schemas):
+            raise InputError("this chat format offers tools by their functions, and a schema has none")
+        asked = [number for number, turn in enumerate(turns) if turn.role == "user"]
+        if not asked:
+            raise InputError(_NO_QUESTION)
+        listed = ", ".join(_offered(schema["function"]) for schema in schemas)
+        offer = Turn("tool", f"[AVAILABLE_TOOLS][{listed}][/AVAILABLE_TOOLS]", learn=False)
+        return chat, [*written[: asked[-1]], offer, *written[asked[-1] :]]
+
+    def template(self, chat: ChatTexts) -> Sequence[str]:
+        begun = quoted('{"type": "function", "function": {')
+        value = "(quote + value + quote if value is string else value | tojson)"
+        return (
+            *_REWRITE,
+            "{%- if message['tool_call_id'] | default('', true) | length != 9 %}",
+            f"{{{{- raise_exception({quoted(_NO_ID)}) }}}}{{%- endif %}}",
+            f"{{%- set content = {quoted(_RESULT)} + content + {quoted(_RESULT_OF)} + message['tool_call_id'] %}}",
+            f"{{%- set content = content + {quoted(_RESULT_END)} %}}",
+            "{%- elif message['tool_calls'] %}",
+            f"{{%- if content %}}{{{{- raise_exception({quoted(_NO_TEXT)}) }}}}{{%- endif %}}",
+            "{%- set said = namespace(text='[TOOL_CALLS][') %}{%- for one in message['tool_calls'] %}",
+            "{%- if one['id'] | default('', true) | length != 9 %}",
+            f"{{{{- raise_exception({quoted(_NO_ID)}) }}}}{{%- endif %}}{{%- set call = one['function'] or one %}}",
+            f"{{%- set said.text = said.text + ('' if loop.first else ', ') + ({_jinja_call('arguments')})[:-1] %}}",
+            f"{{%- set said.text = said.text + {quoted(_CALL_ID)} + one['id'] + {quoted(_CALL_END)} %}}{{%- endfor %}}",
+            "{%- set content = said.text + ']' %}{%- endif %}",
+            "{%- set turn = {'role': message['role'], 'content': content, 'called': message['tool_calls']} %}",
+            "{%- set written.messages = written.messages + [turn] %}{%- endfor %}",
+            "{%- set messages = written.messages %}{%- if tools %}",
+            f"{{%- set quote = {quoted(chr(34))} %}}{{%- set offer = namespace(text='[AVAILABLE_TOOLS][', last=-1) %}}",
+            f"{{%- for tool in tools %}}{{%- set offer.text = offer.text + ('' if loop.first else ', ') + {begun} %}}",
+            "{%- for key, value in tool['function'].items() if key != 'return' %}",
+            "{%- set offer.text = offer.text + ('' if loop.first else ', ') + quote + key + quote + ': ' %}",
+            f"{{%- set offer.text = offer.text + {value} %}}",
+            "{%- endfor %}{%- set offer.text = offer.text + '}}' %}{%- endfor %}",
+            "{%- for message in messages %}{%- if message['role'] == 'user' %}{%- set offer.last = loop.index0 %}",
+            "{%- endif %}{%- endfor %}{%- if offer.last < 0 %}",
+            f"{{{{- raise_exception({quoted(_NO_QUESTION)}) }}}}",
+            "{%- endif %}{%- set offered = [{'role': 'tool', 'content': offer.text + '][/AVAILABLE_TOOLS]'}] %}",
+            "{%- set messages = messages[:offer.last] + offered + messages[offer.last:] %}{%- endif %}",
+        )
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON as transformers' ``tojson`` writes it into templates: keys as they come, letters as they are."""
     return json.dumps(value, ensure_ascii=False, indent=indent)
@@ -181,3 +303,37 @@ def _jinja_call(arguments: str) -> str:
 
 def _call(call: ToolCall, arguments: str) -> str:
     return f'{{"name": "{call.name}", "{arguments}": {call.arguments}}}'
+
+
+def _fenced(turn: Turn) -> str:
+    calls = (
+        f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>{call.name}\n```json\n{call.arguments}{_FENCE_END}"
+        for call in turn.calls
+    )
+    return f"<｜tool▁calls▁begin｜>{_LINE.join(calls)}<｜tool▁calls▁end｜>"
+
+
+def _identified(turn: Turn) -> Turn:
+    if turn.role == "tool":
+        return replace(turn, content=f"{_RESULT}{turn.content}{_RESULT_OF}{_checked_id(turn.call_id)}{_RESULT_END}")
+    if not turn.calls:
+        return turn
+    if turn.content:
+        raise InputError(f"{_NO_TEXT}; here are {len(turn.content)} characters; take them out")
+    calls = (_call(call, "arguments")[:-1] + _CALL_ID + _checked_id(call.id) + _CALL_END for call in turn.calls)
+    return replace(turn, content=f"[TOOL_CALLS][{', '.join(calls)}]")
+
+
+def _checked_id(name: str) -> str:
+    if len(name) != 9 or not name.isalnum():
+        raise InputError(f"{_NO_ID}; here is {name!r:.40}")
+    return name
+
+
+def _offered(function: Mapping[str, Any]) -> str:
+    fields = (
+        f'"{key}": "{value}"' if isinstance(value, str) else f'"{key}": {json_text(value)}'
+        for key, value in function.items()
+        if key != "return"
+    )
+    return f'{{"type": "function", "function": {{{", ".join(fields)}}}}}'

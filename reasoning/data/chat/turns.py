@@ -19,10 +19,13 @@ _ASKED = (
 """Finds the first and the last question."""
 
 _ALTERNATING = (
-    "{%- for turn in turns %}{%- if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}",
-    "{{- raise_exception('user and assistant must take turns, beginning with the user') }}",
-    "{%- endif %}{%- endfor %}",
+    "{%- set spoken = namespace(count=0) %}{%- for turn in turns %}",
+    "{%- if turn['role'] != 'tool' and not turn['called'] %}",
+    "{%- if (turn['role'] == 'user') != (spoken.count % 2 == 0) %}",
+    "{{- raise_exception('user and assistant must take turns, beginning with the user') }}{%- endif %}",
+    "{%- set spoken.count = spoken.count + 1 %}{%- endif %}{%- endfor %}",
 )
+"""What tools answer, and calls of them, are between turns."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class SystemInQuestion:
 
     def __call__(self, chat: ChatTexts, turns: Sequence[Turn]) -> tuple[str, Sequence[Turn]]:
         said, rest = _split(chat, turns)
-        if any((turn.role == "user") != (number % 2 == 0) for number, turn in enumerate(rest)):
+        spoken = [turn for turn in rest if turn.role != "tool" and not turn.calls]
+        if any((turn.role == "user") != (number % 2 == 0) for number, turn in enumerate(spoken)):
             raise InputError("user and assistant must take turns in this chat format, beginning with the user")
         written = list(_trimmed(rest) if self.trim else rest)
         asked = [number for number, turn in enumerate(written) if turn.role == "user"]

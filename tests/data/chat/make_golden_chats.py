@@ -181,8 +181,56 @@ TOOL_CONVERSATIONS = {
     ),
 }
 
-WITH_TOOLS = ("QWEN_2_5", "QWEN_3", "QWEN_3_DIRECT", "LLAMA_3_1")
-"""The formats that write tools; templates of others don't, or not well."""
+WITHOUT_TOOLS = (
+    "SMOLLM_2",
+    "LLAMA_3",
+    "DEEPSEEK_V3_FIRST",
+    "DEEPSEEK_R1_DISTILL",
+    "GEMMA",
+    "GEMMA_3",
+    "OLMO_2",
+)
+"""Templates that don't write tools, or that write those of an earlier release in another way."""
+
+WITH_TEXTS = ("DEEPSEEK_V3", "DEEPSEEK_R1")
+"""Templates that read a call's arguments as the text of an object."""
+
+WITH_IDS = ("MISTRAL_TEKKEN",)
+"""Templates that ask for ids of calls."""
+
+
+def with_ids(messages: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The same messages with a name for each call, and with each answer that of the call that it is to."""
+    made, given, answers = [], 0, 0
+    for message in messages:
+        if "tool_calls" in message:
+            calls = []
+            for call in message["tool_calls"]:
+                given += 1
+                calls.append({**call, "id": f"call{given:05d}"})
+            message = {**message, "tool_calls": calls}
+        elif message["role"] == "tool":
+            answers += 1
+            message = {**message, "tool_call_id": f"call{answers:05d}"}
+        made.append(message)
+    return made
+
+
+def with_texts(messages: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The same messages with the arguments of calls as texts."""
+    made = []
+    for message in messages:
+        if "tool_calls" in message:
+            functions = [call["function"] for call in message["tool_calls"]]
+            message = {
+                **message,
+                "tool_calls": [
+                    {"type": "function", "function": {**each, "arguments": tojson(each["arguments"])}}
+                    for each in functions
+                ],
+            }
+        made.append(message)
+    return made
 
 
 def tojson(value: object, indent: int | None = None) -> str:
@@ -219,12 +267,16 @@ def golden_of(key: str, source: str) -> dict[str, object]:
         title: rendered(template, messages, given, prompt=not ends_in_reply(messages))
         for title, messages in CONVERSATIONS.items()
     }
+    written = with_ids if key in WITH_IDS else with_texts if key in WITH_TEXTS else list
     with_tools = {
         title: rendered(
-            template, messages, {**given, **({"tools": tools} if tools else {})}, prompt=not ends_in_reply(messages)
+            template,
+            written(messages),
+            {**given, **({"tools": tools} if tools else {})},
+            prompt=not ends_in_reply(messages),
         )
         for title, (messages, tools) in TOOL_CONVERSATIONS.items()
-        if name in WITH_TOOLS
+        if key not in WITHOUT_TOOLS
     }
     digest = hashlib.sha256(source.encode()).hexdigest()
     return {"format": name, "template": where, "sha256": digest, "given": given, "texts": texts, "tools": with_tools}
@@ -242,6 +294,7 @@ def main(arguments: list[str]) -> None:
         "jinja2": jinja2.__version__,
         "conversations": CONVERSATIONS,
         "tool_conversations": tools,
+        "tool_conversations_with_ids": {title: with_ids(each["messages"]) for title, each in tools.items()},
         "formats": ordered,
     }
     GOLDEN.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -26,6 +26,10 @@ FORMATS |= {
     for name, tools in (("tags", TaggedTools()), ("one", SingleCalls("!")))
 }
 FORMATS |= {f"{name}, silent system": replace(FORMATS[name], default_system="Hm.") for name in ("GEMMA", "DEEPSEEK_V3")}
+FORMATS |= {
+    "MISTRAL_TEKKEN, ids": FORMATS["MISTRAL_TEKKEN"],
+    "DEEPSEEK_R1, nothing offered": FORMATS["DEEPSEEK_R1"],
+}
 
 
 def refuse(message):
@@ -67,11 +71,12 @@ def test_the_template_writes_what_the_format_writes(name, title):
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_template_writes_tools_as_the_format_does_or_refuses_them(name, title):
     chat, (messages, schemas) = FORMATS[name], GOLDEN["tool_conversations"][title].values()
+    messages = GOLDEN["tool_conversations_with_ids"][title] if name == "MISTRAL_TEKKEN, ids" else messages
+    schemas = [] if name == "DEEPSEEK_R1, nothing offered" else schemas
     prompt, turns = messages[-1]["role"] != "assistant", read_turns(messages, chat, "")
     try:
-        text = (
-            chat.conversation_of(turns, schemas) + chat.opening if prompt else chat.document_of(turns, schemas).text()
-        )
+        opening = "" if chat.resume is not None and messages[-1]["role"] == "tool" else chat.opening
+        text = chat.conversation_of(turns, schemas) + opening if prompt else chat.document_of(turns, schemas).text()
     except InputError as error:
         refused = str(error).partition(";")[0].partition(", neither")[0].removesuffix(".")
         with pytest.raises(jinja2.TemplateError, match=refused):

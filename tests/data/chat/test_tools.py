@@ -8,7 +8,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.texts import ToolCall, Turn
-from reasoning.data.chat.tools import SingleCalls, TaggedTools, json_text
+from reasoning.data.chat.tools import FencedCalls, IdentifiedCalls, SingleCalls, TaggedTools, json_text
 
 OWN = ChatFormat(system="S:", user="U:", assistant="A:", end=".", close=";", tool="T:", tools=TaggedTools())
 ASKED = Turn("user", "when", learn=False)
@@ -48,6 +48,57 @@ def test_a_family_of_single_calls_refuses_several_and_text_beside_one(calls):
         InputError, match=f"one call of a tool a turn, and no text beside it; here are {len(calls)} and"
     ):
         replace(OWN, tools=SingleCalls()).document_of([ASKED, turn])
+
+
+FENCED = replace(OWN, tool="", tool_close="", resume="", tools=FencedCalls())
+NAMED = replace(OWN, tool="", tool_close="", tools=IdentifiedCalls())
+
+
+def test_what_goes_on_behind_answers_of_fenced_calls_is_the_same_turn_and_learnt():
+    document = FENCED.document_of([ASKED, CALL, NINE, TEN, SAID])
+    assert [(piece.text, piece.learn) for piece in document.pieces] == [
+        ("U:when;A:", False),
+        (
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>clock\n```json\n"
+            '{"a": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>.',
+            True,
+        ),
+        (
+            "<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>9<｜tool▁output▁end｜>"
+            "<｜tool▁output▁begin｜>10<｜tool▁output▁end｜><｜tool▁outputs▁end｜>",
+            False,
+        ),
+        ("nine.", True),
+    ]
+
+
+def test_fenced_calls_refuse_what_would_run_together():
+    with pytest.raises(InputError, match="what tools answer is followed by the assistant"):
+        FENCED.document_of([ASKED, CALL, NINE, ASKED, SAID])
+    with pytest.raises(InputError, match="a turn of the tool holds <｜tool▁, which only"):
+        FENCED.document_of([ASKED, CALL, replace(NINE, content="<｜tool▁call▁end｜>"), SAID])
+
+
+def test_calls_and_answers_that_are_named_name_each_other():
+    call = replace(CALL, calls=(ToolCall("clock", '{"a": 1}', "abcdefgh1"),))
+    answer = replace(NINE, call_id="abcdefgh1")
+    document = NAMED.document_of([ASKED, call, answer, SAID], [{"function": {"name": "x", "return": 1, "y": [2]}}])
+    assert [(piece.text, piece.learn) for piece in document.pieces] == [
+        (
+            '[AVAILABLE_TOOLS][{"type": "function", "function": {"name": "x", "y": [2]}}][/AVAILABLE_TOOLS]U:when;A:',
+            False,
+        ),
+        ('[TOOL_CALLS][{"name": "clock", "arguments": {"a": 1}, "id": "abcdefgh1"}].', True),
+        ('[TOOL_RESULTS]{"content": 9, "call_id": "abcdefgh1"}[/TOOL_RESULTS]A:', False),
+        ("nine.", True),
+    ]
+    for turns in ([ASKED, CALL], [ASKED, call, NINE, SAID], [ASKED, call, replace(answer, call_id="abc-efgh1"), SAID]):
+        with pytest.raises(InputError, match="by ids of nine letters and digits, and answers by tool_call_id; here is"):
+            NAMED.document_of(turns)
+    with pytest.raises(InputError, match="offers tools before the last question, and the conversation has none"):
+        NAMED.document_of([call], [{"function": {}}])
+    with pytest.raises(InputError, match="offers tools by their functions, and a schema has none"):
+        NAMED.document_of([ASKED, call], [{"name": "x"}])
 
 
 def test_what_is_on_offer_ends_the_systems_text_or_is_all_of_it():
