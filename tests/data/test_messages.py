@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,7 +67,8 @@ def test_a_record_of_lists_is_the_list_of_records(speaker, said):
 )
 def test_calls_are_read_in_every_form_that_programs_write(written):
     (turn,) = read({"role": "assistant", "content": "", "tool_calls": written})
-    assert turn == SAID[2]
+    name = "a1" if "a1" in str(written) else ""
+    assert turn == replace(SAID[2], calls=(ToolCall("clock", '{"zone": "é"}', name),))
 
 
 def test_arguments_that_are_json_already_stay_as_they_are():
