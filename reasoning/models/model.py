@@ -16,6 +16,7 @@ from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.kernels.attention.backends import Attention, attention_for
 from reasoning.kernels.backends import Choice
+from reasoning.kernels.grouped import GroupedProduct, grouped_for
 from reasoning.models import cache as caches
 from reasoning.models import decoder as decoders
 from reasoning.models.cache import Cache, Weights
@@ -94,6 +95,7 @@ class Model:
     config: ModelConfig
     mesh: Mesh | None
     attention: Attention
+    grouped: GroupedProduct
     shapes: Params
     axes: Params
     context: int  # the longest sequence that the model may see
@@ -117,14 +119,15 @@ class Model:
 def build_model(config: ModelConfig, mesh: Mesh | None = None, kernels: Choice = "auto") -> Model:
     """The functions of ``config`` on ``mesh`` (None: no sharding constraints). Allocates nothing.
 
-    ``kernels`` compute attention over whole sequences: by default those for the mesh's devices (``kernels.attention``).
+    ``kernels`` compute attention over whole sequences and experts' products: by default those for the mesh's devices
+    (``kernels.attention``, ``kernels.grouped``).
     """
     return _built(config, mesh, kernels)
 
 
 @lru_cache(maxsize=32)
 def _built(config: ModelConfig, mesh: Mesh | None, kernels: Choice) -> Model:
-    return _functions(config, mesh, attention_for(kernels, mesh), None)
+    return _functions(config, mesh, attention_for(kernels, mesh), grouped_for(kernels, mesh), None)
 
 
 @lru_cache(maxsize=32)
@@ -136,7 +139,7 @@ def with_lora(model: Model, lora: LoRA | None) -> Model:
     """
     if lora is None:
         return model
-    adapted = _functions(model.config, model.mesh, model.attention, lora)
+    adapted = _functions(model.config, model.mesh, model.attention, model.grouped, lora)
     check_targets(lora, adapted.shapes)
     return replace(
         adapted,
@@ -177,7 +180,9 @@ def frozen_shapes(model: LanguageModel, mesh: Mesh) -> Params:
     return meshes.with_shardings(shapes, base_of(places) if isinstance(model, Model) else places)
 
 
-def _functions(config: ModelConfig, mesh: Mesh | None, attention: Attention, lora: LoRA | None) -> Model:
+def _functions(
+    config: ModelConfig, mesh: Mesh | None, attention: Attention, grouped: GroupedProduct, lora: LoRA | None
+) -> Model:
     def construct(key: jax.Array) -> Decoder:
         return Decoder(config, lora, nnx.Rngs(params=key))
 
@@ -188,11 +193,12 @@ def _functions(config: ModelConfig, mesh: Mesh | None, attention: Attention, lor
     with nnx.use_eager_sharding(False):
         graph, state = nnx.split(nnx.eval_shape(lambda: construct(jax.random.key(0))))
     axes: Any = nnx.to_pure_dict(nnx.get_partition_spec(state))
-    structure = Structure(config, graph, axes, Placement(mesh), attention)
+    structure = Structure(config, graph, axes, Placement(mesh, grouped), attention)
     return Model(
         config=config,
         mesh=mesh,
         attention=attention,
+        grouped=grouped,
         shapes=nnx.to_pure_dict(state),
         axes=axes,
         context=config.context,

@@ -1,6 +1,6 @@
 """A mixture of experts that drops no token, on one device or with experts spread over a mesh axis.
 
-Tokens are sorted by expert and multiplied group by group (``jax.lax.ragged_dot``). With expert parallelism each device
+Tokens are sorted by expert and multiplied group by group (``kernels.grouped``). With expert parallelism each device
 holds some experts and some tokens: it gathers the tokens of its expert group, works on those meant for its experts,
 and the results are summed and scattered back, so that the most uneven load needs no more memory than the most even one.
 Of many tokens it does so piece by piece.
@@ -18,6 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.core.mesh import partition
+from reasoning.kernels.grouped import GroupedProduct
 from reasoning.models.config import Activation, ModelConfig, MoE
 from reasoning.models.mlp import MLP, activate, gated
 from reasoning.models.parameters import Placement, parameter, zeros
@@ -87,6 +88,7 @@ _dealt.defvjp(_dealt_forward, _dealt_backward)
 
 
 def mix_experts(
+    grouped: GroupedProduct,
     activation: Activation,
     experts: Experts,
     x_ND: jax.Array,
@@ -108,7 +110,7 @@ def mix_experts(
     expert = jnp.minimum(number[order], held - 1)
 
     def product(rows: jax.Array, matrices: jax.Array, biases: jax.Array | None) -> jax.Array:
-        products = jax.lax.ragged_dot(rows, matrices, sizes)
+        products = grouped.product(rows, matrices, sizes)
         return products if biases is None else products + biases[expert]
 
     gate = None if experts.gate_EDF is None else product(rows, experts.gate_EDF, experts.gate_bias_EF)
@@ -123,14 +125,24 @@ def mix_experts(
 
 
 def _mix_here(
-    activation: Activation, matrices: _Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
+    grouped: GroupedProduct,
+    activation: Activation,
+    matrices: _Matrices,
+    x_ND: jax.Array,
+    chosen_NA: jax.Array,
+    weights_NA: jax.Array,
 ) -> jax.Array:
     """``mix_experts`` on one device that holds them all."""
-    return mix_experts(activation, Experts(*matrices), x_ND, chosen_NA, weights_NA, 0)
+    return mix_experts(grouped, activation, Experts(*matrices), x_ND, chosen_NA, weights_NA, 0)
 
 
 def _mix_gathered(
-    activation: Activation, matrices: _Matrices, x_ND: jax.Array, chosen_NA: jax.Array, weights_NA: jax.Array
+    grouped: GroupedProduct,
+    activation: Activation,
+    matrices: _Matrices,
+    x_ND: jax.Array,
+    chosen_NA: jax.Array,
+    weights_NA: jax.Array,
 ) -> jax.Array:
     """``mix_experts`` on one device of a mesh: gather the expert group's tokens, sum over hidden parts, scatter."""
     # All tokens of the group come here, whatever their experts: the shape is the same for any load, so none is dropped
@@ -144,19 +156,35 @@ def _mix_gathered(
         brings = jax.lax.axis_index(_HIDDEN_AXIS) == 0
         experts = experts._replace(down_bias_ED=jnp.where(brings, experts.down_bias_ED, 0))
     first = jax.lax.axis_index(_EXPERT_AXIS) * experts.up_EDF.shape[0]
-    mixed = mix_experts(activation, experts, x_ND, chosen_NA, weights_NA, first)
+    mixed = mix_experts(grouped, activation, experts, x_ND, chosen_NA, weights_NA, first)
     # Over "tensor" each device has a part of the hidden width, over "expert" some of the experts: their sums are each
     # token's result, of which every device gets those of its own tokens.
-    summed = jax.lax.psum(mixed, _HIDDEN_AXIS)
+    summed = jax.lax.psum(mixed, _HIDDEN_AXIS) if grouped.typed else _summed(mixed)
     return jax.lax.psum_scatter(summed, _EXPERT_AXIS, scatter_dimension=0, tiled=True)
 
 
-def _in_pieces(mix: _Mix, mesh: Mesh | None, matrices: _Matrices, *tokens: jax.Array) -> jax.Array:
+@jax.custom_vjp
+def _summed(mixed_ND: jax.Array) -> jax.Array:
+    """The sum over hidden parts where ``shard_map`` doesn't know that it is the same on all of their devices.
+
+    It then gives each an equal share of the sum's gradient, and would add the shares by an exchange of its own.
+    """
+    return jax.lax.psum(mixed_ND, _HIDDEN_AXIS)
+
+
+_summed.defvjp(
+    lambda mixed_ND: (_summed(mixed_ND), None),
+    lambda _, share_ND: (share_ND * jax.lax.axis_size(_HIDDEN_AXIS),),
+)
+
+
+def _in_pieces(mix: _Mix, mesh: Mesh | None, typed: bool, matrices: _Matrices, *tokens: jax.Array) -> jax.Array:
     """``mix`` of all tokens [B, T, …] of a device, some after others where all would take too much memory.
 
     A piece is as many tokens as ``_PIECE_BYTES`` hold the rows of, those of all devices that work on it together.
     """
-    group, axes = (1, ()) if mesh is None else (mesh.shape[_EXPERT_AXIS], mesh.axis_names)
+    group = 1 if mesh is None else mesh.shape[_EXPERT_AXIS]
+    axes = () if mesh is None or not typed else mesh.axis_names
     x_ND, chosen_NA, weights_NA = (array.reshape(-1, array.shape[-1]) for array in tokens)
     count, active = chosen_NA.shape
     pieces = -(-count * group * active * x_ND.shape[1] * x_ND.dtype.itemsize // _PIECE_BYTES)
@@ -274,18 +302,20 @@ class MixtureOfExperts(nnx.Module):
     def _mix(
         self, experts: Experts, x_BTD: jax.Array, chosen_BTA: jax.Array, weights_BTA: jax.Array, placement: Placement
     ) -> jax.Array:
-        mesh, tokens = placement.mesh, (x_BTD, chosen_BTA, weights_BTA)
+        mesh, grouped, tokens = placement.mesh, placement.grouped, (x_BTD, chosen_BTA, weights_BTA)
         if mesh is None or mesh.size == 1:
-            return _in_pieces(functools.partial(_mix_here, self.activation), None, tuple(experts), *tokens)
+            here = functools.partial(_mix_here, grouped, self.activation)
+            return _in_pieces(here, None, grouped.typed, tuple(experts), *tokens)
         by_token = partition(("batch", "time", None))
         # Declared whole along "embed" (fsdp), which ``gather_layer`` has seen to.
         into, out_of = PartitionSpec(_EXPERT_AXIS, None, _HIDDEN_AXIS), PartitionSpec(_EXPERT_AXIS, _HIDDEN_AXIS, None)
-        mix = functools.partial(_mix_gathered, self.activation)
+        mix = functools.partial(_mix_gathered, grouped, self.activation)
         inner, outer = PartitionSpec(_EXPERT_AXIS, _HIDDEN_AXIS), PartitionSpec(_EXPERT_AXIS, None)
         spread = jax.shard_map(
-            functools.partial(_in_pieces, mix, mesh),
+            functools.partial(_in_pieces, mix, mesh, grouped.typed),
             mesh=mesh,
             in_specs=((into, out_of, into, inner, outer, inner), *[by_token] * 3),
             out_specs=by_token,
+            check_vma=grouped.typed,
         )
         return spread(tuple(experts), *tokens)

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
+from reasoning.kernels.grouped import PLAIN, GroupedProduct
 from reasoning.models.config import ModelConfig
 
 Params = dict[str, Any]
@@ -16,9 +17,13 @@ Params = dict[str, Any]
 
 @dataclass(frozen=True)
 class Placement:
-    """The mesh that a model's arrays are spread over (None: one device); it constrains intermediate arrays."""
+    """The mesh that a model's arrays are spread over (None: one device); it constrains intermediate arrays.
+
+    ``grouped`` multiplies experts' matrices on its devices.
+    """
 
     mesh: Mesh | None
+    grouped: GroupedProduct = PLAIN
 
     def constrain(self, array: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
         """The array, sharded by the logical names of its axes."""

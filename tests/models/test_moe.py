@@ -1,17 +1,21 @@
 """The mixture of experts against a loop over tokens, also when all go to one expert, also spread over devices."""
 
+import functools
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.kernels.grouped import PLAIN, grouped_for
 from reasoning.models import moe as mixture
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.model import build_model, parameter_shardings
-from reasoning.models.moe import Experts, mix_experts
+from reasoning.models.moe import Experts, MixtureOfExperts, mix_experts
+from reasoning.models.parameters import Params, Placement
 from reasoning.planning.shapes import arrays_pairing
 
 EXPERTS, WIDTH, HIDDEN = 4, 6, 5
@@ -59,7 +63,7 @@ def test_no_token_is_dropped(chosen):
     if chosen == "all to the same":
         picked = np.tile([2, 0], (12, 1))
     weights = random.uniform(size=(12, 2)).astype(np.float32)
-    found = mix_experts("swiglu", experts, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
+    found = mix_experts(PLAIN, "swiglu", experts, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
     np.testing.assert_allclose(found, by_hand(experts, x, picked, weights), rtol=2e-4, atol=1e-4)
 
 
@@ -71,7 +75,7 @@ def test_experts_may_have_biases():
     biased = experts._replace(**biases)
     picked = np.stack([random.permutation(EXPERTS)[:2] for _ in range(12)])
     weights = random.uniform(size=(12, 2)).astype(np.float32)
-    found = mix_experts("swiglu", biased, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
+    found = mix_experts(PLAIN, "swiglu", biased, jnp.asarray(x), jnp.asarray(picked), jnp.asarray(weights), 0)
     np.testing.assert_allclose(found, by_hand(biased, x, picked, weights), rtol=2e-4, atol=1e-4)
 
 
@@ -82,11 +86,11 @@ def test_devices_that_hold_some_experts_add_up_to_all():
     weights = jnp.asarray(random.uniform(size=(12, 2)), jnp.float32)
     parts = [
         mix_experts(
-            "swiglu", jax.tree.map(lambda m, at=at: m[at : at + 2], experts), jnp.asarray(x), picked, weights, at
+            PLAIN, "swiglu", jax.tree.map(lambda m, at=at: m[at : at + 2], experts), jnp.asarray(x), picked, weights, at
         )
         for at in (0, 2)
     ]
-    whole = mix_experts("swiglu", experts, jnp.asarray(x), picked, weights, 0)
+    whole = mix_experts(PLAIN, "swiglu", experts, jnp.asarray(x), picked, weights, 0)
     np.testing.assert_allclose(parts[0] + parts[1], whole, rtol=1e-4, atol=1e-4)
 
 
@@ -161,6 +165,25 @@ def test_tokens_that_are_mixed_piece_by_piece_give_the_numbers_of_all_at_once(al
     (found, _), of_params = loss_and_gradients(model, held, tokens)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=5e-5), of_params, gradients)
+
+
+@pytest.mark.parametrize("piece_bytes", [mixture._PIECE_BYTES, 24 * 2 * 32 * 4], ids=["all at once", "in pieces"])
+def test_kernels_of_tpus_give_the_numbers_of_plain_products_on_a_mesh(piece_bytes, monkeypatch):
+    with nnx.use_eager_sharding(False):
+        graph, state = nnx.split(MixtureOfExperts(CONFIG, TINY, "swiglu", nnx.Rngs(0)))
+    params = nnx.to_pure_dict(state)
+    x_BTD = jax.random.normal(jax.random.key(1), (8, 12, CONFIG.width))
+
+    def loss(placement: Placement, params: Params, x_BTD: jax.Array) -> jax.Array:
+        return jnp.sum(nnx.merge(graph, params)(x_BTD, None, placement)[0] ** 2)
+
+    monkeypatch.setattr(mixture, "_PIECE_BYTES", piece_bytes)
+    mesh = build_mesh(MeshShape(data=1, fsdp=2, expert=2, tensor=2))
+    places = Placement(None), Placement(mesh, grouped_for("pallas_tpu_interpreted", mesh))
+    expected, found = (
+        jax.jit(jax.value_and_grad(functools.partial(loss, place), argnums=(0, 1)))(params, x_BTD) for place in places
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
 
 
 def test_a_piece_needs_no_more_memory_than_it_is_allowed(monkeypatch):

@@ -14,6 +14,7 @@ from reasoning.kernels.attention import chunked, splash
 from reasoning.kernels.attention.over_mesh import by_head, over_mesh
 from reasoning.kernels.attention.rule import Rule
 from reasoning.kernels.backends import Choice, kernels_for, resolved
+from reasoning.kernels.grouped import PLAIN, grouped_for
 
 _BLOCK, _ACCELERATOR_BLOCK = 128, 512
 """Queries, and keys, that chunked attention computes at a time: on a CPU what its caches hold the scores of."""
@@ -53,7 +54,9 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
 
 def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
     """What computes on the mesh's devices, in words. Raises InputError for a choice that they can't follow."""
-    return f"{kernels_for(choice, mesh)}; attention: {attention_for(choice, mesh)}"
+    told = f"{kernels_for(choice, mesh)}; attention: {attention_for(choice, mesh)}"
+    grouped = grouped_for(choice, mesh)
+    return told if grouped is PLAIN else f"{told}; gradients of experts: {grouped}"
 
 
 def _chunked(

@@ -35,6 +35,7 @@ def test_kernels_for_tpus_are_refused_elsewhere_unless_interpreted():
     with pytest.raises(InputError, match="the mesh's devices are cpu"):
         attention_for("pallas_tpu", None)
     assert str(attention_for("pallas_tpu_interpreted", None)) == "splash kernels, interpreted"
+    assert describe_kernels("pallas_tpu_interpreted", None).endswith("gradients of experts: megablox, interpreted")
 
 
 @pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu isn't installed")
