@@ -30,6 +30,13 @@ _RULES: dict[str, tuple[str, ...]] = {
 }
 """Logical axis -> mesh axes. Models and stages name logical axes only; this table is the one place that maps them."""
 
+_SHARDED = "embed"
+"""The logical axis along which a parameter is held in shards and gathered for each use (ZeRO 3, arXiv 1910.02054)."""
+
+SHARD_AXES = ("fsdp", "expert", "context")
+"""The mesh axes of those shards. All but the first, which other dimensions or nothing else of a parameter may lie over,
+are taken only where they are free and divide it."""
+
 
 @dataclass(frozen=True)
 class MeshShape:
@@ -119,8 +126,13 @@ def partition(axes: Sequence[str | None]) -> PartitionSpec:
 
 
 def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int] | None = None, what: str = "array"):
-    """NamedSharding for logical ``axes``; with ``shape`` given, a dimension that doesn't divide is an InputError."""
+    """NamedSharding of a parameter's logical ``axes``: its shards go over all of ``SHARD_AXES`` that they can.
+
+    With ``shape`` given, a dimension that doesn't divide is an InputError.
+    """
     spec = partition(axes)
+    if shape is not None and _SHARDED in axes:
+        spec = _spread(mesh, spec, axes.index(_SHARDED), shape)
     for dimension, (axis, names) in enumerate(zip(axes, spec, strict=True)):
         names = (names,) if isinstance(names, str) else (names or ())
         parts = int(np.prod([mesh.shape[name] for name in names]))
@@ -130,6 +142,22 @@ def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int] | None
                 f"do not divide; change the size or the mesh"
             )
     return NamedSharding(mesh, spec)
+
+
+def _spread(mesh: Mesh, spec: PartitionSpec, dimension: int, shape: Sequence[int]) -> PartitionSpec:
+    """``spec`` with one dimension also over those further shard axes that are free and divide it."""
+    taken = {name for names in spec for name in ((names,) if isinstance(names, str) else names or ())}
+    over = list(_RULES[_SHARDED])
+    for name in SHARD_AXES:
+        parts = mesh.shape[name] * int(np.prod([mesh.shape[one] for one in over]))
+        if name not in taken and mesh.shape[name] > 1 and shape[dimension] % parts == 0:
+            over.append(name)
+    return spec if len(over) == 1 else PartitionSpec(*spec[:dimension], tuple(over), *spec[dimension + 1 :])
+
+
+def gathered(axes: Sequence[str | None]) -> tuple[str | None, ...]:
+    """The logical axes of a parameter whose shards are gathered."""
+    return tuple(None if name == _SHARDED else name for name in axes)
 
 
 def constrain(mesh: Mesh | None, array: jax.Array, axes: Sequence[str | None]) -> jax.Array:
@@ -176,17 +204,6 @@ def with_shardings(shapes: Any, places: Any) -> Any:
     return jax.tree.map(
         lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place), shapes, places
     )
-
-
-def whole_along(place: NamedSharding, axis: str) -> NamedSharding:
-    """The same sharding, but whole along one mesh axis."""
-
-    def strip(names: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if isinstance(names, tuple):
-            return tuple(name for name in names if name != axis) or None
-        return None if names == axis else names
-
-    return NamedSharding(place.mesh, PartitionSpec(*(strip(names) for names in place.spec)))
 
 
 def of_one_layer(place: NamedSharding) -> NamedSharding:

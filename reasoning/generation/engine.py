@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length
@@ -24,7 +24,7 @@ from reasoning.generation.state import Asked, Finished, Page, Sizes, empty_state
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.generation.watching import GO_ON, Watch, Writing, kept_by, looked
 from reasoning.models.cache import Weights
-from reasoning.models.model import LanguageModel, parameter_shardings
+from reasoning.models.model import LanguageModel
 from reasoning.models.parameters import Params
 
 SLOTS = 64
@@ -87,19 +87,19 @@ class Engine:
 
 
 def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
-    """Where decoding weights live: as the parameters do, but whole along fsdp, so that no token gathers them."""
+    """Where decoding weights live: as the parameters do, but with shards gathered, so that no token gathers them."""
 
-    def whole(place: NamedSharding) -> NamedSharding:
-        return meshes.whole_along(place, "fsdp")
+    def whole(axes: PartitionSpec) -> NamedSharding:
+        return meshes.sharding(mesh, meshes.gathered(tuple(axes)))
 
-    def placed(value: Any, place: Any) -> Any:
+    def placed(value: Any, axes: Any) -> Any:
         if isinstance(value, tuple):  # unstacked layers
-            return tuple(jax.tree.map(lambda one: meshes.of_one_layer(whole(one)), place) for _ in value)
+            return tuple(jax.tree.map(lambda one: meshes.of_one_layer(whole(one)), axes) for _ in value)
         if isinstance(value, dict):
-            return {name: placed(inner, place[name]) for name, inner in value.items()}
-        return whole(place)
+            return {name: placed(inner, axes[name]) for name, inner in value.items()}
+        return whole(axes)
 
-    return placed(jax.eval_shape(model.publish, model.shapes), parameter_shardings(model, mesh))
+    return placed(jax.eval_shape(model.publish, model.shapes), model.axes)
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ class VocabularySharding:
     """Where hidden states [B, T, D] and the unembedding [D, V] live, so that no device sees more logits than its own.
 
     ``token_axes`` are the mesh axes of B and of T. V is cut over ``vocabulary_axis`` (padded where it doesn't divide)
-    and D of the matrix over ``embed_axis``, which must be one of the token axes. None leaves an axis whole; mesh axes
+    and D of the matrix over ``embed_axis``, which must be token axes. None leaves an axis whole; mesh axes
     that aren't named hold copies. Raises InputError for axes that the mesh lacks or that are used twice.
     """
 
     mesh: Mesh
     token_axes: tuple[Axes, Axes] = (("data", "fsdp", "expert"), "context")
     vocabulary_axis: str | None = "tensor"
-    embed_axis: str | None = "fsdp"
+    embed_axis: Axes = "fsdp"
 
     def __post_init__(self) -> None:
         used = (*self.tokens, *_names(self.vocabulary_axis))
@@ -51,8 +51,8 @@ class VocabularySharding:
                 raise InputError(f"the mesh has no axis {name!r}; it has {self.mesh.axis_names}; name one of those")
         if len(set(used)) < len(used):
             raise InputError(f"a mesh axis shards two things: tokens and vocabulary lie over {used}; name each once")
-        if self.embed_axis is not None and self.embed_axis not in self.tokens:
-            raise InputError(f"embed_axis {self.embed_axis!r} must be one of the token axes, {self.tokens}")
+        if not set(_names(self.embed_axis)) <= set(self.tokens):
+            raise InputError(f"embed_axis {self.embed_axis!r} must be one of the token axes or several, {self.tokens}")
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, sca
     rest = sharding.tokens
     # Scattered, each device keeps the rows of the matrix that it holds; an all-reduce would move twice as much.
     if scatter and sharding.embed_axis is not None:
-        rest = tuple(name for name in rest if name != sharding.embed_axis)
+        rest = tuple(name for name in rest if name not in _names(sharding.embed_axis))
         # Row-major, or XLA transposes the whole float32 sum, and the optimizer's moments, for a tied embedding's sake.
         gradient = with_layout_constraint(pad_to(gradient, 0, sharding.size(sharding.embed_axis)), Layout((0, 1)))
         gradient = lax.psum_scatter(gradient, sharding.embed_axis, scatter_dimension=0, tiled=True)

@@ -14,6 +14,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
+from reasoning.core.mesh import gathered
 from reasoning.kernels.attention.backends import Attention
 from reasoning.kernels.attention.rule import Rule
 from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
@@ -142,15 +143,15 @@ def _rematerialised(config: ModelConfig, body: Callable) -> Callable:
 
 
 def _gathered(placement: Placement, axes: Params, weights: Params) -> Params:
-    """Weights with their fsdp shards gathered; in backward their gradients are scattered again.
+    """Weights with their shards gathered; in backward their gradients are scattered again.
 
     ``axes`` are the weights' logical axes, of which a stack's begin with that of layers, which its scan slices away.
     """
 
     def gather(leaf: jax.Array, names: PartitionSpec) -> jax.Array:
-        # "embed" is the axis that lies over fsdp: without its name the leaf must be whole along it, so XLA gathers it
-        # here, and sums and scatters its gradient.
-        return placement.constrain(leaf, tuple(None if name == "embed" else name for name in names[-leaf.ndim :]))
+        # Without the name of the axis of its shards the leaf must be whole along it, so XLA gathers it here, and sums
+        # and scatters its gradient.
+        return placement.constrain(leaf, gathered(names[-leaf.ndim :]))
 
     return jax.tree.map(gather, weights, axes)
 

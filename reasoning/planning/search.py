@@ -1,5 +1,6 @@
 """Which mesh, microbatch and remat a run is fastest with: pruned by what must be held, compiled, ranked by the plan."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -7,7 +8,7 @@ from itertools import product
 import jax
 
 from reasoning.core.errors import InputError
-from reasoning.core.mesh import MeshShape
+from reasoning.core.mesh import SHARD_AXES, MeshShape
 from reasoning.core.program import Program, device_bytes
 from reasoning.core.progress import Progress
 from reasoning.models.config import ModelConfig
@@ -175,8 +176,8 @@ def _estimate(update: _Update, rows: int, remat: str, mesh: Mapping[str, int], c
     Shards are gathered for forward and backward and gradients scattered, once a microbatch; along the tensor axis a
     block's two sums are exchanged, forward and backward.
     """
-    config, tensor, shards = update.config, mesh["tensor"], mesh["fsdp"]
-    devices = mesh["data"] * shards * mesh["context"] * tensor * mesh["expert"]
+    config, tensor, shards = update.config, mesh["tensor"], math.prod(mesh[name] for name in SHARD_AXES)
+    devices = mesh["data"] * shards * tensor
     microbatches = max(update.rows // (devices // (mesh["context"] * tensor) * rows), 1)
     products = update.flops * _AGAIN[remat] / (devices * chip.of_a_device(chip.flops))
     gathered = 2 * _HALF + _WHOLE

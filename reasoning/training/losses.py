@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.hashes import check_hashes
+from reasoning.core.mesh import SHARD_AXES
 from reasoning.core.user_code import check_shape
 from reasoning.kernels.backends import Choice, kernels_for
 from reasoning.kernels.divergence import Divergence, check_divergence
@@ -87,7 +88,7 @@ def _scores_of(
 
 def _sharding_of(model: LanguageModel) -> VocabularySharding | None:
     """How the model's unembedding lies on its mesh."""
-    return None if model.mesh is None else VocabularySharding(model.mesh)
+    return None if model.mesh is None else VocabularySharding(model.mesh, embed_axis=SHARD_AXES)
 
 
 def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:

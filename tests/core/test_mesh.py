@@ -56,11 +56,23 @@ def test_rows_come_back_from_the_devices_as_they_went():
     jax.tree.map(lambda array, rows: np.testing.assert_array_equal(meshes.local_rows(array), rows), spread, local)
 
 
-def test_a_place_without_an_axis_is_whole_along_it():
+def test_a_gathered_parameter_is_whole_along_its_shards_only():
     mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=2))
-    place = meshes.sharding(mesh, ("layers", "embed", "mlp"))
-    assert meshes.of_one_layer(meshes.whole_along(place, "fsdp")).spec == PartitionSpec(None, "tensor")
-    assert meshes.whole_along(meshes.row_sharding(mesh), "fsdp").spec == PartitionSpec(("data", "expert"))
+    place = meshes.sharding(mesh, meshes.gathered(("layers", "embed", "mlp")))
+    assert meshes.of_one_layer(place).spec == PartitionSpec(None, "tensor")
+
+
+def test_a_parameter_lies_in_shards_over_all_axes_that_are_free_and_divide_it():
+    mesh = build_mesh(MeshShape(data=1, fsdp=2, expert=2, context=2))
+
+    def spec(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple:
+        return tuple(meshes.sharding(mesh, axes, shape).spec)
+
+    assert spec(("embed", "mlp"), (8, 3)) == (("fsdp", "expert", "context"), "tensor")
+    assert spec(("mlp", "embed"), (3, 4)) == ("tensor", ("fsdp", "expert"))
+    assert spec(("embed", "none"), (6, 3)) == ("fsdp", None)
+    assert spec(("layers", "experts", "embed", "mlp"), (3, 4, 8, 5)) == (None, "expert", ("fsdp", "context"), "tensor")
+    assert spec(("none",), (8,)) == (None,)
 
 
 def test_shapes_with_places_keep_shape_and_type():
