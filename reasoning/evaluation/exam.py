@@ -16,7 +16,7 @@ from reasoning.core.ranges import NonNegative, Size
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.classes import Measure
-from reasoning.evaluation.scorers import Scorer, StepScores, step_ends
+from reasoning.evaluation.scorers import Scorer, StepScores, read_by
 from reasoning.generation.engine import Generate, Rollouts
 from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.models.cache import Weights
@@ -217,7 +217,6 @@ def step_scores(
     prompts = [prompt for prompt in questions.prompts for _ in range(shape[1])]
     rows = zip(rollouts.tokens.reshape(len(prompts), -1).tolist(), rollouts.lengths.reshape(-1).tolist(), strict=True)
     replies = [ids[:length] for ids, length in rows]
-    written = [number for number, reply in enumerate(replies) if reply]
     found: dict[str, StepScores] = {}
     for name in dict.fromkeys(names):
         if name not in candidate.scorers:
@@ -225,17 +224,9 @@ def step_scores(
             raise InputError(
                 f"there is no scorer {name} to choose by; there are {there}: name it in the exam's scorers"
             )
-        scorer = candidate.scorers[name]
-        ends = [step_ends(candidate.tokenizer, replies[number], scorer.separator) for number in written]
-        asked = ([prompts[number] for number in written], [replies[number] for number in written], ends)
-        steps_R: list[np.ndarray] = [np.zeros(1)] * len(replies)
-        tokens_R, flops_R = np.zeros(len(replies), np.int64), np.zeros(len(replies))
-        for number, scores_E in zip(written, scorer.scores(*asked), strict=True):
-            steps_R[number] = scores_E
-        cost = scorer.cost(*asked)
-        tokens_R[written], flops_R[written] = cost.tokens_R, cost.flops_R
+        steps_R, cost = read_by(candidate.scorers[name], candidate.tokenizer, prompts, replies)
         steps = [steps_R[start : start + shape[1]] for start in range(0, len(replies), shape[1])]
-        found[name] = StepScores(steps, tokens_R.reshape(shape), flops_R.reshape(shape))
+        found[name] = StepScores(steps, cost.tokens_R.reshape(shape), cost.flops_R.reshape(shape))
     return found
 
 

@@ -83,15 +83,6 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
-class AskingScorers(Protocol):
-    """A method that weighs or searches by scorers, which the exam must have (``exam.Candidate.scorers``)."""
-
-    def scorers_asked(self) -> tuple[str, ...]:
-        """Their names."""
-        ...
-
-
-@runtime_checkable
 class Checked(Protocol):
     """A method that not every exam can ask."""
 

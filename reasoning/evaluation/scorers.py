@@ -103,6 +103,22 @@ def aggregated(aggregate: Aggregation, steps: Sequence[np.ndarray]) -> np.ndarra
     return values_R
 
 
+def read_by(scorer: Scorer, tokenizer: Tokenizer, prompts: Tokens, replies: Tokens) -> tuple[list[np.ndarray], Cost]:
+    """The scores [E] of each reply's steps, and what they cost.
+
+    A reply without tokens, which nobody wrote, is not read; its one score is 0.
+    """
+    written = [number for number, reply in enumerate(replies) if len(reply)]
+    ends = [step_ends(tokenizer, replies[number], scorer.separator) for number in written]
+    asked = ([prompts[number] for number in written], [replies[number] for number in written], ends)
+    steps_R: list[np.ndarray] = [np.zeros(1)] * len(replies)
+    for number, scores_E in zip(written, scorer.scores(*asked), strict=True):
+        steps_R[number] = scores_E
+    read, cost = Cost.nothing(len(replies)), scorer.cost(*asked)
+    read.tokens_R[written], read.flops_R[written] = cost.tokens_R, cost.flops_R
+    return steps_R, read
+
+
 def step_ends(tokenizer: Tokenizer, reply: Sequence[int], separator: str) -> list[int]:
     """The places of a reply's tokens with which its steps end, from 0; the last one is the reply's last token.
 

@@ -250,7 +250,7 @@ class Selections:
         return replace(answers, judged=step_scores(candidate, questions, rollouts, self.scorers_asked()))
 
     def scorers_asked(self) -> tuple[str, ...]:
-        """See ``methods.AskingScorers``."""
+        """See ``rewards.reward.scorers_of``."""
         return tuple(dict.fromkeys(by.scorer for way in self.ways if (by := _scorer_of(way))))
 
     def programs(self, sitting: Sitting) -> Iterator[Program]:

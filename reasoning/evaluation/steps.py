@@ -70,7 +70,7 @@ class StepSearch:
         return self.beams * self.branches
 
     def scorers_asked(self) -> tuple[str, ...]:
-        """See ``methods.AskingScorers``."""
+        """See ``rewards.reward.scorers_of``."""
         return (self.scorer,)
 
     def programs(self, sitting: Sitting) -> Iterator[Program]:

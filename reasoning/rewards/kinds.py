@@ -14,6 +14,7 @@ from reasoning.rewards.reward import (
     judge_each,
     reader_of,
     reward_name,
+    scorers_of,
 )
 from reasoning.tasks.problems import Problem
 
@@ -64,6 +65,10 @@ class ForKinds:
         """Asks the reward whether it can judge the problems of these kinds (``rewards.reward.Selective``)."""
         if isinstance(self.reward, Selective):
             self.reward.check([problem for problem in problems if problem.kind in self.kinds])
+
+    def scorers_asked(self) -> tuple[str, ...]:
+        """Those of the reward (``rewards.reward.scorers_of``)."""
+        return scorers_of(self.reward)
 
     def reader(self, problem: Problem) -> Reader | None:
         """How the reward reads the replies to a problem of these kinds (``rewards.reward.ReadingSome``)."""

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.rewards.reward import Judgement, Reader, Remarking, Reward, Selective, Value, judge_each, reader_of
+from reasoning.rewards.reward import (
+    Judgement,
+    Reader,
+    Remarking,
+    Reward,
+    Selective,
+    Value,
+    judge_each,
+    reader_of,
+    scorers_of,
+)
 from reasoning.tasks.problems import Problem
 
 
@@ -45,6 +55,10 @@ class FirstThatApplies:
         for reward in self.rewards:
             if isinstance(reward, Selective):
                 reward.check(problems)
+
+    def scorers_asked(self) -> tuple[str, ...]:
+        """Those of all rewards (``rewards.reward.scorers_of``)."""
+        return tuple(name for reward in self.rewards for name in scorers_of(reward))
 
     def reader(self, problem: Problem) -> Reader | None:
         """How the first reward that reads replies to a problem itself does so (``rewards.reward.ReadingSome``)."""

@@ -40,7 +40,8 @@ as ``**columns``:
 - ``lengths``, how many tokens the completion has, its end symbol included;
 - every column of the problems (``Problem.columns``: test cases, a rubric, choices), None where a problem has none of
   that name;
-- ``chat``, the chat format, for its tags.
+- ``chat``, the chat format, for its tags;
+- ``marks``, where a stage has scorers: the scores [E] of the completion's steps, by scorer.
 
 A reward may change the lists that it gets: each gets its own. Functions written for TRL work here, and those that don't
 need ``kind``, ``truncated``, ``lengths`` or ``chat`` work there. A record may refuse problems before a run begins
@@ -109,6 +110,20 @@ class Explaining(Protocol):
     def judge(self, prompts: Texts, completions: Texts, **columns: Any) -> Sequence[Judgement]:
         """As calling it, which gives the same values, with reasons."""
         ...
+
+
+@runtime_checkable
+class _AskingScorers(Protocol):
+    """Whoever judges, weighs or searches by scorers, which the stage or exam must have (``evaluation.scorers``)."""
+
+    def scorers_asked(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+
+def scorers_of(asking: Any) -> tuple[str, ...]:
+    """The names of the scorers that a reward or a method asks; none where it asks no scorer."""
+    return asking.scorers_asked() if isinstance(asking, _AskingScorers) else ()
 
 
 def reader_of(rewards: Sequence[Reward], problem: Problem) -> Reader | None:

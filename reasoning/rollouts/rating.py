@@ -101,8 +101,11 @@ def rate(
     truncated_PS: np.ndarray,
     lengths_PS: np.ndarray,
     chat: ChatFormat,
+    marks: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> Ratings:
     """Each reward's values [P, S], by its name; every reward gets the problems' columns.
+
+    ``marks`` are the scores of each completion's steps by scorer, where scorers have read them.
 
     Raises InputError, naming the function, where it raises something itself, and where it doesn't give one finite
     number (or None, or ``UNGRADED``) a completion.
@@ -124,6 +127,7 @@ def rate(
             "truncated": truncated_PS.reshape(-1).tolist(),
             "lengths": lengths_PS.reshape(-1).tolist(),
             **{name: [deepcopy(problem.columns.get(name)) for problem in repeated] for name in names},
+            **({"marks": [dict(each) for each in marks]} if marks else {}),
         }
 
     ratings = Ratings({})

@@ -30,6 +30,7 @@ class Rewarded:
     rewards: np.ndarray
     ungraded: Mapping[str, np.ndarray] = field(default_factory=dict)
     judgements: Mapping[str, np.ndarray] = field(default_factory=dict)
+    marking_flops: float = 0.0  # what scorers took to read all processes' completions
 
 
 def joined(attempts: Sequence[Rewarded], groups: Sequence[int], limit: int, padded_lengths: Sequence[int]) -> Rewarded:
@@ -59,6 +60,7 @@ def joined(attempts: Sequence[Rewarded], groups: Sequence[int], limit: int, padd
         ),
         texts=listed([attempt.texts for attempt in attempts]),
         rewards=chosen([attempt.rewards for attempt in attempts]),
+        marking_flops=sum(attempt.marking_flops for attempt in attempts),
         **{
             field: {
                 name: chosen([getattr(one, field)[name] for one in attempts]) for name in getattr(attempts[0], field)

@@ -17,10 +17,9 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
 from reasoning.core.progress import Progress
-from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import ids_with
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
-from reasoning.evaluation.methods import AskingScorers, Greedy, Method, Samples, check_methods, replies_by
+from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
     RESULTS,
     SAMPLES,
@@ -37,11 +36,12 @@ from reasoning.evaluation.tables import answers_of, by_kind, confusions, measure
 from reasoning.evaluation.verifier import Verifier, verifying
 from reasoning.generation.prompts import PromptStyle
 from reasoning.models.model import Model
+from reasoning.rewards.reward import scorers_of
 from reasoning.rollouts.rating import remarks_on
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.place import Asked, Place, asked_of, problems_at_hand
 from reasoning.stages.programs import model_before, publishing_program
-from reasoning.stages.reward_model import scorer_of
+from reasoning.stages.reward_model import loaded_scorers
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.checkpoints import on_first_process
@@ -97,7 +97,7 @@ class Evaluate:
         if repeated := [name for name in there if there.count(name) > 1]:
             raise InputError(f"two scorers are named {repeated[0]}; rename one of them")
         for method in (*self.methods, *self.style_methods):
-            for name in method.scorers_asked() if isinstance(method, AskingScorers) else ():
+            for name in scorers_of(method):
                 if name not in there:
                     raise InputError(
                         f"the method {method.name} asks the scorer {name}, and the exam's scorers are "
@@ -134,7 +134,9 @@ class Evaluate:
                     candidate = None  # Two checkpoints needn't fit into memory.
                     with context.at_once():
                         candidate, examined = self.candidate(piece.checkpoint, context), piece.checkpoint
-                        scorers = scorers or self.judges(inputs.get("scorers", ()), candidate, context)
+                        scorers = scorers or loaded_scorers(
+                            inputs.get("scorers", ()), candidate.tokenizer, self.name, self.quiz.batch, context
+                        )
                         candidate = replace(candidate, scorers=scorers | verifying(self.verifiers, candidate))
                 with context.at_once():
                     tokens += self.examine(piece, candidate, questions[piece.checkpoint.stage], context)
@@ -218,19 +220,6 @@ class Evaluate:
         model, tokenizer = model_of(artifact, context.mesh, context.kernels), tokenizer_of(artifact)
         params = partial(params_of, artifact, model, context.mesh)
         return candidate_of(self.quiz, model, context.mesh, tokenizer, params)
-
-    def judges(self, artifacts: tuple[Artifact, ...], candidate: Candidate, context: Context) -> dict[str, Scorer]:
-        """The reward models by their stages' names. Raises InputError for one of another tokenizer."""
-        found: dict[str, Scorer] = {}
-        for artifact in artifacts:
-            difference = tokenizer_difference(tokenizer_of(artifact), candidate.tokenizer)
-            if difference is not None:
-                raise InputError(
-                    f"{self.name}: the scorer {artifact.stage} reads other tokens than the checkpoints that it judges "
-                    f"({difference}); train it on one of their line"
-                )
-            found[artifact.stage] = scorer_of(artifact, context.mesh, context.kernels, self.quiz.batch)
-        return found
 
     def examine(self, piece: _Piece, candidate: Candidate, questions: Mapping[str, Questions], context: Context) -> int:
         """Writes one checkpoint's replies to all problems, asked in one way, and gives the number of their tokens."""

@@ -9,9 +9,11 @@ from reasoning.objectives.advantages import group_normalized, groups_with_signal
 from reasoning.objectives.correction import Correction
 from reasoning.objectives.kl import KLEstimate, k3
 from reasoning.objectives.policy import Clipped, Surrogate
+from reasoning.rewards.reward import scorers_of
 from reasoning.rollouts.rating import Reward, check_names, reward_name
 from reasoning.rollouts.sampling import TruncatedSampling, truncation_of
 from reasoning.stages.settings import OnPolicy
+from reasoning.stages.stage import Stage
 from reasoning.training.policy_rows import Advantage, Selection
 
 
@@ -21,6 +23,7 @@ class FromRewards(OnPolicy, TruncatedSampling):
 
     rewards: tuple[Reward, ...]
     reward_weights: tuple[float, ...]
+    scorers: tuple[Stage, ...] = ()  # reward models, which rewards name (``evaluation.scorer_reward.ScorerReward``)
     correct: Reward | None = (
         None  # the one of rewards that says which replies are right, for the metric of their length
     )
@@ -45,6 +48,7 @@ class FromRewards(OnPolicy, TruncatedSampling):
         if not any(self.reward_weights):
             raise InputError("all reward_weights are 0, so no reply is better than another; give one reward a weight")
         check_names(self.rewards, "rewards")
+        self._check_scorers()
         if self.correct is not None and self.correct not in self.rewards:
             raise InputError(f"correct is {reward_name(self.correct)}, which is not among rewards; name one of them")
         if self.kl_coefficient == 0 and (self.reference_every or self.kl_select is not None):
@@ -58,6 +62,20 @@ class FromRewards(OnPolicy, TruncatedSampling):
                 "would write, and the gradient is that of all of it; name a correction, such as "
                 "objectives.correction.TruncatedImportance, or sample from all tokens"
             )
+
+    def _check_scorers(self) -> None:
+        """Raises InputError for a reward that asks a scorer which isn't there, and for a scorer that none asks."""
+        asked = {name: reward_name(reward) for reward in self.rewards for name in scorers_of(reward)}
+        there = [scorer.name for scorer in self.scorers]
+        for name, reward in asked.items():
+            if name not in there:
+                raise InputError(
+                    f"the reward {reward} asks the scorer {name}, and the scorers are {', '.join(there) or 'none'}; "
+                    f"add it to {self.name or 'the stage'}.scorers"
+                )
+        for name in there:
+            if name not in asked:
+                raise InputError(f"no reward asks the scorer {name}; name a ScorerReward of it, or drop it")
 
     @property
     def scored(self) -> bool:

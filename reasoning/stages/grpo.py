@@ -6,13 +6,14 @@ Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from reasoning.core import mesh as meshes
-from reasoning.core.artifact import Artifact, Outcome
+from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.program import Program
 from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.scorers import Scorer
 from reasoning.generation.truncation import ALL_TOKENS
 from reasoning.kernels.backends import Choice
 from reasoning.models.model import Model
@@ -27,6 +28,7 @@ from reasoning.stages.place import Place
 from reasoning.stages.policy_programs import Assembling, PolicyPrograms, policy_programs
 from reasoning.stages.programs import learned_of, trained_model
 from reasoning.stages.reference import Reference
+from reasoning.stages.reward_model import loaded_scorers
 from reasoning.stages.rollout_source import RolloutSource
 from reasoning.stages.settings import steps_of
 from reasoning.stages.stage import Context, LearnsFrom
@@ -77,14 +79,16 @@ class GRPO(FromRewards):
                 "with each other, so nothing is ever learnt; raise samples, or give functions that judge a reply alone"
             )
 
-    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+    def run(self, inputs: Mapping[str, Any], out: Path, context: Context) -> Outcome:
         """Trains and leaves a checkpoint."""
         tokenizer, mesh = tokenizer_of(inputs["start"]), context.mesh
         self.check(mesh)
         for remark in remarks_on(self.rewards, self.problems):
             context.warn(f"stage {self.name}: {remark}")
         trainee = trainee_of(self, inputs["start"], context)
-        source = self.source(trainee, tokenizer, out, context)
+        rows = self.questions * self.samples // (self.minibatches * self.microbatches)
+        scorers = loaded_scorers(inputs.get("scorers", ()), tokenizer, self.name, rows, context)
+        source = self.source(trainee, tokenizer, out, context, scorers)
         learner = Learner(
             settings=self,
             trainee=trainee,
@@ -121,7 +125,9 @@ class GRPO(FromRewards):
         needs = {"minibatches": self.minibatches, "scored": self.scored, "referenced": self.kl_coefficient > 0}
         return tuple(policy_gradient_programs(self, learned, between, drawn, **needs))
 
-    def source(self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context) -> RolloutSource:
+    def source(
+        self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context, scorers: Mapping[str, Scorer]
+    ) -> RolloutSource:
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         mesh = context.mesh
         sampler = replace(sampler_of(self, trainee, tokenizer, context), truncation=truncation_of(self))
@@ -138,6 +144,8 @@ class GRPO(FromRewards):
             trainee=trainee,
             mesh=mesh,
             sampler=sampler,
+            scorers=scorers,
+            tokenizer=tokenizer,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             between=between,
             reference=reference if self.kl_coefficient > 0 else None,

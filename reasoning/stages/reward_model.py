@@ -5,7 +5,7 @@ What its data has labels of decides what it is: of replies' ends an outcome rewa
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +22,10 @@ from reasoning.core.mesh import local_rows, rows_of_all_processes, wait_for_all
 from reasoning.core.program import Program
 from reasoning.core.ranking import ranked_right
 from reasoning.data.records import RandomAccessRows, read_records, take_rows
+from reasoning.data.tokenizers.comparison import tokenizer_difference
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.reward_scorer import NO_MARK, RewardScorer, head_flops
+from reasoning.evaluation.scorers import Scorer
 from reasoning.kernels.backends import Choice
 from reasoning.models.heads import DECODER, HEAD, Head, with_head
 from reasoning.models.model import Model, build_model, parameter_shardings
@@ -164,6 +167,23 @@ def write_head(out: Path, head: Head, separator: str, mark: int) -> None:
         content = {**asdict(head), "separator": separator, "mark": mark}
         write_atomic(out / _HEAD, json.dumps(content, indent=1) + "\n")
     wait_for_all(str(out / _HEAD))
+
+
+def loaded_scorers(
+    artifacts: Sequence[Artifact], tokenizer: Tokenizer, stage: str, batch: int, context: Context
+) -> dict[str, Scorer]:
+    """The reward models that a ``stage`` asks about replies in ``tokenizer``'s ids, by their stages' names.
+
+    ``batch`` replies are read at once. Raises InputError for a reward model of another tokenizer.
+    """
+    for artifact in artifacts:
+        difference = tokenizer_difference(tokenizer_of(artifact), tokenizer)
+        if difference is not None:
+            raise InputError(
+                f"{stage}: the scorer {artifact.stage} reads other tokens than the checkpoints that it judges "
+                f"({difference}); train it on one of their line"
+            )
+    return {artifact.stage: scorer_of(artifact, context.mesh, context.kernels, batch) for artifact in artifacts}
 
 
 def scorer_of(artifact: Artifact, mesh: Mesh, kernels: Choice, batch: int) -> RewardScorer:

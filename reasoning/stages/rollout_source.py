@@ -12,6 +12,8 @@ import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.stopwatch import Stopwatch
+from reasoning.data.tokenizers.tokenizer import Tokenizer
+from reasoning.evaluation.scorers import Scorer, read_by
 from reasoning.objectives.advantages import SelectedAmongGraded
 from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost, scoring_flops
 from reasoning.rollouts.rating import rate, reward_name
@@ -35,6 +37,8 @@ class RolloutSource:
     trainee: Trainee
     mesh: meshes.Mesh
     sampler: PromptSampler
+    scorers: Mapping[str, Scorer]
+    tokenizer: Tokenizer
     log: RolloutLog
     between: PolicyPrograms
     reference: Reference | None
@@ -75,6 +79,7 @@ class RolloutSource:
         metrics = rollout_metrics(every, correct)
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
         metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
+        metrics["flops"] += int(sum(attempt.marking_flops for attempt in attempts))
         metrics["flops"] += scoring_flops(config, learnt.sampled, stage.scored + (self.reference is not None))
         if stage.resample:
             metrics["sampling/attempts"] = len(attempts)
@@ -102,9 +107,25 @@ class RolloutSource:
     def _rewarded(self, sampled: Sampled) -> Rewarded:
         stage, texts = self.stage, self.log.texts(sampled.rollouts)
         cut, lengths = sampled.rollouts.truncated, sampled.rollouts.lengths
-        rated = rate(stage.rewards, sampled.problems, texts, cut, lengths, stage.chat)
+        marks, read = self._marks(sampled)
+        rated = rate(stage.rewards, sampled.problems, texts, cut, lengths, stage.chat, marks)
         rewards = total_rewards(stage.reward_weights, rated.values, rated.ungraded)
-        return Rewarded(sampled, texts, rated.values, rewards, rated.ungraded, rated.judgements)
+        return Rewarded(sampled, texts, rated.values, rewards, rated.ungraded, rated.judgements, read)
+
+    def _marks(self, sampled: Sampled) -> tuple[list[dict[str, np.ndarray]], float]:
+        """What scorers make of this process's completions, by scorer, and the operations of reading all processes'."""
+        if not self.scorers:
+            return [], 0.0
+        names = ("tokens", "segments", "loss_mask")
+        tokens_BT, inside_BT, reply_BT = (meshes.rows_of_all_processes(sampled.rows[name]) for name in names)
+        written = list(zip(tokens_BT, inside_BT > 0, reply_BT > 0, strict=True))
+        prompts = [row_T[inside_T & ~reply_T].tolist() for row_T, inside_T, reply_T in written]
+        replies = [row_T[reply_T].tolist() for row_T, _, reply_T in written]
+        read = {name: read_by(each, self.tokenizer, prompts, replies) for name, each in self.scorers.items()}
+        rows = len(sampled.rows["tokens"])
+        own = range(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+        marks = [{name: steps_R[row] for name, (steps_R, _) in read.items()} for row in own]
+        return marks, float(sum(cost.flops_R.sum() for _, cost in read.values()))
 
     def _signal(self, attempts: Sequence[Rewarded]) -> np.ndarray:
         """Which of this process's groups, through all attempts, ``select`` takes."""

@@ -21,7 +21,7 @@ more tell nothing, however many are wanted."""
 REWARDS_GET = ("prompts", "completions", "answer", "kind", "truncated", "lengths", "chat")
 """The names of everything that a reward gets beside columns."""
 
-RESERVED = (*REWARDS_GET, "self")
+RESERVED = (*REWARDS_GET, "marks", "self")
 """The names that no column may have."""
 
 

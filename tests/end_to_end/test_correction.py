@@ -35,7 +35,7 @@ def test_under_truncated_sampling_the_ratio_is_what_was_left_of_the_distribution
     stage = reinforce(top_k=3, correction=TruncatedImportance(), select=every_group, rewards=(length,))
     context = Surroundings().context()
     trainee = trainee_of(stage, base, context)
-    source = replace(stage, rollouts_every=0).source(trainee, tokenizer_of(base), Path(), context)
+    source = replace(stage, rollouts_every=0).source(trainee, tokenizer_of(base), Path(), context, {})
     state = new_state(trainee.start(), OPTIMIZER.build(4))
     batch, _ = source(state, 0)
     assert batch.corrected is not None

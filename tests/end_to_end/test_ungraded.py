@@ -72,7 +72,7 @@ def batch_of(stage: GRPO, base: Artifact) -> tuple[PolicyBatch, dict[str, float]
     stage, context = replace(stage, rollouts_every=0), Surroundings().context()
     trainee = trainee_of(stage, base, context)
     state = new_state(trainee.start(), OPTIMIZER.build(4))
-    batch, metrics = stage.source(trainee, tokenizer_of(base), Path(), context)(state, 0)
+    batch, metrics = stage.source(trainee, tokenizer_of(base), Path(), context, {})(state, 0)
     assert isinstance(batch, PolicyBatch)
     return batch, dict(metrics), state.params
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.core.errors import InputError
-from reasoning.evaluation.scorers import aggregated, last, mean, minimum, product, step_ends, total
+from reasoning.evaluation.scorers import Cost, aggregated, last, mean, minimum, product, read_by, step_ends, total
 
 PIECES = ("a", "b", ";", ";;", "a;", ";b", "; ", "\n", "\n\n", ".\n\n", "")
 
@@ -49,3 +49,23 @@ def test_a_step_ends_with_the_token_that_completes_a_separator(reply: list[int],
 
 def test_a_reply_without_tokens_has_no_steps():
     assert step_ends(Pieces(), [], ";") == []
+
+
+class Counting:
+    """A scorer that gives a step the share of its place in the reply, and reads a token for a token."""
+
+    separator = ";"
+
+    def scores(self, prompts, replies, ends) -> list[np.ndarray]:
+        return [(np.array(own) + 1) / len(reply) for reply, own in zip(replies, ends, strict=True)]
+
+    def cost(self, prompts, replies, ends) -> Cost:
+        read = [len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)]
+        return Cost(np.array(read), 10.0 * np.array(read))
+
+
+def test_replies_are_read_step_by_step_and_what_nobody_wrote_is_not():
+    replies = [[0, 2, 1, 2], [], [1]]
+    steps_R, cost = read_by(Counting(), Pieces(), [[1], [1, 1], [1, 1, 1]], replies)
+    assert [each.tolist() for each in steps_R] == [[0.5, 1.0], [0.0], [1.0]]
+    assert (cost.tokens_R.tolist(), cost.flops_R.tolist()) == ([5, 0, 4], [50.0, 0.0, 40.0])

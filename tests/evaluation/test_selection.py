@@ -16,7 +16,7 @@ from tiny_stages import questions_for
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.evaluation.exam import Answers, ask, draw, graded
-from reasoning.evaluation.methods import AskingScorers, Samples, columns_of, tokens_of
+from reasoning.evaluation.methods import Samples, columns_of, tokens_of
 from reasoning.evaluation.scorers import Cost, StepScores, last, mean, minimum, product, total
 from reasoning.evaluation.selection import (
     NOBODY,
@@ -36,6 +36,7 @@ from reasoning.evaluation.selection import (
 )
 from reasoning.evaluation.selection import tokens_of as tokens_used
 from reasoning.evaluation.tables import answers_of, rows_of
+from reasoning.rewards.reward import scorers_of
 
 SAMPLES = 12
 
@@ -237,7 +238,7 @@ def test_scorers_of_the_exam_are_asked_about_all_samples_and_rows_keep_what_they
     candidate = replace(tiny_stages.candidate(base), scorers={"half": ByLength("="), "other": ByLength("")})
     questions, key = questions_for(candidate), jax.random.key(3)
     method = Selections(ways=(Weighted(size=3, by=ByScorer(scorer="half", aggregate=mean)), Majority(size=3)))
-    assert isinstance(method, AskingScorers) and method.scorers_asked() == ("half",)
+    assert scorers_of(method) == ("half",)
     answers = method.replies(candidate, questions, key)
     rollouts = draw(candidate, questions, key)
     assert graded(candidate, questions, rollouts).texts == answers.texts and list(answers.judged) == ["half"]

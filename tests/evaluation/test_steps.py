@@ -16,10 +16,11 @@ from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.data.tokenizers.tokenizer import end_ids
 from reasoning.evaluation.exam import Questions
-from reasoning.evaluation.methods import AskingScorers, Greedy, check_methods, replies_by, tokens_of
+from reasoning.evaluation.methods import Greedy, check_methods, replies_by, tokens_of
 from reasoning.evaluation.scorers import Cost, minimum
 from reasoning.evaluation.steps import StepSearch
 from reasoning.generation.engine import sampling_program
+from reasoning.rewards.reward import scorers_of
 
 KEY = jax.random.key(11)
 EXAM = quiz(max_new_tokens=10)
@@ -125,7 +126,7 @@ def test_tokens_are_of_all_candidates_and_what_the_scorer_read_is_told(candidate
         2.0 * each for each in read.values()
     ]
     method = StepSearch(scorer="chance", beams=4, branches=2)
-    assert isinstance(method, AskingScorers) and method.scorers_asked() == ("chance",)
+    assert scorers_of(method) == ("chance",)
     np.testing.assert_array_equal(tokens_of(method, found)["step_beam_chance_last@8"], found.spent)
 
 

@@ -1,11 +1,13 @@
 """Settings of learning from rewards that contradict each other are refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tiny_stages import early_end, reinforce
+from tiny_stages import BASE, early_end, reinforce
 
 from reasoning.core.errors import InputError
+from reasoning.evaluation.scorer_reward import ScorerReward
 
 
 def constant(completions: list[str], **columns: Any) -> list[float]:
@@ -25,3 +27,13 @@ def test_the_reward_that_says_what_is_right_must_be_one_of_the_rewards():
     assert reinforce(correct=early_end).correct is early_end
     with pytest.raises(InputError, match="correct is constant, which is not among rewards"):
         reinforce(correct=constant)
+
+
+def test_scorers_are_those_that_rewards_ask():
+    mark, judge = ScorerReward(scorer="judge"), replace(BASE, name="judge")
+    stage = reinforce(rewards=(early_end, mark), reward_weights=(1.0, 1.0), scorers=(judge,))
+    assert stage.scorers == (judge,)
+    with pytest.raises(InputError, match="judge_last asks the scorer judge, and the scorers are none; add it"):
+        replace(stage, scorers=())
+    with pytest.raises(InputError, match="no reward asks the scorer judge; name a ScorerReward of it, or drop it"):
+        replace(stage, rewards=(early_end,), reward_weights=(1.0,))

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tiny_stages
 from planned import not_run, place_of
-from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, questions_for, work
+from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, questions_for, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.evaluation.methods import Greedy
+from reasoning.evaluation.scorer_reward import ScorerReward
 from reasoning.evaluation.scorers import Scorer, minimum
 from reasoning.evaluation.selection import BestOf, ByScorer, Selections, Weighted
 from reasoning.evaluation.verifier import Verifier
@@ -130,3 +131,9 @@ def test_it_runs_the_programs_that_it_told(base: Artifact, labels: Artifact, tmp
     unembedding = 2 * 8 * 32 * config.width * (config.vocabulary - 1)  # which the head stands in place of
     assert programs["judge"].flops == forward_flops(config, 8 * 32, 32) - unembedding
     assert programs["update"].flops == 3 * programs["judge"].flops
+
+
+def test_reinforcement_learning_is_rewarded_by_what_was_trained(prm: Artifact, base: Artifact, tmp_path: Path):
+    stage = reinforce(steps=1, rewards=(ScorerReward(scorer="prm"),), scorers=(MODEL,))
+    [row] = work(stage, tmp_path, {"start": base, "scorers": (prm,)}).metrics()
+    assert 0 < row["reward"] == row["rewards/prm_last/mean"] < 1 and row["reward_std"] > 0

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_stages import TRAIN, reinforce, source_and_state, work
+from tiny_stages import BASE, TRAIN, reinforce, source_and_state, work
 
 from reasoning.core.artifact import Artifact
+from reasoning.evaluation.scorer_reward import ScorerReward
+from reasoning.evaluation.scorers import Cost
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.rollouts.prompt_sampler import batch_places
 from reasoning.stages.checkpoint import tokenizer_of
@@ -119,3 +121,37 @@ def test_a_step_samples_again_until_all_groups_teach_or_it_has_tried_often_enoug
     made = work(reinforce(steps=1, rewards=(seldom,), resample=3), tmp_path, {"start": base})
     table = pq.read_table(rollouts_file(made.path, 1))
     assert [advantage != 0 for advantage in table["advantage"].to_pylist()] == [True] * 16
+
+
+class Digest:
+    """A scorer that makes a number of what it read, which nobody gets of other tokens."""
+
+    separator = ""
+
+    def scores(self, prompts, replies, ends) -> list[np.ndarray]:
+        return [
+            np.array([(3 * sum(prompt) + 7 * sum(reply)) % 11 / 11])
+            for prompt, reply in zip(prompts, replies, strict=True)
+        ]
+
+    def cost(self, prompts, replies, ends) -> Cost:
+        read = np.array([len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)])
+        return Cost(read, 1e6 * read)
+
+
+def test_a_scorers_mark_of_prompt_and_reply_is_a_reward_and_its_operations_count(base: Artifact):
+    mark, judge = ScorerReward(scorer="digest"), replace(BASE, name="digest")
+    stage = reinforce(rewards=(mark,), select=every_group, scorers=(judge,))
+    source, state = source_and_state(stage, base, {"digest": Digest()})
+    batch, metrics = source(state, 0)
+    plain, fresh = source_and_state(reinforce(select=every_group), base)
+    same, costs = plain(fresh, 0)
+    np.testing.assert_array_equal(batch.rows.tokens, same.rows.tokens)
+    replies_B = (np.asarray(same.rows.targets) * np.asarray(same.rows.mask, int)).sum(axis=1)
+    wholes_B = (np.asarray(same.rows.tokens) * np.asarray(same.rows.segments)).sum(axis=1)
+    rewards_PG = ((3 * (wholes_B - replies_B) + 7 * replies_B) % 11 / 11).reshape(4, 4)
+    np.testing.assert_allclose(metrics["rewards/digest_last/mean"], rewards_PG.mean(), rtol=1e-6)
+    scale = rewards_PG.std(1, ddof=1, keepdims=True) + 1e-4
+    expected = (rewards_PG - rewards_PG.mean(1, keepdims=True)) / scale
+    np.testing.assert_allclose(np.asarray(batch.advantages)[:, 0], expected.reshape(-1), rtol=1e-4, atol=1e-5)
+    assert metrics["flops"] - costs["flops"] == 1e6 * np.asarray(same.rows.segments).sum()

@@ -19,6 +19,7 @@ from reasoning.data.records import Row
 from reasoning.data.sources import Generated
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, questions_of
 from reasoning.evaluation.methods import Greedy, Samples
+from reasoning.evaluation.scorers import Scorer
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.model import Model
 from reasoning.models.parameters import Params
@@ -114,12 +115,14 @@ def questions_for(candidate: Candidate) -> Questions:
     return questions_of(candidate.exam, candidate.tokenizer, candidate.model.config.context)
 
 
-def source_and_state(stage: GRPO, base: Artifact) -> tuple[RolloutSource, TrainState]:
+def source_and_state(
+    stage: GRPO, base: Artifact, scorers: Mapping[str, Scorer] | None = None
+) -> tuple[RolloutSource, TrainState]:
     """Where a stage's batches come from, without rollouts that are kept, and the state before its first step."""
     stage, context = replace(stage, rollouts_every=0), Surroundings().context()
     trainee = trainee_of(stage, base, context)
     state = new_state(trainee.start(), OPTIMIZER.build(4))
-    return stage.source(trainee, tokenizer_of(base), Path(), context), state
+    return stage.source(trainee, tokenizer_of(base), Path(), context, scorers or {}), state
 
 
 def early_end(completions: list[str], truncated: list[bool], **columns: Any) -> list[float]:
