@@ -124,6 +124,20 @@ def pack_some(
             yield row
 
 
+def pack_pairs(pairs: Iterable[Int[np.ndarray, "N 2"]], length: int) -> Iterator[dict[str, np.ndarray]]:
+    """Rows of documents, each a token's id and a number of its own [N, 2], whole (``first_fit``).
+
+    Each has ``tokens``, ``numbers``, ``positions`` and ``segments`` [T], int32, 0 on padding. No document may be longer
+    than a row.
+    """
+    with without_notes():
+        for packed in first_fit(_Stream(lambda: iter(pairs)), length):
+            tokens_T, numbers_T = packed["tokens"].T
+            places = {"positions": packed["tokens_positions"], "segments": packed["tokens_segment_ids"]}
+            columns = {"tokens": tokens_T, "numbers": numbers_T, **places}
+            yield {name: np.ascontiguousarray(column, np.int32) for name, column in columns.items()}
+
+
 def check_learnt(counts: PackingCounts, length: int) -> None:
     """Raises InputError where no token is left to learn."""
     if not counts.learnt:

@@ -24,6 +24,7 @@ from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
 from reasoning.core.progress import Progress
 from reasoning.core.ranges import Size
+from reasoning.data.packing import pack_pairs
 from reasoning.data.records import write_records
 from reasoning.generation.calls import sampling_told
 from reasoning.generation.sampler import SamplerSettings
@@ -40,8 +41,6 @@ from reasoning.tasks.problems import Problem
 from reasoning.training.preemption import Interrupted
 
 _LABELS = "labels.json"
-_OPEN_ROWS = 16
-"""Rows that are filled side by side."""
 
 LABEL_COLUMNS = MappingProxyType(
     {"tokens": np.int32, "positions": np.int32, "segments": np.int32, "labels": np.float32}
@@ -213,40 +212,24 @@ class _Counts:
 
 
 def packed(replies: Iterable[Labelled], length: int) -> Iterator[dict[str, np.ndarray]]:
-    """Rows of ``length`` tokens, each reply with its prompt whole in the first open row with room for it.
+    """Rows of ``length`` tokens, each reply with its prompt whole (``packing.first_fit``).
 
     ``labels`` [T] has a reply's labels where its steps end, and ``NO_LABEL`` everywhere else; padding has segment 0.
     Raises InputError for a reply that is longer than a row.
     """
-    opened: list[list[Labelled]] = []
-    room: list[int] = []
-    for number, reply in enumerate(replies):
-        size = len(reply.prompt) + len(reply.reply)
-        if size > length:
-            raise InputError(f"reply {number} and its prompt have {size} tokens, and rows {length}; make them longer")
-        fitting = next((row for row, left in enumerate(room) if left >= size), None)
-        if fitting is None:
-            if len(opened) == _OPEN_ROWS:
-                fullest = min(range(len(room)), key=room.__getitem__)
-                room.pop(fullest)
-                yield _row(opened.pop(fullest), length)
-            opened.append([])
-            room.append(length)
-            fitting = len(opened) - 1
-        opened[fitting].append(reply)
-        room[fitting] -= size
-    yield from (_row(each, length) for each in opened)
+    for row in pack_pairs(_pairs(replies, length), length):
+        labels_T = np.where(row["segments"] > 0, row.pop("numbers").view(np.float32), np.float32(NO_LABEL))
+        yield {**row, "labels": labels_T}
 
 
-def _row(replies: list[Labelled], length: int) -> dict[str, np.ndarray]:
-    row = {name: np.zeros(length, kind) for name, kind in LABEL_COLUMNS.items()}
-    row["labels"][:] = NO_LABEL
-    start = 0
-    for number, each in enumerate(replies, start=1):
-        stop = start + len(each.prompt) + len(each.reply)
-        row["tokens"][start:stop] = [*each.prompt, *each.reply]
-        row["positions"][start:stop] = np.arange(stop - start)
-        row["segments"][start:stop] = number
-        row["labels"][start + len(each.prompt) + np.array(each.ends)] = each.labels
-        start = stop
-    return row
+def _pairs(replies: Iterable[Labelled], length: int) -> Iterator[np.ndarray]:
+    """Each reply's ids behind its prompt's, with their labels' bits [N, 2], since packers take whole numbers."""
+    for number, each in enumerate(replies):
+        ids = [*each.prompt, *each.reply]
+        if len(ids) > length:
+            raise InputError(
+                f"reply {number} and its prompt have {len(ids)} tokens, and rows {length}; make them longer"
+            )
+        labels_N = np.full(len(ids), NO_LABEL, np.float32)
+        labels_N[len(each.prompt) + np.array(each.ends)] = each.labels
+        yield np.stack([np.array(ids, np.int32), labels_N.view(np.int32)], axis=1)

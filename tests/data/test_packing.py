@@ -11,7 +11,16 @@ from reasoning.core.errors import InputError
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import SMOLLM_2
 from reasoning.data.documents import WHOLE, Document, Piece
-from reasoning.data.packing import COLUMNS, OPEN_ROWS, PackingCounts, concat_then_split, first_fit, pack, pack_into
+from reasoning.data.packing import (
+    COLUMNS,
+    OPEN_ROWS,
+    PackingCounts,
+    concat_then_split,
+    first_fit,
+    pack,
+    pack_into,
+    pack_pairs,
+)
 from reasoning.data.records import read_records
 from reasoning.data.tokenizers.byte_level import from_bpe
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_tokenizer
@@ -186,3 +195,17 @@ def test_the_mask_says_what_the_tokens_of_a_piece_weigh(tokenizer, packer):
     assert tally.learnt == 8
     for segment, parts in enumerate((WHOLE // 4, 1, 2, WHOLE - 1), start=1):
         assert row["loss_mask"][row["segments"] == segment].tolist() == [0, parts, parts]
+
+
+def test_numbers_travel_with_their_tokens():
+    chance = np.random.default_rng(5)
+    documents = [chance.integers(1, 2**31 - 1, (size, 2), np.int32) for size in chance.integers(1, 9, 40)]
+    found = []
+    for row in pack_pairs(documents, 8):
+        assert {len(column) for column in row.values()} == {8}
+        for segment in range(1, row["segments"].max() + 1):
+            own = row["segments"] == segment
+            assert row["positions"][own].tolist() == list(range(own.sum()))
+            found.append(np.stack([row["tokens"][own], row["numbers"][own]], axis=1).tolist())
+        assert not any(row[name][row["segments"] == 0].any() for name in ("tokens", "numbers"))
+    assert sorted(found) == sorted(each.tolist() for each in documents)
