@@ -5,7 +5,7 @@ Shapes: P problems, S samples a problem, R replies of all problems (R = P S), N 
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -70,21 +70,20 @@ class Budget:
         asked = Questions(questions.problems, prompts, style)
         if not self.tokens:
             return ask(candidate, asked, key, samples, self.temperature)
-        writer = _Writer(candidate, asked, samples, self.temperature, longest_of(asked))
-        written = [_Reply() for _ in range(len(prompts) * samples)]
-        forced = _Forced.of(candidate, self.wait if self.waits else "")
-        room = exam.max_new_tokens - self.tokens - len(forced.close)
+        words = Words.of(exam.chat, candidate.tokenizer, self.wait if self.waits else "")
+        room = exam.max_new_tokens - self.tokens - len(words.close)
         self._check_room(room, longest_of(asked), context)
-        writer.go_on(written, range(len(written)), self.tokens, 0, key)
-        for turn in range(1, self.waits + 1):
-            thinkers = [number for number, reply in enumerate(written) if forced.waits(reply, self.tokens)]
-            writer.go_on(written, thinkers, self.tokens, self.tokens, jax.random.fold_in(key, turn), self.tokens)
-        unfinished = [number for number, reply in enumerate(written) if not reply.over]
-        for number in unfinished:
-            forced.close_thought(written[number])
-        grown = self.tokens + len(forced.close)
-        writer.go_on(written, unfinished, room, grown, jax.random.fold_in(key, self.waits + 1))
-        return writer.answers(written, exam.max_new_tokens)
+
+        def write(prompts: Sequence[Sequence[int]], limit: int, longest: int, key: jax.Array) -> Rollouts:
+            model, mesh, slots = candidate.model, candidate.mesh, exam.slots
+            engine = sampler_for(model, mesh, candidate.tokenizer, exam.chat, 1, limit, slots, longest)
+            generate = truncating(engine.generate, truncation_of(exam))
+            again = replace(asked, prompts=prompts)
+            return in_batches(generate, candidate, again, len(prompts), key, self.temperature)
+
+        each = [prompt for prompt in prompts for _ in range(samples)]
+        written = think(write, each, words, self.tokens, self.waits, room, key)
+        return _answers(candidate, asked, rollouts_of(written, (len(prompts), samples), exam.max_new_tokens), written)
 
     def programs(self, sitting: Sitting) -> Iterator[Program]:
         """See ``sitting.Foreseen``; as if each reply had to be waited for, and had its thought closed."""
@@ -123,7 +122,7 @@ class Budget:
 
 
 @dataclass
-class _Reply:
+class Reply:
     """A reply as it grows: its tokens with their log-probabilities (0: not drawn), how many were drawn, dropped ones
     too, and whether it has ended."""
 
@@ -138,8 +137,12 @@ def _closing(chat: ChatFormat) -> str:
     return chat.think_close + (chat.answer_open or "\n\n")
 
 
+Write = Callable[[Sequence[Sequence[int]], int, int, jax.Array], Rollouts]
+"""One reply to each prompt: of at most so many tokens, to prompts of at most so many, by the numbers of a key."""
+
+
 @dataclass(frozen=True)
-class _Forced:
+class Words:
     """What is written into replies, as ids, and where their thoughts end."""
 
     tokenizer: Tokenizer
@@ -148,15 +151,15 @@ class _Forced:
     wait: list[int]
 
     @staticmethod
-    def of(candidate: Candidate, wait: str) -> "_Forced":
-        chat, tokenizer = candidate.exam.chat, candidate.tokenizer
-        return _Forced(tokenizer, chat.think_close, tokenizer.encode(_closing(chat)), tokenizer.encode(wait))
+    def of(chat: ChatFormat, tokenizer: Tokenizer, wait: str) -> "Words":
+        """Those of a chat format."""
+        return Words(tokenizer, chat.think_close, tokenizer.encode(_closing(chat)), tokenizer.encode(wait))
 
     def text(self, tokens: Sequence[int]) -> str:
         """What stands there; ids without a text count as one character."""
         return self.tokenizer.decode_batch([tokens], lenient=True)[0]
 
-    def waits(self, reply: _Reply, budget: int) -> bool:
+    def waits(self, reply: Reply, budget: int) -> bool:
         """Takes away the end of a thought that is shorter than the budget, and says whether it did."""
         end = self.text(reply.tokens).find(self.think_close)
         if end < 0:
@@ -170,40 +173,29 @@ class _Forced:
         reply.over = False
         return True
 
-    def close_thought(self, reply: _Reply) -> None:
+    def close_thought(self, reply: Reply) -> None:
         """Ends a thought that goes on still, and opens the answer."""
         if self.think_close not in self.text(reply.tokens):
             reply.tokens = [*reply.tokens, *self.close]
             reply.log_probs = [*reply.log_probs, *(0.0 for _ in self.close)]
 
 
-@dataclass(frozen=True)
-class _Writer:
-    """Goes on with replies, a call of the engine each time; ``longest`` is the longest prompt of the exam."""
+def think(
+    write: Write, prompts: Sequence[Sequence[int]], words: Words, tokens: int, waits: int, room: int, key: jax.Array
+) -> list[Reply]:
+    """A reply to each prompt that thinks at most ``tokens`` tokens and answers with at most ``room`` (``Budget``).
 
-    candidate: Candidate
-    asked: Questions
-    samples: int
-    temperature: float
-    longest: int
+    No reply is longer than is told at each of the calls of ``write``, so that each is one program.
+    """
+    longest = max(map(len, prompts))
+    written = [Reply() for _ in prompts]
 
-    def go_on(
-        self, written: Sequence[_Reply], chosen: Sequence[int], limit: int, grown: int, key: jax.Array, budget: int = 0
-    ) -> None:
-        """Lets the model write up to ``limit`` tokens more of each chosen reply; with a ``budget``, up to so many.
-
-        No reply is longer than ``grown`` tokens, so that each of the calls is one program.
-        """
+    def go_on(chosen: Sequence[int], limit: int, grown: int, key: jax.Array, budget: int = 0) -> None:
+        """Lets each chosen reply go on for up to ``limit`` tokens; with a ``budget`` until it has so many."""
         if not chosen:
             return
-        exam, candidate = self.candidate.exam, self.candidate
-        engine = sampler_for(
-            candidate.model, candidate.mesh, candidate.tokenizer, exam.chat, 1, limit, exam.slots, self.longest + grown
-        )
-        prompts = [[*self.asked.prompts[number // self.samples], *written[number].tokens] for number in chosen]
-        generate = truncating(engine.generate, truncation_of(exam))
-        asked = replace(self.asked, prompts=prompts)
-        rollouts = in_batches(generate, candidate, asked, len(prompts), key, self.temperature)
+        asked = [[*prompts[number], *written[number].tokens] for number in chosen]
+        rollouts = write(asked, limit, longest + grown, key)
         for row, number in enumerate(chosen):
             reply, length = written[number], int(rollouts.lengths[row, 0])
             kept = min(length, budget - len(reply.tokens)) if budget else length
@@ -212,20 +204,35 @@ class _Writer:
             reply.drawn += length
             reply.over = kept == length and not bool(rollouts.truncated[row, 0])
 
-    def answers(self, written: Sequence[_Reply], room: int) -> Answers:
-        """The replies, graded as the exam grades those that it samples."""
-        shape = (len(self.asked.problems), self.samples)
-        tokens_RN = np.zeros((len(written), room), np.int32)
-        for row, reply in enumerate(written):
-            tokens_RN[row, : len(reply.tokens)] = reply.tokens
-        rollouts = Rollouts(
-            tokens_RN.reshape(*shape, room),
-            np.zeros((*shape, room), np.float32),
-            np.array([len(reply.tokens) for reply in written]).reshape(shape),
-            np.array([not reply.over for reply in written]).reshape(shape),
-        )
-        answers = graded(self.candidate, self.asked, rollouts)
-        log_probs_PS = np.array([math.fsum(reply.log_probs) for reply in written]).reshape(shape)
-        drawn_PS = np.array([reply.drawn for reply in written]).reshape(shape)
-        # What a mean of replies takes a problem is what one of them took.
-        return replace(answers, log_probs=log_probs_PS, spent=np.rint(drawn_PS.mean(axis=1)).astype(np.int64))
+    go_on(range(len(written)), tokens, 0, key)
+    for turn in range(1, waits + 1):
+        thinkers = [number for number, reply in enumerate(written) if words.waits(reply, tokens)]
+        go_on(thinkers, tokens, tokens, jax.random.fold_in(key, turn), tokens)
+    unfinished = [number for number, reply in enumerate(written) if not reply.over]
+    for number in unfinished:
+        words.close_thought(written[number])
+    # A stream of its own: it would begin with the very numbers that thoughts were drawn with.
+    go_on(unfinished, room, tokens + len(words.close), jax.random.fold_in(key, waits + 1))
+    return written
+
+
+def rollouts_of(written: Sequence[Reply], shape: tuple[int, int], room: int) -> Rollouts:
+    """Replies of [P, S] as an engine would give them; a reply's whole log-probability stands at its first token."""
+    tokens_RN = np.zeros((len(written), room), np.int32)
+    log_probs_RN = np.zeros(tokens_RN.shape, np.float64)
+    for row, reply in enumerate(written):
+        tokens_RN[row, : len(reply.tokens)] = reply.tokens
+        log_probs_RN[row, 0] = math.fsum(reply.log_probs)
+    return Rollouts(
+        tokens_RN.reshape(*shape, room),
+        log_probs_RN.reshape(*shape, room),
+        np.array([len(reply.tokens) for reply in written]).reshape(shape),
+        np.array([not reply.over for reply in written]).reshape(shape),
+    )
+
+
+def _answers(candidate: Candidate, asked: Questions, rollouts: Rollouts, written: Sequence[Reply]) -> Answers:
+    """The replies, graded as the exam grades those that it samples."""
+    drawn_PS = np.array([reply.drawn for reply in written]).reshape(rollouts.lengths.shape)
+    # What a mean of replies takes a problem is what one of them took.
+    return replace(graded(candidate, asked, rollouts), spent=np.rint(drawn_PS.mean(axis=1)).astype(np.int64))

@@ -11,6 +11,7 @@ import numpy as np
 
 from reasoning.core.errors import InputError
 from reasoning.data.chat.format import Message
+from reasoning.evaluation.budget import Words, rollouts_of, think
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.prompts import PromptStyle, direct, thinking
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
@@ -110,41 +111,23 @@ def _within_budget(
     model: LoadedModel, question: str, drawing: Drawing, budget: int, told: Told, history: Sequence[Message]
 ) -> tuple[ModelReply, ...]:
     """Samples whose thoughts are closed after ``budget`` tokens, where they haven't ended by then."""
-    chat, tokenizer = model.chat, model.tokenizer
+    chat = model.chat
     if not chat.think_open or not chat.think_close:
         raise InputError("a budget ends what stands between the tags of thinking, and this chat format has none")
     style = thinking(chat)
     [prompt], limit = model.prompts([question], drawing.max_new_tokens, style, history)
-    close = tokenizer.encode(chat.think_close + (chat.answer_open or "\n\n"))
-    room = limit - budget - len(close)
+    words = Words.of(chat, model.tokenizer, "")
+    room = limit - budget - len(words.close)
     if budget < 0 or room < 1:
         raise InputError(
             f"a budget of {budget} tokens and the end of the thought leave {max(room, 0)} of {limit} new tokens to "
             "answer with; lower it, or raise --max-new-tokens"
         )
-    key = jax.random.key(drawing.seed)
-    first = model.rollouts([prompt], drawing.samples, drawing.temperature, budget, key, drawing.truncation)
-    written = [row[:length].tolist() for row, length in zip(first.tokens[0], first.lengths[0], strict=True)]
-    log_probs = first.log_probs.sum(axis=-1, dtype=np.float64)[0]
-    cut = first.truncated[0].copy()
-    [going] = np.nonzero(cut)
-    for sample in going:
-        if chat.think_close not in tokenizer.decode_batch([written[sample]], lenient=True)[0]:
-            written[sample] += close
-    if len(going):
-        prompts = [[*prompt, *written[sample]] for sample in going]
-        # A stream of its own: the first sample's would begin with the very numbers that its thought was drawn with.
-        rest = model.rollouts(prompts, 1, drawing.temperature, room, jax.random.fold_in(key, 1), drawing.truncation)
-        for row, sample in enumerate(going):
-            written[sample] += rest.tokens[row, 0, : rest.lengths[row, 0]].tolist()
-            log_probs[sample] += rest.log_probs[row, 0].sum(dtype=np.float64)
-            cut[sample] = rest.truncated[row, 0]
-    tokens = np.zeros((1, len(written), limit), np.int32)
-    values = np.zeros(tokens.shape, np.float32)
-    for sample, ids in enumerate(written):
-        tokens[0, sample, : len(ids)] = ids
-        values[0, sample, 0] = log_probs[sample]
-    lengths = np.array([[len(ids) for ids in written]])
-    [replies] = model.read_replies(Rollouts(tokens, values, lengths, cut[None]), style)
+
+    def write(prompts: Sequence[Sequence[int]], limit: int, longest: int, key: jax.Array) -> Rollouts:
+        return model.rollouts(prompts, 1, drawing.temperature, limit, key, drawing.truncation)
+
+    written = think(write, [prompt] * drawing.samples, words, budget, 0, room, jax.random.key(drawing.seed))
+    [replies] = model.read_replies(rollouts_of(written, (1, drawing.samples), limit), style)
     told(replies)
     return replies

@@ -1,13 +1,18 @@
 """Samples as they end are those of the model, budgets end thoughts, and choices are those of their numbers."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from tiny_run import write_tiny_run
-from tiny_stages import TEST
+from tiny_stages import TEST, questions_for, quiz
 
 from reasoning.core.errors import InputError
+from reasoning.evaluation.budget import Budget
+from reasoning.evaluation.exam import Candidate
 from reasoning.generation.prompts import direct
 from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import LoadedModel, ModelReply
@@ -38,6 +43,11 @@ def test_a_thought_ends_with_its_budget_and_a_budget_of_none_answers_at_once(mod
         thought, closed, _ = reply.text.removeprefix("<think>").partition("</think>")
         tokens = model.tokenizer.encode(re.sub(" ?[\u2047\ufffd?] ?", "=", thought))  # what stands for no text is one
         assert len(tokens) <= 4 and (closed or not reply.truncated) and reply.length <= 14 and reply.log_prob < 0
+    exam = quiz(problems=replace(TEST, count=1), max_new_tokens=14, samples=6)
+    asked = Candidate(exam, model.model, model.mesh, model.tokenizer, model.weights, dict)
+    same = Budget(tokens=4, samples=6).replies(asked, questions_for(asked), jax.random.key(0))
+    assert [reply.text for reply in found] == same.texts[0]  # an exam's budget, to the letter
+    np.testing.assert_allclose([reply.log_prob for reply in found], same.log_probs[0])
     none = sampled_replies(model, QUESTION, Drawing(samples=3, max_new_tokens=8, think_budget=0), list)
     assert none == model.replies([QUESTION], 3, 1.0, 8, style=direct(model.chat))[0]
     for budget in (-1, 12):
