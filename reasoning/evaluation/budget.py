@@ -122,7 +122,7 @@ class Budget:
 
 
 @dataclass
-class Reply:
+class _Reply:
     """A reply as it grows: its tokens with their log-probabilities (0: not drawn), how many were drawn, dropped ones
     too, and whether it has ended."""
 
@@ -137,7 +137,7 @@ def _closing(chat: ChatFormat) -> str:
     return chat.think_close + (chat.answer_open or "\n\n")
 
 
-Write = Callable[[Sequence[Sequence[int]], int, int, jax.Array], Rollouts]
+_Write = Callable[[Sequence[Sequence[int]], int, int, jax.Array], Rollouts]
 """One reply to each prompt: of at most so many tokens, to prompts of at most so many, by the numbers of a key."""
 
 
@@ -159,7 +159,7 @@ class Words:
         """What stands there; ids without a text count as one character."""
         return self.tokenizer.decode_batch([tokens], lenient=True)[0]
 
-    def waits(self, reply: Reply, budget: int) -> bool:
+    def waits(self, reply: _Reply, budget: int) -> bool:
         """Takes away the end of a thought that is shorter than the budget, and says whether it did."""
         end = self.text(reply.tokens).find(self.think_close)
         if end < 0:
@@ -173,7 +173,7 @@ class Words:
         reply.over = False
         return True
 
-    def close_thought(self, reply: Reply) -> None:
+    def close_thought(self, reply: _Reply) -> None:
         """Ends a thought that goes on still, and opens the answer."""
         if self.think_close not in self.text(reply.tokens):
             reply.tokens = [*reply.tokens, *self.close]
@@ -181,14 +181,14 @@ class Words:
 
 
 def think(
-    write: Write, prompts: Sequence[Sequence[int]], words: Words, tokens: int, waits: int, room: int, key: jax.Array
-) -> list[Reply]:
+    write: _Write, prompts: Sequence[Sequence[int]], words: Words, tokens: int, waits: int, room: int, key: jax.Array
+) -> list[_Reply]:
     """A reply to each prompt that thinks at most ``tokens`` tokens and answers with at most ``room`` (``Budget``).
 
     No reply is longer than is told at each of the calls of ``write``, so that each is one program.
     """
     longest = max(map(len, prompts))
-    written = [Reply() for _ in prompts]
+    written = [_Reply() for _ in prompts]
 
     def go_on(chosen: Sequence[int], limit: int, grown: int, key: jax.Array, budget: int = 0) -> None:
         """Lets each chosen reply go on for up to ``limit`` tokens; with a ``budget`` until it has so many."""
@@ -216,7 +216,7 @@ def think(
     return written
 
 
-def rollouts_of(written: Sequence[Reply], shape: tuple[int, int], room: int) -> Rollouts:
+def rollouts_of(written: Sequence[_Reply], shape: tuple[int, int], room: int) -> Rollouts:
     """Replies of [P, S] as an engine would give them; a reply's whole log-probability stands at its first token."""
     tokens_RN = np.zeros((len(written), room), np.int32)
     log_probs_RN = np.zeros(tokens_RN.shape, np.float64)
@@ -231,7 +231,7 @@ def rollouts_of(written: Sequence[Reply], shape: tuple[int, int], room: int) -> 
     )
 
 
-def _answers(candidate: Candidate, asked: Questions, rollouts: Rollouts, written: Sequence[Reply]) -> Answers:
+def _answers(candidate: Candidate, asked: Questions, rollouts: Rollouts, written: Sequence[_Reply]) -> Answers:
     """The replies, graded as the exam grades those that it samples."""
     drawn_PS = np.array([reply.drawn for reply in written]).reshape(rollouts.lengths.shape)
     # What a mean of replies takes a problem is what one of them took.
