@@ -188,6 +188,8 @@ def _traffic(around: Computation, one: Instruction) -> float:
         return 2 * _in_hbm(list(around.arrays(one.operands[1 if one.opcode == "dynamic-update-slice" else -1])))
     if one.opcode.removesuffix("-start") in COLLECTIVES:
         return 2 * _in_hbm(_operands(around, one))
+    if one.opcode == "slice-start":  # a weight that is fetched in pieces: each reads its own, not the whole source
+        return one.result[1].bytes + _in_hbm(one.result[1:2])
     if one.opcode.endswith("-start"):  # a copy on the way: its result names the source and the target
         return _in_hbm(one.result[:2])
     return _in_hbm(one.result) + _in_hbm(_operands(around, one))

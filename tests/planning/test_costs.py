@@ -119,3 +119,11 @@ def test_products_of_tpus_are_convolutions_and_kernels_tell_of_themselves(line, 
 }}
 """
     assert cost_of(read_module(text), {}).flops == flops
+
+
+def test_a_weight_that_is_fetched_in_pieces_is_read_once() -> None:
+    piece = "(bf16[64,32]{1,0}, bf16[16,32]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%w), slice={[0:16], [0:32]}"
+    lines = ["  %w = bf16[64,32]{1,0} parameter(0)", *(f"  %piece.{at} = {piece}" for at in range(4))]
+    body = "\n".join(lines)
+    text = f"HloModule m\n\nENTRY %main (w: bf16[64,32]) -> bf16[64,32] {{\n{body}\n}}\n"
+    assert cost_of(read_module(text), {}).hbm == 2 * 64 * 32
