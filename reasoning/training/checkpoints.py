@@ -238,9 +238,7 @@ def _wait(complete: Callable[[], None]) -> None:
 
 
 def _orbax_save(folder: Path, tree: Any) -> Callable[[], None]:
-    """What it gives waits until the arrays, which have been copied to the host, are written by all processes.
-
-    On CPUs the host's copy is the array itself, and JAX donates none that somebody still reads."""
+    """Begins to write arrays, which JAX donates to nobody while they are read; what it gives waits for all processes."""
     context = ocp.Context()
     # Made in the background, a folder that can't be made shows up as a time-out of whoever waits for it.
     context.async_options.create_directories_asynchronously = False
