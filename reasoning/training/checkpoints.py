@@ -238,7 +238,7 @@ def _wait(complete: Callable[[], None]) -> None:
 
 
 def _orbax_save(folder: Path, tree: Any) -> Callable[[], None]:
-    """Begins to write arrays, which JAX donates to nobody while they are read; what it gives waits for all processes."""
+    """Begins to write arrays, none of which JAX donates while it is read; what this gives waits for all processes."""
     context = ocp.Context()
     # Made in the background, a folder that can't be made shows up as a time-out of whoever waits for it.
     context.async_options.create_directories_asynchronously = False
