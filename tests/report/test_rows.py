@@ -9,12 +9,15 @@ from rich.console import Console
 from reasoning.data import columns as data_columns
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.chat.formats import formats
+from reasoning.data.chat.tools import FencedCalls
 from reasoning.data.documents import Document, Piece, last_reply
 from reasoning.data.packing import PackedRow, PackingCounts, first_fit, pack
 from reasoning.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_tokenizer
 from reasoning.report.rows import LEARNT_CLOSE, LEARNT_OPEN, ShownRow, Stretch, read_row, show_rows
 
 CHAT = ChatFormat()
+ENDS_OF_ANSWERS = ("[/TOOL_RESULTS]", "<｜tool▁outputs▁end｜>")
+"""Behind which replies begin where a family opens none behind what a tool answers."""
 TEXTS = ["what is one and one? two", "a café, für élan", "1+1=2, 2+2=4"]
 TOKENIZER = SentencePieceTokenizer(
     train_tokenizer(
@@ -80,18 +83,23 @@ WORDS = st.text("abé ☃+1\n?", max_size=6)
 
 
 @st.composite
-def conversations(draw, tools: bool):
-    """Messages, and of each reply that is to be learnt the text in which it stands; no text stands in another."""
+def conversations(draw, rounds: int):
+    """Messages, and of each reply that is to be learnt the text in which it stands; no text stands in another.
+
+    Tools are called in so many rounds at most.
+    """
     messages, learnt = [], []
     if draw(st.booleans()):
         messages.append({"role": "system", "content": f"s{draw(WORDS)}s"})
     for turn in range(draw(st.integers(1, 4))):
         messages.append({"role": "user", "content": f"q{turn}{draw(WORDS)}q"})
-        if tools and draw(st.booleans()):
-            call = {"function": {"name": f"f{turn}", "arguments": {"é": draw(st.integers(0, 99))}}}
+        if rounds and draw(st.booleans()):
+            rounds -= 1
+            name = f"call{turn:05}"
+            call = {"id": name, "function": {"name": f"f{turn}", "arguments": {"é": draw(st.integers(0, 99))}}}
             messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
             learnt.append(f"f{turn}")
-            messages += [{"role": "tool", "content": f"t{turn}"}] * draw(st.integers(1, 2))
+            messages += [{"role": "tool", "content": f"t{turn}", "tool_call_id": name}] * draw(st.integers(1, 2))
         train = draw(st.sampled_from([{}, {"train": False}, {"weight": 0}, {"train": True, "weight": 1}]))
         messages.append({"role": "assistant", "content": f"r{turn}{draw(WORDS)}r", **train})
         if train in ({}, {"train": True, "weight": 1}):
@@ -105,7 +113,8 @@ def conversations(draw, tools: bool):
 def test_the_mask_of_every_family_holds_the_replies_and_their_ends_and_nothing_else(name, data, last):
     """By the places of letters: a row is decoded token by token, and the mask must hold the places of the replies."""
     chat = FAMILIES[name]
-    messages, learnt = data.draw(conversations(tools=chat.tools is not None))
+    rounds = 0 if chat.tools is None else 1 if isinstance(chat.tools, FencedCalls) else 4
+    messages, learnt = data.draw(conversations(rounds))
     if not learnt:
         return
     document = data_columns.read_row({"messages": messages}, ("messages",), chat, "")
@@ -114,11 +123,8 @@ def test_the_mask_of_every_family_holds_the_replies_and_their_ends_and_nothing_e
     spans = []
     for reply in learnt:
         at = text.index(reply)  # and the text around it that belongs to it: a call's, or a block of thinking
-        start = (
-            text.rindex(chat.assistant, 0, at) + len(chat.assistant)
-            if chat.assistant
-            else text.rindex("[/INST]", 0, at) + 7
-        )
+        openings = (chat.assistant or "[/INST]", *ENDS_OF_ANSWERS)
+        start = max(text.rindex(opening, 0, at) + len(opening) for opening in openings if opening in text[:at])
         spans.append((start, text.index(chat.end, at) + len(chat.end)))
     if chat.opening and text[spans[-1][0] :].startswith(chat.opening):
         spans[-1] = (spans[-1][0] + len(chat.opening), spans[-1][1])

@@ -34,6 +34,14 @@ def slow(monkeypatch):
     event.set()
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a program of its own has it; workers of a test session may ignore it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
 def full(folder):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
@@ -89,6 +97,7 @@ def test_a_loop_that_fails_waits_for_its_save_and_tells_of_both(tmp_path, monkey
     assert "could not save step 2" in failure.value.__notes__[0] and store.latest_step() == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_waits_for_its_save_unless_another_one_comes(tmp_path, slow):
     with pytest.raises(KeyboardInterrupt), saves_of(Checkpointer(tmp_path)) as saves:
         saves.begin(1, {"w": jnp.ones(2)}, {}, {})
