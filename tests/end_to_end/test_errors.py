@@ -290,7 +290,7 @@ def test_the_way_out_that_a_message_names_is_one(begun: Project, capfd: pytest.C
 @pytest.mark.slow
 def test_a_full_disk_leaves_the_checkpoint_before_and_the_same_command_goes_on(begun: Project, tmp_path: Path):
     full = begun.folder / "full"
-    full.touch()
+    full.write_text(str(begun.out))
     try:
         failed = begun.start()
     finally:

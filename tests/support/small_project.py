@@ -77,6 +77,7 @@ MODULE = '''
 """A user's own rewards."""
 
 import resource
+import time
 from pathlib import Path
 
 FULL = Path(__file__).with_name("full")
@@ -85,9 +86,14 @@ seen = []
 
 
 def early_end(completions, truncated, **columns):
-    """In the third step, where there is a file ``full``, no file may grow any longer: the disk has filled up."""
+    """In the third step, where there is a file ``full``, no file may grow any longer: the disk has filled up.
+
+    The file names the run's folder: first the checkpoint of the second step, which is written meanwhile, is whole.
+    """
     seen.append(len(completions))
     if FULL.exists() and len(seen) == 3:
+        while not list(Path(FULL.read_text()).glob("artifacts/.zero-*/checkpoints/step_00000002")):
+            time.sleep(0.01)
         resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, resource.RLIM_INFINITY))
     return [float(not cut) for cut in truncated]
 
