@@ -18,6 +18,7 @@ _REMOTE = {
 }
 
 _HERE = ("local", "multiprocess")
+_OURS = ("dry_run", "detach")
 _NAMED = {False: "the name of a launch", True: "the folder of the run's results"}
 
 
@@ -40,18 +41,23 @@ def _start(words: list[str]) -> int:
     options = _parser().parse_args(words) if not words or words[0] not in _REMOTE else None
     if options is None:
         return _submit(words)
-    dry = options.dry_run or "--dry-run" in options.rest
-    rest = [word for word in options.rest if word != "--dry-run"]
+    # What is ours may also stand behind the experiment's file, where all else is passed on.
+    dry, detached = (getattr(options, name) or _flag(name) in options.rest for name in _OURS)
+    rest = [word for word in options.rest if word not in map(_flag, _OURS)]
     command = [*local.command_of(options.experiment), options.experiment, *rest]
     if dry:
         say(" ".join(command))
         return 0
     out = None if "--check" in rest else local.out_of(options.experiment, rest)
-    if options.detach and out is not None:
+    if detached and out is not None:
         return local.detach([sys.executable, "-m", "launch", *(word for word in words if word != "--detach")], out)
     if options.target == "local":
         local.become(command, out)
     return multiprocess.run_processes(command, options.processes, options.devices, options.grace, out)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _submit(words: list[str]) -> int:
