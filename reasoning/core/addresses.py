@@ -1,7 +1,6 @@
 """Inputs in object stores, brought here once: whole or absent, and known again by what the store says of them."""
 
 import fnmatch
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from reasoning.core.artifact import damage_of, write_files
 from reasoning.core.errors import InputError
-from reasoning.core.folders import folder_in_making
+from reasoning.core.folders import folder_in_making, user_cache
 from reasoning.core.hashes import hash_json
 from reasoning.core.object_store import ObjectStore, is_address, open_store
 
@@ -60,10 +59,10 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _cache() -> Path:
-    home = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    if home.startswith("~"):
-        raise InputError("there is no home to fetch objects into; name a folder in XDG_CACHE_HOME")
-    return Path(home) / "reasoning" / "objects"
+    try:
+        return user_cache() / "objects"
+    except RuntimeError:
+        raise InputError("there is no home to fetch objects into; name a folder in XDG_CACHE_HOME") from None
 
 
 def _is_whole(place: Path) -> bool:

@@ -14,6 +14,11 @@ from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import LOCK_NAME, PARTIAL_SUFFIX, SETTLED_SECONDS, lock, sync, sync_tree
 
 
+def user_cache() -> Path:
+    """What this project keeps between commands, in ``XDG_CACHE_HOME`` or ``~/.cache``. RuntimeError without a home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reasoning"
+
+
 def publish_folder(temporary: Path, final: Path) -> None:
     """Give a finished folder its final name, so that whoever sees that name sees all of the content.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 
 from reasoning.core.errors import InputError
+from reasoning.core.folders import user_cache
 
 _CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 _ACCELERATOR_PLUGINS = ("libtpu", "jax_cuda12_plugin", "jax_cuda13_plugin")
@@ -88,8 +89,7 @@ def use_compile_cache(note: Callable[[str], None]) -> Path | None:
 
 def _writable_home() -> Path | None:
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = home / "reasoning" / f"compiled-{_processor()}"
+        folder = user_cache() / f"compiled-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
     except (RuntimeError, OSError):  # No entry in passwd; no folder, or one that others may write to alone.
         return None

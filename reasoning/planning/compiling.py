@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from jax.sharding import Mesh
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_json
+from reasoning.core.folders import user_cache
 from reasoning.core.program import Program, device_bytes
 from reasoning.pipeline.environment import installed_version
 from reasoning.planning.costs import Cost, cost_of, largest_arrays
@@ -106,8 +106,7 @@ class Compiler:
 
 def plans_folder() -> Path:
     """Where findings are kept between commands."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "reasoning" / "plans"
+    return user_cache() / "plans"
 
 
 def _lowered(program: Program) -> jax.stages.Lowered:

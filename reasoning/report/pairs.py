@@ -126,9 +126,8 @@ def _family(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Map
 def _compared_grade(evaluation: Evaluation) -> str:
     """The grade of the main score where replies carry it: of samples, or of the one reply of each problem."""
     grade, _, method = (main_score(evaluation) or "").rpartition("/")
-    rows = (sampled(row) for answered in evaluation.samples.values() for row in answered.values())
-    alone = next((row for row in rows), None)
-    single = alone is not None and alone.method == method and len(alone.texts) == 1
+    first = next((sampled(row) for answered in evaluation.samples.values() for row in answered.values()), None)
+    single = first is not None and first.method == method and len(first.texts) == 1
     return grade if single else main_grade(evaluation)
 
 

@@ -113,3 +113,11 @@ def test_a_name_is_free_once_what_a_killed_maker_left_is_gone(tmp_path):
         folders.check_free(tmp_path / "out")
     assert not left.exists()
     folders.check_free(tmp_path / "other")
+
+
+def test_the_user_s_cache_is_where_the_user_says_and_nowhere_without_a_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folders.user_cache() == tmp_path / "reasoning"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert folders.user_cache() == tmp_path / "home/.cache/reasoning"
