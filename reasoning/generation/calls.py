@@ -158,7 +158,7 @@ def growing_told(
     read = Program(
         f"{name}: read",
         programs.read,
-        (weights, state, page.lengths, behind, page.lengths, page.lengths, key, asked.samples),
+        (weights, state, page.lengths, behind, *(page.lengths,) * 3, key, asked.samples),
         calls,
         tokens=count * limit,
         flops=forward_flops(model.config, count * limit, longest),

@@ -50,7 +50,8 @@ NEW = -1
 @dataclass(frozen=True)
 class Turn:
     """What becomes of the beginnings of all processes: ``parents`` [P], of the same part, what follows behind each, and
-    the identities [P] of their streams. One with nothing behind it isn't gone on with, and keeps nothing.
+    the identities [P] of their streams. One with nothing behind it isn't gone on with, and keeps nothing. Those of a
+    part that are the same text, as all beams of a problem are at first, are read once.
     """
 
     parents: Sequence[int]
@@ -102,21 +103,28 @@ def _read(
     parents_P: jax.Array,
     behind_PW: jax.Array,
     lengths_P: jax.Array,
+    read_P: jax.Array,
     ids_P: jax.Array,
     key: jax.Array,
     samples: jax.Array,
 ) -> State:
-    """The state with a turn's beginnings in its pool, none of which is in a slot yet; parents are numbers in parts.
+    """The state with a turn's beginnings in its pool, none of which is in a slot yet; rows are numbers in parts.
 
-    Of each part the first so many have something behind them.
+    What is read is what is different: of each part the first so many rows have something behind them, in what row
+    ``parents`` of the pool holds. Beginning p lies in row ``read[p]`` of what was read, or is none (``NEW``).
     """
     parts, group, pool = sizes.parts, sizes.group, state.pool
 
-    def of_parents(leaf: jax.Array) -> jax.Array:
-        rows, chosen = leaf.reshape(parts, -1, *leaf.shape[1:]), jnp.maximum(parents_P, 0).reshape(parts, -1)
-        return jax.vmap(lambda one, at: one[at])(rows, chosen).reshape(leaf.shape)
+    def picked(tree: Any, rows_P: jax.Array) -> Any:
+        chosen = jnp.maximum(rows_P, 0).reshape(parts, -1)
 
-    hidden_PD, cache = jax.tree.map(of_parents, (pool.hidden, pool.cache))
+        def pick(leaf: jax.Array) -> jax.Array:
+            rows = leaf.reshape(parts, -1, *leaf.shape[1:])
+            return jax.vmap(lambda one, at: one[at])(rows, chosen).reshape(leaf.shape)
+
+        return jax.tree.map(pick, tree)
+
+    hidden_PD, cache = picked((pool.hidden, pool.cache), parents_P)
     cache = {**cache, "length": jnp.where(parents_P >= 0, cache["length"], 0)}
 
     def read_group(now: tuple[jax.Array, jax.Array, Cache]) -> tuple[jax.Array, jax.Array, Cache]:
@@ -140,8 +148,12 @@ def _read(
     groups = jnp.max(-(-counts_D // group))
     with jax.named_scope(BEGINNINGS):
         begun = (jnp.int32(0), hidden_PD, cache)
-        _, hidden_PD, cache = jax.lax.while_loop(lambda now: now[0] < groups, read_group, begun)
-    numbers_P = jnp.tile(jnp.arange(sizes.prompts), parts) + jnp.repeat(_own_parts(sizes), sizes.prompts)
+        _, *read = jax.lax.while_loop(lambda now: now[0] < groups, read_group, begun)
+    own_P = jnp.tile(jnp.arange(sizes.prompts), parts)
+    shared = jnp.any((read_P >= 0) & (read_P != own_P))
+    hidden_PD, cache = jax.lax.cond(shared, lambda tree: picked(tree, read_P), lambda tree: tree, tuple(read))
+    begun_D = jnp.sum((read_P >= 0).reshape(parts, -1), axis=1, dtype=jnp.int32)
+    numbers_P = own_P + jnp.repeat(_own_parts(sizes), sizes.prompts)
     pool = replace(
         pool,
         hidden=hidden_PD,
@@ -149,9 +161,30 @@ def _read(
         keys=prompt_keys(key, ids_P),
         numbers=numbers_P.astype(jnp.int32),
         next=jnp.zeros_like(pool.next),
-        stop=samples * counts_D,
+        stop=samples * begun_D,
     )
     return replace(state, pool=pool)
+
+
+def _once(
+    parents: Sequence[int], behind: Sequence[Sequence[int]], rows: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What ``_read`` reads of parts of so many ``rows``, and in which row of that each beginning lies."""
+    parents_P, behind_PW = np.full(len(parents), NEW, np.int32), np.zeros((len(parents), width), np.int32)
+    lengths_P, read_P = np.zeros(len(parents), np.int32), np.full(len(parents), NEW, np.int32)
+    for part in range(0, len(parents), rows):
+        known: dict[tuple[int, tuple[int, ...]], int] = {}
+        for row in range(part, part + rows):
+            if not behind[row]:
+                continue
+            text = parents[row], tuple(behind[row])
+            if text not in known:
+                at = part + len(known)
+                known[text] = len(known)
+                parents_P[at], lengths_P[at] = parents[row], len(behind[row])
+                behind_PW[at, : len(behind[row])] = behind[row]
+            read_P[row] = known[text]
+    return parents_P, behind_PW, lengths_P, read_P
 
 
 def _own_parts(sizes: Sizes) -> np.ndarray:
@@ -171,7 +204,7 @@ def _asked(samples: int, temperature: float, truncation: Truncation | None) -> A
 class _GrowingPrograms:
     """What a pool of beginnings compiles: ``sampling``'s two programs, for arrays of ``sizes``, and ``read``.
 
-    ``read(weights, state, parents, behind, lengths, ids, key, samples)`` takes up to ``width`` tokens of each,
+    ``read(weights, state, parents, behind, lengths, read, ids, key, samples)`` takes up to ``width`` tokens of each,
     ``piece`` at once.
     """
 
@@ -191,7 +224,7 @@ def growing_programs(
     slots = settings.slots or SLOTS
     rows = together * max(1, slots // together)
     most = max(settings.longest_prompt, limit)
-    piece = min(_PIECE, most)
+    piece = min(_PIECE, limit)
     group = next(size for size in range(min(rows, READ_AT_ONCE // piece), 0, -1) if rows % size == 0)
     sizes = Sizes(
         parts=parts,
@@ -205,7 +238,7 @@ def growing_programs(
     split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
     read = jax.jit(
         partial(_read, model, sizes, piece),
-        in_shardings=(decode_shardings(model, mesh), places, split, split, split, split, whole, whole),
+        in_shardings=(decode_shardings(model, mesh), places, *(split,) * 5, whole, whole),
         out_shardings=places,
         donate_argnums=1,
     )
@@ -235,11 +268,9 @@ def build_growing(model: LanguageModel, mesh: Mesh, settings: SamplerSettings, t
         temperature: float,
         truncation: Truncation | None,
     ) -> tuple[State, Rollouts]:
-        behind, lengths = np.zeros((own, width), np.int32), np.zeros(own, np.int32)
-        for row, tokens in enumerate(turn.behind[first : first + own]):
-            behind[row, : len(tokens)], lengths[row] = tokens, len(tokens)
-        mine = [np.asarray(each[first : first + own], np.int32) for each in (turn.parents, turn.ids)]
-        arrays = meshes.to_global(mesh, (mine[0], behind, lengths, mine[1]))
+        mine = slice(first, first + own)
+        once = _once(turn.parents[mine], turn.behind[mine], rows, width)
+        arrays = meshes.to_global(mesh, (*once, np.asarray(turn.ids[mine], np.int32)))
         state = read(weights, state, *arrays, key, jnp.int32(samples))
         asked = _asked(samples, temperature, truncation)
         nothing = np.zeros(own, np.int32)
