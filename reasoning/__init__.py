@@ -132,7 +132,7 @@ def summary(run: "RunFolder | str | os.PathLike[str]") -> None:
     from pathlib import Path
 
     from reasoning.cli.progress import output
-    from reasoning.report.facts import gather
+    from reasoning.findings.facts import gather
     from reasoning.report.terminal import show
 
     show(output(), gather(Path(run) if isinstance(run, str | os.PathLike) else run.path))

@@ -62,3 +62,20 @@ def base(workshop: Path, corpus):
     import tiny_stages
 
     return tiny_stages.work(tiny_stages.BASE, workshop, {"data": corpus})
+
+
+# A run of the whole workflow, written by hand, for all tests of what runs found and of how it is shown.
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder; tests only read it."""
+    from written_run import write_run
+
+    return write_run(tmp_path_factory.mktemp("written") / "run")
+
+
+@pytest.fixture(scope="session")
+def facts(written: Path):
+    """What its folder tells."""
+    from reasoning.findings.facts import gather
+
+    return gather(written)

@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 # The reader of experiment files stands below the stages: they and all rows above take plain arguments.
 ROWS = (
     "core kernels objectives models data sandbox tasks rewards generation training rollouts evaluation stages "
-    "experiment pipeline use planning report viewer cli"
+    "experiment pipeline use planning findings report viewer cli"
 ).split()
 
 FILE_LINES = 350
@@ -116,6 +116,16 @@ def test_launchers_know_only_how_a_process_joins_a_job_and_what_is_launched():
         if name.startswith("reasoning") and not name.startswith(LAUNCHERS_KNOW)
     ]
     check_none(foreign)
+
+
+def test_what_runs_say_is_known_without_a_terminal_or_a_page():
+    found = [
+        f"{path.relative_to(CHECKOUT)}:{line} imports {name}"
+        for path in python_files("reasoning/findings")
+        for line, name in imports(path, CHECKOUT)
+        if name.split(".")[0] in ("rich", "markupsafe")
+    ]
+    check_none(found)
 
 
 def test_no_file_is_longer_than_350_lines():

@@ -13,11 +13,11 @@ from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.data.chat.format import Message
+from reasoning.findings.numbers import number
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.report.console import complain, put, put_piece, table
 from reasoning.report.document import NOTHING
-from reasoning.report.numbers import number
 from reasoning.use.ask import STYLE_NAMES, Vote, count_votes, likeliest_reply, search_replies, style_named
 from reasoning.use.find_model import find_model
 from reasoning.use.loaded_model import LoadedModel, ModelReply

@@ -15,11 +15,11 @@ from reasoning.core.addresses import fetched
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.text import printable
+from reasoning.findings.facts import gather
 from reasoning.models.formats.checkpoint_reader import Report
 from reasoning.models.formats.checkpoint_writer import Dtype
 from reasoning.models.model import build_model, parameter_count
 from reasoning.report.console import put
-from reasoning.report.facts import gather
 from reasoning.report.model_card import CardSubject, model_card
 from reasoning.use.convert import convert_model, fetch_model
 from reasoning.use.export import ExportPlan, export, export_adapter, plan_export

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.findings.numbers import fixed, plain
 from reasoning.pipeline.devices import use_compile_cache
 from reasoning.report.console import complain, put, table
-from reasoning.report.numbers import fixed, plain
 from reasoning.use.numerics import ALLOWED, Band, Comparison, Extent, check_numerics, models_of
 
 _COLUMNS = ("computed in", "tokens before", "n", "mean", "99 %", "largest", "ratio, 1 to 99 %")

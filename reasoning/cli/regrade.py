@@ -11,10 +11,10 @@ from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.experiment.reader import Experiment, read_experiment
+from reasoning.findings.numbers import number, plain
 from reasoning.pipeline.folder import RESOLVED, RUN
 from reasoning.report.console import complain, put, table
 from reasoning.report.document import NOTHING, Cell
-from reasoning.report.numbers import number, plain
 from reasoning.use.regrade import Change, Flip, named_rewards, regrade, stored_stages
 
 _SHOWN_CHARACTERS = 300

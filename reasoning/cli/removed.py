@@ -6,8 +6,8 @@ from rich.console import Console
 
 from reasoning.core.files import read_json, read_jsonl
 from reasoning.core.text import shortened
+from reasoning.findings.stages import mapping, numeric
 from reasoning.report.console import put
-from reasoning.report.stages import mapping, numeric
 from reasoning.stages.clean import COUNTS, REMOVED
 
 _CHARACTERS = 200

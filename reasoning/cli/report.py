@@ -7,8 +7,8 @@ from pathlib import Path
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
+from reasoning.findings.facts import gather
 from reasoning.report.console import complain, put
-from reasoning.report.facts import gather
 from reasoning.report.terminal import check, show
 from reasoning.report.write import PAGE, TEXT, write
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
+from reasoning.findings.facts import gather
+from reasoning.findings.scaling import Scaling, scaling_of
 from reasoning.pipeline.folder import RUN
+from reasoning.report.compute import difficulty_grids, scaling_grids
 from reasoning.report.console import complain, put, say, table
 from reasoning.report.document import Grid, Paragraph, Report, Section
-from reasoning.report.facts import gather
 from reasoning.report.markdown import markdown
-from reasoning.report.scaling import Scaling, difficulty_grids, scaling_grids, scaling_of
 
 _LEGEND = (
     "Means over problems with 95 % intervals, the cheapest method first. * is on the frontier: whatever takes fewer "

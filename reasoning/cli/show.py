@@ -15,12 +15,13 @@ from reasoning.data.records import read_records
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.experiment.reader import Experiment, read_experiment
+from reasoning.findings.rollouts import Selection, choose, has_samples, read
+from reasoning.findings.rows import read_row
 from reasoning.pipeline.folder import RUN, present_folder, read_run
 from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.run import Run
 from reasoning.report.console import complain
-from reasoning.report.rollouts import Selection, choose, has_samples, read, show
-from reasoning.report.rows import read_row, show_rows
+from reasoning.report.texts import show_completions, show_rows
 from reasoning.stages.checkpoint import RECORDS
 from reasoning.stages.stage import Peeking, is_stage
 
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         complain(f"warning: stage {stage} is damaged: {damage}; this is what is left")
     collection = read(folder, stage, chosen.step)
     groups = choose(collection, Selection(order, chosen.group, chosen.kind, limit))
-    show(output(), collection, groups, whole=chosen.group is not None)
+    show_completions(output(), collection, groups, whole=chosen.group is not None)
     return 0
 
 

@@ -17,12 +17,12 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import is_number, read_json
 from reasoning.core.history import History
 from reasoning.core.text import shortened
+from reasoning.findings.numbers import plain
+from reasoning.findings.stages import mapping
+from reasoning.findings.times import time_words, times_of
 from reasoning.pipeline.folder import Entry, present_folder, read_run
 from reasoning.report.console import headed, plain_text, table
-from reasoning.report.numbers import plain
 from reasoning.report.sparklines import sparkline
-from reasoning.report.stages import mapping
-from reasoning.report.times import time_words, times_of
 from reasoning.training.metrics import METRICS, TIMINGS, WARNINGS
 
 _SHOWN = (

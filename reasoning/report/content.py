@@ -5,8 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.report.best_replies import best_grid
-from reasoning.report.curves import charts
+from reasoning.findings.costs import counted, total_sentence
+from reasoning.findings.curves import charts
+from reasoning.findings.environments import environments
+from reasoning.findings.evaluations import Evaluation
+from reasoning.findings.exam_charts import exam_charts
+from reasoning.findings.facts import Facts
+from reasoning.findings.jumps import jump_words, jumps
+from reasoning.findings.pairs import comparisons
+from reasoning.findings.reading import amplification, words
+from reasoning.findings.scaling import scaling_of
+from reasoning.findings.sentences import listed, sentences
+from reasoning.findings.stages import StageFacts
+from reasoning.findings.warnings import other_warnings
+from reasoning.report.compute import frontier_pictures, scaling_grids
 from reasoning.report.document import (
     Block,
     Bullets,
@@ -20,19 +32,9 @@ from reasoning.report.document import (
     Report,
     Section,
 )
-from reasoning.report.evaluations import Evaluation
-from reasoning.report.exam_charts import exam_charts
-from reasoning.report.facts import Facts
 from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
-from reasoning.report.grids import counted, counted_words, difference_grid, score_grids, style_grid, total_grid, totals
-from reasoning.report.jumps import jump_words, jumps
-from reasoning.report.pairs import comparisons
-from reasoning.report.reading import amplification, words
-from reasoning.report.replies import probe_grid, reply_grids
-from reasoning.report.scaling import frontier_pictures, scaling_grids, scaling_of
-from reasoning.report.sentences import listed, sentences
-from reasoning.report.stages import StageFacts, mapping
-from reasoning.training.diagnosis import HACKING
+from reasoning.report.grids import difference_grid, plan_blocks, score_grids, style_grid, total_grid
+from reasoning.report.replies import best_grid, probe_grid, reply_grids
 
 _DIFFERENCES = (
     "Means over samples in percentage points, paired over the problems that both answered, with 95 % intervals: each "
@@ -87,7 +89,7 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("How to read this", tuple(_reading(facts))),
         Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
-        Section("Beside the plan", facts.beside_plan),
+        Section("Beside the plan", plan_blocks(facts.beside_plan)),
         Section("How to repeat it", tuple(_repeating(facts))),
     )
     return Report(title, tuple(section for section in sections if section.blocks))
@@ -145,7 +147,7 @@ def _models(facts: Facts) -> list[str]:
 
 
 def _overview(facts: Facts) -> Iterator[Block]:
-    told = _environments(facts)
+    told = environments(facts)
     names = {"seed": "seed ", "devices": ""}
     ran_with = "".join(f"; {before}{', '.join(told[name])}" for name, before in names.items() if name in told)
     yield glance(facts, ran_with, total_sentence(facts))
@@ -173,7 +175,7 @@ def _of_stage(stage: StageFacts) -> Iterator[Block]:
     if alone:
         yield Heading("Rewards that jumped alone")
         yield Bullets(alone, warning=True)
-    if told := _stage_warnings(stage):
+    if told := other_warnings(stage):
         yield Heading("Warnings while it trained")
         yield Bullets(told, warning=True)
     yield from _led(_BEST, [best_grid(stage.name, stage.best)])
@@ -191,42 +193,13 @@ def _repeating(facts: Facts) -> Iterator[Block]:
         yield Code(_REPEAT)
     else:
         yield Paragraph("The run was built in Python; its settings stand with its stages.")
-    yield version_grid((name, ", ".join(each)) for name, each in _environments(facts).items())
-
-
-def _environments(facts: Facts) -> dict[str, dict[str, None]]:
-    """Seed, code, libraries and devices, as the stages recorded them; several values where stages differ."""
-    values: dict[str, dict[str, None]] = {}
-    for stage in facts.stages:
-        for name, value in environment(stage):
-            values.setdefault(name, {})[value] = None
-    return values
+    yield version_grid((name, ", ".join(each)) for name, each in environments(facts).items())
 
 
 def version_grid(values: Iterable[tuple[str, str]]) -> Grid:
     """What ``environment`` tells as a table."""
     rows = tuple((Cell(name), Cell(value)) for name, value in values)
     return Grid("Seed and versions", ("what", "value"), rows, numeric=False, folded=True)
-
-
-def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
-    """What a stage recorded of where it ran: seed, code, devices, libraries."""
-    record = stage.record
-    if "seed" in record:
-        yield "seed", str(record["seed"])
-    environments = record.get("environments")
-    last = mapping(environments[-1]) if isinstance(environments, list) and environments else {}
-    code, device = mapping(last.get("code")), mapping(last.get("device"))
-    if code:
-        changed = " with changes" if code.get("changed") else ""
-        commit = f" (commit {str(code['commit'])[:12]}{changed})" if code.get("commit") else ""
-        yield "reasoning", f"{code.get('version') or 'not installed'}{commit}"
-    if device:
-        yield "devices", f"{device.get('count')} × {device.get('kind')}"
-    if "python" in last:
-        yield "python", str(last["python"])
-    for names in ("libraries", "flags"):
-        yield from ((name, str(value)) for name, value in mapping(last.get(names)).items())
 
 
 def _reading(facts: Facts) -> Iterator[Block]:
@@ -238,29 +211,6 @@ def _reading(facts: Facts) -> Iterator[Block]:
         yield Heading("What was there before, and what is new")
         yield Paragraph("Made from the numbers of this run; intervals are 95 %.")
         yield Bullets(tuple(told))
-
-
-def reward_warnings(facts: Facts) -> tuple[tuple[str, str], ...]:
-    """(stage, sentence) for each jump of a reward that the others didn't follow, and what was warned of meanwhile."""
-    alone = tuple((stage.name, jump_words(jump)) for stage in facts.stages for jump in jumps(stage))
-    warned = ((stage.name, f"{head}: {words}") for stage in facts.stages for head, words in _stage_warnings(stage))
-    return (*alone, *warned)
-
-
-def _stage_warnings(stage: StageFacts) -> tuple[tuple[str, str], ...]:
-    """(step and kind, sentence) of what was warned of while a stage trained, but for jumps that are told anyway."""
-    told = {HACKING} if jumps(stage) else set[str]()
-    return tuple(
-        (f"step {row.get('step')}, {row.get('kind')}", str(row.get("words")))
-        for row in stage.warnings
-        if row.get("kind") not in told
-    )
-
-
-def total_sentence(facts: Facts) -> str:
-    """Tokens and FLOPs in all, in words; empty where no stage counted any."""
-    told = counted_words(totals(facts))
-    return f"In all {told}, as far as stages counted them." if told else ""
 
 
 def settings_listing(settings: Mapping[str, Any], title: str) -> Code:

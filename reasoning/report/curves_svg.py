@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reasoning.core.series import Points
-from reasoning.report.curves import Chart, Series, spaced
-from reasoning.report.numbers import fixed, plain
+from reasoning.findings.curves import Chart, Series, spaced
+from reasoning.findings.numbers import fixed, plain
 from reasoning.report.template import in_html, render
 
 WIDTH, HEIGHT = 340.0, 190.0

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning.report.curves import Chart
-from reasoning.report.graph import Workflow
+from reasoning.findings.curves import Chart
+from reasoning.findings.graph import Workflow
 
 Tone = Literal["", "right", "partly", "wrong", "up", "down", "unsure", "heat1", "heat2", "heat3", "heat4"]
 """What a cell says at a glance; every tone also has a mark or a word, since not everybody sees colours."""

@@ -2,9 +2,9 @@
 
 from markupsafe import Markup
 
+from reasoning.findings.numbers import ends, number
 from reasoning.report.curves_svg import labelled, ticks
 from reasoning.report.document import Dots
-from reasoning.report.numbers import ends, number
 from reasoning.report.template import in_html, render
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 360.0, 126.0, 306.0, 18.0, 20.0

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from reasoning.findings.numbers import ends, fixed, large, number
 from reasoning.report.curves_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks
 from reasoning.report.document import Frontier, Spot
-from reasoning.report.numbers import ends, fixed, large, number
 from reasoning.report.template import in_html, render
 
 _FOOT = HEIGHT - BOTTOM

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 from reasoning.evaluation.results import Score
-from reasoning.report.curves import trend
+from reasoning.findings.evaluations import Evaluation
+from reasoning.findings.facts import Facts
+from reasoning.findings.jumps import jumps
+from reasoning.findings.numbers import points, short
+from reasoning.findings.pairs import Changes, main_differences
+from reasoning.findings.scores import asked, main_score, spoken
+from reasoning.findings.sentences import listed
+from reasoning.findings.verdict import counted_parts, steps_of, verdict
+from reasoning.findings.workflow import workflow
 from reasoning.report.document import Dots, Glance, Mark, Note, stage_anchor
-from reasoning.report.evaluations import Evaluation
-from reasoning.report.facts import Facts
-from reasoning.report.jumps import jumps
-from reasoning.report.numbers import points, short
-from reasoning.report.pairs import Changes, CheckpointPair, main_differences
-from reasoning.report.scores import asked, main_score, spoken
-from reasoning.report.sentences import listed
-from reasoning.report.workflow import workflow
 
 SHOWN_EXAMS = 2
 """Exams of the first screen; those of further ones stand with their tables."""
@@ -25,8 +25,8 @@ def glance(facts: Facts, ran_with: str, cost: str) -> Glance:
     changes = {each.stage: main_differences(facts, each) for each in facts.evaluations}
     notes = (*_notes(facts, changes), *((Note("Cost", cost, "totals"),) if cost else ()))
     return Glance(
-        ran=f"{_counted(facts)}{ran_with}",
-        verdict=_verdict(facts, changes),
+        ran=f"{counted_parts(facts)}{ran_with}",
+        verdict=verdict(facts, changes),
         notes=notes,
         dots=tuple(filter(None, map(score_dots, facts.evaluations[:SHOWN_EXAMS]))),
         flow=workflow(facts.stages, facts.evaluations) if facts.stages else None,
@@ -50,45 +50,9 @@ def _mark(name: str, score: Score) -> Mark:
     return Mark(name, score.mean, score.low, score.high, short(score.mean))
 
 
-def _counted(facts: Facts) -> str:
-    """How many stages, checkpoints and exams there are."""
-    checkpoints = sum(stage.holds == "checkpoint" for stage in facts.stages)
-    counts = {"stage": len(facts.stages), "checkpoint": checkpoints, "exam": len(facts.evaluations)}
-    told = [f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items() if count or word == "stage"]
-    finished = sum(stage.artifact is not None for stage in facts.stages)
-    left = "" if finished == len(facts.stages) else f" ({finished} finished)"
-    return f"{told[0]}{left}{''.join(f', {each}' for each in told[1:])}"
-
-
-def _verdict(facts: Facts, changes: Changes) -> str:
-    """Whether the last checkpoint of the first exam that compares two is better than the first, in a sentence."""
-    for evaluation in facts.evaluations:
-        score, names = main_score(evaluation), tuple(evaluation.checkpoints)
-        tables = [evaluation.checkpoints[name] for name in (*names[:1], *names[-1:])]
-        if score is None or len(names) < 2 or not all(score in table for table in tables):
-            continue
-        before, after = (short(table[score].mean) for table in tables)
-        change = changes[evaluation.stage].get(CheckpointPair(names[-1], names[0]))
-        told = f"{spoken(score)} from {before} ({names[0]}) to {after} ({names[-1]})"
-        if change is None:
-            return f"{told.capitalize()}, without a paired interval."
-        gain, ends = points(change)
-        within = f"{gain} points, 95 % interval {ends}"
-        if not change.clear:
-            return f"Can't tell whether it learnt: {told}; {within}."
-        return f"It {'learnt' if change.mean > 0 else 'got worse'}: {told}; {within}."
-    learnt = [f"{stage.name}: {course}" for stage in facts.stages if (course := trend(stage.metrics))]
-    return f"No exam compared two checkpoints{f'; {learnt[-1]}' if learnt else ''}."
-
-
 def _notes(facts: Facts, changes: Changes) -> Iterator[Note]:
     """What changed most, what can't be told, and where to look next."""
-    steps = [
-        (evaluation, pair, change)
-        for evaluation in facts.evaluations
-        for pair, change in changes[evaluation.stage].items()
-        if change is not None and pair.earlier in _starts(facts, pair.later)
-    ]
+    steps = steps_of(facts, changes)
     clear = [step for step in steps if step[2].clear]
     if clear:
         evaluation, pair, change = max(clear, key=lambda step: abs(step[2].mean))
@@ -102,11 +66,6 @@ def _notes(facts: Facts, changes: Changes) -> Iterator[Note]:
         text = listed([*shown, f"{left} more"] if left > 0 else shown)
         yield Note("Can't tell", f"whether anything changed in {text}", "differences")
     yield from _next(facts)
-
-
-def _starts(facts: Facts, name: str) -> tuple[str, ...]:
-    stage = facts.stage(name)
-    return () if stage is None else stage.starts
 
 
 def _next(facts: Facts) -> Iterator[Note]:

@@ -7,7 +7,7 @@ of them, layers are ordered by the mean place of what they are joined to, and pl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reasoning.report.graph import Workflow, connected, depths
+from reasoning.findings.graph import Workflow, connected, depths
 
 _SWEEPS = 8
 _PLACING_SWEEPS = 60

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from reasoning.findings.graph import Arrow, Box, Workflow, connected
 from reasoning.report.document import stage_anchor
 from reasoning.report.dots_svg import clipped
-from reasoning.report.graph import Arrow, Box, Workflow, connected
 from reasoning.report.graph_layout import layout
 from reasoning.report.template import in_html, render
 

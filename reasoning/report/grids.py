@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from reasoning.core.statistics import Interval
 from reasoning.evaluation.results import Scores
-from reasoning.report.document import NOTHING, Cell, Grid, Tone
-from reasoning.report.evaluations import Evaluation
-from reasoning.report.facts import Facts
-from reasoning.report.numbers import CANT_TELL, large, number, points
-from reasoning.report.pairs import differences
-from reasoning.report.prompt_styles import style_differences
-from reasoning.report.scores import (
+from reasoning.findings.beside_plan import BesidePlan, StepTimes
+from reasoning.findings.costs import COUNTED, costs, totals
+from reasoning.findings.evaluations import Evaluation
+from reasoning.findings.facts import Facts
+from reasoning.findings.numbers import CANT_TELL, large, number, points
+from reasoning.findings.pairs import differences
+from reasoning.findings.plans import duration, gib
+from reasoning.findings.prompt_styles import style_differences
+from reasoning.findings.scores import (
     SAMPLED,
     asked,
     chosen_scores,
@@ -23,9 +25,8 @@ from reasoning.report.scores import (
     spoken,
     ungraded,
 )
-from reasoning.report.stages import StageFacts
+from reasoning.report.document import NOTHING, Block, Cell, Grid, Paragraph, Tone
 
-_COUNTED = ("tokens", "flops")
 _AS_ASKED = "as asked"
 
 
@@ -72,37 +73,14 @@ def style_grid(evaluation: Evaluation) -> Grid | None:
 
 def total_grid(facts: Facts) -> Grid | None:
     """Tokens and FLOPs by stage and in all; None where no stage counted any."""
-    rows = [(stage.name, stage.kind, cost) for stage in facts.stages if (cost := _costs(stage))]
+    rows = [(stage.name, stage.kind, cost) for stage in facts.stages if (cost := costs(stage))]
     if not rows:
         return None
     cells = (
-        (Cell(name), Cell(kind), *(Cell(large(cost[what])) if what in cost else NOTHING for what in _COUNTED))
+        (Cell(name), Cell(kind), *(Cell(large(cost[what])) if what in cost else NOTHING for what in COUNTED))
         for name, kind, cost in (*rows, ("in all", "", totals(facts)))
     )
     return Grid("Tokens and floating-point operations", ("stage", "kind", "tokens", "FLOPs"), tuple(cells))
-
-
-def totals(facts: Facts) -> dict[str, float]:
-    """Tokens and FLOPs of all stages that counted them."""
-    costs = [_costs(stage) for stage in facts.stages]
-    return {what: sum(each) for what in _COUNTED if (each := [cost[what] for cost in costs if what in cost])}
-
-
-def counted(stage: StageFacts) -> str:
-    """A stage's tokens and FLOPs in words; empty where it counted none."""
-    return counted_words(_costs(stage))
-
-
-def counted_words(counts: Mapping[str, float]) -> str:
-    """``2.35 M tokens and 15.7 T FLOPs``."""
-    return " and ".join(f"{large(count)} {'FLOPs' if what == 'flops' else what}" for what, count in counts.items())
-
-
-def _costs(stage: StageFacts) -> dict[str, float]:
-    """What models read and wrote; the tokens of records that took no operations were only packed."""
-    if stage.holds == "records" and "flops" not in stage.results:
-        return {}
-    return {name: value for name, value in stage.results.items() if name in _COUNTED}
 
 
 def _scores(title: str, table: Mapping[str, Scores], names: Sequence[str], folded: bool = False) -> Grid:
@@ -179,3 +157,21 @@ def difference_cell(mean: str, interval: str, evident: bool, higher: bool) -> Ce
     if not evident:
         return Cell(CANT_TELL, f"{mean} ({interval})", "unsure")
     return Cell(mean, interval, "up" if higher else "down")
+
+
+def plan_blocks(beside: BesidePlan | None) -> tuple[Block, ...]:
+    """What a run was planned to hold and what it held, and its stages' steps beside their least time."""
+    if beside is None:
+        return ()
+    peak = beside.peak
+    found = "the devices don't tell what they held" if peak is None else f"the fullest device held {gib(peak)} GiB"
+    told = f"Planned for {beside.topology}: {gib(beside.planned)} GiB of a device at the fullest; {found}."
+    columns = ("stage", "a step at least", "a step, median", "times as long")
+    return Paragraph(told), Grid("Steps beside the plan", columns, tuple(map(_step_row, beside.steps)))
+
+
+def _step_row(step: StepTimes) -> tuple[Cell, ...]:
+    if step.taken is None:
+        return Cell(step.stage), Cell(duration(step.least)), NOTHING, NOTHING
+    longer = f"{step.taken / step.least:.2g}" if step.least else "–"
+    return Cell(step.stage), Cell(duration(step.least)), Cell(duration(step.taken)), Cell(longer)

@@ -8,11 +8,11 @@ from markupsafe import Markup
 
 from reasoning.core.series import Points
 from reasoning.core.text import printable
+from reasoning.findings.curves import spaced
+from reasoning.findings.graph import Workflow, connected
+from reasoning.findings.numbers import short
 from reasoning.report import sparklines
-from reasoning.report.curves import spaced
 from reasoning.report.document import Grid, Report
-from reasoning.report.graph import Workflow, connected
-from reasoning.report.numbers import short
 from reasoning.report.template import render
 
 _ACTIVE = re.compile(r"([\\`*{}\[\]#|~$!]|(?<!\w)[_@]|_(?!\w))")

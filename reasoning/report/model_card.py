@@ -9,15 +9,16 @@ from markupsafe import Markup
 
 from reasoning.data.chat.format import ChatFormat
 from reasoning.evaluation.results import Score
-from reasoning.report.content import environment, settings_listing, version_grid
+from reasoning.findings.environments import environment
+from reasoning.findings.evaluations import Evaluation
+from reasoning.findings.facts import Facts
+from reasoning.findings.numbers import number
+from reasoning.findings.scores import asked, interval, main_score, ordered_scores, spoken
+from reasoning.findings.sentences import sentences
+from reasoning.findings.stages import StageFacts, mapping
+from reasoning.report.content import settings_listing, version_grid
 from reasoning.report.document import Block
-from reasoning.report.evaluations import Evaluation
-from reasoning.report.facts import Facts
 from reasoning.report.markdown import rendered
-from reasoning.report.numbers import number
-from reasoning.report.scores import asked, interval, main_score, ordered_scores, spoken
-from reasoning.report.sentences import sentences
-from reasoning.report.stages import StageFacts, mapping
 from reasoning.use.stage_results import chat_of
 
 

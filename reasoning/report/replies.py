@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from reasoning.core.text import shortened
-from reasoning.report.curves import spaced
+from reasoning.findings.best_replies import BestReplies
+from reasoning.findings.curves import spaced
+from reasoning.findings.evaluations import Answered, Evaluation, single
+from reasoning.findings.facts import Facts
+from reasoning.findings.numbers import plain
+from reasoning.findings.rollouts import completion_line
+from reasoning.findings.scores import grades
+from reasoning.findings.stages import Row, StageFacts, mapping, numeric
 from reasoning.report.document import NOTHING, Cell, Grid, Tone
-from reasoning.report.evaluations import Answered, Evaluation, single
-from reasoning.report.facts import Facts
-from reasoning.report.scores import grades
-from reasoning.report.stages import Row, StageFacts, mapping, numeric
 
 _SHOWN_PROBLEMS, _SHOWN_PROBES, _SHOWN_STEPS = 6, 8, 6
 _SHOWN_CHARACTERS = 600
+_QUESTION_CHARACTERS, _REPLY_CHARACTERS = 300, 500
 _MARKS: Mapping[Tone, str] = {"right": "✓ right", "partly": "◐", "wrong": "✗ wrong"}
 
 
@@ -76,6 +80,26 @@ def probe_grid(stage: StageFacts) -> Grid | None:
     left_out = "" if len(shown) == len(steps) else f", {len(shown)} of {len(steps)} probes"
     caption = f"{stage.name}: {len(rows)} of {len(by_problem)} probe problems{left_out}"
     return Grid(caption, ("problem", *(f"step {step}" for step in shown)), tuple(rows), numeric=False)
+
+
+def best_grid(stage: str, best: BestReplies | None) -> Grid | None:
+    """A row for each of the best replies, with all that was given for it; None where there are none."""
+    if best is None:
+        return None
+    rows = []
+    for reward, groups in best.rewards.items():
+        for group in groups:
+            [completion] = group.completions
+            question = Cell(
+                shortened(group.question, _QUESTION_CHARACTERS), f"right answer: {group.answer}", quoted=True
+            )
+            text = shortened(completion.text, _REPLY_CHARACTERS) or "(nothing)"
+            given = Cell(reward, plain(completion.values[reward] or 0.0))
+            rows.append((given, question, Cell(text, completion_line(completion), quoted=True)))
+    if not rows:
+        return None
+    caption = f"{stage}, step {best.step}: the best-paid replies of each reward"
+    return Grid(caption, ("reward", "problem", "reply"), tuple(rows), numeric=False)
 
 
 def verdict(text: str, scores: Mapping[str, float], known: Sequence[str]) -> Cell:

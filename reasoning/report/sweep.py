@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from reasoning.core.files import write_atomic
+from reasoning.findings.sweep_numbers import collect
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report.console import put, table
 from reasoning.report.page import page
-from reasoning.report.sweep_numbers import collect
 from reasoning.report.sweep_page import sweep_report
 from reasoning.report.sweep_text import SweepTable
 from reasoning.report.write import PAGE

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from reasoning.core.statistics import Interval
+from reasoning.findings.numbers import CANT_TELL, number
+from reasoning.findings.sweep_numbers import HIGHER, LOWER, ArmNumbers, SweepNumbers, has_spread
 from reasoning.report.document import Bullets, Dots, Glance, Mark, Note, Paragraph, Report, Section, Tone
-from reasoning.report.numbers import CANT_TELL, number
-from reasoning.report.sweep_numbers import HIGHER, LOWER, ArmNumbers, SweepNumbers, has_spread
 from reasoning.report.sweep_text import SweepTable
 
 _FIRST, _SHOWN_NAMES = 1, 4

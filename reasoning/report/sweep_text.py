@@ -1,25 +1,24 @@
 """A sweep in words, as tables and as CSV: what is written depends on the results alone, to the last byte."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from reasoning.core.statistics import Interval
+from reasoning.findings.numbers import number
+from reasoning.findings.sweep_numbers import (
+    BASELINE,
+    HIGHER,
+    LOWER,
+    SAME,
+    ArmNumbers,
+    ArmScore,
+    SweepNumbers,
+)
+from reasoning.findings.sweep_words import csv_text, mean_words, rows_of, sweep_sentences
 from reasoning.report.document import NOTHING, Bullets, Cell, Grid, Paragraph, Report, Section
 from reasoning.report.grids import difference_cell
 from reasoning.report.markdown import markdown
-from reasoning.report.numbers import ends, fixed, number
-from reasoning.report.sweep_numbers import BASELINE, HIGHER, LOWER, SAME, ArmNumbers, ArmScore, SweepNumbers, has_spread
-from reasoning.report.template import lines
-
-COLUMNS: tuple[str, ...] = (
-    "row", "arm", "settings", "seed", "state", "score", "value",
-    "mean", "low", "high", "n", "difference", "difference_low", "difference_high", "difference_n", "verdict",
-)  # fmt: skip
-"""Of the CSV. ``row`` is ``seed`` (one run: seed, state, value) or ``summary`` (one arm over its seeds: the rest)."""
 
 _WIDEST = 4
 """Columns of scores in one table."""
@@ -45,37 +44,19 @@ class SweepTable:
 
     def csv(self) -> str:
         """``table.csv``, with the columns of ``COLUMNS`` and every number in full."""
-        out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows())
-        return out.getvalue()
+        return csv_text(self.numbers)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of ``table.csv``: of each arm and score one a seed, then the summary; None where nothing is."""
-        rows: list[dict[str, Any]] = []
-        for arm in self.numbers.arms:
-            common = dict.fromkeys(COLUMNS) | {"arm": arm.label, "settings": ", ".join(arm.settings)}
-            for name, score in arm.scores.items():
-                own = {**common, "row": "seed", "score": name}
-                rows += [
-                    {**own, "seed": seed, "state": state, "value": score.values.get(seed)}
-                    for seed, state in arm.states.items()
-                ]
-                rows.append({**own, "row": "summary", **_summary(score)})
-        return rows
+        return rows_of(self.numbers)
 
     def heading(self) -> str:
         """One sentence on what was run, one on what the cells are."""
-        return self._sentences()[0]
+        return sweep_sentences(self.numbers)[0]
 
     def conclusions(self) -> list[str]:
         """What can and what can't be concluded, one sentence or two each."""
-        return self._sentences()[1:]
-
-    def _sentences(self) -> list[str]:
-        finished = any(score.values for arm in self.numbers.arms for score in arm.scores.values())
-        return lines("sweep.txt", numbers=self.numbers, finished=finished, written=_written)
+        return sweep_sentences(self.numbers)[1:]
 
     def grids(self) -> tuple[Grid, ...]:
         """For each checkpoint a row an arm, a column a score; of a single arm a row a score, a column a seed."""
@@ -124,7 +105,7 @@ def _by_seed(arm: ArmNumbers, group: str, names: Sequence[str], seeds: Sequence[
 
 
 def _mean(score: ArmScore) -> Cell:
-    return NOTHING if score.mean is None else Cell(*_written(score.mean))
+    return NOTHING if score.mean is None else Cell(*mean_words(score.mean))
 
 
 def _difference(score: ArmScore) -> Cell:
@@ -133,29 +114,7 @@ def _difference(score: ArmScore) -> Cell:
         return NOTHING
     if score.verdict == SAME:
         return Cell(SAME, f"n {score.difference.count}")
-    mean, interval = _written(score.difference, sign=True)
+    mean, interval = mean_words(score.difference, sign=True)
     if score.difference.count == 1:
         return Cell(mean, interval)
     return difference_cell(mean, interval, score.verdict in (HIGHER, LOWER), score.verdict == HIGHER)
-
-
-def _written(mean: Interval, sign: bool = False) -> tuple[str, str]:
-    """A mean, and its interval with the number of seeds: ``+0.010``, ``+0.002 to +0.018, n 5``."""
-    several = mean.count > 1
-    scale = max(abs(mean.low), abs(mean.high)) if sign and several else abs(mean.mean)
-    write = partial(number, scale=scale, sign=sign)
-    if not several:
-        return write(mean.mean), "one seed: no interval"
-    if not has_spread(mean):
-        return write(mean.mean), f"in each of {mean.count} seeds: no spread, no interval"
-    return write(mean.mean), f"{ends(mean.low, mean.high, write, sign)}, n {fixed(mean.count, 0)}"
-
-
-def _summary(score: ArmScore) -> dict[str, Any]:
-    """A summary's columns; a single seed, and seeds without spread, give no interval."""
-    columns: dict[str, Any] = {"verdict": score.verdict or None}
-    for name, prefix, mean in (("mean", "", score.mean), ("difference", "difference_", score.difference)):
-        if mean is not None:
-            low, high = (mean.low, mean.high) if mean.count > 1 and has_spread(mean) else (None, None)
-            columns |= {name: mean.mean, f"{prefix}low": low, f"{prefix}high": high, f"{prefix}n": mean.count}
-    return columns

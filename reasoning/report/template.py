@@ -23,11 +23,6 @@ def render(template: str, writer: Writer, **values: object) -> Markup:
     return Markup(environment(writer).get_template(template).render(values))
 
 
-def lines(template: str, **values: object) -> list[str]:
-    """The lines of plain text that a template makes of the values, which enter as they are and hold no line breaks."""
-    return str(render(template, Markup, **values)).removesuffix("\n").split("\n")
-
-
 @cache
 def environment(writer: Writer) -> Environment:
     """How templates are read: ``writer`` writes every value, and ``block is grid`` asks for a kind of block."""

@@ -9,16 +9,17 @@ from rich.table import Table
 from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.evaluation.results import Score
+from reasoning.findings.costs import total_sentence
+from reasoning.findings.evaluations import Evaluation
+from reasoning.findings.facts import Facts
+from reasoning.findings.numbers import COUNTED_DIGITS, fixed, short
+from reasoning.findings.scores import asked, compact_scores, ungraded
+from reasoning.findings.sentences import sentences
+from reasoning.findings.times import time_words, times_of
+from reasoning.findings.warnings import reward_warnings
 from reasoning.report.console import headed, plain_text, put, table
-from reasoning.report.content import reward_warnings, total_sentence
 from reasoning.report.document import NOTHING, Cell, Grid
-from reasoning.report.evaluations import Evaluation
-from reasoning.report.facts import Facts
-from reasoning.report.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.report.replies import reply_grids
-from reasoning.report.scores import asked, compact_scores, ungraded
-from reasoning.report.sentences import sentences
-from reasoning.report.times import time_words, times_of
 
 _SHOWN_PROBLEMS = 3
 _SHOWN_CHARACTERS = 300

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reasoning.core.files import write_atomic
+from reasoning.findings.facts import Facts
 from reasoning.report.content import compose
-from reasoning.report.facts import Facts
 from reasoning.report.markdown import markdown
 from reasoning.report.page import page
 

@@ -15,9 +15,9 @@ from reasoning.core.text import printable
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.results import SAMPLES
+from reasoning.findings.curves import series_of
+from reasoning.findings.stages import mapping
 from reasoning.pipeline.folder import RUN, Entry, present_folder, read_run
-from reasoning.report.curves import series_of
-from reasoning.report.stages import mapping
 from reasoning.training.metrics import METRICS, rollout_files
 from reasoning.use.stage_results import chat_of
 from reasoning.viewer import samples

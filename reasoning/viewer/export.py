@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reasoning.report.curves import spaced
+from reasoning.findings.curves import spaced
 from reasoning.report.page import digest
 from reasoning.viewer.answers import Answers, json_of, routes
 from reasoning.viewer.server import page_file

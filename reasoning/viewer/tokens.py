@@ -5,7 +5,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.report.rows import continued
+from reasoning.findings.rows import continued
 
 END = "⏹"
 """Stands for the symbol at the end, which texts are kept without."""

@@ -23,13 +23,13 @@ from reasoning.core.artifact import files_under
 from reasoning.data.chat.format import ChatFormat
 from reasoning.experiment.describe import describe
 from reasoning.experiment.reader import Experiment, read_experiment
+from reasoning.findings.facts import gather
+from reasoning.findings.rollouts import Selection, choose, has_samples, read
 from reasoning.report.content import compose
-from reasoning.report.facts import gather
 from reasoning.report.markdown import markdown
 from reasoning.report.page import page
-from reasoning.report.rollouts import Selection, choose, has_samples, read
-from reasoning.report.rollouts import show as show_rollouts
 from reasoning.report.terminal import show
+from reasoning.report.texts import show_completions
 from reasoning.tasks.question_files import QuestionFile
 from reasoning.use.run_folder import open_run
 
@@ -117,7 +117,7 @@ def read_all(run: Path, drawn: bool) -> None:
             stage.metrics(), stage.probes(), stage.trained_chat()
             if has_samples(stage.path):
                 found = read(stage.path, name)
-                show_rollouts(console, found, choose(found, Selection(limit=4)))
+                show_completions(console, found, choose(found, Selection(limit=4)))
     report = compose(facts)
     markdown(report)
     if drawn:

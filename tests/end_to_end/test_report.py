@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from written_run import HOSTILE, workflow, write_run
 
 from reasoning.core.text import printable
-from reasoning.report.facts import gather
+from reasoning.findings.facts import gather
 from reasoning.report.write import PAGE, write
 from reasoning.use.run_folder import open_run
 

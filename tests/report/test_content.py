@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from written_run import place_of, workflow, write_run
 
-from reasoning.report.best_replies import BestReplies
-from reasoning.report.content import compose, reward_warnings, total_sentence
-from reasoning.report.curves import charts
+from reasoning.findings.best_replies import BestReplies
+from reasoning.findings.curves import charts
+from reasoning.findings.facts import gather
+from reasoning.findings.rollouts import Completion, CompletionGroup
+from reasoning.report.content import compose
 from reasoning.report.document import Bullets, Code, Curves, Glance, Grid, Heading, Panel, Paragraph
-from reasoning.report.facts import gather
-from reasoning.report.rollouts import Completion, CompletionGroup
 
 
 def section(report, title):
@@ -106,17 +106,12 @@ def test_rewards_are_in_a_panel_where_one_jumped_alone_or_replies_were_kept(fact
     assert isinstance(warning, Bullets) and warning.warning
     [(_, sentence)] = warning.items
     assert sentence.startswith("bonus jumped from 0.00 to 0.80 about step 31")
-    assert reward_warnings(fooled) == (("zero", sentence),) and not reward_warnings(facts)
     reply = Completion("#3", "=1", 1.0, {"strict": 1.0}, reasons={"strict": ("passed", None, "")})
     best = BestReplies(45, {"strict": (CompletionGroup(7, "1+0?", "1", "sums", [reply]),)})
     blocks = panel(compose(replace(facts, stages=(replace(zero, best=best),))), "zero").blocks
     [grid] = [each for each in blocks if isinstance(each, Grid) and "best-paid" in each.caption]
     assert len(grid.rows) == 1
     assert "strict: passed" in grid.rows[0][2].detail
-
-
-def test_totals_are_told_in_a_sentence(facts):
-    assert total_sentence(facts).startswith("In all 7.69 M tokens and 15.7 T FLOPs")
 
 
 def test_chosen_replies_replace_the_usual_ones(facts):

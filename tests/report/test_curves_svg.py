@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reasoning.report.curves import Chart, Series, charts
+from reasoning.findings.curves import Chart, Series, charts
 from reasoning.report.curves_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, drawn, labelled, summary, ticks
 
 

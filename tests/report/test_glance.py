@@ -3,24 +3,15 @@ from dataclasses import replace
 import pytest
 from written_run import with_samples
 
+from reasoning.findings.evaluations import difference
+from reasoning.findings.numbers import points
 from reasoning.report.document import Dots, stage_anchor
-from reasoning.report.evaluations import difference
 from reasoning.report.glance import glance, score_dots
-from reasoning.report.numbers import points
 
 
 @pytest.fixture(scope="module")
 def first(facts):
     return glance(facts, "; seed 0", "In all 3 tokens.")
-
-
-def test_the_verdict_is_the_paired_difference_of_the_first_exams_ends(first, facts):
-    exam = facts.evaluations[0]
-    gain, ends = points(difference(exam.samples, "r1", "base", "lenient"))
-    before, after = (exam.checkpoints[name]["lenient/pass@1"].mean for name in ("base", "r1"))
-    assert first.verdict == (
-        f"It learnt: lenient pass@1 from {before:.2f} (base) to {after:.2f} (r1); {gain} points, 95 % interval {ends}."
-    )
 
 
 def test_where_the_interval_holds_none_nothing_is_claimed(facts):
@@ -30,16 +21,6 @@ def test_where_the_interval_holds_none_nothing_is_claimed(facts):
     assert told.verdict.startswith("Can't tell whether it learnt: lenient pass@1 from 0.28")
     notes = {note.subject: note for note in told.notes}
     assert notes["Can't tell"].anchor == "differences" and "zero over base" in notes["Can't tell"].text
-
-
-def test_without_samples_the_means_are_told_without_an_interval(facts):
-    assert glance(with_samples(facts, {}), "", "").verdict.endswith("(r1), without a paired interval.")
-
-
-def test_a_loss_is_called_one(facts):
-    exam = facts.evaluations[0]
-    worse = with_samples(facts, dict(exam.samples) | {"r1": exam.samples["base"], "base": exam.samples["r1"]})
-    assert glance(worse, "", "").verdict.startswith("It got worse: ")
 
 
 def test_what_changed_most_is_the_largest_claimed_step_from_a_start(first, facts):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from reasoning.findings.workflow import workflow
 from reasoning.report.graph_layout import layout, spread
-from reasoning.report.workflow import workflow
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reasoning.report.graph import Arrow, Box, Workflow
+from reasoning.findings.graph import Arrow, Box, Workflow
+from reasoning.findings.workflow import workflow
 from reasoning.report.graph_svg import lanes_of, narrow, wide
-from reasoning.report.workflow import workflow
 
 
 @pytest.fixture(scope="module")

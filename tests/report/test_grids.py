@@ -3,8 +3,9 @@ from dataclasses import replace
 from written_run import with_results
 
 from reasoning.evaluation.results import Confusion, Score
-from reasoning.report.document import Cell
-from reasoning.report.grids import difference_grid, score_cell, score_grids, style_grid, total_grid, totals
+from reasoning.findings.beside_plan import BesidePlan, StepTimes
+from reasoning.report.document import Cell, Grid, Paragraph
+from reasoning.report.grids import difference_grid, plan_blocks, score_cell, score_grids, style_grid, total_grid
 
 
 def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
@@ -82,16 +83,6 @@ def test_styles_are_compared_for_each_checkpoint_and_kind(facts):
     assert style_grid(replace(facts.evaluations[0], restyled={})) is None
 
 
-def test_totals_add_what_stages_counted_and_leave_out_packed_corpora(facts):
-    learnt = sum(stage.results["tokens"] for stage in facts.stages if stage.holds == "checkpoint")
-    collected = 25 * (1024 + 5120)
-    assert totals(facts)["tokens"] == learnt + collected
-    grid = total_grid(facts)
-    assert grid.rows[-1][0].text == "in all" and "corpus" not in [row[0].text for row in grid.rows]
-    cold_data = next(row for row in grid.rows if row[0].text == "cold_data")
-    assert [cell.text for cell in cold_data] == ["cold_data", "Collect", "25.6 k", "1.02 G"]
-
-
 def test_nothing_counted_makes_no_table(facts):
     assert total_grid(replace(facts, stages=facts.stages[:1])) is None
 
@@ -107,3 +98,21 @@ def test_confusions_are_tables_of_counts_open_for_the_last_checkpoint(facts):
     assert [[cell.text for cell in row] for row in open_one.rows] == [["no", "12", "3", "0"], ["yes", "1", "20 k", "4"]]
     tones = [[cell.tone for cell in row[1:]] for row in open_one.rows]
     assert tones == [["heat4", "heat1", ""], ["heat1", "heat4", "heat1"]]
+
+
+def test_totals_are_a_row_a_stage_and_one_for_all(facts):
+    grid = total_grid(facts)
+    assert grid.rows[-1][0].text == "in all" and "corpus" not in [row[0].text for row in grid.rows]
+    cold_data = next(row for row in grid.rows if row[0].text == "cold_data")
+    assert [cell.text for cell in cold_data] == ["cold_data", "Collect", "25.6 k", "1.02 G"]
+
+
+def test_steps_stand_beside_their_plan_and_what_is_not_known_is_said():
+    times = (StepTimes("zero", 1.2, 2.4), StepTimes("later", 0.5, None))
+    told, grid = plan_blocks(BesidePlan("v5e:2x2", 6 * 2**30, 5 * 2**30, times))
+    assert isinstance(told, Paragraph) and "6.00 GiB" in told.text and "held 5.00 GiB" in told.text
+    assert isinstance(grid, Grid) and [[cell.text for cell in row] for row in grid.rows] == [
+        ["zero", "1.2 s", "2.4 s", "2"], ["later", "500 ms", "–", "–"],
+    ]  # fmt: skip
+    untold, _ = plan_blocks(BesidePlan("v5e:2x2", 6 * 2**30, None, ()))
+    assert isinstance(untold, Paragraph) and "devices don't tell" in untold.text and plan_blocks(None) == ()

@@ -5,11 +5,11 @@ import sys
 import pytest
 from written_run import HOSTILE
 
+from reasoning.findings.graph import Arrow, Box, Workflow
+from reasoning.findings.workflow import workflow
 from reasoning.report.content import compose
 from reasoning.report.document import Cell, Code, Grid, Report, Section
-from reasoning.report.graph import Arrow, Box, Workflow
 from reasoning.report.markdown import inline, markdown, mermaid, sparkline
-from reasoning.report.workflow import workflow
 
 
 def tables(text):

@@ -9,7 +9,7 @@ import pytest
 from written_run import HOSTILE, place_of, write_run
 
 from reasoning.data.chat.format import ChatFormat
-from reasoning.report.facts import gather
+from reasoning.findings.facts import gather
 from reasoning.report.model_card import CardSubject, model_card
 
 SETTINGS = {"model_type": "llama", "max_position_embeddings": 8192, "hidden_size": 576}

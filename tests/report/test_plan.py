@@ -2,11 +2,10 @@
 
 import io
 
-import pytest
 from plans import plan_of
 from rich.console import Console
 
-from reasoning.report.plan import duration, gib, show_plan, size_words, stage_lines, verdict
+from reasoning.report.plan import show_plan
 
 
 def shown(plan, price=0.0):
@@ -19,38 +18,3 @@ def test_programs_are_told_with_what_lies_beside_them():
     text = shown(plan_of(4.0))
     assert "zero: sample" in text and "+ reference 2.00" in text and "all-gather fsdp 2 GB" in text
     assert "assumed: zero: its longest prompt" in text and "mesh: data 2" in text
-
-
-def test_what_fits_says_how_much_is_free():
-    assert list(verdict(plan_of(4.0))) == ["fits: 9.75 GiB are free at the fullest, zero: update"]
-
-
-def test_what_does_not_fit_says_by_how_much_and_beside_what():
-    [line] = verdict(plan_of(14.75))
-    assert line == "zero: update doesn't fit by 1.00 GiB: 14.75 GiB beside reference 2.00"
-    lines = list(verdict(plan_of(20.0, "RESOURCE_EXHAUSTED: Used 20.0G of 15.75G hbm")))
-    assert (
-        lines[0].startswith("zero: update doesn't fit by 6.25 GiB")
-        and lines[1] == "  the compiler: RESOURCE_EXHAUSTED: Used 20.0G of 15.75G hbm"
-    )
-
-
-def test_a_program_that_the_compiler_fails_on_is_told_as_that():
-    lines = list(verdict(plan_of(0.0, "INTERNAL: RET_CHECK failure")))
-    assert lines == ["zero: update can't be compiled", "  the compiler: INTERNAL: RET_CHECK failure"]
-
-
-def test_a_price_is_told_for_each_stage_and_in_all():
-    lines = list(stage_lines(plan_of(4.0), 1800.0))
-    assert lines[-1] == "in all: at least 12 s, 0.00667 chip-hours, 12.00 at 1,800.00 a chip and hour"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(2e-6, "2 µs"), (0.012, "12 ms"), (90, "1.5 min"), (9000, "2.5 h"), (172800, "2 d")]
-)
-def test_times_are_short(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_sizes_have_their_units():
-    assert gib(3 * 2**29) == "1.50" and size_words(2.5e9) == "2.5 GB" and size_words(12.0) == "12 B"

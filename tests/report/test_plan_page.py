@@ -9,7 +9,7 @@ from plans import GIB, plan_of
 from reasoning.planning.trying import Helped, Tried
 from reasoning.report.document import Bars
 from reasoning.report.page import page
-from reasoning.report.plan_page import mesh_words, plan_report
+from reasoning.report.plan_page import plan_report
 
 
 def plan(second: float = 4.0):
@@ -51,7 +51,3 @@ def test_the_page_is_inert_and_says_what_it_draws():
     assert "zero: update: 16.00 GiB, reference 2.00" in said and "temporaries and results 13.00" in said
     assert "zero.microbatches = 2 takes 9.00 GiB, which fits" in text and "doesn&#39;t fit by 0.25 GiB" in text
     assert page(plan_report(plan(14.0), 1.0, helping)) == text
-
-
-def test_a_mesh_is_told_axis_by_axis():
-    assert mesh_words({"data": 2, "fsdp": 4}) == "mesh: data 2, fsdp 4"

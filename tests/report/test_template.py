@@ -1,16 +1,13 @@
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 from written_run import HOSTILE
 
-from reasoning.core.artifact import Artifact
 from reasoning.core.text import printable
 from reasoning.report.document import Heading, Paragraph
-from reasoning.report.stages import StageFacts
-from reasoning.report.template import environment, in_html, lines
+from reasoning.report.template import environment, in_html
 
 
 class Read(HTMLParser):
@@ -68,10 +65,3 @@ def test_a_template_asks_what_kind_of_block_it_has():
 def test_a_value_that_there_is_not_is_an_error():
     with pytest.raises(UndefinedError):
         rendered("{{ nothing }}")
-
-
-def test_lines_of_plain_text_hold_the_values_as_they_are():
-    told = lines("collected.txt", **dict.fromkeys(("fixed", "large"), lambda value, *_: "<7>"), listed=" & ".join,
-                 stage=StageFacts("data", "Collect", Artifact(Path(), "records", "data", "", {"kept": 7, "sampled": 9}),
-                                  {"start": ("a", "b")}))  # fmt: skip
-    assert told == ["kept <7> of <7> replies of a & b (<7> %)."]

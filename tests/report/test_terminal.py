@@ -8,8 +8,8 @@ from written_run import place_of, with_results
 
 from reasoning.core.errors import InputError
 from reasoning.evaluation.results import Score
+from reasoning.findings.facts import gather
 from reasoning.report.content import compose
-from reasoning.report.facts import gather
 from reasoning.report.markdown import markdown
 from reasoning.report.terminal import show
 

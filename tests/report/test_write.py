@@ -4,7 +4,7 @@ import shutil
 import pytest
 from written_run import write_run
 
-from reasoning.report.facts import gather
+from reasoning.findings.facts import gather
 from reasoning.report.write import PAGE, TEXT, write
 
 

@@ -1,6 +1,6 @@
 """Sweeps made from values alone, for whatever tells of sweeps."""
 
-from reasoning.report.sweep_numbers import ArmNumbers, SweepNumbers, arm_score
+from reasoning.findings.sweep_numbers import ArmNumbers, SweepNumbers, arm_score
 from reasoning.report.sweep_text import SweepTable
 
 BASELINE = {seed: 0.5 + 0.01 * seed for seed in range(5)}
@@ -19,5 +19,9 @@ def row(label, values, baseline=None, inert=False, failures=None, missing=()):
     return ArmNumbers(label, label, settings, states, failures or {}, by_name, inert)
 
 
-def sweep(*rows, way="each", fixed=()):
-    return SweepTable(SweepNumbers("a.gin", way, tuple(rows[0].states), tuple(rows[0].scores), rows, fixed))
+def numbers_of(*rows, way="each", fixed=()):
+    return SweepNumbers("a.gin", way, tuple(rows[0].states), tuple(rows[0].scores), rows, fixed)
+
+
+def sweep(*rows, **more):
+    return SweepTable(numbers_of(*rows, **more))

@@ -15,8 +15,8 @@ import numpy as np
 from reasoning.core.hashes import hash_json
 from reasoning.core.statistics import mean_over_problems, mean_with_interval, pass_at_k
 from reasoning.evaluation.results import SAMPLES, Replies, Results, Score, Scores, write_results, write_samples
-from reasoning.report.evaluations import Evaluation, Samples
-from reasoning.report.facts import Facts
+from reasoning.findings.evaluations import Evaluation, Samples
+from reasoning.findings.facts import Facts
 
 HOSTILE = (
     "</td></tr></table><script>document.title='taken'</script><img src=x onerror=alert(1)> "

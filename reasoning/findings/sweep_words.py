@@ -1,0 +1,69 @@
+"""A sweep in words and as CSV: what is written depends on the results alone, to the last byte."""
+
+import csv
+import io
+from functools import partial
+from typing import Any
+
+from reasoning.core.statistics import Interval
+from reasoning.findings.numbers import ends, fixed, number
+from reasoning.findings.prose import lines
+from reasoning.findings.sweep_numbers import ArmScore, SweepNumbers, has_spread
+
+COLUMNS: tuple[str, ...] = (
+    "row", "arm", "settings", "seed", "state", "score", "value",
+    "mean", "low", "high", "n", "difference", "difference_low", "difference_high", "difference_n", "verdict",
+)  # fmt: skip
+"""Of the CSV. ``row`` is ``seed`` (one run: seed, state, value) or ``summary`` (one arm over its seeds: the rest)."""
+
+
+def csv_text(numbers: SweepNumbers) -> str:
+    """``table.csv``, with the columns of ``COLUMNS`` and every number in full."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows_of(numbers))
+    return out.getvalue()
+
+
+def rows_of(numbers: SweepNumbers) -> list[dict[str, Any]]:
+    """The rows of ``table.csv``: of each arm and score one a seed, then the summary; None where nothing is."""
+    rows: list[dict[str, Any]] = []
+    for arm in numbers.arms:
+        common = dict.fromkeys(COLUMNS) | {"arm": arm.label, "settings": ", ".join(arm.settings)}
+        for name, score in arm.scores.items():
+            own = {**common, "row": "seed", "score": name}
+            rows += [
+                {**own, "seed": seed, "state": state, "value": score.values.get(seed)}
+                for seed, state in arm.states.items()
+            ]
+            rows.append({**own, "row": "summary", **_summary(score)})
+    return rows
+
+
+def sweep_sentences(numbers: SweepNumbers) -> list[str]:
+    """What was run and what cells are, then what can and what can't be concluded, one sentence or two each."""
+    finished = any(score.values for arm in numbers.arms for score in arm.scores.values())
+    return lines("sweep.txt", numbers=numbers, finished=finished, written=mean_words)
+
+
+def mean_words(mean: Interval, sign: bool = False) -> tuple[str, str]:
+    """A mean, and its interval with the number of seeds: ``+0.010``, ``+0.002 to +0.018, n 5``."""
+    several = mean.count > 1
+    scale = max(abs(mean.low), abs(mean.high)) if sign and several else abs(mean.mean)
+    write = partial(number, scale=scale, sign=sign)
+    if not several:
+        return write(mean.mean), "one seed: no interval"
+    if not has_spread(mean):
+        return write(mean.mean), f"in each of {mean.count} seeds: no spread, no interval"
+    return write(mean.mean), f"{ends(mean.low, mean.high, write, sign)}, n {fixed(mean.count, 0)}"
+
+
+def _summary(score: ArmScore) -> dict[str, Any]:
+    """A summary's columns; a single seed, and seeds without spread, give no interval."""
+    columns: dict[str, Any] = {"verdict": score.verdict or None}
+    for name, prefix, mean in (("mean", "", score.mean), ("difference", "difference_", score.difference)):
+        if mean is not None:
+            low, high = (mean.low, mean.high) if mean.count > 1 and has_spread(mean) else (None, None)
+            columns |= {name: mean.mean, f"{prefix}low": low, f"{prefix}high": high, f"{prefix}n": mean.count}
+    return columns
