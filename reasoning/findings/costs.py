@@ -17,10 +17,10 @@ def totals(facts: Facts) -> dict[str, float]:
 
 def counted(stage: StageFacts) -> str:
     """A stage's tokens and FLOPs in words; empty where it counted none."""
-    return counted_words(costs(stage))
+    return _counted_words(costs(stage))
 
 
-def counted_words(counts: Mapping[str, float]) -> str:
+def _counted_words(counts: Mapping[str, float]) -> str:
     """``2.35 M tokens and 15.7 T FLOPs``."""
     return " and ".join(f"{large(count)} {'FLOPs' if what == 'flops' else what}" for what, count in counts.items())
 
@@ -34,5 +34,5 @@ def costs(stage: StageFacts) -> dict[str, float]:
 
 def total_sentence(facts: Facts) -> str:
     """Tokens and FLOPs in all, in words; empty where no stage counted any."""
-    told = counted_words(totals(facts))
+    told = _counted_words(totals(facts))
     return f"In all {told}, as far as stages counted them." if told else ""
