@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from reasoning.findings.graph import Arrow, Box, Workflow, connected
 from reasoning.report.document import stage_anchor
-from reasoning.report.dots_svg import clipped
 from reasoning.report.graph_layout import layout
+from reasoning.report.rows_svg import clipped
 from reasoning.report.template import in_html, render
 
 _PICTURE, _LEAST_WIDTH, _MOST_WIDTH = 1192.0, 84.0, 150.0

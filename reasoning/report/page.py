@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from reasoning.report import bars_svg, curves_svg, dots_svg, frontier_svg, graph_svg
+from reasoning.report import charts_svg, graph_svg, rows_svg
 from reasoning.report.document import Report
 from reasoning.report.template import in_html, render
 
@@ -22,10 +22,10 @@ def page(report: Report) -> str:
         style=Markup(style),
         digest=digest(style),
         pieces=_pieces,
-        chart=curves_svg.drawn,
-        dots=dots_svg.drawn,
-        bars=bars_svg.drawn,
-        frontier=frontier_svg.drawn,
+        chart=charts_svg.chart,
+        dots=rows_svg.dots,
+        bars=rows_svg.bars,
+        frontier=charts_svg.frontier,
         graph=graph_svg.drawn,
     )
 

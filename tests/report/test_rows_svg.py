@@ -3,13 +3,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reasoning.report.document import Dots, Mark
-from reasoning.report.dots_svg import clipped, drawn
+from reasoning.report import rows_svg
+from reasoning.report.document import Bar, Bars, Dots, Mark, Part
+from reasoning.report.rows_svg import bars, clipped
 
 
 def places(dots):
     """(middle of the dot, left and right end of its interval) of each row."""
-    picture = ElementTree.fromstring(drawn(dots)).find("svg")
+    picture = ElementTree.fromstring(rows_svg.dots(dots)).find("svg")
     found = []
     for group in picture.iter("g"):
         span = (
@@ -30,7 +31,7 @@ def test_shares_stand_on_an_axis_from_none_to_all():
 
 
 def test_differences_have_a_line_at_none_between_those_below_and_above():
-    source = drawn(
+    source = rows_svg.dots(
         Dots("t", (Mark("a", -2.0, -3.0, -1.0, "−2", "down"), Mark("b", 5.0, 4.0, 6.0, "+5", "up")), zero=True)
     )
     zero = float(re.findall(r'<line x1="([\d.]+)"[^>]*class="axis"', source)[0])
@@ -41,10 +42,38 @@ def test_differences_have_a_line_at_none_between_those_below_and_above():
 
 
 def test_words_say_what_is_drawn_and_nothing_becomes_a_tag():
-    source = drawn(Dots("<b>", (Mark("<i>" * 20, 3.0, 2.0, 4.0, "3"),)))
+    source = rows_svg.dots(Dots("<b>", (Mark("<i>" * 20, 3.0, 2.0, 4.0, "3"),)))
     assert "<b>" not in source and "<i>" not in source
     assert "95 % interval 2.000–4.000" in source and 'role="img"' in source
 
 
 def test_long_names_are_cut():
     assert clipped("abc", 3) == "abc" and clipped("abcd", 3) == "ab…"
+
+
+BARS = Bars(
+    "What lies there",
+    ("kept", "made"),
+    (Bar("one", (Part("kept", 2.0, "2"), Part("made", 1.0, "1")), "3"), Bar("two", (Part("made", 4.0, "4"),), "4")),
+    Part("capacity", 3.0, "3 GiB"),
+)
+
+
+def rectangles(text: str) -> list[tuple[float, float]]:
+    found = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', text)
+    return [(float(x), float(width)) for x, width in found]
+
+
+def test_pieces_lie_side_by_side_to_scale():
+    (kept, made), other = rectangles(bars(BARS))[:2], rectangles(bars(BARS))[2]
+    assert made[0] == kept[0] + kept[1] and kept[0] == other[0]
+    assert abs(kept[1] - 2 * made[1]) < 0.02 and abs(other[1] - 4 * made[1]) < 0.04
+
+
+def test_the_limit_stands_where_its_value_is_and_all_is_said():
+    text = bars(BARS)
+    [limit] = re.findall(r'<line x1="([\d.]+)"', text)
+    x, width = rectangles(text)[2]
+    assert abs(float(limit) - (x + 0.75 * width)) < 0.02
+    assert text.index("<line") > text.rindex("<rect")  # a limit isn't hidden by what lies there
+    assert 'aria-label="What lies there. one: 3, kept 2, made 1; two: 4, made 4"' in text

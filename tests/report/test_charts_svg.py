@@ -1,14 +1,17 @@
+import math
 import re
 from xml.etree import ElementTree
 
 import pytest
 
 from reasoning.findings.curves import Chart, Series, charts
-from reasoning.report.curves_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, drawn, labelled, summary, ticks
+from reasoning.report import charts_svg
+from reasoning.report.charts_svg import FOOT, LEFT, RIGHT, TOP, frontier, summary
+from reasoning.report.document import Frontier, Spot
 
 
 def figure(chart):
-    return ElementTree.fromstring(drawn(chart))
+    return ElementTree.fromstring(charts_svg.chart(chart))
 
 
 def places(path):
@@ -19,21 +22,6 @@ def chart(*points, name="loss"):
     return Chart("Loss", "nats", (Series(name, tuple(points), tuple(points)),))
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.25, 0.5, 0.75, 1]),
-        (0.03, 1.05, [0.25, 0.5, 0.75, 1.0]),
-        (1, 45, [20, 40]),
-        (-0.12, 0.11, [-0.1, 0, 0.1]),
-        (2e6, 9e6, [2e6, 4e6, 6e6, 8e6]),
-    ],
-)
-def test_ticks_are_round_numbers_within_the_range(low, high, expected):
-    found = ticks(low, high)
-    assert found == pytest.approx(expected) or (len(found) <= 6 and low <= found[0] and found[-1] <= high)
-
-
 def test_every_point_lies_within_the_axes(facts):
     for stage in facts.stages:
         for each in charts(stage.metrics):
@@ -41,7 +29,7 @@ def test_every_point_lies_within_the_axes(facts):
             places = [
                 tuple(map(float, pair)) for path in paths for pair in re.findall(r"([\d.]+),([\d.]+)", path.get("d"))
             ]
-            assert all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM for x, y in places)
+            assert all(LEFT <= x <= RIGHT and TOP <= y <= FOOT for x, y in places)
 
 
 def test_a_higher_value_lies_higher_and_a_later_step_further_right():
@@ -52,7 +40,7 @@ def test_a_higher_value_lies_higher_and_a_later_step_further_right():
 
 @pytest.mark.parametrize("points", [((5, 2.0),), ((1, 0.0), (2, 0.0)), ((1, -3.0), (2, -3.0)), ((1, 1e-12), (2, 1e12))])
 def test_single_points_constants_and_extremes_can_be_drawn(points):
-    assert "nan" not in drawn(chart(*points)) and figure(chart(*points)).find(".//svg") is not None
+    assert "nan" not in charts_svg.chart(chart(*points)) and figure(chart(*points)).find(".//svg") is not None
 
 
 def test_axes_are_labelled_and_hovering_tells_the_values():
@@ -75,7 +63,7 @@ def test_raw_and_averaged_values_are_two_lines_only_where_they_differ(facts):
 
 def test_a_metric_s_name_is_text(facts):
     hostile = chart((1, 1.0), name="</title><script>")
-    assert "<script>" not in drawn(hostile) and summary(hostile) == "</title><script> from 1.00 to 1.00"
+    assert "<script>" not in charts_svg.chart(hostile) and summary(hostile) == "</title><script> from 1.00 to 1.00"
 
 
 def test_doubling_amounts_stand_evenly_and_intervals_and_the_guide_are_drawn_within_the_axes():
@@ -89,16 +77,44 @@ def test_doubling_amounts_stand_evenly_and_intervals_and_the_guide_are_drawn_wit
     )
     assert [text.text for text in found.findall(".//text")][-7:-2] == ["1", "2", "4", "8", "16"]
     ends = re.findall(r"M([\d.]+),([\d.]+)V([\d.]+)", paths["series c0 raw"])
-    assert len(ends) == 4 and all(TOP <= float(high) < float(low) <= HEIGHT - BOTTOM for _, low, high in ends)
+    assert len(ends) == 4 and all(TOP <= float(high) < float(low) <= FOOT for _, low, high in ends)
     assert paths["guide"].startswith("M") and "k 2\nr1 0.4 (0.3 to 0.5)" in "".join(found.itertext())
 
 
 def test_words_that_a_series_brings_stand_for_its_course():
     point = ((12.5, 0.5),)
     found = Chart("t", "share", (Series("r1", point, point, told="0.50 at 12.5 tokens"),), "tokens")
-    assert summary(found) == "r1: 0.50 at 12.5 tokens" and "t by tokens: r1: 0.50 at 12.5 tokens" in drawn(found)
+    assert summary(found) == "r1: 0.50 at 12.5 tokens" and "t by tokens: r1: 0.50 at 12.5 tokens" in str(
+        charts_svg.chart(found)
+    )
 
 
-@pytest.mark.parametrize(("values", "expected"), [([0, 0.25, 0.5], ["0.00", "0.25", "0.50"]), ([10, 20], ["10", "20"])])
-def test_labels_have_the_digits_that_the_longest_needs(values, expected):
-    assert [label for _, label in labelled(values)] == expected
+SPOTS = (
+    Spot("base", "greedy", 10, 0.25, 0.2, 0.3, True),
+    Spot("base", "vote", 100, 0.2, None, None, False),
+    Spot("base", "search", 1000, 0.75, 0.7, 0.8, True),
+    Spot("<r1>", "greedy", 31.6227766, 0.5, 0.4, 0.6, True),
+)
+
+
+def test_dots_stand_at_their_costs_logarithms_and_the_best_are_joined_and_told():
+    source = frontier(Frontier("exam: strict against tokens", "tokens", SPOTS))
+    picture = ElementTree.fromstring(source).find("svg")
+    assert picture is not None
+    circles = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in picture.iter("circle")]
+    xs, ys = zip(*circles, strict=True)
+    for (x, y), spot in zip(circles, SPOTS, strict=True):
+        assert (x - xs[0]) / (xs[2] - xs[0]) == pytest.approx(math.log10(spot.cost / 10) / 2, abs=1e-3)
+        assert (y - ys[0]) / (ys[2] - ys[0]) == pytest.approx((spot.value - 0.25) / 0.5, abs=1e-3)
+    lines = [re.findall(r"[\d.]+", path.get("d", "")) for path in picture.findall("path")]
+    assert [list(map(float, line)) for line in lines][0] == pytest.approx([xs[0], ys[0], xs[2], ys[2]], abs=0.1)
+    told = picture.get("aria-label", "")
+    assert "base: greedy 0.250 at 10; search 0.750 at 1,000" in told and "vote" not in told and "<r1>: greedy" in told
+    assert "base, vote 0.200 at 100" in source and "&lt;r1&gt;" in source
+
+
+def test_one_way_alone_and_costs_of_any_size_are_drawn():
+    for cost in (1.0, 3e15):
+        spot = Spot("a", "b", cost, 1.0, None, None, True)
+        picture = ElementTree.fromstring(frontier(Frontier("t", "FLOPs", (spot,))))
+        assert len(list(picture.iter("circle"))) == 1

@@ -1,0 +1,70 @@
+"""Rows on one axis, each named before and told behind: numbers as dots with intervals, and what adds up as bars."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from reasoning.report.axes import Axis, interval_words
+from reasoning.report.document import Bar, Bars, Dots, Mark
+from reasoning.report.template import in_html, render
+
+_ROW, _FOOT = 18.0, 20.0
+
+
+def dots(dots: Dots) -> Markup:
+    """Who is where, and how surely, at a glance; shares on an axis from none to all."""
+    values = [end for mark in dots.marks for end in (mark.value, mark.low, mark.high) if end is not None]
+    low, high = min(values), max(values)
+    if not dots.zero and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    elif dots.zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.0 if (low, high) == (0.0, 1.0) else 0.04 * ((high - low) or max(abs(high), 1.0))
+    x = Axis(low - margin, high + margin, 126.0, 306.0)
+    rows = [_named(mark, place, 19) | _dot(mark, x) for place, mark in enumerate(dots.marks)]
+    return _drawn("dots", dots.title, rows, x, 360.0, ticks=x.labels(), line=(x(0.0), "") if dots.zero else None)
+
+
+def bars(bars: Bars) -> Markup:
+    """Stacked bars beside a limit."""
+    limit = bars.limit
+    longest = max(
+        [0.0 if limit is None else limit.value, *(sum(part.value for part in bar.parts) for bar in bars.bars)]
+    )
+    x = Axis(0.0, longest or 1.0, 190.0, 540.0)
+    rows = [_named(bar, place, 30) | _bar(bar, bars.kinds, x) for place, bar in enumerate(bars.bars)]
+    line = None if limit is None else (x(limit.value), limit.text)
+    return _drawn("bars", bars.title, rows, x, 640.0, kinds=bars.kinds, line=line)
+
+
+def clipped(text: str, length: int) -> str:
+    """The text, or its beginning with an ellipsis, in so many characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _drawn(kind: str, title: str, rows: Sequence[dict[str, object]], x: Axis, width: float, **more: object) -> Markup:
+    """The picture with its title; each row's words are its text alternative."""
+    foot = _ROW * len(rows)
+    box = {"width": width, "height": foot + _FOOT, "left": x.start, "foot": foot}
+    return render("rows.html", in_html, **{"kinds": (), "ticks": ()} | more, kind=kind, title=title, rows=rows, box=box)
+
+
+def _named(row: Mark | Bar, place: int, characters: int) -> dict[str, object]:
+    return {"name": clipped(row.name, characters), "text": row.text, "tone": row.tone, "y": _ROW * (place + 0.5)}
+
+
+def _dot(mark: Mark, x: Axis) -> dict[str, object]:
+    low, high = mark.low, mark.high
+    if low is None or high is None:
+        return {"said": f"{mark.name}: {mark.text}, no interval", "at": x(mark.value), "span": None}
+    told = interval_words(low, high, max(abs(low), abs(high)))
+    return {"said": f"{mark.name}: {mark.text}{told}", "at": x(mark.value), "span": (x(low), x(high))}
+
+
+def _bar(bar: Bar, kinds: Sequence[str], x: Axis) -> dict[str, object]:
+    parts, before = [], 0.0
+    for part in bar.parts:
+        said, width = f"{part.name} {part.text}", x(part.value) - x.start
+        parts.append({"x": x(before), "width": width, "kind": kinds.index(part.name), "said": said})
+        before += part.value
+    return {"said": f"{bar.name}: {bar.text}" + "".join(f", {part['said']}" for part in parts), "parts": parts}

@@ -1,0 +1,33 @@
+import pytest
+
+from reasoning.report.axes import Axis, interval_words, labelled, ticks
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.25, 0.5, 0.75, 1]),
+        (0.03, 1.05, [0.25, 0.5, 0.75, 1.0]),
+        (1, 45, [20, 40]),
+        (-0.12, 0.11, [-0.1, 0, 0.1]),
+        (2e6, 9e6, [2e6, 4e6, 6e6, 8e6]),
+    ],
+)
+def test_ticks_are_round_numbers_within_the_range(low, high, expected):
+    found = ticks(low, high)
+    assert found == pytest.approx(expected) or (len(found) <= 6 and low <= found[0] and found[-1] <= high)
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0, 0.25, 0.5], ["0.00", "0.25", "0.50"]), ([10, 20], ["10", "20"])])
+def test_labels_have_the_digits_that_the_longest_needs(values, expected):
+    assert [label for _, label in labelled(values)] == expected
+
+
+def test_places_lie_between_the_ends_evenly_or_by_doubling():
+    assert [Axis(0, 4, 10, 50)(value) for value in (0, 1, 4)] == [10, 20, 50]
+    assert [Axis(1, 16, 0, 4, doubling=True)(value) for value in (1, 2, 16)] == [0, 1, 4]
+    assert Axis(0, 3, 0, 30).labels(6, whole=True) == [(0, "0"), (10, "1"), (20, "2"), (30, "3")]
+
+
+def test_an_interval_is_told_where_there_is_one():
+    assert interval_words(0.25, 0.5) == ", 95 % interval 0.250–0.500" and interval_words(None, 0.5) == ""
