@@ -1,7 +1,7 @@
 """A search over steps beside the best of as many samples, under one scorer, at equal tokens: what does searching cost?
 
-16 beams with 4 branches, steps of 16 tokens and replies of 64, against 64 samples a problem, for 8 prompts of 64 tokens;
-the Llama-type model of ``scheduled_model.py`` with random weights, whose replies all differ and hardly ever end early. The
+16 beams with 4 branches, steps of 16 tokens and replies of 64, against 64 samples a problem, for 8 prompts of 64; the
+Llama-type model of ``scheduled_model.py`` with random weights, whose replies all differ and hardly ever end early. The
 scorer draws lots, so that what is measured is the engine and the bookkeeping. Both take turns in one process:
 
     python benchmarks/step_search.py --rounds 3
@@ -65,7 +65,8 @@ def both():
     model = build_model(model_config(), mesh)
     params = init_sharded(model, mesh, jax.random.key(0))
     problems = ProblemSet(tasks=(Sums(),), split="test", count=PROBLEMS)
-    exam = Exam(problems=problems, scores=(number,), max_new_tokens=NEW, samples=BEAMS * BRANCHES, chat=ChatFormat(**dict.fromkeys(_SYMBOLS, "t1"), end="t0"))
+    chat = ChatFormat(**dict.fromkeys(_SYMBOLS, "t1"), end="t0")
+    exam = Exam(problems=problems, scores=(number,), max_new_tokens=NEW, samples=BEAMS * BRANCHES, chat=chat)
     candidate = replace(candidate_of(exam, model, mesh, tokenizer, lambda: params), scorers={"lots": Lots()})
     questions = Questions(exam.problems.problems(), prompts(PROBLEMS, _LAST), exam.style)
     best = Selections(ways=(BestOf(size=exam.samples, by=ByScorer(scorer="lots")),))
