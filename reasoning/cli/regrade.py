@@ -9,6 +9,7 @@ from rich.console import Console
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
 from reasoning.core.errors import InputError
+from reasoning.core.sealed import check_sealed_text
 from reasoning.core.text import shortened
 from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.findings.numbers import number, plain
@@ -63,6 +64,8 @@ def _experiment(run: Path, file: str, overrides: Sequence[str]) -> Experiment:
     if file:
         return read_experiment(file, overrides)
     own = run / RESOLVED
+    if own.exists():
+        check_sealed_text(own)
     try:
         experiment = read_experiment(own)
     except InputError as error:

@@ -76,7 +76,7 @@ def _only_table(folder: SweepFolder) -> int:
     if not folder.path.is_dir():
         raise InputError(f"there is no folder {folder.path}; give the --out of a sweep")
     with lock(folder.path):
-        folder.keep_plan()
+        folder.keep_plan(complain)
         return _finish(folder)
 
 

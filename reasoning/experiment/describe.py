@@ -129,11 +129,16 @@ def _unnamed(value: Any) -> str:
 
 
 def parts_of(value: object, replace: Replacement = replace_nothing, wanted: FieldFilter = every_field) -> Iterator[Any]:
-    """Every record, function and other object inside a setting, itself included; ``replace``, ``wanted`` as above."""
-    return _parts(value, replace, wanted, outermost=True)
+    """Every record, function and other object inside a setting, itself included; ``replace``, ``wanted`` as above.
+
+    A record that several others hold is looked into once: as paths through a graph of stages they are thousands.
+    """
+    return _parts(value, replace, wanted, {}, outermost=True)
 
 
-def _parts(value: Any, replace: Replacement, wanted: FieldFilter, outermost: bool = False) -> Iterator[Any]:
+def _parts(
+    value: Any, replace: Replacement, wanted: FieldFilter, seen: dict[int, Any], outermost: bool = False
+) -> Iterator[Any]:
     if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, Enum):
         return
     inner: list[object] = []
@@ -144,6 +149,9 @@ def _parts(value: Any, replace: Replacement, wanted: FieldFilter, outermost: boo
     elif not outermost and replace(value) is not None:
         return
     elif is_dataclass(value) and not isinstance(value, type):
+        if id(value) in seen:
+            return
+        seen[id(value)] = value  # Kept, so that no other object gets its id.
         yield value
         names = {field.name for field in fields(value) if wanted(field)}
         inner = [item for name, item in settings_of(value).items() if name in names]
@@ -152,4 +160,4 @@ def _parts(value: Any, replace: Replacement, wanted: FieldFilter, outermost: boo
     else:
         yield value
     for item in inner:
-        yield from _parts(item, replace, wanted)
+        yield from _parts(item, replace, wanted, seen)

@@ -6,7 +6,7 @@ from typing import Any
 
 from reasoning.core.contents import Memory, ReadsFiles, content_of
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, write_json
+from reasoning.core.sealed import read_sealed, write_sealed
 from reasoning.core.user_code import answering_for_users
 from reasoning.experiment.describe import is_hashed, parts_of
 from reasoning.pipeline.graph import Graph, StageNode
@@ -39,7 +39,7 @@ def _stage_reads(node: StageNode) -> tuple[str, ...]:
 def read_memory(folder: Path) -> Memory:
     """What is remembered in a folder; nothing where there is none or it can't be read, so that all is hashed again."""
     try:
-        told = read_json(folder / _MEMORY)
+        told = read_sealed(folder / _MEMORY)
     except InputError:
         return {}
     entries = told.items() if isinstance(told, dict) else ()
@@ -49,7 +49,7 @@ def read_memory(folder: Path) -> Memory:
 def write_memory(folder: Path, memory: Memory) -> None:
     """Keeps ``memory`` for ``read_memory``."""
     if memory and memory != read_memory(folder):
-        write_json(folder / _MEMORY, memory)
+        write_sealed(folder / _MEMORY, memory)
 
 
 def _are_texts(entry: dict[str, Any]) -> bool:

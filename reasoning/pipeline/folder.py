@@ -9,14 +9,15 @@ OUT/artifacts/earlier/                 what ``--from`` has set aside
 A run of a sweep has no artifacts of its own: its run.json leads to those that all runs of the sweep share.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import PARTIAL_SUFFIX, read_json, sync, write_atomic, write_json
+from reasoning.core.files import PARTIAL_SUFFIX, sync, write_atomic
+from reasoning.core.sealed import check_sealed_text, read_sealed, sealed_text, write_sealed
 
 RUN = "run.json"
 RESOLVED = "resolved.gin"
@@ -47,10 +48,10 @@ def read_run(path: Path) -> tuple[Entry, ...]:
     if not file.exists():
         return ()
     try:
-        content = read_json(file)
+        content = read_sealed(file)
         stages = content.get("stages") if isinstance(content, dict) else None
-        if not isinstance(stages, list):
-            raise InputError(f"{file} doesn't list stages")
+        if not isinstance(stages, list) or len(content) > 1:
+            raise InputError(f"{file} doesn't list stages, and nothing else")
         return tuple(_entry(item, f"{file}: stages[{place}]") for place, item in enumerate(stages))
     except InputError as error:
         raise InputError(f"{error}; remove it and run the experiment again, what is done stays") from None
@@ -72,15 +73,28 @@ def _entry(item: Any, where: str) -> Entry:
 
 def write_run(path: Path, entries: Iterable[Entry]) -> None:
     """Replaces ``run.json`` in one move; the entries' order, parents first, is kept."""
-    write_json(path / RUN, {"stages": [asdict(entry) for entry in entries]})
+    write_sealed(path / RUN, {"stages": [asdict(entry) for entry in entries]})
 
 
-def write_keeping_earlier(path: Path, text: str, name: str = RESOLVED) -> None:
-    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``."""
-    current = path / name
-    if not current.exists() or current.read_text(encoding="utf-8") != text:
+def write_keeping_earlier(path: Path, text: str, warn: Callable[[str], None], name: str = RESOLVED) -> None:
+    """Writes ``resolved.gin``; another text that stands there moves to the next free ``resolved.<n>.gin``.
+
+    ``warn`` hears of one that isn't as it was written.
+    """
+    current, sealed = path / name, sealed_text(text)
+    if not is_text(current, sealed):
+        if current.exists():
+            try:
+                check_sealed_text(current, text)
+            except InputError as error:
+                warn(f"damaged: {error}; it is written anew")
         keep_earlier(current)
-        write_atomic(current, text)
+        write_atomic(current, sealed)
+
+
+def is_text(file: Path, text: str) -> bool:
+    """Whether a file is there and holds exactly this text."""
+    return file.exists() and file.read_bytes() == text.encode()
 
 
 def keep_earlier(file: Path) -> None:

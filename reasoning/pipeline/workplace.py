@@ -76,7 +76,7 @@ class Workplace:
                 if earlier := folder.set_aside(path):
                     watcher.note(f"{name}: done anew; what it had left is in {earlier}")
         if resolved:
-            folder.write_keeping_earlier(self.out, resolved)
+            folder.write_keeping_earlier(self.out, resolved, watcher.warn)
         self._write_run()
         write_memory(self.artifacts.parent, self.memory)
 

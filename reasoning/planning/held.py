@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, write_json
 from reasoning.core.mesh import MeshShape
+from reasoning.core.sealed import read_sealed, write_sealed
 from reasoning.planning.chips import CHIPS, chip_of
 from reasoning.planning.topology import devices_named
 
@@ -30,7 +30,7 @@ def check_devices(name: str, devices: Sequence[Any]) -> None:
 
 def read_plan(path: Path) -> Mapping[str, Any]:
     """What ``plan --json`` wrote. Raises InputError for a file that is something else."""
-    plan = read_json(path)
+    plan = read_sealed(path)
     if not isinstance(plan, dict) or not {"topology", "device", "mesh", "programs"} <= set(plan):
         raise InputError(f"{path} is no plan; write one by 'reasoning plan FILE --on NAME --json {path}'")
     return plan
@@ -54,4 +54,4 @@ def write_beside(plan: Mapping[str, Any], folder: Path) -> None:
     """Leaves the plan in the run's folder, with the most that any device held so far where devices tell it."""
     peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
     told = [peak for peak in peaks if peak is not None]
-    write_json(folder / PLAN, {**plan, "measured": {"peak": max(told)} if told else {}})
+    write_sealed(folder / PLAN, {**plan, "measured": {"peak": max(told)} if told else {}})

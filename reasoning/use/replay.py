@@ -17,6 +17,7 @@ from reasoning.core.artifact import RECORD, Artifact, read_artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, readable_rows
 from reasoning.core.mesh import build_mesh
+from reasoning.core.sealed import check_sealed_text
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
 from reasoning.pipeline.folder import RESOLVED, RUN, present_folder, read_run
@@ -128,6 +129,7 @@ def replay(asked: Asked, file: Path | None = None, overrides: Sequence[str] = ()
         raise InputError(
             f"{source} doesn't exist, so nothing tells what was run; name the experiment's file with --file"
         )
+    check_sealed_text(source)
     run = run_of(read_experiment(source, overrides))
     record = read_json(asked.stage / RECORD)
     graph = build_graph(run.stages)

@@ -35,7 +35,7 @@ def case(kind: str, stage: str, way: str = "flip", place: float = 0.5, moment: f
 def test_what_happens_to_a_stage_loses_nothing_and_is_told(
     reference: Path, tmp_path: Path, case: Case, events: list[str]
 ):
-    world = World(tmp_path, (case.stage,), reference)
+    world = World(tmp_path, (case.stage,), reference, flags="")
     copy_cache(world.cache)
     world.events = {case.stage: events}
     result = perform(world, case, tmp_path / "round")

@@ -10,7 +10,7 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.ranges import NonNegative, Range
 from reasoning.data.chat.format import ChatFormat
-from reasoning.experiment.describe import describe, is_hashed, user_sources
+from reasoning.experiment.describe import describe, is_hashed, parts_of, user_sources
 
 MODULE = """
 from dataclasses import dataclass
@@ -155,6 +155,13 @@ def test_files_of_unwanted_fields_are_left_out_at_every_depth(toy):
     for value in (probing, Stage(start=probing), Stage(table={"a": probing})):
         assert "toy_describe" in user_sources(value) and "toy_describe" not in user_sources(value, wanted=is_hashed)
     assert "toy_describe" in user_sources(Stage(start=probing, rewards=(toy.reward,)), wanted=is_hashed)
+
+
+def test_what_many_parts_share_is_looked_into_once():
+    shared = Stage("corpus")
+    for depth in range(40):  # As paths these are 2^40.
+        shared = Stage(f"stage {depth}", start=shared, probe=shared)
+    assert sum(isinstance(part, Stage) for part in parts_of(shared)) == 41
 
 
 def test_a_function_of_the_running_session_counts_by_its_own_source(monkeypatch):

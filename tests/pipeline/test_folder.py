@@ -6,6 +6,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_json
+from reasoning.core.sealed import sealed_text
 from reasoning.pipeline.folder import (
     Entry,
     finished_folder,
@@ -31,6 +32,7 @@ def test_the_stages_of_a_run_are_read_back_in_order(tmp_path):
 def test_a_value_of_another_type_is_named_by_file_and_key(tmp_path, key, value, wanted):
     write_run(tmp_path, (Entry("base", "artifacts/base-00", "01", False),))
     content = json.loads((tmp_path / "run.json").read_text())
+    del content["sha256"]  # As earlier versions wrote it, or somebody's own program.
     content["stages"][0][key] = value
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"run\.json: stages\[0\]\.{key} must be {wanted}, not"):
@@ -45,10 +47,26 @@ def test_a_damaged_list_of_stages_is_refused_by_file(tmp_path, text):
 
 
 def test_resolved_texts_are_never_overwritten(tmp_path):
-    for text in ("a", "a", "b", "c", "c"):
-        write_keeping_earlier(tmp_path, text)
+    told = []
+    for text in ("a\n", "a\n", "b\n", "c\n", "c\n"):
+        write_keeping_earlier(tmp_path, text, told.append)
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert texts == {"resolved.gin": "c", "resolved.1.gin": "a", "resolved.2.gin": "b"}
+    expected = {"resolved.gin": "c\n", "resolved.1.gin": "a\n", "resolved.2.gin": "b\n"}
+    assert texts == {name: sealed_text(text) for name, text in expected.items()} and told == []
+
+
+def test_what_has_rotted_is_told_and_not_taken_for_what_was_written(tmp_path):
+    write_run(tmp_path, (Entry("base", "artifacts/base-00", "01", False),))
+    run = tmp_path / "run.json"
+    run.write_text(run.read_text().replace("false", "true"))
+    with pytest.raises(InputError, match=r"run\.json is not as it was written: .*; remove it and run the experiment"):
+        read_run(tmp_path)
+    told = []
+    write_keeping_earlier(tmp_path, "rate = 0.1\n", told.append)
+    (tmp_path / "resolved.gin").write_text((tmp_path / "resolved.gin").read_text().replace("0.1", "0.3"))
+    write_keeping_earlier(tmp_path, "rate = 0.1\n", told.append)
+    assert len(told) == 1 and "damaged" in told[0] and "resolved.gin is not as it was written" in told[0]
+    assert (tmp_path / "resolved.gin").read_text() == sealed_text("rate = 0.1\n")
 
 
 def test_setting_aside_keeps_every_generation(tmp_path):

@@ -146,10 +146,13 @@ class Project:
         return max(files, key=lambda path: path.stat().st_size)
 
 
-def new_project(folder: Path) -> Project:
-    """Writes file and module into a folder; the module has a name of its own, since Python imports a name once."""
+def new_project(folder: Path, devices: int = 0) -> Project:
+    """Writes file and module into a folder; the module has a name of its own, since Python imports a name once.
+
+    It runs on so many CPU devices, or (0) on those of this process.
+    """
     project = Project(folder, f"rewards_{abs(hash(str(folder)))}", folder / "out")
     (folder / f"{project.module}.py").write_text(MODULE)
-    text = EXPERIMENT.format(folder=folder, module=project.module, devices=jax.device_count())
+    text = EXPERIMENT.format(folder=folder, module=project.module, devices=devices or jax.device_count())
     project.file.write_text(text)
     return project

@@ -104,9 +104,13 @@ sweep = @pipeline.Sweep
 
 
 class SweepProject:
-    """A folder with an experiment file; ``sweep`` are the lines that say what varies."""
+    """A folder with an experiment file; ``sweep`` are the lines that say what varies.
 
-    def __init__(self, folder: Path) -> None:
+    Its runs use so many CPU devices, or (0) those of this process.
+    """
+
+    def __init__(self, folder: Path, devices: int = 0) -> None:
+        self.devices = devices or jax.device_count()
         self.module = f"swept_{abs(hash(str(folder)))}"
         self.folder, self.out, self.log, self.trap = folder, folder / "out", folder / "log", folder / "trap"
         (folder / f"{self.module}.py").write_text(MODULE)
@@ -115,7 +119,7 @@ class SweepProject:
 
     def write(self, sweep: str) -> None:
         """Writes the file anew."""
-        text = FILE.format(module=self.module, log=str(self.log), devices=jax.device_count())
+        text = FILE.format(module=self.module, log=str(self.log), devices=self.devices)
         self.file.write_text(text + sweep)
 
     def plan(self, sweep: str, overrides: tuple[str, ...] = ()) -> SweepPlan:

@@ -7,15 +7,16 @@ OUT/sweep.gin                          the sweep and the file's own settings; ea
 OUT/table.md, OUT/table.csv            the results; those of an earlier sweep.gin stay as table.1.md, …
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, write_json
 from reasoning.core.hashes import hash_json
+from reasoning.core.sealed import read_sealed, sealed_text, write_sealed
 from reasoning.pipeline import folder
-from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, SWEEP, read_run
+from reasoning.pipeline.folder import ARTIFACTS, RESOLVED, SWEEP, is_text, read_run
 from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan
 
 _ARMS = "arms"
@@ -45,7 +46,7 @@ class SweepFolder:
         """How a run with exactly these settings ended; InputError where its folder is damaged."""
         settings = self.run_path(run) / RESOLVED
         entries = read_run(self.run_path(run))
-        same = settings.exists() and settings.read_text(encoding="utf-8") == run.text
+        same = is_text(settings, sealed_text(run.text))
         if same and entries and all(entry.finished for entry in entries):
             return "finished"
         return "failed" if self.failure(run) else "not finished"
@@ -55,7 +56,7 @@ class SweepFolder:
         file = self.run_path(run) / _FAILED
         if not file.exists():
             return ""
-        record = read_json(file)
+        record = read_sealed(file)
         try:
             return str(record["message"]) if record["settings"] == hash_json(run.text) else ""
         except (TypeError, KeyError):
@@ -64,7 +65,7 @@ class SweepFolder:
     def keep_failure(self, run: ArmRun, message: str) -> None:
         """Records why a run failed."""
         self.run_path(run).mkdir(parents=True, exist_ok=True)
-        write_json(self.run_path(run) / _FAILED, {"message": message, "settings": hash_json(run.text)})
+        write_sealed(self.run_path(run) / _FAILED, {"message": message, "settings": hash_json(run.text)})
 
     def forget_failure(self, run: ArmRun) -> None:
         """Clears the record of a run that goes on."""
@@ -79,11 +80,14 @@ class SweepFolder:
             strangers += [f"{arm.name}/{seed}" for seed in sorted(seeds)] if arm.name in planned else [arm.name]
         return tuple(strangers)
 
-    def keep_plan(self) -> None:
-        """Writes ``sweep.gin``; another one that stands there stays under another name, and so does its table."""
+    def keep_plan(self, warn: Callable[[str], None]) -> None:
+        """Writes ``sweep.gin``; another one that stands there stays under another name, and so does its table.
+
+        ``warn`` hears of one that is damaged.
+        """
         text, current = self.plan.experiment.resolved(("run", "sweep")), self.path / SWEEP
-        if current.exists() and current.read_text(encoding="utf-8") != text:
+        if not is_text(current, sealed_text(text)):
             # First the tables: a kill in between must not leave an earlier table beside the new text.
             for name in TABLES:
                 folder.keep_earlier(self.path / name)
-        folder.write_keeping_earlier(self.path, text, SWEEP)
+        folder.write_keeping_earlier(self.path, text, warn, SWEEP)

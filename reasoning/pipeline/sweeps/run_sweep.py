@@ -170,7 +170,7 @@ def _open(folder: SweepFolder, workplaces: Sequence[Workplace], watcher: Watcher
     strangers = folder.strangers()
     if strangers:
         warn(f"{folder.path} also holds runs that are not in this sweep; they stay: {', '.join(strangers)}")
-    folder.keep_plan()
+    folder.keep_plan(warn)
     for workplace, arm_run in zip(workplaces, folder.plan.runs, strict=True):
         quiet = replace(watcher, warn=lambda text, workplace=workplace: warn(text, workplace.out))
         workplace.open(RunOptions(strict_code=strict), quiet, arm_run.text)

@@ -22,7 +22,7 @@ def folder(project):
 def lay(folder, run, text=None, finished=True):
     place = folder.run_path(run)
     place.mkdir(parents=True, exist_ok=True)
-    write_keeping_earlier(place, run.text if text is None else text)
+    write_keeping_earlier(place, run.text if text is None else text, pytest.fail)
     write_run(place, [Entry("zero", "../../../artifacts/zero-0", "0", finished)])
 
 
@@ -75,11 +75,11 @@ def test_runs_that_the_sweep_no_longer_has_are_listed(folder, project):
 
 def test_another_sweep_in_the_folder_keeps_the_earlier_text_and_table(folder, project):
     project.out.mkdir()
-    folder.keep_plan()
+    folder.keep_plan(pytest.fail)
     (project.out / "table.md").write_text("first")
-    folder.keep_plan()
+    folder.keep_plan(pytest.fail)
     assert (project.out / "table.md").exists()
-    SweepFolder(project.out, project.plan(SWEEP, overrides=("sweep.seeds=3",))).keep_plan()
+    SweepFolder(project.out, project.plan(SWEEP, overrides=("sweep.seeds=3",))).keep_plan(pytest.fail)
     assert not (project.out / "table.md").exists() and (project.out / "table.1.md").read_text() == "first"
     assert "sweep.seeds = 2" in (project.out / "sweep.1.gin").read_text()
     assert "sweep.seeds = 3" in (project.out / "sweep.gin").read_text()
@@ -87,6 +87,6 @@ def test_another_sweep_in_the_folder_keeps_the_earlier_text_and_table(folder, pr
 
 def test_a_sweeps_folder_is_no_runs_folder_and_says_where_its_runs_are(folder, project):
     project.out.mkdir()
-    folder.keep_plan()
+    folder.keep_plan(pytest.fail)
     with pytest.raises(InputError, match="is a sweep's folder; open one of its runs"):
         open_run(project.out)

@@ -14,17 +14,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from miniature import EXPERIMENT, graph
+from miniature import graph
 
 from faults.cases import Case, draw
 from faults.jobs import JOBS
-from faults.rounds import Result, perform
+from faults.processes import import_all
+from faults.round import Result
+from faults.rounds import perform
 from faults.world import World
 from reasoning.core.files import lock
-from reasoning.experiment.reader import read_experiment
-from reasoning.pipeline.devices import use_cpu_devices
-from reasoning.pipeline.run_experiment import run_of
 from reasoning.report.console import complain, say
+
+_ANEW = 10
+"""Each so-manieth round starts Python anew for each of its processes, as users do; the others fork them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out, begun = Path(chosen.out).absolute(), time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"rounds-{chosen.seed}.jsonl"
-    use_cpu_devices(run_of(read_experiment(EXPERIMENT)).cpu_devices)  # Checkpoints lie on as many.
+    import_all()
     world = World(out / "world", stages, out / "world" / "reference")
     until = begun + 60 * chosen.minutes if chosen.minutes else math.inf
     with lock(out):
@@ -60,12 +62,14 @@ def _play(world: World, case: Case, folder: Path, file: Path) -> None:
     """One round; its folder stays where something was broken."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    begun = time.monotonic()
+    begun, world.anew = time.monotonic(), case.number % _ANEW == 0
+    world.started.clear()
     try:
         result = JOBS.get(case.kind, perform)(world, case, folder)
     except Exception as error:
         result = Result("", broken=[f"the round itself failed: {type(error).__name__}: {error}"])
-    row = {**asdict(case), **asdict(result), "seconds": round(time.monotonic() - begun, 1)}
+    spent = {"seconds": time.monotonic() - begun, "cpu_seconds": sum(process.seconds for process in world.started)}
+    row = {**asdict(case), **asdict(result), **{name: round(value, 1) for name, value in spent.items()}}
     with open(file, "a", encoding="utf-8") as lines:
         lines.write(json.dumps(row, sort_keys=True) + "\n")
     if not result.broken:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from faults.cases import Case, chosen_event, sort_of
 from faults.inside import Plan
-from faults.rounds import Result
-from faults.world import Ended, World, ended, start
+from faults.round import Result
+from faults.world import Ended, World, ended
 
 
 def note(result: Result, end: Ended) -> None:
@@ -22,7 +22,7 @@ def note(result: Result, end: Ended) -> None:
 
 def command(world: World, plan: Plan, *words: str) -> Ended:
     """A command, and what becomes of it under a plan."""
-    return ended(start(["faults.inside", plan.words(), *words], world.cache))
+    return ended(world.start(["faults.inside", plan.words(), *words]))
 
 
 def place_of(case: Case, events: Sequence[str]) -> tuple[str, int]:

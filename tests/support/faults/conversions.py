@@ -9,8 +9,8 @@ import gguf_file
 from faults.cases import Case
 from faults.commands import attacked, command, left_over, note
 from faults.inside import Plan
-from faults.rounds import Result
-from faults.world import World, ended, lasting, start
+from faults.round import Result
+from faults.world import World, ended
 
 _REFUSAL = 2
 
@@ -23,8 +23,8 @@ def _words(world: World, kind: str, out: Path) -> list[str]:
     return ["convert", kind, str(source), str(out)]
 
 
-def _untouched(world: World, kind: str) -> tuple[dict[str, object], list[str]]:
-    """What the command leaves, and what it changes on the way, in order."""
+def _untouched(world: World, kind: str) -> tuple[Path, list[str]]:
+    """The folder that it makes: what the command leaves, and what it changes on the way, in order."""
     home = world.folder / f"convert-{kind}"
     log = home / "changes.log"
     if not log.exists():
@@ -36,7 +36,7 @@ def _untouched(world: World, kind: str) -> tuple[dict[str, object], list[str]]:
         if end.code != 0:
             raise RuntimeError(f"an untouched conversion failed: {end.error[-3000:]}")
         told.rename(log)
-    return lasting(home / "out"), log.read_text().splitlines()
+    return home / "out", log.read_text().splitlines()
 
 
 def _attacked(kind: str, fault: str) -> Callable[[World, Case, Path], Result]:
@@ -58,7 +58,7 @@ def _attacked(kind: str, fault: str) -> Callable[[World, Case, Path], Result]:
         # A folder that had its name before the signal came is finished, and isn't written again.
         if end.code != (_REFUSAL if made else 0) or (made and "exists already" not in end.error):
             result.broken.append(f"the same command ended with {end.code}: {end.error[-300:]}")
-        _compare(result, expected, watched)
+        _compare(result, world, expected, watched)
         return result
 
     return play
@@ -71,21 +71,19 @@ def _at_once(world: World, case: Case, folder: Path) -> Result:
     result, watched = Result(kind), folder / "out"
     watched.mkdir()
     words = ["reasoning", *_words(world, kind, watched / "model")]
-    both = [start(words, world.cache) for _ in range(2)]
+    both = [world.start(words) for _ in range(2)]
     ends = [ended(process) for process in both]
     for end in ends:
         note(result, end)
     codes = sorted(-1 if end.code is None else end.code for end in ends)
     if codes != [0, _REFUSAL] or not any("exists already" in end.error for end in ends):
         result.broken.append(f"two at once ended with {codes}: {ends[0].error[-200:]} {ends[1].error[-200:]}")
-    _compare(result, expected, watched)
+    _compare(result, world, expected, watched)
     return result
 
 
-def _compare(result: Result, expected: dict[str, object], watched: Path) -> None:
-    found = lasting(watched)
-    names = sorted({*expected, *found})
-    result.broken += [f"differs: {name}" for name in names if expected.get(name) != found.get(name)][:5]
+def _compare(result: Result, world: World, expected: Path, watched: Path) -> None:
+    result.broken += [f"differs: {name}" for name in world.unlike(expected, watched)[:5]]
     result.broken += left_over(watched)
 
 

@@ -13,8 +13,8 @@ from faults.commands import attacked, command, left_over, note, records
 from faults.conversions import CONVERSIONS
 from faults.inside import Plan
 from faults.pairs import PAIRS
-from faults.rounds import Result
-from faults.world import Ended, World, ended, start
+from faults.round import Result
+from faults.world import Ended, World, ended
 
 _EACH = "sweep.each = {'zero.rate': (0.9,), 'width': (2,)}\nsweep.seeds = 2\n"
 
@@ -28,8 +28,8 @@ _ANSWER = 8.0
 def _swept(world: World, case: Case, folder: Path) -> Result:
     """A sweep of two seeds and three arms is killed at a change, and goes on."""
     (folder / "project").mkdir()
-    project, result = SweepProject(folder / "project"), Result("")
-    project.write(_EACH + "run.cpu_devices = 1\n")
+    project, result = SweepProject(folder / "project", 1), Result("")
+    project.write(_EACH)
     project.out = folder / "whole"
     log = folder / "changes.log"
     end = command(world, Plan(str(project.out), log=str(log)), *project.arguments())
@@ -49,7 +49,7 @@ def _packing(world: World, block: int) -> tuple[Project, tuple[str, ...]]:
     """An experiment with a large corpus, packed once without a fault, and the words that pack it."""
     home = world.folder / f"packing-{block}"
     home.mkdir(exist_ok=True)
-    project = new_project(home)
+    project = new_project(home, 2)
     more = ("--only", "corpus", f"documents.count={_DOCUMENTS}", f"corpus.block={block}")
     if not (home / "done").exists():
         end = command(world, Plan(str(project.out)), *project.arguments(*more))
@@ -64,7 +64,7 @@ def _asked_while_packing(world: World, case: Case, folder: Path) -> Result:
     project, more = _packing(world, 5000 * (case.number % 2))
     out, result = folder / "out", Result(f"{'in blocks' if case.number % 2 else 'at once'}, at {case.moment:.0%}")
     words = ["reasoning", "run", str(project.file), "--out", str(out), *more]
-    process = start(words, world.cache)
+    process = world.start(words)
     while process.poll() is None and not list(out.glob("artifacts/.corpus-*.partial/*/*array_record*")):
         time.sleep(0.005)
     time.sleep(2 * case.moment)
@@ -72,7 +72,7 @@ def _asked_while_packing(world: World, case: Case, folder: Path) -> Result:
     process.send_signal(signal.SIGTERM)
     end, took = ended(process), time.monotonic() - begun
     _check_answer(result, end, took)
-    end = ended(start(words, world.cache))
+    end = ended(world.start(words))
     note(result, end)
     if end.code != 0 or records(out) != records(project.out):
         result.broken.append(f"differs from an untouched corpus (exit status {end.code})")

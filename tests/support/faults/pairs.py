@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from small_project import Project, new_project
 
 from faults.cases import Case
 from faults.commands import left_over, note, records
-from faults.rounds import Result
-from faults.world import World, ended, start
+from faults.processes import Process
+from faults.round import Result
+from faults.world import World, ended
 
 _SOON = 30.0
 """Within this a dead or stopped worker is named, and a dead launcher's workers are gone."""
@@ -21,14 +21,14 @@ _SOON = 30.0
 _ANSWER = 60.0
 """Within this two processes that are asked to stop have saved and ended."""
 
-Act = Callable[["subprocess.Popen[str]", Case, Result], None]
+Act = Callable[[Process, Case, Result], None]
 
 
 def _project(world: World) -> Project:
     """The experiment of all these rounds, and an untouched run of it."""
     home = world.folder / "pair"
     home.mkdir(exist_ok=True)
-    project = new_project(home)
+    project = new_project(home, 2)
     if not (home / "done").exists():
         end = ended(_start(world, project, project.out))
         if end.code != 0:
@@ -37,9 +37,9 @@ def _project(world: World) -> Project:
     return project
 
 
-def _start(world: World, project: Project, out: Path) -> "subprocess.Popen[str]":
+def _start(world: World, project: Project, out: Path) -> Process:
     words = ("launch", "multiprocess", "--processes", "2", "--devices", "1", str(project.file), "--out", str(out))
-    return start([*words, "run.cpu_devices=2"], world.cache)
+    return world.start([*words, "run.cpu_devices=2"], anew=True)
 
 
 def _workers(launcher: int) -> list[int]:
@@ -47,7 +47,7 @@ def _workers(launcher: int) -> list[int]:
     return [int(number) for number in children.read_text().split()]
 
 
-def _at_work(process: "subprocess.Popen[str]", out: Path, steps: int) -> bool:
+def _at_work(process: Process, out: Path, steps: int) -> bool:
     """Waits until so many steps are on record; whether they came before the end."""
     while process.poll() is None:
         rows = [path.read_bytes().count(b"\n") for path in out.glob("artifacts/.*.partial/metrics.jsonl")]
@@ -81,7 +81,7 @@ def _together(act: Act) -> Callable[[World, Case, Path], Result]:
 
 
 def _kill_workers(victims: Callable[[Case], Sequence[int]]) -> Act:
-    def act(process: "subprocess.Popen[str]", case: Case, result: Result) -> None:
+    def act(process: Process, case: Case, result: Result) -> None:
         workers, chosen = _workers(process.pid), victims(case)
         for victim in chosen:
             os.kill(workers[victim], signal.SIGKILL)
@@ -98,7 +98,7 @@ def _kill_workers(victims: Callable[[Case], Sequence[int]]) -> Act:
     return act
 
 
-def _stop_worker(process: "subprocess.Popen[str]", case: Case, result: Result) -> None:
+def _stop_worker(process: Process, case: Case, result: Result) -> None:
     victim = _workers(process.pid)[case.number % 2]
     os.kill(victim, signal.SIGSTOP)
     time.sleep(2)
@@ -111,10 +111,10 @@ def _stop_worker(process: "subprocess.Popen[str]", case: Case, result: Result) -
         result.broken.append(f"ended with {end.code}, though it was let go on")
 
 
-def _ask(whom: Callable[["subprocess.Popen[str]", Case], int]) -> Act:
+def _ask(whom: Callable[[Process, Case], int]) -> Act:
     """SIGTERM to the launcher, who passes it on, or to one process, which the others hear of."""
 
-    def act(process: "subprocess.Popen[str]", case: Case, result: Result) -> None:
+    def act(process: Process, case: Case, result: Result) -> None:
         begun = time.monotonic()
         os.kill(whom(process, case), signal.SIGTERM)
         end = ended(process)
@@ -130,7 +130,7 @@ def _ask(whom: Callable[["subprocess.Popen[str]", Case], int]) -> Act:
     return act
 
 
-def _kill_launcher(process: "subprocess.Popen[str]", case: Case, result: Result) -> None:
+def _kill_launcher(process: Process, case: Case, result: Result) -> None:
     workers = _workers(process.pid)
     process.kill()
     ended(process)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from faults.cases import Case
 
+READ_AGAIN = ("run.json", "resolved.gin")
+"""Files of a run's own that the same command reads; its report is written anew, and what it remembers is a cache."""
+
 _PAGE = 4096
 
 

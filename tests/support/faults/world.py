@@ -1,26 +1,27 @@
 """Where rounds take place: a finished run to compare with, what it did to its folder, and folders to attack."""
 
+import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from miniature import EXPERIMENT, ROOT, content, graph
+from miniature import EXPERIMENT, ROOT, graph
+from quick_compile import QUICK
 
+from faults.contents import lasting, raw
 from faults.inside import Plan
+from faults.processes import Process, can_fork, start
 from reasoning.core.files import write_atomic
+from reasoning.experiment.reader import read_experiment
+from reasoning.pipeline.run_experiment import run_of
 
 PATIENCE = 400.0
 """Seconds after which a process counts as hung, on a machine that others share."""
-
-_ON_THE_WAY = ("checkpoints", "best", "references", "parts", "pieces")
 
 
 @dataclass(frozen=True)
@@ -38,46 +39,54 @@ class Ended:
         return [line for line in lines if any(word in line for word in words)]
 
 
-def start(words: Sequence[str], cache: Path) -> "subprocess.Popen[str]":
-    """``python -m WORDS`` as users start it, with this cache of compiled programs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "REASONING_"))}
-    variables = {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
-        "PYTHONUTF8": "1",
-    }
-    command = [sys.executable, "-m", *words]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=kept | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def ended(process: "subprocess.Popen[str]", patience: float = PATIENCE) -> Ended:
+def ended(process: Process, patience: float = PATIENCE) -> Ended:
     """Waits for a process, and kills one that hangs."""
-    try:
-        out, error = process.communicate(timeout=patience)
-        return Ended(process.returncode, out, error)
-    except subprocess.TimeoutExpired:
+    came = process.wait(patience)
+    if not came:
         process.kill()
-        out, error = process.communicate()
-        return Ended(None, out, error)
+        process.wait(PATIENCE)
+    out, error = (bytes(printed).decode(errors="replace") for printed in process.printed)
+    return Ended(process.returncode if came else None, out, error)
 
 
 @dataclass
 class World:
-    """A finished run ``reference``; ``folder`` holds what it changed and a cache; ``stages`` are those under attack."""
+    """A finished run ``reference``; ``folder`` holds what it changed and a cache; ``stages`` are those under attack.
+
+    With ``anew`` processes are started as users start them, Python too, else forked; ``flags`` are XLA's. ``started``
+    are the processes of a round.
+    """
 
     folder: Path
     stages: tuple[str, ...]
     reference: Path
-    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flags: str = QUICK
+    anew: bool = False
+    known: dict[Path, dict[str, str]] = field(default_factory=dict)
+    started: list[Process] = field(default_factory=list)
 
     @property
     def cache(self) -> Path:
         return self.folder / "cache"
+
+    def start(self, words: Sequence[str], cache: Path | None = None, anew: bool | None = None) -> Process:
+        """``python -m WORDS`` with a cache of compiled programs: the world's, or another."""
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "REASONING_"))
+        }
+        variables = {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(cache or self.cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+            "XLA_FLAGS": self.flags,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
+            "PYTHONUTF8": "1",
+        }
+        anew = self.anew if anew is None else anew
+        process = start(words, str(ROOT), kept | variables, anew or not can_fork())
+        self.started.append(process)
+        return process
 
     def prepare(self, until: float) -> bool:
         """Makes the finished run, a stage a process, or goes on with it until a moment; whether it is whole."""
@@ -93,7 +102,7 @@ class World:
             if left := self.partial(self.reference, stage):  # A stage that was cut off would change less.
                 shutil.rmtree(left)
             plan = Plan(str(self.reference), log=str(log))
-            end = ended(self.run(self.reference, [*ancestors(stage), stage], plan, self.cache), 3600)
+            end = ended(self.run(self.reference, [*ancestors(stage), stage], plan), 3600)
             if end.code != 0:
                 raise RuntimeError(f"the uninterrupted run failed: {end.error[-3000:]}")
             write_atomic(self._told(stage), end.out)
@@ -105,11 +114,13 @@ class World:
     def _told(self, stage: str) -> Path:
         return self.folder / "changes" / f"{stage}.txt"
 
-    def run(self, out: Path, stages: Sequence[str], plan: Plan | None, cache: Path, *more: str) -> Any:
+    def run(
+        self, out: Path, stages: Sequence[str], plan: Plan | None, *more: str, cache: Path | None = None
+    ) -> Process:
         """A process that completes these stages."""
         only = ["--only", ",".join(stages)]
         launcher = ["reasoning"] if plan is None else ["faults.inside", plan.words()]
-        return start([*launcher, "run", str(EXPERIMENT), "--out", str(out), *only, *more], cache)
+        return self.start([*launcher, "run", str(EXPERIMENT), "--out", str(out), *only, *more], cache)
 
     @cached_property
     def events(self) -> dict[str, list[str]]:
@@ -143,17 +154,29 @@ class World:
         """What of these stages isn't as the uninterrupted run left it."""
         wrong = []
         for stage in stages:
-            expected = self.known.setdefault(stage, lasting(self.finished(self.reference, stage)))
-            folder = next((out / "artifacts").glob(f"{stage}-*"), None)
-            found = lasting(folder) if folder else {}
-            names = sorted({*expected, *found})
-            wrong += [f"{stage}/{name}" for name in names if expected.get(name) != found.get(name)]
+            expected, folder = self.finished(self.reference, stage), next((out / "artifacts").glob(f"{stage}-*"), None)
+            if folder is None:
+                wrong.append(f"{stage} is missing")
+            elif raw(folder) != raw(expected):  # The bytes of the storage library's own files are others each time.
+                wrong += [f"{stage}/{name}" for name in self.unlike(expected, folder)]
         return wrong
 
+    def unlike(self, expected: Path, found: Path) -> list[str]:
+        """What isn't equal, of what must be, between a folder that stays as it is and another."""
+        unknown = [folder for folder in (expected, found) if folder not in self.known]
+        told = dict(zip(unknown, self._contents(unknown), strict=True))
+        self.known[expected] = before = self.known.get(expected) or told[expected]
+        after = told[found]
+        return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
-def lasting(folder: Path) -> dict[str, Any]:
-    """What must be equal of a finished folder: not what it was made under, nor what only an unfinished one needs."""
-    return {name: value for name, value in content(folder).items() if not any(part in name for part in _ON_THE_WAY)}
+    def _contents(self, folders: Sequence[Path]) -> list[dict[str, str]]:
+        if not can_fork():
+            return [lasting(folder) for folder in folders]
+        devices = run_of(read_experiment(EXPERIMENT)).cpu_devices
+        end = ended(self.start(["faults.contents", str(devices), *map(str, folders)], anew=False))
+        if end.code != 0:
+            raise RuntimeError(f"what was left can't be read: {end.error[-3000:]}")
+        return json.loads(end.out)
 
 
 def ancestors(stage: str) -> list[str]:

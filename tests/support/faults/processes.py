@@ -1,0 +1,171 @@
+"""The processes of the rounds: real ones, most of them forked from the runner, where everything is imported already.
+
+A fork is what ``python -m`` becomes after its imports, which are most of what a small command costs: it has the same
+words, environment, folder and streams, a process id of its own to be killed by, and ends as Python ends.
+"""
+
+import atexit
+import fcntl
+import importlib
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import jax
+from jax._src import xla_bridge
+
+import launch
+import reasoning
+
+_SETTINGS = {
+    "jax_platforms": str,
+    "jax_compilation_cache_dir": str,
+    "jax_persistent_cache_min_compile_time_secs": float,
+    "jax_persistent_cache_enable_xla_caches": str,
+}
+"""What JAX reads from the environment when it is imported, and a fork must be told."""
+
+_PIPE = 1 << 20
+"""So much may be printed while nobody reads."""
+
+
+@dataclass
+class Process:
+    """A command at work, or ended: ``returncode`` as ``subprocess`` has it, ``seconds`` of CPU time at the end."""
+
+    pid: int
+    streams: tuple[int, int]
+    returncode: int | None = None
+    seconds: float = 0.0
+    printed: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()), repr=False)
+
+    def __post_init__(self) -> None:
+        self._descriptor = os.pidfd_open(self.pid)
+        self._open = dict(zip(self.streams, self.printed, strict=True))
+
+    def wait(self, timeout: float) -> bool:
+        """Waits so many seconds for the end, and reads what is printed; whether it has come."""
+        give_up = time.monotonic() + timeout
+        while self.returncode is None:
+            left = max(0.0, give_up - time.monotonic())
+            ready = select.select([self._descriptor, *self._open], [], [], left)[0]
+            if self._descriptor in ready:
+                _, status, used = os.wait4(self.pid, 0)
+                self.returncode, self.seconds = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+                os.close(self._descriptor)
+            self._read()
+            if not ready:
+                break
+        if self.returncode is not None:
+            for stream in list(self._open):  # Whoever outlives it may hold the other end.
+                self._close(stream)
+        return self.returncode is not None
+
+    def _read(self) -> None:
+        for stream, printed in list(self._open.items()):
+            with suppress(BlockingIOError):
+                while piece := os.read(stream, _PIPE):
+                    printed += piece
+                self._close(stream)
+
+    def _close(self, stream: int) -> None:
+        del self._open[stream]
+        os.close(stream)
+
+    def poll(self) -> int | None:
+        """The exit status, if it has ended."""
+        self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Sends SIGKILL, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+
+def import_all() -> None:
+    """Imports all that commands may import, without starting JAX."""
+    for package in (reasoning, launch):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
+def can_fork() -> bool:
+    """Whether this process can become a command: JAX, once started, doesn't survive a fork."""
+    return not xla_bridge.backends_are_initialized()
+
+
+def start(words: Sequence[str], folder: str, environment: Mapping[str, str], anew: bool) -> Process:
+    """``python -m WORDS`` in a folder, with this environment; ``anew`` where Python itself is to start too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pipes = os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        _become(words, folder, environment, anew, (pipes[0][1], pipes[1][1]))
+    for reader, writer in pipes:
+        os.close(writer)
+        os.set_blocking(reader, False)
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, _PIPE)
+    return Process(pid, (pipes[0][0], pipes[1][0]))
+
+
+def _become(
+    words: Sequence[str], folder: str, environment: Mapping[str, str], anew: bool, streams: tuple[int, int]
+) -> NoReturn:
+    """What a new process does, from the fork to its end."""
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, stream in enumerate(streams, start=1):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(folder)
+        # A runner in the background may have been told to ignore SIGINT.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if anew else signal.default_int_handler)
+        if anew:
+            os.execve(sys.executable, [sys.executable, "-m", *words], dict(environment))
+        os.environ.clear()
+        os.environ.update(environment)
+        for name, read in _SETTINGS.items():
+            if told := environment.get(name.upper()):
+                jax.config.update(name, read(told))
+        code = _run(words)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(words: Sequence[str]) -> int:
+    """A module's main program, and all that Python does behind it; the exit status."""
+    sys.argv = list(words)
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    sys.modules.pop(words[0], None)  # Python warns of a main program that is imported already.
+    code = 0
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    vars(threading)["_shutdown"]()
+    atexit._run_exitfuncs()
+    return code
