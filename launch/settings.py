@@ -23,6 +23,7 @@ class Launch:
     python: str = option("the Python of the target that has the requirements", "python3")
     dirty: bool = option("ship changes of tracked files that no commit holds, too", False)
     force: bool = option("launch without planning first whether it fits", False)
+    store: str = option("s3://BUCKET/RUN or gs://BUCKET/RUN; each job copies its stages into a folder there", "")
     detach: bool = option("don't follow the log once the job is submitted", False)
 
 

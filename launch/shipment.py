@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from launch.commands import answer
 from launch.settings import Launch
 from reasoning.core.errors import InputError
+from reasoning.core.object_store import is_address
 from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.pipeline.sweeps.arms import expand_sweep
 
@@ -30,7 +31,7 @@ class Shipment:
     """A launch before any target knows of it.
 
     ``beside`` is the experiment's folder inside the commit, for modules; ``file`` its path there, empty where the
-    commit doesn't hold it; ``overrides`` what was given behind its name.
+    commit doesn't hold it; ``overrides`` what was given behind its name; ``store`` where copies go, if anywhere.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Shipment:
     overrides: tuple[str, ...]
     cells: tuple[Cell, ...]
     folder: Path
+    store: str = ""
 
 
 def pack(file: str, overrides: list[str], settings: Launch) -> Shipment:
@@ -55,6 +57,8 @@ def pack(file: str, overrides: list[str], settings: Launch) -> Shipment:
             f"{name!r} can't name a job everywhere; give --name: small letters, digits and dashes, a letter first, "
             f"at most {_NAME_CHARACTERS}"
         )
+    if settings.store and not is_address(settings.store):
+        raise InputError(f"--store {settings.store} is no object store; write s3://BUCKET/RUN or gs://BUCKET/RUN")
     top = Path(_git("rev-parse", "--show-toplevel"))
     commit = _commit(settings.dirty)
     beside = Path(file).resolve().parent
@@ -71,6 +75,7 @@ def pack(file: str, overrides: list[str], settings: Launch) -> Shipment:
         overrides=tuple(overrides),
         cells=_chosen(_cells(experiment, name), settings.cells),
         folder=Path(settings.folder) / name,
+        store=settings.store.rstrip("/"),
     )
 
 

@@ -149,13 +149,14 @@ def run_command(shipment: Shipment, cell: Cell, python: str, folder: str, result
     """What each process of a cell's job runs: `launch.worker` around ``reasoning run``.
 
     Its experiment file lies in ``folder``, all results of the launch in ``results``. Cells behind the first may take
-    over what that has finished.
+    over what that has finished. A store has one owner at a time, so each cell has a folder of its own there.
     """
     first = shipment.cells[0]
     file, out = str(PurePosixPath(folder, cell_file(cell))), str(PurePosixPath(results, cell.out))
     takes = () if cell == first else ("--take", str(PurePosixPath(results, first.out)))
     worker = (python, "-m", "launch.worker", "--retries", str(retries), *takes)
-    return (*worker, "--out", out, "--", python, "-m", "reasoning", "run", file, "--out", out)
+    store = ("--store", f"{shipment.store}/{cell.name}") if shipment.store else ()
+    return (*worker, "--out", out, "--", python, "-m", "reasoning", "run", file, "--out", out, *store)
 
 
 def _write(target: str, shipment: Shipment, made: Submission) -> None:

@@ -24,6 +24,7 @@ from reasoning.report.model_card import CardSubject, model_card
 from reasoning.use.convert import convert_model, fetch_model
 from reasoning.use.export import ExportPlan, export, export_adapter, plan_export
 from reasoning.use.find_model import locate_model
+from reasoning.use.stored import written_to
 
 _EPILOG = """\
 examples:
@@ -48,31 +49,33 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(
             "--dtype, --chat and --adapter-of belong to convert export; what comes in stays float32, with its own files"
         )
-    out, console = Path(chosen.out), output()
+    console = output()
+    with written_to(chosen.out) as out:
+        news = _written(chosen, out, console)
+    put(console, f"{chosen.out.rstrip('/')} {news}")
+    return 0
+
+
+def _written(chosen: argparse.Namespace, out: Path, console: Console) -> str:
+    """Does what was asked for in the folder ``out``; what that then holds, in words."""
     if chosen.adapter_of:
         export_adapter(locate_model(chosen.source, ""), out, chosen.adapter_of, build_mesh(MeshShape()))
-        return _tell(console, f"{out} holds adapters of {chosen.adapter_of} for peft")
+        return f"holds adapters of {chosen.adapter_of} for peft"
     if chosen.kind == "export":
         return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
     source = fetch_model(chosen.source) if chosen.kind == "hf" else Path(fetched(chosen.source))
     with _bar(console, f"reading {source.name}") as report:
         count = convert_model(source, out, build_mesh(MeshShape()), report)
-    return _tell(console, f"{count:,} parameters are in {out}")
+    return f"holds {count:,} parameters"
 
 
-def _tell(console: Console, news: str) -> int:
-    """Prints what was done and returns the exit status of success."""
-    put(console, news)
-    return 0
-
-
-def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -> int:
+def _export(source: str, out: Path, dtype: Dtype, chat: str, console: Console) -> str:
     plan = plan_export(locate_model(source, chat), out, dtype)
     with _bar(console, f"writing {out.name}") as report:
         export(plan, out, model_card(_subject(plan, out)), build_mesh(MeshShape()), report)
     kind = plan.settings["model_type"]
     endless = "" if "eos_token_id" in plan.beside.ids else f"; {_ENDLESS}"
-    return _tell(console, f"{out} holds a {kind} model in {dtype}; its README.md is a card to read over{endless}")
+    return f"holds a {kind} model in {dtype}; its README.md is a card to read over{endless}"
 
 
 def _subject(plan: ExportPlan, out: Path) -> CardSubject:
@@ -118,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder or file; (hf) or owner/model[@revision] on the Hub; (export) or RUN/STAGE; "
         "or the s3:// or gs:// address of a model",
     )
-    parser.add_argument("out", help="the folder to write; it must not exist yet")
+    parser.add_argument("out", help="the folder to write, or its s3:// or gs:// address; nothing may lie there yet")
     parser.add_argument("--dtype", choices=get_args(Dtype), help="(export) of the weights (default: float32)")
     parser.add_argument(
         "--chat", default="", metavar="NAME", help="(export) its chat format, such as smollm_2 (default: its run's)"

@@ -1,7 +1,9 @@
 """What lies in an object store is brought here once, whole or not at all."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from object_server import serving
@@ -66,6 +68,23 @@ def test_it_is_fetched_once_and_again_where_the_object_or_its_copy_has_changed(u
     assert requests(b"a.jsonl" * 1000) == first
     open_store(url).write("a.jsonl", b"new")
     assert requests(b"new") == first
+
+
+def test_copies_used_longest_ago_make_room_but_none_that_a_process_works_with(url, tmp_path, monkeypatch):
+    cache = tmp_path / "cache" / "reasoning" / "objects"
+    used = Path(fetched(f"{url}/a.jsonl")).parent
+    for age, name in enumerate(("oldest", "old", "new")):
+        (cache / name).mkdir()
+        (cache / name / "file").write_bytes(bytes(10_000))
+        os.utime(cache / name, (age, age))
+    os.utime(used, (0, 0))
+    taken = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+    monkeypatch.setattr(addresses.shutil, "disk_usage", lambda path: SimpleNamespace(free=taken + 8_000))
+    assert Path(fetched(f"{url}/deep")).is_dir()  # 8,000 bytes too many: one of three is enough.
+    assert (cache / "old").exists() and (cache / "new").exists() and used.exists() and not (cache / "oldest").exists()
+    again()
+    addresses._make_room(cache, 10**9)
+    assert not (cache / "old").exists() and not (cache / "new").exists() and used.exists()
 
 
 def test_what_is_not_there_or_stays_away_is_told_in_one_line_and_leaves_nothing(url, server, tmp_path, monkeypatch):

@@ -73,12 +73,15 @@ def test_what_does_not_fit_is_refused_unless_forced(checkout, monkeypatch, capsy
 
 
 def test_a_sweep_is_one_job_a_cell_with_results_of_its_own(checkout):
-    assert checkout.launch("slurm", "sweep.gin", "--dry-run") == 0
+    assert checkout.launch("slurm", "sweep.gin", "--dry-run", "--store", "s3://bucket/clip/") == 0
     cells = checkout.record("sweep")["cells"]
     assert [cell["name"] for cell in cells] == ["sweep-0", "sweep-1", "sweep-2"]
     assert len({cell["out"] for cell in cells}) == 3
     seeds = [read_experiment(checkout.folder("sweep") / cell["text"]).part("run").seed for cell in cells]
     assert seeds == [3, 4, 5]
+    scripts = [path.read_text() for path in checkout.folder("sweep").glob("*.s*")]
+    for cell in cells:  # A store has one owner at a time.
+        assert sum(f"s3://bucket/clip/{cell['name']}" in script for script in scripts) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,7 @@ def test_a_sweep_is_one_job_a_cell_with_results_of_its_own(checkout):
         (("slurm", "small.gin", "--name", "Not A Name"), "--name"),
         (("slurm", "sweep.gin", "--cells", "7"), "there are 3"),
         (("tpu-vm", "small.gin", *TPU, "--accelerator", "v5e-7"), "v5e-7"),
+        (("slurm", "small.gin", "--store", "bucket/clip"), "write s3://BUCKET/RUN"),
         (("slurm", "status", "never"), "never"),
     ],
 )
