@@ -79,8 +79,16 @@ def test_rot_changes_one_file_in_the_way_that_it_says(tmp_path: Path, way: str):
 
 def test_the_table_counts_rounds_and_shows_what_broke():
     rows = [
-        {"number": k, "kind": "SIGTERM", "stage": "base", "where": "here", "met": k > 0, "broken": ["hung"] * (k == 2)}
+        {
+            "number": k,
+            "kind": "SIGTERM",
+            "stage": "base",
+            "where": "fsync parts/.#.jsonl.#.partial (2)",
+            "met": k > 0,
+            "broken": ["hung"] * (k == 2),
+        }
         for k in range(3)
     ]
     told = histogram(json.loads(json.dumps(rows)))
-    assert "| SIGTERM | 3 | 2 | 2 |" in told and "2: SIGTERM in base, here: hung" in told
+    assert "| SIGTERM | 3 | 2 | 2 |" in told and "| fsync, parts | 3 | 2 | 2 |" in told
+    assert "2: SIGTERM in base, fsync parts/.#.jsonl.#.partial (2): hung" in told

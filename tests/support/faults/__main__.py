@@ -6,6 +6,7 @@ Rounds that are in the file of results already aren't played again, so the same 
 import argparse
 import json
 import math
+import re
 import shutil
 import sys
 import time
@@ -24,6 +25,24 @@ from faults.rounds import perform
 from faults.world import World
 from reasoning.core.files import lock
 from reasoning.report.console import complain, say
+
+_PLACES = (
+    "checkpoints",
+    "checkpoint",
+    "best",
+    "parts",
+    "pieces",
+    "rollouts",
+    "records",
+    "tokenizer",
+    "jsonl",
+    "artifact.json",
+    "results.json",
+    "report",
+    "run.json",
+    "resolved.gin",
+)
+"""What changes are told apart by, in a stage's folder and in the run's."""
 
 _ANEW = 10
 """Each so-manieth round starts Python anew for each of its processes, as users do; the others fork them."""
@@ -84,12 +103,23 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def histogram(rows: Iterable[dict[str, Any]]) -> str:
-    """Tables by kind of fault and by stage: rounds, those that met their fault, those that held."""
-    rows = list(rows)
+    """Tables by fault, by stage and, of those at a change, by phase: rounds, those that met their fault, that held."""
+    rows = [{**row, "phase": phase_of(row["where"])} for row in rows]
+    changes = [row for row in rows if row["phase"]]
     tables = [_table("fault", rows, "kind"), _table("stage", rows, "stage")]
+    tables += [_table("phase", changes, "phase")] if changes else []
     told = [(f"{row['number']}: {row['kind']} in {row['stage']}, {row['where']}", row["broken"]) for row in rows]
     broken = [f"{where}: {'; '.join(why)}" for where, why in told if why]
     return "\n\n".join([*tables, *(["broken:\n" + "\n".join(broken)] if broken else [])])
+
+
+def phase_of(where: str) -> str:
+    """What was being done when a fault came at a change: ``fsync, checkpoints``; empty where it came otherwise."""
+    found = re.match(r"(write|fsync|rename|mkdir|remove|rmdir|truncate) (\S+) \(", where)
+    if not found:
+        return ""
+    place = next((part for part in _PLACES if part in found[2]), "other files")
+    return f"{found[1]}, {place}"
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]], key: str) -> str:
