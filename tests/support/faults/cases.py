@@ -21,6 +21,7 @@ SHARES = {
     "rot in what a stage has done": 6,
     "rot in the run's own files": 3,
     "rot in the compilation cache": 3,
+    "machine lost, with a copy in a store": 4,
     "kill in a sweep": 4,
     "SIGTERM while data is packed": 2,
     "two runs started at once": 2,

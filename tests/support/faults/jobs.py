@@ -14,6 +14,7 @@ from faults.conversions import CONVERSIONS
 from faults.inside import Plan
 from faults.pairs import PAIRS
 from faults.round import Result
+from faults.stores import lost_machine
 from faults.world import Ended, World, ended
 
 _EACH = "sweep.each = {'zero.rate': (0.9,), 'width': (2,)}\nsweep.seeds = 2\n"
@@ -94,6 +95,7 @@ def _check_answer(result: Result, end: Ended, took: float) -> None:
 JOBS: dict[str, Callable[[World, Case, Path], Result]] = {
     "kill in a sweep": _swept,
     "SIGTERM while data is packed": _asked_while_packing,
+    "machine lost, with a copy in a store": lost_machine,
     **CONVERSIONS,
     **PAIRS,
 }

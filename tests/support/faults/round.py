@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +32,10 @@ class Result:
 
 @dataclass
 class Round:
-    """A case in a folder of its own: the run in ``out`` that is attacked, and the stages that it must complete."""
+    """A case in a folder of its own: the run in ``out`` that is attacked, and the stages that it must complete.
+
+    Its commands get the words ``more`` and these environment variables too.
+    """
 
     world: World
     case: Case
@@ -40,6 +44,8 @@ class Round:
     result: Result
     cache: Path
     out: Path = Path()
+    more: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stages(self) -> list[str]:
@@ -47,7 +53,9 @@ class Round:
 
     def begin(self, plan: Plan | None, *more: str) -> Process:
         """The command, which meets a fault where there is a plan."""
-        return self.world.run(self.out, self.stages, plan, *more, cache=self.cache)
+        return self.world.run(
+            self.out, self.stages, plan, *self.more, *more, cache=self.cache, variables=self.variables
+        )
 
     def attacked(self, **fault: object) -> Ended:
         """The command, with a fault at the case's place in what it changes."""

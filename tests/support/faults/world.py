@@ -5,10 +5,11 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from miniature import EXPERIMENT, ROOT, graph
 from quick_compile import QUICK
@@ -69,8 +70,14 @@ class World:
     def cache(self) -> Path:
         return self.folder / "cache"
 
-    def start(self, words: Sequence[str], cache: Path | None = None, anew: bool | None = None) -> Process:
-        """``python -m WORDS`` with a cache of compiled programs: the world's, or another."""
+    def start(
+        self,
+        words: Sequence[str],
+        cache: Path | None = None,
+        anew: bool | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Process:
+        """``python -m WORDS`` with a cache of compiled programs, the world's or another, and ``more`` variables."""
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "REASONING_"))
         }
@@ -84,7 +91,7 @@ class World:
             "PYTHONUTF8": "1",
         }
         anew = self.anew if anew is None else anew
-        process = start(words, str(ROOT), kept | variables, anew or not can_fork())
+        process = start(words, str(ROOT), kept | variables | dict(more), anew or not can_fork())
         self.started.append(process)
         return process
 
@@ -115,12 +122,18 @@ class World:
         return self.folder / "changes" / f"{stage}.txt"
 
     def run(
-        self, out: Path, stages: Sequence[str], plan: Plan | None, *more: str, cache: Path | None = None
+        self,
+        out: Path,
+        stages: Sequence[str],
+        plan: Plan | None,
+        *more: str,
+        cache: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> Process:
         """A process that completes these stages."""
         only = ["--only", ",".join(stages)]
         launcher = ["reasoning"] if plan is None else ["faults.inside", plan.words()]
-        return self.start([*launcher, "run", str(EXPERIMENT), "--out", str(out), *only, *more], cache)
+        return self.start([*launcher, "run", str(EXPERIMENT), "--out", str(out), *only, *more], cache, more=variables)
 
     @cached_property
     def events(self) -> dict[str, list[str]]:
