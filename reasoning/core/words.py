@@ -19,7 +19,7 @@ _WORD = re.compile(
     # Scripts that leave no space between words: each character is one.
     r"|[\u0e00-\u0e7f\u0e80-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
     r"|[^\W\d_\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
-    rf"|(?<=[0-9)\]}}%])\s*([{re.escape(OPERATORS)}])(?=\s*[.0-9(\[{{$-])"
+    rf"|(?<=[0-9)\]}}%])\s*([{re.escape(OPERATORS)}])(?=\s*-?\s*[.0-9(\[{{$])"
 )
 _DIGIT = re.compile(r"(?![0-9])\d")
 

@@ -16,6 +16,8 @@ SAME = [
     ("007 and .5 and 0.50", "7 and 0.5 and 0.5"),
     ("He said \u201cdon\u2019t\u201d \u2014 twice", "he said 'don't' - twice"),
     ("dont", "don't"),
+    ("In 1969 -- by then", "in 1969 by then"),
+    ("9 - (-5)", "9-(5)"),
     ("a well\u2010known\tpoint;\n\nyes", "A well-known point: yes"),
     ("3 \u2212 4 \u00d7 5 \u00f7 6 = ?", "3-4*5/6"),
     ("3+4 =", "3 + 4"),
@@ -27,6 +29,7 @@ SAME = [
 DIFFERENT = [
     ("3+4-5?", "3-4+5?"),
     ("9-5", "9 5"),
+    ("9--5", "9 5"),
     ("1,00 and 2", "100 and 2"),
     ("1.5 litres", "15 litres"),
     ("10 apples", "100 apples"),
