@@ -19,7 +19,7 @@ NAMING = ("README.md", "docs/*.md", "experiments/**/*.gin")
 """Files whose ``@module.name`` say what people name."""
 
 _FIRST = ("pipeline", "stages", "tasks", "rewards", "objectives", "training", "models", "data", "evaluation")
-_MEANT = {"__call__", "build", "problems", "replies", "choose", "documents", "sieve", "run"}
+_MEANT = {"__call__", "build", "problems", "replies", "choose", "documents", "marker", "sieve", "run"}
 """What the contracts of docs/design.md ask of a record that a file names."""
 
 _OFFERED = ("reasoning.pipeline", "reasoning.stages", "reasoning.evaluation")

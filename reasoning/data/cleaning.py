@@ -2,16 +2,17 @@
 
 Cleaning comes before sources are mixed, so that a document which a weight repeats is no duplicate of itself. Only what
 was read from files is looked at: a program that writes documents repeats itself as often as its author meant to.
+
+It has two parts. What a cleaner marks of a document depends on that document alone, so any process may do it, in any
+order, and put it down (``data.marks``). What is left out is then decided from the marks, in the documents' order.
 """
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,7 +25,7 @@ from reasoning.core.words import plain_words
 from reasoning.data.bad_rows import Readable
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.documents import Document, Documents
-from reasoning.data.ngrams import word_hashes
+from reasoning.data.ngrams import stretch_hashes, word_hashes
 from reasoning.data.sources import DocumentSource
 
 _EXAMPLES = 100
@@ -32,15 +33,13 @@ _EXAMPLES = 100
 
 _CHARACTERS = 300
 
-_REPORT_EVERY = 2000
-
 
 @dataclass(frozen=True)
 class Reading:
-    """A document while cleaners look at it, in the order of their files; what several of them need is made once."""
+    """A document while cleaners mark it; what several of them need is made once."""
 
     document: Document
-    number: int
+    _stretches: dict[int, UInt64[np.ndarray, " M"]] = field(default_factory=dict, init=False)
 
     @cached_property
     def text(self) -> str:
@@ -51,6 +50,12 @@ class Reading:
     def hashes(self) -> UInt64[np.ndarray, " N"]:
         """The numbers of the text's plain words."""
         return word_hashes(plain_words(self.text))
+
+    def stretches(self, length: int) -> UInt64[np.ndarray, " M"]:
+        """The numbers of the text's stretches of so many plain words (``data.ngrams.stretch_hashes``)."""
+        if length not in self._stretches:
+            self._stretches[length] = stretch_hashes(self.hashes, length)
+        return self._stretches[length]
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,29 @@ class Removal:
     similarity: float
 
 
-Sieve = Callable[[Reading], Removal | None]
-"""Sees each document once, in order, unless an earlier sieve has removed it; None keeps it."""
+Marks = UInt64[np.ndarray, " M"]
+"""All that a cleaner wants to know of a document later on, as numbers of its own choice; often none."""
+
+Marker = Callable[[Reading], Marks]
+"""Gives the marks of a document, whatever other documents there are."""
+
+Recall = Callable[[int], Marks]
+"""The marks of a document by its number, as the same cleaner's marker gave them."""
+
+Sieve = Callable[[int, Marks], Removal | None]
+"""Gets each document's number and marks once, in order, unless an earlier sieve has removed it; None keeps it."""
 
 
 @runtime_checkable
 class Cleaner(Protocol):
     """Settings of one kind of cleaning."""
 
-    def sieve(self, scratch: Path) -> AbstractContextManager[Sieve]:
-        """A new sieve, which has seen nothing; it may keep files without a name in the folder ``scratch``."""
+    def marker(self) -> Marker:
+        """What marks documents; every process has its own."""
+        ...
+
+    def sieve(self, recall: Recall) -> Sieve:
+        """A new sieve, which has seen nothing; it may ask for the marks of documents that it has seen."""
         ...
 
 
@@ -95,16 +113,16 @@ class Removed:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, reading: Reading, removal: Removal, place: Callable[[int], str]) -> None:
-        """Counts a removed document, and lists it while there are few of its kind; ``place`` tells where one stands."""
+    def add(self, number: int, removal: Removal, opened: Sequence[Opened]) -> None:
+        """Counts a removed document, and lists it while there are few of its kind."""
         self.counts[removal.reason] += 1
         if self.counts[removal.reason] <= _EXAMPLES:
             told = {
                 "reason": removal.reason,
-                "document": place(reading.number),
-                "like": removal.like if isinstance(removal.like, str) else place(removal.like),
+                "document": _place(opened, number),
+                "like": removal.like if isinstance(removal.like, str) else _place(opened, removal.like),
                 "similarity": round(removal.similarity, 4),
-                "text": shortened(reading.text, _CHARACTERS),
+                "text": shortened(joined(opened)[number].text(), _CHARACTERS),
             }
             self.examples.append(told)
 
@@ -124,38 +142,15 @@ def open_cleaned(sources: Sequence[DocumentSource], chat: ChatFormat, seed: int)
     ]
 
 
-def find_kept(
-    sources: Sequence[Opened],
-    cleaners: Sequence[Cleaner],
-    scratch: Path,
-    removed: Removed,
-    report: Callable[[int, int], None],
-    limit: int | None = None,
-) -> Bool[np.ndarray, " D"]:
-    """Which of all documents of the sources, one source after the other, are kept; the first of equals always is.
+def joined(opened: Sequence[Opened]) -> Documents:
+    """All documents of the sources, one source after the other."""
+    starts = _starts(opened)
 
-    Counts into ``removed``. Of each source only the first ``limit`` are looked at, the rest counts as removed.
-    ``report(done, of)`` is called now and then.
-    """
-    starts = [0, *accumulate(len(each.documents) for each in sources)]
-    kept = np.zeros(starts[-1], bool)
-
-    def place(number: int) -> str:
+    def make(number: int) -> Document:
         position = bisect_right(starts, number) - 1
-        return f"document {number - starts[position]} of {sources[position].name}"
+        return opened[position].documents[number - starts[position]]
 
-    with ExitStack() as open_ones:
-        sieves = [open_ones.enter_context(cleaner.sieve(scratch)) for cleaner in cleaners]
-        for number, document in _numbered(sources, limit):
-            if number % _REPORT_EVERY == 0:
-                report(number, starts[-1])
-            reading = Reading(document, number)
-            removal = next((found for sieve in sieves if (found := sieve(reading))), None)
-            kept[number] = removal is None
-            removed.looked_at += 1
-            if removal:
-                removed.add(reading, removal, place)
-    return kept
+    return Documents(starts[-1], make)
 
 
 def without_removed(
@@ -185,10 +180,11 @@ def without_removed(
     return tuple(parts.get(id(source), source) for source in sources)
 
 
-def _numbered(sources: Sequence[Opened], limit: int | None) -> Iterator[tuple[int, Document]]:
-    start = 0
-    for each in sources:
-        count = len(each.documents)
-        for index in range(count if limit is None else min(count, limit)):
-            yield start + index, each.documents[index]
-        start += count
+def _place(opened: Sequence[Opened], number: int) -> str:
+    starts = _starts(opened)
+    position = bisect_right(starts, number) - 1
+    return f"document {number - starts[position]} of {opened[position].name}"
+
+
+def _starts(opened: Sequence[Opened]) -> list[int]:
+    return [0, *accumulate(len(each.documents) for each in opened)]

@@ -4,15 +4,11 @@ Shapes: S shingles of a document, H hashes of its signature, B bands of R rows.
 """
 
 import math
-import tempfile
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import numpy as np
 from datasketch import MinHash
@@ -20,9 +16,9 @@ from jaxtyping import UInt64
 
 from reasoning.core.ranges import Range, Size
 from reasoning.core.words import words_of
-from reasoning.data.cleaning import Reading, Removal, Sieve
+from reasoning.data.cleaning import Marker, Marks, Reading, Recall, Removal, Sieve
 from reasoning.data.hash_table import HashTable
-from reasoning.data.ngrams import row_hashes, shingles
+from reasoning.data.ngrams import row_hashes
 
 _ROWS = 5
 _MISSED = 0.005
@@ -41,24 +37,29 @@ class Duplicates:
     A document is remembered by 88 bits of its hash, in 16 bytes.
     """
 
-    def sieve(self, scratch: Path) -> AbstractContextManager[Sieve]:
+    def marker(self) -> Marker:
+        """Marks a document by two numbers of its hash, of 64 and of 24 bits."""
+
+        def mark(reading: Reading) -> Marks:
+            digest = blake2b(words_of(reading.text).encode("utf-8", "surrogatepass"), digest_size=11).digest()
+            return np.array([int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")], np.uint64)
+
+        return mark
+
+    def sieve(self, recall: Recall) -> Sieve:
         """A sieve that has seen nothing."""
-        del scratch  # all is in memory
+        del recall  # All that counts is in the table.
         seen = HashTable()
 
-        def look(reading: Reading) -> Removal | None:
-            digest = blake2b(words_of(reading.text).encode("utf-8", "surrogatepass"), digest_size=11).digest()
-            key, more = (
-                np.array([int.from_bytes(digest[:8], "little")], np.uint64),
-                int.from_bytes(digest[8:], "little"),
-            )
+        def look(number: int, marks: Marks) -> Removal | None:
+            key, more = marks[:1], int(marks[1])
             for value in seen.find(key):
                 if value >> _NUMBER_BITS == more:
                     return Removal("exact duplicates", value & (2**_NUMBER_BITS - 1), 1.0)
-            seen.add(key, more << _NUMBER_BITS | reading.number)
+            seen.add(key, more << _NUMBER_BITS | number)
             return None
 
-        return nullcontext(look)
+        return look
 
 
 @dataclass(frozen=True)
@@ -82,27 +83,31 @@ class NearDuplicates:
         """How many bands of five rows find a pair at the threshold but for one in two hundred."""
         return math.ceil(math.log(_MISSED) / math.log1p(-(self.threshold**_ROWS)))
 
-    @contextmanager
-    def sieve(self, scratch: Path) -> Iterator[Sieve]:
-        """A sieve that has seen nothing; shingles of what is kept lie in a file without a name in ``scratch``."""
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            yield self._looking(_Texts(file))
+    def marker(self) -> Marker:
+        """Marks a running text by the numbers of its bands, and then its shingles."""
+        signed = _signatures(self.bands(), self.seed)
 
-    def _looking(self, texts: "_Texts") -> Sieve:
-        signed, bands = _signatures(self.bands(), self.seed), HashTable()
+        def mark(reading: Reading) -> Marks:
+            shingles_S = np.unique(reading.stretches(min(self.words, len(reading.hashes))))
+            if not len(shingles_S) or not all(piece.learn for piece in reading.document.pieces):
+                return shingles_S[:0]
+            return np.concatenate([signed(shingles_S), shingles_S])
 
-        def look(reading: Reading) -> Removal | None:
-            if not all(piece.learn for piece in reading.document.pieces):
+        return mark
+
+    def sieve(self, recall: Recall) -> Sieve:
+        """A sieve that has seen nothing; it keeps the bands of what is kept, and asks again for a text's shingles."""
+        seen, bands = HashTable(), self.bands()
+
+        def look(number: int, marks: Marks) -> Removal | None:
+            if not len(marks):
                 return None
-            shingles_S = shingles(reading.hashes, self.words)
-            if not len(shingles_S):
-                return None
-            keys_B = signed(shingles_S)
-            shared = Counter(bands.find(keys_B))
-            for text, _ in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMPARED]:
-                if (similarity := jaccard(shingles_S, texts.read(text))) >= self.threshold:
-                    return Removal("near duplicates", texts.numbers[text], similarity)
-            bands.add(keys_B, texts.add(shingles_S, reading.number))
+            keys_B, shingles_S = marks[:bands], marks[bands:]
+            shared = Counter(seen.find(keys_B))
+            for earlier, _ in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMPARED]:
+                if (similarity := jaccard(shingles_S, recall(earlier)[bands:])) >= self.threshold:
+                    return Removal("near duplicates", earlier, similarity)
+            seen.add(keys_B, number)
             return None
 
         return look
@@ -117,34 +122,13 @@ def jaccard(one: UInt64[np.ndarray, " S"], other: UInt64[np.ndarray, " S2"]) -> 
 def _signatures(bands: int, seed: int) -> Callable[[UInt64[np.ndarray, " S"]], UInt64[np.ndarray, " B"]]:
     """The numbers of a set's bands: sets with equal minima in all rows of a band have that band's number in common."""
     # Shingles are hashes already, of 64 bits.
-    permutations = MinHash(num_perm=bands * _ROWS, seed=seed, scheme="affine64").permutations
+    minhash = MinHash(num_perm=bands * _ROWS, seed=seed, scheme="affine64", hashfunc=int)
+    numbers_B = np.arange(bands, dtype=np.uint64)
 
     def signed(shingles_S: UInt64[np.ndarray, " S"]) -> UInt64[np.ndarray, " B"]:
-        minhash = MinHash(num_perm=bands * _ROWS, seed=seed, scheme="affine64", hashfunc=int, permutations=permutations)
+        minhash.clear()
         minhash.update_batch(shingles_S.tolist())
         rows_BR = minhash.hashvalues.reshape(bands, _ROWS)
-        return row_hashes(np.column_stack([np.arange(bands, dtype=np.uint64), rows_BR]))
+        return row_hashes(np.column_stack([numbers_B, rows_BR]))
 
     return signed
-
-
-@dataclass
-class _Texts:
-    """The shingles of the texts that were kept, in a file, in their order."""
-
-    file: IO[bytes]
-    ends: array = field(default_factory=lambda: array("q", [0]))
-    numbers: array = field(default_factory=lambda: array("q"))
-
-    def add(self, shingles_S: UInt64[np.ndarray, " S"], number: int) -> int:
-        """Keeps a text's shingles and its document's number; by what is given they are read again."""
-        self.file.seek(self.ends[-1])
-        self.file.write(shingles_S.tobytes())
-        self.ends.append(self.ends[-1] + shingles_S.nbytes)
-        self.numbers.append(number)
-        return len(self.numbers) - 1
-
-    def read(self, text: int) -> UInt64[np.ndarray, " S"]:
-        """The shingles of a text."""
-        self.file.seek(self.ends[text])
-        return np.frombuffer(self.file.read(self.ends[text + 1] - self.ends[text]), np.uint64)

@@ -49,11 +49,6 @@ def stretch_hash(words: Sequence[str]) -> int:
     return int(stretch_hashes(word_hashes(words), len(words))[0])
 
 
-def shingles(hashes: UInt64[np.ndarray, " N"], length: int) -> UInt64[np.ndarray, " S"]:
-    """The set of a text's stretches of ``length`` words, sorted; a shorter text is one stretch."""
-    return np.unique(stretch_hashes(hashes, min(length, len(hashes))))
-
-
 def row_hashes(rows_RK: UInt64[np.ndarray, "R K"]) -> UInt64[np.ndarray, " R"]:
     """One number for each row of numbers."""
     return _mixed((rows_RK * _powers(_BASE, rows_RK.shape[1])).sum(axis=1, dtype=np.uint64))

@@ -1,20 +1,27 @@
-"""Cleaning as a stage does it: once, by process 0, into files that all processes, and a later start, read."""
+"""Cleaning as a stage does it: documents are marked in pieces, by all processes; process 0 then decides, once.
+
+A run that was killed goes on after the last whole piece. Deciding takes a small part of the time of marking
+(docs/data.md says how small), so one process does it in one go, and anew where it was killed.
+"""
 
 import io
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from reasoning.core.files import read_file, read_json, write_atomic, write_json
-from reasoning.core.mesh import wait_for_all
 from reasoning.core.progress import Progress
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.cleaning import Cleaner, Removed, find_kept, open_cleaned, without_removed
+from reasoning.data.cleaning import Cleaner, Opened, Removed, joined, open_cleaned, without_removed
+from reasoning.data.documents import Document, Documents
+from reasoning.data.marks import MarkFiles, find_kept, written_marks
 from reasoning.data.sources import DocumentSource
+from reasoning.stages.pieces import Pieces, is_whole, seal, stretch_of
 from reasoning.stages.stage import Context
 
 REMOVED = "removed.jsonl"
@@ -25,7 +32,15 @@ COUNTS = "removed.json"
 
 _KEPT = "kept.npy"
 
+_MARKS = "marks"
+"""The folder of marks among the pieces."""
+
+_MARKED = 1 << 13
+"""Documents that are marked in one piece."""
+
 _PEEKED = 20_000
+
+_REPORT_EVERY = 1000
 
 
 def clean(
@@ -34,39 +49,60 @@ def clean(
     chat: ChatFormat,
     seed: int,
     out: Path,
+    pieces: Pieces,
     name: str,
     context: Context,
 ) -> tuple[tuple[DocumentSource, ...], Mapping[str, float]]:
     """The sources without what the cleaners remove, and how many documents of files they looked at and removed.
 
     Empty counts where no source reads files, or nothing is to be cleaned. What was removed is warned of and listed in
-    ``out``. Every process calls this alike.
+    ``out``. Every process calls this alike, each with its own ``pieces``.
     """
     opened = open_cleaned(sources, chat, seed) if cleaners else []
     if not opened:
         return tuple(sources), {}
-    if jax.process_index() == 0 and not (out / COUNTS).exists():
-
-        def report(done: int, of: int) -> None:
-            context.report(Progress(name, 0, 1, {"documents looked at": done, "of": of}))
-
-        removed = Removed()
-        kept = find_kept(opened, cleaners, out, removed, report)
-        file = io.BytesIO()
-        np.save(file, np.packbits(kept))
-        write_atomic(out / _KEPT, file.getvalue())
-        listed = (json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in removed.examples)
-        write_atomic(out / REMOVED, "".join(listed))
-        write_json(out / COUNTS, {"looked_at": removed.looked_at, "removed": removed.counts})
-        if told := removed.told():
-            context.warn(f"stage {name} {told}; {REMOVED} lists the first of each kind")
-    wait_for_all(f"{name} has cleaned")
+    # Process 0 writes the counts after all have marked, so all of them find the same here.
+    if not (out / COUNTS).exists():
+        folder = pieces.folder / _MARKS
+        folder.mkdir(parents=True, exist_ok=True)
+        marks = mark_all(joined(opened), cleaners, replace(pieces, folder=folder), _reporting(name, "marked", context))
+        if pieces.index == 0:
+            _decide(opened, cleaners, marks, out, name, context)
+            shutil.rmtree(folder)
+    pieces.wait("cleaned")
     told = read_json(out / COUNTS)
     bits = np.load(io.BytesIO(read_file(out / _KEPT)))
     kept = np.unpackbits(bits, count=told["looked_at"]).astype(bool)
     by_reason = {f"removed/{reason}": count for reason, count in told["removed"].items()}
     counts = {"looked_at": told["looked_at"], "removed": sum(by_reason.values()), **by_reason}
     return without_removed(sources, opened, kept), counts
+
+
+def mark_all(
+    documents: Documents, cleaners: Sequence[Cleaner], pieces: Pieces, report: Callable[[int, int], None]
+) -> MarkFiles:
+    """The marks of all documents, of which this process makes its own and waits for the others'.
+
+    What is whole of an earlier start is kept. ``report(done, of)`` is called now and then.
+    """
+    starts = range(0, len(documents), _MARKED)
+    files = [pieces.folder / f"marks-{start}.bin" for start in starts]
+    markers = [cleaner.marker() for cleaner in cleaners]
+    mine, done = pieces.mine(len(starts)), 0
+
+    def passing(some: Iterator[Document]) -> Iterator[Document]:
+        for number, document in enumerate(some):
+            if number % _REPORT_EVERY == 0:
+                report(done + number, sum(min(_MARKED, len(documents) - starts[each]) for each in mine))
+            yield document
+
+    for number in mine:
+        if not is_whole(files[number]):
+            write_atomic(files[number], written_marks(passing(stretch_of(documents, starts[number], _MARKED)), markers))
+            seal(files[number], {})
+        done += _MARKED
+    pieces.wait("marked")
+    return MarkFiles(files, _MARKED, len(documents), len(cleaners))
 
 
 def clean_beginning(
@@ -76,6 +112,34 @@ def clean_beginning(
     opened = open_cleaned(sources, chat, seed) if cleaners else []
     if not opened:
         return tuple(sources)
+    first = [
+        replace(each, documents=Documents(min(len(each.documents), _PEEKED), each.documents.make)) for each in opened
+    ]
     with tempfile.TemporaryDirectory() as scratch:
-        kept = find_kept(opened, cleaners, Path(scratch), Removed(), lambda done, of: None, _PEEKED)
-    return without_removed(sources, opened, kept)
+        alone = Pieces(Path(scratch), 0, 1, lambda what: None)
+        marks = mark_all(joined(first), cleaners, alone, lambda done, of: None)
+        kept = find_kept(first, cleaners, marks, Removed(), lambda done: None)
+    return without_removed(sources, first, kept)
+
+
+def _decide(
+    opened: Sequence[Opened], cleaners: Sequence[Cleaner], marks: MarkFiles, out: Path, name: str, context: Context
+) -> None:
+    """Writes what is kept, what was removed, and then the counts."""
+    removed, report = Removed(), _reporting(name, "compared", context)
+    kept = find_kept(opened, cleaners, marks, removed, lambda done: report(done, marks.total))
+    file = io.BytesIO()
+    np.save(file, np.packbits(kept))
+    write_atomic(out / _KEPT, file.getvalue())
+    listed = (json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in removed.examples)
+    write_atomic(out / REMOVED, "".join(listed))
+    write_json(out / COUNTS, {"looked_at": removed.looked_at, "removed": removed.counts})
+    if told := removed.told():
+        context.warn(f"stage {name} {told}; {REMOVED} lists the first of each kind")
+
+
+def _reporting(name: str, done_to_them: str, context: Context) -> Callable[[int, int], None]:
+    def report(done: int, of: int) -> None:
+        context.report(Progress(name, 0, 1, {f"documents {done_to_them}": done, "of": of}))
+
+    return report

@@ -1,4 +1,4 @@
-"""Packing a large corpus in pieces that lie on disk: processes share them, and a run that was killed goes on with them.
+"""A large corpus cleaned and packed in pieces on disk: processes share them, and a killed run goes on with them.
 
 What a piece holds depends on its number alone, so the rows are the same for any number of processes and interruptions.
 """
@@ -82,13 +82,13 @@ def count_tokens(parts: Sequence[Documents], tokenizer: Tokenizer, pieces: Piece
     files = [pieces.folder / f"tokens-{part}-{start}.npy" for part, start in units]
     for number in pieces.mine(len(units)):
         (part, start), file = units[number], files[number]
-        if not _is_whole(file):
-            documents = _stretch(parts[part], start, _COUNTED)
+        if not is_whole(file):
+            documents = stretch_of(parts[part], start, _COUNTED)
             counts = token_counts(meter.passing(documents, PackingCounts()), tokenizer)
             content = io.BytesIO()
             np.save(content, np.fromiter(counts, np.int32))
             write_atomic(file, content.getvalue())
-            _seal(file, {})
+            seal(file, {})
     pieces.wait("token counts")
     counted: list[list[np.ndarray]] = [[] for _ in parts]
     for (part, _), file in zip(units, files, strict=True):
@@ -113,12 +113,12 @@ def pack_blocks(
     starts = range(0, len(documents), block)
     files = [pieces.folder / f"rows-{start}.array_record" for start in starts]
     for number in pieces.mine(len(starts)):
-        if not _is_whole(files[number]):
+        if not is_whole(files[number]):
             tally = PackingCounts()
-            stretch = meter.passing(_stretch(documents, starts[number], block), tally)
+            stretch = meter.passing(stretch_of(documents, starts[number], block), tally)
             rows = pack_some(stretch, tokenizer, length, packer, tally)
             count, size = write_part(files[number], rows, row_features(length))
-            _seal(files[number], {"counts": asdict(tally), "rows": count, "bytes": size})
+            seal(files[number], {"counts": asdict(tally), "rows": count, "bytes": size})
             meter.tokens += tally.tokens
     pieces.wait("blocks of rows")
     told = [read_json(file.with_suffix(_TALLY)) for file in files]
@@ -132,13 +132,13 @@ def pack_blocks(
     return total
 
 
-def _seal(file: Path, told: dict[str, object]) -> None:
+def seal(file: Path, told: dict[str, object]) -> None:
     """Says that a piece is whole, and what is told of it, with the hashes of both."""
     told = {**told, _SHA256: hash_file(file)}
     write_json(file.with_suffix(_TALLY), {**told, _OWN_HASH: hash_json(told)})
 
 
-def _is_whole(file: Path) -> bool:
+def is_whole(file: Path) -> bool:
     """Whether a piece and what is told of it are what was written; else it is made again."""
     try:
         told = read_json(file.with_suffix(_TALLY))
@@ -148,5 +148,6 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def _stretch(documents: Documents, start: int, count: int) -> Iterator[Document]:
+def stretch_of(documents: Documents, start: int, count: int) -> Iterator[Document]:
+    """``count`` documents from ``start`` on, or as many as there are."""
     return (documents[index] for index in range(start, min(start + count, len(documents))))

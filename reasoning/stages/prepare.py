@@ -123,7 +123,7 @@ class Prepare:
         """Writes the rows and the tokenizer; without blocks process 0 does the work, once and in one order."""
         artifacts = inputs["conversations"] if self.conversations else ()
         readable, bad = self._readable()
-        kept, removed = clean(readable, self.cleaning, self.chat, self.seed, out, self.name, context)
+        kept, removed = clean(readable, self.cleaning, self.chat, self.seed, out, self._shared(out), self.name, context)
         sources = (*kept, *read_conversations(artifacts, self.ratio, f"stage {self.name}"))
         corpus = self._corpus(sources)
         tally, mixed = PackingCounts(), MixtureTally()
@@ -233,13 +233,14 @@ class Prepare:
 
     def _pieces(self, out: Path) -> Pieces:
         """Of all processes with blocks, of this one alone without."""
-        folder = out / _PIECES
-        folder.mkdir(exist_ok=True)
-        if self.block:
-            return Pieces(
-                folder, jax.process_index(), jax.process_count(), lambda what: wait_for_all(f"{self.name}: {what}")
-            )
-        return Pieces(folder, 0, 1, lambda what: None)
+        (out / _PIECES).mkdir(exist_ok=True)
+        return self._shared(out) if self.block else Pieces(out / _PIECES, 0, 1, lambda what: None)
+
+    def _shared(self, out: Path) -> Pieces:
+        def wait(what: str) -> None:
+            wait_for_all(f"{self.name}: {what}")
+
+        return Pieces(out / _PIECES, jax.process_index(), jax.process_count(), wait)
 
     def _chosen(self, artifact: Artifact | None, corpus: Corpus, out: Path, pieces: Pieces) -> Tokenizer:
         """The tokenizer, which process 0 chooses and saves for all."""

@@ -6,9 +6,8 @@ Shapes: N words of a document, M of its stretches.
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import cache
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -18,7 +17,7 @@ from reasoning.core.artifact import NOT_HASHED
 from reasoning.core.ranges import Fraction, Size
 from reasoning.core.text import shortened
 from reasoning.core.words import OPERATORS, plain_words
-from reasoning.data.cleaning import Reading, Removal, Sieve
+from reasoning.data.cleaning import Marker, Marks, Reading, Recall, Removal, Sieve
 from reasoning.data.documents import Document
 from reasoning.data.ngrams import stretch_hash, stretch_hashes, word_hash, word_hashes
 from reasoning.tasks.problems import ProblemSet
@@ -88,19 +87,32 @@ class Decontamination:
         """Whether an exam on these problems is among the exams."""
         return any(exam.problems == problems for exam in self.exams)
 
-    def sieve(self, scratch: Path) -> AbstractContextManager[Sieve]:
-        """A sieve for these exams' questions. Raises InputError where an exam's problems can't be drawn."""
-        del scratch  # all is in memory
+    def marker(self) -> Marker:
+        """Marks a document by the question that it holds and how much of it, the bits of a float; else by nothing.
+
+        Raises InputError where an exam's problems can't be drawn.
+        """
         asked = _asked(self)
 
-        def look(reading: Reading) -> Removal | None:
+        def mark(reading: Reading) -> Marks:
             found = asked.find(reading)
-            if found is None:
-                return None
-            question = asked.questions[found[0]]
-            return Removal(f"with questions of {question.exam}", shortened(question.text, _SHOWN), found[1])
+            return np.zeros(0, np.uint64) if found is None else np.array([found[0], _bits(found[1])], np.uint64)
 
-        return nullcontext(look)
+        return mark
+
+    def sieve(self, recall: Recall) -> Sieve:
+        """A sieve that removes what is marked."""
+        del recall  # No document is compared with another.
+        questions = cache(lambda: tuple(_questions(self)))
+
+        def look(number: int, marks: Marks) -> Removal | None:
+            if not len(marks):
+                return None
+            question = questions()[int(marks[0])]
+            share = float(marks[1:].view(np.float64)[0])
+            return Removal(f"with questions of {question.exam}", shortened(question.text, _SHOWN), share)
+
+        return look
 
 
 @dataclass(frozen=True)
@@ -127,25 +139,24 @@ class _Stretches:
 class _Asked:
     """All questions, by what they are found by.
 
-    ``phrases``: those that are found whole, by their length and number, which ``known`` has in order; ``lines``: those
-    that must stand alone.
+    ``phrases``: those that are found whole, by the number of their first words; ``leads``: these numbers, in order;
+    ``lines``: those that must stand alone, by their number.
     """
 
     settings: Decontamination
     questions: tuple[_Question, ...]
     stretches: _Stretches
-    phrases: Mapping[int, Mapping[int, int]]
-    known: Mapping[int, UInt64[np.ndarray, " K"]]
+    phrases: Mapping[int, Sequence[int]]
+    leads: UInt64[np.ndarray, " K"]
     lines: Mapping[int, int]
 
     def find(self, reading: Reading) -> tuple[int, float] | None:
         """A question that a document holds, by number, and how much of it; None where it holds none."""
-        hashes_N = reading.hashes
-        return self._by_stretches(hashes_N) or self._whole(hashes_N) or self._alone(reading.document)
+        return self._by_stretches(reading) or self._whole(reading) or self._alone(reading.document)
 
-    def _by_stretches(self, hashes_N: UInt64[np.ndarray, " N"]) -> tuple[int, float] | None:
+    def _by_stretches(self, reading: Reading) -> tuple[int, float] | None:
         length, found = self.settings.words, self.stretches
-        numbers_M = stretch_hashes(hashes_N, length)
+        numbers_M = reading.stretches(length)
         numbers_M = numbers_M[_among(numbers_M, found.keys)]
         covered: dict[int, set[int]] = defaultdict(set)
         lefts, rights = (np.searchsorted(found.keys, numbers_M, side).tolist() for side in ("left", "right"))
@@ -156,12 +167,14 @@ class _Asked:
         best = max(shares, key=lambda question: (shares[question], -question), default=None)
         return None if best is None or shares[best] < self.settings.share else (best, shares[best])
 
-    def _whole(self, hashes_N: UInt64[np.ndarray, " N"]) -> tuple[int, float] | None:
-        for length, questions in self.phrases.items():
-            numbers_M = stretch_hashes(hashes_N, length)
-            for place in np.flatnonzero(_among(numbers_M, self.known[length])).tolist():
-                if not _goes_on(hashes_N, place, length):
-                    return questions[int(numbers_M[place])], 1.0
+    def _whole(self, reading: Reading) -> tuple[int, float] | None:
+        hashes_N, numbers_M = reading.hashes, reading.stretches(self.settings.line)
+        for place in np.flatnonzero(_among(numbers_M, self.leads)).tolist():
+            for number in self.phrases[int(numbers_M[place])]:
+                phrase = self.questions[number].hashes
+                here = hashes_N[place : place + len(phrase)]
+                if np.array_equal(here, phrase) and not _goes_on(hashes_N, place, len(phrase)):
+                    return number, 1.0
         return None
 
     def _alone(self, document: Document) -> tuple[int, float] | None:
@@ -178,16 +191,17 @@ def _asked(settings: Decontamination) -> _Asked:
     """All the exams' questions, ready to be found."""
     questions = tuple(_questions(settings))
     stretches = _stretches(questions, settings)
-    phrases: dict[int, dict[int, int]] = defaultdict(dict)
+    phrases: dict[int, list[int]] = defaultdict(list)
     lines: dict[int, int] = {}
     for number, question in enumerate(questions):
+        if stretches.countable[number]:
+            continue
         length = len(question.hashes)
-        if not stretches.countable[number]:
-            found = lines if length < settings.line else phrases[length]
-            found.setdefault(int(stretch_hashes(question.hashes, length)[0]), number)
-    return _Asked(
-        settings, questions, stretches, phrases, {length: _in_order(found) for length, found in phrases.items()}, lines
-    )
+        if length < settings.line:
+            lines[int(stretch_hashes(question.hashes, length)[0])] = number
+        else:
+            phrases[int(stretch_hashes(question.hashes[: settings.line], settings.line)[0])].append(number)
+    return _Asked(settings, questions, stretches, phrases, _in_order(phrases), lines)
 
 
 def _stretches(questions: Sequence[_Question], settings: Decontamination) -> _Stretches:
@@ -215,6 +229,10 @@ def _stretches(questions: Sequence[_Question], settings: Decontamination) -> _St
     added = np.where(last, length, np.minimum(gaps, length))
     countable = np.bincount(owners[order], weights=added, minlength=len(parts)).astype(np.int64)
     return _Stretches(keys, owners, starts, countable)
+
+
+def _bits(share: float) -> int:
+    return int(np.array([share]).view(np.uint64)[0])
 
 
 def _in_order(numbers: Collection[int]) -> UInt64[np.ndarray, " K"]:

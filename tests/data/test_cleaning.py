@@ -1,7 +1,5 @@
 """Cleaning takes documents out of sources before they are mixed, and says which, where and why."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +9,12 @@ from reasoning.core.errors import InputError
 from reasoning.data import cleaning
 from reasoning.data.bad_rows import Readable
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.cleaning import (
-    Cleaner,
-    Reading,
-    Removal,
-    Removed,
-    Sieve,
-    find_kept,
-    open_cleaned,
-    without_removed,
-)
+from reasoning.data.cleaning import Reading, Removal, Removed, joined, open_cleaned, without_removed
 from reasoning.data.documents import Document
+from reasoning.data.ngrams import stretch_hashes
 from reasoning.data.sources import DocumentSource, Generated, Jsonl, TextFolder, mix
 
 CHAT = ChatFormat(begin="", end="")
-
-
-@dataclass(frozen=True)
-class Containing:
-    """Removes what holds a text."""
-
-    text: str
-
-    def sieve(self, scratch: Path) -> nullcontext[Sieve]:
-        def look(reading: Reading) -> Removal | None:
-            return Removal(f"with {self.text}", self.text, 0.5) if self.text in reading.text else None
-
-        return nullcontext(look)
 
 
 def written(seed: int, index: int, chat: ChatFormat) -> Document:
@@ -60,10 +37,9 @@ def texts(source: DocumentSource) -> list[str]:
 def test_what_is_read_from_files_is_cleaned_and_what_a_program_writes_is_not(
     sources: tuple[DocumentSource, ...], tmp_path: Path
 ):
-    opened, removed = open_cleaned(sources, CHAT, 0), Removed()
-    cleaners: tuple[Cleaner, ...] = (Containing("bad"), Containing("worse"))
-    kept = find_kept(opened, cleaners, tmp_path, removed, lambda done, of: None)
-    left = without_removed(sources, opened, kept)
+    opened = open_cleaned(sources, CHAT, 0)
+    assert [document.text() for document in joined(opened)] == ["good", "bad", "fine", "worse", "bad", "new"]
+    left = without_removed(sources, opened, np.array([True, False, True, False, False, True]))
     assert [texts(source) for source in left] == [["good", "fine"], ["bad 0", "bad 1", "bad 2"], ["new"]]
     assert (
         isinstance(left[0], Readable)
@@ -71,36 +47,47 @@ def test_what_is_read_from_files_is_cleaned_and_what_a_program_writes_is_not(
         and left[0].reads() == (f"{tmp_path}/a.jsonl",)
         and left[1] is sources[1]
     )
-    assert removed.told() == "left out 3 of 6 documents read from files: 2 with bad, 1 with worse"
-    assert removed.examples[-1] == {
-        "reason": "with bad",
-        "document": f"document 0 of {tmp_path}/b/*.txt",
-        "like": "bad",
-        "similarity": 0.5,
-        "text": "bad",
-    }
     # Weights are of what is left: 2 × 2 documents, 3 and 1.
     assert len(mix(left, CHAT, 0)) == 8
 
 
-def test_a_limit_leaves_the_rest_out_and_progress_is_told(
-    sources: tuple[DocumentSource, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(cleaning, "_REPORT_EVERY", 2)
-    told: list[tuple[int, int]] = []
-    removed = Removed()
-    kept = find_kept(open_cleaned(sources, CHAT, 0), (), tmp_path, removed, lambda *each: told.append(each), limit=1)
-    assert kept.tolist() == [True, False, False, False, True, False]
-    assert told == [(0, 6), (4, 6)] and removed.looked_at == 2 and removed.told() == ""
-
-
-def test_of_each_reason_a_few_are_listed_and_all_are_counted(
+def test_of_each_reason_a_few_are_listed_with_their_places_and_all_are_counted(
     sources: tuple[DocumentSource, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cleaning, "_EXAMPLES", 1)
-    removed = Removed()
-    find_kept(open_cleaned(sources, CHAT, 0), (Containing("bad"),), tmp_path, removed, lambda done, of: None)
-    assert removed.counts == {"with bad": 2} and len(removed.examples) == 1
+    removed, opened = Removed(looked_at=6), open_cleaned(sources, CHAT, 0)
+    assert removed.told() == ""
+    for number, removal in (
+        (3, Removal("bad", "a text", 0.5)),
+        (4, Removal("copies", 1, 1)),
+        (5, Removal("bad", 1, 1)),
+    ):
+        removed.add(number, removal, opened)
+    assert removed.told() == "left out 3 of 6 documents read from files: 2 bad, 1 copies"
+    folder = f"{tmp_path}/b/*.txt"
+    assert removed.examples == [
+        {
+            "reason": "bad",
+            "document": f"document 3 of {tmp_path}/a.jsonl",
+            "like": "a text",
+            "similarity": 0.5,
+            "text": "worse",
+        },
+        {
+            "reason": "copies",
+            "document": f"document 0 of {folder}",
+            "like": f"document 1 of {tmp_path}/a.jsonl",
+            "similarity": 1,
+            "text": "bad",
+        },
+    ]
+
+
+def test_a_readings_stretches_are_those_of_its_plain_words():
+    reading = Reading(CHAT.plain("One, two three: ONE two"))
+    pairs = reading.stretches(2)
+    assert pairs is reading.stretches(2) and pairs[0] == pairs[3] != pairs[1]
+    assert np.array_equal(reading.stretches(3), stretch_hashes(reading.hashes, 3))
 
 
 def test_a_source_of_which_nothing_is_left_and_other_files_than_were_cleaned_are_refused(

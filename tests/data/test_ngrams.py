@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from reasoning.data.ngrams import row_hashes, shingles, stretch_hash, stretch_hashes, word_hash, word_hashes
+from reasoning.data.ngrams import row_hashes, stretch_hash, stretch_hashes, word_hash, word_hashes
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,6 @@ def test_bits_of_numbers_are_as_good_as_random(words: list[str]):
     numbers = np.unique(stretch_hashes(word_hashes(words), 6))
     ones = (numbers[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
     assert np.all(np.abs(ones.mean(0) - 0.5) < 5 * 0.5 / len(numbers) ** 0.5)
-
-
-def test_shingles_are_a_sorted_set_and_a_short_text_is_one(words: list[str]):
-    found = shingles(word_hashes(words), 5)
-    assert len(found) == len({tuple(words[at : at + 5]) for at in range(len(words) - 4)})
-    assert np.all(found[1:] > found[:-1])
-    assert shingles(word_hashes(["a", "b"]), 5).tolist() == [stretch_hash(["a", "b"])]
-    assert not len(shingles(word_hashes([]), 5))
 
 
 def test_rows_of_numbers_are_equal_exactly_where_all_of_them_are():

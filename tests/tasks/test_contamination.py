@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reasoning.data.chat.format import ChatFormat
@@ -47,8 +48,8 @@ def problem_set(questions: Iterable[str], answer: str = "1") -> ProblemSet:
 
 
 def found_in(settings: Decontamination, *documents: Document) -> list[Removal | None]:
-    with settings.sieve(Path()) as sieve:
-        return [sieve(Reading(document, number)) for number, document in enumerate(documents)]
+    mark, sieve = settings.marker(), settings.sieve(lambda number: np.zeros(0, np.uint64))
+    return [sieve(number, mark(Reading(document))) for number, document in enumerate(documents)]
 
 
 EXAM = Decontamination(exams=(ExamQuestions(problem_set((*LONG, *MIDDLE, *SHORT)), "exam"),))
