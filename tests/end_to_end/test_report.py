@@ -139,6 +139,9 @@ def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, rep
     assert page.locator(".panel:visible").count() == len(workflow())
     heights = [(each.bounding_box() or {"height": 0})["height"] for each in exam.all()]
     assert min(heights) > 150  # What is folded on the screen is open on paper.
+    if width == DESKTOP:
+        page.set_viewport_size({"width": 718, "height": 1000})  # What the margins leave of A4.
+        assert page.evaluate("document.documentElement.scrollWidth") == 718
     page.close()
 
 
