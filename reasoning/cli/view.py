@@ -8,13 +8,15 @@ from reasoning.cli.arguments import parsed
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
 from reasoning.report.console import say
-from reasoning.viewer.answers import Answers
 from reasoning.viewer.export import exported
+from reasoning.viewer.runs import RunsFolder
 from reasoning.viewer.server import serve
 
 _EPILOG = """\
 examples:
   reasoning view runs/r1_tiny                       a page on this machine; Ctrl-C ends it
+  reasoning view runs/r1_zero_clip                  a sweep: its arms as dots, and each of its runs
+  reasoning view runs                               all runs of a folder, with their verdicts
   reasoning view runs/r1_tiny --port 8123           at a port of your choice, as for a tunnel by ssh -L
   reasoning view runs/r1_tiny --export run.html     one file to pass on, with the first of everything
 """
@@ -30,20 +32,24 @@ def main(arguments: Sequence[str]) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", help="the --out of a run")
+    parser.add_argument("folder", help="the --out of a run or a sweep, or a folder of runs")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="on loopback (default: any that is free)")
     parser.add_argument("--export", default="", metavar="FILE.html", help="write one file and serve nothing")
     chosen = parsed(parser.parse_args, arguments)
     if not 0 <= chosen.port < 65536:
         raise InputError(f"--port {chosen.port} is no port; give 1 to 65535")
-    answers = Answers(Path(chosen.folder))
-    answers.stages({})
+    folder = RunsFolder(Path(chosen.folder))
+    several = folder.runs()
     if chosen.export:
-        write_atomic(Path(chosen.export), exported(answers))
+        if several:
+            raise InputError(f"{chosen.folder} is a folder of runs ({len(several)}); name one of them to export it")
+        write_atomic(Path(chosen.export), exported(folder.answers({})))
         say(f"wrote {chosen.export}")
         return 0
+    if not several:
+        folder.answers({}).stages({})
     try:
-        server, address = serve(answers, chosen.port)
+        server, address = serve(folder, chosen.port)
     except OSError as error:
         raise InputError(
             f"port {chosen.port} can't be had ({error.strerror}); leave --port out, or name another"

@@ -38,10 +38,15 @@ class Answers:
     """The answers about the run in a folder. All raise InputError for what there isn't, and say what there is."""
 
     run: Path
+    name: str = ""
+    """What the run is called; empty for its folder's name."""
 
     def stages(self, query: Query) -> dict[str, Any]:
         """Every stage, with the steps whose rollouts were kept; a run that goes on gives another answer later."""
-        return {"run": self.run.resolve().name, "stages": [self._stage(entry) for entry in self._entries()]}
+        return {
+            "run": self.name or self.run.resolve().name,
+            "stages": [self._stage(entry) for entry in self._entries()],
+        }
 
     def metrics(self, query: Query) -> dict[str, Any]:
         """Every metric of a stage over its steps, thinned for a picture, with its moving average."""

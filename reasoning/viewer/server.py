@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from reasoning.core.errors import InputError
-from reasoning.viewer.answers import Answers, json_lines, json_of, routes
+from reasoning.viewer.answers import json_lines, json_of, routes
+from reasoning.viewer.runs import RunsFolder
 
 FILES = {
     "/": ("index.html", "text/html"),
@@ -47,13 +48,13 @@ def page_file(name: str) -> str:
     return files("reasoning.viewer").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def serve(answers: Answers, port: int) -> tuple[ThreadingHTTPServer, str]:
+def serve(folder: RunsFolder, port: int) -> tuple[ThreadingHTTPServer, str]:
     """A server on loopback that is bound and not yet running, and the address that opens it; port 0 takes any.
 
     Raises OSError where the port is taken.
     """
     key = secrets.token_urlsafe(24)
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, answers, key))
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, folder, key))
     return server, f"http://127.0.0.1:{server.server_address[1]}/?{_KEY}={key}"
 
 
@@ -68,8 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     server_version, sys_version = "reasoning", ""
 
-    def __init__(self, answers: Answers, key: str, *arguments: Any) -> None:
-        self.answers, self.key = answers, key
+    def __init__(self, folder: RunsFolder, key: str, *arguments: Any) -> None:
+        self.folder, self.key = folder, key
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
@@ -94,10 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
             name, kind = FILES[path]
             return kind, [page_file(name).encode()]
         if path == "/selection.jsonl":
-            rows = list(json_lines(self.answers.selection(query)))
+            rows = list(json_lines(self.folder.answers(query).selection(query)))
             return "application/jsonl", rows
-        asked = routes(self.answers).get(path.removeprefix("/answers/"))
-        if asked is None or not path.startswith("/answers/"):
+        if path == "/answers/overview":
+            return "application/json", [json_of(self.folder.overview(query)).encode()]
+        name = path.removeprefix("/answers/")
+        asked = None if name == path else routes(self.folder.answers(query)).get(name)
+        if asked is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
         return "application/json", [json_of(asked(query)).encode()]
 

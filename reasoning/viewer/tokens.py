@@ -7,7 +7,7 @@ from reasoning.core.errors import InputError
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.findings.rows import continued
 
-END = "⏹"
+END = "■"
 """Stands for the symbol at the end, which texts are kept without."""
 
 

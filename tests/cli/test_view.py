@@ -21,6 +21,11 @@ def test_a_run_is_written_as_one_file(run, tmp_path, capsys):
     assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
 
 
+def test_of_several_runs_one_has_to_be_named_for_a_file(run, tmp_path, capsys):
+    assert main(["view", str(run.parent), "--export", str(tmp_path / "run.html")]) == 2
+    assert "is a folder of runs (1); name one of them" in capsys.readouterr().err
+
+
 def test_what_cannot_be_shown_or_served_is_refused(run, tmp_path, capsys):
     assert main(["view", str(tmp_path)]) == 2
     assert "is not a run's folder" in capsys.readouterr().err

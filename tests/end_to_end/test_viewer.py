@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from chromium import CONTRASTS, Opened, browsing
 from playwright.sync_api import Browser, expect
 from rollout_files import rollout_rows, write_rollouts
 from written_run import HOSTILE, place_of, write_run
+from written_sweep import ARMS, HOSTILE_ARM, write_sweep
 
 from reasoning.core.text import printable
 from reasoning.viewer.answers import Answers
 from reasoning.viewer.export import exported
+from reasoning.viewer.runs import RunsFolder
 from reasoning.viewer.server import serve
 
 pytestmark = pytest.mark.slow
@@ -38,7 +41,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(run: Path) -> Iterator[str]:
-    server, opens = serve(Answers(run), 0)
+    with served(run) as opens:
+        yield opens
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    server, opens = serve(RunsFolder(folder), 0)
     with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -84,6 +93,79 @@ def test_a_problem_stands_beside_itself_across_checkpoints_with_differences_mark
     page.goto(f"{address}#stage=exam&problem=0&method=samples&where=r1%3E0.5")
     page.locator("#one .reply").nth(5).wait_for()
     page.close()
+
+
+def test_what_is_chosen_far_down_comes_into_sight_and_the_list_keeps_its_place(browser: Browser, address: str):
+    for width in (PHONE, DESKTOP):
+        page = Opened.at(browser, f"{address}#stage=zero", width).page
+        item = page.locator("#list .item").nth(24)
+        item.focus()
+        page.keyboard.press("Enter")
+        page.locator("#tokens").wait_for()
+        chosen = page.locator("#one h2").bounding_box()
+        assert chosen is not None and 0 <= chosen["y"] < 800, width
+        if width == DESKTOP:
+            held = page.locator("#list [aria-current]:focus").bounding_box()
+            assert held is not None and 0 <= held["y"] < 800
+        page.close()
+
+
+def test_the_curve_is_labelled_and_a_stage_without_rollouts_has_nothing_to_filter(browser: Browser, address: str):
+    page = Opened.at(browser, f"{address}#stage=base", PHONE).page
+    page.locator("#chart svg").wait_for()
+    texts = page.locator("#chart text").all_text_contents()
+    assert len(texts) == 4 and texts[2:] == ["step 1", "step 120"] and float(texts[0]) < float(texts[1])
+    assert [page.locator(part).is_visible() for part in ("#filter", "#list", "#overview")] == [False] * 3
+    page.goto(f"{address}#stage=students")
+    current = page.locator("#stages [aria-current]", has_text="students")
+    current.wait_for()
+    box = current.bounding_box()
+    assert box is not None and 0 <= box["x"] and box["x"] + box["width"] <= PHONE
+    expect(page.locator("#where")).to_have_attribute("placeholder", "r1>=1, llama_weak<1")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_shade_of_a_token_lets_its_text_be_read(browser: Browser, address: str, scheme: str):
+    page = Opened.at(browser, f"{address}#stage=zero&row=0", DESKTOP, scheme).page
+    page.locator("#tokens").wait_for()
+    for shade in ("h1", "h4", "k1", "k4"):
+        page.evaluate(
+            "shade => { const s = document.createElement('span'); s.className = `token ${shade}`; s.textContent = 'x';"
+            "document.getElementById('tokens').append(s, document.createElement('mark')); }", shade
+        )  # fmt: skip
+    page.evaluate("document.querySelectorAll('mark').forEach(mark => { mark.textContent = 'x' })")
+    assert page.locator(".token").count() == 4 and page.evaluate(CONTRASTS) == []
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")])
+def test_a_sweep_opens_with_its_arms_as_dots_that_lead_into_each_run(
+    browser: Browser, tmp_path: Path, width: int, scheme: str
+):
+    with served(write_sweep(tmp_path / "sweep")) as address:
+        found = Opened.at(browser, address, width, scheme)
+        page = found.page
+        page.locator("#overview figure").nth(1).wait_for()
+        assert (
+            page.locator(".verdict").inner_text().endswith("beside baseline, of 2 other arms 1 higher, 1 can't tell.")
+        )
+        assert page.locator("figure .mark").count() == 2 * len(ARMS) - 1 and page.locator(".mark.up").count() == 1
+        said = page.locator("figure svg").nth(1).get_attribute("aria-label") or ""
+        assert HOSTILE_ARM in said and "95 % interval" in said and "can't tell" in said
+        assert page.locator("#overview h2").all_inner_texts() == [*ARMS]
+        cut = "text => [text.getBBox().x, text.getBBox().x + text.getBBox().width].some(x => x < 0 || x > 400)"
+        assert [text.text_content() for text in page.locator("figure text").all() if text.evaluate(cut)] == []
+        assert page.locator("#filter").is_hidden() and page.locator(ATTACKS).count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") == width and page.evaluate(CONTRASTS) == []
+        page.locator("#overview div", has_text=HOSTILE_ARM).last.get_by_text("seed 1").click()
+        expect(page.locator("#run")).to_have_text(f"Rollouts of {HOSTILE_ARM}/seed-1")
+        page.locator("#stages a", has_text="zero").click()
+        expect(page.locator("#metric")).to_have_value("reward")
+        page.get_by_text("all runs").click()
+        page.locator("#overview figure").first.wait_for()
+        assert found.complaints == []
+        page.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (DESKTOP, "dark")])

@@ -54,19 +54,24 @@ class Opened:
         return found
 
 
-# Ratios by WCAG 2: 4.5 to 1 for text. Backgrounds are opaque, or none, in which case the next element's outside counts.
+# Ratios by WCAG 2: 4.5 to 1 for text. A background that lets others through is blended with those behind it.
 CONTRASTS = """() => {
-  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const parts = text => {
+    const found = text.match(/[\\d.]+/g).map(Number);
+    return text.startsWith('color(') ? found.map((v, k) => k < 3 ? v * 255 : v) : found;
+  };
   const light = rgb => rgb.slice(0, 3).map(v => v / 255)
     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
   const behind = node => {
-    for (let at = node; at; at = at.parentElement) {
+    const layers = [];
+    for (let at = node; at && layers.at(-1)?.[3] !== 1; at = at.parentElement) {
       const box = at.matches('g.box') ? at.querySelector('rect') : null;
-      const rgb = parts(box ? getComputedStyle(box).fill : getComputedStyle(at).backgroundColor);
-      if (box || rgb.length < 4 || rgb[3] > 0) return rgb;
+      const style = getComputedStyle(box ?? at);
+      const [red, green, blue, alpha = 1] = parts(box ? style.fill : style.backgroundColor);
+      if (alpha > 0) layers.push([red, green, blue, alpha]);
     }
-    return [255, 255, 255];
+    return layers.reduceRight((below, layer) => below.map((v, k) => v + (layer[k] - v) * layer[3]), [255, 255, 255]);
   };
   const found = new Set();
   for (const node of document.querySelectorAll('body *')) {

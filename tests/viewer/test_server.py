@@ -5,13 +5,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from reasoning.viewer.answers import Answers
+from reasoning.viewer.runs import RunsFolder
 from reasoning.viewer.server import FILES, page_file, serve
 
 
 @pytest.fixture(scope="module")
 def address(run):
-    server, opens = serve(Answers(run), 0)
+    server, opens = serve(RunsFolder(run), 0)
     with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -44,7 +44,7 @@ def raw(port, path, method="GET", **headers):
 
 
 def test_it_listens_on_loopback_alone(run):
-    with serve(Answers(run), 0)[0] as server:
+    with serve(RunsFolder(run), 0)[0] as server:
         assert server.server_address[0] == "127.0.0.1"
 
 
@@ -76,7 +76,7 @@ def test_the_printed_address_hands_the_key_over_and_leaves_the_history_without_i
 
 
 def test_every_server_has_a_key_of_its_own_too_long_to_guess(run):
-    with serve(Answers(run), 0)[0] as one, serve(Answers(run), 0)[0] as other:
+    with serve(RunsFolder(run), 0)[0] as one, serve(RunsFolder(run), 0)[0] as other:
         keys = [server.RequestHandlerClass.args[1] for server in (one, other)]
     assert keys[0] != keys[1] and min(map(len, keys)) >= 32
 

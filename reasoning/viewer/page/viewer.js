@@ -2,9 +2,11 @@
 // All that models wrote enters by textContent. The state of the page is its hash, so each view has an address.
 const $ = id => document.getElementById(id);
 const embedded = $("answers") && JSON.parse($("answers").textContent);
-const ROW = ["stage", "step", "where", "text", "kind", "sort", "order", "first"];
+const ROW = ["run", "stage", "step", "where", "text", "kind", "sort", "order", "first"];
 const SVG = "http://www.w3.org/2000/svg";
-let stages = [], told = "", newest = 0;
+// These change what is shown beside the list, and leave the list as it stands.
+const BESIDE = ["row", "problem", "method", "colour", "metric"];
+let stages = [], told = "", newest = 0, listed = "", chosen = false;
 
 const state = () => new URLSearchParams(location.hash.slice(1));
 function go(changes, anew = false) {
@@ -13,7 +15,7 @@ function go(changes, anew = false) {
   location.hash = next;
 }
 async function get(path, query = {}) {
-  const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
+  const asked = new URLSearchParams(Object.entries({ run: state().get("run"), ...query }).filter(([, value]) => value));
   if (embedded) {
     const key = `${path}?${[...asked].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => `${name}=${value}`).join("&")}`;
     if (!(key in embedded)) throw new Error("This file doesn't hold that; the live page does (reasoning view).");
@@ -26,7 +28,7 @@ async function get(path, query = {}) {
 }
 function make(name, given = {}, ...parts) {
   const node = document.createElement(name);
-  for (const [key, value] of Object.entries(given)) key in node ? (node[key] = value) : node.setAttribute(key, value);
+  for (const [key, value] of Object.entries(given)) if (value != null) key in node ? (node[key] = value) : node.setAttribute(key, value);
   node.append(...parts.filter(part => part != null && part !== ""));
   return node;
 }
@@ -43,8 +45,9 @@ const options = (select, values, chosen) => {
   select.value = chosen;
 };
 
-function facts(row) {
-  const reasons = Object.entries(row.verdicts).map(([name, [verdict, failing, detail]]) => `${name}: ${verdict}${failing == null ? "" : ` at test ${failing}`}${detail ? `, ${detail}` : ""}`);
+function facts(row, whole = true) {
+  const brief = text => (whole || text.length <= 60 ? text : `${text.slice(0, 60)}…`);
+  const reasons = Object.entries(row.verdicts).map(([name, [verdict, failing, detail]]) => `${name}: ${verdict}${failing == null ? "" : ` at test ${failing}`}${detail ? `, ${brief(detail)}` : ""}`);
   return [`step ${row.step}, group ${row.group} #${row.sample}`, row.reward == null ? "" : `reward ${number(row.reward)}`,
     pairs(row.rewards), row.advantage == null ? "" : `advantage ${number(row.advantage)}`,
     `${row.length} tokens${row.truncated ? ", cut off" : ""}`, ...reasons].filter(Boolean).join(" · ");
@@ -62,18 +65,21 @@ async function showCurve(stage, asked) {
   if (!name) return;
   const { raw, smooth } = series[name], values = raw.map(point => point[1]);
   const [low, high] = [Math.min(...values), Math.max(...values)], [start, end] = [raw[0][0], raw[raw.length - 1][0]];
-  const x = step => 60 + (step - start) / (end - start || 1) * 930, y = value => 128 - (value - low) / (high - low || 1) * 116;
+  const wide = $("chart").clientWidth, left = 56, right = wide - 12;
+  const x = step => left + (step - start) / (end - start || 1) * (right - left), y = value => 122 - (value - low) / (high - low || 1) * 112;
   const path = points => "M" + points.map(point => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`).join("L");
-  const svg = draw("svg", { viewBox: "0 0 1000 150", role: "img", "aria-label": `${name} from ${number(smooth[0][1])} to ${number(smooth[smooth.length - 1][1])} over steps ${start} to ${end}`, preserveAspectRatio: "none" });
-  for (const step of stage.steps) svg.append(draw("line", { x1: x(step), x2: x(step), y1: 130, y2: String(step) === asked.get("step") ? 8 : 137, class: String(step) === asked.get("step") ? "kept now" : "kept" }));
+  const svg = draw("svg", { viewBox: `0 0 ${wide} 150`, role: "img", "aria-label": `${name} from ${number(smooth[0][1])} to ${number(smooth[smooth.length - 1][1])} over steps ${start} to ${end}` });
+  for (const value of new Set([low, high])) svg.append(draw("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
+  for (const [step, anchor] of [[start, "start"], [end, "end"]]) svg.append(draw("text", { x: x(step), y: 148, "text-anchor": anchor }, `step ${step}`));
+  for (const step of stage.steps) svg.append(draw("line", { x1: x(step), x2: x(step), y1: 126, y2: String(step) === asked.get("step") ? 8 : 134, class: String(step) === asked.get("step") ? "kept now" : "kept" }));
   svg.append(draw("path", { d: path(raw), class: "raw" }), draw("path", { d: path(smooth), class: "smooth" }));
   svg.addEventListener("click", event => {
-    const at = start + ((event.clientX - svg.getBoundingClientRect().left) / svg.clientWidth * 1000 - 60) / 930 * (end - start);
+    const at = start + ((event.clientX - svg.getBoundingClientRect().left) / svg.clientWidth * wide - left) / (right - left) * (end - start);
     const near = stage.steps.reduce((best, step) => (Math.abs(step - at) < Math.abs(best - at) ? step : best), stage.steps[0]);
     if (near != null) go({ step: near, first: "", row: "" });
   });
   $("chart").replaceChildren(svg);
-  $("step").textContent = `${number(low)} to ${number(high)}, steps ${start} to ${end}${stage.steps.length ? "; marks are steps whose rollouts were kept: click" : ""}`;
+  $("step").textContent = stage.steps.length ? "marks are steps whose rollouts were kept: click, or choose one below" : "";
 }
 
 function showFilter(stage, asked, names) {
@@ -83,6 +89,7 @@ function showFilter(stage, asked, names) {
   options($("sort"), [["", "as they came"], ...names.map(name => [name, name])], asked.get("sort") ?? "");
   for (const name of ["where", "text", "kind"]) if (document.activeElement !== $(name)) $(name).value = asked.get(name) ?? "";
   $("order").value = asked.get("order") ?? "lowest";
+  $("where").placeholder = names.length > 1 ? `${names[0]}>=1, ${names[1]}<1` : "";
   for (const node of $("filter").querySelectorAll("#where, #text, #kind, #sort, #order, button, #save")) (node.closest("label") ?? node).hidden = Boolean(embedded);
   for (const id of ["worst", "best", "cut"]) $(id).hidden = Boolean(embedded) || !stage.steps.length;
   $("save").href = `selection.jsonl?${query(asked)}`;
@@ -92,8 +99,8 @@ const query = asked => new URLSearchParams([...asked].filter(([name]) => ROW.inc
 function paged(total, page, asked, word) {
   const first = Number(asked.get("first") ?? 0), parts = [`${total} ${word}${total > page ? `, ${first + 1} to ${Math.min(first + page, total)} ` : ""}`];
   const link = (text, at) => make("button", { type: "button", textContent: text, onclick: () => go({ first: at || "" }) });
-  if (!embedded && first > 0) parts.push(link("earlier", Math.max(0, first - page)));
-  if (!embedded && first + page < total) parts.push(link("further", first + page));
+  if (!embedded && first > 0) parts.push(link("previous", Math.max(0, first - page)));
+  if (!embedded && first + page < total) parts.push(link("next", first + page));
   $("count").replaceChildren(...parts);
 }
 
@@ -103,13 +110,21 @@ async function showRows(stage, asked) {
   paged(found.total, found.page, asked, "rollouts");
   let group = null;
   $("list").replaceChildren(...found.rows.flatMap(row => {
-    const key = `${row.step} ${row.group}`, head = key === group ? [] : [make("h2", {}, make("span", { className: "said", textContent: row.prompt }), make("small", { textContent: `right: ${row.answer} · ${row.kind}` }))];
+    const key = `${row.step} ${row.group}`, head = key === group ? [] : [make("h2", {}, make("span", { className: "said", textContent: row.prompt }), make("small", { textContent: `answer: ${row.answer} · ${row.kind}` }))];
     group = key;
-    return [...head, make("button", { type: "button", className: "item", "aria-current": String(row.row) === asked.get("row") ? "true" : null, onclick: () => go({ row: row.row }) },
-      make("small", { textContent: sign(row) + facts(row) }), make("span", { className: "said", textContent: row.completion || "(nothing)" }))];
+    return [...head, make("button", { type: "button", className: "item", "aria-current": String(row.row) === asked.get("row") ? "true" : null, onclick: () => { chosen = true; go({ row: row.row }); } },
+      make("small", { textContent: sign(row) + facts(row, false) }), make("span", { className: "said", textContent: row.completion || "(nothing)" }))];
   }));
-  for (const item of $("list").querySelectorAll('[aria-current="null"]')) item.removeAttribute("aria-current");
+  kinds(found.rows);
   if (asked.has("row")) await showRow(asked);
+  else invite("Choose a reply to see its tokens, and what each reward gave it.");
+}
+const kinds = rows => $("kinds").replaceChildren(...[...new Set(rows.map(row => row.kind))].map(value => make("option", { value })));
+const invite = text => $("list").childElementCount && $("one").replaceChildren(make("p", { className: "soft", textContent: text }));
+// What was chosen stands above the list on a narrow page, and may be out of sight.
+function reveal() {
+  if (matchMedia("(max-width: 899px)").matches && chosen) $("one").scrollIntoView();
+  chosen = false;
 }
 
 const level = share => Math.min(4, Math.max(0, Math.round(share * 4)));
@@ -130,7 +145,7 @@ async function showRow(asked) {
     for (const token of row.tokens) text.append(make("span", { className: `token ${shade(token, row)}`, textContent: token.text, title: `log-probability ${number(token.log_prob)}${token.mismatch == null ? "" : `, trainer − sampler ${number(token.mismatch)}`}` }));
   } else text.textContent = row.completion || "(nothing)";
   $("one").replaceChildren(
-    make("h2", {}, make("span", { className: "said", textContent: row.prompt })), make("p", { className: "soft", textContent: `right: ${row.answer} · ${row.kind}` }),
+    make("h2", {}, make("span", { className: "said", textContent: row.prompt })), make("p", { className: "soft", textContent: `answer: ${row.answer} · ${row.kind}` }),
     make("p", { textContent: facts(row) + (row.log_prob == null ? "" : ` · log-probability ${number(row.log_prob)}`) }),
     row.tokens ? make("p", {}, make("label", {}, "Tokens coloured by ", choice), " ", make("small", { textContent: meaning })) : make("p", { className: "soft", textContent: "Tokens can't be told apart: the text, read again, has another number of them than was drawn." }),
     text,
@@ -142,9 +157,11 @@ async function showProblems(stage, asked) {
   const found = await get("problems", Object.fromEntries([...asked].filter(([name]) => ROW.includes(name) && name !== "step")));
   showFilter(stage, asked, found.names);
   paged(found.total, found.page, asked, "problems");
-  $("list").replaceChildren(...found.problems.map(each => make("button", { type: "button", className: "item", onclick: () => go({ problem: each.number }) },
-    make("span", { className: "said", textContent: each.question }), make("small", { textContent: `#${each.number} · right: ${each.answer} · ${each.kind}` }), make("p", {}, make("small", { textContent: pairs(each.means) })))));
+  $("list").replaceChildren(...found.problems.map(each => make("button", { type: "button", className: "item", "aria-current": String(each.number) === asked.get("problem") ? "true" : null, onclick: () => { chosen = true; go({ problem: each.number }); } },
+    make("span", { className: "said", textContent: each.question }), make("small", { textContent: `#${each.number} · answer: ${each.answer} · ${each.kind}` }), make("p", {}, make("small", { textContent: pairs(each.means) })))));
+  kinds(found.problems);
   if (asked.has("problem")) await showProblem(asked);
+  else invite("Choose a problem to see what every checkpoint replied.");
 }
 
 // The words of a text that stand in no longest common subsequence with the first checkpoint's are marked.
@@ -171,32 +188,83 @@ async function showProblem(asked) {
   const sides = chosen.map((row, place) => {
     const first = Object.values(row.scores)[0]?.[0], score = at => pairs(Object.fromEntries(Object.entries(row.scores).map(([name, values]) => [name, values[at]])));
     const shown = row.texts.slice(0, 4).flatMap((text, at) => [make("small", { textContent: `${row.kept.length ? (row.kept[at] ? "kept · " : "dropped · ") : ""}${score(at)} · ${row.lengths[at]} tokens` }),
-      make("span", { className: "said" }, ...(place && at === 0 ? marked(split(text), base) : [text || "(nothing)"]))]);
+      make("span", { className: "said" }, ...(place && at === 0 && text ? marked(split(text), base) : [text || "(nothing)"]))]);
     return make("div", { className: `reply ${first == null ? "" : first >= 1 ? "right" : "wrong"}` }, make("h2", { textContent: row.checkpoint }), ...shown, row.replies > 4 ? make("small", { textContent: `and ${row.replies - 4} more replies` }) : "");
   });
-  $("one").replaceChildren(make("h2", {}, make("span", { className: "said", textContent: rows[0].question })), make("p", { className: "soft", textContent: `right: ${rows[0].answer} · ${rows[0].kind}; marked: other than in the first` }),
+  $("one").replaceChildren(make("h2", {}, make("span", { className: "said", textContent: rows[0].question })), make("p", { className: "soft", textContent: `answer: ${rows[0].answer} · ${rows[0].kind}${chosen.length > 1 ? "; marked: other than in the first" : ""}` }),
     make("p", {}, make("label", {}, "Asked by ", choice)), make("div", { className: "sides" }, ...sides));
+}
+
+// Means, or differences to the first arm with a line at 0, as dots with their intervals, a row each.
+function dots(title, marks, zero) {
+  const ends = marks.flatMap(mark => [mark.low ?? mark.value, mark.high ?? mark.value, ...(zero ? [0] : [])]);
+  const [low, high] = [Math.min(...ends), Math.max(...ends)], left = 132, right = 332;
+  const x = value => left + (value - low) / (high - low || 1) * (right - left);
+  const svg = draw("svg", { viewBox: `0 0 400 ${marks.length * 20 + 18}`, role: "img", "aria-label": `${title}: ${marks.map(said).join("; ")}` });
+  if (zero) svg.append(draw("line", { x1: x(0), x2: x(0), y1: 0, y2: marks.length * 20, class: "zero" }));
+  marks.forEach((mark, place) => {
+    const y = place * 20 + 10, row = draw("g", { class: `mark ${{ higher: "up", lower: "down" }[mark.verdict] ?? ""}` });
+    row.append(draw("title", {}, said(mark)), draw("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, mark.name.length > 16 ? `${mark.name.slice(0, 15)}…` : mark.name));
+    if (mark.low != null && mark.high != null) row.append(draw("line", { x1: x(mark.low), x2: x(mark.high), y1: y, y2: y, class: "span" }));
+    row.append(draw("circle", { cx: x(mark.value), cy: y, r: 4 }), draw("text", { x: 398, y: y + 4, "text-anchor": "end" }, (zero && mark.value > 0 ? "+" : "") + number(mark.value)));
+    svg.append(row);
+  });
+  for (const [value, anchor] of [[low, "start"], [high, "end"]]) if (high > low) svg.append(draw("text", { x: x(value), y: marks.length * 20 + 14, "text-anchor": anchor }, number(value)));
+  return make("figure", {}, make("figcaption", { textContent: title }), svg);
+}
+const said = mark => `${mark.name} ${number(mark.value)}${mark.low == null ? "" : `, 95 % interval ${number(mark.low)} to ${number(mark.high)}`}${mark.verdict ? `, ${mark.verdict}` : ""}`;
+
+function showOverview(answer, asked) {
+  told = JSON.stringify(answer); stages = [{ finished: answer.runs.every(run => run.state === "finished") }]; listed = "";
+  for (const id of ["course", "filter", "views", "count", "trouble"]) $(id).hidden = true;
+  $("stages").replaceChildren();
+  document.title = $("run").textContent = answer.sweep ? `Sweep ${answer.name}` : `Runs in ${answer.name}`;
+  const score = answer.scores.find(each => each.name === asked.get("score")) ?? answer.scores[0];
+  const choice = make("select", { onchange: () => go({ score: choice.value }) });
+  options(choice, answer.scores.map(each => [each.name, each.name]), score?.name);
+  const link = run => make("a", { href: `#${new URLSearchParams({ run: run.run })}` }, answer.sweep ? `seed ${run.seed}` : run.run);
+  const tell = run => [link(run), " ", make("small", { textContent: [score && score.name in (run.values ?? {}) ? number(run.values[score.name]) : "", run.state === "finished" ? "" : run.state, run.verdict].filter(Boolean).join(" · ") })];
+  const arms = [...new Set(answer.runs.map(run => run.arm))];
+  $("overview").replaceChildren(...(score ? [make("p", { className: "verdict" }, make("label", {}, "Score ", choice), ` ${score.verdict}.`),
+    make("div", { className: "pictures" }, dots("Mean over seeds, 95 % interval", score.means, false), score.differences.length ? dots(`Difference to ${score.means[0].name}, paired by seed`, score.differences, true) : "")] : []),
+  make("p", {}, answer.runs.length < answer.total ? `${answer.runs.length} of ${answer.total} runs; open one to see its rollouts:` : "Open a run to see its rollouts:"),
+  ...(answer.sweep ? arms.map(arm => make("div", {}, make("h2", { textContent: arm }), make("ul", { className: "seeds" }, ...answer.runs.filter(run => run.arm === arm).map(run => make("li", {}, ...tell(run))))))
+    : [make("ul", { className: "listed" }, ...answer.runs.map(run => make("li", {}, ...tell(run))))]));
+  $("overview").hidden = false;
 }
 
 async function show() {
   const own = ++newest;
   try {
+    const asked = state(), among = embedded ? { runs: [] } : await get("overview");
+    if (own !== newest) return;
+    $("back").hidden = !(among.runs.length && asked.has("run"));
+    if (among.runs.length && !asked.has("run")) return showOverview(among, asked);
+    $("overview").hidden = true;
     const answer = await get("stages");
     if (own !== newest) return;
     told = JSON.stringify(answer); stages = answer.stages;
     document.title = $("run").textContent = `Rollouts of ${answer.run}`;
-    const asked = state(), shown = stages.filter(each => each.steps.length || each.samples || each.metrics);
+    const shown = stages.filter(each => each.steps.length || each.samples || each.metrics);
     const stage = shown.find(each => each.name === asked.get("stage")) ?? shown.find(each => each.steps.length) ?? shown[0];
-    $("stages").replaceChildren(...shown.map(each => make("a", { href: `#${new URLSearchParams({ stage: each.name })}`, ...(each === stage ? { "aria-current": "page" } : {}), title: each.kind }, each.name + (each.finished ? "" : " …"))));
+    $("stages").replaceChildren(...shown.map(each => make("a", { href: `#${new URLSearchParams({ ...(asked.has("run") ? { run: asked.get("run") } : {}), stage: each.name })}`, ...(each === stage ? { "aria-current": "page" } : {}), title: each.kind }, each.name + (each.finished ? "" : " …"))));
+    const current = $("stages").querySelector("[aria-current]");
+    if (current) $("stages").scrollLeft = current.offsetLeft - $("stages").offsetLeft - 40;
     $("trouble").hidden = true;
     if (!stage) throw new Error("There is nothing to look at yet.");
     asked.set("stage", stage.name);
     if (stage.steps.length && !asked.get("step")) asked.set("step", stage.steps[stage.steps.length - 1]);
-    for (const id of ["list", "one", "count"]) if (id !== "one" || !asked.has("row")) $(id).replaceChildren();
+    // The list keeps its place, and the keyboard's, while only what stands beside it changes.
+    const page = `${new URLSearchParams([...asked].filter(([name]) => !BESIDE.includes(name)))}`, held = $("list").contains(document.activeElement);
+    if (page !== listed) for (const id of ["list", "one", "count"]) $(id).replaceChildren();
+    listed = page;
+    for (const id of ["views", "count"]) $(id).hidden = false;
     await showCurve(stage, asked);
     if (stage.steps.length) await showRows(stage, asked);
     else if (stage.samples) await showProblems(stage, asked);
     else $("filter").hidden = true;
+    if (held) $("list").querySelector("[aria-current]")?.focus({ preventScroll: true });
+    if (asked.has("row") || asked.has("problem")) reveal();
   } catch (error) {
     if (own !== newest) return;
     $("trouble").textContent = error.message; $("trouble").hidden = false;
@@ -215,7 +283,7 @@ $("cut").addEventListener("click", () => go({ where: "truncated=1", first: "", r
 window.addEventListener("hashchange", show);
 if (!embedded) setInterval(async () => {
   if (stages.every(stage => stage.finished) || document.hidden || $("filter").contains(document.activeElement)) return;
-  const now = await get("stages").catch(() => null);
+  const now = await get(listed ? "stages" : "overview").catch(() => null);
   if (now && JSON.stringify(now) !== told) show();
 }, 5000);
 show();
