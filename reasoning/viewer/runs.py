@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
+from reasoning.findings.facts import gather
 from reasoning.pipeline.folder import RUN, SWEEP, read_run
 from reasoning.pipeline.sweeps.folder import TABLES
-from reasoning.report.facts import gather
 from reasoning.report.glance import glance
 from reasoning.viewer.answers import Answers, Query
 

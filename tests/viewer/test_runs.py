@@ -6,7 +6,7 @@ from written_run import workflow, write_run
 from written_sweep import ARMS, HOSTILE_ARM, SEEDS, write_sweep
 
 from reasoning.core.errors import InputError
-from reasoning.report.sweep_numbers import arm_score
+from reasoning.findings.sweep_numbers import arm_score
 from reasoning.viewer.runs import RunsFolder
 
 
