@@ -76,11 +76,13 @@ def ours(folder: Path, last: int, steps: int, devices: int) -> dict[str, float]:
     from reasoning.training.optimizers import AdamW
     from reasoning.training.policy_rows import policy_rows
     from reasoning.training.program import build_assembling, build_step
+    from reasoning.training.shared_prompts import ReplyGroups
     from reasoning.training.state import new_state
 
     engine = build_engine(model, mesh, SamplerSettings(GROUP, NEW, (END,)))
     optimizer = AdamW(RATE).build(1000)
-    loss_fn = policy(model, loss=Clipped(), kl=k3, kl_coefficient=0.0, temperature=1.0)
+    groups = ReplyGroups(GROUP, PROMPT, NEW)
+    loss_fn = policy(model, loss=Clipped(), kl=k3, kl_coefficient=0.0, temperature=1.0, groups=groups)
     program = build_step(model, mesh, loss_fn, optimizer, 1)
     assemble = build_assembling(mesh, GROUP, group_normalized, groups_with_signal, token_mean, NEW)
     asked = prompts(QUESTIONS, last)

@@ -13,8 +13,9 @@ from flax import nnx
 from reasoning.models.attention import AttentionInputs
 from reasoning.models.block import Block
 from reasoning.models.config import BlockKind, ModelConfig, stack_name
-from reasoning.models.decoder import Decoder, Structure, cast, rotary_of
+from reasoning.models.decoder import Decoder, Structure, cast
 from reasoning.models.parameters import Params
+from reasoning.models.sequences import rotary_of
 
 Cache = dict[str, Any]
 Weights = dict[str, Any]

@@ -16,15 +16,13 @@ from jax.sharding import PartitionSpec
 
 from reasoning.core.mesh import gathered
 from reasoning.kernels.attention.backends import Attention
-from reasoning.kernels.attention.rule import Rule
-from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
 from reasoning.models.block import Aux, Block
-from reasoning.models.config import BlockKind, ModelConfig, Rope, Stack, block_name, stack_name
+from reasoning.models.config import BlockKind, ModelConfig, Stack, block_name, stack_name
 from reasoning.models.lora import LoRA, adapt
 from reasoning.models.multi_token import MultiToken, multi_token_name, shifted
 from reasoning.models.parameters import Params, Placement, RMSNorm, parameter
-from reasoning.models.rotary import cos_sin
 from reasoning.models.routing import rebalanced
+from reasoning.models.sequences import Group, grouped_inputs, packed_inputs
 
 _BLOCK_INPUT = "block_input"
 
@@ -99,31 +97,6 @@ class Decoder(nnx.Module):
         if self.config.learned_positions:
             x_BTD = x_BTD + self.positions[...][positions_BT]
         return x_BTD
-
-
-def attention_inputs(
-    config: ModelConfig, positions_BT: jax.Array, mask_BTS: jax.Array, distance_BTS: jax.Array
-) -> Callable[[BlockKind], AttentionInputs]:
-    """Rotary cosines and sines, and the mask, of each kind of block; equal ones are made once for all layers.
-
-    ``mask_BTS`` says which keys a query may read where there is no window, ``distance_BTS`` how far back each key lies.
-    """
-    rotary = rotary_of(config, positions_BT)
-    windows: dict[int, jax.Array] = {0: mask_BTS}
-    for kind in config.kinds():
-        if kind.window not in windows:
-            windows[kind.window] = mask_BTS & (distance_BTS < kind.window)
-    return lambda kind: AttentionInputs(rotary(kind), windows[kind.window])
-
-
-def rotary_of(config: ModelConfig, positions_BT: jax.Array) -> Callable[[BlockKind], jax.Array]:
-    """Cosines and sines of positions, of each kind of block; equal ones are made once."""
-    ropes: dict[Rope, jax.Array] = {}
-    for kind in config.kinds():
-        rope = kind.rope or config.rope
-        if rope not in ropes:
-            ropes[rope] = cos_sin(positions_BT, rope, config.rotary_size)
-    return lambda kind: ropes[kind.rope or config.rope]
 
 
 def _rematerialised(config: ModelConfig, body: Callable) -> Callable:
@@ -215,18 +188,29 @@ def _run_stack(
 
 
 def hidden_states(
-    structure: Structure, params: Params, tokens_BT: jax.Array, positions_BT: jax.Array, segments_BT: jax.Array
+    structure: Structure,
+    params: Params,
+    tokens_BT: jax.Array,
+    positions_BT: jax.Array,
+    segments_BT: jax.Array,
+    group: Group | None = None,
 ) -> tuple[jax.Array, dict[str, Any]]:
     """Normed hidden states [B, T, D] of packed rows; a token attends to earlier ones of its own segment only.
 
-    Beside them, where the model has experts: ``load``, a tree {stack: {block: [layers, E]}} of how many tokens with a
-    segment above 0 each expert took, and ``balance``, each row's balance loss [B], summed over layers.
+    With a ``group`` tokens and positions, and the states, are [R, U] as it lays out rows that begin alike, and segments
+    are those of the rows. Beside the states, where the model has experts: ``load``, a tree {stack: {block: [layers,
+    E]}} of how many tokens with a segment above 0 each expert took, and ``balance``, each row's balance loss [B],
+    summed over layers.
     """
     config, placement = structure.config, structure.placement
     # All at once and outside the scan, where a cast would be repeated by every backward pass that recomputes a block.
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
     x_BTD = placement.constrain_hidden(decoder.embed(tokens_BT, positions_BT))
-    inputs_of = _packed_inputs(structure, positions_BT, segments_BT)
+    if group is None:
+        inputs_of = packed_inputs(config, structure.attention, positions_BT, segments_BT)
+    else:
+        inputs_of = grouped_inputs(config, structure.attention, positions_BT, segments_BT, group)
+        segments_BT = group.together(segments_BT)
     token_mask_BT = (segments_BT > 0).astype(jnp.float32)
 
     def block(one: Block, x: jax.Array) -> tuple[jax.Array, Aux]:
@@ -238,43 +222,6 @@ def hidden_states(
         gather = partial(_gather_layer, placement, structure.axes[name])
         x_BTD, aux[name] = _run_stack(config, stack, getattr(decoder, name), x_BTD, block, gather)
     return decoder.final_norm(x_BTD), _summary(aux)
-
-
-def _packed_inputs(
-    structure: Structure, positions_BT: jax.Array, segments_BT: jax.Array
-) -> Callable[[BlockKind], SequenceInputs]:
-    """Of packed rows: a query reads its own and earlier keys of its own segment."""
-    config, kernel = structure.config, structure.attention
-    if positions_BT.shape[1] <= kernel.short:
-        return _short_inputs(config, positions_BT, segments_BT)
-    rotary = rotary_of(config, positions_BT)
-
-    def inputs_of(kind: BlockKind) -> SequenceInputs:
-        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window)
-        return SequenceInputs(
-            rotary(kind), lambda query, key, value, sinks: kernel.attend(query, key, value, segments_BT, rule, sinks)
-        )
-
-    return inputs_of
-
-
-def _short_inputs(
-    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array
-) -> Callable[[BlockKind], SequenceInputs]:
-    """Of rows so short that all scores are made at once."""
-    order = jnp.arange(positions_BT.shape[1])
-    distance_1TT = (order[:, None] - order[None, :])[None]
-    mask_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    masked = attention_inputs(config, positions_BT, mask_BTT, distance_1TT)
-
-    def inputs_of(kind: BlockKind) -> SequenceInputs:
-        inputs = masked(kind)
-        return SequenceInputs(
-            inputs.cos_sin_2BTh,
-            lambda query, key, value, sinks: attend(query, key, value, inputs.mask_BTS, config, sinks),
-        )
-
-    return inputs_of
 
 
 def multi_token_states(
@@ -292,7 +239,8 @@ def multi_token_states(
     """
     config, placement = structure.config, structure.placement
     decoder: Decoder = nnx.merge(structure.graph, cast(params, config.compute_dtype))
-    inputs = _packed_inputs(structure, positions_BT, segments_BT)(config.stacks[-1].pattern[-1])
+    inputs_of = packed_inputs(config, structure.attention, positions_BT, segments_BT)
+    inputs = inputs_of(config.stacks[-1].pattern[-1])
     token_mask_BT = (segments_BT > 0).astype(jnp.float32)
     states, aux = [], {}
     for depth in range(config.multi_token):

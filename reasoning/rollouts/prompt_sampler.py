@@ -155,9 +155,3 @@ def sampling_cost(config: ModelConfig, sampled: Sampled) -> dict[str, int]:
     own = np.array([[sum(map(len, sampled.prompts)), sampled.rollouts.lengths.sum()]])
     read, new = (int(count) for count in rows_of_all_processes(own).sum(axis=0))
     return {"tokens": new, "flops": forward_flops(config, read + new, sampled.rows["tokens"].shape[1])}
-
-
-def scoring_flops(config: ModelConfig, sampled: Sampled, passes: int) -> int:
-    """Operations of that many forward passes over all rows of all processes, padding included."""
-    rows, time = sampled.rows["tokens"].shape
-    return passes * forward_flops(config, rows * jax.process_count() * time, time)

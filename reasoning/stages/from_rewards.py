@@ -15,6 +15,7 @@ from reasoning.rollouts.sampling import TruncatedSampling, truncation_of
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.stage import Stage
 from reasoning.training.policy_rows import Advantage, Selection
+from reasoning.training.shared_prompts import ReplyGroups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,10 @@ class FromRewards(OnPolicy, TruncatedSampling):
         for name in there:
             if name not in asked:
                 raise InputError(f"no reward asks the scorer {name}; name a ScorerReward of it, or drop it")
+
+    def groups(self, longest_prompt: int) -> ReplyGroups:
+        """What is known of a step's rows before they are sampled."""
+        return ReplyGroups(self.samples, longest_prompt, self.max_new_tokens)
 
     @property
     def scored(self) -> bool:

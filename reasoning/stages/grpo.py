@@ -23,7 +23,7 @@ from reasoning.rollouts.sampling import truncation_of
 from reasoning.stages.checkpoint import REFERENCES, tokenizer_of
 from reasoning.stages.from_rewards import FromRewards
 from reasoning.stages.learn import Learner, learn
-from reasoning.stages.on_policy_programs import policy_gradient_programs
+from reasoning.stages.on_policy_programs import asked_before, policy_gradient_programs
 from reasoning.stages.place import Place
 from reasoning.stages.policy_programs import Assembling, PolicyPrograms, policy_programs
 from reasoning.stages.programs import learned_of, trained_model
@@ -44,6 +44,7 @@ from reasoning.stages.trainee import (
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.losses import policy
 from reasoning.training.policy_rows import never_learns
+from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.step import LossFunction
 
 
@@ -89,41 +90,44 @@ class GRPO(FromRewards):
         rows = self.questions * self.samples // (self.minibatches * self.microbatches)
         scorers = loaded_scorers(inputs.get("scorers", ()), tokenizer, self.name, rows, context)
         source = self.source(trainee, tokenizer, out, context, scorers)
+        groups = self.groups(source.sampler.longest_row - self.max_new_tokens)
         learner = Learner(
             settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
             updates=self.updates,
             minibatches=self.minibatches,
-            loss_fn=self.objective(trainee.model, context.kernels),
+            groups=groups,
+            loss_fn=self.objective(trainee.model, context.kernels, groups),
             shown=("reward", "completions/mean_length", "probe/strict"),
             steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
         )
         return learn(learner, source, out, context)
 
-    def objective(self, model: Model, kernels: Choice) -> LossFunction:
+    def objective(self, model: Model, kernels: Choice, groups: ReplyGroups) -> LossFunction:
         """The loss of ``model``."""
         scales = {"kl_coefficient": self.kl_coefficient, "temperature": self.temperature}
-        return policy(model, loss=self.loss, kl=self.kl, kernels=kernels, **scales)
+        return policy(model, loss=self.loss, kl=self.kl, kernels=kernels, groups=groups, **scales)
 
-    def between(self, mesh: meshes.Mesh, model: Model, kernels: Choice) -> PolicyPrograms:
+    def between(self, mesh: meshes.Mesh, model: Model, kernels: Choice, groups: ReplyGroups) -> PolicyPrograms:
         """What runs between sampling and updates."""
-        groups = (self.samples, self.minibatches, self.advantage, self.select, self.kl_select)
-        assembling = Assembling(*groups, self.aggregate, self.max_new_tokens)
-        return policy_programs(mesh, model, kernels, self.temperature, assembling, self.correction)
+        settings = (self.samples, self.minibatches, self.advantage, self.select, self.kl_select)
+        assembling = Assembling(*settings, self.aggregate, self.max_new_tokens)
+        return policy_programs(mesh, model, kernels, self.temperature, assembling, self.correction, groups)
 
     def programs(self, place: Place) -> tuple[Program, ...]:
         """What ``run`` will compile."""
         model, truncation = trained_model(self, place), truncation_of(self)
-        objective, updates = self.objective(model, place.kernels), self.updates * self.minibatches
+        groups = self.groups(asked_before(self, place, model).longest)
+        objective, updates = self.objective(model, place.kernels, groups), self.updates * self.minibatches
         learned = learned_of(self, place, model, objective, planned_steps(self), updates)
         between, drawn = (
-            self.between(place.mesh, model, place.kernels),
+            self.between(place.mesh, model, place.kernels, groups),
             None if truncation == ALL_TOKENS else truncation,
         )
         needs = {"minibatches": self.minibatches, "scored": self.scored, "referenced": self.kl_coefficient > 0}
-        return tuple(policy_gradient_programs(self, learned, between, drawn, **needs))
+        return tuple(policy_gradient_programs(self, replace(learned, groups=groups), between, drawn, **needs))
 
     def source(
         self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context, scorers: Mapping[str, Scorer]
@@ -131,7 +135,8 @@ class GRPO(FromRewards):
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         mesh = context.mesh
         sampler = replace(sampler_of(self, trainee, tokenizer, context), truncation=truncation_of(self))
-        problems, between = sampler.problems, self.between(mesh, trainee.model, context.kernels)
+        groups = self.groups(sampler.longest_row - self.max_new_tokens)
+        problems, between = sampler.problems, self.between(mesh, trainee.model, context.kernels, groups)
         reference = Reference(
             trainee=trainee,
             every=self.reference_every,

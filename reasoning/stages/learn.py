@@ -36,6 +36,7 @@ from reasoning.training.fit import Loop, Probe, Source, Step
 from reasoning.training.metrics import MetricsLog
 from reasoning.training.optimizers import transformation_of
 from reasoning.training.program import StepProgram, build_step
+from reasoning.training.shared_prompts import ReplyGroups, computed_places
 from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
@@ -64,7 +65,7 @@ class Learner:
     """What a stage brings to ``learn``: its settings, what it trains and an objective.
 
     A step updates ``updates`` times on one batch, or on each of its ``minibatches``. ``shown`` are the metrics of the
-    progress line.
+    progress line, ``groups`` the rows that the loss reads together.
     """
 
     settings: Learning
@@ -78,6 +79,7 @@ class Learner:
     minibatches: int = 1
     frozen: Frozen | None = None
     held_out: HeldOut | None = None
+    groups: ReplyGroups | None = None
 
 
 def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outcome:
@@ -173,7 +175,9 @@ def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
     total = 0
     for part in minibatches_of(batch):
         rows, length = (part if isinstance(part, TokenBatch) else part.rows).tokens.shape
-        own = training_flops(learner.trainee.merged_model.config, learner.trainee.adapters, rows * length, length)
+        trainee, parts = learner.trainee, learner.settings.microbatches
+        places = computed_places(learner.groups, trainee.model, rows, length, parts)
+        own = training_flops(trainee.merged_model.config, trainee.adapters, places, length)
         teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
         total += own + teacher
     return learner.updates * total

@@ -13,14 +13,15 @@ from reasoning.generation.calls import sampling_told
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.truncation import Truncation
 from reasoning.models.flops import forward_flops
-from reasoning.models.model import frozen_shapes, without_lora
+from reasoning.models.model import Model, frozen_shapes, without_lora
 from reasoning.stages.learn import minibatches_of
-from reasoning.stages.place import Asked, asked_of
+from reasoning.stages.place import Asked, Place, asked_of
 from reasoning.stages.policy_programs import PolicyPrograms
-from reasoning.stages.programs import Learned, row_shapes, split_by_rows
+from reasoning.stages.programs import COLUMNS, Learned, row_shapes, split_by_rows
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.trainee import check_rows
 from reasoning.training.program import build_batching
+from reasoning.training.shared_prompts import computed_places
 
 
 def _sampled_programs(
@@ -35,8 +36,12 @@ def _sampled_programs(
 
 def asked_on_policy(stage: OnPolicy, learned: Learned) -> Asked:
     """The problems that a stage samples replies to."""
-    context = without_lora(learned.model).config.context
-    return asked_of(learned.place, stage.name, stage, stage.start, context)
+    return asked_before(stage, learned.place, learned.model)
+
+
+def asked_before(stage: OnPolicy, place: Place, model: Model) -> Asked:
+    """As ``asked_on_policy``, before the loss is there."""
+    return asked_of(place, stage.name, stage, stage.start, without_lora(model).config.context)
 
 
 def distilled_programs(stage: OnPolicy, learned: Learned) -> Iterator[Program]:
@@ -99,7 +104,8 @@ def _scoring(
 ) -> Program:
     """A pass of the trainer's over sampled rows."""
     count, length = arguments[1].tokens.shape
-    flops = forward_flops(without_lora(learned.model).config, count * length, length)
+    places = computed_places(learned.groups, learned.model, count, length)
+    flops = forward_flops(without_lora(learned.model).config, places, length)
     return Program(name, function, arguments, calls, count * length, flops, around)
 
 
@@ -110,5 +116,5 @@ def _check_shares(learned: Learned, rows: int) -> None:
 
 def _sampled_rows(learned: Learned, count: int, length: int) -> dict[str, Any]:
     """The shapes of rows of prompts and completions."""
-    rows = row_shapes(learned.place.mesh, count, length)
+    rows = row_shapes(learned.place.mesh, count, length, {**COLUMNS, "replies": COLUMNS["tokens"]})
     return {**rows, "log_probs": jax.ShapeDtypeStruct((count, length), jnp.float32, sharding=rows["tokens"].sharding)}

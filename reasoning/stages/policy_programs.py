@@ -14,6 +14,7 @@ from reasoning.stages.reference import Score
 from reasoning.training.batches import Aggregation, PolicyBatch
 from reasoning.training.policy_rows import Advantage, Selection
 from reasoning.training.program import build_assembling, build_assembling_minibatches, build_correcting, build_scoring
+from reasoning.training.shared_prompts import ReplyGroups
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,18 @@ class PolicyPrograms:
 
 
 def policy_programs(
-    mesh: Mesh, model: Model, kernels: Choice, temperature: float, assembling: Assembling, correction: Correction | None
+    mesh: Mesh,
+    model: Model,
+    kernels: Choice,
+    temperature: float,
+    assembling: Assembling,
+    correction: Correction | None,
+    groups: ReplyGroups,
 ) -> PolicyPrograms:
     """The functions for ``model``, which may have adapters; equal arguments give the very same ones."""
     return PolicyPrograms(
-        score=build_scoring(model, mesh, temperature, kernels),
-        score_start=build_scoring(without_lora(model), mesh, temperature, kernels),
+        score=build_scoring(model, mesh, temperature, kernels, groups),
+        score_start=build_scoring(without_lora(model), mesh, temperature, kernels, groups),
         assemble=assembling.build(mesh, graded=True),
         assemble_graded=assembling.build(mesh, graded=False),
         correct=None

@@ -25,6 +25,7 @@ from reasoning.stages.settings import FineTuning, Learning
 from reasoning.stages.stage import Stage, is_stage
 from reasoning.stages.trainee import planned_config, publishing
 from reasoning.training.program import StepProgram
+from reasoning.training.shared_prompts import ReplyGroups, computed_places
 from reasoning.training.step import LossFunction
 
 COLUMNS = MappingProxyType({name: np.int32 for name in ("tokens", "positions", "segments", "loss_mask")})
@@ -64,7 +65,7 @@ class Learned:
     """What a learning stage is planned from: its settings, what it trains, the step, and who else is there.
 
     ``steps`` are batches, each learnt from ``updates`` times. ``beside`` are further arrays that stay on the devices,
-    such as a reference, by name.
+    such as a reference, by name. ``groups`` say which sampled rows share a prompt.
     """
 
     stage: Learning
@@ -75,6 +76,7 @@ class Learned:
     updates: int = 1
     teacher: Model | None = None
     beside: Mapping[str, Any] = field(default_factory=dict)
+    groups: ReplyGroups | None = None
 
     @property
     def base(self) -> Any:
@@ -100,7 +102,8 @@ class Learned:
     def update(self, batch: Any, rows: int, length: int) -> Program:
         """The update by a batch of so many rows, or by one of several minibatches."""
         config = without_lora(self.model).config
-        own = training_flops(config, adapter_count(self.model), rows * length, length)
+        places = computed_places(self.groups, self.model, rows, length, self.stage.microbatches)
+        own = training_flops(config, adapter_count(self.model), places, length)
         theirs = 0 if self.teacher is None else forward_flops(self.teacher.config, rows * length, length)
         return Program(
             "update",

@@ -14,8 +14,9 @@ from reasoning.core import mesh as meshes
 from reasoning.core.stopwatch import Stopwatch
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.scorers import Scorer, read_by
+from reasoning.models.flops import forward_flops
 from reasoning.objectives.advantages import SelectedAmongGraded
-from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost, scoring_flops
+from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost
 from reasoning.rollouts.rating import rate, reward_name
 from reasoning.rollouts.record import Judged, RolloutLog, of_completions
 from reasoning.rollouts.rewarded import Rewarded, first_with_signal, joined, rollout_metrics, total_rewards
@@ -26,6 +27,7 @@ from reasoning.stages.reference import Reference
 from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import PolicyBatch
 from reasoning.training.policy_rows import of_whole, selected_groups
+from reasoning.training.shared_prompts import computed_places
 from reasoning.training.state import TrainState
 
 
@@ -80,7 +82,7 @@ class RolloutSource:
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
         metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
         metrics["flops"] += int(sum(attempt.marking_flops for attempt in attempts))
-        metrics["flops"] += scoring_flops(config, learnt.sampled, stage.scored + (self.reference is not None))
+        metrics["flops"] += sum(self._scoring_flops(*part.rows.tokens.shape) for part in parts)
         if stage.resample:
             metrics["sampling/attempts"] = len(attempts)
         else:
@@ -162,6 +164,13 @@ class RolloutSource:
         if self.reference is not None:
             batch = replace(batch, reference_log_probs=self.reference.log_probs(batch.rows))
         return batch
+
+    def _scoring_flops(self, rows: int, time: int) -> int:
+        """Operations of the passes that score so many rows of all processes, padding included."""
+        groups = self.stage.groups(self.sampler.longest_row - self.stage.max_new_tokens)
+        passes = self.stage.scored + (self.reference is not None)
+        places = computed_places(groups, self.trainee.model, rows, time)
+        return passes * forward_flops(self.trainee.merged_model.config, places, time)
 
     def _judged(self, learnt: Rewarded, parts: Sequence[PolicyBatch]) -> Judged:
         """What became of completions, in the order of their sampling."""

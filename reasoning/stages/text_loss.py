@@ -37,8 +37,8 @@ from reasoning.stages.place import Place, row_length
 from reasoning.stages.programs import model_before, row_shapes, split_by_rows
 from reasoning.stages.stage import Context, Stage
 from reasoning.training.batches import TokenBatch
-from reasoning.training.losses import score
 from reasoning.training.program import build_batching
+from reasoning.training.token_scores import score
 
 
 @dataclass(frozen=True, kw_only=True)

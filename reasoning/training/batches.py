@@ -29,7 +29,7 @@ class TokenBatch:
 
     ``mask`` is 1 where a prediction counts, or how much of 1 it counts; ``weights`` is an aggregation of the *global*
     batch's tokens that count, times ``mask``, so that sums over microbatches or devices of ``weights * loss`` add up to
-    the loss itself.
+    the loss itself. ``replies`` is 1 where a token is one of a sampled reply; None in other rows.
     """
 
     tokens: Int[Array, "B T"]
@@ -38,6 +38,7 @@ class TokenBatch:
     targets: Int[Array, "B T"]
     mask: Float[Array, "B T"]
     weights: Float[Array, "B T"]
+    replies: Int[Array, "B T"] | None = None
 
 
 @struct.dataclass
@@ -124,6 +125,7 @@ def token_batch(rows: Mapping[str, jax.Array], aggregate: Aggregation, length: i
         targets=targets,
         mask=mask,
         weights=mask * weigh(aggregate, (mask > 0).astype(jnp.float32), rows["segments"], length),
+        replies=rows.get("replies"),
     )
 
 

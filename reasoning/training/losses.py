@@ -14,12 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.hashes import check_hashes
-from reasoning.core.mesh import SHARD_AXES
 from reasoning.core.user_code import check_shape
 from reasoning.kernels.backends import Choice, kernels_for
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.token_divergence import token_divergence
-from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
 from reasoning.models.model import LanguageModel
 from reasoning.models.multi_token import shifted
 from reasoning.models.parameters import Params
@@ -28,23 +26,13 @@ from reasoning.objectives.divergence import metric_name, with_hard_targets
 from reasoning.objectives.kl import KLEstimate
 from reasoning.objectives.policy import Surrogate
 from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch
+from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.step import LossFunction, Spread, Sums
 from reasoning.training.surrogate import RATIO, SAMPLER_APART, check_surrogate, policy_loss
+from reasoning.training.token_scores import hidden_states_of, measured_scores, scores_of, sharding_of
 
 _LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
-
-
-def score(
-    model: LanguageModel, params: Params, rows: TokenBatch, temperature: float = 1.0, kernels: Choice = "auto"
-) -> TokenLogProbs:
-    """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole."""
-    return _scores_of(model, params, _hidden_states(model, params, rows)[0], rows, temperature, kernels)
-
-
-def _hidden_states(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
-    """The model's hidden states [B, T, D] at every place of the rows, and what it measured beside them."""
-    return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
 
 
 def balanced(
@@ -66,31 +54,6 @@ def balanced(
     return loss + jnp.sum(jnp.sum(rows.weights, axis=1) * balance_B), sums, {"load": measured["load"]}
 
 
-def _scores_of(
-    model: LanguageModel,
-    params: Params,
-    hidden_BTD: jax.Array,
-    rows: TokenBatch,
-    temperature: float,
-    kernels: Choice,
-) -> TokenLogProbs:
-    """``score`` from hidden states that are there already."""
-    return token_log_probs(
-        hidden_BTD,
-        model.unembedding(params),
-        rows.targets,
-        temperature=temperature,
-        soft_cap=model.soft_cap,
-        sharding=_sharding_of(model),
-        kernels=kernels_for(kernels, model.mesh),
-    )
-
-
-def _sharding_of(model: LanguageModel) -> VocabularySharding | None:
-    """How the model's unembedding lies on its mesh."""
-    return None if model.mesh is None else VocabularySharding(model.mesh, embed_axis=SHARD_AXES)
-
-
 def total(values_BT: jax.Array, mask_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A per-token metric as (sum, count) over the tokens that count."""
     return jnp.sum(values_BT * mask_BT), jnp.sum(mask_BT)
@@ -101,8 +64,8 @@ def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunctio
     """Cross-entropy of the next token, for pretraining and supervised fine-tuning alike."""
 
     def loss_fn(params: Params, frozen: Any, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = _hidden_states(model, params, batch)
-        scores = _scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
+        hidden_BTD, measured = hidden_states_of(model, params, batch)
+        scores = scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         sums = {
             "cross_entropy": total(loss_BT, batch.mask),
@@ -132,7 +95,7 @@ def _multi_token_loss(
     for depth, states_BTD in enumerate(states, start=1):
         later = {name: shifted(getattr(batch, name), batch.segments, depth) for name in ("mask", "weights")}
         targets_BT = shifted(batch.targets, batch.segments, depth, fill=-1)
-        scores = _scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
+        scores = scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
         loss_BT = cross_entropy(scores.log_prob_BT)
         total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
         sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
@@ -157,6 +120,7 @@ def policy(
     kl_coefficient: float,
     temperature: float,
     kernels: Choice = "auto",
+    groups: ReplyGroups | None = None,
 ) -> LossFunction:
     """A policy-gradient loss plus ``kl_coefficient`` times an estimate of KL to the reference, where there is one.
 
@@ -164,12 +128,12 @@ def policy(
     that count, that of KL over those that weigh in it. ``sampling/sampling_logp_difference/mean`` is how far the
     sampler's log-probabilities are from the trainer's before the first update: more than rounding means that the
     sampler runs another model than the one that learns. A batch's correction multiplies the loss and not the KL, as in
-    TRL. Raises InputError for a loss that has no hash or other
-    parameters, and, when it is traced, for one that gives something else than a ``PolicyLoss``.
+    TRL. With ``groups`` a prompt is read once for all of its replies. Raises InputError for a loss that has no hash or
+    other parameters, and, when it is traced, for one that gives something else than a ``PolicyLoss``.
     """
     check_hashes(loss=loss, kl=kl)
     check_surrogate(loss)
-    return _policy(model, loss, kl, kl_coefficient, temperature, kernels)
+    return _policy(model, loss, kl, kl_coefficient, temperature, kernels, groups)
 
 
 def _where_counted(counted_BT: jax.Array, log_probs_BT: jax.Array, new_BT: jax.Array) -> jax.Array:
@@ -208,10 +172,10 @@ def _policy(
     kl_coefficient: float,
     temperature: float,
     kernels: Choice,
+    groups: ReplyGroups | None,
 ) -> LossFunction:
     def loss_fn(params: Params, frozen: Any, batch: PolicyBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = _hidden_states(model, params, batch.rows)
-        scores = _scores_of(model, params, hidden_BTD, batch.rows, temperature, kernels)
+        scores, measured = measured_scores(model, params, batch.rows, temperature, kernels, groups)
         new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
         sums = _sampler_sums(new_BT, batch)
         if batch.old_log_probs is not None:
@@ -276,12 +240,12 @@ def _distill(
     divergence_of = _divergence_of(teacher, student, divergence, temperature, vocabulary, kernels)
 
     def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = _hidden_states(student, params, batch)
+        hidden_BTD, measured = hidden_states_of(student, params, batch)
         divergence_BT = divergence_of(params, frozen, hidden_BTD, batch)
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
         sums = {metric_name(divergence): total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
-            scores = _scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
+            scores = scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
             cross_entropy_BT = cross_entropy(scores.log_prob_BT)
             sums["cross_entropy"] = total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
         loss_BT = with_hard_targets(
@@ -325,13 +289,13 @@ def _divergence_of(
         return token_divergence(
             hidden_BTD,
             student.unembedding(params),
-            _hidden_states(teacher, frozen, rows)[0],
+            hidden_states_of(teacher, frozen, rows)[0],
             teacher.unembedding(frozen),
             divergence=divergence,
             soft_caps=(student.soft_cap, teacher.soft_cap),
             temperature=temperature,
             vocabulary=vocabulary,
-            sharding=_sharding_of(student),
+            sharding=sharding_of(student),
             kernels=kernels_for(kernels, student.mesh),
         )
 

@@ -29,8 +29,8 @@ def policy_rows(
     """Rows [B, T] of prompt and completion, one a row, padded on the right to one of a few lengths.
 
     ``limit`` is how long a row can get, ``lengths`` are as ``core.buckets`` takes them. Every process gets the same T,
-    so that one program serves all. Loss falls on the completion, whose tokens have the sampler's ``log_probs``; the
-    last token, which holds the end, is included, also where it holds other text too.
+    so that one program serves all. ``replies`` is 1 on the completion, where the loss falls, too, and whose tokens have
+    the sampler's ``log_probs``; the last token, which holds the end, is included, also where it holds other text too.
     """
     samples = rollouts.tokens.shape[1]
     starts_P = np.array([len(prompt) for prompt in prompts])
@@ -53,6 +53,7 @@ def policy_rows(
         "positions": np.broadcast_to(places_T, flat).astype(np.int32),
         "segments": inside.reshape(flat).astype(np.int32),
         "loss_mask": completion.reshape(flat).astype(np.int32),
+        "replies": completion.reshape(flat).astype(np.int32),
         "log_probs": np.where(completion, log_probs_PGT, 0).reshape(flat),
     }
 

@@ -29,10 +29,11 @@ from reasoning.training.batches import (
 )
 from reasoning.training.correcting import correct
 from reasoning.training.guard import SpikeGuard
-from reasoning.training.losses import score
 from reasoning.training.policy_rows import Advantage, Selection, assemble, assemble_minibatches
+from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.state import TrainState, state_shapes, state_shardings
 from reasoning.training.step import LossFunction, StepShardings, Sums, gradient_only, make_step
+from reasoning.training.token_scores import score
 
 _Made = TypeVar("_Made", TokenBatch, LabelledBatch)
 
@@ -136,14 +137,18 @@ def _rebalance(model: LanguageModel, params: Params, updates: Any) -> Params:
 
 @lru_cache(_REMEMBERED)
 def build_scoring(
-    model: LanguageModel, mesh: Mesh, temperature: float, kernels: Choice = "auto"
+    model: LanguageModel,
+    mesh: Mesh,
+    temperature: float,
+    kernels: Choice = "auto",
+    groups: ReplyGroups | None = None,
 ) -> Callable[[Params, TokenBatch], jax.Array]:
-    """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows."""
+    """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows, as the loss reads them."""
 
     # The kernels of the loss and the temperature of the sampler, so that a ratio of unchanged parameters is 1.
 
     def log_probs(params: Params, batch: TokenBatch) -> jax.Array:
-        return score(model, params, batch, temperature, kernels).log_prob_BT
+        return score(model, params, batch, temperature, kernels, groups).log_prob_BT
 
     return jax.jit(log_probs, out_shardings=row_sharding(mesh))
 

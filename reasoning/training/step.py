@@ -1,5 +1,6 @@
 """The one train step: gradients over microbatches, an optimizer update, and a guard against non-finite ones."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -7,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh, NamedSharding
 
+from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.models.parameters import Params
 from reasoning.training.guard import SpikeGuard, judge
@@ -57,19 +60,22 @@ def gradient_only(params: Params, updates: Any) -> Params:
     return params
 
 
-def split_rows(batch: Any, parts: int) -> Any:
-    """Microbatches on a new first axis. Rows are dealt out in turn, so each device keeps a share of every part."""
+def split_rows(batch: Any, parts: int, devices: int = 1) -> Any:
+    """Microbatches on a new first axis. Of each of the ``devices`` that hold a share of the rows each takes some that
+    stand together, so nothing moves between devices, and replies to one prompt stay together.
+    """
 
     def split(leaf: jax.Array) -> jax.Array:
         if leaf.shape[0] % parts:
             raise InputError(f"{parts} microbatches do not divide a batch of {leaf.shape[0]} rows; change one of them")
-        return leaf.reshape(leaf.shape[0] // parts, parts, *leaf.shape[1:]).swapaxes(0, 1)
+        held = leaf.reshape(math.gcd(devices, leaf.shape[0] // parts), parts, -1, *leaf.shape[1:])
+        return held.swapaxes(0, 1).reshape(parts, -1, *leaf.shape[1:])
 
     return jax.tree.map(split, batch)
 
 
 def gradients(
-    loss_fn: LossFunction, params: Params, frozen: Any, batch: Any, microbatches: int
+    loss_fn: LossFunction, params: Params, frozen: Any, batch: Any, microbatches: int, devices: int = 1
 ) -> tuple[Params, jax.Array, Sums, Any]:
     """Gradient, loss, sums and updates of a batch, added over microbatches, whose spreads are put together.
 
@@ -88,7 +94,7 @@ def gradients(
     if microbatches == 1:
         (gradient, loss, sums, updates), spreads = one(batch)
         return gradient, loss, sums | spreads, updates
-    parts = split_rows(batch, microbatches)
+    parts = split_rows(batch, microbatches, devices)
     # The scan starts from zeros and not from the first part, so that the gradient is compiled once.
     shapes, _ = jax.eval_shape(one, jax.tree.map(lambda leaf: leaf[0], parts))
     start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -142,8 +148,11 @@ def make_step(
     ``learning_rate``, the update's, is among them where the optimizer's state tells it.
     """
 
+    mesh = shardings.batch.mesh if isinstance(shardings.batch, NamedSharding) else None
+    devices = meshes.data_parallel_size(mesh) if isinstance(mesh, Mesh) else 1
+
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        gradient, loss, sums, updates = gradients(loss_fn, state.params, frozen, batch, microbatches)
+        gradient, loss, sums, updates = gradients(loss_fn, state.params, frozen, batch, microbatches, devices)
         norm = optax.tree.norm(gradient)
         judged = judge(guard, state.seen, loss, norm)
         taken = jnp.isfinite(loss) & jnp.isfinite(norm)

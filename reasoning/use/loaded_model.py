@@ -35,8 +35,8 @@ from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, t
 from reasoning.stages.pretrained import find
 from reasoning.tasks.problems import Problem
 from reasoning.training.functional import rows_of
-from reasoning.training.losses import score
 from reasoning.training.program import build_batching
+from reasoning.training.token_scores import score
 
 _NEW_TOKENS = 256
 """How long replies may get where nobody says, and where the model's context has room for it."""

@@ -12,8 +12,8 @@ from reasoning.models.foreign import ForeignModel, foreign_model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import token_batch
 from reasoning.training.functional import grpo_steps, supervised_steps
-from reasoning.training.losses import score
 from reasoning.training.optimizers import AdamW
+from reasoning.training.token_scores import score
 
 llama3 = pytest.importorskip("tunix.models.llama3.model", reason="pip install -e '.[tunix]'")
 VOCABULARY, END = 32, 1

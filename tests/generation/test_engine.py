@@ -16,7 +16,7 @@ from reasoning.generation.truncation import ALL_TOKENS, Truncation, truncated
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import Model, build_model, init_sharded
 from reasoning.training.batches import TokenBatch
-from reasoning.training.losses import score
+from reasoning.training.token_scores import score
 
 CONFIG = ModelConfig(
     vocabulary=24, width=16, heads=2, mlp_width=32, stacks=(Stack(2),), context=64, embedding_std=0.5, head_scale=6.0

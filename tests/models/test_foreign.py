@@ -19,9 +19,10 @@ from reasoning.models.foreign import foreign_model
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import token_batch
-from reasoning.training.losses import score, supervised
+from reasoning.training.losses import supervised
 from reasoning.training.program import build_step
 from reasoning.training.state import new_state
+from reasoning.training.token_scores import score
 
 VOCABULARY, WIDTH = 48, 16
 

@@ -11,6 +11,7 @@ from reasoning.objectives.correction import TruncatedImportance
 from reasoning.stages.distill import OnPolicyDistill
 from reasoning.stages.on_policy_programs import asked_on_policy
 from reasoning.stages.programs import learned_of, trained_model
+from reasoning.training.shared_prompts import computed_places
 
 MESH = Surroundings().context().mesh
 LONGEST = {"padded_lengths": (1,)}
@@ -60,7 +61,9 @@ def test_calls_and_tokens_are_those_of_the_rollouts():
     assert programs["update"].calls == 3 * 4 and programs["score"].calls == 3 * 2 and programs["sample"].calls == 3
     assert programs["sample"].tokens == 16 * NEW_TOKENS and programs["sample"].trips["writing"] == NEW_TOKENS
     model = trained_model(stage, place_of(MESH))
-    learned = learned_of(stage, place_of(MESH), model, stage.objective(model, "auto"), 3)
-    length = asked_on_policy(stage, learned).longest + NEW_TOKENS
+    learned = learned_of(stage, place_of(MESH), model, stage.objective(model, "auto", stage.groups(9)), 3)
+    longest = asked_on_policy(stage, learned).longest
+    length, groups = longest + NEW_TOKENS, stage.groups(longest)
     assert jax.tree.leaves(programs["update"].arguments[2])[0].shape == (8, length)
-    assert programs["update"].flops == 3 * forward_flops(model.config, 8 * length, length)
+    places = computed_places(groups, model, 8, length)
+    assert places < 8 * length and programs["update"].flops == 3 * forward_flops(model.config, places, length)

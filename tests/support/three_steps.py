@@ -31,6 +31,7 @@ from reasoning.training.losses import distill, policy, supervised
 from reasoning.training.optimizers import AdamW
 from reasoning.training.policy_rows import every_group, policy_rows
 from reasoning.training.program import build_assembling, build_batching, build_scoring, build_step
+from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.state import new_state, state_shardings
 from reasoning.training.step import LossFunction
 
@@ -49,7 +50,7 @@ TEACHER = replace(CONFIG, width=40, heads=2, kv_heads=2, mlp_width=80, stacks=(S
 # Adam's first steps are signs of gradients: at the usual epsilon the rounding of a gradient near zero becomes a whole
 # step. This one leaves such gradients small.
 OPTIMIZER = AdamW(2e-3, warmup=1, weight_decay=0.1, epsilon=1e-2).build(3)
-PROMPTS, GROUP, NEW = 4, 4, 24
+PROMPTS, GROUP, NEW, LONGEST_PROMPT = 4, 4, 24, 9
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def token_rows() -> dict[str, np.ndarray]:
 def rollout_rows() -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Rows of fixed completions of four prompts, and their rewards; one group has no signal."""
     generator = np.random.default_rng(2)
-    prompts = [generator.integers(2, 48, length).tolist() for length in (3, 9, 5, 7)]
+    prompts = [generator.integers(2, 48, length).tolist() for length in (3, LONGEST_PROMPT, 5, 7)]
     lengths = generator.integers(1, NEW + 1, (PROMPTS, GROUP))
     tokens = generator.integers(2, 48, (PROMPTS, GROUP, NEW))
     rewards = generator.integers(0, 2, (PROMPTS, GROUP)).astype(np.float32)
@@ -115,11 +116,12 @@ def supervised_case(model: Model, start: Params, kernels: Choice = "auto", lengt
 def policy_case(model: Model, start: Params, kernels: Choice = "auto", length: int = CONFIG.context) -> Case:
     """GRPO; its second and third step are off-policy, clipped, and held by a KL term."""
     assert model.mesh is not None
-    loss_fn = policy(model, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9, kernels=kernels)
+    settings: Any = {"temperature": 0.9, "kernels": kernels, "groups": ReplyGroups(GROUP, LONGEST_PROMPT, NEW)}
+    loss_fn = policy(model, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, **settings)
     assembling = build_assembling(model.mesh, GROUP, group_normalized, every_group, token_mean, NEW)
     rows, rewards = rollout_rows()
     batch = assembling(*meshes.to_global(model.mesh, own((spread_out(rows, length), rewards))))
-    old = build_scoring(model, model.mesh, 0.9, kernels)(start, batch.rows)
+    old = build_scoring(model, model.mesh, **settings)(start, batch.rows)
     return Case(loss_fn, batch.replace(old_log_probs=old, reference_log_probs=old))
 
 

@@ -11,8 +11,8 @@ from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import token_batch
 from reasoning.training.functional import grpo_steps, rows_of, supervised_steps
-from reasoning.training.losses import score
 from reasoning.training.optimizers import AdamW
+from reasoning.training.token_scores import score
 
 END = 1
 CONFIG = ModelConfig(vocabulary=12, width=16, heads=2, mlp_width=32, stacks=(Stack(1),), context=16, embedding_std=0.5)

@@ -27,8 +27,9 @@ from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.objectives.kl import k1, k2, k3
 from reasoning.objectives.policy import GSPO, Clipped, PolicyLoss
 from reasoning.training.batches import PolicyBatch, token_batch
-from reasoning.training.losses import distill, distill_on_policy, policy, score, supervised
+from reasoning.training.losses import distill, distill_on_policy, policy, supervised
 from reasoning.training.step import Spread
+from reasoning.training.token_scores import score
 
 CLIP_LOW, CLIP_HIGH, BETA = 0.15, 0.3, 0.04
 CLIPPED = Clipped(CLIP_LOW, CLIP_HIGH)

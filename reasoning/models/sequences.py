@@ -1,0 +1,159 @@
+"""What attention over whole rows reads: rotary cosines and sines, and who attends to whom, for each kind of block.
+
+Shapes: B rows, T time, S length of keys; of rows that begin alike: R groups of G rows, A places that a group shares, N
+of each row alone, U = A + G * N, T = A + N.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from reasoning.kernels.attention.backends import Attention
+from reasoning.kernels.attention.rule import Rule
+from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
+from reasoning.models.config import BlockKind, ModelConfig, Rope
+from reasoning.models.rotary import cos_sin
+
+
+@dataclass(frozen=True)
+class Group:
+    """How ``rows`` rows in turn that begin with the same ``shared`` places are laid out as one, which has them once.
+
+    What they share comes first, then what each row has alone. Only attention needs whole rows again, in which keys and
+    values of the shared places are repeated: all else that a model computes of a token is computed once.
+    """
+
+    rows: int
+    shared: int
+
+    def apart(self, values: jax.Array, axis: int = 1) -> jax.Array:
+        """From [R, …, U, …] with U at ``axis`` to whole rows [B, …, T, …]."""
+        begin, rest = jnp.split(values, [self.shared], axis=axis)
+        begin = jnp.broadcast_to(begin[:, None], (begin.shape[0], self.rows, *begin.shape[1:]))
+        rest = rest.reshape(*rest.shape[:axis], self.rows, -1, *rest.shape[axis + 1 :])
+        whole = jnp.concatenate([begin, jnp.moveaxis(rest, axis, 1)], axis=axis + 1)
+        return whole.reshape(-1, *whole.shape[2:])
+
+    def own(self, values_RU: jax.Array) -> jax.Array:
+        """From [R, U, …] to what each row has alone, [B, N, …]."""
+        rest = values_RU[:, self.shared :]
+        return rest.reshape(rest.shape[0] * self.rows, -1, *rest.shape[2:])
+
+    def joined(self, begin_RA: jax.Array, own_BN: jax.Array) -> jax.Array:
+        """From what groups share and what rows have alone to [R, U, …]."""
+        return jnp.concatenate([begin_RA, own_BN.reshape(begin_RA.shape[0], -1, *own_BN.shape[2:])], axis=1)
+
+    def together(self, values_BT: jax.Array) -> jax.Array:
+        """From whole rows [B, T, …] to [R, U, …], with the shared places of each group's first row."""
+        return self.joined(values_BT[:: self.rows, : self.shared], values_BT[:, self.shared :])
+
+
+def attention_inputs(
+    config: ModelConfig, positions_BT: jax.Array, mask_BTS: jax.Array, distance_BTS: jax.Array
+) -> Callable[[BlockKind], AttentionInputs]:
+    """Rotary cosines and sines, and the mask, of each kind of block; equal ones are made once for all layers.
+
+    ``mask_BTS`` says which keys a query may read where there is no window, ``distance_BTS`` how far back each key lies.
+    """
+    rotary = rotary_of(config, positions_BT)
+    windows: dict[int, jax.Array] = {0: mask_BTS}
+    for kind in config.kinds():
+        if kind.window not in windows:
+            windows[kind.window] = mask_BTS & (distance_BTS < kind.window)
+    return lambda kind: AttentionInputs(rotary(kind), windows[kind.window])
+
+
+def rotary_of(config: ModelConfig, positions_BT: jax.Array) -> Callable[[BlockKind], jax.Array]:
+    """Cosines and sines of positions, of each kind of block; equal ones are made once."""
+    ropes: dict[Rope, jax.Array] = {}
+    for kind in config.kinds():
+        rope = kind.rope or config.rope
+        if rope not in ropes:
+            ropes[rope] = cos_sin(positions_BT, rope, config.rotary_size)
+    return lambda kind: ropes[kind.rope or config.rope]
+
+
+def packed_inputs(
+    config: ModelConfig, kernel: Attention, positions_BT: jax.Array, segments_BT: jax.Array
+) -> Callable[[BlockKind], SequenceInputs]:
+    """Of packed rows: a query reads its own and earlier keys of its own segment."""
+    if positions_BT.shape[1] <= kernel.short:
+        return _short_inputs(config, positions_BT, segments_BT)
+    rotary = rotary_of(config, positions_BT)
+
+    def inputs_of(kind: BlockKind) -> SequenceInputs:
+        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window)
+        return SequenceInputs(
+            rotary(kind), lambda query, key, value, sinks: kernel.attend(query, key, value, segments_BT, rule, sinks)
+        )
+
+    return inputs_of
+
+
+def grouped_inputs(
+    config: ModelConfig, kernel: Attention, positions_RU: jax.Array, segments_BT: jax.Array, group: Group
+) -> Callable[[BlockKind], SequenceInputs]:
+    """Of rows that begin alike, each attending to what ``packed_inputs`` would let it."""
+    rotary = rotary_of(config, positions_RU)
+    if segments_BT.shape[1] <= kernel.short:
+        return _short_grouped_inputs(config, positions_RU, segments_BT, group)
+    whole = packed_inputs(config, kernel, group.apart(positions_RU), segments_BT)
+
+    def inputs_of(kind: BlockKind) -> SequenceInputs:
+        rows = whole(kind)
+
+        def attend_rows(query: jax.Array, key: jax.Array, value: jax.Array, sinks: jax.Array | None) -> jax.Array:
+            mixed = rows.attend(group.apart(query), group.apart(key, 2), group.apart(value, 2), sinks)
+            return group.together(mixed)
+
+        return SequenceInputs(rotary(kind), attend_rows)
+
+    return inputs_of
+
+
+def _masked(
+    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array
+) -> Callable[[BlockKind], AttentionInputs]:
+    order = jnp.arange(positions_BT.shape[1])
+    distance_1TT = (order[:, None] - order[None, :])[None]
+    mask_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    return attention_inputs(config, positions_BT, mask_BTT, distance_1TT)
+
+
+def _short_inputs(
+    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array
+) -> Callable[[BlockKind], SequenceInputs]:
+    """Of rows so short that all scores are made at once."""
+    masked = _masked(config, positions_BT, segments_BT)
+
+    def inputs_of(kind: BlockKind) -> SequenceInputs:
+        inputs = masked(kind)
+        return SequenceInputs(
+            inputs.cos_sin_2BTh,
+            lambda query, key, value, sinks: attend(query, key, value, inputs.mask_BTS, config, sinks),
+        )
+
+    return inputs_of
+
+
+def _short_grouped_inputs(
+    config: ModelConfig, positions_RU: jax.Array, segments_BT: jax.Array, group: Group
+) -> Callable[[BlockKind], SequenceInputs]:
+    """As ``_short_inputs``, the scores of shared places once."""
+    rotary, masked = rotary_of(config, positions_RU), _masked(config, group.apart(positions_RU), segments_BT)
+
+    def inputs_of(kind: BlockKind) -> SequenceInputs:
+        mask_BTT, shared = masked(kind).mask_BTS, group.shared
+
+        def attend_parts(query: jax.Array, key: jax.Array, value: jax.Array, sinks: jax.Array | None) -> jax.Array:
+            begin_mask = mask_BTT[:: group.rows, :shared, :shared]
+            begin = attend(query[:, :shared], key[:, :, :shared], value[:, :, :shared], begin_mask, config, sinks)
+            keys, values = group.apart(key, 2), group.apart(value, 2)
+            own = attend(group.own(query), keys, values, mask_BTT[:, shared:], config, sinks)
+            return group.joined(begin, own)
+
+        return SequenceInputs(rotary(kind), attend_parts)
+
+    return inputs_of

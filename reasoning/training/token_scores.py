@@ -1,0 +1,82 @@
+"""What a model says of the tokens of rows: what losses and scoring passes begin with.
+
+Shapes: B rows, R groups of rows, T time, U places of a group, D model width, V vocabulary.
+"""
+
+from typing import Any
+
+import jax
+
+from reasoning.core.mesh import SHARD_AXES
+from reasoning.kernels.backends import Choice, kernels_for
+from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
+from reasoning.models.model import LanguageModel
+from reasoning.models.parameters import Params
+from reasoning.training.batches import TokenBatch
+from reasoning.training.shared_prompts import ReplyGroups, first_of_replies
+
+
+def score(
+    model: LanguageModel,
+    params: Params,
+    rows: TokenBatch,
+    temperature: float = 1.0,
+    kernels: Choice = "auto",
+    groups: ReplyGroups | None = None,
+) -> TokenLogProbs:
+    """Log-probability, entropy and log-sum-exp of each row's targets, each [B, T]; logits are never made whole.
+
+    With ``groups`` of rows that say where their replies are, those of replies' tokens, and 0 elsewhere.
+    """
+    return measured_scores(model, params, rows, temperature, kernels, groups)[0]
+
+
+def measured_scores(
+    model: LanguageModel,
+    params: Params,
+    rows: TokenBatch,
+    temperature: float,
+    kernels: Choice,
+    groups: ReplyGroups | None,
+) -> tuple[TokenLogProbs, dict[str, Any]]:
+    """``score``, and what the model measured of its experts."""
+    rows_and_time = rows.tokens.shape
+    layout = None if groups is None or rows.replies is None else groups.layout(model, *rows_and_time)
+    if layout is None or rows.replies is None:
+        hidden_BTD, measured = hidden_states_of(model, params, rows)
+        return scores_of(model, params, hidden_BTD, rows, temperature, kernels), measured
+    first_B = first_of_replies(rows.replies)
+    read = layout.read(rows, first_B)
+    hidden_RUD, measured = model.hidden_states(params, read.tokens, read.positions, read.segments, layout.group)
+    scores = scores_of(model, params, layout.predicting(hidden_RUD), read, temperature, kernels)
+    return TokenLogProbs(*(layout.back(values, first_B, rows_and_time[1]) for values in scores)), measured
+
+
+def hidden_states_of(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:
+    """The model's hidden states [B, T, D] at every place of the rows, and what it measured beside them."""
+    return model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
+
+
+def scores_of(
+    model: LanguageModel,
+    params: Params,
+    hidden_BTD: jax.Array,
+    rows: TokenBatch,
+    temperature: float,
+    kernels: Choice,
+) -> TokenLogProbs:
+    """``score`` from hidden states that are there already."""
+    return token_log_probs(
+        hidden_BTD,
+        model.unembedding(params),
+        rows.targets,
+        temperature=temperature,
+        soft_cap=model.soft_cap,
+        sharding=sharding_of(model),
+        kernels=kernels_for(kernels, model.mesh),
+    )
+
+
+def sharding_of(model: LanguageModel) -> VocabularySharding | None:
+    """How the model's unembedding lies on its mesh."""
+    return None if model.mesh is None else VocabularySharding(model.mesh, embed_axis=SHARD_AXES)
