@@ -79,7 +79,8 @@ class Model:
     Equal configs on equal meshes give one and the same record, so that what is compiled for it is shared.
 
     - ``init(key) -> params``; ``shapes`` and ``axes`` are the parameters' shapes and logical axes.
-    - ``hidden_states(params, tokens_BT, positions_BT, segments_BT) -> (hidden_BTD, aux)`` for packed rows.
+    - ``hidden_states(params, tokens_BT, positions_BT, segments_BT) -> (hidden_BTD, aux)`` for packed rows; with a fifth
+      argument, a ``sequences.Group``, for rows that begin alike.
     - ``unembedding(params) -> [D, V]``, in the dtype of the computation; logits are then kept within ``soft_cap``.
     - ``multi_token_states(params, hidden_BTD, tokens_BT, …)`` for blocks that predict further tokens, none in most.
     - ``rebalance(params, load) -> params`` after a step, for routers whose bias keeps experts evenly loaded.
