@@ -19,8 +19,7 @@ from reasoning.planning.search import search
 from reasoning.planning.topology import topology_devices
 from reasoning.planning.trying import helped
 from reasoning.report.page import page
-from reasoning.report.plan import show_plan, show_search
-from reasoning.report.plan_page import plan_report
+from reasoning.report.plan import plan_report, show_plan, show_search
 
 _EPILOG = """\
 Nothing is run, and no TPU is needed: libtpu compiles for absent ones (make tpu-aot). What was compiled once is

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import output
-from reasoning.findings.facts import gather
+from reasoning.findings.facts import check_examined, gather
 from reasoning.report.console import complain, put
-from reasoning.report.terminal import check, show
-from reasoning.report.write import PAGE, TEXT, write
+from reasoning.report.content import PAGE, TEXT, write
+from reasoning.report.terminal import show
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of a folder that may only be read."""
@@ -48,7 +48,7 @@ def report_run(folder: Path, names: tuple[str, ...] = ()) -> None:
     Raises OSError that names the file where it can't be written.
     """
     console, facts = output(), gather(folder)
-    check(facts, names)
+    check_examined(facts, names)
     show(console, facts, names)
     write(folder, facts, names)
     put(console, f"the whole report is in {folder / PAGE} (and {TEXT})")

@@ -1,6 +1,8 @@
-"""Where a run ran: seed, code, devices and libraries, as its stages recorded them."""
+"""Where and by which settings a run ran: seed, code, devices and libraries, as its stages recorded them."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from reasoning.findings.facts import Facts
 from reasoning.findings.stages import StageFacts, mapping
@@ -33,3 +35,18 @@ def environment(stage: StageFacts) -> Iterator[tuple[str, str]]:
         yield "python", str(last["python"])
     for names in ("libraries", "flags"):
         yield from ((name, str(value)) for name, value in mapping(last.get(names)).items())
+
+
+def setting_lines(value: Any, name: str = "") -> Iterator[str]:
+    """Nested settings as ``optimizer.learning_rate = 0.001``; what a part is comes first, as ``optimizer = @…``."""
+    if isinstance(value, dict):
+        if "@" in value and name:
+            yield f"{name} = @{value['@']}"
+        for key, inner in value.items():
+            if key != "@":
+                yield from setting_lines(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for place, item in enumerate(value):
+            yield from setting_lines(item, f"{name}[{place}]")
+    else:
+        yield f"{name} = {json.dumps(value, ensure_ascii=False)}"

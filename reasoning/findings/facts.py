@@ -1,6 +1,6 @@
 """All that a report tells, gathered once from a run's folder: stages, evaluations, replies, and what is missing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,20 @@ def gather(folder: Path) -> Facts:
     # The run's own folder is left out, so that equal runs complain alike.
     missing = dict.fromkeys(text.replace(f"{folder}/", "") for text in complaints)
     return Facts(stages, evaluations, tuple(missing), (folder / RESOLVED).exists(), beside)
+
+
+def check_examined(facts: Facts, checkpoints: Sequence[str]) -> None:
+    """Raises InputError where no evaluation examined all of ``checkpoints``."""
+    if not checkpoints or any(set(checkpoints) <= set(evaluation.checkpoints) for evaluation in facts.evaluations):
+        return
+    known = {name: None for evaluation in facts.evaluations for name in evaluation.checkpoints}
+    unknown = [name for name in checkpoints if name not in known]
+    if unknown:
+        raise InputError(
+            f"the run has no checkpoint {', '.join(unknown)} in its evaluations; they examined "
+            f"{', '.join(known) or 'nothing'}"
+        )
+    raise InputError(f"no evaluation examined all of {', '.join(checkpoints)}; compare those of one evaluation")
 
 
 def read_stages(folder: Path, complain: Complain) -> tuple[StageFacts, ...]:

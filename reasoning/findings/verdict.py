@@ -56,3 +56,10 @@ def steps_of(facts: Facts, changes: Changes) -> list[Step]:
 def _starts(facts: Facts, name: str) -> tuple[str, ...]:
     stage = facts.stage(name)
     return () if stage is None else stage.starts
+
+
+def ends_of(facts: Facts) -> tuple[str, ...]:
+    """The first and the last checkpoint of the first exam, or of the run where there was none."""
+    examined = (tuple(evaluation.checkpoints) for evaluation in facts.evaluations if evaluation.checkpoints)
+    names = next(examined, tuple(stage.name for stage in facts.stages if stage.holds == "checkpoint"))
+    return names if len(names) < 2 else (names[0], names[-1])

@@ -1,13 +1,14 @@
-"""What a report says, section by section, in the order in which it is read."""
+"""What a report says, section by section, in the order in which it is read; ``report.md`` and ``report.html`` of it."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
+from reasoning.core.files import write_atomic
 from reasoning.findings.costs import counted, total_sentence
 from reasoning.findings.curves import charts
-from reasoning.findings.environments import environments
+from reasoning.findings.environments import environments, setting_lines
 from reasoning.findings.evaluations import Evaluation
 from reasoning.findings.exam_charts import exam_charts
 from reasoning.findings.facts import Facts
@@ -17,6 +18,7 @@ from reasoning.findings.reading import amplification, words
 from reasoning.findings.scaling import scaling_of
 from reasoning.findings.sentences import listed, sentences
 from reasoning.findings.stages import StageFacts
+from reasoning.findings.verdict import ends_of
 from reasoning.findings.warnings import other_warnings
 from reasoning.report.compute import frontier_pictures, scaling_grids
 from reasoning.report.document import (
@@ -34,6 +36,8 @@ from reasoning.report.document import (
 )
 from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
 from reasoning.report.grids import difference_grid, plan_blocks, score_grids, style_grid, total_grid
+from reasoning.report.markdown import markdown
+from reasoning.report.page import page
 from reasoning.report.replies import best_grid, probe_grid, reply_grids
 
 _DIFFERENCES = (
@@ -66,11 +70,22 @@ _FEW_METHODS = 3
 """Methods of an exam from which on a picture of what they take says more than the table of scores."""
 
 _REPEAT = "python -m reasoning run resolved.gin --out ANOTHER_FOLDER"
+PAGE, TEXT = "report.html", "report.md"
+
+
+def write(folder: Path, facts: Facts, checkpoints: Sequence[str] = ()) -> None:
+    """Writes both files, with the replies of ``checkpoints`` side by side, or of the usual ones.
+
+    Equal runs give equal bytes: no clock, host or path enters. Raises OSError that names the file, as a disk does.
+    """
+    report = compose(facts, checkpoints)
+    write_atomic(folder / TEXT, markdown(report))
+    write_atomic(folder / PAGE, page(report))
 
 
 def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
     """The whole report of a run; ``checkpoints`` are those whose replies stand side by side, if not the usual ones."""
-    ends = _ends(facts)
+    ends = ends_of(facts)
     title = f"Report of a run: {' → '.join(ends)}" if ends else "Report of a run"
     evaluations, told = facts.evaluations, sentences(facts)
     sections = (
@@ -133,17 +148,6 @@ def _counted(facts: Facts) -> str:
     counts = [(evaluation.stage, comparisons(facts, evaluation)) for evaluation in facts.evaluations]
     told = listed([f"{count} in {stage}" for stage, count in counts if count])
     return f"{told}. Each interval is that of one difference alone, so it may leave out 0 where nothing is claimed."
-
-
-def _ends(facts: Facts) -> tuple[str, ...]:
-    """The first and the last checkpoint of the first exam, or of the run where there was none."""
-    examined = (tuple(evaluation.checkpoints) for evaluation in facts.evaluations if evaluation.checkpoints)
-    names = next(examined, tuple(_models(facts)))
-    return names if len(names) < 2 else (names[0], names[-1])
-
-
-def _models(facts: Facts) -> list[str]:
-    return [stage.name for stage in facts.stages if stage.holds == "checkpoint"]
 
 
 def _overview(facts: Facts) -> Iterator[Block]:
@@ -215,19 +219,4 @@ def _reading(facts: Facts) -> Iterator[Block]:
 
 def settings_listing(settings: Mapping[str, Any], title: str) -> Code:
     """Settings as a listing that opens on demand."""
-    return Code("\n".join(_setting_lines(settings, "")), title)
-
-
-def _setting_lines(value: Any, name: str) -> Iterator[str]:
-    """Nested settings as ``optimizer.learning_rate = 0.001``; what a part is comes first, as ``optimizer = @…``."""
-    if isinstance(value, dict):
-        if "@" in value and name:
-            yield f"{name} = @{value['@']}"
-        for key, inner in value.items():
-            if key != "@":
-                yield from _setting_lines(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for place, item in enumerate(value):
-            yield from _setting_lines(item, f"{name}[{place}]")
-    else:
-        yield f"{name} = {json.dumps(value, ensure_ascii=False)}"
+    return Code("\n".join(setting_lines(settings)), title)

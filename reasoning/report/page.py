@@ -2,14 +2,26 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 from markupsafe import Markup
 
+from reasoning.findings.curves import Chart
+from reasoning.findings.graph import Workflow
 from reasoning.report import charts_svg, graph_svg, rows_svg
-from reasoning.report.document import Report
+from reasoning.report.document import Bars, Dots, Frontier, Report
 from reasoning.report.template import in_html, render
+
+_DRAWN: dict[type, Callable[[Any], Markup]] = {
+    Chart: charts_svg.chart,
+    Frontier: charts_svg.frontier,
+    Dots: rows_svg.dots,
+    Bars: rows_svg.bars,
+    Workflow: graph_svg.drawn,
+}
 
 
 def page(report: Report) -> str:
@@ -22,11 +34,7 @@ def page(report: Report) -> str:
         style=Markup(style),
         digest=digest(style),
         pieces=_pieces,
-        chart=charts_svg.chart,
-        dots=rows_svg.dots,
-        bars=rows_svg.bars,
-        frontier=charts_svg.frontier,
-        graph=graph_svg.drawn,
+        drawn=lambda shown: _DRAWN[type(shown)](shown),
     )
 
 

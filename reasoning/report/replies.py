@@ -8,9 +8,10 @@ from reasoning.findings.curves import spaced
 from reasoning.findings.evaluations import Answered, Evaluation, single
 from reasoning.findings.facts import Facts
 from reasoning.findings.numbers import plain
+from reasoning.findings.replies import chosen_checkpoints, probes_by_problem
 from reasoning.findings.rollouts import completion_line
 from reasoning.findings.scores import grades
-from reasoning.findings.stages import Row, StageFacts, mapping, numeric
+from reasoning.findings.stages import StageFacts, mapping, numeric
 from reasoning.report.document import NOTHING, Cell, Grid, Tone
 
 _SHOWN_PROBLEMS, _SHOWN_PROBES, _SHOWN_STEPS = 6, 8, 6
@@ -46,22 +47,9 @@ def reply_grids(facts: Facts, checkpoints: Sequence[str] = ()) -> tuple[Grid, ..
     return tuple(grid for grid in grids if grid is not None)
 
 
-def chosen_checkpoints(facts: Facts, evaluation: Evaluation) -> tuple[str, ...]:
-    """Three at most to show side by side: the base, the first that rewards trained, and the last."""
-    names = tuple(evaluation.checkpoints)
-    if len(names) <= 3:
-        return names
-    rewarded = [name for name in names[1:-1] if facts.learns_from(name) == "rewards"]
-    return (names[0], (rewarded or names[1:])[0], names[-1])
-
-
 def probe_grid(stage: StageFacts) -> Grid | None:
     """A stage's fixed problems, one a row, with what the model wrote at each probe."""
-    by_problem: dict[object, list[Row]] = {}
-    for row in stage.probes:
-        texts = all(isinstance(row.get(name), str) for name in ("question", "answer", "text"))
-        if texts and all(isinstance(row.get(name), int) for name in ("step", "problem")):
-            by_problem.setdefault(row.get("problem"), []).append(row)
+    by_problem = probes_by_problem(stage)
     steps = sorted({row["step"] for rows in by_problem.values() for row in rows})
     shown = [steps[k] for k in spaced(len(steps), _SHOWN_STEPS)]
     graded = mapping(stage.settings.get("probe")).get("scores")

@@ -6,15 +6,7 @@ from functools import partial
 from typing import Any
 
 from reasoning.findings.numbers import number
-from reasoning.findings.sweep_numbers import (
-    BASELINE,
-    HIGHER,
-    LOWER,
-    SAME,
-    ArmNumbers,
-    ArmScore,
-    SweepNumbers,
-)
+from reasoning.findings.sweep_numbers import BASELINE, HIGHER, LOWER, SAME, ArmNumbers, ArmScore, SweepNumbers
 from reasoning.findings.sweep_words import csv_text, mean_words, rows_of, sweep_sentences
 from reasoning.report.document import NOTHING, Bullets, Cell, Grid, Paragraph, Report, Section
 from reasoning.report.grids import difference_cell

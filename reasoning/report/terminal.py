@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reasoning.core.errors import InputError
 from reasoning.core.text import shortened
 from reasoning.evaluation.results import Score
 from reasoning.findings.costs import total_sentence
 from reasoning.findings.evaluations import Evaluation
-from reasoning.findings.facts import Facts
+from reasoning.findings.facts import Facts, check_examined
 from reasoning.findings.numbers import COUNTED_DIGITS, fixed, short
 from reasoning.findings.scores import asked, compact_scores, ungraded
 from reasoning.findings.sentences import sentences
@@ -33,7 +32,7 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
     ``checkpoints`` chooses whose replies are shown, by default the base's, the first's that rewards trained and the
     last's of the first evaluation. Raises InputError for a checkpoint that no evaluation knows.
     """
-    check(facts, checkpoints)
+    check_examined(facts, checkpoints)
     for stage, sentence in sentences(facts):
         put(console, headed(stage, f": {sentence}"), wrapped=True)
     for stage, sentence in reward_warnings(facts):
@@ -51,20 +50,6 @@ def show(console: Console, facts: Facts, checkpoints: tuple[str, ...] = ()) -> N
         put(console, totals, wrapped=True)
     for text in facts.missing:
         put(console, f"missing: {text}", "yellow")
-
-
-def check(facts: Facts, checkpoints: Sequence[str]) -> None:
-    """Raises InputError where no evaluation examined all of ``checkpoints``."""
-    if not checkpoints or any(set(checkpoints) <= set(evaluation.checkpoints) for evaluation in facts.evaluations):
-        return
-    known = {name: None for evaluation in facts.evaluations for name in evaluation.checkpoints}
-    unknown = [name for name in checkpoints if name not in known]
-    if unknown:
-        raise InputError(
-            f"the run has no checkpoint {', '.join(unknown)} in its evaluations; they examined "
-            f"{', '.join(known) or 'nothing'}"
-        )
-    raise InputError(f"no evaluation examined all of {', '.join(checkpoints)}; compare those of one evaluation")
 
 
 def _score_groups(evaluation: Evaluation, width: int) -> tuple[tuple[str, ...], ...]:

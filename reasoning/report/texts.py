@@ -41,11 +41,8 @@ def show_rows(console: Console, title: str, rows: Iterable[ShownRow]) -> None:
         learnt, read = row.count(learn=True), row.count(learn=False)
         put(console, f"\nrow {number}: {learnt} tokens learnt, {read} read, {row.padding} padding", "bold")
         for place, document in enumerate(row.documents):
-            put(
-                console,
-                f"  document {place}{'' if any(part.learn for part in document) else ': nothing learnt'}",
-                "dim",
-            )
+            untaught = "" if any(part.learn for part in document) else ": nothing learnt"
+            put(console, f"  document {place}{untaught}", "dim")
             put(console, _marked(document), margin=_MARGIN)
 
 

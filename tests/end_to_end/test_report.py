@@ -12,7 +12,7 @@ from written_run import HOSTILE, workflow, write_run
 
 from reasoning.core.text import printable
 from reasoning.findings.facts import gather
-from reasoning.report.write import PAGE, write
+from reasoning.report.content import PAGE, write
 from reasoning.use.run_folder import open_run
 
 pytestmark = pytest.mark.slow

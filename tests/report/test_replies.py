@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rewarded_rows import write_rewarded_step
-from written_run import HOSTILE, with_results
+from written_run import HOSTILE
 
 from reasoning.findings.best_replies import BestReplies, read_best
-from reasoning.report.replies import best_grid, chosen_checkpoints, comparison, probe_grid, reply_grids, spaced, verdict
+from reasoning.report.replies import best_grid, comparison, probe_grid, reply_grids, spaced, verdict
 
 
 def test_the_first_problems_in_order_are_shown_with_every_checkpoint_s_reply(facts):
@@ -19,13 +19,6 @@ def test_the_first_problems_in_order_are_shown_with_every_checkpoint_s_reply(fac
     assert grid.columns == ("problem", "base", "r1")
     assert [row[0].text for row in grid.rows] == [f"{number}+1?" for number in range(4, 10)]
     assert grid.rows[0][0].detail == "right answer: 4" and grid.rows[0][1].text == "=4"
-
-
-def test_three_checkpoints_at_most_stand_side_by_side(facts):
-    evaluation = facts.evaluations[0]
-    assert chosen_checkpoints(facts, evaluation) == ("base", "zero", "r1")
-    two = with_results(evaluation, checkpoints={name: evaluation.checkpoints[name] for name in ("base", "cold")})
-    assert chosen_checkpoints(facts, two) == ("base", "cold")
 
 
 def test_chosen_checkpoints_are_shown_where_one_exam_asked_them_all(facts):
