@@ -42,6 +42,11 @@ def clipped(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def _narrowed(text: str, length: int) -> str:
+    """The text, or its two ends in so many characters: arms that differ in a value alone stay apart."""
+    return text if len(text) <= length else f"{text[:4]}…{text[5 - length :]}"
+
+
 def _drawn(kind: str, title: str, rows: Sequence[dict[str, object]], x: Axis, width: float, **more: object) -> Markup:
     """The picture with its title; each row's words are its text alternative."""
     foot = _ROW * len(rows)
@@ -50,7 +55,7 @@ def _drawn(kind: str, title: str, rows: Sequence[dict[str, object]], x: Axis, wi
 
 
 def _named(row: Mark | Bar, place: int, characters: int) -> dict[str, object]:
-    return {"name": clipped(row.name, characters), "text": row.text, "tone": row.tone, "y": _ROW * (place + 0.5)}
+    return {"name": _narrowed(row.name, characters), "text": row.text, "tone": row.tone, "y": _ROW * (place + 0.5)}
 
 
 def _dot(mark: Mark, x: Axis) -> dict[str, object]:

@@ -78,8 +78,9 @@ def sweep_report(table: SweepTable) -> Report:
     numbers, conclusions = table.numbers, table.conclusions()
     first = tuple(dots for score in numbers.scores[:_FIRST] for dots in _dots(numbers, score))
     further = tuple(dots for score in numbers.scores[_FIRST:] for dots in _dots(numbers, score))
+    ran = f"{table.heading().partition('. ')[0].removesuffix('.')}."  # What follows is about the table's cells.
     parts = (
-        Section("At a glance", (Glance(table.heading(), _verdict(numbers), tuple(_notes(numbers)), first),)),
+        Section("At a glance", (Glance(ran, _verdict(numbers), tuple(_notes(numbers)), first),)),
         Section("Results", (Paragraph(table.heading()), *table.grids())),
         Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),) if conclusions else ()),
         Section("Further scores", further),
@@ -105,7 +106,9 @@ def _dots(numbers: SweepNumbers, score: str) -> Iterator[Dots]:
 def _mark(arm: ArmNumbers, mean: Interval, tone: Tone = "", sign: bool = False) -> Mark:
     spread = mean.count > 1 and has_spread(mean)
     low, high = (mean.low, mean.high) if spread else (None, None)
-    return Mark(arm.name, mean.mean, low, high, number(mean.mean, scale=abs(mean.mean), sign=sign), tone)
+    # By the size of its interval too: what is nearly 0 beside it is rounding and no number to write out.
+    scale = max(abs(each) for each in (mean.mean, low, high) if each is not None)
+    return Mark(arm.name, mean.mean, low, high, number(mean.mean, scale=scale, sign=sign), tone)
 
 
 def _verdict(numbers: SweepNumbers) -> str:
@@ -130,3 +133,14 @@ def _notes(numbers: SweepNumbers) -> Iterator[Note]:
         if found:
             anchor = "results" if verdict == CANT_TELL else "what-this-says"
             yield Note(verdict.capitalize(), f"{'; '.join(found[:_SHOWN_NAMES])}{more}", anchor)
+    yield _next(numbers)
+
+
+def _next(numbers: SweepNumbers) -> Note:
+    """Where to look next: at runs that are missing from the numbers, else into those behind them."""
+    failed = sum(len(arm.failures) for arm in numbers.arms)
+    missing = sum(len(arm.missing()) for arm in numbers.arms)
+    for count, word in ((failed, "failed"), (missing, "has not finished")):
+        if count:
+            return Note("Look next", f"at what {word}: {count} run{'' if count == 1 else 's'}", "what-this-says")
+    return Note("Look next", "into single runs, by reasoning view and this folder", "")

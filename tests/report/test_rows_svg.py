@@ -51,6 +51,12 @@ def test_long_names_are_cut():
     assert clipped("abc", 3) == "abc" and clipped("abcd", 3) == "ab…"
 
 
+def test_long_names_that_differ_in_their_last_value_alone_stay_apart():
+    names = [f"clipped.clip_high={value}" for value in (0.2, 0.28)]
+    source = rows_svg.dots(Dots("t", tuple(Mark(name, 0.5, None, None, "0.5") for name in names)))
+    assert [found in source for found in ("clip….clip_high=0.2<", "clip…clip_high=0.28<")] == [True, True]
+
+
 BARS = Bars(
     "What lies there",
     ("kept", "made"),

@@ -84,7 +84,18 @@ def test_the_verdict_counts_what_is_claimed_of_the_first_score():
     assert glance.verdict.endswith("beside the baseline: of 2 other arms 1 higher, 1 can't tell.")
     assert [(note.subject, note.text) for note in glance.notes] == [
         ("Higher", "b=1: exam/zero/strict/pass@1"), ("Can't tell", "c=1: exam/zero/strict/pass@1"),
+        ("Look next", "into single runs, by reasoning view and this folder"),
     ]  # fmt: skip
+    assert glance.ran == "3 arms, 5 seeds (0, 1, 2, 3, 4): one setting at a time against the file's own."
+
+
+def test_runs_that_are_missing_from_the_numbers_are_told_first_of_all():
+    for missing, told in (
+        ({"failures": {5: "no memory"}}, "at what failed: 1 run"),
+        ({"missing": (5, 6)}, "at what has not finished: 2 runs"),
+    ):
+        *_, last = first_screen(sweep(row("baseline", BASELINE), row("b=1", BETTER, BASELINE, **missing))).notes
+        assert (last.subject, last.text, last.anchor) == ("Look next", told, "what-this-says")
 
 
 def test_one_arm_one_seed_and_no_run_at_all_have_no_interval_to_show():
@@ -100,3 +111,8 @@ def test_the_page_has_the_tables_too():
     assert [part.title for part in report.sections] == ["At a glance", "Results", "What this says"]
     assert any(isinstance(block, Grid) for block in report.sections[1].blocks)
     assert page(report).startswith("<!doctype html>")
+
+
+def test_a_difference_that_is_rounding_beside_its_interval_is_written_as_nothing():
+    table = sweep(row("baseline", {0: 0.1, 1: 0.2}), row("b=1", {0: 0.3, 1: 1e-9}, {0: 0.1, 1: 0.2}))
+    assert first_screen(table).dots[1].marks[0].text.strip("+−").strip("0.") == ""

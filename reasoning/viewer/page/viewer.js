@@ -200,13 +200,15 @@ function dots(title, marks, zero) {
   const ends = marks.flatMap(mark => [mark.low ?? mark.value, mark.high ?? mark.value, ...(zero ? [0] : [])]);
   const [low, high] = [Math.min(...ends), Math.max(...ends)], left = 132, right = 332;
   const x = value => left + (value - low) / (high - low || 1) * (right - left);
+  const digits = Math.min(12, Math.max(0, 2 - Math.floor(Math.log10(Math.max(Math.abs(low), Math.abs(high)) || 1))));
+  const told = value => `${zero && value > 0 ? "+" : ""}${value.toFixed(digits)}`.replace("-", "−");
   const svg = draw("svg", { viewBox: `0 0 400 ${marks.length * 20 + 18}`, role: "img", "aria-label": `${title}: ${marks.map(said).join("; ")}` });
   if (zero) svg.append(draw("line", { x1: x(0), x2: x(0), y1: 0, y2: marks.length * 20, class: "zero" }));
   marks.forEach((mark, place) => {
     const y = place * 20 + 10, row = draw("g", { class: `mark ${{ higher: "up", lower: "down" }[mark.verdict] ?? ""}` });
-    row.append(draw("title", {}, said(mark)), draw("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, mark.name.length > 16 ? `${mark.name.slice(0, 15)}…` : mark.name));
+    row.append(draw("title", {}, said(mark)), draw("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, mark.name.length > 16 ? `${mark.name.slice(0, 3)}…${mark.name.slice(-12)}` : mark.name));
     if (mark.low != null && mark.high != null) row.append(draw("line", { x1: x(mark.low), x2: x(mark.high), y1: y, y2: y, class: "span" }));
-    row.append(draw("circle", { cx: x(mark.value), cy: y, r: 4 }), draw("text", { x: 398, y: y + 4, "text-anchor": "end" }, (zero && mark.value > 0 ? "+" : "") + number(mark.value)));
+    row.append(draw("circle", { cx: x(mark.value), cy: y, r: 4 }), draw("text", { x: 398, y: y + 4, "text-anchor": "end" }, told(mark.value)));
     svg.append(row);
   });
   for (const [value, anchor] of [[low, "start"], [high, "end"]]) if (high > low) svg.append(draw("text", { x: x(value), y: marks.length * 20 + 14, "text-anchor": anchor }, number(value)));
