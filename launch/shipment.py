@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from launch.commands import answer
 from launch.settings import Launch
 from reasoning.core.errors import InputError
-from reasoning.core.object_store import is_address
 from reasoning.experiment.reader import Experiment, read_experiment
 from reasoning.pipeline.sweeps.arms import expand_sweep
 
 CODE = "code.tar.gz"
+_STORES = ("s3://", "gs://")
 _NAME_CHARACTERS = 40  # Kubernetes allows 63, and adds its own to ours.
 
 
@@ -57,7 +57,7 @@ def pack(file: str, overrides: list[str], settings: Launch) -> Shipment:
             f"{name!r} can't name a job everywhere; give --name: small letters, digits and dashes, a letter first, "
             f"at most {_NAME_CHARACTERS}"
         )
-    if settings.store and not is_address(settings.store):
+    if settings.store and not settings.store.startswith(_STORES):
         raise InputError(f"--store {settings.store} is no object store; write s3://BUCKET/RUN or gs://BUCKET/RUN")
     top = Path(_git("rev-parse", "--show-toplevel"))
     commit = _commit(settings.dirty)
