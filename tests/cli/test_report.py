@@ -33,6 +33,7 @@ def test_a_damaged_run_is_reported_with_what_is_missing(project, capsys):
     results.write_text("{")
     run = project.out / "run.json"
     entries = json.loads(run.read_text())
+    del entries["sha256"]  # As an earlier version wrote it.
     entries["stages"][1]["finished"] = False
     run.write_text(json.dumps(entries))
     capsys.readouterr()

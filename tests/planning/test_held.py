@@ -8,7 +8,7 @@ import pytest
 from plans import plan_of
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, write_json
+from reasoning.core.files import write_json
 from reasoning.core.mesh import MeshShape
 from reasoning.planning.held import PLAN, check_devices, check_plan, read_plan, write_beside
 from reasoning.planning.record import plan_record
@@ -46,7 +46,7 @@ def test_a_plan_is_read_back_and_left_with_what_was_measured(tmp_path: Path):
     write_json(tmp_path / "x.json", written)
     plan = read_plan(tmp_path / "x.json")
     write_beside(plan, tmp_path)
-    assert read_json(tmp_path / PLAN) == {**plan, "measured": {}}  # CPUs don't tell
+    assert read_plan(tmp_path / PLAN) == {**plan, "measured": {}}  # CPUs don't tell
     write_json(tmp_path / "y.json", {"mesh": {}})
     with pytest.raises(InputError, match="is no plan; write one by"):
         read_plan(tmp_path / "y.json")
