@@ -12,7 +12,7 @@ from reasoning.report.axes import Axis, interval_words, labelled
 from reasoning.report.document import Frontier, Spot
 from reasoning.report.template import in_html, render
 
-WIDTH, HEIGHT = 340.0, 190.0
+_WIDTH, _HEIGHT = 340.0, 190.0
 LEFT, RIGHT, TOP, FOOT = 46.0, 330.0, 10.0, 156.0
 _HOVERS, _MOST_SPOTS, _COLOURS = 48, 12, 6
 _SIDE = 0.06
@@ -69,7 +69,7 @@ def summary(chart: Chart) -> str:
 
 
 def _plotted(**values: object) -> Markup:
-    box = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "foot": FOOT}
+    box = {"width": _WIDTH, "height": _HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "foot": FOOT}
     return render("chart.html", in_html, box=box, colours=_COLOURS, **values)
 
 
