@@ -27,7 +27,7 @@ def written_marks(documents: Iterable[Document], markers: Sequence[Marker]) -> I
     for document in documents:
         reading = Reading(document)
         for marker in markers:
-            marks = marker(reading)
+            marks = np.asarray(marker(reading), np.uint64)
             end += len(marks)
             ends.append(end)
             yield marks.tobytes()
