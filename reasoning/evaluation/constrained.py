@@ -1,6 +1,7 @@
 """Replies that can't be anything but what a problem asks for: one of its labels, or a record of its schema."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,12 +9,16 @@ import jax
 import numpy as np
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.core.ranges import NonNegative, Size
 from reasoning.core.signatures import Takes
+from reasoning.data.chat.format import ChatFormat
+from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.exam import Answers, Candidate, Exam, Questions, graded, in_batches, longest_of
+from reasoning.evaluation.sitting import Sitting
 from reasoning.generation.engine import Rollouts
 from reasoning.generation.grammar import Joined, Pattern, Text, TokenTable, json_object, one_of, token_table
-from reasoning.generation.prompts import reply_opening
+from reasoning.generation.prompts import PromptStyle, reply_opening
 from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import Truncation
 from reasoning.generation.watching import Watch
@@ -70,7 +75,7 @@ class Constrained:
         exam, tokenizer, longest = candidate.exam, candidate.tokenizer, longest_of(questions)
         limit, slots = exam.max_new_tokens, exam.slots
         engine = sampler_for(candidate.model, candidate.mesh, tokenizer, exam.chat, self.samples, limit, slots, longest)
-        tables = self._tables(candidate, questions)
+        tables = self._tables(exam.chat, tokenizer, questions.style, questions.problems)
         rule = truncation_of(exam)
 
         def within(
@@ -101,9 +106,22 @@ class Constrained:
         count = len(questions.prompts)
         return graded(candidate, questions, in_batches(within, candidate, questions, count, key, self.temperature))
 
-    def _tables(self, candidate: Candidate, questions: Questions) -> list[TokenTable]:
+    def programs(self, sitting: Sitting) -> Iterator[Program]:
+        """See ``sitting.Foreseen``; nothing holds replies where tokenizer or problems aren't at hand."""
+        exam, tokenizer = sitting.exam, sitting.tokenizer
+        if tokenizer is None or not sitting.problems:
+            sitting.note(f"{self.name}: without tokenizer and problems its tables of what may be said aren't counted")
+            yield sitting.sampled(self.name, self.samples)
+            return
+        tables = self._tables(exam.chat, tokenizer, sitting.style, sitting.problems)
+        for table, asked in Counter(tables).items():
+            yield sitting.shaped(self.name, self.samples, asked, Shaping(table=table))
+
+    def _tables(
+        self, chat: ChatFormat, tokenizer: Tokenizer, style: PromptStyle, problems: Sequence[Problem]
+    ) -> list[TokenTable]:
         """Each problem's table; problems of one pattern share theirs."""
-        chat, opening = candidate.exam.chat, reply_opening(questions.style, candidate.exam.chat)
+        opening = reply_opening(style, chat)
         before, _, behind = self.form.partition(_REPLY)
         after = "" if self.after in opening else self.after
         if not self.after and not before.startswith(opening):
@@ -112,9 +130,9 @@ class Constrained:
                 f"{self.name} doesn't; begin it so"
             )
         said = before if self.after else before.removeprefix(opening)
-        patterns = [self._checked(problem) for problem in questions.problems]
+        patterns = [self._checked(problem) for problem in problems]
         tables = {
-            each: token_table(candidate.tokenizer, chat, Joined((Text(said), each, Text(behind))), after)
+            each: token_table(tokenizer, chat, Joined((Text(said), each, Text(behind))), after)
             for each in dict.fromkeys(patterns)
         }
         return [tables[each] for each in patterns]

@@ -5,12 +5,16 @@ Shapes: N texts, B rows of a batch, T time.
 
 from collections.abc import Callable, Iterator, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import process_count, process_index
 from jax.sharding import Mesh
 
+from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length
 from reasoning.core.mesh import local_rows, rows_of_all_processes, to_global
+from reasoning.core.program import Program
 from reasoning.evaluation.exam import Candidate
 from reasoning.generation.engine import rows_multiple
 from reasoning.objectives.aggregation import token_mean
@@ -63,12 +67,38 @@ def read_all(
             time = padded_length(max(sum(map(len, texts[number])) for number in numbers), (), context)
             if share <= multiple or share * time <= _MOST_TOKENS:
                 break
-            share = max(share // (2 * multiple), 1) * multiple
+            share = _half(share, multiple)
         first = process_index() * share
         rows = _rows([texts[number] for number in numbers[first : first + share]], share, time)
         values_B = read(build_batching(mesh, token_mean, time)(to_global(mesh, rows)))
         yield numbers, rows_of_all_processes(values_B)[: len(numbers)]
         start += len(numbers)
+
+
+def _half(share: int, multiple: int) -> int:
+    """Half as many rows of a process, a multiple of its devices still."""
+    return max(share // (2 * multiple), 1) * multiple
+
+
+def reading_told(
+    name: str, mesh: Mesh, context: int, texts: int, batch: int, longest: int
+) -> tuple[Program, TokenBatch]:
+    """The program with which ``read_all`` makes batches of texts that are all as long as the longest, and their shapes.
+
+    It is called as often as they are read.
+    """
+    parts, processes = meshes.data_parallel_size(mesh), len({device.process_index for device in mesh.devices.flat})
+    multiple, time = max(1, parts // processes), padded_length(longest, (), context)
+    share = -(-batch // (processes * multiple)) * multiple
+    while share > multiple and share * time > _MOST_TOKENS:
+        share = _half(share, multiple)
+    rows = share * processes
+    row = jax.ShapeDtypeStruct((rows, time), jnp.int32, sharding=meshes.row_sharding(mesh))
+    packed = dict.fromkeys(("tokens", "positions", "segments", "loss_mask"), row)
+    batching = build_batching(mesh, token_mean, time)
+    shapes = jax.eval_shape(batching, packed)
+    given = meshes.with_shardings(shapes, jax.tree.map(lambda _: meshes.row_sharding(mesh), shapes))
+    return Program(f"{name}: batch", batching, (packed,), -(-texts // rows)), given
 
 
 def _rows(texts: Sequence[Continuation], rows: int, time: int) -> dict[str, np.ndarray]:

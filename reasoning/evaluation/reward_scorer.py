@@ -3,20 +3,24 @@
 Shapes: R replies, E ends of one reply's steps, B rows, T time.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
+from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import local_rows
-from reasoning.evaluation.continuations import read_all
+from reasoning.core.program import Program
+from reasoning.evaluation.continuations import read_all, reading_told
 from reasoning.evaluation.scorers import Cost, Tokens
 from reasoning.models.config import ModelConfig
 from reasoning.models.flops import forward_flops
 from reasoning.models.heads import Head
-from reasoning.models.model import Model
+from reasoning.models.model import Model, parameter_shardings
 from reasoning.models.parameters import Params
 from reasoning.training.batches import TokenBatch
 from reasoning.training.scoring import build_judging
@@ -83,6 +87,33 @@ class RewardScorer:
             places.append(len(ids) - 1)
             start = end + 1
         return [*ids, *reply[start:]], places
+
+
+@dataclass(frozen=True)
+class ForeseenScorer:
+    """A reward model before there are weights: what it takes of the devices, and what it compiles."""
+
+    model: Model
+    head: Head
+    mesh: Mesh
+
+    @cached_property
+    def params(self) -> Any:
+        """The shapes of its parameters, where they lie; the same object each time."""
+        return meshes.with_shardings(self.model.shapes, parameter_shardings(self.model, self.mesh))
+
+    def judging(self, name: str, batch: TokenBatch) -> Program:
+        """The pass that judges a batch of these shapes."""
+        rows, time = batch.tokens.shape
+        judging = build_judging(self.model, self.head, self.mesh)
+        flops = head_flops(self.model.config, self.head, rows * time, time)
+        return Program(name, judging, (self.params, batch), tokens=rows * time, flops=flops)
+
+    def programs(self, name: str, batch: int, texts: int, longest: int) -> Iterator[Program]:
+        """What ``RewardScorer.scores`` compiles for so many texts of so many tokens; marks behind steps don't count."""
+        batching, given = reading_told(name, self.mesh, self.model.context, texts, batch, longest)
+        yield batching
+        yield replace(self.judging(f"{name}: judge", given), calls=batching.calls)
 
 
 def head_flops(config: ModelConfig, head: Head, tokens: int, length: int) -> int:

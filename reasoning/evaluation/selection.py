@@ -255,7 +255,10 @@ class Selections:
 
     def programs(self, sitting: Sitting) -> Iterator[Program]:
         """See ``sitting.Foreseen``."""
-        yield sitting.sampled(self.name, self.cost(sitting.exam))
+        samples = self.cost(sitting.exam)
+        yield sitting.sampled(self.name, samples)
+        for scorer in self.scorers_asked():
+            yield from sitting.judged(scorer, sitting.prompts * samples)
 
     def columns(self, answers: Answers, scores_PS: np.ndarray) -> dict[str, np.ndarray]:
         """See ``methods.Summarizing``."""

@@ -1,37 +1,38 @@
 """An exam before it is asked: what methods tell of the programs that they will compile, when there is no model yet."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
-from reasoning.core.buckets import padded_length
 from reasoning.core.program import Program
+from reasoning.data.tokenizers.tokenizer import Tokenizer, ids_with
+from reasoning.evaluation.continuations import reading_told
 from reasoning.evaluation.exam import Exam
 from reasoning.generation.beam import BeamSettings
 from reasoning.generation.calls import growing_told, sampling_told, search_told, weight_shapes
 from reasoning.generation.engine import SLOTS
 from reasoning.generation.prompts import PromptStyle
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.shaping import Shaping
 from reasoning.models.flops import forward_flops
 from reasoning.models.model import Model, parameter_shardings
-from reasoning.objectives.aggregation import token_mean
-from reasoning.rollouts.sampling import allowed_by
+from reasoning.rollouts.sampling import allowed_by, truncation_of
 from reasoning.tasks.problems import Problem
-from reasoning.training.program import build_batching, build_scoring
+from reasoning.training.program import build_scoring
+
+Reads = Callable[[int, int], Iterable[Program]]
+"""What a scorer compiles to read so many texts of at most so many tokens."""
 
 
 @dataclass(frozen=True)
 class Sitting:
     """One model that an exam will ask in one ``style``: how many prompts, tokens of the longest, ids that end a reply.
 
-    ``longest_in`` tells the longest prompt in another style, ``tokens_in`` how many tokens a text has, its characters
-    where no tokenizer is at hand, and ``ids_with`` the ids whose tokens hold a text, none there. ``problems`` are empty
-    where they aren't. ``note`` hears what is assumed.
+    ``longest_in`` tells the longest prompt in another style. ``problems`` are empty and ``tokenizer`` is None where
+    they aren't at hand. ``note`` hears what is assumed. Of ``scorers`` those are there that can be told.
     """
 
     exam: Exam
@@ -43,9 +44,13 @@ class Sitting:
     ends: tuple[int, ...]
     problems: tuple[Problem, ...]
     longest_in: Callable[[PromptStyle], int]
-    tokens_in: Callable[[str], int]
-    ids_with: Callable[[str], tuple[int, ...]]
+    tokenizer: Tokenizer | None
     note: Callable[[str], None]
+    scorers: Mapping[str, Reads] = field(default_factory=dict)
+
+    def tokens_in(self, text: str) -> int:
+        """How many tokens a text has; its characters where no tokenizer is at hand."""
+        return len(text) if self.tokenizer is None else len(self.tokenizer.encode(text))
 
     def settings(self, samples: int, new_tokens: int, longest: int) -> SamplerSettings:
         """An engine's for so many replies a prompt."""
@@ -59,6 +64,12 @@ class Sitting:
         settings = self.settings(samples, limit, longest or self.longest)
         return sampling_told(name, self.model, self.mesh, settings, count, allowed_by(self.exam), calls)
 
+    def shaped(self, name: str, samples: int, prompts: int, shaping: Shaping) -> Program:
+        """What the engine compiles for so many replies to some of the prompts, held within ``shaping``."""
+        settings, allowed = self.settings(samples, self.exam.max_new_tokens, self.longest), truncation_of(self.exam)
+        more = {"most": self.prompts, "shaping": shaping}
+        return sampling_told(name, self.model, self.mesh, settings, prompts, allowed, **more)
+
     def searched(self, name: str, beams: int) -> Program:
         """What a beam search compiles."""
         settings = BeamSettings(beams, self.exam.max_new_tokens, self.ends, longest_prompt=self.longest)
@@ -70,7 +81,8 @@ class Sitting:
         Problems stand beside each other as the slots hold them, and turn until all replies are at the limit.
         """
         limit = self.exam.max_new_tokens
-        ends, longest = (*self.ends, *self.ids_with(separator)), self.longest + limit - 1
+        separators = () if self.tokenizer is None else ids_with(self.tokenizer, (separator,))
+        ends, longest = (*self.ends, *separators), self.longest + limit - 1
         settings = SamplerSettings(branches, step, ends, self.exam.slots, self.longest)
         places = max(1, (self.exam.slots or SLOTS) // together) * meshes.data_parallel_size(self.mesh)
         calls = -(-self.prompts // places) * -(-limit // step)
@@ -79,25 +91,28 @@ class Sitting:
 
     def scored(self, name: str, texts: int, batch: int, longest: int) -> Iterator[Program]:
         """What ``continuations.log_likelihoods`` compiles for its longest texts, if all of them are as long."""
-        mesh, model, parts = self.mesh, self.model, meshes.data_parallel_size(self.mesh)
-        rows, time = -(-batch // parts) * parts, padded_length(longest, (), model.context)
-        calls, weights = -(-texts // rows), {"weights": weight_shapes(model, mesh)}
+        mesh, model, weights = self.mesh, self.model, {"weights": weight_shapes(self.model, self.mesh)}
         params = meshes.with_shardings(model.shapes, parameter_shardings(model, mesh))
-        row = jax.ShapeDtypeStruct((rows, time), jnp.int32, sharding=meshes.row_sharding(mesh))
-        packed = dict.fromkeys(("tokens", "positions", "segments", "loss_mask"), row)
-        batching = build_batching(mesh, token_mean, time)
-        shapes = jax.eval_shape(batching, packed)
-        given = meshes.with_shardings(shapes, jax.tree.map(lambda _: meshes.row_sharding(mesh), shapes))
-        yield Program(f"{name}: batch", batching, (packed,), calls, beside={"parameters": params, **weights})
+        batching, given = reading_told(name, mesh, model.context, texts, batch, longest)
+        yield replace(batching, beside={"parameters": params, **weights})
+        rows, time = given.tokens.shape
         yield Program(
             f"{name}: score",
             build_scoring(model, mesh, 1.0),
             (params, given),
-            calls,
+            batching.calls,
             tokens=rows * time,
             flops=forward_flops(model.config, rows * time, time),
             beside=weights,
         )
+
+    def judged(self, scorer: str, replies: int) -> Iterator[Program]:
+        """What a scorer compiles to read so many replies at the limit; nothing of one that can't be told."""
+        reads = self.scorers.get(scorer)
+        if reads is not None:
+            weights = weight_shapes(self.model, self.mesh)
+            for program in reads(replies, self.longest + self.exam.max_new_tokens):
+                yield replace(program, beside={"weights": weights, **program.beside})
 
 
 @runtime_checkable

@@ -78,6 +78,8 @@ class StepSearch:
         exam = sitting.exam
         step = min(self.step_tokens, exam.max_new_tokens)
         yield from sitting.grown(self.name, self.beams, self.branches, step, self.separator)
+        turns = -(-exam.max_new_tokens // step)
+        yield from sitting.judged(self.scorer, sitting.prompts * self.beams * self.branches * turns)
 
     def replies(self, candidate: Candidate, questions: Questions, key: jax.Array) -> Answers:
         """See ``Method``. Raises InputError where the scorer isn't there, and where the last step may have no room."""

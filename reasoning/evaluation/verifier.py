@@ -12,9 +12,11 @@ import numpy as np
 from scipy.special import expit
 
 from reasoning.core.errors import InputError
+from reasoning.core.program import Program
 from reasoning.evaluation.continuations import Continuation, log_likelihoods
 from reasoning.evaluation.exam import Candidate
 from reasoning.evaluation.scorers import Cost, Scorer, Tokens
+from reasoning.evaluation.sitting import Sitting
 from reasoning.models.flops import forward_flops
 
 
@@ -90,3 +92,10 @@ class _VerifyingScorer:
 def verifying(verifiers: Sequence[Verifier], candidate: Candidate) -> dict[str, Scorer]:
     """The scorers by which a candidate judges its own replies, by name."""
     return {verifier.name: _VerifyingScorer(verifier, candidate) for verifier in verifiers}
+
+
+def verifying_told(verifier: Verifier, sitting: Sitting, replies: int, longest: int) -> Iterator[Program]:
+    """What a verifier compiles to judge so many replies as wholes, each of which is read with either answer."""
+    words = verifier.question.replace("{question}", "").replace("{reply}", "")
+    more = sitting.tokens_in(sitting.exam.chat.prompt(words)) + max(map(sitting.tokens_in, (verifier.yes, verifier.no)))
+    yield from sitting.scored(verifier.name, 2 * replies, sitting.exam.batch, longest + more)

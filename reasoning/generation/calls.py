@@ -1,6 +1,7 @@
 """What an engine will be called with, told before there are weights or prompts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from reasoning.generation.engine import SamplingProgram, decode_shardings, rows_
 from reasoning.generation.growing import BEGINNINGS, growing_programs
 from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
+from reasoning.generation.shaping import Shaping
 from reasoning.generation.slots import READING, WRITING
 from reasoning.generation.state import Asked, Page, Sizes, state_shardings
 from reasoning.generation.truncation import Truncation
@@ -34,11 +36,18 @@ def sampling_call(
     prompts: int,
     length: int,
     truncation: Truncation | None = None,
+    shaping: Shaping | None = None,
 ) -> tuple[jax.stages.Wrapped, tuple[Any, ...]]:
     """The engine's very program for ``prompts`` prompts of each process, padded to ``length``, and its arguments."""
-    sizes = sizes_of(settings, mesh, prompts, length)
+    sizes, change = sizes_of(settings, mesh, prompts, length), None
+    if shaping is not None:
+        vocabulary = jax.eval_shape(model.unembedding, weight_shapes(model, mesh)).shape[1]
+        sizes, change = replace(sizes, vocabulary=vocabulary), shaping.traced(vocabulary)
     program = sampling_program(model, mesh, common_settings(settings), sizes)
-    return program.sample, _arguments(model, mesh, program, sizes, truncation)
+    weights, state, page, kept, key, asked = _arguments(model, mesh, program, sizes, truncation)
+    # Tables, too, come from the host without a place.
+    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), change)
+    return program.sample, (weights, state, page, kept, key, replace(asked, shaping=shapes))
 
 
 def _arguments(
@@ -74,12 +83,12 @@ def _arguments(
     )
 
 
-def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int) -> dict[str, float]:
+def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int, most: int = 0) -> dict[str, float]:
     """How often the engine's loops turn for so many prompts of each process, if all replies reach the limit.
 
-    The fullest device counts, as the others wait for it.
+    The fullest device counts, as the others wait for it. Arrays are made for ``most`` prompts, if these are more.
     """
-    sizes: Sizes = sizes_of(settings, mesh, prompts, length)
+    sizes: Sizes = sizes_of(settings, mesh, max(prompts, most), length)
     share = -(-prompts // rows_multiple(mesh))
     return {
         READING: -(-share // sizes.group),
@@ -97,10 +106,15 @@ def sampling_told(
     truncation: Truncation | None = None,
     calls: float = 1.0,
     beside: Mapping[str, Any] | None = None,
+    shaping: Shaping | None = None,
+    most: int = 0,
 ) -> Program:
-    """The engine's program for ``prompts`` prompts at once, each as long as the longest, all replies at the limit."""
+    """The engine's program for ``prompts`` prompts at once, each as long as the longest, all replies at the limit.
+
+    ``most`` are the prompts that its arrays are made for, if these are more.
+    """
     longest = settings.longest_prompt
-    function, arguments = sampling_call(model, mesh, settings, prompts, longest, truncation)
+    function, arguments = sampling_call(model, mesh, settings, max(prompts, most), longest, truncation, shaping)
     new, read = prompts * settings.samples * settings.max_new_tokens, prompts * longest
     return Program(
         name,
@@ -110,7 +124,7 @@ def sampling_told(
         tokens=new,
         flops=forward_flops(model.config, read + new, longest + settings.max_new_tokens),
         beside=beside or {},
-        trips=loop_trips(settings, mesh, prompts, longest),
+        trips=loop_trips(settings, mesh, prompts, longest, most),
     )
 
 

@@ -17,7 +17,6 @@ from reasoning.core.mesh import wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
 from reasoning.core.progress import Progress
-from reasoning.data.tokenizers.tokenizer import ids_with
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
 from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
@@ -31,9 +30,9 @@ from reasoning.evaluation.results import (
     write_samples,
 )
 from reasoning.evaluation.scorers import Scorer
-from reasoning.evaluation.sitting import Foreseen, Sitting
+from reasoning.evaluation.sitting import Foreseen, Reads, Sitting
 from reasoning.evaluation.tables import answers_of, by_kind, confusions, measured, rows_of, spent, tabulate, values_of
-from reasoning.evaluation.verifier import Verifier, verifying
+from reasoning.evaluation.verifier import Verifier, verifying, verifying_told
 from reasoning.generation.prompts import PromptStyle
 from reasoning.models.model import Model
 from reasoning.rewards.reward import scorers_of
@@ -42,6 +41,7 @@ from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.place import Asked, Place, asked_of, problems_at_hand
 from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.reward_model import loaded_scorers
+from reasoning.stages.scorer_programs import Beside, scorers_beside
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
 from reasoning.training.checkpoints import on_first_process
@@ -156,21 +156,23 @@ class Evaluate:
 
     def _asking(self, checkpoint: Stage, place: Place) -> Iterator[Program]:
         model, published = model_before(checkpoint, place, self.name), False
+        beside = scorers_beside(self.scorers, self.quiz.batch, place, self.name)
         for style, methods in (
             (self.quiz.style, self.methods),
             *((style, self.style_methods) for style in self.styles),
         ):
-            sitting = self._sitting(checkpoint, place, model, style)
+            sitting = self._sitting(checkpoint, place, model, style, beside)
             if not published:
-                yield publishing_program(model, place, sitting.settings(1, self.quiz.max_new_tokens, sitting.longest))
+                settings = sitting.settings(1, self.quiz.max_new_tokens, sitting.longest)
+                yield beside.around(publishing_program(model, place, settings))
                 published = True
             for method in methods:
                 if isinstance(method, Foreseen):
-                    yield from method.programs(sitting)
+                    yield from map(beside.around, method.programs(sitting))
                 else:
                     place.note(f"{self.name}: what its method {method.name} compiles isn't planned")
 
-    def _sitting(self, checkpoint: Stage, place: Place, model: Model, style: PromptStyle) -> Sitting:
+    def _sitting(self, checkpoint: Stage, place: Place, model: Model, style: PromptStyle, beside: Beside) -> Sitting:
         """The quiz before a checkpoint is asked it in a style."""
         where, tokenizer = f"{self.name}, {checkpoint.name}", place.tokenizer(checkpoint)
 
@@ -178,7 +180,7 @@ class Evaluate:
             return asked_of(place, where, self.quiz, checkpoint, model.config.context, style)
 
         asked = asked_in(style)
-        return Sitting(
+        sitting = Sitting(
             exam=self.quiz,
             model=model,
             mesh=place.mesh,
@@ -188,10 +190,12 @@ class Evaluate:
             ends=asked.ends,
             problems=problems_at_hand(self.quiz.problems),
             longest_in=lambda style: asked_in(style).longest,
-            tokens_in=len if tokenizer is None else lambda text: len(tokenizer.encode(text)),
-            ids_with=lambda text: () if tokenizer is None else ids_with(tokenizer, (text,)),
+            tokenizer=tokenizer,
             note=lambda note: place.note(f"{where}, {note}"),
         )
+        scorers: dict[str, Reads] = {name: partial(beside.reading, name) for name in beside.scorers}
+        own = {verifier.name: partial(verifying_told, verifier, sitting) for verifier in self.verifiers}
+        return replace(sitting, scorers=scorers | own)
 
     def pieces(self, artifact: Artifact, out: Path) -> tuple[_Piece, ...]:
         """What one checkpoint is asked, in order."""

@@ -30,6 +30,7 @@ from reasoning.stages.programs import learned_of, trained_model
 from reasoning.stages.reference import Reference
 from reasoning.stages.reward_model import loaded_scorers
 from reasoning.stages.rollout_source import RolloutSource
+from reasoning.stages.scorer_programs import scorers_beside
 from reasoning.stages.settings import steps_of
 from reasoning.stages.stage import Context, LearnsFrom
 from reasoning.stages.trainee import (
@@ -87,8 +88,7 @@ class GRPO(FromRewards):
         for remark in remarks_on(self.rewards, self.problems):
             context.warn(f"stage {self.name}: {remark}")
         trainee = trainee_of(self, inputs["start"], context)
-        rows = self.questions * self.samples // (self.minibatches * self.microbatches)
-        scorers = loaded_scorers(inputs.get("scorers", ()), tokenizer, self.name, rows, context)
+        scorers = loaded_scorers(inputs.get("scorers", ()), tokenizer, self.name, self._rows_at_once, context)
         source = self.source(trainee, tokenizer, out, context, scorers)
         groups = self.groups(source.sampler.longest_row - self.max_new_tokens)
         learner = Learner(
@@ -104,6 +104,10 @@ class GRPO(FromRewards):
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
         )
         return learn(learner, source, out, context)
+
+    @property
+    def _rows_at_once(self) -> int:
+        return self.questions * self.samples // (self.minibatches * self.microbatches)
 
     def objective(self, model: Model, kernels: Choice, groups: ReplyGroups) -> LossFunction:
         """The loss of ``model``."""
@@ -127,7 +131,9 @@ class GRPO(FromRewards):
             None if truncation == ALL_TOKENS else truncation,
         )
         needs = {"minibatches": self.minibatches, "scored": self.scored, "referenced": self.kl_coefficient > 0}
-        return tuple(policy_gradient_programs(self, replace(learned, groups=groups), between, drawn, **needs))
+        scorers = scorers_beside(self.scorers, self._rows_at_once, place, f"stage {self.name}")
+        learned = replace(learned, groups=groups)
+        return tuple(policy_gradient_programs(self, learned, between, drawn, scorers, **needs))
 
     def source(
         self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context, scorers: Mapping[str, Scorer]

@@ -18,6 +18,7 @@ from reasoning.stages.learn import minibatches_of
 from reasoning.stages.place import Asked, Place, asked_of
 from reasoning.stages.policy_programs import PolicyPrograms
 from reasoning.stages.programs import COLUMNS, Learned, row_shapes, split_by_rows
+from reasoning.stages.scorer_programs import Beside
 from reasoning.stages.settings import OnPolicy
 from reasoning.stages.trainee import check_rows
 from reasoning.training.program import build_batching
@@ -61,6 +62,7 @@ def policy_gradient_programs(
     learned: Learned,
     between: PolicyPrograms,
     truncation: Truncation | None,
+    scorers: Beside,
     *,
     minibatches: int,
     scored: bool,
@@ -69,14 +71,21 @@ def policy_gradient_programs(
     """What GRPO compiles, and how often it calls each.
 
     ``scored``: the trainer reads what it sampled once more; ``referenced``: so does a reference, which is the start, or
-    the base beneath adapters. Rows are as long as they can get; shorter batches are programs of their own.
+    the base beneath adapters. Rows are as long as they can get; shorter batches are programs of their own. ``scorers``
+    read all replies.
     """
+    learned = replace(learned, beside=scorers.params)
     if referenced and learned.base is None:
-        learned = replace(learned, beside={"reference": frozen_shapes(learned.model, learned.place.mesh)})
+        reference = frozen_shapes(learned.model, learned.place.mesh)
+        learned = replace(learned, beside={**learned.beside, "reference": reference})
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, truncation)
     count, length = stage.questions * stage.samples, asked.longest + stage.max_new_tokens
     _check_shares(learned, count // minibatches)
+    for name in scorers.scorers:
+        for program in scorers.reading(name, count, length):
+            around = scorers.around(replace(program, beside=learned.around(*scorers.scorers)))
+            yield replace(around, calls=program.calls * learned.steps)
     rows = _sampled_rows(learned, count, length)
     rewards = jax.ShapeDtypeStruct((count,), jnp.float32, sharding=meshes.row_sharding(mesh))
     yield Program("assemble", between.assemble, (rows, rewards), learned.steps, beside=learned.around())

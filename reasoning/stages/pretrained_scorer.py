@@ -15,11 +15,13 @@ from reasoning.core.object_store import is_address
 from reasoning.core.ranges import OptionalSize
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.evaluation.reward_scorer import NO_MARK
+from reasoning.evaluation.reward_scorer import NO_MARK, ForeseenScorer
+from reasoning.models.config import ModelConfig
 from reasoning.models.formats.scorer_reader import import_scorer, read_scorer
 from reasoning.models.heads import with_head
 from reasoning.models.model import build_model, check_memory
 from reasoning.stages.checkpoint import check_vocabulary, save
+from reasoning.stages.place import Place
 from reasoning.stages.reward_model import write_head
 from reasoning.stages.stage import Context
 
@@ -56,13 +58,25 @@ class PretrainedScorer:
         self.check(context.mesh)
         folder = Path(fetched(self.path))
         config, head = read_scorer(folder)
-        config = replace(config, context=self.context or config.context, compute_dtype=self.compute_dtype)
+        config = self._configured(config)
         tokenizer, model = load_tokenizer(folder), with_head(build_model(config, context.mesh, context.kernels), head)
         check_memory(model, context.mesh, self.name)
         check_vocabulary(config, tokenizer, self.name)
         params = import_scorer(folder, config, head, context.mesh)
         write_head(out, head, self.separator, self._mark(tokenizer))
         return replace(save(out, model, params, tokenizer, {}), kind="scorer")
+
+    def foreseen(self, place: Place) -> ForeseenScorer:
+        """The scorer that will be left. Raises InputError where it isn't at the path yet."""
+        folder = Path(fetched(self.path))
+        if not (folder / "config.json").exists():
+            raise InputError(f"there is no config.json in {folder}")
+        config, head = read_scorer(folder)
+        model = build_model(self._configured(config), place.mesh, place.kernels)
+        return ForeseenScorer(with_head(model, head), head, place.mesh)
+
+    def _configured(self, config: ModelConfig) -> ModelConfig:
+        return replace(config, context=self.context or config.context, compute_dtype=self.compute_dtype)
 
     def _mark(self, tokenizer: Tokenizer) -> int:
         return tokenizer.symbol_id(self.mark) if self.mark else NO_MARK

@@ -5,10 +5,10 @@ What its data has labels of decides what it is: of replies' ends an outcome rewa
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ from reasoning.core.ranking import ranked_right
 from reasoning.data.records import RandomAccessRows, read_records, take_rows
 from reasoning.data.tokenizers.comparison import tokenizer_difference
 from reasoning.data.tokenizers.tokenizer import Tokenizer
-from reasoning.evaluation.reward_scorer import NO_MARK, RewardScorer, head_flops
+from reasoning.evaluation.reward_scorer import NO_MARK, ForeseenScorer, RewardScorer, head_flops
 from reasoning.evaluation.scorers import Scorer
 from reasoning.kernels.backends import Choice
 from reasoning.models.heads import DECODER, HEAD, Head, with_head
@@ -105,28 +105,19 @@ class RewardModel(OnRows):
         if self.held_out:
             batch = self.batch // self.microbatches
             rows = row_shapes(mesh, batch, length, LABEL_COLUMNS)
-            told.append(_judging_program(place, model, head, rows, build_labelling(mesh, token_sum, length)))
-            told[-1] = replace(told[-1], calls=-(-self.held_out // batch))
+            labelled_rows = split_by_rows(mesh, build_labelling(mesh, token_sum, length), rows)
+            judge = ForeseenScorer(model, head, mesh).judging("judge", labelled_rows.rows)
+            told.append(replace(judge, calls=-(-self.held_out // batch)))
         return tuple(told)
+
+    def foreseen(self, place: Place) -> ForeseenScorer:
+        """The scorer that will be left."""
+        head = Head()
+        return ForeseenScorer(with_head(model_before(self.start, place, self.name), head), head, place.mesh)
 
     def plan(self) -> dict[str, object]:
         """Sizes for ``run --check``."""
         return planned_rows(self)
-
-
-def _judging_program(
-    place: Place, model: Model, head: Head, rows: Mapping[str, Any], batching: Callable[..., Any]
-) -> Program:
-    """The pass that judges rows of these shapes, of which ``batching`` makes a batch, before there are weights."""
-    batch, (count, length) = split_by_rows(place.mesh, batching, rows), rows["tokens"].shape
-    params = meshes.with_shardings(model.shapes, parameter_shardings(model, place.mesh))
-    return Program(
-        "judge",
-        build_judging(model, head, place.mesh),
-        (params, getattr(batch, "rows", batch)),
-        tokens=count * length,
-        flops=head_flops(model.config, head, count * length, length),
-    )
 
 
 def _beginning(decoder: Model, head: Head, params: Params, mesh: Mesh) -> Params:

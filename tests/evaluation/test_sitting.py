@@ -10,16 +10,19 @@ from tiny_stages import NEW_TOKENS, quiz
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.prng import stage_key
-from reasoning.data.tokenizers.tokenizer import ids_with, stop_ids
+from reasoning.core.program import Program
+from reasoning.data.tokenizers.tokenizer import stop_ids
 from reasoning.evaluation.budget import Budget
+from reasoning.evaluation.constrained import Constrained, one_label
 from reasoning.evaluation.exam import Exam, longest_of, questions_of
 from reasoning.evaluation.likelihood import Likelihood
 from reasoning.evaluation.methods import Beam, Greedy, Method, Samples
 from reasoning.evaluation.scorers import Cost, Tokens
-from reasoning.evaluation.selection import Majority, Selections
+from reasoning.evaluation.selection import BestOf, ByScorer, Majority, Selections
 from reasoning.evaluation.sitting import Foreseen, Sitting
 from reasoning.evaluation.steps import StepSearch
 from reasoning.evaluation.true_thinking import TrueThinking
+from reasoning.evaluation.verifier import Verifier, verifying, verifying_told
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.labels import Label
 from reasoning.tasks.problems import Problem
@@ -47,8 +50,7 @@ def sitting_of(base: Artifact, exam: Exam, problems: tuple[Problem, ...]) -> tup
         ends=stop_ids(candidate.tokenizer, exam.chat),
         problems=problems,
         longest_in=longest_in,
-        tokens_in=lambda text: len(candidate.tokenizer.encode(text)),
-        ids_with=lambda text: ids_with(candidate.tokenizer, (text,)),
+        tokenizer=candidate.tokenizer,
         note=notes.append,
     )
     return sitting, notes
@@ -127,3 +129,45 @@ def test_tokens_and_turns_are_those_of_all_replies_at_the_limit(base: Artifact):
     assert (greedy.tokens, samples.tokens) == (4 * NEW_TOKENS, 4 * 3 * NEW_TOKENS)
     [searched] = Beam(beams=3).programs(sitting)
     assert searched.tokens == 4 * 3 * NEW_TOKENS and max(searched.trips.values()) == NEW_TOKENS
+
+
+def test_replies_within_a_pattern_are_drawn_by_a_program_a_table(base: Artifact):
+    exam = quiz(scores=(Label(),), rates=(), max_new_tokens=8)
+    method = Constrained(pattern=one_label, form="<answer>{reply}</answer>")
+    others = replace(CHOSEN[1], columns={"labels": ["3", "7"]})
+    assert untold(method, base, exam, (*CHOSEN, others)) == (["constrained"] * 2, [])
+    sitting, notes = sitting_of(base, exam, (*CHOSEN, others))
+    two, one = method.programs(sitting)
+    assert two.trips["writing"] == one.trips["writing"] == 8 and two.tokens == 2 * one.tokens
+    [plain] = method.programs(replace(sitting, problems=()))
+    assert plain.tokens == 3 * 8 and "aren't counted" in notes[-1]
+
+
+def test_who_asks_a_scorer_tells_how_many_replies_it_reads(base: Artifact):
+    exam = quiz(max_new_tokens=10)
+    sitting, _ = sitting_of(base, exam, exam.problems.problems())
+    read: list[tuple[int, int]] = []
+
+    def reads(texts: int, longest: int) -> list[Program]:
+        read.append((texts, longest))
+        return [Program("judge", len, ())]
+
+    asked = replace(sitting, scorers={"by": reads})
+    ways = (BestOf(by=ByScorer(scorer="by"), size=3), Majority(size=3))
+    told = [*Selections(ways=ways).programs(asked)]
+    told += StepSearch(scorer="by", beams=2, branches=3, step_tokens=4).programs(asked)
+    assert [one.name for one in told if set(one.beside) == {"weights"}] == ["judge"] * 2
+    # Of 4 problems 3 samples, and 6 candidates in each of three turns.
+    assert read == [(4 * 3, sitting.longest + 10), (4 * 6 * 3, sitting.longest + 10)]
+    assert [*Selections(ways=ways[1:]).programs(asked)][1:] == []
+
+
+def test_a_verifier_reads_each_reply_with_either_answer(base: Artifact):
+    exam, verifier = quiz(max_new_tokens=4), Verifier(question="{reply}", yes="1", no="2")
+    candidate = tiny_stages.candidate(base, exam)
+    sitting, _ = sitting_of(base, exam, exam.problems.problems())
+    told = tuple(verifying_told(verifier, sitting, 4, sitting.longest + 4))
+    assert [one.name for one in told] == ["verifier: batch", "verifier: score"] and told[1].calls == 2
+    [scorer] = verifying((verifier,), candidate).values()
+    prompts, replies = [[5, 6]] * 2, [[7, 8, 9]] * 2
+    assert not_traced(told, lambda: scorer.scores(prompts, replies, [[2], [2]])) == []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_stages
-from planned import not_run, place_of
+from planned import not_run, not_traced, place_of
 from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, questions_for, reinforce, work
 
 from reasoning.core.artifact import Artifact
@@ -135,5 +135,9 @@ def test_it_runs_the_programs_that_it_told(base: Artifact, labels: Artifact, tmp
 
 def test_reinforcement_learning_is_rewarded_by_what_was_trained(prm: Artifact, base: Artifact, tmp_path: Path):
     stage = reinforce(steps=1, rewards=(ScorerReward(scorer="prm"),), scorers=(MODEL,))
-    [row] = work(stage, tmp_path, {"start": base, "scorers": (prm,)}).metrics()
+    told = [one for one in stage.programs(place_of(Surroundings().context().mesh)) if one.name.startswith("prm")]
+    left: list[Artifact] = []
+    untold = not_traced(told, lambda: left.append(work(stage, tmp_path, {"start": base, "scorers": (prm,)})))
+    assert [one.name for one in told] == ["prm: batch", "prm: judge"] and untold == []
+    [row] = left[0].metrics()
     assert 0 < row["reward"] == row["rewards/prm_last/mean"] < 1 and row["reward_std"] > 0
