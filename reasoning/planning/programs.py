@@ -72,7 +72,7 @@ def no_compilation_cache() -> Iterator[None]:
         compilation_cache.reset_cache()
 
 
-def compile_step(
+def lower_step(
     model: Model,
     mesh: Mesh,
     loss_fn: LossFunction,
@@ -80,22 +80,18 @@ def compile_step(
     batch: Any,
     microbatches: int,
     frozen: Model | None = None,
-) -> jax.stages.Compiled:
-    """The step that a stage with these settings would run, built by the same call, compiled for ``mesh``.
+) -> jax.stages.Lowered:
+    """The step that a stage with these settings would run, built by the same call, lowered for ``mesh``.
 
-    ``batch`` holds shapes with shardings, ``frozen`` is the model of a teacher. The numbers of its
-    ``memory_analysis()`` are of one device, in bytes. What doesn't fit into a device's memory ends in the compiler's
-    own error.
+    ``batch`` holds shapes with shardings, ``frozen`` is the model of a teacher.
     """
     program = build_step(model, mesh, loss_fn, optimizer, microbatches, frozen)
-    with no_compilation_cache():
-        return program.step.lower(program.abstract, program.frozen, batch).compile()
+    return program.step.lower(program.abstract, program.frozen, batch)
 
 
-def compile_sampling(
+def lower_sampling(
     model: Model, mesh: Mesh, settings: SamplerSettings, prompts: int, length: int
-) -> jax.stages.Compiled:
-    """The engine's program for ``prompts`` prompts of each process, padded to ``length``, compiled for ``mesh``."""
+) -> jax.stages.Lowered:
+    """The engine's program for ``prompts`` prompts of each process, padded to ``length``, lowered for ``mesh``."""
     function, arguments = sampling_call(model, mesh, settings, prompts, length)
-    with no_compilation_cache():
-        return function.lower(*arguments).compile()
+    return function.lower(*arguments)

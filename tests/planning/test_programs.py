@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from compiled_once import Memory, compiled_once
 from jax.experimental.compilation_cache import compilation_cache
 
 from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
@@ -22,8 +23,8 @@ from reasoning.objectives.kl import k3
 from reasoning.objectives.policy import Clipped
 from reasoning.planning.collectives import collective_shapes
 from reasoning.planning.programs import (
-    compile_sampling,
-    compile_step,
+    lower_sampling,
+    lower_step,
     no_compilation_cache,
     policy_batch_shapes,
     token_batch_shapes,
@@ -101,7 +102,7 @@ class Planned:
     case: Case
     model: Model
     text: str
-    memory: Any
+    memory: Memory
 
     @property
     def shards(self) -> int:
@@ -135,8 +136,9 @@ def planned(request: pytest.FixtureRequest) -> Planned:
     model = build_model(decoder(LAYERS), mesh)
     batch = case.batch(mesh, case.rows, LENGTH)
     teacher = None if case.teacher is None else build_model(case.teacher, mesh)
-    compiled = compile_step(model, mesh, case.loss(model), OPTIMIZER, batch, case.microbatches, teacher)
-    return Planned(case, model, compiled.as_text(), compiled.memory_analysis())
+    lowered = lower_step(model, mesh, case.loss(model), OPTIMIZER, batch, case.microbatches, teacher)
+    compiled = compiled_once(lowered, mesh)
+    return Planned(case, model, compiled.text, compiled.memory)
 
 
 def logits_in(text: str, vocabulary: int, tokens: int) -> list[str]:
@@ -197,7 +199,7 @@ def test_a_teacher_with_further_rows_costs_no_gathering_of_a_vocabulary():
     student, teacher = (build_model(replace(small, vocabulary=rows), mesh) for rows in sizes)
     loss_fn = distill(teacher, student, divergence=reverse, vocabulary=151_665)  # Qwen2.5's tokenizer
     batch = token_batch_shapes(mesh, 16, 128)
-    text = compile_step(student, mesh, loss_fn, OPTIMIZER, batch, 1, teacher).as_text()
+    text = compiled_once(lower_step(student, mesh, loss_fn, OPTIMIZER, batch, 1, teacher), mesh).text
     gathered = [size for shape in collective_shapes(text, "all-gather") for size in shape]
     assert max(gathered) <= max(sizes) // 2 and 151_666 // 2 in gathered
     # A device's columns begin elsewhere where rows are left out at the end: so many come from its neighbour, no more.
@@ -224,8 +226,8 @@ def test_a_naive_loss_fails_the_same_check():
     length = 128
     mesh = build_mesh(MeshShape(data=1, fsdp=16), topology_devices("v5e:4x4"))
     model = build_model(decoder(1), mesh)
-    compiled = compile_step(model, mesh, naive(model), OPTIMIZER, token_batch_shapes(mesh, 16, length), 1)
-    found = logits_in(compiled.as_text(), VOCABULARY, length)
+    lowered = lower_step(model, mesh, naive(model), OPTIMIZER, token_batch_shapes(mesh, 16, length), 1)
+    found = logits_in(compiled_once(lowered, mesh).text, VOCABULARY, length)
     assert any(f"for {length} of {length} tokens" in line for line in found)
 
 
@@ -236,7 +238,7 @@ def test_a_long_step_has_the_kernels_of_attention_and_no_array_of_all_scores():
     mesh = build_mesh(MeshShape(data=1, fsdp=2, context=2), topology_devices("v5e:2x2"))
     model = build_model(replace(qwen(256, 2, heads=4, mlp_width=512), vocabulary=1024, context=length), mesh)
     batch = sampled(mesh, 2, length)
-    text = compile_step(model, mesh, grpo(model), OPTIMIZER, batch, 1).as_text()
+    text = compiled_once(lower_step(model, mesh, grpo(model), OPTIMIZER, batch, 1), mesh).text
     kernels = re.findall(r"^ *%?(splash_mha_[a-z]+)\S* = .*tpu_custom_call", text, re.MULTILINE)
     assert sorted(kernels) == ["splash_mha_dkv", "splash_mha_dq", "splash_mha_fwd", "splash_mha_fwd"]
     for part in (length, length // 2):
@@ -249,12 +251,12 @@ def test_sampling_exchanges_no_weights_and_keeps_a_cache_of_its_own_rows():
     mesh = build_mesh(MeshShape(data=4, fsdp=4), topology_devices("v5e:4x4"))
     model = build_model(decoder(2), mesh)
     settings = SamplerSettings(samples=8, max_new_tokens=32, end_ids=(0,))
-    compiled = compile_sampling(model, mesh, settings, 16, 256)
-    text = compiled.as_text()
+    compiled = compiled_once(lower_sampling(model, mesh, settings, 16, 256), mesh)
+    text = compiled.text
     assert [
         shape for kind in ("all-gather", "all-reduce", "all-to-all") for shape in collective_shapes(text, kind)
     ] == []
-    assert compiled.memory_analysis().argument_size_in_bytes >= 2 * parameter_count(model)  # whole, in bfloat16
+    assert compiled.memory.argument_size_in_bytes >= 2 * parameter_count(model)  # whole, in bfloat16
     rows = 16 * settings.samples // mesh.size
     assert f"bf16[{rows},2,{256 + settings.max_new_tokens},64]" in text
 
