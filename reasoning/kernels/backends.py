@@ -1,6 +1,6 @@
 """Who computes log-probabilities and divergences on a device: chunks of plain XLA, or Pallas kernels for TPUs.
 
-Both are a record of the same five functions, so that ``token_log_probs`` and ``token_divergence`` have one mathematics,
+Both are a record of the same functions, so that ``token_log_probs`` and ``token_divergence`` have one mathematics,
 whichever a mesh's devices call for. GPUs take the chunks: a kernel for them must be run on one before it is trusted.
 """
 
@@ -17,6 +17,7 @@ from reasoning.core.errors import InputError
 from reasoning.kernels.chunked import backward as chunked_backward
 from reasoning.kernels.chunked import divergence as chunked_divergence
 from reasoning.kernels.chunked import forward as chunked_forward
+from reasoning.kernels.chunked import one_pass as chunked_one_pass
 from reasoning.kernels.divergence import Divergence
 from reasoning.kernels.operands import (
     DivergenceSums,
@@ -53,7 +54,8 @@ class Kernels:
 
     Two of equal ``settings`` are equal, since compiled programs are remembered by them and no two partials are.
     ``typed``: whether results say over which mesh axes they differ, which ``jax.shard_map`` then checks; XLA's
-    operations all say it, a Pallas kernel's results don't.
+    operations all say it, a Pallas kernel's results don't. ``weighted`` gives log-probabilities and gradients in one
+    pass; None: this backend takes two, since one would need the logits of more tokens than its memory holds.
     """
 
     settings: int | TPU  # the bytes of a chunk's logits, or what Pallas kernels are built for
@@ -70,6 +72,12 @@ class Kernels:
     divergence_gradients: Callable[
         [StudentTeacher, Normalisers, Array, Array, Divergence, GradientTypes], tuple[Array, ParameterGradients]
     ] = field(compare=False)
+    weighted: (
+        Callable[
+            [Operands, Array, Array, Callable[[Statistics], Statistics]], tuple[Statistics, Array, ParameterGradients]
+        ]
+        | None
+    ) = field(compare=False)
 
     def __str__(self) -> str:
         return self.description
@@ -86,6 +94,7 @@ def chunked(logits_bytes: int = _LOGITS_BYTES) -> Kernels:
         normalisers=partial(chunked_divergence.normalisers_of, logits_bytes=logits_bytes),
         divergences=partial(chunked_divergence.divergences, logits_bytes=logits_bytes),
         divergence_gradients=partial(chunked_divergence.divergence_gradients, logits_bytes=logits_bytes),
+        weighted=partial(chunked_one_pass.weighted, logits_bytes=logits_bytes),
     )
 
 
@@ -101,6 +110,7 @@ def pallas_tpu(tpu: TPU) -> Kernels:
         normalisers=partial(pallas_divergence.normalisers_of, tpu=tpu),
         divergences=partial(pallas_divergence.divergences, tpu=tpu),
         divergence_gradients=partial(pallas_divergence.divergence_gradients, tpu=tpu),
+        weighted=None,
     )
 
 

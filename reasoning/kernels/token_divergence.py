@@ -8,7 +8,7 @@ Legend: B rows, T time, D the student's width, E the teacher's, V the student's 
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,19 +94,19 @@ def _token_divergence(plan: _Plan, *arrays: Array) -> Array:
 
 
 def _forward(plan: _Plan, *arrays: Array) -> tuple[Array, tuple]:
-    value_BT, *kept = _on_each_device(_local_forward, plan, kept=0, results=None)(*arrays)
+    value_BT, *kept = _on_each_device(_local_forward, plan, kept=0, results="token")(*arrays)
     return value_BT, (*arrays, *kept)
 
 
 def _backward(plan: _Plan, residuals: tuple, upstream_BT: Array) -> tuple:
-    of_student = _on_each_device(_local_backward, plan, kept=3, results=2)(*residuals, upstream_BT)
+    of_student = _on_each_device(_local_backward, plan, kept=3, results=("token", "unembed"))(*residuals, upstream_BT)
     return (*sharded.scattered_first(of_student, plan.sharding), None, None, None)
 
 
 _token_divergence.defvjp(_forward, _backward)
 
 
-def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: int | None) -> Callable:
+def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: Any) -> Callable:
     """``function`` of the five operands and ``kept`` records of [B, T] arrays; see ``sharded.on_each_device``."""
     operands = ("token", "unembed", "token", "unembed", "token")
     local = functools.partial(function, plan)

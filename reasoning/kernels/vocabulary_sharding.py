@@ -9,6 +9,7 @@ Legend: B rows, T time, D model width, V vocabulary; d and v are one device's pa
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -140,20 +141,20 @@ def on_each_device(
     sharding: VocabularySharding | None,
     arguments: tuple[str, ...],
     *,
-    results: int | None,
+    results: Any,
     typed: bool,
 ) -> Callable:
     """``function`` of each device's parts of its arguments, under shard_map; the function itself without a mesh.
 
-    ``arguments`` say how each of them lies: 'unembed', 'bias', or 'token', a [B, T] array or a record of such. It
-    returns gradients of the first ``results`` arguments, or [B, T] arrays if that is None. ``typed``: its results say
-    over which mesh axes they differ.
+    ``arguments`` say how each of them lies: 'unembed', 'bias', or 'token', a [B, T] array or a record of such;
+    ``results``, such a word or a tree of them, how what it returns does. ``typed``: its results say over which mesh
+    axes they differ.
     """
     if sharding is None:
         return function
     specs = {"token": sharding.token_spec, "unembed": sharding.unembed_spec, "bias": sharding.bias_spec}
     in_specs = tuple(specs[each] for each in arguments)
-    out_specs = sharding.token_spec if results is None else in_specs[:results]
+    out_specs = jax.tree.map(specs.__getitem__, results)
     # Unchecked for Pallas, whose results have no such types: that copies are equal is then ours to see to.
     return jax.shard_map(function, mesh=sharding.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=typed)
 

@@ -29,7 +29,13 @@ from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch
 from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.step import LossFunction, Spread, Sums
 from reasoning.training.surrogate import RATIO, SAMPLER_APART, check_surrogate, policy_loss
-from reasoning.training.token_scores import hidden_states_of, measured_scores, scores_of, sharding_of
+from reasoning.training.token_scores import (
+    hidden_states_of,
+    measured_scores,
+    scores_of,
+    sharding_of,
+    weighted_cross_entropy,
+)
 
 _LOSSES = 32
 """How many losses of a kind are kept for the next stage that asks."""
@@ -65,13 +71,12 @@ def supervised(model: LanguageModel, *, kernels: Choice = "auto") -> LossFunctio
 
     def loss_fn(params: Params, frozen: Any, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
         hidden_BTD, measured = hidden_states_of(model, params, batch)
-        scores = scores_of(model, params, hidden_BTD, batch, 1.0, kernels)
-        loss_BT = cross_entropy(scores.log_prob_BT)
+        loss, scores = weighted_cross_entropy(model, params, hidden_BTD, batch, kernels)
         sums = {
-            "cross_entropy": total(loss_BT, batch.mask),
-            "entropy": total(jax.lax.stop_gradient(scores.entropy_BT), batch.mask),
+            "cross_entropy": total(cross_entropy(scores.log_prob_BT), batch.mask),
+            "entropy": total(scores.entropy_BT, batch.mask),
         }
-        loss, sums, updates = balanced(jnp.sum(batch.weights * loss_BT), sums, measured, batch)
+        loss, sums, updates = balanced(loss, sums, measured, batch)
         further, further_sums, further_updates = _multi_token_loss(model, params, hidden_BTD, batch, kernels)
         return loss + further, sums | further_sums, _merged_updates(updates, further_updates)
 
@@ -93,12 +98,14 @@ def _multi_token_loss(
     states, measured = model.multi_token_states(params, hidden_BTD, *rows)
     total_loss, sums = jnp.zeros(()), {}
     for depth, states_BTD in enumerate(states, start=1):
-        later = {name: shifted(getattr(batch, name), batch.segments, depth) for name in ("mask", "weights")}
+        later: dict[str, Any] = {
+            name: shifted(getattr(batch, name), batch.segments, depth) for name in ("mask", "weights")
+        }
         targets_BT = shifted(batch.targets, batch.segments, depth, fill=-1)
-        scores = scores_of(model, params, states_BTD, replace(batch, targets=targets_BT), 1.0, kernels)
-        loss_BT = cross_entropy(scores.log_prob_BT)
-        total_loss = total_loss + jnp.sum(later["weights"] * loss_BT)
-        sums[f"cross_entropy/further_{depth}"] = total(jax.lax.stop_gradient(loss_BT), later["mask"])
+        ahead = replace(batch, targets=targets_BT, **later)
+        loss, scores = weighted_cross_entropy(model, params, states_BTD, ahead, kernels)
+        total_loss = total_loss + loss
+        sums[f"cross_entropy/further_{depth}"] = total(cross_entropy(scores.log_prob_BT), ahead.mask)
     loss, sums, updates = balanced(
         model.multi_token_coefficient / depths * total_loss, sums, measured, batch, "further_experts"
     )

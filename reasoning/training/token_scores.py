@@ -9,7 +9,7 @@ import jax
 
 from reasoning.core.mesh import SHARD_AXES
 from reasoning.kernels.backends import Choice, kernels_for
-from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs
+from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs, weighted_log_probs
 from reasoning.models.model import LanguageModel
 from reasoning.models.parameters import Params
 from reasoning.training.batches import TokenBatch
@@ -71,10 +71,25 @@ def scores_of(
         model.unembedding(params),
         rows.targets,
         temperature=temperature,
-        soft_cap=model.soft_cap,
-        sharding=sharding_of(model),
-        kernels=kernels_for(kernels, model.mesh),
+        **_head_options(model, kernels),
     )
+
+
+def weighted_cross_entropy(
+    model: LanguageModel, params: Params, hidden_BTD: jax.Array, rows: TokenBatch, kernels: Choice
+) -> tuple[jax.Array, TokenLogProbs]:
+    """The weighted sum of the tokens' cross-entropies, and their scores, which pass no gradient.
+
+    A token's weight, of -log p, is known beforehand, so one pass of the head may give both and the gradients.
+    """
+    options = _head_options(model, kernels)
+    return weighted_log_probs(hidden_BTD, model.unembedding(params), rows.targets, -rows.weights, **options)
+
+
+def _head_options(model: LanguageModel, kernels: Choice) -> dict[str, Any]:
+    """How the model's head is computed."""
+    found = kernels_for(kernels, model.mesh)
+    return {"soft_cap": model.soft_cap, "sharding": sharding_of(model), "kernels": found}
 
 
 def sharding_of(model: LanguageModel) -> VocabularySharding | None:

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.token_divergence import token_divergence
-from reasoning.kernels.token_log_probs import token_log_probs
+from reasoning.kernels.token_log_probs import token_log_probs, weighted_log_probs
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.planning.shapes import arrays_pairing
@@ -73,6 +73,27 @@ def assert_sharded_equals_unsharded(sharding, biased=True, **sizes):
 @pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
 def test_sharded_equals_unsharded_where_neither_vocabulary_nor_width_divides(sizes):
     assert_sharded_equals_unsharded(VocabularySharding(mesh_of(sizes)))
+
+
+@functools.partial(jax.jit, static_argnames="sharding")
+def weighted_and_gradients(hidden, matrix, bias, targets, weights, sharding):
+    def total(hidden, matrix, bias):
+        return weighted_log_probs(
+            hidden, matrix, targets, weights, temperature=0.8, soft_cap=80.0, bias_V=bias, sharding=sharding
+        )
+
+    return jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(hidden, matrix, bias)
+
+
+@pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
+def test_one_pass_of_a_sharded_head_gives_what_one_device_gives(sizes):
+    *arrays, upstream = problem()
+    results, expected = (
+        weighted_and_gradients(*arrays, upstream[0], sharding)
+        for sharding in (VocabularySharding(mesh_of(sizes)), None)
+    )
+    for one, other in zip(jax.tree.leaves(results), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * max(1.0, float(jnp.abs(other).max())))
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def backpropagate(
             of_bias,
         ), None
 
-    sums, _ = lax.scan(strip, _zeros(operands, tokens, types), jnp.arange(0, columns, size))
+    sums, _ = lax.scan(strip, _beginning(operands, tokens, types), jnp.arange(0, columns, size))
     of_hidden = sums.hidden_ND.astype(types.hidden).reshape(operands.hidden_BTD.shape)
     return of_hidden, ParameterGradients(sums.unembed_DV, sums.bias_V)
 
@@ -121,17 +121,23 @@ def strip_of(operands: Operands, start: Array, size: int) -> Operands:
     )
 
 
-def _zeros(operands: Operands, tokens: Tokens, types: GradientTypes) -> _Carried:
+def _beginning(operands: Operands, tokens: Tokens, types: GradientTypes) -> _Carried:
     """What the first strip adds to."""
+    of_hidden = _zeros(operands, tokens.hidden.shape, operands.accumulator)
+    return _Carried(of_hidden, *parameter_zeros(operands, types.unembed))
 
-    def zeros(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-        start = jnp.zeros(shape, dtype)
-        # Under shard_map a scan's carry must have one type throughout, and what is added differs between devices.
-        return lax.pcast(start, operands.varying, to="varying") if operands.varying else start
 
-    wide = operands.accumulator
-    return _Carried(
-        zeros(tokens.hidden.shape, wide),
-        zeros(operands.unembed_DV.shape, types.unembed),
-        None if operands.bias_V is None else zeros(operands.bias_V.shape, wide),
+def parameter_zeros(operands: Operands, of_unembed: jnp.dtype) -> ParameterGradients:
+    """What gradients of matrix and bias are added to."""
+    bias_V = operands.bias_V
+    return ParameterGradients(
+        _zeros(operands, operands.unembed_DV.shape, of_unembed),
+        None if bias_V is None else _zeros(operands, bias_V.shape, operands.accumulator),
     )
+
+
+def _zeros(operands: Operands, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Where a scan's sum begins."""
+    start = jnp.zeros(shape, dtype)
+    # Under shard_map a scan's carry must have one type throughout, and what is added differs between devices.
+    return lax.pcast(start, operands.varying, to="varying") if operands.varying else start

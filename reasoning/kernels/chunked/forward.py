@@ -36,21 +36,26 @@ def statistics(operands: Operands, targets_BTK: Array, logits_bytes: int) -> Sta
 
     def chunk(part: tuple[Tokens, Array]) -> Statistics:
         tokens, targets_nK = part
-        logits_nV = masked(logits(tokens, operands)[0], operands)
-        shift_n = logits_nV.max(axis=-1)
-        centred_nV = logits_nV - shift_n[:, None]
-        weight_nV = jnp.exp(centred_nV)
-        return Statistics(
-            shift=shift_n,
-            total=weight_nV.sum(axis=-1),
-            moment=(weight_nV * centred_nV).sum(axis=-1),
-            target=_at_candidates(logits_nV, targets_nK),
-        )
+        return statistics_of(masked(logits(tokens, operands)[0], operands), targets_nK)[0]
 
     tokens = flat(operands)
     size = chunk_size(len(tokens.hidden), operands.unembed_DV.shape[1], operands.accumulator.itemsize, logits_bytes)
     sums = by_chunks(chunk, (tokens, targets_BTK.reshape(-1, targets_BTK.shape[2])), size)
-    return Statistics(*(each.reshape(*targets_BTK.shape[:2], *each.shape[1:]) for each in sums))
+    return by_row(sums, targets_BTK.shape[:2])
+
+
+def by_row(sums: Statistics, shape: tuple[int, ...]) -> Statistics:
+    """Statistics of tokens on one axis as those of [B, T]."""
+    return Statistics(*(each.reshape(*shape, *each.shape[1:]) for each in sums))
+
+
+def statistics_of(logits_nV: Array, targets_nK: Array) -> tuple[Statistics, Array]:
+    """The sums over a chunk's logits, and exp(z - shift), of which they are made."""
+    shift_n = logits_nV.max(axis=-1)
+    centred_nV = logits_nV - shift_n[:, None]
+    weight_nV = jnp.exp(centred_nV)
+    moment_n = (weight_nV * centred_nV).sum(axis=-1)
+    return Statistics(shift_n, weight_nV.sum(axis=-1), moment_n, _at_candidates(logits_nV, targets_nK)), weight_nV
 
 
 def flat(operands: Operands) -> Tokens:
@@ -73,18 +78,30 @@ def by_chunks(function: Callable[[Any], Any], arrays: Any, size: int) -> Any:
 
     A last chunk that isn't full repeats tokens of the one before.
     """
+    return summed_by_chunks(lambda _, part, repeated: (None, function(part)), None, arrays, size)[1]
+
+
+def summed_by_chunks(
+    function: Callable[[Any, Any, Array], tuple[Any, Any]], start: Any, arrays: Any, size: int
+) -> tuple[Any, Any]:
+    """As ``by_chunks``, with what goes from chunk to chunk: ``function(carried, part, repeated)`` gives it and results.
+
+    The first ``repeated`` tokens of a part were in the chunk before, so sums must leave them out.
+    """
     count = len(jax.tree.leaves(arrays)[0])
 
-    def chunk(_: None, begin: Array) -> tuple[None, Any]:
+    def chunk(carried: Any, begin: Array) -> tuple[Any, Any]:
         # A scan's chunks have one shape; padding instead would copy the hidden states.
-        start = jnp.minimum(begin, count - size)
-        return None, function(jax.tree.map(lambda each: lax.dynamic_slice_in_dim(each, start, size), arrays))
+        first = jnp.minimum(begin, count - size)
+        part = jax.tree.map(lambda each: lax.dynamic_slice_in_dim(each, first, size), arrays)
+        return function(carried, part, begin - first)
 
     def joined(chunks: Array) -> Array:
         values, rest = chunks.reshape(-1, *chunks.shape[2:]), count % size
         return jnp.concatenate((values[: count - rest], values[len(values) - rest :])) if rest else values
 
-    return jax.tree.map(joined, lax.scan(chunk, None, jnp.arange(0, count, size))[1])
+    carried, chunks = lax.scan(chunk, start, jnp.arange(0, count, size))
+    return carried, jax.tree.map(joined, chunks)
 
 
 def product(left: Array, right: Array, summed: tuple[int, int], operands: Operands) -> Array:
