@@ -1,19 +1,24 @@
 """Supervised training on rows: what a step learns from, and that an interruption changes nothing."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_stages import Surroundings, log_losses, tune, work
+from tiny_stages import Surroundings, log_losses, reinforce, tune, work
 
 from reasoning.core.artifact import Artifact
+from reasoning.core.mesh import MeshShape
 from reasoning.core.prng import data_seed
 from reasoning.data.pipeline import token_batches
 from reasoning.data.records import read_records
 from reasoning.objectives.aggregation import constant_length
+from reasoning.stages import GRPO, SFT
 from reasoning.stages.checkpoint import model_of, params_of
 from reasoning.stages.rows import planned_epochs
 from reasoning.training.preemption import Interrupted
+
+ROWS_CUT = MeshShape(data=1, fsdp=4, context=2)
 
 
 def first_loss(base: Artifact, examples: Artifact, length: int | None) -> float:
@@ -82,6 +87,22 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(base: Artifact, examples:
     surroundings = Surroundings()
     resumed = work(stage, tmp_path / "cut", inputs, surroundings)
     assert [report.step for report in surroundings.reports] == [4, 5, 6]
+    assert resumed.hash == whole.hash
+    assert (resumed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [tune(), reinforce(steps=3)], ids=["sft", "grpo"])
+def test_a_stage_whose_rows_are_cut_over_devices_goes_on_to_the_same_bits(
+    stage: SFT | GRPO, base: Artifact, examples: Artifact, tmp_path: Path
+):
+    inputs, eight = {"start": base, "data": examples}, partial(Surroundings, devices=8, shape=ROWS_CUT)
+    whole = work(stage, tmp_path / "whole", inputs, eight())
+    with pytest.raises(Interrupted):
+        work(stage, tmp_path / "cut", inputs, eight(stop_at=2))
+    surroundings = eight()
+    resumed = work(stage, tmp_path / "cut", inputs, surroundings)
+    assert surroundings.reports[0].step == 3
     assert resumed.hash == whole.hash
     assert (resumed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
 

@@ -142,12 +142,13 @@ class Surroundings:
     stop_at: int = 0
     seed: int = 0
     devices: int = 1
+    shape: MeshShape = MeshShape()
     reports: list[Progress] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def context(self) -> Context:
         return Context(
-            mesh=build_mesh(MeshShape(), jax.devices()[: self.devices]),
+            mesh=build_mesh(self.shape, jax.devices()[: self.devices]),
             seed=self.seed,
             report=self.reports.append,
             warn=self.warnings.append,
