@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def new_project(folder: Path, devices: int = 0) -> Project:
 
     It runs on so many CPU devices, or (0) on those of this process.
     """
-    project = Project(folder, f"rewards_{abs(hash(str(folder)))}", folder / "out")
+    project = Project(folder, f"rewards_{zlib.crc32(str(folder).encode())}", folder / "out")
     (folder / f"{project.module}.py").write_text(MODULE)
     text = EXPERIMENT.format(folder=folder, module=project.module, devices=devices or jax.device_count())
     project.file.write_text(text)

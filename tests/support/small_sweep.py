@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import jax
@@ -111,7 +112,7 @@ class SweepProject:
 
     def __init__(self, folder: Path, devices: int = 0) -> None:
         self.devices = devices or jax.device_count()
-        self.module = f"swept_{abs(hash(str(folder)))}"
+        self.module = f"swept_{zlib.crc32(str(folder).encode())}"
         self.folder, self.out, self.log, self.trap = folder, folder / "out", folder / "log", folder / "trap"
         (folder / f"{self.module}.py").write_text(MODULE)
         self.file = folder / "sweep.gin"
