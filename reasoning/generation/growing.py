@@ -94,6 +94,17 @@ def _put(tree: Any, new: Any, number: jax.Array, sizes: Sizes) -> Any:
     return jax.tree.map(put, tree, new)
 
 
+def _picked(tree: Any, rows_P: jax.Array, parts: int) -> Any:
+    """Of each part the rows with these numbers; any row where there is no number."""
+    chosen = jnp.maximum(rows_P, 0).reshape(parts, -1)
+
+    def pick(leaf: jax.Array) -> jax.Array:
+        rows = leaf.reshape(parts, -1, *leaf.shape[1:])
+        return jax.vmap(lambda one, at: one[at])(rows, chosen).reshape(leaf.shape)
+
+    return jax.tree.map(pick, tree)
+
+
 def _read(
     model: LanguageModel,
     sizes: Sizes,
@@ -114,17 +125,7 @@ def _read(
     ``parents`` of the pool holds. Beginning p lies in row ``read[p]`` of what was read, or is none (``NEW``).
     """
     parts, group, pool = sizes.parts, sizes.group, state.pool
-
-    def picked(tree: Any, rows_P: jax.Array) -> Any:
-        chosen = jnp.maximum(rows_P, 0).reshape(parts, -1)
-
-        def pick(leaf: jax.Array) -> jax.Array:
-            rows = leaf.reshape(parts, -1, *leaf.shape[1:])
-            return jax.vmap(lambda one, at: one[at])(rows, chosen).reshape(leaf.shape)
-
-        return jax.tree.map(pick, tree)
-
-    hidden_PD, cache = picked((pool.hidden, pool.cache), parents_P)
+    hidden_PD, cache = _picked((pool.hidden, pool.cache), parents_P, parts)
     cache = {**cache, "length": jnp.where(parents_P >= 0, cache["length"], 0)}
 
     def read_group(now: tuple[jax.Array, jax.Array, Cache]) -> tuple[jax.Array, jax.Array, Cache]:
@@ -151,7 +152,7 @@ def _read(
         _, *read = jax.lax.while_loop(lambda now: now[0] < groups, read_group, begun)
     own_P = jnp.tile(jnp.arange(sizes.prompts), parts)
     shared = jnp.any((read_P >= 0) & (read_P != own_P))
-    hidden_PD, cache = jax.lax.cond(shared, lambda tree: picked(tree, read_P), lambda tree: tree, tuple(read))
+    hidden_PD, cache = jax.lax.cond(shared, lambda tree: _picked(tree, read_P, parts), lambda tree: tree, tuple(read))
     begun_D = jnp.sum((read_P >= 0).reshape(parts, -1), axis=1, dtype=jnp.int32)
     numbers_P = own_P + jnp.repeat(_own_parts(sizes), sizes.prompts)
     pool = replace(

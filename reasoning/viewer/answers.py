@@ -15,14 +15,14 @@ from reasoning.core.text import printable
 from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.results import SAMPLES
+from reasoning.findings import exam_pages
 from reasoning.findings.curves import series_of
+from reasoning.findings.rollout_pages import RolloutPages, Wanted, conditions, written_rows
+from reasoning.findings.scored_tokens import tokens_of
 from reasoning.findings.stages import mapping
 from reasoning.pipeline.folder import RUN, Entry, present_folder, read_run
 from reasoning.training.metrics import METRICS, rollout_files
 from reasoning.use.stage_results import chat_of
-from reasoning.viewer import samples
-from reasoning.viewer.rollouts import RolloutPages, Wanted, conditions, written_rows
-from reasoning.viewer.tokens import tokens_of
 
 PAGE = 32
 """Rows a page."""
@@ -84,7 +84,7 @@ class Answers:
 
     def problems(self, query: Query) -> dict[str, Any]:
         """A page of an exam's problems as filtered and sorted, with each checkpoint's mean of the first score."""
-        found, first = samples.chosen(self._samples(query), wanted_of(query)), whole_number(query, "first", 0)
+        found, first = exam_pages.chosen(self._samples(query), wanted_of(query)), whole_number(query, "first", 0)
         names = dict.fromkeys(name for each in found for name in each.means)
         shown = [
             {"number": each.number, "question": _start(each.question), "answer": each.answer, "kind": each.kind,
@@ -95,7 +95,7 @@ class Answers:
 
     def problem(self, query: Query) -> dict[str, Any]:
         """What every checkpoint replied to one problem."""
-        return {"rows": samples.replies(self._samples(query), whole_number(query, "problem", 0))}
+        return {"rows": exam_pages.replies(self._samples(query), whole_number(query, "problem", 0))}
 
     def selection(self, query: Query) -> Iterator[dict[str, Any]]:
         """The rows that were filtered and sorted, whole, one by one; of an exam its problems' replies."""
@@ -105,8 +105,8 @@ class Answers:
             yield from written_rows(pages, pages.find(wanted)[:_EXPORTED_ROWS].tolist())
         else:
             file = self._samples(query)
-            for problem in samples.chosen(file, wanted):
-                yield from samples.replies(file, problem.number)
+            for problem in exam_pages.chosen(file, wanted):
+                yield from exam_pages.replies(file, problem.number)
 
     def _entries(self) -> tuple[Entry, ...]:
         if not (self.run / RUN).exists():

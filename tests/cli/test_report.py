@@ -55,7 +55,7 @@ def test_a_run_that_may_only_be_read_is_shown_without_a_page(monkeypatch, capsys
         raise PermissionError(errno.EACCES, "Permission denied", "somewhere/report.md")
 
     monkeypatch.setattr(report, "gather", lambda folder: None)
-    monkeypatch.setattr(report, "check", lambda facts, names: None)
+    monkeypatch.setattr(report, "check_examined", lambda facts, names: None)
     monkeypatch.setattr(report, "show", lambda console, facts, names: console.print("the tables"))
     monkeypatch.setattr(report, "write", refuse)
     assert report.main(["somewhere"]) == 0

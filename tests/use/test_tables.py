@@ -6,7 +6,7 @@ from sweep_rows import BASELINE, BETTER, row, sweep
 
 from reasoning.core.errors import InputError
 from reasoning.evaluation.results import Results, Score
-from reasoning.report.sweep_text import COLUMNS
+from reasoning.findings.sweep_words import COLUMNS
 from reasoning.use.tables import metrics_table, scores_table, sweep_table
 
 

@@ -5,8 +5,8 @@ from written_run import HOSTILE, workflow
 
 from reasoning.core.errors import InputError
 from reasoning.core.text import printable
+from reasoning.findings.rollout_pages import Condition, Wanted
 from reasoning.viewer.answers import PAGE, Answers, json_lines, json_of, routes, wanted_of, whole_number
-from reasoning.viewer.rollouts import Condition, Wanted
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import is_number
-from reasoning.viewer.rollouts import Wanted
+from reasoning.findings.rollout_pages import Wanted
 
 _SHOWN_REPLIES = 16
 

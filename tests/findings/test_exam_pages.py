@@ -4,13 +4,13 @@ from written_run import DRAWN, HOSTILE, PROBLEMS, place_of
 
 from reasoning.core.errors import InputError
 from reasoning.evaluation.results import SAMPLES, read_samples
-from reasoning.viewer.rollouts import Wanted, conditions
-from reasoning.viewer.samples import chosen, problems, replies, value
+from reasoning.findings.exam_pages import chosen, problems, replies, value
+from reasoning.findings.rollout_pages import Wanted, conditions
 
 
 @pytest.fixture(scope="module")
-def file(run):
-    return place_of(run, "exam") / SAMPLES
+def file(written):
+    return place_of(written, "exam") / SAMPLES
 
 
 def test_every_problem_has_each_checkpoints_mean_over_its_samples(file):

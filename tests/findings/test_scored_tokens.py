@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 from reasoning.core.errors import InputError
-from reasoning.viewer.tokens import END, tokens_of
+from reasoning.findings.scored_tokens import END, tokens_of
 
 
 def _decode(rows, lenient):

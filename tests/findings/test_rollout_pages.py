@@ -9,8 +9,8 @@ import pytest
 from rollout_files import rollout_rows, write_many, write_rollouts
 
 from reasoning.core.errors import InputError
+from reasoning.findings.rollout_pages import Condition, RolloutPages, Wanted, conditions, written_rows
 from reasoning.training.metrics import rollouts_file
-from reasoning.viewer.rollouts import Condition, RolloutPages, Wanted, conditions, written_rows
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_what_is_no_number_meets_no_condition():
 _PROGRAM = """
 import json, sys, time
 from pathlib import Path
-from reasoning.viewer.rollouts import RolloutPages, Wanted, conditions
+from reasoning.findings.rollout_pages import RolloutPages, Wanted, conditions
 folder, seconds = Path(sys.argv[1]), []
 RolloutPages.of(folder, 1).find(Wanted())
 for wanted in (Wanted(), Wanted(sort="reward"), Wanted(conditions("strict>=1,tagged<1"), sort="length")):
