@@ -275,15 +275,18 @@ def copy_run_files(url: str, out: Path) -> None:
 
 
 def _sizes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Path -> size, time and inode of every file that isn't unfinished."""
+    """Path -> size, time and inode of every file that isn't unfinished; folders may go meanwhile."""
     found = {}
-    for file in folder.rglob("*"):
-        path = file.relative_to(folder)
-        unfinished = any(part.startswith(".") or PARTIAL_SUFFIX in part for part in path.parts)
-        if not unfinished and file.is_file():
+    for place, folders, names in os.walk(folder):  # It passes over a folder that is no longer there.
+        folders[:] = [name for name in folders if _is_finished(name)]
+        for file in (Path(place, name) for name in names if _is_finished(name)):
             with suppress(FileNotFoundError):
-                found[str(path)] = _stamp(file)
+                found[str(file.relative_to(folder))] = _stamp(file)
     return dict(sorted(found.items()))
+
+
+def _is_finished(name: str) -> bool:
+    return not name.startswith(".") and PARTIAL_SUFFIX not in name
 
 
 def _hold(partial: Path, held: Path, known: Collection[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:

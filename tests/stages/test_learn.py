@@ -109,10 +109,11 @@ def test_sampled_tokens_prompts_read_once_and_scoring_passes_are_counted(base: A
     time = max(map(len, prompts)) + NEW_TOKENS  # less than 16, which rows would be padded to
     assert time < 16
     forward = FORWARD + 4 * 16 * time
+    places = 4 * (time - NEW_TOKENS) + 16 * NEW_TOKENS  # of an update: a prompt once for its four replies
     assert plain["tokens"] == round(16 * plain["completions/mean_length"]) == scored["tokens"]
-    read, rest = divmod(plain["flops"] - 3 * 16 * time * forward, forward)
+    read, rest = divmod(plain["flops"] - 3 * places * forward, forward)
     assert rest == 0 and 4 * 4 <= read - plain["tokens"] <= 4 * 8
-    assert scored["flops"] - plain["flops"] == (3 + 1 + 1) * 16 * time * forward
+    assert scored["flops"] - plain["flops"] == (3 + 1 + 1) * places * forward
 
 
 def test_the_metrics_go_to_the_sink_that_the_context_opens(base: Artifact, examples: Artifact, tmp_path: Path):

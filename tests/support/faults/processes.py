@@ -12,6 +12,7 @@ import pkgutil
 import runpy
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -115,9 +116,10 @@ def start(words: Sequence[str], folder: str, environment: Mapping[str, str], ane
     sys.stdout.flush()
     sys.stderr.flush()
     pipes = os.pipe(), os.pipe()
-    pid = os.fork()
+    writers = pipes[0][1], pipes[1][1]
+    pid = _started_anew(words, folder, environment, writers) if anew else os.fork()
     if not pid:
-        _become(words, folder, environment, anew, (pipes[0][1], pipes[1][1]))
+        _become(words, folder, environment, writers)
     for reader, writer in pipes:
         os.close(writer)
         os.set_blocking(reader, False)
@@ -125,9 +127,19 @@ def start(words: Sequence[str], folder: str, environment: Mapping[str, str], ane
     return Process(pid, (pipes[0][0], pipes[1][0]))
 
 
-def _become(
-    words: Sequence[str], folder: str, environment: Mapping[str, str], anew: bool, streams: tuple[int, int]
-) -> NoReturn:
+def _started_anew(words: Sequence[str], folder: str, environment: Mapping[str, str], streams: tuple[int, int]) -> int:
+    """The process id of Python itself. JAX, where it has started, objects to a fork that runs Python."""
+    # A runner in the background may have been told to ignore SIGINT.
+    command = ["env", "--default-signal=INT,TERM", sys.executable, "-m", *words]
+    out, error = streams
+    process = subprocess.Popen(
+        command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=error
+    )
+    process.returncode = 0  # It is waited for by its id.
+    return process.pid
+
+
+def _become(words: Sequence[str], folder: str, environment: Mapping[str, str], streams: tuple[int, int]) -> NoReturn:
     """What a new process does, from the fork to its end."""
     code = 1
     try:
@@ -138,9 +150,7 @@ def _become(
         os.chdir(folder)
         # A runner in the background may have been told to ignore SIGINT.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL if anew else signal.default_int_handler)
-        if anew:
-            os.execve(sys.executable, [sys.executable, "-m", *words], dict(environment))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(environment)
         for name, read in _SETTINGS.items():
