@@ -107,8 +107,8 @@ def import_all() -> None:
 
 
 def can_fork() -> bool:
-    """Whether this process can become a command: JAX, once started, doesn't survive a fork."""
-    return not xla_bridge.backends_are_initialized()
+    """Whether this process can become a command: JAX, once started, doesn't survive a fork, and keeps its settings."""
+    return jax.config.values["jax_num_cpu_devices"] < 0 and not xla_bridge.backends_are_initialized()
 
 
 def start(words: Sequence[str], folder: str, environment: Mapping[str, str], anew: bool) -> Process:
