@@ -1,83 +1,84 @@
-"""How near a plan's peak is to where the compiler begins to refuse: an update's rows, bisected on several chips.
+"""Whether a plan's peak is where the compiler begins to refuse: rows of a training step, halved in on that limit.
 
-Needs libtpu: make tpu-aot. Nothing is run and no chip needs to be there.
+For each topology the largest number of rows that an update still compiles with is looked for, and what the plan says of
+it is set beside the memory that programs can have. Beside that stand the update's operations over the formula's. Needs
+libtpu: make tpu-aot.
 
     python benchmarks/plan_limit.py
-    python benchmarks/plan_limit.py v5p-2
+    python benchmarks/plan_limit.py v5p:2x2x1 --layers 4
 """
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
-import jax
-
-from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.core.program import Program
-from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model
-from reasoning.planning.chips import chip_of
-from reasoning.planning.compiling import Compiled, Compiler
-from reasoning.planning.programs import token_batch_shapes
-from reasoning.planning.topology import topology_devices
-from reasoning.training.losses import supervised
-from reasoning.training.optimizers import AdamW
-from reasoning.training.program import build_step
-
-LENGTH = 2048
-MODEL = ModelConfig(
-    vocabulary=8192,
-    width=512,
-    heads=4,
-    kv_heads=2,
-    mlp_width=1536,
-    stacks=(Stack(8),),
-    context=LENGTH,
-    compute_dtype="bfloat16",
-)
-NEAR = 0.03
-"""The bisection ends where so small a share of the rows is in doubt."""
+TOPOLOGIES = ("v5e:1x1", "v6e:1x1")
+LENGTH, WIDTH, VOCABULARY = 1024, 512, 8192
 
 
-def limit(name: str) -> None:
-    """Says for one chip, layers kept whole for backward, which update is the largest that compiles, and its peak."""
-    devices = topology_devices(name)
-    mesh, usable = build_mesh(MeshShape(), devices), chip_of(devices[0].device_kind).usable
-    model = build_model(replace(MODEL, remat="none"), mesh, "chunked")
-    step = build_step(model, mesh, supervised(model, kernels="chunked"), AdamW(1e-4).build(10), 1)
+def limit(topology: str, layers: int, remat: str) -> str:
+    """What was found on one topology, in a line."""
+    from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.core.program import Program
+    from reasoning.models.config import ModelConfig, Stack
+    from reasoning.models.flops import training_flops
+    from reasoning.models.model import build_model
+    from reasoning.planning.chips import chip_of
+    from reasoning.planning.compiling import Compiled, Compiler
+    from reasoning.planning.programs import token_batch_shapes
+    from reasoning.planning.topology import topology_devices
+    from reasoning.training.losses import supervised
+    from reasoning.training.optimizers import AdamW
+    from reasoning.training.program import build_step
 
+    config = ModelConfig(
+        vocabulary=VOCABULARY,
+        width=WIDTH,
+        heads=8,
+        kv_heads=4,
+        mlp_width=4 * WIDTH,
+        stacks=(Stack(layers),),
+        context=LENGTH,
+        compute_dtype="bfloat16",
+        remat=remat,
+    )
+    mesh = build_mesh(MeshShape(), topology_devices(topology))
+    chip, model = chip_of(mesh.devices.flat[0].device_kind), build_model(config, mesh)
+    usable, parts = chip.of_a_device(chip.usable), mesh.size
+    program = build_step(model, mesh, supervised(model), AdamW(1e-4).build(10), 1)
     with tempfile.TemporaryDirectory() as folder:
-        compiler = Compiler(name, Path(folder), lambda program: None)
+        compiler = Compiler(topology, Path(folder), lambda name: None)
 
         def found(rows: int) -> Compiled:
-            batch = token_batch_shapes(mesh, rows, LENGTH)
-            program = Program(f"{rows} rows", step.step, (step.abstract, step.frozen, batch))
-            one = compiler.compile(program, mesh)
-            told = f"refused: {one.refusal[:100]}" if one.refusal else f"{one.memory / 2**30:.2f} GiB"
-            print(f"{name}: {rows} rows of {LENGTH} tokens: {told}", flush=True)
-            return one
+            batch = token_batch_shapes(mesh, parts * rows, LENGTH)
+            return compiler.compile(Program("update", program.step, (program.abstract, program.frozen, batch)), mesh)
 
-        fits, refused = 1, 2
-        while not found(refused).refusal:
-            fits, refused = refused, 2 * refused
-        while refused - fits > max(1, NEAR * refused):
+        one, two = found(8), found(16)
+        each = (two.memory - one.memory) / 8
+        guess = int((usable - one.memory) / each) + 8
+        fits, refused = 8, 2 * guess
+        for rows in (int(1.05 * guess), int(0.95 * guess)):
+            fits, refused = (fits, min(rows, refused)) if found(rows).refusal else (max(rows, fits), refused)
+        while refused - fits > max(1, 0.01 * refused):
             middle = (fits + refused) // 2
             fits, refused = (fits, middle) if found(middle).refusal else (middle, refused)
-        peak = found(fits).memory
-    print(
-        f"{name}: {fits} rows are planned at {peak / 2**30:.2f} GiB and {refused} are refused; the chip has "
-        f"{usable / 2**30:.2f}: {100 * (peak / usable - 1):+.1f} %",
-        flush=True,
+        last, refusal = found(fits), found(refused)
+        flops = training_flops(config, 0, fits * LENGTH, LENGTH)
+    return (
+        f"{topology}, remat {remat}: {fits} rows compile, {refused} don't; the plan says {last.memory / 2**30:.2f} GiB "
+        f"of {usable / 2**30:.2f} ({last.memory / usable:.1%}), of {refused} rows {refusal.memory / 2**30:.2f}; "
+        f"operations {last.flops / flops:.3f} of the formula's"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chips", nargs="*", default=["v5e-1", "v6e-1"], help="single chips, as clouds name them")
-    jax.config.update("jax_platforms", "cpu")
-    for name in parser.parse_args().chips:
-        limit(name)
+    parser.add_argument("topologies", nargs="*", default=TOPOLOGIES)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--remat", default="block")
+    chosen = parser.parse_args()
+    for topology in chosen.topologies or TOPOLOGIES:
+        print(limit(topology, chosen.layers, chosen.remat), flush=True)
 
 
 if __name__ == "__main__":
