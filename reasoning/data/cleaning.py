@@ -147,8 +147,8 @@ def joined(opened: Sequence[Opened]) -> Documents:
     starts = _starts(opened)
 
     def make(number: int) -> Document:
-        position = bisect_right(starts, number) - 1
-        return opened[position].documents[number - starts[position]]
+        position, index = _located(starts, number)
+        return opened[position].documents[index]
 
     return Documents(starts[-1], make)
 
@@ -181,9 +181,14 @@ def without_removed(
 
 
 def _place(opened: Sequence[Opened], number: int) -> str:
-    starts = _starts(opened)
+    position, index = _located(_starts(opened), number)
+    return f"document {index} of {opened[position].name}"
+
+
+def _located(starts: Sequence[int], number: int) -> tuple[int, int]:
+    """Which source a document is of, and its number there."""
     position = bisect_right(starts, number) - 1
-    return f"document {number - starts[position]} of {opened[position].name}"
+    return position, number - starts[position]
 
 
 def _starts(opened: Sequence[Opened]) -> list[int]:

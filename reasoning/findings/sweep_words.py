@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,12 @@ def csv_text(numbers: SweepNumbers) -> str:
     writer.writeheader()
     writer.writerows(rows_of(numbers))
     return out.getvalue()
+
+
+def counted_verdicts(verdicts: Sequence[str]) -> str:
+    """How many of some arms each verdict is of."""
+    told = [f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts) if each]
+    return ", ".join(told) or "none compared"
 
 
 def rows_of(numbers: SweepNumbers) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from reasoning.core.files import write_atomic
 from reasoning.core.statistics import Interval
 from reasoning.findings.numbers import CANT_TELL, number
 from reasoning.findings.sweep_numbers import HIGHER, LOWER, ArmNumbers, SweepNumbers, collect, has_spread
+from reasoning.findings.sweep_words import counted_verdicts
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report.console import put, table
 from reasoning.report.content import PAGE
@@ -120,8 +121,7 @@ def _verdict(numbers: SweepNumbers) -> str:
         [dots] = _dots(numbers, score)
         return f"{score} is {dots.marks[0].text} over {len(numbers.arms[0].scores[score].values)} seeds."
     verdicts = [arm.scores[score].verdict for arm in numbers.arms[1:]]
-    told = [f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts) if each]
-    return f"{score}, beside {numbers.baseline}: of {len(verdicts)} other arms {', '.join(told) or 'none compared'}."
+    return f"{score}, beside {numbers.baseline}: of {len(verdicts)} other arms {counted_verdicts(verdicts)}."
 
 
 def _notes(numbers: SweepNumbers) -> Iterator[Note]:

@@ -89,11 +89,12 @@ def mark_all(
     files = [pieces.folder / f"marks-{start}.bin" for start in starts]
     markers = [cleaner.marker() for cleaner in cleaners]
     mine, done = pieces.mine(len(starts)), 0
+    total = sum(min(_MARKED, len(documents) - starts[each]) for each in mine)
 
     def passing(some: Iterator[Document]) -> Iterator[Document]:
         for number, document in enumerate(some):
             if number % _REPORT_EVERY == 0:
-                report(done + number, sum(min(_MARKED, len(documents) - starts[each]) for each in mine))
+                report(done + number, total)
             yield document
 
     for number in mine:

@@ -90,15 +90,14 @@ class GRPO(FromRewards):
         trainee = trainee_of(self, inputs["start"], context)
         scorers = loaded_scorers(inputs.get("scorers", ()), tokenizer, self.name, self._rows_at_once, context)
         source = self.source(trainee, tokenizer, out, context, scorers)
-        groups = self.groups(source.sampler.longest_row - self.max_new_tokens)
         learner = Learner(
             settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
             updates=self.updates,
             minibatches=self.minibatches,
-            groups=groups,
-            loss_fn=self.objective(trainee.model, context.kernels, groups),
+            groups=source.groups,
+            loss_fn=self.objective(trainee.model, context.kernels, source.groups),
             shown=("reward", "completions/mean_length", "probe/strict"),
             steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
@@ -159,6 +158,7 @@ class GRPO(FromRewards):
             tokenizer=tokenizer,
             log=RolloutLog(out, self.rollouts_every, problems, tokenizer, self.chat),
             between=between,
+            groups=groups,
             reference=reference if self.kl_coefficient > 0 else None,
             clock=context.clock,
         )

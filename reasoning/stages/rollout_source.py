@@ -27,7 +27,7 @@ from reasoning.stages.reference import Reference
 from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import PolicyBatch
 from reasoning.training.policy_rows import of_whole, selected_groups
-from reasoning.training.shared_prompts import computed_places
+from reasoning.training.shared_prompts import ReplyGroups, computed_places
 from reasoning.training.state import TrainState
 
 
@@ -43,6 +43,7 @@ class RolloutSource:
     tokenizer: Tokenizer
     log: RolloutLog
     between: PolicyPrograms
+    groups: ReplyGroups
     reference: Reference | None
     clock: Stopwatch
 
@@ -167,9 +168,8 @@ class RolloutSource:
 
     def _scoring_flops(self, rows: int, time: int) -> int:
         """Operations of the passes that score so many rows of all processes, padding included."""
-        groups = self.stage.groups(self.sampler.longest_row - self.stage.max_new_tokens)
         passes = self.stage.scored + (self.reference is not None)
-        places = computed_places(groups, self.trainee.model, rows, time)
+        places = computed_places(self.groups, self.trainee.model, rows, time)
         return passes * forward_flops(self.trainee.merged_model.config, places, time)
 
     def _judged(self, learnt: Rewarded, parts: Sequence[PolicyBatch]) -> Judged:

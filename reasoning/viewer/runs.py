@@ -13,6 +13,7 @@ from typing import Any
 
 from reasoning.core.errors import InputError
 from reasoning.findings.facts import gather
+from reasoning.findings.sweep_words import counted_verdicts
 from reasoning.pipeline.folder import RUN, SWEEP, read_run
 from reasoning.pipeline.sweeps.folder import TABLES
 from reasoning.report.glance import glance
@@ -91,8 +92,7 @@ class RunsFolder:
 def _score(name: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     summaries = [row for row in rows if row["row"] == "summary"]
     verdicts = [row["verdict"] for row in summaries[1:]]
-    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts) if each)
-    beside = f"beside {summaries[0]['arm']}, of {len(verdicts)} other arms {counts or 'none compared'}"
+    beside = f"beside {summaries[0]['arm']}, of {len(verdicts)} other arms {counted_verdicts(verdicts)}"
     return {
         "name": name,
         "verdict": beside if verdicts else "one arm",
