@@ -1,7 +1,7 @@
 """What attention over whole rows reads: rotary cosines and sines, and who attends to whom, for each kind of block.
 
 Shapes: B rows, T time, S length of keys; of rows that begin alike: R groups of G rows, A places that a group shares, N
-of each row alone, U = A + G * N, T = A + N.
+that each row may have alone, C that a group's rows have alone together, U = A + C, T = A + N.
 """
 
 from collections.abc import Callable
@@ -21,33 +21,92 @@ from reasoning.models.rotary import cos_sin
 class Group:
     """How ``rows`` rows in turn that begin with the same ``shared`` places are laid out as one, which has them once.
 
-    What they share comes first, then what each row has alone. Only attention needs whole rows again, in which keys and
-    values of the shared places are repeated: all else that a model computes of a token is computed once.
+    What they share comes first, then what each row has alone, C = G * N. Only attention needs whole rows again, in
+    which keys and values of the shared places are repeated: all else that a model computes of a token it computes once.
     """
 
     rows: int
     shared: int
 
+    def spread(self, own_RC: jax.Array, axis: int = 1) -> jax.Array:
+        """From what a group's rows have alone, [R, …, C, …] with C at ``axis``, to places of their own, G * N."""
+        return own_RC
+
+    def close(self, own: jax.Array) -> jax.Array:
+        """From places of their own, [R, G * N, …], to [R, C, …]."""
+        return own
+
     def apart(self, values: jax.Array, axis: int = 1) -> jax.Array:
         """From [R, …, U, …] with U at ``axis`` to whole rows [B, …, T, …]."""
         begin, rest = jnp.split(values, [self.shared], axis=axis)
         begin = jnp.broadcast_to(begin[:, None], (begin.shape[0], self.rows, *begin.shape[1:]))
+        rest = self.spread(rest, axis)
         rest = rest.reshape(*rest.shape[:axis], self.rows, -1, *rest.shape[axis + 1 :])
         whole = jnp.concatenate([begin, jnp.moveaxis(rest, axis, 1)], axis=axis + 1)
         return whole.reshape(-1, *whole.shape[2:])
 
     def own(self, values_RU: jax.Array) -> jax.Array:
         """From [R, U, …] to what each row has alone, [B, N, …]."""
-        rest = values_RU[:, self.shared :]
-        return rest.reshape(rest.shape[0] * self.rows, -1, *rest.shape[2:])
+        return self.of_rows(values_RU[:, self.shared :])
+
+    def of_rows(self, own_RC: jax.Array) -> jax.Array:
+        """From [R, C, …] to [B, N, …]."""
+        spread = self.spread(own_RC)
+        return spread.reshape(spread.shape[0] * self.rows, -1, *spread.shape[2:])
+
+    def of_groups(self, own_BN: jax.Array) -> jax.Array:
+        """From [B, N, …] to [R, C, …]."""
+        return self.close(own_BN.reshape(own_BN.shape[0] // self.rows, -1, *own_BN.shape[2:]))
 
     def joined(self, begin_RA: jax.Array, own_BN: jax.Array) -> jax.Array:
         """From what groups share and what rows have alone to [R, U, …]."""
-        return jnp.concatenate([begin_RA, own_BN.reshape(begin_RA.shape[0], -1, *own_BN.shape[2:])], axis=1)
+        return jnp.concatenate([begin_RA, self.of_groups(own_BN)], axis=1)
 
     def together(self, values_BT: jax.Array) -> jax.Array:
         """From whole rows [B, T, …] to [R, U, …], with the shared places of each group's first row."""
         return self.joined(values_BT[:: self.rows, : self.shared], values_BT[:, self.shared :])
+
+
+@dataclass(frozen=True, eq=False)
+class CloseGroup(Group):
+    """A group whose rows stand close together, so that a short row leaves its room to the others: C < G * N.
+
+    ``spread_from`` [R, G * N] says where in C each row's places lie, ``close_from`` [R, C] the reverse; both name some
+    place where there is nothing, which no one may read.
+    """
+
+    spread_from: jax.Array
+    close_from: jax.Array
+
+    def spread(self, own_RC: jax.Array, axis: int = 1) -> jax.Array:
+        """As ``Group.spread``, by a gather."""
+        return _taken(own_RC, self.spread_from, axis)
+
+    def close(self, own: jax.Array) -> jax.Array:
+        """As ``Group.close``, by a gather."""
+        return _taken(own, self.close_from, 1)
+
+
+def _taken(values: jax.Array, places_RP: jax.Array, axis: int) -> jax.Array:
+    """Of each row the values at its places, which are counted along ``axis``."""
+    shape = [1] * values.ndim
+    shape[0], shape[axis] = places_RP.shape
+    return jnp.take_along_axis(values, places_RP.reshape(shape), axis=axis)
+
+
+def close_group(group: Group, lengths_B: jax.Array, longest: int, places: int) -> CloseGroup:
+    """``group`` laid out in ``places`` for rows that have ``lengths_B`` of ``longest`` places alone.
+
+    A group's rows must not have more than ``places`` together.
+    """
+    lengths_RG = lengths_B.reshape(-1, group.rows)
+    ends_RG = jnp.cumsum(lengths_RG, axis=1)
+    starts_RG = ends_RG - lengths_RG
+    spread_RGN = jnp.clip(starts_RG[..., None] + jnp.arange(longest), 0, places - 1)
+    place_C = jnp.arange(places)
+    row_RC = jnp.minimum(jnp.sum(place_C[:, None] >= ends_RG[:, None, :], axis=2), group.rows - 1)
+    within_RC = jnp.clip(place_C - jnp.take_along_axis(starts_RG, row_RC, axis=1), 0, longest - 1)
+    return CloseGroup(group.rows, group.shared, spread_RGN.reshape(len(lengths_RG), -1), row_RC * longest + within_RC)
 
 
 def attention_inputs(

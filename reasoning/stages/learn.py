@@ -174,9 +174,10 @@ def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
     """
     total = 0
     for part in minibatches_of(batch):
-        rows, length = (part if isinstance(part, TokenBatch) else part.rows).tokens.shape
+        read = part if isinstance(part, TokenBatch) else part.rows
+        rows, length = read.tokens.shape
         trainee, parts = learner.trainee, learner.settings.microbatches
-        places = computed_places(learner.groups, trainee.model, rows, length, parts)
+        places = computed_places(learner.groups, trainee.model, rows, length, parts, read.room)
         own = training_flops(trainee.merged_model.config, trainee.adapters, places, length)
         teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
         total += own + teacher

@@ -25,7 +25,7 @@ from reasoning.stages.learn import minibatches_of
 from reasoning.stages.policy_programs import PolicyPrograms
 from reasoning.stages.reference import Reference
 from reasoning.stages.trainee import Trainee
-from reasoning.training.batches import PolicyBatch
+from reasoning.training.batches import PolicyBatch, TokenBatch
 from reasoning.training.policy_rows import of_whole, selected_groups
 from reasoning.training.shared_prompts import ReplyGroups, computed_places
 from reasoning.training.state import TrainState
@@ -75,7 +75,8 @@ class RolloutSource:
             if self.reference is not None:
                 self.reference.look(step, state.params)
             # Waits, so that what scoring takes isn't counted for the update, which needs it anyway.
-            parts = jax.block_until_ready(tuple(self._scored(part, state) for part in minibatches_of(batch)))
+            parts = tuple(self._closer(part, learnt) for part in minibatches_of(batch))
+            parts = jax.block_until_ready(tuple(self._scored(part, state) for part in parts))
         if self.log.due(step + 1):
             self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
         correct = "" if stage.correct is None else reward_name(stage.correct)
@@ -83,7 +84,7 @@ class RolloutSource:
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
         metrics |= {name: sum(cost[name] for cost in costs) for name in costs[0]}
         metrics["flops"] += int(sum(attempt.marking_flops for attempt in attempts))
-        metrics["flops"] += sum(self._scoring_flops(*part.rows.tokens.shape) for part in parts)
+        metrics["flops"] += sum(self._scoring_flops(part.rows) for part in parts)
         if stage.resample:
             metrics["sampling/attempts"] = len(attempts)
         else:
@@ -156,6 +157,13 @@ class RolloutSource:
             masked_PG = masked_PG | learnt.sampled.rollouts.truncated
         return {**rows, "loss_mask": rows["loss_mask"] * ~masked_PG.reshape(-1, 1)}
 
+    def _closer(self, batch: PolicyBatch, learnt: Rewarded) -> PolicyBatch:
+        """The batch, or a minibatch, with the room that this step's replies need."""
+        rows, time = batch.rows.tokens.shape
+        lengths_B = learnt.sampled.rollouts.lengths.reshape(-1)
+        room = self.groups.room(self.trainee.model, lengths_B, rows // self.stage.microbatches, time)
+        return replace(batch, rows=replace(batch.rows, room=room))
+
     def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""
         between = self.between
@@ -166,10 +174,10 @@ class RolloutSource:
             batch = replace(batch, reference_log_probs=self.reference.log_probs(batch.rows))
         return batch
 
-    def _scoring_flops(self, rows: int, time: int) -> int:
-        """Operations of the passes that score so many rows of all processes, padding included."""
-        passes = self.stage.scored + (self.reference is not None)
-        places = computed_places(self.groups, self.trainee.model, rows, time)
+    def _scoring_flops(self, rows: TokenBatch) -> int:
+        """Operations of the passes that score rows of all processes, padding included."""
+        passes, (count, time) = self.stage.scored + (self.reference is not None), rows.tokens.shape
+        places = computed_places(self.groups, self.trainee.model, count, time, room=rows.room)
         return passes * forward_flops(self.trainee.merged_model.config, places, time)
 
     def _judged(self, learnt: Rewarded, parts: Sequence[PolicyBatch]) -> Judged:

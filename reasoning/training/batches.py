@@ -29,7 +29,9 @@ class TokenBatch:
 
     ``mask`` is 1 where a prediction counts, or how much of 1 it counts; ``weights`` is an aggregation of the *global*
     batch's tokens that count, times ``mask``, so that sums over microbatches or devices of ``weights * loss`` add up to
-    the loss itself. ``replies`` is 1 where a token is one of a sampled reply; None in other rows.
+    the loss itself. ``replies`` is 1 where a token is one of a sampled reply; None in other rows. Replies to the same
+    prompt that are computed together have at most ``room`` tokens on average (None: as many as they may), which makes
+    a program's shape.
     """
 
     tokens: Int[Array, "B T"]
@@ -39,6 +41,7 @@ class TokenBatch:
     mask: Float[Array, "B T"]
     weights: Float[Array, "B T"]
     replies: Int[Array, "B T"] | None = None
+    room: int | None = struct.field(pytree_node=False, default=None)
 
 
 @struct.dataclass

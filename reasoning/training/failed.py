@@ -4,8 +4,8 @@ A skipped update changes no parameter, so the state after the last of several is
 has several updates and not all were skipped, that holds for the last of them, and the others' numbers may differ.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def keep_failed(checkpointer: Checkpointer, failed: FailedStep) -> Path:
     # As texts, since JSON has no NaN; ``float`` reads them back to the last bit.
     metrics = {name: repr(float(value)) for name, value in failed.metrics.items()}
     tree = {"state": failed.state, "batch": _plain(failed.batch)}
-    checkpointer.save(failed.step, tree, {"step": failed.step, "key": list(failed.key), "metrics": metrics})
+    told = {"step": failed.step, "key": list(failed.key), "metrics": metrics, "rooms": _rooms(failed.batch)}
+    checkpointer.save(failed.step, tree, told)
     return checkpointer.path(failed.step)
 
 
@@ -60,7 +61,8 @@ def read_failed(folder: Path, abstract: TrainState, mesh: Mesh) -> FailedStep:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), params_shapes(folder)["batch"]
     )
     found = load_params(folder, {"state": abstract, "batch": places})
-    return FailedStep(step, key, metrics, found["state"], _records(found["batch"]))
+    batch = _in_rooms(_records(found["batch"]), read_json(folder / CURSOR).get("rooms", []))
+    return FailedStep(step, key, metrics, found["state"], batch)
 
 
 def told_of_failed(folder: Path) -> tuple[int, tuple[int, ...], dict[str, float]]:
@@ -82,8 +84,21 @@ def _plain(batch: Any) -> Any:
         return {str(place): _plain(part) for place, part in enumerate(batch)}
     if isinstance(batch, _RECORDS):
         given = {each.name: getattr(batch, each.name) for each in fields(batch)}
-        return {name: _plain(value) for name, value in given.items() if value is not None}
+        return {name: _plain(value) for name, value in given.items() if name != "room" and value is not None}
     return batch
+
+
+def _rooms(batch: Any) -> list[int | None]:
+    """The room of each minibatch's replies, which is no array but a part of the program's shape."""
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    return [part.rows.room for part in parts if isinstance(part, PolicyBatch)]
+
+
+def _in_rooms(batch: Any, rooms: Sequence[int | None]) -> Any:
+    """The batch with what ``_rooms`` told of it."""
+    if isinstance(batch, tuple):
+        return tuple(_in_rooms(part, rooms[place : place + 1]) for place, part in enumerate(batch))
+    return replace(batch, rows=replace(batch.rows, room=rooms[0])) if rooms else batch
 
 
 def _records(tree: Any) -> Any:

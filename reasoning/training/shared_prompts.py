@@ -1,8 +1,10 @@
 """Replies to the same prompt, read with that prompt once, and scored nowhere but where a reply's token is predicted.
 
 Of G replies of N tokens to a prompt of A a model computes A + G * N tokens instead of G * (A + N), and the head G * N.
+Where replies are shorter they stand close together, and both compute C instead of G * N.
 
-Shapes: B rows, R groups of G rows, A places of a prompt, N of a reply, U = A + G * N, T row time, S = A + N.
+Shapes: B rows, R groups of G rows, A places of a prompt, N of a reply, C of a group's replies, U = A + C, T row time,
+S = A + N.
 """
 
 import math
@@ -10,14 +12,18 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.models.model import LanguageModel, Model
-from reasoning.models.sequences import Group
+from reasoning.models.sequences import Group, close_group
 from reasoning.training.batches import TokenBatch
 
 _WORTH = 0.95
 """The share of a batch's places that must be left for sharing to be worth its copies of keys and values."""
+
+_ROOMS = (0.25, 0.5, 0.75, 1.0)
+"""The room that replies are given, as shares of the longest; each is a program of its own, made when it is needed."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,11 @@ class ReplyGroups:
     longest_prompt: int
     max_new_tokens: int
 
-    def layout(self, model: LanguageModel, rows: int, time: int) -> "Layout | None":
+    def layout(self, model: LanguageModel, rows: int, time: int, room: int | None = None) -> "Layout | None":
         """How a batch, or a microbatch, of so many rows of a global batch is laid out; None where it stays as it is.
 
-        So it does where rows of one prompt aren't on one device, where nothing is gained, with experts, whose load is
-        told of whole rows, and where a row's time is split.
+        ``room`` is that of ``TokenBatch``. A batch stays as it is where rows of one prompt aren't on one device, where
+        nothing is gained, with experts, whose load is told of whole rows, and where a row's time is split.
         """
         if not isinstance(model, Model) or any(kind.moe is not None for kind in model.config.kinds()):
             return None
@@ -44,38 +50,68 @@ class ReplyGroups:
         split = mesh is not None and mesh.shape["context"] > 1
         group = math.gcd(self.samples, rows // devices)
         prompt, reply = min(self.longest_prompt, time - 1), min(self.max_new_tokens, time - 1)
-        if split or rows % devices or prompt + group * reply > _WORTH * group * time:
+        places = group * (reply if room is None else min(room, reply))
+        if split or rows % devices or prompt + places > _WORTH * group * time:
             return None
-        return Layout(Group(group, prompt), reply)
+        return Layout(Group(group, prompt), reply, places)
+
+    def room(self, model: LanguageModel, lengths_B: np.ndarray, rows: int, time: int) -> int | None:
+        """The ``room`` of a batch whose replies have ``lengths_B`` tokens, that is given to models by ``rows`` rows.
+
+        One of few, so that there are few programs; the same for all processes.
+        """
+        layout = self.layout(model, rows, time)
+        if layout is None:
+            return None
+        taken_R = lengths_B.reshape(-1, math.gcd(layout.group.rows, len(lengths_B))).mean(axis=1)
+        needed = meshes.largest_of_all_processes(math.ceil(taken_R.max()))
+        return min(room for room in _rooms(layout.reply) if room >= needed)
+
+
+def _rooms(reply: int) -> list[int]:
+    """What room replies of at most ``reply`` tokens are given on average."""
+    return [math.ceil(reply * share) for share in _ROOMS]
 
 
 def computed_places(
-    groups: ReplyGroups | None, model: LanguageModel, rows: int, time: int, microbatches: int = 1
+    groups: ReplyGroups | None,
+    model: LanguageModel,
+    rows: int,
+    time: int,
+    microbatches: int = 1,
+    room: int | None = None,
 ) -> int:
     """How many places a model computes for so many rows of a global batch, padding included."""
-    layout = None if groups is None else groups.layout(model, rows // microbatches, time)
+    layout = None if groups is None else groups.layout(model, rows // microbatches, time, room)
     return rows * time if layout is None else rows // layout.group.rows * layout.tokens
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows whose prompts end, and whose replies begin, in the same place, and which groups of rows share."""
+    """Rows whose prompts end, and whose replies begin, in the same place, and which groups of rows share.
+
+    A reply has at most ``reply`` tokens, those of a group at most ``places`` together.
+    """
 
     group: Group
     reply: int
+    places: int
 
     @property
     def tokens(self) -> int:
         """How many places a model computes for a group."""
-        return self.group.shared + self.group.rows * self.reply
+        return self.group.shared + self.places
 
-    def read(self, rows: TokenBatch, first_B: jax.Array) -> TokenBatch:
-        """Rows as the model reads them: tokens and positions [R, U], segments [B, S], targets [B, N].
+    def read(self, rows: TokenBatch, replies_BT: jax.Array) -> "Read":
+        """Rows as the model reads them; ``replies_BT`` is 1 on replies.
 
-        ``first_B`` is where each row's reply begins. A prompt ends where the replies begin, so that a window, which is
-        counted in places, holds the same tokens.
+        A prompt ends where the replies begin, so that a window, which is counted in places, holds the same tokens.
         """
         shared, time = self.group.shared, rows.tokens.shape[1]
+        first_B, lengths_B = jnp.argmax(replies_BT > 0, axis=1), jnp.sum(replies_BT > 0, axis=1)
+        group = self.group
+        if self.places < group.rows * self.reply:
+            group = close_group(group, lengths_B, self.reply, self.places)
         from_BS = first_B[:, None] + jnp.arange(-shared, self.reply)
         places_BS = jnp.clip(from_BS, 0, time - 1)
 
@@ -85,28 +121,39 @@ class Layout:
         inside_BS = (taken(rows.segments) > 0) & (from_BS == places_BS)
         # What is before a prompt and what is behind a reply are segments of their own.
         around_S = jnp.where(jnp.arange(shared + self.reply) < shared, 0, 2)
-        return replace(
+        own_BN = jnp.broadcast_to(jnp.arange(self.reply), (len(first_B), self.reply))
+        read = replace(
             rows,
-            tokens=self.group.together(jnp.where(inside_BS, taken(rows.tokens), 0)),
-            positions=self.group.together(jnp.where(inside_BS, taken(rows.positions), 0)),
+            tokens=group.together(jnp.where(inside_BS, taken(rows.tokens), 0)),
+            positions=group.together(jnp.where(inside_BS, taken(rows.positions), 0)),
             segments=jnp.where(inside_BS, 1, around_S),
-            targets=taken(rows.targets, jnp.clip(from_BS[:, shared:] - 1, 0, time - 1)),
+            targets=group.of_groups(taken(rows.targets, jnp.clip(from_BS[:, shared:] - 1, 0, time - 1))),
         )
+        return Read(read, group, first_B, lengths_B, group.of_groups(own_BN) == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A batch as a model reads it: tokens and positions [R, U], segments [B, S], targets [R, C].
+
+    ``first_B`` is where each row's reply begins, ``begins_RC`` which places hold a reply's first token.
+    """
+
+    rows: TokenBatch
+    group: Group
+    first_B: jax.Array
+    lengths_B: jax.Array
+    begins_RC: jax.Array
 
     def predicting(self, hidden_RUD: jax.Array) -> jax.Array:
-        """The states [B, N, D] that predict the tokens of replies; the first is the prompt's last."""
+        """The states [R, C, D] that predict the tokens of replies; the first is the prompt's last."""
         shared = self.group.shared
-        last_RD = hidden_RUD[:, shared - 1]
-        last_B1D = jnp.repeat(last_RD, self.group.rows, axis=0, total_repeat_length=len(last_RD) * self.group.rows)
-        return jnp.concatenate([last_B1D[:, None], self.group.own(hidden_RUD)[:, :-1]], axis=1)
+        return jnp.where(self.begins_RC[..., None], hidden_RUD[:, shared - 1, None], hidden_RUD[:, shared - 1 : -1])
 
-    def back(self, values_BN: jax.Array, first_B: jax.Array, time: int) -> jax.Array:
+    def back(self, values_RC: jax.Array, time: int) -> jax.Array:
         """Values of replies' tokens at the places [B, T] that predict them; 0 elsewhere."""
-        from_BT = jnp.arange(time) - (first_B[:, None] - 1)
-        held_BT = jnp.clip(from_BT, 0, self.reply - 1)
-        return jnp.where(from_BT == held_BT, jnp.take_along_axis(values_BN, held_BT, axis=1), 0.0)
-
-
-def first_of_replies(replies_BT: jax.Array) -> jax.Array:
-    """Where each row's reply begins, [B]."""
-    return jnp.argmax(replies_BT > 0, axis=1)
+        values_BN = self.group.of_rows(values_RC)
+        from_BT = jnp.arange(time) - (self.first_B[:, None] - 1)
+        held_BT = jnp.clip(from_BT, 0, values_BN.shape[1] - 1)
+        inside_BT = (from_BT >= 0) & (from_BT < self.lengths_B[:, None])
+        return jnp.where(inside_BT, jnp.take_along_axis(values_BN, held_BT, axis=1), 0.0)

@@ -13,7 +13,7 @@ from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding,
 from reasoning.models.model import LanguageModel
 from reasoning.models.parameters import Params
 from reasoning.training.batches import TokenBatch
-from reasoning.training.shared_prompts import ReplyGroups, first_of_replies
+from reasoning.training.shared_prompts import ReplyGroups
 
 
 def score(
@@ -40,16 +40,16 @@ def measured_scores(
     groups: ReplyGroups | None,
 ) -> tuple[TokenLogProbs, dict[str, Any]]:
     """``score``, and what the model measured of its experts."""
-    rows_and_time = rows.tokens.shape
-    layout = None if groups is None or rows.replies is None else groups.layout(model, *rows_and_time)
+    count, time = rows.tokens.shape
+    layout = None if groups is None else groups.layout(model, count, time, rows.room)
     if layout is None or rows.replies is None:
         hidden_BTD, measured = hidden_states_of(model, params, rows)
         return scores_of(model, params, hidden_BTD, rows, temperature, kernels), measured
-    first_B = first_of_replies(rows.replies)
-    read = layout.read(rows, first_B)
-    hidden_RUD, measured = model.hidden_states(params, read.tokens, read.positions, read.segments, layout.group)
-    scores = scores_of(model, params, layout.predicting(hidden_RUD), read, temperature, kernels)
-    return TokenLogProbs(*(layout.back(values, first_B, rows_and_time[1]) for values in scores)), measured
+    read = layout.read(rows, rows.replies)
+    own = read.rows
+    hidden_RUD, measured = model.hidden_states(params, own.tokens, own.positions, own.segments, read.group)
+    scores = scores_of(model, params, read.predicting(hidden_RUD), own, temperature, kernels)
+    return TokenLogProbs(*(read.back(values, time) for values in scores)), measured
 
 
 def hidden_states_of(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:

@@ -56,6 +56,8 @@ def test_a_batch_carries_the_advantages_of_its_own_completions(base: Artifact, a
     rewards = np.array([len(text) for text in texts], np.float64).reshape(4, 4)
     assert metrics["reward"] == rewards.mean()
     np.testing.assert_allclose(metrics["completions/mean_length"], mask.sum() / 16)
+    longest = mask.sum(axis=1).reshape(4, 4).mean(axis=1).max()
+    assert batch.rows.room is not None and longest <= batch.rows.room <= max(longest + 6, 6)
     centred = rewards - rewards.mean(1, keepdims=True)
     scale = 1 if advantage is group_mean else rewards.std(1, ddof=1, keepdims=True) + 1e-4
     np.testing.assert_allclose(batch.advantages[:, 0], (centred / scale).reshape(-1), rtol=1e-4, atol=1e-5)

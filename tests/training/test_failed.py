@@ -1,6 +1,7 @@
 """What is kept of a failed step comes back as it was: records, minibatches, and numbers that aren't finite."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def tokens(seed: int) -> TokenBatch:
 def replies(seed: int, corrected: bool) -> PolicyBatch:
     rows = tokens(seed)
     weights = Corrected(rows.weights, rows.mask) if corrected else None
+    rows = replace(rows, room=seed)
     return PolicyBatch(rows, rows.mask, rows.mask, None, rows.weights, corrected=weights)
 
 

@@ -12,9 +12,9 @@ import pytest
 import three_steps
 from policy_batches import GROUP, MODEL, NEW, off_policy
 
-from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size, row_sharding
 from reasoning.models.config import BlockKind, MoE, Stack
-from reasoning.models.model import build_model
+from reasoning.models.model import Model, build_model
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.kl import k3
 from reasoning.objectives.policy import GSPO
@@ -25,17 +25,35 @@ from reasoning.training.step import Spread, gradients
 GROUPS = ReplyGroups(GROUP, 9, NEW)  # prompts of 3 to 9 tokens
 
 
-def gradient(groups: ReplyGroups | None, microbatches: int = 1) -> tuple[Any, Any, Any]:
+def gradient(
+    groups: ReplyGroups | None, microbatches: int = 1, room: int | None = None, model: Model = MODEL
+) -> tuple[Any, Any, Any]:
     """Gradient, loss and metrics off-policy, with a loss that reads whole rows and a KL term."""
     params: Any = jax.jit(MODEL.init)(jax.random.key(0))
     batch, _ = off_policy(params, token_mean, 1.0)
-    loss_fn = policy(MODEL, loss=GSPO(0.01, 0.01), kl=k3, kl_coefficient=0.04, temperature=0.8, groups=groups)
-    return jax.jit(lambda: gradients(loss_fn, params, {}, batch, microbatches)[:3])()
+    batch = replace(batch, rows=replace(batch.rows, room=room))
+    loss_fn = policy(model, loss=GSPO(0.01, 0.01), kl=k3, kl_coefficient=0.04, temperature=0.8, groups=groups)
+    devices = 1 if model.mesh is None else data_parallel_size(model.mesh)
+    if model.mesh is not None:
+        batch = jax.device_put(batch, row_sharding(model.mesh))
+    return jax.jit(lambda batch: gradients(loss_fn, params, {}, batch, microbatches, devices)[:3])(batch)
 
 
-@pytest.mark.parametrize("microbatches", [1, 2])
-def test_loss_gradient_and_metrics_are_those_of_whole_rows(microbatches: int):
-    (expected, loss, sums), (found, own_loss, own_sums) = gradient(None), gradient(GROUPS, microbatches)
+LENGTHS_B = (three_steps.rollout_rows()[0]["replies"] > 0).sum(axis=1)
+NEEDED = int(np.ceil(LENGTHS_B.reshape(-1, GROUP).mean(axis=1).max()))
+"""The room that suffices for the group with the longest replies, and for no less."""
+
+
+TWO = build_model(MODEL.config, build_mesh(MeshShape(data=2), jax.devices()[:2]))
+
+
+@pytest.mark.parametrize(
+    ("microbatches", "room", "model"),
+    [(1, None, MODEL), (2, NEEDED, MODEL), (1, NEEDED, TWO)],
+    ids=["as long as may be", "close together", "close together on two devices"],
+)
+def test_loss_gradient_and_metrics_are_those_of_whole_rows(microbatches: int, room: int | None, model: Model):
+    (expected, loss, sums), (found, own_loss, own_sums) = gradient(None), gradient(GROUPS, microbatches, room, model)
     np.testing.assert_allclose(own_loss, loss, rtol=1e-5)
     norm = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * norm), found, expected)
@@ -60,3 +78,15 @@ def test_rows_stay_whole_where_nothing_is_shared_or_may_be():
     assert GROUPS.layout(build_model(replace(three_steps.CONFIG, stacks=(experts,))), 16, 48) is None
     split = build_mesh(MeshShape(context=2), jax.devices()[:2])
     assert GROUPS.layout(build_model(MODEL.config, split), 16, 48) is None
+
+
+def test_short_replies_get_one_of_few_rooms_in_which_the_longest_group_fits():
+    assert NEEDED < NEW
+    assert GROUPS.room(MODEL, LENGTHS_B, 16, 48) == min(each for each in (6, 12, 18, 24) if each >= NEEDED)
+    assert GROUPS.room(MODEL, np.minimum(LENGTHS_B, 5), 16, 48) == NEW // 4
+    one_long = np.array([NEW, 1, 1, 1] + [1] * 12)
+    assert GROUPS.room(MODEL, one_long, 16, 48) == 12  # 27 tokens of four replies
+    assert GROUPS.room(MODEL, one_long, 2, 48) == 18  # 25 of two
+    assert GROUPS.room(MODEL, np.full(16, NEW), 16, 48) == NEW
+    assert GROUPS.room(MODEL, LENGTHS_B, 5, 10) is None
+    assert computed_places(GROUPS, MODEL, 16, 48, room=6) == 4 * 9 + 16 * 6
