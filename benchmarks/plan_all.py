@@ -4,6 +4,7 @@ Programs that an earlier plan compiled are remembered. Needs libtpu: make tpu-ao
 
     python -m benchmarks.plan_all
     python -m benchmarks.plan_all pretrain_1b smollm2_v5e
+    python -m benchmarks.plan_all --check pretrain_1b       # writes nothing; fails where a file doesn't fit
 """
 
 import argparse
@@ -52,16 +53,26 @@ def row(name: str, plan: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="files without .gin (else all)")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file doesn't fit")
     chosen = parser.parse_args()
+    failed: list[str] = []
+    for file in sorted(PODS.glob("*.gin")):
+        if not chosen.names or file.stem in chosen.names:
+            plan = planned(file)
+            if plan is not None and not chosen.check:
+                write_row(file.stem, plan)
+            failed += [] if plan is not None and plan["fits"] else [file.stem]
+    if chosen.check and failed:
+        sys.exit(f"don't fit: {', '.join(failed)}")
+
+
+def write_row(name: str, plan: dict[str, Any]) -> None:
+    """Puts a file's row into docs/pods.md's table; those of other files stay."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     table, after = rest.split(END)
     rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
-    for file in sorted(PODS.glob("*.gin")):
-        if not chosen.names or file.stem in chosen.names:
-            plan = planned(file)
-            if plan is not None:
-                rows[file.stem] = row(file.stem, plan)
+    rows[name] = row(name, plan)
     lines = "\n".join([HEAD, *(rows[name] for name in sorted(rows))])
     write_atomic(PAGE, f"{before}{BEGIN}\n{lines}\n{END}{after}")
 
