@@ -25,7 +25,7 @@ test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
 test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu plan-all tpu-check gpu-check r1 r1-miniature smollm2 reviews docs test test-fast test-slow test-kill test-slurm faults lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu plan-all plan-check tpu-check gpu-check r1 r1-miniature smollm2 reviews docs test test-fast test-slow test-kill test-slurm faults lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +52,9 @@ kernels-tpu: tpu-aot  ## Compile the Pallas kernels for four generations of TPUs
 
 plan-all: tpu-aot  ## Plan every file of experiments/pods/, and write the table of docs/pods.md.
 	$(VENV)/bin/python -m benchmarks.plan_all
+
+plan-check: tpu-aot  ## Plan one of them, for 256 chips, and fail if it doesn't fit.
+	$(VENV)/bin/python -m benchmarks.plan_all --check pretrain_1b
 
 tpu-check: FOUND := tpu
 gpu-check: FOUND := gpu
