@@ -47,6 +47,7 @@ def test_a_model_is_planned_before_it_is_there(tmp_path, capsys, monkeypatch):
         *(f"known.{name}={value}" for name, value in sizes.items()),
         "run.stages=(grpo,)",
         "grpo.max_new_tokens=64",
+        "grpo.microbatches=1",
         "problems_file='absent.jsonl'",
     ]
     written = (POD / "smollm2_v5e.gin").read_text() + "\none = @models.config.Stack\none.count = 1\n"
