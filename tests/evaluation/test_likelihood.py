@@ -6,12 +6,12 @@ Shapes: P problems, L labels, N tokens, T time.
 from dataclasses import replace
 from typing import Any
 
+import full_softmax
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_stages
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -20,7 +20,7 @@ from reasoning.evaluation.exam import Answers, Candidate, Questions, questions_o
 from reasoning.evaluation.likelihood import Likelihood, as_found, per_token, total, without_prior
 from reasoning.generation.prompts import PromptStyle
 from reasoning.rewards.labels import Label
-from reasoning.stages.checkpoint import model_of, params_of
+from reasoning.stages.checkpoint import params_of
 from reasoning.tasks.problems import Problem
 
 KEY = stage_key(0, "exam")
@@ -41,29 +41,19 @@ def asked(base: Artifact, devices: int = 1, **changes: Any) -> tuple[Candidate, 
     return candidate, questions, Likelihood(**{"form": FORM, **changes}).replies(candidate, questions, KEY)
 
 
-def log_prob_of(base: Artifact, candidate: Candidate, prompt: list[int], reply: list[int]) -> float:
-    """A reply's log-probability behind a prompt: the whole text in one pass of the model as training runs it."""
-    params = params_of(base, model_of(base, candidate.mesh), candidate.mesh)
-    tokens_1T = jnp.array([prompt + reply])
-    positions_1T = jnp.arange(tokens_1T.shape[1])[None]
-    hidden_1TD, _ = candidate.model.hidden_states(params, tokens_1T, positions_1T, jnp.ones_like(tokens_1T))
-    logits_TV = np.asarray(hidden_1TD[0] @ candidate.model.unembedding(params), np.float64)
-    log_probs_TV = log_softmax(logits_TV, axis=-1)
-    return sum(log_probs_TV[len(prompt) + place - 1, token] for place, token in enumerate(reply))
-
-
 @pytest.fixture(scope="module")
 def expected(base: Artifact) -> list[dict[str, tuple[float, int]]]:
     """By problem and label the log-probability and the length of its reply."""
     candidate, questions, _ = asked(base)
-    found = []
+    params, found = params_of(base, candidate.model, candidate.mesh), []
     for problem, prompt in zip(questions.problems, questions.prompts, strict=True):
         replies = {
             label: candidate.tokenizer.encode(FORM.format(label=label) + EXAM.chat.end)
             for label in problem.columns["labels"]
         }
         found.append({
-            label: (log_prob_of(base, candidate, prompt, ids), len(ids)) for label, ids in replies.items()
+            label: (full_softmax.of_text(candidate.model, params, prompt, ids), len(ids))
+            for label, ids in replies.items()
         })  # fmt: skip
     return found
 

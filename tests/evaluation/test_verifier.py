@@ -1,6 +1,6 @@
 """The generative verifier: yes against no by the model's own whole softmax, at each end."""
 
-import jax.numpy as jnp
+import full_softmax
 import numpy as np
 import pytest
 import tiny_stages
@@ -25,11 +25,7 @@ def test_a_score_is_the_probability_of_yes_against_no(base: Artifact):
 
     def log_prob(text: str, answer: str) -> float:
         before, after = tokenizer.encode(candidate.exam.chat.prompt(text)), tokenizer.encode(answer)
-        ids = jnp.array([[*before, *after]])
-        hidden, _ = model.hidden_states(params, ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids))
-        logits = np.asarray(hidden @ model.unembedding(params), np.float64)[0]
-        log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-        return sum(log_probs[at - 1, ids[0, at]] for at in range(len(before), ids.shape[1]))
+        return full_softmax.of_text(model, params, before, after)
 
     read = []
     for prompt, reply, own, scores in zip(prompts, replies, ends, found, strict=True):

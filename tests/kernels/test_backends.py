@@ -110,8 +110,12 @@ def oracle(hidden: Any, matrix: Any, targets: np.ndarray, upstream: np.ndarray) 
 
 
 def gradients(kernels: Kernels, hidden: Any, matrix: Any, targets: Any, upstream: np.ndarray) -> tuple[Any, ...]:
-    _, back = jax.vjp(lambda *given: tuple(token_log_probs(*given, targets, kernels=kernels)), hidden, matrix)
-    return back(tuple(jnp.asarray(each, jnp.float32) for each in upstream))
+    @jax.jit
+    def pull(hidden: Any, matrix: Any, targets: Any, upstream: Any) -> tuple[Any, ...]:
+        _, back = jax.vjp(lambda *given: tuple(token_log_probs(*given, targets, kernels=kernels)), hidden, matrix)
+        return back(tuple(upstream))
+
+    return pull(hidden, matrix, targets, jnp.asarray(upstream, jnp.float32))
 
 
 def check(found: tuple[Any, ...], expected: tuple[np.ndarray, ...], tolerance: float = 1e-5) -> None:

@@ -94,7 +94,7 @@ def test_interpreted_kernels_give_the_chunked_gradients(divergence):
         def loss(hidden, matrix):
             return top_k_divergence(hidden, matrix, ids, jnp.float32(top), divergence=divergence, kernels=kernels).sum()
 
-        return jax.grad(loss, argnums=(0, 1))(jnp.float32(hidden), jnp.float32(matrix))
+        return jax.jit(jax.grad(loss, argnums=(0, 1)))(jnp.float32(hidden), jnp.float32(matrix))
 
     for one, other in zip(gradients(INTERPRETED), gradients(chunked()), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

@@ -55,7 +55,7 @@ def test_the_slot_is_the_first_axis_of_every_leaf_and_latent_attention_holds_one
 
 def test_a_layer_with_a_window_holds_no_more_than_it_and_reads_what_a_whole_pass_does():
     model = build_model(WINDOWED)
-    params, lengths = model.init(jax.random.key(0)), np.array([5, 3, 17])
+    params, lengths = jax.jit(model.init)(jax.random.key(0)), np.array([5, 3, 17])
     weights, rows = model.publish(params), np.arange(3)
     tokens = np.array(jax.random.randint(jax.random.key(5), (3, 30), 0, 48))
     positions = jnp.broadcast_to(jnp.arange(30), (3, 30))
@@ -77,19 +77,19 @@ def test_a_layer_with_a_window_holds_no_more_than_it_and_reads_what_a_whole_pass
 
 def test_what_lies_beyond_a_slots_length_changes_nothing():
     model = build_model(TINY)
-    weights = model.publish(model.init(jax.random.key(0)))
+    weights = model.publish(jax.jit(model.init)(jax.random.key(0)))
     tokens = jax.random.randint(jax.random.key(1), (2, 6), 0, 48)
-    _, cache = model.extend(weights, tokens, empty(model, 2, 12))
+    _, cache = jax.jit(model.extend)(weights, tokens, empty(model, 2, 12))
     shorter = {**cache, "length": jnp.asarray([2, 4])}
     noise = jax.tree.map(lambda leaf: leaf.at[0, :, 2:].set(9.0).at[1, :, 4:].set(-9.0), cache["layers"])
-    after, _ = model.decode(weights, jnp.asarray([5, 6]), shorter)
-    with_noise, _ = model.decode(weights, jnp.asarray([5, 6]), {**shorter, "layers": noise})
+    after, _ = jax.jit(model.decode)(weights, jnp.asarray([5, 6]), shorter)
+    with_noise, _ = jax.jit(model.decode)(weights, jnp.asarray([5, 6]), {**shorter, "layers": noise})
     np.testing.assert_array_equal(after, with_noise)
 
 
 def test_published_layers_are_the_slices_of_the_stack():
     model = build_model(TINY)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     stacked = params["stack_0"]["block_0"]
     for number, layer in enumerate(model.publish(params)["stack_0"]["block_0"]):
         jax.tree.map(
@@ -100,7 +100,7 @@ def test_published_layers_are_the_slices_of_the_stack():
 @pytest.mark.parametrize("config", [TINY, pytest.param(LATENT, marks=pytest.mark.slow)])
 def test_a_long_cache_of_which_little_is_used_gives_what_a_short_one_does(config: ModelConfig):
     model = build_model(config)
-    weights = model.publish(model.init(jax.random.key(0)))
+    weights = model.publish(jax.jit(model.init)(jax.random.key(0)))
     tokens = jax.random.randint(jax.random.key(1), (3, 10), 0, 48)
     extend, decode = jax.jit(model.extend), jax.jit(model.decode)
     for filled in (0, 130):  # from 130 on the longest row crosses from a part of the long cache to the whole of it
@@ -125,36 +125,36 @@ def test_a_long_cache_of_which_little_is_used_gives_what_a_short_one_does(config
 @pytest.mark.parametrize("config", [TINY, PLAIN])
 def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: ModelConfig):
     model = build_model(config)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     lengths = np.array([5, 3, 7])
     tokens = np.array(jax.random.randint(jax.random.key(5), (3, 7), 0, 48))
     weights, head = model.publish(params), model.unembedding(params)
     cache = empty(model, 3, 20)
-    hidden, cache = model.prefill(weights, jnp.asarray(tokens), jnp.asarray(lengths), cache)
+    hidden, cache = jax.jit(model.prefill)(weights, jnp.asarray(tokens), jnp.asarray(lengths), cache)
     texts = [list(tokens[row, : lengths[row]]) for row in range(3)]
     for _ in range(8):
         chosen = np.array(jnp.argmax(hidden @ head, axis=-1))
         for row, text in enumerate(texts):
-            full = jnp.asarray([text])
-            positions = jnp.arange(len(text))[None]
-            states, _ = model.hidden_states(params, full, positions, jnp.ones_like(full))
-            assert int(jnp.argmax(states[0, -1] @ head)) == chosen[row]
-            np.testing.assert_allclose(states[0, -1], hidden[row], atol=2e-5)
+            full = np.array([text + [0] * (20 - len(text))])
+            states, _ = jax.jit(model.hidden_states)(params, full, np.arange(20)[None], np.ones_like(full))
+            state = states[0, len(text) - 1]
+            assert int(jnp.argmax(state @ head)) == chosen[row]
+            np.testing.assert_allclose(state, hidden[row], atol=2e-5)
             text.append(chosen[row])
-        hidden, cache = model.decode(weights, jnp.asarray(chosen), cache)
+        hidden, cache = jax.jit(model.decode)(weights, jnp.asarray(chosen), cache)
     np.testing.assert_array_equal(cache["length"], lengths + 8)
 
 
 @pytest.mark.slow
 def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
     model = build_model(LATENT)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 64)
     positions = jnp.broadcast_to(jnp.arange(12), (2, 12))
-    whole, _ = model.hidden_states(params, tokens, positions, jnp.ones_like(tokens))
+    whole, _ = jax.jit(model.hidden_states)(params, tokens, positions, jnp.ones_like(tokens))
     weights = model.publish(params)
     cache = empty(model, 2, 16)
-    first, cache = model.extend(weights, tokens[:, :7], cache)
+    first, cache = jax.jit(model.extend)(weights, tokens[:, :7], cache)
     np.testing.assert_allclose(first, whole[:, :7], atol=1e-4)
-    rest, cache = model.extend(weights, tokens[:, 7:], cache)
+    rest, cache = jax.jit(model.extend)(weights, tokens[:, 7:], cache)
     np.testing.assert_allclose(rest, whole[:, 7:], atol=1e-4)

@@ -70,7 +70,7 @@ def test_runs_compute_what_blocks_one_by_one_compute():
     kinds = (LOCAL, LOCAL, GLOBAL) * 2 + (LOCAL,)
     grouped = build_model(replace(CONFIG, stacks=(Stack(2, (LOCAL, LOCAL, GLOBAL)), Stack(1, (LOCAL,)))))
     alone = build_model(replace(CONFIG, stacks=tuple(Stack(1, (kind,)) for kind in kinds)))
-    params = grouped.init(jax.random.key(0))
+    params = jax.jit(grouped.init)(jax.random.key(0))
     assert parameter_count(grouped) == parameter_count(alone)
     apart = {name: value for name, value in params.items() if not name.startswith("stack")}
     for number, layer in enumerate(grouped.config.each_layer()):
@@ -80,10 +80,10 @@ def test_runs_compute_what_blocks_one_by_one_compute():
     tokens = jax.random.randint(jax.random.key(1), (2, 16), 0, 32)
     positions = jnp.broadcast_to(jnp.arange(16), tokens.shape)
     inputs = (tokens, positions, jnp.ones_like(tokens))
-    expected = alone.hidden_states(apart, *inputs)[0]
-    np.testing.assert_allclose(grouped.hidden_states(params, *inputs)[0], expected, atol=1e-5)
+    expected = jax.jit(alone.hidden_states)(apart, *inputs)[0]
+    np.testing.assert_allclose(jax.jit(grouped.hidden_states)(params, *inputs)[0], expected, atol=1e-5)
     cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), grouped.cache_shapes(2, 16))
-    np.testing.assert_allclose(grouped.extend(grouped.publish(params), tokens, cache)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(grouped.extend)(grouped.publish(params), tokens, cache)[0], expected, atol=1e-5)
 
 
 def rows_of(model: Model, batch: int, time: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -95,12 +95,12 @@ def rows_of(model: Model, batch: int, time: int) -> tuple[jax.Array, jax.Array, 
 @pytest.mark.slow
 def test_packed_documents_give_the_states_of_each_document_alone():
     model = build_model(PLAIN)
-    params = model.init(jax.random.key(1))
+    params = jax.jit(model.init)(jax.random.key(1))
     tokens = rows_of(model, 1, 12)[0]
     positions = jnp.concatenate([jnp.arange(5), jnp.arange(7)])[None]
     segments = jnp.concatenate([jnp.ones(5, jnp.int32), jnp.full(7, 2)])[None]
-    packed, _ = model.hidden_states(params, tokens, positions, segments)
-    alone, _ = model.hidden_states(params, tokens[:, 5:], jnp.arange(7)[None], jnp.ones((1, 7), jnp.int32))
+    packed, _ = jax.jit(model.hidden_states)(params, tokens, positions, segments)
+    alone, _ = jax.jit(model.hidden_states)(params, tokens[:, 5:], jnp.arange(7)[None], jnp.ones((1, 7), jnp.int32))
     np.testing.assert_allclose(packed[:, 5:], alone, atol=1e-5)
 
 
@@ -110,7 +110,9 @@ def test_rematerialisation_changes_no_gradient(remat: str):
     def gradient(choice: str):
         model = build_model(ModelConfig(**{**vars(TINY), "remat": choice}))
         batch = rows_of(model, 2, 8)
-        return jax.grad(lambda p: jnp.sum(model.hidden_states(p, *batch)[0] ** 2))(model.init(jax.random.key(0)))
+        return jax.jit(jax.grad(lambda p: jnp.sum(model.hidden_states(p, *batch)[0] ** 2)))(
+            jax.jit(model.init)(jax.random.key(0))
+        )
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradient(remat), gradient("none"))
 

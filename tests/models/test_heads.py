@@ -43,8 +43,8 @@ def test_a_headed_model_is_its_decoder_with_parameters_more_and_begins_undecided
     assert with_head(MODEL, Head()) is model
     params = jax.jit(model.init)(jax.random.key(0))
     assert jax.tree.map(lambda leaf: leaf.shape, params) == jax.tree.map(lambda leaf: leaf.shape, model.shapes)
-    states, _ = model.hidden_states(params, *ROWS)
-    np.testing.assert_array_equal(states, MODEL.hidden_states(params[DECODER], *ROWS)[0])
+    states, _ = jax.jit(model.hidden_states)(params, *ROWS)
+    np.testing.assert_array_equal(states, jax.jit(MODEL.hidden_states)(params[DECODER], *ROWS)[0])
     assert not head_logits(Head(), params, states).any()
     np.testing.assert_array_equal(model.unembedding(params), MODEL.unembedding(params[DECODER]))
     mesh = build_mesh(MeshShape(fsdp=2), jax.devices()[:2])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -39,7 +40,7 @@ LOW = LoRA(rank=3, alpha=6.0)
 def states(model: Model, params: Any) -> jax.Array:
     tokens = jax.random.randint(jax.random.key(5), (2, 9), 0, 48)
     places = jnp.broadcast_to(jnp.arange(9), (2, 9))
-    return model.hidden_states(params, tokens, places, jnp.ones_like(tokens))[0]
+    return jax.jit(model.hidden_states)(params, tokens, places, jnp.ones_like(tokens))[0]
 
 
 def leaves(tree: Any) -> Iterator[tuple[str, jax.Array]]:
@@ -47,18 +48,23 @@ def leaves(tree: Any) -> Iterator[tuple[str, jax.Array]]:
         yield "/".join(key.key for key in path), leaf
 
 
+@cache
 def disturbed(model: Model, seed: int = 2) -> Any:
     """Parameters of an adapted model whose adapters have learnt something: no matrix is zero."""
-    params = model.init(jax.random.key(1))
-    keys = iter(jax.random.split(jax.random.key(seed), 200))
-    noisy = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), adapters_of(params))
-    return with_adapters(base_of(params), noisy)
+
+    def draw() -> Any:
+        params = model.init(jax.random.key(1))
+        keys = iter(jax.random.split(jax.random.key(seed), 200))
+        noisy = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), adapters_of(params))
+        return with_adapters(base_of(params), noisy)
+
+    return jax.jit(draw)()
 
 
 @pytest.mark.parametrize("config", [DENSE, pytest.param(LATENT, marks=pytest.mark.slow)])
 def test_fresh_adapters_change_no_hidden_state(config: ModelConfig):
     model = with_lora(build_model(config), LOW)
-    params = model.init(jax.random.key(1))
+    params = jax.jit(model.init)(jax.random.key(1))
     np.testing.assert_array_equal(states(model, params), states(build_model(config), base_of(params)))
 
 
@@ -138,7 +144,7 @@ def test_adapters_have_the_sizes_of_rank_and_axes_and_join_and_part_without_loss
     assert sizes["stack_0/block_0/attention/key_lora/up"] == (2, 3, 2, 4)
     assert sizes["stack_0/block_0/attention/output_lora/down"] == (2, 4, 4, 3)
     assert sizes["stack_0/block_0/mlp/down_lora/up"] == (2, 3, 16)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     again = with_adapters(base_of(params), adapters_of(params))
     assert jax.tree.structure(again) == jax.tree.structure(params)
     assert all(one is other for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True))
@@ -154,7 +160,7 @@ def test_an_adapted_model_gives_the_same_states_on_any_mesh(shape: MeshShape):
     tokens = jax.random.randint(jax.random.key(5), (8, 9), 0, 48)
     batch = (tokens, jnp.broadcast_to(jnp.arange(9), (8, 9)), jnp.ones_like(tokens))
     found, _ = jax.jit(spread.hidden_states)(placed, *(jax.device_put(leaf, row_sharding(mesh)) for leaf in batch))
-    np.testing.assert_allclose(found, alone.hidden_states(params, *batch)[0], atol=1e-4)
+    np.testing.assert_allclose(found, jax.jit(alone.hidden_states)(params, *batch)[0], atol=1e-4)
     fresh = init_adapters(spread, mesh, jax.random.key(3))
     assert fresh["stack_0"]["block_0"]["mlp"]["up_lora"]["down"].sharding.spec[1] == "fsdp"
     jax.tree.map(
@@ -171,7 +177,7 @@ def test_published_weights_are_the_plain_models_and_decode_as_the_adapted_one_co
     assert jax.tree.map(jnp.shape, weights) == jax.tree.map(jnp.shape, jax.eval_shape(plain.publish, plain.shapes))
     tokens = jax.random.randint(jax.random.key(5), (2, 9), 0, 48)
     cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model.cache_shapes(2, 12))
-    found, _ = model.extend(weights, tokens, cache)
+    found, _ = jax.jit(model.extend)(weights, tokens, cache)
     np.testing.assert_allclose(found, states(model, params), atol=1e-4)
 
 

@@ -21,6 +21,7 @@ def test_a_depth_sees_no_token_that_it_is_to_predict():
     positions, segments = rows["positions"], rows["segments"]
     place, row = 3, 0
 
+    @jax.jit
     def states(tokens):
         hidden, _ = model.hidden_states(params, tokens, positions, segments)
         return model.multi_token_states(params, hidden, tokens, positions, segments)[0]

@@ -29,6 +29,7 @@ def interpreted(chip: str = "TPU v5e") -> Kernels:
     return pallas_tpu(TPU(chip_named(chip), interpret=pltpu.InterpretParams(), tiles=Tiles(16, 128)))
 
 
+@partial(jax.jit, static_argnums=range(6))
 def problem(batch: int, time: int, width: int, teacher_width: int, vocabulary: int, dtype: Any = jnp.float32) -> tuple:
     """Student's and teacher's operands, and each token's upstream gradient: mixed in sign, some zero, one large."""
     keys = jax.random.split(jax.random.key(0), 5)
@@ -39,11 +40,15 @@ def problem(batch: int, time: int, width: int, teacher_width: int, vocabulary: i
 
 
 def both_passes(student: Any, matrix: Any, teacher: Any, teacher_matrix: Any, upstream: Any, **options: Any) -> tuple:
-    def run(student: Any, matrix: Any) -> Any:
-        return token_divergence(student, matrix, teacher, teacher_matrix, **options)
+    @jax.jit
+    def passes(student: Any, matrix: Any, teacher: Any, teacher_matrix: Any, upstream: Any) -> tuple:
+        def run(student: Any, matrix: Any) -> Any:
+            return token_divergence(student, matrix, teacher, teacher_matrix, **options)
 
-    values, back = jax.vjp(run, student, matrix)
-    return values, *back(upstream)
+        values, back = jax.vjp(run, student, matrix)
+        return values, *back(upstream)
+
+    return passes(student, matrix, teacher, teacher_matrix, upstream)
 
 
 def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:

@@ -28,6 +28,7 @@ def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> Kernels:
     return pallas_tpu(TPU(chip, interpret=pltpu.InterpretParams(), tiles=tiles))
 
 
+@partial(jax.jit, static_argnums=range(6))
 def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32, scale: float = 1.0) -> dict:
     """Operands of a call, with a bias, a temperature of each token, and some tokens to ignore."""
     keys = jax.random.split(jax.random.key(0), 5)
@@ -50,13 +51,18 @@ def upstream(batch: int, time: int) -> TokenLogProbs:
 def both_passes(given: dict, **options) -> tuple:
     """Results, and gradients of hidden states, matrix and bias."""
     names = ("hidden_BTD", "unembed_DV", "bias_V")
-    rest = {name: value for name, value in given.items() if name not in names}
 
-    def run(hidden, unembed, bias):
-        return token_log_probs(hidden, unembed, bias_V=bias, **rest, **options)
+    @jax.jit
+    def passes(given: dict) -> tuple:
+        rest = {name: value for name, value in given.items() if name not in names}
 
-    results, back = jax.vjp(run, *(given[name] for name in names))
-    return (*results, *back(upstream(*given["targets_BT"].shape)))
+        def run(hidden, unembed, bias):
+            return token_log_probs(hidden, unembed, bias_V=bias, **rest, **options)
+
+        results, back = jax.vjp(run, *(given[name] for name in names))
+        return (*results, *back(upstream(*given["targets_BT"].shape)))
+
+    return passes(given)
 
 
 def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
