@@ -1,9 +1,8 @@
 """A user's own small experiment: a module with stages, and a file that names them."""
 
 import os
-import subprocess
-import sys
 
+import forked
 import jax
 import pytest
 
@@ -112,13 +111,8 @@ class Project:
     def start(self, *more, **variables):
         """The real command in a process of its own, with these environment variables beside the usual ones."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "reasoning", *self.arguments, *more],
-            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": "", **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": "", **variables}
+        return forked.start(["reasoning", *self.arguments, *more], environment)
 
     def artifacts(self):
         """Finished stages and unfinished ones, by the names of their folders without the hash."""

@@ -1,11 +1,10 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import types
 from dataclasses import dataclass
 
+import forked
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,9 +49,7 @@ def test_tree_hash_is_sha256_of_paths_dtypes_shapes_and_bytes():
 
 def test_tree_hash_is_the_same_in_another_process_on_four_devices_under_any_sharding():
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}
-    lines = subprocess.run(
-        [sys.executable, "-c", FOUR_DEVICES], env=environment, capture_output=True, text=True, check=True
-    ).stdout.split()
+    lines = forked.run(["-c", FOUR_DEVICES], environment, 100).stdout.split()
     assert lines == [hashes.hash_tree(example())] * 4
 
 

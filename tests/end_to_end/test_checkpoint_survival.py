@@ -5,9 +5,9 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 
+import forked
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,8 +81,8 @@ def check_full_disk(folder, *limits):
     Gives what went to stderr beside the messages.
     """
     Checkpointer(folder).save(1, state_of(1), {})
-    command = [sys.executable, "-c", STATE + FULL_DISK, str(folder), *map(str, limits)]
-    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    result = forked.run(["-c", STATE + FULL_DISK, str(folder), *map(str, limits)], environment(), 300)
+    assert result.returncode == 0, result.stderr
     messages = result.stdout.splitlines()
     assert len(messages) == 2 * max(len(limits), 1)
     for first, second in zip(messages[::2], messages[1::2], strict=True):
@@ -130,18 +130,19 @@ while True:
 
 def kill_a_save(folder, saves, delay):
     """Start a process that saves for ever; kill it so long after so many saves. Gives the last step it reported."""
-    command = [sys.executable, "-c", STATE + SAVE_FOR_EVER, str(folder)]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        for _ in range(saves):
-            child.stdout.readline()
+    child = forked.start(["-c", STATE + SAVE_FOR_EVER, str(folder)], environment())
+    try:
+        while child.printed[0].count(b"\n") < saves:
+            assert not child.wait(0.001), child.printed
         if delay is None:
             while not any(".partial" in path.name for path in folder.iterdir()):
                 time.sleep(0.0005)
         else:
             time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        reported, errors = child.communicate()
-    assert (child.returncode, errors) == (-signal.SIGKILL, b"")
+    finally:
+        child.kill()
+    reported, errors = child.communicate()
+    assert (child.returncode, errors) == (-signal.SIGKILL, "")
     return reported
 
 
@@ -202,13 +203,8 @@ def test_two_processes_save_and_restore_one_checkpoint_and_fail_together(tmp_pat
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     surroundings = environment(JAX_NUM_CPU_DEVICES="2")
-    command = [sys.executable, "-c", STATE + TWO_PROCESSES, str(tmp_path), str(port)]
-    children = [
-        subprocess.Popen(
-            [*command, str(me)], env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for me in (0, 1)
-    ]
+    words = ["-c", STATE + TWO_PROCESSES, str(tmp_path), str(port)]
+    children = [forked.start([*words, str(me)], surroundings) for me in (0, 1)]
     try:
         outputs = [child.communicate(timeout=120) for child in children]
     finally:

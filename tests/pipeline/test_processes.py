@@ -1,10 +1,9 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from prepared_files import BLOCK, files_corpus, write_texts
 
@@ -105,20 +104,11 @@ def out(tmp_path_factory):
 def two_processes(out):
     """What each of two processes of one job has to tell."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
-    support = str(Path(__file__).parents[1] / "support")
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (support, environment.get("PYTHONPATH"))))
+    environment |= {"JAX_PLATFORMS": "cpu"}
     write_texts(out.parent)
-    script = out.parent / "job.py"
-    script.write_text(SCRIPT)
+    (out.parent / "job.py").write_text(SCRIPT)
     port = str(free_port())
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), port, str(rank), str(out)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
+    processes = [forked.start(["job", port, str(rank), str(out)], environment, out.parent) for rank in range(2)]
     try:
         results = [process.communicate(timeout=120) for process in processes]
     finally:

@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from tiny_stages import CORPUS
@@ -195,12 +194,11 @@ def test_a_killed_process_leaves_blocks_with_which_another_goes_on_to_the_same_b
     tmp_path: Path, alone, documents, tokenizer
 ):
     (tmp_path / "pieces").mkdir()
-    path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *sys.path])
-    process = subprocess.Popen([sys.executable, "-c", _PACKING, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
+    process = forked.start(["-c", _PACKING, str(tmp_path)], os.environ)
     while process.poll() is None and len(list((tmp_path / "pieces").glob("*.json"))) < 2:
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    assert process.wait(100)
     assert not (tmp_path / "rows").exists()
     assert pack_all(tmp_path, documents, tokenizer, 1) == alone[1]
     assert content(tmp_path / "rows") == content(alone[0] / "rows")

@@ -1,9 +1,8 @@
 import json
 import math
 import os
-import subprocess
-import sys
 
+import forked
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -199,8 +198,7 @@ except InputError as error:
     print(error)
 """
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    out = forked.run(["-c", code, str(tmp_path)], environment, 100).stdout
     assert out.startswith(f"could not write {tmp_path / 'metrics.jsonl'}: [Errno 27]")
     MetricsLog(tmp_path).resume(8, tmp_path / "no copies", print)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

@@ -1,10 +1,9 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 
+import forked
 import pytest
 
 from reasoning.training.preemption import Interrupted, Preemption
@@ -137,13 +136,8 @@ def test_two_processes_stop_at_the_same_step_when_one_gets_sigterm(tmp_path):
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", TWO_PROCESSES, str(port), str(tmp_path)]
-    children = [
-        subprocess.Popen(
-            [*command, str(me)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for me in (0, 1)
-    ]
+    words = ["-c", TWO_PROCESSES, str(port), str(tmp_path)]
+    children = [forked.start([*words, str(me)], environment) for me in (0, 1)]
     try:
         outputs = [child.communicate(timeout=120) for child in children]
     finally:

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import NoReturn
 
 import jax
@@ -30,6 +31,7 @@ import reasoning
 
 _SETTINGS = {
     "jax_platforms": str,
+    "jax_num_cpu_devices": int,
     "jax_compilation_cache_dir": str,
     "jax_persistent_cache_min_compile_time_secs": float,
     "jax_persistent_cache_enable_xla_caches": str,
@@ -51,7 +53,7 @@ class Process:
     printed: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()), repr=False)
 
     def __post_init__(self) -> None:
-        self._descriptor = os.pidfd_open(self.pid)
+        self._descriptor = self._watched()
         self._open = dict(zip(self.streams, self.printed, strict=True))
 
     def wait(self, timeout: float) -> bool:
@@ -61,9 +63,7 @@ class Process:
             left = max(0.0, give_up - time.monotonic())
             ready = select.select([self._descriptor, *self._open], [], [], left)[0]
             if self._descriptor in ready:
-                _, status, used = os.wait4(self.pid, 0)
-                self.returncode, self.seconds = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
-                os.close(self._descriptor)
+                self._end()
             self._read()
             if not ready:
                 break
@@ -71,6 +71,14 @@ class Process:
             for stream in list(self._open):  # Whoever outlives it may hold the other end.
                 self._close(stream)
         return self.returncode is not None
+
+    def _watched(self) -> int:
+        return os.pidfd_open(self.pid)
+
+    def _end(self) -> None:
+        _, status, used = os.wait4(self.pid, 0)
+        self.returncode, self.seconds = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+        os.close(self._descriptor)
 
     def _read(self) -> None:
         for stream, printed in list(self._open.items()):
@@ -119,12 +127,17 @@ def start(words: Sequence[str], folder: str, environment: Mapping[str, str], ane
     writers = pipes[0][1], pipes[1][1]
     pid = _started_anew(words, folder, environment, writers) if anew else os.fork()
     if not pid:
-        _become(words, folder, environment, writers)
+        become(words, folder, environment, writers)
+    return Process(pid, readers(pipes))
+
+
+def readers(pipes: tuple[tuple[int, int], tuple[int, int]]) -> tuple[int, int]:
+    """This process's ends of the pipes to a process, which has the others."""
     for reader, writer in pipes:
         os.close(writer)
         os.set_blocking(reader, False)
         fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, _PIPE)
-    return Process(pid, (pipes[0][0], pipes[1][0]))
+    return pipes[0][0], pipes[1][0]
 
 
 def _started_anew(words: Sequence[str], folder: str, environment: Mapping[str, str], streams: tuple[int, int]) -> int:
@@ -139,8 +152,11 @@ def _started_anew(words: Sequence[str], folder: str, environment: Mapping[str, s
     return process.pid
 
 
-def _become(words: Sequence[str], folder: str, environment: Mapping[str, str], streams: tuple[int, int]) -> NoReturn:
-    """What a new process does, from the fork to its end."""
+def become(words: Sequence[str], folder: str, environment: Mapping[str, str], streams: tuple[int, int]) -> NoReturn:
+    """What a new process does, from the fork to its end: ``python -m WORDS`` in a folder, printing to ``streams``.
+
+    The words may also be ``-c``, a program, and its arguments.
+    """
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -148,6 +164,7 @@ def _become(words: Sequence[str], folder: str, environment: Mapping[str, str], s
             os.dup2(stream, number)
             os.close(stream)
         os.chdir(folder)
+        sys.path[0] = folder
         # A runner in the background may have been told to ignore SIGINT.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -170,7 +187,12 @@ def _run(words: Sequence[str]) -> int:
     sys.modules.pop(words[0], None)  # Python warns of a main program that is imported already.
     code = 0
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        if words[0] == "-c":
+            sys.argv[:2] = ["-c"]
+            main = sys.modules["__main__"] = ModuleType("__main__")
+            exec(words[1], vars(main))
+        else:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
