@@ -1,12 +1,14 @@
 """A model of some layers of another is that model without the others."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from reasoning.core.errors import InputError
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Rope, Stack
@@ -24,11 +26,10 @@ MIXED = replace(PLAIN, stacks=(Stack(1), Stack(2, (SPARSE,))))
 ALTERNATING = replace(PLAIN, tied=True, stacks=(Stack(2, (LOCAL, GLOBAL)), Stack(1, (LOCAL,))))
 
 
+@cache
 def params_of(config):
     """Random parameters; norms too, so that a norm in a wrong place is seen."""
-    params = build_model(config).init(jax.random.key(0))
-    keys = iter(jax.random.split(jax.random.key(1), len(jax.tree.leaves(params))))
-    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(next(keys), leaf.shape), params)
+    return drawn(build_model(config).shapes)
 
 
 def logits(config, params):
