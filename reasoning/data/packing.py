@@ -55,16 +55,15 @@ class PackingCounts:
 
 
 def first_fit(documents: grain.IterDataset, length: int) -> grain.IterDataset:
-    """Put each document whole into the first open row with room for it (grain's packer); rows end in padding.
+    """Put each document whole into the first open row with room for it; rows end in padding.
 
+    Once a document fits nowhere, all open rows are given. Rows and their order are those of grain's
+    ``FirstFitPackIterDataset``, whose steps for each document cost more than all else that short documents go through.
     The right packer where a document must be seen whole: prompts with completions, and short texts. Only documents
     longer than a row are cut, into row-long parts.
     """
     rows = int(np.clip(_OPEN_CELLS // length, *OPEN_ROWS))
-    parts = grain.experimental.FlatMapIterDataset(documents, _Cut(length))
-    return grain.experimental.FirstFitPackIterDataset(
-        parts, length_struct={"tokens": length}, num_packing_bins=rows, shuffle_bins=False
-    )
+    return _Stream(lambda: _fitted(_cut(documents, length), rows, length))
 
 
 def concat_then_split(documents: grain.IterDataset, length: int) -> grain.IterDataset:
@@ -116,7 +115,7 @@ def pack_some(
 ) -> Iterator[PackedRow]:
     """As ``pack``, for a part of the documents, in which there may be nothing to learn."""
     with without_notes():
-        for packed in packer(_Stream(lambda: _tokenise(documents, tokenizer, length, counts)), length):
+        for packed in packer(_documents(lambda: _tokenise(documents, tokenizer, length, counts)), length):
             row = _row(packed, counts)
             counts.rows += 1
             counts.tokens += int(np.count_nonzero(row["segments"]))
@@ -131,7 +130,7 @@ def pack_pairs(pairs: Iterable[Int[np.ndarray, "N 2"]], length: int) -> Iterator
     than a row.
     """
     with without_notes():
-        for packed in first_fit(_Stream(lambda: iter(pairs)), length):
+        for packed in first_fit(_documents(lambda: iter(pairs)), length):
             tokens_T, numbers_T = packed["tokens"].T
             places = {"positions": packed["tokens_positions"], "segments": packed["tokens_segment_ids"]}
             columns = {"tokens": tokens_T, "numbers": numbers_T, **places}
@@ -206,21 +205,52 @@ def _parts(weight: float) -> int:
     return 0 if weight == 1 else min(max(round(weight * WHOLE), 2), WHOLE - 1)
 
 
-class _Cut(grain.experimental.FlatMapTransform):
-    """Cuts a document into parts no longer than a row."""
+def _cut(documents: Iterable[dict[str, np.ndarray]], length: int) -> Iterator[np.ndarray]:
+    """Documents in parts no longer than a row."""
+    for document in documents:
+        tokens = document["tokens"]
+        for start in range(0, len(tokens), length):
+            yield tokens[start : start + length]
 
-    def __init__(self, length: int):
-        self._length = length
 
-    def flat_map(self, element: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-        tokens_N2 = element["tokens"]
-        return [{"tokens": tokens_N2[start : start + self._length]} for start in range(0, len(tokens_N2), self._length)]
+def _fitted(parts: Iterable[np.ndarray], rows: int, length: int) -> Iterator[dict[str, np.ndarray]]:
+    """Rows of parts of documents, in the columns that grain's packers give; ``rows`` are open at a time."""
+    opened: list[list[np.ndarray]] = []
+    room_R = np.full(rows, length)
+    for part in parts:
+        row = int(np.argmax(room_R >= len(part)))
+        if room_R[row] < len(part):
+            yield from (_filled(row_parts, length) for row_parts in opened)
+            opened, room_R[:], row = [], length, 0
+        if row == len(opened):
+            opened.append([])
+        opened[row].append(part)
+        room_R[row] -= len(part)
+    yield from (_filled(row_parts, length) for row_parts in opened)
+
+
+def _filled(parts: list[np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """A row of these parts, and padding behind them."""
+    tokens = np.zeros((length, *parts[0].shape[1:]), parts[0].dtype)
+    positions_T, segments_T = np.zeros(length, np.int32), np.zeros(length, np.int32)
+    start = 0
+    for segment, part in enumerate(parts, 1):
+        end = start + len(part)
+        tokens[start:end], segments_T[start:end] = part, segment
+        positions_T[start:end] = np.arange(len(part))
+        start = end
+    return {"tokens": tokens, "tokens_positions": positions_T, "tokens_segment_ids": segments_T}
+
+
+def _documents(read: Callable[[], Iterator[np.ndarray]]) -> "_Stream":
+    """Tokenised documents as packers want them."""
+    return _Stream(lambda: ({"tokens": tokens} for tokens in read()))
 
 
 class _Stream(grain.IterDataset):
-    """The stream of tokenised documents as grain's packers want it."""
+    """A stream, of tokenised documents or of rows of them, as a data set of grain's."""
 
-    def __init__(self, read: Callable[[], Iterator[np.ndarray]]):
+    def __init__(self, read: Callable[[], Iterator[dict[str, np.ndarray]]]):
         super().__init__()
         self._read = read
 
@@ -231,15 +261,15 @@ class _Stream(grain.IterDataset):
 class _StreamIterator(grain.DatasetIterator):
     """Counts its position, since packers ask for it; packing runs once from end to end and is never resumed."""
 
-    def __init__(self, documents: Iterator[np.ndarray]):
+    def __init__(self, elements: Iterator[dict[str, np.ndarray]]):
         super().__init__()
-        self._documents = documents
+        self._elements = elements
         self._count = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
-        tokens_N2 = next(self._documents)
+        element = next(self._elements)
         self._count += 1
-        return {"tokens": tokens_N2}
+        return element
 
     def get_state(self) -> dict[str, Any]:
         return {"count": self._count}

@@ -13,16 +13,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Protocol, cast, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
-import grain
 import numpy as np
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
 from reasoning.core.addresses import fetched
 from reasoning.core.contents import matches
-from reasoning.core.errors import InputError, of_a_row, refusing, without_notes
+from reasoning.core.errors import InputError, of_a_row, refusing
 from reasoning.core.files import read_file
 from reasoning.core.pointers import refuse_pointer
 from reasoning.core.ranges import Positive, Range
@@ -284,7 +283,7 @@ def _rows_of_group(
         raise InputError(f"{path}: row group {group} has {read} rows, not {count}; fetch the file again")
 
 
-class Interleaved(grain.transforms.DatasetSelectionMap):
+class Interleaved:
     """Which source, and which of its documents, stands at each place of a mix."""
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float]):
@@ -331,10 +330,10 @@ def weave(parts: Sequence[Documents], weights: Sequence[float]) -> Documents:
     is drawn at random and nothing is left out at weight 1. For shares of tokens see ``data.mixture``.
     """
     plan = Interleaved([len(part) for part in parts], weights)
-    mixed = grain.MapDataset.select_from_datasets([grain.MapDataset.source(part) for part in parts], plan)
 
+    # Not grain's own selection: what it counts of each element takes as long as writing a short document.
     def make(index: int) -> Document:
-        with without_notes():
-            return cast(Document, mixed[index])
+        source, number = plan[index]
+        return parts[source][number]
 
     return Documents(len(plan), make)

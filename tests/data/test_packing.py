@@ -1,5 +1,6 @@
 from collections import Counter
 
+import grain
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -209,3 +210,19 @@ def test_numbers_travel_with_their_tokens():
             found.append(np.stack([row["tokens"][own], row["numbers"][own]], axis=1).tolist())
         assert not any(row[name][row["segments"] == 0].any() for name in ("tokens", "numbers"))
     assert sorted(found) == sorted(each.tolist() for each in documents)
+
+
+def test_first_fit_gives_the_rows_of_grains_own_packer():
+    chance = np.random.default_rng(6)
+    length = 1 << 16  # so long that few rows are open, and fill up several times
+    documents = [{"tokens": np.full((size, 2), size, np.int32)} for size in chance.integers(1, length + 1, 100)]
+    stream = grain.MapDataset.source(documents).to_iter_dataset()
+    theirs = grain.experimental.FirstFitPackIterDataset(
+        stream, length_struct={"tokens": length}, num_packing_bins=OPEN_ROWS[0], shuffle_bins=False
+    )
+    rows, expected = list(first_fit(stream, length)), list(theirs)
+    assert len(rows) == len(expected) > 2 * OPEN_ROWS[0]
+    for row, own in zip(rows, expected, strict=True):
+        assert row.keys() == own.keys()
+        for name in row:
+            np.testing.assert_array_equal(row[name], own[name], strict=True)
