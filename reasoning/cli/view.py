@@ -17,6 +17,7 @@ examples:
   reasoning view runs/r1_tiny                       a page on this machine; Ctrl-C ends it
   reasoning view runs/r1_zero_clip                  a sweep: its arms as dots, and each of its runs
   reasoning view runs                               all runs of a folder, with their verdicts
+  reasoning view runs/r1_tiny --at stage=zero       a stage of it; what follows # in an address names a view
   reasoning view runs/r1_tiny --port 8123           at a port of your choice, as for a tunnel by ssh -L
   reasoning view runs/r1_tiny --export run.html     one file to pass on, with the first of everything
 """
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", help="the --out of a run or a sweep, or a folder of runs")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="on loopback (default: any that is free)")
+    parser.add_argument("--at", default="", metavar="VIEW", help="what to show first, as in --at stage=zero")
     parser.add_argument("--export", default="", metavar="FILE.html", help="write one file and serve nothing")
     chosen = parsed(parser.parse_args, arguments)
     if not 0 <= chosen.port < 65536:
@@ -55,6 +57,6 @@ def main(arguments: Sequence[str]) -> int:
             f"port {chosen.port} can't be had ({error.strerror}); leave --port out, or name another"
         ) from None
     with server:
-        say(f"{address} shows {chosen.folder}; Ctrl-C ends it")
+        say(f"{address}{f'#{chosen.at}' if chosen.at else ''} shows {chosen.folder}; Ctrl-C ends it")
         server.serve_forever()
     return 0

@@ -18,7 +18,8 @@ _AVERAGED_SHARE = 15
 class Series:
     """One metric: every point, and the mean of each point with those just before it.
 
-    ``spans`` are intervals (place, low, high); ``told`` says in words what a first and a last value don't.
+    ``spans`` are intervals (place, low, high); ``told`` says in words what a first and a last value don't; ``labels``
+    name the raw points, which then are dots beside the line.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Series:
     smooth: Points
     spans: tuple[tuple[float, float, float], ...] = ()
     told: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def first(self) -> float:

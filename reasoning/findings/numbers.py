@@ -50,6 +50,11 @@ def large(value: float, sign: bool = False) -> str:
     return fixed(value, 0, sign)
 
 
+def amount(value: float) -> str:
+    """What something costs, in at most three or four digits: ``0.5``, ``183``, ``1,024``, ``2.35 M``."""
+    return large(value) if value >= 1e4 else f"{value:.3g}" if value < 1000 else fixed(value, 0)
+
+
 def ends(low: float, high: float, write: Callable[[float], str], signed: bool = False) -> str:
     """An interval's ends: ``0.250–0.750``, and ``−0.250 to 0.750`` where a dash would stand before a sign."""
     return f"{write(low)}{' to ' if signed or low < 0 else '–'}{write(high)}"

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from reasoning.core.statistics import Interval, difference_over_seeds, mean_with
 from reasoning.evaluation.results import Results
 from reasoning.experiment.alternatives import item_locations
 from reasoning.experiment.locations import error_at, suggestion
+from reasoning.findings.costs import counted_of, summed
 from reasoning.findings.evaluations import evaluation_of
 from reasoning.findings.numbers import CANT_TELL
 from reasoning.pipeline.folder import read_run
@@ -87,7 +88,10 @@ class ArmNumbers:
 
 @dataclass(frozen=True)
 class SweepNumbers:
-    """A whole sweep: the first arm is the baseline; ``fixed`` are stages that are one for all seeds of an arm."""
+    """A whole sweep: the first arm is the baseline; ``fixed`` are stages that are one for all seeds of an arm.
+
+    ``cost`` is what the stages of all finished runs took, those that runs share only once.
+    """
 
     file: str
     way: str
@@ -95,6 +99,7 @@ class SweepNumbers:
     scores: tuple[str, ...]
     arms: tuple[ArmNumbers, ...]
     fixed: tuple[str, ...]
+    cost: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def baseline(self) -> str:
@@ -130,8 +135,9 @@ def collect(folder: SweepFolder) -> SweepNumbers:
         pairs = [(artifacts.get((arm.label, seed)), artifacts.get((plan.arms[0].label, seed))) for seed in ended]
         inert = _inert([(one, other) for one, other in pairs if one and other])
         arms.append(ArmNumbers(arm_title(arm), arm.label, arm.settings, ended, failures, each, inert))
-    arms = _together(arms)
-    return SweepNumbers(plan.experiment.path.name, plan.sweep.way(), plan.seeds, scores, arms, _fixed(folder))
+    own = {left.path.resolve(): counted_of(left.kind, left.results) for run in artifacts.values() for left in run}
+    cost, name, way = summed(own.values()), plan.experiment.path.name, plan.sweep.way()
+    return SweepNumbers(name, way, plan.seeds, scores, _together(arms), _fixed(folder), cost)
 
 
 def _together(arms: Sequence[ArmNumbers]) -> tuple[ArmNumbers, ...]:

@@ -1,10 +1,9 @@
 """Axes of pictures: from values to places, round numbers between two ends, and how these are written."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasoning.findings.numbers import ends, fixed, number
+from reasoning.findings.numbers import fixed
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,11 @@ class Axis:
         return self.start + (here - low) / (high - low) * (self.end - self.start)
 
     def labels(self, wanted: float = 4, whole: bool = False) -> list[tuple[float, str]]:
-        """About so many round numbers between the ends, only whole ones or all, as (place, text)."""
+        """About so many round numbers between the ends, only whole ones or all, as (place, text): all with
+        as many digits as the longest needs."""
         values = [value for value in ticks(self.low, self.high, wanted) if not whole or value == int(value)]
-        return [(self(value), label) for value, label in labelled(values)]
+        digits = next((count for count in range(7) if all(abs(each - round(each, count)) < 1e-9 for each in values)), 7)
+        return [(self(value), fixed(value, digits)) for value in values]
 
 
 def ticks(low: float, high: float, wanted: float = 4) -> list[float]:
@@ -36,16 +37,3 @@ def ticks(low: float, high: float, wanted: float = 4) -> list[float]:
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def labelled(values: Sequence[float]) -> list[tuple[float, str]]:
-    """Round numbers, all with as many digits as the longest needs."""
-    digits = next((count for count in range(7) if all(abs(value - round(value, count)) < 1e-9 for value in values)), 7)
-    return [(value, fixed(value, digits)) for value in values]
-
-
-def interval_words(low: float | None, high: float | None, scale: float | None = None) -> str:
-    """The ends of an interval as they follow a number; empty where it has none."""
-    if low is None or high is None:
-        return ""
-    return f", 95 % interval {ends(low, high, lambda end: number(end, scale=scale))}"

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
+from urllib.parse import urlencode
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic
@@ -20,7 +22,7 @@ from reasoning.findings.sentences import listed, sentences
 from reasoning.findings.stages import StageFacts
 from reasoning.findings.verdict import ends_of
 from reasoning.findings.warnings import other_warnings
-from reasoning.report.compute import frontier_pictures, scaling_grids
+from reasoning.report.compute import frontier_charts, scaling_grids
 from reasoning.report.document import (
     Block,
     Bullets,
@@ -28,7 +30,6 @@ from reasoning.report.document import (
     Code,
     Curves,
     Grid,
-    Heading,
     Panel,
     Paragraph,
     Report,
@@ -69,6 +70,7 @@ _COMPUTE = (
 _FEW_METHODS = 3
 """Methods of an exam from which on a picture of what they take says more than the table of scores."""
 
+_VIEW = "python -m reasoning view . --at"
 _REPEAT = "python -m reasoning run resolved.gin --out ANOTHER_FOLDER"
 PAGE, TEXT = "report.html", "report.md"
 
@@ -102,7 +104,10 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
             ),
         ),
         Section("How to read this", tuple(_reading(facts))),
-        Section("Replies side by side", _led(_REPLIES, reply_grids(facts, checkpoints))),
+        Section(
+            "Replies side by side",
+            _led(_REPLIES, (*reply_grids(facts, checkpoints), *_viewed(facts, *(each.stage for each in evaluations)))),
+        ),
         Section("Totals", _led(total_sentence(facts), [total_grid(facts)])),
         Section("Beside the plan", plan_blocks(facts.beside_plan)),
         Section("How to repeat it", tuple(_repeating(facts))),
@@ -134,7 +139,8 @@ def _compute(facts: Facts) -> Iterator[Block]:
         except InputError as error:
             yield Paragraph(f"What the methods of {evaluation.stage} took is left out: {error}.")
             continue
-        yield from _led(_COMPUTE, (*frontier_pictures(scaling), *scaling_grids(scaling)))
+        drawn = Curves(frontier_charts(scaling), f"{evaluation.stage}: {scaling.score} against what it took", open=True)
+        yield from _led(_COMPUTE, (drawn, *scaling_grids(scaling)))
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
@@ -156,15 +162,25 @@ def _overview(facts: Facts) -> Iterator[Block]:
     ran_with = "".join(f"; {before}{', '.join(told[name])}" for name, before in names.items() if name in told)
     yield glance(facts, ran_with, total_sentence(facts))
     if facts.missing:
-        yield Heading("What is missing")
-        yield Bullets(tuple(("", text) for text in facts.missing), warning=True)
+        yield Bullets(tuple(("", text) for text in facts.missing), "What is missing", warning=True)
 
 
 def _panels(facts: Facts, told: Mapping[str, str]) -> Iterator[Panel]:
     """All that there is of each stage, in the run's order, after what came of it."""
     for stage in facts.stages:
         sentence = told[stage.name]
-        yield Panel(stage.name, stage.title, (Paragraph(f"{sentence[:1].upper()}{sentence[1:]}"), *_of_stage(stage)))
+        told_first = Paragraph(f"{sentence[:1].upper()}{sentence[1:]}")
+        yield Panel(stage.name, stage.title, (told_first, *_of_stage(stage), *_viewed(facts, stage.name)))
+
+
+def _viewed(facts: Facts, *stages: str) -> Iterator[Block]:
+    """The command that opens what there is of stages in the browser, where there are curves or replies."""
+    kept = {stage.name for stage in facts.stages if stage.metrics} | {
+        each.stage for each in facts.evaluations if each.samples
+    }
+    for stage in filter(kept.__contains__, stages):
+        yield Paragraph(f"To look from here to the tokens of {stage}, in this folder:")
+        yield Code(f"{_VIEW} {quote(urlencode({'stage': stage}))}")
 
 
 def _of_stage(stage: StageFacts) -> Iterator[Block]:
@@ -177,11 +193,9 @@ def _of_stage(stage: StageFacts) -> Iterator[Block]:
         yield Paragraph(f"Cost: {told}.")
     alone = tuple(("", jump_words(jump)) for jump in jumps(stage))
     if alone:
-        yield Heading("Rewards that jumped alone")
-        yield Bullets(alone, warning=True)
+        yield Bullets(alone, "Rewards that jumped alone", warning=True)
     if told := other_warnings(stage):
-        yield Heading("Warnings while it trained")
-        yield Bullets(told, warning=True)
+        yield Bullets(told, "Warnings while it trained", warning=True)
     yield from _led(_BEST, [best_grid(stage.name, stage.best)])
     yield from _led(_PROBES, [probe_grid(stage)])
     if stage.settings:
@@ -212,9 +226,7 @@ def _reading(facts: Facts) -> Iterator[Block]:
     yield Bullets(words())
     told = [item for evaluation in facts.evaluations for item in amplification(facts, evaluation)]
     if told:
-        yield Heading("What was there before, and what is new")
-        yield Paragraph("Made from the numbers of this run; intervals are 95 %.")
-        yield Bullets(tuple(told))
+        yield Bullets(tuple(told), "What was there before, and what is new (by this run's numbers, intervals 95 %)")
 
 
 def settings_listing(settings: Mapping[str, Any], title: str) -> Code:

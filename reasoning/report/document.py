@@ -51,9 +51,10 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of sentences, each with what it is about first; ``warning`` where something is missing."""
+    """A list of sentences, each with what it is about first, below its ``title``; ``warning``: something is wrong."""
 
     items: tuple[tuple[str, str], ...]
+    title: str = ""
     warning: bool = False
 
 
@@ -66,29 +67,23 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Heading:
-    """A heading within a section."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Curves:
-    """A few charts that belong together; with a ``title`` they open on demand."""
+    """A few charts that belong together; with a ``title`` they open on demand unless they are ``open``."""
 
     charts: tuple[Chart, ...]
     title: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A number on an axis: whose it is, its value, and the ends of its interval where it has one."""
+    """A number on an axis, or a piece of a bar: whose it is, its value, also in words, and its interval's ends."""
 
     name: str
     value: float
-    low: float | None
-    high: float | None
     text: str
+    low: float | None = None
+    high: float | None = None
     tone: Tone = ""
 
 
@@ -102,20 +97,11 @@ class Dots:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One piece of a bar: what it is, its size, and that in words."""
-
-    name: str
-    value: float
-    text: str
-
-
-@dataclass(frozen=True)
 class Bar:
     """Pieces beside each other, and what they are together in words."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[Mark, ...]
     text: str
     tone: Tone = ""
 
@@ -127,30 +113,7 @@ class Bars:
     title: str
     kinds: tuple[str, ...]
     bars: tuple[Bar, ...]
-    limit: Part | None = None
-
-
-@dataclass(frozen=True)
-class Spot:
-    """One way of answering: whose it is, what it is called, what it took, how good it was, and whether nothing cheaper
-    is as good."""
-
-    owner: str
-    name: str
-    cost: float
-    value: float
-    low: float | None
-    high: float | None
-    frontier: bool
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """How good ways of answering are against what they ``cost``; each owner's best for their cost are joined."""
-
-    title: str
-    cost: str
-    spots: tuple[Spot, ...]
+    limit: Mark | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +155,7 @@ def stage_anchor(stage: str) -> str:
     return f"stage-{stage}"
 
 
-Block = Paragraph | Bullets | Code | Grid | Heading | Curves | Dots | Bars | Frontier | Glance | Panel
+Block = Paragraph | Bullets | Code | Grid | Curves | Dots | Bars | Glance | Panel
 
 
 @dataclass(frozen=True)

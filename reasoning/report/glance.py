@@ -47,7 +47,7 @@ def score_dots(evaluation: Evaluation) -> Dots | None:
 
 
 def _mark(name: str, score: Score) -> Mark:
-    return Mark(name, score.mean, score.low, score.high, short(score.mean))
+    return Mark(name, score.mean, short(score.mean), score.low, score.high)
 
 
 def _notes(facts: Facts, changes: Changes) -> Iterator[Note]:

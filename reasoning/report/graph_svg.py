@@ -39,13 +39,12 @@ class _Frame:
     curve: str = ""
 
 
-_Line = tuple[Arrow, str, str]
-"""An arrow in its place: the paths of its shaft and its tip."""
-
-
 def drawn(flow: Workflow) -> Markup:
     """Both drawings; the page's style shows the one that fits."""
-    return render("graphs.html", in_html, wide=wide(flow), narrow=narrow(flow))
+    drawings = Markup('<div class="graph-wide">{}</div><div class="graph-narrow">{}</div>').format(
+        wide(flow), narrow(flow)
+    )
+    return Markup('<div class="graph">{}</div>').format(drawings)
 
 
 def wide(flow: Workflow) -> Markup:
@@ -150,10 +149,10 @@ def _curve(values: Sequence[float], x: float, y: float, across: float, tall: flo
     return f"M{'L'.join(places)}"
 
 
-def _line(arrow: Arrow, stops: Sequence[tuple[float, float]], width: float) -> _Line:
+def _line(arrow: Arrow, stops: Sequence[tuple[float, float]], width: float) -> tuple[Arrow, str, str]:
     """From the right side of one box, straight past the layers between, to the left side of another.
 
-    ``stops`` are (left side, middle) in each layer on the way.
+    ``stops`` are (left side, middle) in each layer on the way; given are the paths of its shaft and its tip.
     """
     x, y = stops[0][0] + width, stops[0][1]
     path = f"M{_n(x)},{_n(y)}"

@@ -1,7 +1,7 @@
 """The card of an exported model: what it is, where it comes from, what was measured of it, how to load it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from reasoning.findings.scores import asked, interval, main_score, ordered_score
 from reasoning.findings.sentences import sentences
 from reasoning.findings.stages import StageFacts, mapping
 from reasoning.report.content import settings_listing, version_grid
-from reasoning.report.document import Block
+from reasoning.report.document import Block, Cell, Grid
 from reasoning.report.markdown import rendered
 from reasoning.use.stage_results import chat_of
 
@@ -62,8 +62,6 @@ def model_card(subject: CardSubject) -> str:
         quoted_folder=Markup(json.dumps(subject.folder, ensure_ascii=False)),
         asked=asked,
         chat_of=chat_of,
-        interval=interval,
-        number=number,
     )
 
 
@@ -74,15 +72,23 @@ def _history(facts: Facts, stage: StageFacts) -> list[tuple[str, str, str]]:
     return [(name, kinds[name], told[name]) for name in reversed(line)]
 
 
-def _tables(checkpoint: str, exam: Evaluation) -> Iterator[tuple[str, list[tuple[str, str, Score]]]]:
-    """(caption, rows) of what an exam measured of a checkpoint; a row is (name, score's name, score)."""
+def _tables(checkpoint: str, exam: Evaluation) -> Iterator[Grid]:
+    """What an exam measured of a checkpoint."""
     scores, main = exam.checkpoints[checkpoint], main_score(exam) or ""
-    yield "all problems", [(spoken(name), name, scores[name]) for name in ordered_scores(scores)]
+    yield _table("all problems", [(spoken(name), name, scores[name]) for name in ordered_scores(scores)])
     for title, parts in (("kind of problem", exam.results.kinds), ("prompt style", exam.results.styles)):
         table = parts.get(checkpoint, {})
         rows = [(part, main, scores[main]) for part, scores in table.items() if main in scores]
         if rows:
-            yield f"{spoken(main)} by {title}", rows
+            yield _table(f"{spoken(main)} by {title}", rows)
+
+
+def _table(caption: str, rows: Sequence[tuple[str, str, Score]]) -> Grid:
+    """Rows of (what it is called, score's name, score)."""
+    written = ((told, number(score.mean, name), interval(score, name), f"{score.n:,}") for told, name, score in rows)
+    return Grid(
+        caption, ("score", "mean", "95 % interval", "problems"), tuple(tuple(map(Cell, row)) for row in written)
+    )
 
 
 def _quiz(facts: Facts | None, exam: str) -> Mapping[str, Any]:

@@ -12,12 +12,11 @@ from markupsafe import Markup
 from reasoning.findings.curves import Chart
 from reasoning.findings.graph import Workflow
 from reasoning.report import charts_svg, graph_svg, rows_svg
-from reasoning.report.document import Bars, Dots, Frontier, Report
+from reasoning.report.document import Bars, Dots, Report
 from reasoning.report.template import in_html, render
 
 _DRAWN: dict[type, Callable[[Any], Markup]] = {
     Chart: charts_svg.chart,
-    Frontier: charts_svg.frontier,
     Dots: rows_svg.dots,
     Bars: rows_svg.bars,
     Workflow: graph_svg.drawn,

@@ -23,7 +23,7 @@ from reasoning.planning.record import mfu_bound, tokens_per_second
 from reasoning.planning.search import Ranked
 from reasoning.planning.trying import Helped
 from reasoning.report.console import put, table
-from reasoning.report.document import NOTHING, Bar, Bars, Bullets, Cell, Glance, Grid, Note, Part, Report, Section
+from reasoning.report.document import NOTHING, Bar, Bars, Bullets, Cell, Glance, Grid, Mark, Note, Report, Section
 
 _COLUMNS = (
     "stage: program",
@@ -114,14 +114,14 @@ def _memory(plan: Plan) -> Bars:
     pieces = [held_by_kind(one) for one in plan.programs]
     kinds = largest_kinds(pieces)
     bars = [_bar(plan, one, each, kinds) for one, each in zip(plan.programs, pieces, strict=True)]
-    limit = Part("capacity", plan.capacity, f"{gib(plan.capacity)} GiB")
+    limit = Mark("capacity", plan.capacity, f"{gib(plan.capacity)} GiB")
     return Bars("HBM of a device, GiB", kinds, tuple(bars), limit)
 
 
 def _bar(plan: Plan, one: Planned, pieces: Mapping[str, float], kinds: Sequence[str]) -> Bar:
     other = sum(size for name, size in pieces.items() if name not in kinds)
     sizes = {**{name: pieces.get(name, 0.0) for name in kinds}, OTHER: other}
-    parts = tuple(Part(name, sizes[name], gib(sizes[name])) for name in kinds if sizes[name] > 0)
+    parts = tuple(Mark(name, sizes[name], gib(sizes[name])) for name in kinds if sizes[name] > 0)
     tone = "down" if one in plan.too_large else ""
     return Bar(f"{one.stage}: {one.name}", parts, f"{gib(one.memory)} GiB", tone)
 
@@ -138,5 +138,5 @@ def _busy(plan: Plan) -> Iterator[Bar]:
                 seconds = one.calls * getattr(one.times, name)
                 if seconds >= 0.01 * one.seconds > 0:
                     binds = " binds" if name == one.times.binds else ""
-                    part = Part(name, seconds, duration(seconds))
+                    part = Mark(name, seconds, duration(seconds))
                     yield Bar(f"{one.stage}: {one.name}, {name}", (part,), f"{duration(seconds)}{binds}")

@@ -1,14 +1,17 @@
 """Rows on one axis, each named before and told behind: numbers as dots with intervals, and what adds up as bars."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from markupsafe import Markup
 
-from reasoning.report.axes import Axis, interval_words
+from reasoning.findings.numbers import CANT_TELL, ends, number
+from reasoning.report.axes import Axis
 from reasoning.report.document import Bar, Bars, Dots, Mark
 from reasoning.report.template import in_html, render
 
 _ROW, _FOOT = 18.0, 20.0
+_TOLD = {"up": ", higher", "down": ", lower", "unsure": f", {CANT_TELL}"}
 
 
 def dots(dots: Dots) -> Markup:
@@ -21,7 +24,7 @@ def dots(dots: Dots) -> Markup:
         low, high = min(low, 0.0), max(high, 0.0)
     margin = 0.0 if (low, high) == (0.0, 1.0) else 0.04 * ((high - low) or max(abs(high), 1.0))
     x = Axis(low - margin, high + margin, 126.0, 306.0)
-    rows = [_named(mark, place, 19) | _dot(mark, x) for place, mark in enumerate(dots.marks)]
+    rows = [_named(mark, place, 17) | _dot(mark, x) for place, mark in enumerate(dots.marks)]
     return _drawn("dots", dots.title, rows, x, 360.0, ticks=x.labels(), line=(x(0.0), "") if dots.zero else None)
 
 
@@ -62,8 +65,8 @@ def _dot(mark: Mark, x: Axis) -> dict[str, object]:
     low, high = mark.low, mark.high
     if low is None or high is None:
         return {"said": f"{mark.name}: {mark.text}, no interval", "at": x(mark.value), "span": None}
-    told = interval_words(low, high, max(abs(low), abs(high)))
-    return {"said": f"{mark.name}: {mark.text}{told}", "at": x(mark.value), "span": (x(low), x(high))}
+    told = ends(low, high, partial(number, scale=max(abs(low), abs(high)))) + _TOLD.get(mark.tone, "")
+    return {"said": f"{mark.name}: {mark.text}, 95 % interval {told}", "at": x(mark.value), "span": (x(low), x(high))}
 
 
 def _bar(bar: Bar, kinds: Sequence[str], x: Axis) -> dict[str, object]:

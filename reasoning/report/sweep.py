@@ -3,27 +3,86 @@
 The page has arms as dots, each beside its difference to the baseline, then what that says, then the tables.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from reasoning.core.files import write_atomic
-from reasoning.core.statistics import Interval
+from reasoning.findings.costs import cost_words
 from reasoning.findings.numbers import CANT_TELL, number
-from reasoning.findings.sweep_numbers import HIGHER, LOWER, ArmNumbers, SweepNumbers, collect, has_spread
-from reasoning.findings.sweep_words import counted_verdicts
+from reasoning.findings.sweep_numbers import BASELINE, HIGHER, LOWER, SAME, ArmNumbers, ArmScore, SweepNumbers, collect
+from reasoning.findings.sweep_words import counted_verdicts, csv_text, mean_words, rows_of, sweep_sentences
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report.console import put, table
 from reasoning.report.content import PAGE
-from reasoning.report.document import Bullets, Dots, Glance, Mark, Note, Paragraph, Report, Section, Tone
+from reasoning.report.document import (
+    NOTHING,
+    Bullets,
+    Cell,
+    Dots,
+    Glance,
+    Grid,
+    Mark,
+    Note,
+    Paragraph,
+    Report,
+    Section,
+    Tone,
+)
+from reasoning.report.grids import difference_cell
+from reasoning.report.markdown import markdown
 from reasoning.report.page import page
-from reasoning.report.sweep_text import SweepTable
 from reasoning.use.run_folder import RunFolder, open_run
 
 _FIRST, _SHOWN_NAMES = 1, 4
+_WIDEST = 4
+"""Columns of scores in one table."""
+
 _TONES: dict[str, Tone] = {HIGHER: "up", LOWER: "down", CANT_TELL: "unsure"}
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """The table of a sweep; a notebook shows it as a table."""
+
+    numbers: SweepNumbers
+
+    def markdown(self) -> str:
+        """``table.md``: the tables, and in words what can and what can't be concluded."""
+        heading, *conclusions = self.sentences()
+        parts = (
+            Section("What was run", (Paragraph(heading),)),
+            Section("Results", self.grids()),
+            Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),)),
+        )
+        return markdown(Report(f"Sweep of {self.numbers.file}", parts))
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def sentences(self) -> list[str]:
+        """What was run and what the cells are, then what can and what can't be concluded, one sentence or two each."""
+        return sweep_sentences(self.numbers)
+
+    def grids(self) -> tuple[Grid, ...]:
+        """For each checkpoint a row an arm, a column a score; of a single arm a row a score, a column a seed."""
+        arms, groups = self.numbers.arms, dict[str, list[str]]()
+        for score in self.numbers.scores:
+            pieces = score.split("/")
+            groups.setdefault("/".join(pieces[:2] if len(pieces) > 2 else pieces[:1]), []).append(score)
+        if len(arms) == 1:
+            return tuple(_by_seed(arms[0], group, scores, self.numbers.seeds) for group, scores in groups.items())
+        parts = [
+            (group, scores[start : start + _WIDEST])
+            for group, scores in groups.items()
+            for start in range(0, len(scores), _WIDEST)
+        ]
+        return tuple(_by_arm(arms, *part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -59,7 +118,7 @@ def write_table(folder: SweepFolder) -> SweepTable:
     For process 0 only; raises what ``collect`` does.
     """
     written = SweepTable(collect(folder))
-    for name, text in zip(TABLES, (written.markdown(), written.csv()), strict=True):
+    for name, text in zip(TABLES, (written.markdown(), csv_text(written.numbers)), strict=True):
         write_atomic(folder.path / name, text)
     write_atomic(folder.path / PAGE, page(sweep_report(written)))
     return written
@@ -67,59 +126,61 @@ def write_table(folder: SweepFolder) -> SweepTable:
 
 def show_sweep(console: Console, shown: SweepTable) -> None:
     """Prints the tables and the conclusions."""
-    put(console, shown.heading(), wrapped=True)
+    heading, *conclusions = shown.sentences()
+    put(console, heading, wrapped=True)
     for grid in shown.grids():
         put(console, table(grid.caption, grid.columns, grid.rows))
-    for text in shown.conclusions():
+    for text in conclusions:
         put(console, f"- {text}", wrapped=True)
 
 
 def sweep_report(table: SweepTable) -> Report:
     """What is drawn of a sweep; the numbers and the words are those of ``table.md``."""
-    numbers, conclusions = table.numbers, table.conclusions()
-    first = tuple(dots for score in numbers.scores[:_FIRST] for dots in _dots(numbers, score))
-    further = tuple(dots for score in numbers.scores[_FIRST:] for dots in _dots(numbers, score))
-    ran = f"{table.heading().partition('. ')[0].removesuffix('.')}."  # What follows is about the table's cells.
+    numbers, (heading, *conclusions) = table.numbers, table.sentences()
+    names = {arm.label: arm.name for arm in numbers.arms}
+    rows = [row | {"arm": names[row["arm"]]} for row in rows_of(numbers) if row["row"] == "summary"]
+    drawn = [
+        tuple(arm_dots(score, numbers.baseline, [row for row in rows if row["score"] == score]))
+        for score in numbers.scores
+    ]
+    first, further = tuple(chain(*drawn[:_FIRST])), tuple(chain(*drawn[_FIRST:]))
+    ran = f"{heading.partition('. ')[0].removesuffix('.')}."  # What follows is about the table's cells.
     parts = (
-        Section("At a glance", (Glance(ran, _verdict(numbers), tuple(_notes(numbers)), first),)),
-        Section("Results", (Paragraph(table.heading()), *table.grids())),
+        Section("At a glance", (Glance(ran, _verdict(numbers, first), tuple(_notes(numbers)), first),)),
+        Section("Results", (Paragraph(heading), *table.grids())),
         Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),) if conclusions else ()),
         Section("Further scores", further),
     )
     return Report(f"Sweep of {numbers.file}", tuple(part for part in parts if part.blocks))
 
 
-def _dots(numbers: SweepNumbers, score: str) -> Iterator[Dots]:
-    """The arms' means, and beside them the differences to the baseline, paired by seed."""
-    arms = [(arm, arm.scores[score]) for arm in numbers.arms]
-    means = tuple(_mark(arm, own.mean) for arm, own in arms if own.mean is not None)
-    if means:
-        yield Dots(score, means)
-    gaps = tuple(
-        _mark(arm, own.difference, _TONES.get(own.verdict, ""), sign=True)
-        for arm, own in arms
-        if own.difference is not None
-    )
-    if gaps:
-        yield Dots(f"{score}: difference to {numbers.baseline}, paired by seed", gaps, zero=True)
+def arm_dots(score: str, baseline: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[Dots]:
+    """The arms' means, and beside them the differences to the baseline, paired by seed.
+
+    ``summaries`` are a score's rows of ``table.csv`` that sum up an arm over its seeds.
+    """
+    gap = f"{score}: difference to {baseline}, paired by seed"
+    for title, name, before in ((score, "mean", ""), (gap, "difference", "difference_")):
+        marks = tuple(_mark(row, name, before) for row in summaries if row[name] is not None)
+        if marks:
+            yield Dots(title, marks, bool(before))
 
 
-def _mark(arm: ArmNumbers, mean: Interval, tone: Tone = "", sign: bool = False) -> Mark:
-    spread = mean.count > 1 and has_spread(mean)
-    low, high = (mean.low, mean.high) if spread else (None, None)
+def _mark(row: Mapping[str, Any], name: str, before: str) -> Mark:
+    value, low, high = row[name], row[f"{before}low"], row[f"{before}high"]
     # By the size of its interval too: what is nearly 0 beside it is rounding and no number to write out.
-    scale = max(abs(each) for each in (mean.mean, low, high) if each is not None)
-    return Mark(arm.name, mean.mean, low, high, number(mean.mean, scale=scale, sign=sign), tone)
+    scale = max(abs(each) for each in (value, low, high) if each is not None)
+    tone = _TONES.get(row["verdict"] or "", "") if before else ""
+    return Mark(row["arm"], value, number(value, scale=scale, sign=bool(before)), low, high, tone)
 
 
-def _verdict(numbers: SweepNumbers) -> str:
+def _verdict(numbers: SweepNumbers, first: Sequence[Dots]) -> str:
     """What the first score says of the arms."""
-    if not numbers.scores or not any(arm.scores[numbers.scores[0]].values for arm in numbers.arms):
+    if not first:
         return "No run has finished, so there is nothing to conclude."
     score = numbers.scores[0]
     if len(numbers.arms) == 1:
-        [dots] = _dots(numbers, score)
-        return f"{score} is {dots.marks[0].text} over {len(numbers.arms[0].scores[score].values)} seeds."
+        return f"{score} is {first[0].marks[0].text} over {len(numbers.arms[0].scores[score].values)} seeds."
     verdicts = [arm.scores[score].verdict for arm in numbers.arms[1:]]
     return f"{score}, beside {numbers.baseline}: of {len(verdicts)} other arms {counted_verdicts(verdicts)}."
 
@@ -133,6 +194,8 @@ def _notes(numbers: SweepNumbers) -> Iterator[Note]:
         if found:
             anchor = "results" if verdict == CANT_TELL else "what-this-says"
             yield Note(verdict.capitalize(), f"{'; '.join(found[:_SHOWN_NAMES])}{more}", anchor)
+    if numbers.cost:
+        yield Note("Cost", f"the finished runs took {cost_words(numbers.cost)}; what they share counts once")
     yield _next(numbers)
 
 
@@ -143,4 +206,50 @@ def _next(numbers: SweepNumbers) -> Note:
     for count, word in ((failed, "failed"), (missing, "has not finished")):
         if count:
             return Note("Look next", f"at what {word}: {count} run{'' if count == 1 else 's'}", "what-this-says")
-    return Note("Look next", "into single runs, by reasoning view and this folder", "")
+    return Note("Look next", "into single runs, by reasoning view and this folder")
+
+
+def _rows(arm: ArmNumbers, names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
+    """An arm's means with its settings, one a line, and below them the differences where there are any."""
+    scores = [arm.scores[name] for name in names]
+    label = "\n".join(([BASELINE] if arm.label == BASELINE else []) + list(arm.settings))
+    yield Cell(label), *map(_mean_cell, scores)
+    if any(score.difference is not None for score in scores):
+        yield Cell("difference"), *map(_difference, scores)
+
+
+def _by_arm(arms: Sequence[ArmNumbers], group: str, names: Sequence[str]) -> Grid:
+    columns = ("arm", *(name.removeprefix(f"{group}/") for name in names))
+    return Grid(group, columns, tuple(row for arm in arms for row in _rows(arm, names)))
+
+
+def _by_seed(arm: ArmNumbers, group: str, names: Sequence[str], seeds: Sequence[int]) -> Grid:
+    """With one arm: what the seeds make of each score."""
+    several = len(seeds) > 1
+    columns = ("score", *(("mean", "lowest", "highest") if several else ()), *(f"seed {seed}" for seed in seeds))
+    rows = []
+    for name in names:
+        score = arm.scores[name]
+        values = score.values
+        write = partial(number, scale=max(map(abs, values.values()), default=0.0))
+        edges = [Cell(write(edge(values.values()))) if values else NOTHING for edge in (min, max)]
+        each = [Cell(write(values[seed]) if seed in values else arm.states[seed]) for seed in seeds]
+        spread = [_mean_cell(score), *edges] if several else []
+        rows.append((Cell(name.removeprefix(f"{group}/")), *spread, *each))
+    return Grid(group, columns, tuple(rows))
+
+
+def _mean_cell(score: ArmScore) -> Cell:
+    return NOTHING if score.mean is None else Cell(*mean_words(score.mean))
+
+
+def _difference(score: ArmScore) -> Cell:
+    """The difference to the baseline; where there is no spread there is no interval."""
+    if score.difference is None:
+        return NOTHING
+    if score.verdict == SAME:
+        return Cell(SAME, f"n {score.difference.count}")
+    mean, interval = mean_words(score.difference, sign=True)
+    if score.difference.count == 1:
+        return Cell(mean, interval)
+    return difference_cell(mean, interval, score.verdict in (HIGHER, LOWER), score.verdict == HIGHER)

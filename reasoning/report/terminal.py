@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +17,7 @@ from reasoning.findings.scores import asked, compact_scores, ungraded
 from reasoning.findings.sentences import sentences
 from reasoning.findings.times import time_words, times_of
 from reasoning.findings.warnings import reward_warnings
-from reasoning.report.console import headed, plain_text, put, table
+from reasoning.report.console import headed, put, table
 from reasoning.report.document import NOTHING, Cell, Grid
 from reasoning.report.replies import reply_grids
 
@@ -74,9 +75,8 @@ def _score_table(evaluation: Evaluation, names: Sequence[str]) -> Table:
 
 def _comparison_table(grid: Grid, row: Sequence[Cell]) -> Table:
     """One problem: the question and right answer as its title, each checkpoint's reply in a column."""
-    replies = [shortened(cell.text, _SHOWN_CHARACTERS) for cell in row[1:]]
-    verdicts = [plain_text(cell.detail, "dim") for cell in row[1:]]
-    return table(f"{row[0].text}   {row[0].detail}", grid.columns[1:], (replies, verdicts))
+    replies = [replace(cell, text=shortened(cell.text, _SHOWN_CHARACTERS)) for cell in row[1:]]
+    return table(f"{row[0].text}   {row[0].detail}", grid.columns[1:], (replies,))
 
 
 def _heading(name: str) -> str:

@@ -52,7 +52,7 @@ def _score_rows(style: str, kind: str, tables: Mapping[str, Scores]) -> Iterator
 def sweep_table(folder: str | os.PathLike[str]) -> pa.Table:
     """``table.csv`` of a sweep's folder: rows ``seed`` (one run's value), and ``summary`` (an arm over its seeds).
 
-    Columns are those of ``report.sweep_text.COLUMNS``. Raises InputError where the folder has no table.
+    Columns are those of ``findings.sweep_words.COLUMNS``. Raises InputError where the folder has no table.
     """
     file = Path(folder) / "table.csv"
     texts = {name: pa.string() for name in ("row", "arm", "settings", "state", "score", "verdict")}

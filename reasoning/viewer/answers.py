@@ -169,29 +169,23 @@ def whole_number(query: Query, name: str, default: int) -> int:
 
 def json_of(value: Any) -> str:
     """JSON without control characters in texts, and without ``<``, so that it may stand within a page too."""
-    return json.dumps(_clean(value), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    return json.dumps(_clean(value, printable), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Rows as jsonl, their texts as they are."""
     for row in rows:
-        yield (json.dumps(_finite(row), ensure_ascii=True) + "\n").encode()
+        yield (json.dumps(_clean(row, str), ensure_ascii=True) + "\n").encode()
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: Any, written: Callable[[str], str]) -> Any:
+    """Texts as ``written``; no NaN and no infinities, which JSON hasn't."""
     if isinstance(value, str):
-        return printable(value)
+        return written(value)
     if isinstance(value, Mapping):
-        return {printable(str(name)): _clean(each) for name, each in value.items()}
-    return [_clean(each) for each in value] if isinstance(value, list | tuple) else _finite(value)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinities."""
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
+        return {written(str(name)): _clean(each, written) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [_clean(each, written) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -3,7 +3,6 @@
 A sweep is read from ``table.csv`` and its folders, never from ``sweep.gin``, whose reading imports what it names.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,9 @@ from reasoning.findings.sweep_words import counted_verdicts
 from reasoning.pipeline.folder import RUN, SWEEP, read_run
 from reasoning.pipeline.sweeps.folder import TABLES
 from reasoning.report.glance import glance
+from reasoning.report.rows_svg import dots
+from reasoning.report.sweep import arm_dots
+from reasoning.use.tables import sweep_table
 from reasoning.viewer.answers import Answers, Query
 
 _SHOWN_RUNS = 100
@@ -56,30 +58,29 @@ class RunsFolder:
         A run has its ``arm``, ``seed`` and ``values`` in a sweep, and its ``verdict`` elsewhere.
         """
         runs, scores = self.runs(), tuple(self._scores()) if self.is_sweep() else ()
-        arms = [mark["name"] for score in scores[:1] for mark in score["means"]]
-        places = {arm: place for place, arm in enumerate(arms)}
+        arms = scores[0]["arms"] if scores else ()
+        places: dict[str, int] = {arm: place for place, arm in enumerate(arms)}
         ordered = sorted(runs.items(), key=lambda run: places.get(run[0].rpartition("/")[0], len(places)))
         shown = ordered[:_SHOWN_RUNS]
         told = [self._in_sweep(name, path, scores) if self.is_sweep() else _alone(name, path) for name, path in shown]
         return {
             "name": self.path.resolve().name,
             "sweep": self.is_sweep(),
-            "scores": [{name: each[name] for name in ("name", "verdict", "means", "differences")} for each in scores],
+            "scores": [{name: each[name] for name in ("name", "verdict", "pictures")} for each in scores],
             "runs": told,
             "total": len(runs),
         }
 
     def _scores(self) -> Iterator[dict[str, Any]]:
-        """Each score of ``table.csv``: a verdict, the arms' means, their differences to the first, and values."""
+        """Each score of ``table.csv``: a verdict, pictures of the arms, and each seed's value."""
         file = self.path / TABLES[1]
         if not file.exists():
             return
         try:
-            with open(file, encoding="utf-8", newline="") as opened:
-                rows = sorted(csv.DictReader(opened), key=lambda row: row["score"])
+            rows = sorted(sweep_table(self.path).to_pylist(), key=lambda row: row["score"])
             for name, own in groupby(rows, key=lambda row: row["score"]):
                 yield _score(name, [*own])
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
+        except (ValueError, KeyError, TypeError, InputError) as error:
             raise InputError(f"{file} is damaged ({error}); the sweep's own command writes it anew") from None
 
     def _in_sweep(self, name: str, path: Path, scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -89,30 +90,19 @@ class RunsFolder:
         return {"run": name, "arm": arm, "seed": seed, "values": values, "state": _state(path)}
 
 
-def _score(name: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _score(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     summaries = [row for row in rows if row["row"] == "summary"]
-    verdicts = [row["verdict"] for row in summaries[1:]]
-    beside = f"beside {summaries[0]['arm']}, of {len(verdicts)} other arms {counted_verdicts(verdicts)}"
+    first, *others = [row["arm"] for row in summaries]
+    verdicts = [row["verdict"] or "" for row in summaries[1:]]
+    beside = f"beside {first}, of {len(verdicts)} other arms {counted_verdicts(verdicts)}"
+    seeds = (row for row in rows if row["row"] == "seed" and row["value"] is not None)
     return {
         "name": name,
         "verdict": beside if verdicts else "one arm",
-        "means": [mark for row in summaries for mark in _mark(row, ("mean", "low", "high"))],
-        "differences": [
-            mark for row in summaries for mark in _mark(row, ("difference", "difference_low", "difference_high"))
-        ],
-        "values": {
-            (row["arm"], row["seed"]): float(row["value"]) for row in rows if row["row"] == "seed" and row["value"]
-        },
+        "arms": (first, *others),
+        "pictures": [*map(dots, arm_dots(name, first, summaries))],
+        "values": {(row["arm"], str(row["seed"])): row["value"] for row in seeds},
     }
-
-
-def _mark(row: Mapping[str, str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """A number with the ends of its interval, where it has these."""
-    value, low, high = (float(row[column]) if row[column] else None for column in columns)
-    if value is not None:
-        is_difference = columns[0] == "difference"
-        yield {"name": row["arm"], "value": value, "low": low, "high": high,
-               "verdict": row["verdict"] if is_difference else ""}  # fmt: skip
 
 
 def _alone(name: str, path: Path) -> dict[str, Any]:

@@ -39,11 +39,11 @@ def test_what_cannot_be_shown_or_served_is_refused(run, tmp_path, capsys):
 
 
 def test_it_says_where_it_is_serves_and_ends_by_a_signal(run):
-    process = forked.start(["reasoning", "view", str(run)], os.environ)
+    process = forked.start(["reasoning", "view", str(run), "--at", "stage=zero"], os.environ)
     try:
         while b"\n" not in process.printed[0]:
             assert not process.wait(0.05), process.printed
-        address = re.match(r"(http://127\.0\.0\.1:\d+/)(\?key=\S+) shows", process.printed[0].decode())
+        address = re.match(r"(http://127\.0\.0\.1:\d+/)(\?key=\S+)#stage=zero shows", process.printed[0].decode())
         assert address is not None
         browser = build_opener(HTTPCookieProcessor())
         browser.open("".join(address.groups()), timeout=20).close()

@@ -14,8 +14,9 @@ import pytest
 from miniature import EXPERIMENT, ROOT, copy_cache, learning_stages
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from sweep_rows import BASELINE, BETTER, row, sweep
+from sweep_rows import BASELINE, BETTER, numbers_of, row
 
+from reasoning.findings.sweep_words import csv_text
 from reasoning.use.run_folder import open_run
 
 TOUR, OWN_MODEL, ACCELERATOR, *SUBJECTS = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -121,7 +122,7 @@ def test_the_notebooks_on_single_subjects_run_on_a_finished_run_and_a_sweep_with
     out, swept = tmp_path / "out", tmp_path / "sweep"
     shutil.copytree(reference, out)
     swept.mkdir()
-    (swept / "table.csv").write_text(sweep(row("baseline", BASELINE), row("a=1", BETTER, BASELINE)).csv())
+    (swept / "table.csv").write_text(csv_text(numbers_of(row("baseline", BASELINE), row("a=1", BETTER, BASELINE))))
     settings = {"EXPERIMENT": EXPERIMENT, "STEPS": 2, "SWEEP": swept, "JAX_NUM_CPU_DEVICES": 2}
     as_the_run = {"XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}  # What it compiled is found.
     for name, value in (settings | as_the_run).items():

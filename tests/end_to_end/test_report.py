@@ -126,7 +126,8 @@ def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, rep
     assert [each.get_attribute("id") for each in page.locator(".panel:visible").all()] == ["stage-zero"]
     opened_panel = page.locator("#stage-zero")
     assert "Reinforcement learning alone" in opened_panel.inner_text() and "Cost: " in opened_panel.inner_text()
-    assert opened_panel.locator(".chart").count() >= 3 and opened_panel.locator("pre").count() == 1
+    assert opened_panel.locator(".chart").count() >= 3 and opened_panel.locator("pre").count() == 2
+    assert "reasoning view . --at stage=zero" in opened_panel.inner_text()
     assert (opened_panel.bounding_box() or {"y": 1e9})["y"] < 800
     opened_panel.get_by_text("close").click()
     assert page.locator(".panel:visible").count() == 0

@@ -1,7 +1,7 @@
 import pytest
 
 from reasoning.core.statistics import Interval
-from reasoning.findings.numbers import ends, fixed, large, number, plain, points, short
+from reasoning.findings.numbers import amount, ends, fixed, large, number, plain, points, short
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,13 @@ def test_recorded_numbers_have_four_digits_and_counts_all_of_theirs():
 def test_zero_has_no_sign():
     assert fixed(-0.01, 1, sign=True) == "0.0" and fixed(-1.5, 1) == "−1.5" and fixed(0.5, 0, sign=True) == "0"
     assert fixed(-0.001, 2) == "0.00" == fixed(0.0, 2, sign=True)
+
+
+def test_what_something_costs_takes_few_digits_and_no_power_of_ten():
+    assert [amount(value) for value in (0.5, 31.6227766, 183.4, 1024, 2.35e6)] == [
+        "0.5",
+        "31.6",
+        "183",
+        "1,024",
+        "2.35 M",
+    ]

@@ -1,6 +1,6 @@
 import pytest
 
-from reasoning.report.axes import Axis, interval_words, labelled, ticks
+from reasoning.report.axes import Axis, ticks
 
 
 @pytest.mark.parametrize(
@@ -18,16 +18,14 @@ def test_ticks_are_round_numbers_within_the_range(low, high, expected):
     assert found == pytest.approx(expected) or (len(found) <= 6 and low <= found[0] and found[-1] <= high)
 
 
-@pytest.mark.parametrize(("values", "expected"), [([0, 0.25, 0.5], ["0.00", "0.25", "0.50"]), ([10, 20], ["10", "20"])])
-def test_labels_have_the_digits_that_the_longest_needs(values, expected):
-    assert [label for _, label in labelled(values)] == expected
+@pytest.mark.parametrize(
+    ("high", "wanted", "expected"), [(0.5, 2, ["0.00", "0.25", "0.50"]), (20, 2, ["0", "10", "20"])]
+)
+def test_labels_have_the_digits_that_the_longest_needs(high, wanted, expected):
+    assert [label for _, label in Axis(0, high, 0, 1).labels(wanted)] == expected
 
 
 def test_places_lie_between_the_ends_evenly_or_by_doubling():
     assert [Axis(0, 4, 10, 50)(value) for value in (0, 1, 4)] == [10, 20, 50]
     assert [Axis(1, 16, 0, 4, doubling=True)(value) for value in (1, 2, 16)] == [0, 1, 4]
     assert Axis(0, 3, 0, 30).labels(6, whole=True) == [(0, "0"), (10, "1"), (20, "2"), (30, "3")]
-
-
-def test_an_interval_is_told_where_there_is_one():
-    assert interval_words(0.25, 0.5) == ", 95 % interval 0.250–0.500" and interval_words(None, 0.5) == ""

@@ -6,8 +6,7 @@ import pytest
 
 from reasoning.findings.curves import Chart, Series, charts
 from reasoning.report import charts_svg
-from reasoning.report.charts_svg import FOOT, LEFT, RIGHT, TOP, frontier, summary
-from reasoning.report.document import Frontier, Spot
+from reasoning.report.charts_svg import FOOT, LEFT, RIGHT, TOP, summary
 
 
 def figure(chart):
@@ -89,32 +88,38 @@ def test_words_that_a_series_brings_stand_for_its_course():
     )
 
 
-SPOTS = (
-    Spot("base", "greedy", 10, 0.25, 0.2, 0.3, True),
-    Spot("base", "vote", 100, 0.2, None, None, False),
-    Spot("base", "search", 1000, 0.75, 0.7, 0.8, True),
-    Spot("<r1>", "greedy", 31.6227766, 0.5, 0.4, 0.6, True),
+NAMED = Series(
+    "base",
+    ((10.0, 0.25), (100.0, 0.2), (1000.0, 0.75)),
+    ((10.0, 0.25), (1000.0, 0.25), (1000.0, 0.75)),
+    ((10.0, 0.2, 0.3),),
+    "greedy 0.250 at 10; search 0.750 at 1,000",
+    ("greedy", "vote", "search"),
 )
+ALONE = Series("<r1>", ((31.6227766, 0.5),), ((31.6227766, 0.5),), told="greedy 0.500 at 31.6", labels=("greedy",))
 
 
-def test_dots_stand_at_their_costs_logarithms_and_the_best_are_joined_and_told():
-    source = frontier(Frontier("exam: strict against tokens", "tokens", SPOTS))
+def test_dots_that_have_names_stand_at_their_costs_logarithms_beside_the_line_and_are_told():
+    source = charts_svg.chart(Chart("exam: strict against tokens", "strict", (NAMED, ALONE), "tokens", True))
     picture = ElementTree.fromstring(source).find("svg")
     assert picture is not None
     circles = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in picture.iter("circle")]
     xs, ys = zip(*circles, strict=True)
-    for (x, y), spot in zip(circles, SPOTS, strict=True):
-        assert (x - xs[0]) / (xs[2] - xs[0]) == pytest.approx(math.log10(spot.cost / 10) / 2, abs=1e-3)
-        assert (y - ys[0]) / (ys[2] - ys[0]) == pytest.approx((spot.value - 0.25) / 0.5, abs=1e-3)
-    lines = [re.findall(r"[\d.]+", path.get("d", "")) for path in picture.findall("path")]
-    assert [list(map(float, line)) for line in lines][0] == pytest.approx([xs[0], ys[0], xs[2], ys[2]], abs=0.1)
+    for (x, y), (cost, value) in zip(circles, (*NAMED.raw, *ALONE.raw), strict=True):
+        assert (x - xs[0]) / (xs[2] - xs[0]) == pytest.approx(math.log10(cost / 10) / 2, abs=1e-3)
+        assert (y - ys[0]) / (ys[2] - ys[0]) == pytest.approx((value - 0.25) / 0.5, abs=1e-3)
+    [line] = picture.findall("path[@class='series c0']")
+    assert places(line) == [pytest.approx(at, abs=0.1) for at in ((xs[0], ys[0]), (xs[2], ys[0]), (xs[2], ys[2]))]
+    assert picture.findall("path[@class='series c0 raw']")[1:] == []  # The dots are not joined, only their intervals.
     told = picture.get("aria-label", "")
-    assert "base: greedy 0.250 at 10; search 0.750 at 1,000" in told and "vote" not in told and "<r1>: greedy" in told
-    assert "base, vote 0.200 at 100" in source and "&lt;r1&gt;" in source
+    assert NAMED.told in told and "<r1>: greedy" in told and "&lt;r1&gt;" in source
+    hovers = [title.text for title in picture.findall("g[@class='hovers']/rect/title")]
+    assert hovers[0] == "tokens 10\nbase, greedy 0.25 (0.2 to 0.3)" and "tokens 100\nbase, vote 0.2" in hovers
+    assert {"10", "100", "1,000"} <= {text.text for text in picture.iter("text")}
 
 
 def test_one_way_alone_and_costs_of_any_size_are_drawn():
     for cost in (1.0, 3e15):
-        spot = Spot("a", "b", cost, 1.0, None, None, True)
-        picture = ElementTree.fromstring(frontier(Frontier("t", "FLOPs", (spot,))))
-        assert len(list(picture.iter("circle"))) == 1
+        series = Series("a", ((cost, 1.0),), ((cost, 1.0),), told="b", labels=("b",))
+        picture = ElementTree.fromstring(charts_svg.chart(Chart("t", "share", (series,), "FLOPs", True)))
+        assert len(list(picture.iter("circle"))) == 1 and "nan" not in str(ElementTree.tostring(picture))

@@ -8,7 +8,7 @@ from scaling_run import write_scaling_run
 
 from reasoning.findings.facts import gather
 from reasoning.findings.scaling import scaling_of
-from reasoning.report.compute import difficulty_grids, frontier_pictures, scaling_grids
+from reasoning.report.compute import difficulty_grids, frontier_charts, scaling_grids
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +27,19 @@ def test_the_tables_say_what_can_not_be_told(run: Path):
 
 def test_methods_are_drawn_against_tokens_and_where_they_are_known_against_flops(run: Path):
     scaling = scaling_of(gather(run), "exam")
-    [tokens] = frontier_pictures(scaling)
-    assert tokens.cost == "tokens a problem" and {spot.cost for spot in tokens.spots} >= {2, 8, 33}
-    rows = tuple(replace(row, flops=place + 1.0) for place, row in enumerate(scaling.checkpoints["base"]))
-    _, flops = frontier_pictures(replace(scaling, checkpoints={"base": rows}))
-    assert flops.cost == "FLOPs a problem" and {spot.name: spot.cost for spot in flops.spots} == {
-        row.method: row.flops for row in rows if row.method != "pass@4"
-    }
+    [tokens] = frontier_charts(scaling)
+    assert tokens.across == "tokens a problem" and {cost for cost, _ in tokens.series[0].raw} >= {2, 8, 33}
+    best = [row.method for row in scaling.checkpoints["base"] if row.frontier and not row.ceiling]
+    told = tokens.series[0].told.split("; ")
+    assert all(part.startswith(f"{method} ") for part, method in zip(told, best, strict=True))
+    rows = tuple(
+        replace(row, flops=place + 1.0, cheapest=True) for place, row in enumerate(scaling.checkpoints["base"])
+    )
+    _, flops = frontier_charts(replace(scaling, checkpoints={"base": rows}))
+    [drawn] = flops.series
+    assert flops.across == "FLOPs a problem" and dict(
+        zip(drawn.labels, (cost for cost, _ in drawn.raw), strict=True)
+    ) == {row.method: row.flops for row in rows if row.method != "pass@4"}
 
 
 def test_bins_of_difficulty_are_columns(run: Path):

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reasoning.report import rows_svg
-from reasoning.report.document import Bar, Bars, Dots, Mark, Part
+from reasoning.report.document import Bar, Bars, Dots, Mark
 from reasoning.report.rows_svg import bars, clipped
 
 
@@ -23,7 +23,7 @@ def places(dots):
 
 
 def test_shares_stand_on_an_axis_from_none_to_all():
-    dots = Dots("t", (Mark("a", 0.25, 0.0, 0.5, "0.25"), Mark("b", 1.0, None, None, "1")))
+    dots = Dots("t", (Mark("a", 0.25, "0.25", 0.0, 0.5), Mark("b", 1.0, "1", None, None)))
     (first, span), (second, none) = places(dots)
     assert none is None and span is not None
     assert first == pytest.approx((span[0] + span[1]) / 2, abs=0.02)
@@ -32,17 +32,17 @@ def test_shares_stand_on_an_axis_from_none_to_all():
 
 def test_differences_have_a_line_at_none_between_those_below_and_above():
     source = rows_svg.dots(
-        Dots("t", (Mark("a", -2.0, -3.0, -1.0, "−2", "down"), Mark("b", 5.0, 4.0, 6.0, "+5", "up")), zero=True)
+        Dots("t", (Mark("a", -2.0, "−2", -3.0, -1.0, "down"), Mark("b", 5.0, "+5", 4.0, 6.0, "up")), zero=True)
     )
     zero = float(re.findall(r'<line x1="([\d.]+)"[^>]*class="axis"', source)[0])
     (below, _), (above, _) = places(
-        Dots("t", (Mark("a", -2.0, -3.0, -1.0, ""), Mark("b", 5.0, 4.0, 6.0, "")), zero=True)
+        Dots("t", (Mark("a", -2.0, "", -3.0, -1.0), Mark("b", 5.0, "", 4.0, 6.0)), zero=True)
     )
     assert below < zero < above and (above - zero) / (zero - below) == pytest.approx(2.5, abs=0.02)
 
 
 def test_words_say_what_is_drawn_and_nothing_becomes_a_tag():
-    source = rows_svg.dots(Dots("<b>", (Mark("<i>" * 20, 3.0, 2.0, 4.0, "3"),)))
+    source = rows_svg.dots(Dots("<b>", (Mark("<i>" * 20, 3.0, "3", 2.0, 4.0),)))
     assert "<b>" not in source and "<i>" not in source
     assert "95 % interval 2.000–4.000" in source and 'role="img"' in source
 
@@ -53,15 +53,15 @@ def test_long_names_are_cut():
 
 def test_long_names_that_differ_in_their_last_value_alone_stay_apart():
     names = [f"clipped.clip_high={value}" for value in (0.2, 0.28)]
-    source = rows_svg.dots(Dots("t", tuple(Mark(name, 0.5, None, None, "0.5") for name in names)))
-    assert [found in source for found in ("clip….clip_high=0.2<", "clip…clip_high=0.28<")] == [True, True]
+    source = rows_svg.dots(Dots("t", tuple(Mark(name, 0.5, "0.5", None, None) for name in names)))
+    assert [found in source for found in ("clip…lip_high=0.2<", "clip…ip_high=0.28<")] == [True, True]
 
 
 BARS = Bars(
     "What lies there",
     ("kept", "made"),
-    (Bar("one", (Part("kept", 2.0, "2"), Part("made", 1.0, "1")), "3"), Bar("two", (Part("made", 4.0, "4"),), "4")),
-    Part("capacity", 3.0, "3 GiB"),
+    (Bar("one", (Mark("kept", 2.0, "2"), Mark("made", 1.0, "1")), "3"), Bar("two", (Mark("made", 4.0, "4"),), "4")),
+    Mark("capacity", 3.0, "3 GiB"),
 )
 
 

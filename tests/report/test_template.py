@@ -6,7 +6,7 @@ from markupsafe import Markup
 from written_run import HOSTILE
 
 from reasoning.core.text import printable
-from reasoning.report.document import Heading, Paragraph
+from reasoning.report.document import Code, Paragraph
 from reasoning.report.template import environment, in_html
 
 
@@ -58,8 +58,8 @@ def test_numbers_are_written_in_few_digits():
 
 
 def test_a_template_asks_what_kind_of_block_it_has():
-    template = "{% if block is heading %}h{% elif block is paragraph %}p{% endif %}"
-    assert [rendered(template, block=block) for block in (Heading("a"), Paragraph("a"))] == ["h", "p"]
+    template = "{% if block is code %}h{% elif block is paragraph %}p{% endif %}"
+    assert [rendered(template, block=block) for block in (Code("a"), Paragraph("a"))] == ["h", "p"]
 
 
 def test_a_value_that_there_is_not_is_an_error():

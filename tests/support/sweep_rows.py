@@ -1,7 +1,7 @@
 """Sweeps made from values alone, for whatever tells of sweeps."""
 
 from reasoning.findings.sweep_numbers import ArmNumbers, SweepNumbers, arm_score
-from reasoning.report.sweep_text import SweepTable
+from reasoning.report.sweep import SweepTable
 
 BASELINE = {seed: 0.5 + 0.01 * seed for seed in range(5)}
 BETTER = {seed: value + 0.1 + 0.001 * seed for seed, value in BASELINE.items()}

@@ -5,6 +5,8 @@ from pathlib import Path
 from sweep_rows import BASELINE, BETTER, UNCLEAR, row, sweep
 from written_run import workflow, write_run
 
+from reasoning.findings.sweep_words import csv_text
+
 HOSTILE_ARM = "a=<img src=x onerror=alert(1)>"
 ARMS = {"baseline": BASELINE, "b=1": BETTER, HOSTILE_ARM: UNCLEAR}
 SEEDS = (0, 1)
@@ -16,6 +18,6 @@ def write_sweep(folder: Path) -> Path:
         for seed in SEEDS:
             write_run(folder / "arms" / arm / f"seed-{seed}", workflow()[:3])
     rows = [row(arm, values, None if values is BASELINE else BASELINE) for arm, values in ARMS.items()]
-    (folder / "table.csv").write_text(sweep(*rows).csv())
+    (folder / "table.csv").write_text(csv_text(sweep(*rows).numbers))
     (folder / "sweep.gin").write_text("sweep = @pipeline.Sweep\n")
     return folder

@@ -38,6 +38,8 @@ function draw(name, given, text = "") {
   node.textContent = text;
   return node;
 }
+// Pictures come drawn, by the templates of reports, in which whatever is named is escaped.
+const drawn = markup => new DOMParser().parseFromString(markup, "text/html").body.firstElementChild;
 const number = value => (value == null ? "–" : Number.isInteger(value) ? `${value}` : value.toPrecision(3)).replace("-", "−");
 const pairs = values => Object.entries(values).filter(([, value]) => value != null).map(([name, value]) => `${name} ${number(value)}`).join(" · ");
 const options = (select, values, chosen) => {
@@ -91,7 +93,7 @@ function showFilter(stage, asked, names) {
   $("order").value = asked.get("order") ?? "lowest";
   $("where").placeholder = names.length > 1 ? `${names[0]}>=1, ${names[1]}<1` : "";
   for (const node of $("filter").querySelectorAll("#where, #text, #kind, #sort, #order, button, #save")) (node.closest("label") ?? node).hidden = Boolean(embedded);
-  for (const id of ["worst", "best", "cut"]) $(id).hidden = Boolean(embedded) || !stage.steps.length;
+  for (const id of Object.keys(SHORTCUTS)) $(id).hidden = Boolean(embedded) || !stage.steps.length;
   $("save").href = `selection.jsonl?${query(asked)}`;
 }
 const query = asked => new URLSearchParams([...asked].filter(([name]) => ROW.includes(name) && name !== "first"));
@@ -195,27 +197,6 @@ async function showProblem(asked) {
     make("p", {}, make("label", {}, "Asked by ", choice)), make("div", { className: "sides" }, ...sides));
 }
 
-// Means, or differences to the first arm with a line at 0, as dots with their intervals, a row each.
-function dots(title, marks, zero) {
-  const ends = marks.flatMap(mark => [mark.low ?? mark.value, mark.high ?? mark.value, ...(zero ? [0] : [])]);
-  const [low, high] = [Math.min(...ends), Math.max(...ends)], left = 132, right = 332;
-  const x = value => left + (value - low) / (high - low || 1) * (right - left);
-  const digits = Math.min(12, Math.max(0, 2 - Math.floor(Math.log10(Math.max(Math.abs(low), Math.abs(high)) || 1))));
-  const told = value => `${zero && value > 0 ? "+" : ""}${value.toFixed(digits)}`.replace("-", "−");
-  const svg = draw("svg", { viewBox: `0 0 400 ${marks.length * 20 + 18}`, role: "img", "aria-label": `${title}: ${marks.map(said).join("; ")}` });
-  if (zero) svg.append(draw("line", { x1: x(0), x2: x(0), y1: 0, y2: marks.length * 20, class: "zero" }));
-  marks.forEach((mark, place) => {
-    const y = place * 20 + 10, row = draw("g", { class: `mark ${{ higher: "up", lower: "down" }[mark.verdict] ?? ""}` });
-    row.append(draw("title", {}, said(mark)), draw("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, mark.name.length > 16 ? `${mark.name.slice(0, 3)}…${mark.name.slice(-12)}` : mark.name));
-    if (mark.low != null && mark.high != null) row.append(draw("line", { x1: x(mark.low), x2: x(mark.high), y1: y, y2: y, class: "span" }));
-    row.append(draw("circle", { cx: x(mark.value), cy: y, r: 4 }), draw("text", { x: 398, y: y + 4, "text-anchor": "end" }, told(mark.value)));
-    svg.append(row);
-  });
-  for (const [value, anchor] of [[low, "start"], [high, "end"]]) if (high > low) svg.append(draw("text", { x: x(value), y: marks.length * 20 + 14, "text-anchor": anchor }, number(value)));
-  return make("figure", {}, make("figcaption", { textContent: title }), svg);
-}
-const said = mark => `${mark.name} ${number(mark.value)}${mark.low == null ? "" : `, 95 % interval ${number(mark.low)} to ${number(mark.high)}`}${mark.verdict ? `, ${mark.verdict}` : ""}`;
-
 function showOverview(answer, asked) {
   told = JSON.stringify(answer); stages = [{ finished: answer.runs.every(run => run.state === "finished") }]; listed = "";
   for (const id of ["course", "filter", "views", "count", "trouble"]) $(id).hidden = true;
@@ -228,7 +209,7 @@ function showOverview(answer, asked) {
   const tell = run => [link(run), " ", make("small", { textContent: [score && score.name in (run.values ?? {}) ? number(run.values[score.name]) : "", run.state === "finished" ? "" : run.state, run.verdict].filter(Boolean).join(" · ") })];
   const arms = [...new Set(answer.runs.map(run => run.arm))];
   $("overview").replaceChildren(...(score ? [make("p", { className: "verdict" }, make("label", {}, "Score ", choice), ` ${score.verdict}.`),
-    make("div", { className: "pictures" }, dots("Mean over seeds, 95 % interval", score.means, false), score.differences.length ? dots(`Difference to ${score.means[0].name}, paired by seed`, score.differences, true) : "")] : []),
+    make("div", { className: "pictures" }, ...score.pictures.map(drawn))] : []),
   make("p", {}, answer.runs.length < answer.total ? `${answer.runs.length} of ${answer.total} runs; open one to see its rollouts:` : "Open a run to see its rollouts:"),
   ...(answer.sweep ? arms.map(arm => make("div", {}, make("h2", { textContent: arm }), make("ul", { className: "seeds" }, ...answer.runs.filter(run => run.arm === arm).map(run => make("li", {}, ...tell(run))))))
     : [make("ul", { className: "listed" }, ...answer.runs.map(run => make("li", {}, ...tell(run))))]));
@@ -279,9 +260,8 @@ $("filter").addEventListener("submit", event => {
 });
 $("steps").addEventListener("change", () => go({ step: $("steps").value, first: "", row: "" }));
 $("metric").addEventListener("change", () => go({ metric: $("metric").value }));
-$("worst").addEventListener("click", () => go({ sort: "reward", order: "lowest", first: "", row: "" }));
-$("best").addEventListener("click", () => go({ sort: "reward", order: "highest", first: "", row: "" }));
-$("cut").addEventListener("click", () => go({ where: "truncated=1", first: "", row: "" }));
+const SHORTCUTS = { worst: { sort: "reward", order: "lowest" }, best: { sort: "reward", order: "highest" }, cut: { where: "truncated=1" } };
+for (const [id, wanted] of Object.entries(SHORTCUTS)) $(id).addEventListener("click", () => go({ ...wanted, first: "", row: "" }));
 window.addEventListener("hashchange", show);
 if (!embedded) setInterval(async () => {
   if (stages.every(stage => stage.finished) || document.hidden || $("filter").contains(document.activeElement)) return;
