@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -13,14 +14,13 @@ import nbformat
 import pytest
 from miniature import EXPERIMENT, ROOT, copy_cache, learning_stages
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from sweep_rows import BASELINE, BETTER, numbers_of, row
 
 from reasoning.findings.sweep_words import csv_text
 from reasoning.use.run_folder import open_run
 
-TOUR, OWN_MODEL, ACCELERATOR, *SUBJECTS = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-OWN_DATA, DISTILLATION, SWEEP, THINKING, ONE_STEP = SUBJECTS
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TOUR, OWN_MODEL, ACCELERATOR, OWN_DATA, DISTILLATION, SWEEP, THINKING, ONE_STEP = NOTEBOOKS
 IMPORTED = {
     TOUR: {"os", "matplotlib.pyplot"},
     OWN_MODEL: {"jax", "jax.numpy", "numpy", "flax"},
@@ -31,7 +31,7 @@ IMPORTED = {
     THINKING: {"os", "matplotlib.pyplot", "numpy"},
     ONE_STEP: {"os", "dataclasses", "jax", "jax.numpy", "matplotlib.pyplot", "numpy", "optax"},
 }
-PLOTS = {OWN_DATA: 1, DISTILLATION: 3, SWEEP: 1, THINKING: 2, ONE_STEP: 1}
+PLOTS = {TOUR: 1, OWN_DATA: 1, DISTILLATION: 3, SWEEP: 1, THINKING: 2, ONE_STEP: 1}
 
 LAYER = {
     "JAX_PLATFORMS": "cpu",
@@ -52,108 +52,107 @@ def test_a_notebook_in_git_has_no_outputs_and_imports_nothing_else_of_ours(path:
     assert len([cell for cell in notebook.cells if cell.cell_type == "markdown"]) > 5
 
 
-def run_notebook(
-    path: Path,
-    run: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    notebook: nbformat.NotebookNode | None = None,
-    folder: Path | None = None,
-) -> nbformat.NotebookNode:
-    """Executes a notebook, by default the one at the path, on a run as Jupyter would, by default in its own folder."""
-    for name, value in {**LAYER, "RUN": str(run)}.items():
-        monkeypatch.setenv(name, value)
-    notebook = nbformat.read(path, 4) if notebook is None else notebook
-    where = {"metadata": {"path": str(folder or path.parent)}}
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
-    return notebook
+@dataclass(frozen=True)
+class Executed:
+    """What all notebooks have left, one after another in one kernel whose names are forgotten between them."""
+
+    cells: Mapping[Path, list[nbformat.NotebookNode]]
+    run: Path
+    own: Path
+
+    def printed(self, path: Path) -> str:
+        """All that a notebook printed."""
+        return "".join(each.text for each in self.outputs(path) if each.get("name") == "stdout")
+
+    def outputs(self, path: Path) -> list[nbformat.NotebookNode]:
+        """Everything that a notebook's cells left."""
+        return [output for cell in self.cells[path] for output in cell.get("outputs", ())]
+
+
+@pytest.fixture(scope="module")
+def executed(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    """Kernels take longer to start, and programs to be compiled anew, than most of the cells to run."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    out, swept, empty = folder / "out", folder / "sweep", folder / "empty"
+    shutil.copytree(reference, out)
+    swept.mkdir()
+    empty.mkdir()
+    (swept / "table.csv").write_text(csv_text(numbers_of(row("baseline", BASELINE), row("a=1", BETTER, BASELINE))))
+    settings = {
+        "EXPERIMENT": EXPERIMENT, "STEPS": 2, "SWEEP": swept, "OUT": folder / "own", "OVERRIDES": "run.stages=(base,)",
+        "RUN": out, "JAX_NUM_CPU_DEVICES": 2,
+        # As the run, so that what it compiled is found.
+        "XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+        "JAX_COMPILATION_CACHE_DIR": copy_cache(folder / "cache"),
+    }  # fmt: skip
+    every, cells = nbformat.v4.new_notebook(), {}
+    for path in (ACCELERATOR, *(path for path in NOTEBOOKS if path != ACCELERATOR)):
+        cells[path] = nbformat.read(path, 4).cells
+        # That for accelerators sets up devices, and away from the checkout it finds no pretrained model to go on to.
+        where = empty if path == ACCELERATOR else path.parent
+        begin, end = (nbformat.v4.new_code_cell(code) for code in (f"%cd -q {where}", "%reset -f"))
+        every.cells += [begin, *cells[path], end]
+    failing = nbformat.read(TOUR, 4).cells[1]
+    failing.metadata["tags"] = ["raises-exception"]
+    cells[empty] = [failing]
+    every.cells += [nbformat.v4.new_code_cell(f"%env RUN={empty}"), failing]
+    for place, cell in enumerate(every.cells):
+        cell.id = f"{place}-{cell.id}"[:64]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (LAYER | settings).items():
+            patch.setenv(name, str(value))
+        where = {"metadata": {"path": str(ROOT / "notebooks")}}
+        NotebookClient(every, timeout=600, kernel_name="python3", resources=where).execute()
+    return Executed(cells, out, empty)
 
 
 @pytest.mark.slow
-def test_the_tour_runs_on_a_finished_run_without_an_error_or_a_warning(
-    reference: Path, monkeypatch: pytest.MonkeyPatch
-):
-    notebook = run_notebook(TOUR, reference, monkeypatch)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    complaints = [output.text for output in outputs if output.get("name") == "stderr"]
-    assert complaints == []
-    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
-    asked = open_run(reference)["exam"].samples()[0]
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path != OWN_MODEL], ids=lambda path: path.stem)
+def test_a_notebook_runs_on_a_finished_run_without_an_error_or_a_warning(path: Path, executed: Executed):
+    assert [each.text for each in executed.outputs(path) if each.get("name") == "stderr"] == []
+    drawn = sum("image/png" in each.get("data", {}) for each in executed.outputs(path))
+    assert drawn == PLOTS.get(path, 0)
+
+
+@pytest.mark.slow
+def test_the_tour_shows_what_the_run_has(executed: Executed):
+    printed, asked = executed.printed(TOUR), open_run(executed.run)["exam"].samples()[0]
     assert f"{asked['question']}   right answer: {asked['answer']}" in printed
     assert all(f"{stage} " in printed for stage in learning_stages())
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
 
 
 @pytest.mark.slow
-def test_a_users_own_model_learns_in_forty_lines_by_fine_tuning_and_by_reward(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    cells = [cell for cell in run_notebook(OWN_MODEL, tmp_path, monkeypatch).cells if cell.cell_type == "code"]
-    lines = [line for cell in cells for line in cell.source.split("\n") if line.strip()]
-    assert len(lines) <= 40
-    outputs = [output for cell in cells for output in cell.outputs]
-    [complaint] = [output.text for output in outputs if output.get("name") == "stderr"]
+def test_a_users_own_model_learns_in_forty_lines_by_fine_tuning_and_by_reward(executed: Executed):
+    cells = [cell for cell in executed.cells[OWN_MODEL] if cell.cell_type == "code"]
+    assert len([line for cell in cells for line in cell.source.split("\n") if line.strip()]) <= 40
+    [complaint] = [each.text for each in executed.outputs(OWN_MODEL) if each.get("name") == "stderr"]
     assert "this model brings no cache" in complaint
-    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
-    loss, right = re.findall(r"(\d\.\d+) -> (\d\.\d+)", printed)
+    loss, right = re.findall(r"(\d\.\d+) -> (\d\.\d+)", executed.printed(OWN_MODEL))
     assert float(loss[1]) < float(loss[0]) - 1 and float(right[1]) > float(right[0]) + 0.1
 
 
 @pytest.mark.slow
-def test_the_notebook_for_accelerators_runs_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    settings = {"EXPERIMENT": str(EXPERIMENT), "OUT": str(tmp_path / "out"), "OVERRIDES": "run.stages=(base,)"}
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    # Away from the checkout, in which it would go on to a pretrained model if there is one.
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    notebook = run_notebook(ACCELERATOR, tmp_path, monkeypatch, folder=folder)
-    printed = "".join(
-        output.text for cell in notebook.cells for output in cell.get("outputs", ()) if output.get("name") == "stdout"
-    )
+def test_the_notebook_for_accelerators_runs_on_a_cpu(executed: Executed):
+    printed = executed.printed(ACCELERATOR)
     assert " cpu " in printed and "largest difference:" in printed and "base: finished" in printed
-    assert set(open_run(tmp_path / "out")) == {"corpus", "base"}
+    assert set(open_run(executed.own.parent / "own")) == {"corpus", "base"}
 
 
 @pytest.mark.slow
-def test_the_notebooks_on_single_subjects_run_on_a_finished_run_and_a_sweep_without_a_warning(
-    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """In one kernel, whose names are forgotten between them: five of them take longer to start than the cells do."""
-    out, swept = tmp_path / "out", tmp_path / "sweep"
-    shutil.copytree(reference, out)
-    swept.mkdir()
-    (swept / "table.csv").write_text(csv_text(numbers_of(row("baseline", BASELINE), row("a=1", BETTER, BASELINE))))
-    settings = {"EXPERIMENT": EXPERIMENT, "STEPS": 2, "SWEEP": swept, "JAX_NUM_CPU_DEVICES": 2}
-    as_the_run = {"XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}  # What it compiled is found.
-    for name, value in (settings | as_the_run).items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setitem(LAYER, "JAX_COMPILATION_CACHE_DIR", str(copy_cache(tmp_path / "cache")))
-    every = nbformat.v4.new_notebook()
-    for path in SUBJECTS:
-        every.cells += [*nbformat.read(path, 4).cells, nbformat.v4.new_code_cell("%reset -f", id=f"reset-{path.stem}")]
-    cells = run_notebook(ONE_STEP, out, monkeypatch, every).cells
-    printed = {cell.id: "".join(each.get("text", "") for each in cell.get("outputs", ())) for cell in cells}
-    complaints = [each.text for cell in cells for each in cell.get("outputs", ()) if each.get("name") == "stderr"]
-    assert complaints == []
-    drawn = Counter(
-        cell.id.partition("-")[0]
-        for cell in cells
-        for each in cell.get("outputs", ())
-        if "image/png" in each.get("data", {})
-    )
-    assert sorted(drawn.values()) == sorted(PLOTS.values())
-    assert "base: already finished" in printed["own-run"] and "mine: finished" in printed["own-run"]
-    assert set(open_run(out)) == {*open_run(reference), "mine"}
-    assert "a=1" in printed["sweep-verdicts"] and "higher" in printed["sweep-verdicts"]
-    assert printed["distil-hardest"].count("teacher") == 3
-    apart = re.search(r"largest change (\S+), by hand and by the real step (\S+) apart", printed["step-real"])
+def test_the_notebooks_on_single_subjects_find_what_is_there(executed: Executed, reference: Path):
+    own = executed.printed(OWN_DATA)
+    assert "base: already finished" in own and "mine: finished" in own
+    assert set(open_run(executed.run)) == {*open_run(reference), "mine"}
+    assert "a=1" in executed.printed(SWEEP) and "higher" in executed.printed(SWEEP)
+    assert executed.printed(DISTILLATION).count("teacher") == 3
+    apart = re.search(r"largest change (\S+), by hand and by the real step (\S+) apart", executed.printed(ONE_STEP))
     assert apart is not None and float(apart[2]) < 2e-3 * float(apart[1])
 
 
 @pytest.mark.slow
-def test_a_notebook_on_a_folder_without_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(CellExecutionError, match="is not a run's folder"):
-        run_notebook(TOUR, tmp_path, monkeypatch)
+def test_a_notebook_on_a_folder_without_a_run_fails(executed: Executed):
+    [error] = [each for each in executed.outputs(executed.own) if each.output_type == "error"]
+    assert "is not a run's folder" in error.evalue
 
 
 SCRIPT = """
@@ -186,8 +185,8 @@ def test_a_function_of_a_session_is_a_reward_and_another_value_that_it_reads_is_
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.splitlines() if line.startswith(("hash", "base:", "brief:"))]
 
-    begun = run("1.0")
+    begun, again = run("1.0"), run("1.0", "2.0")
     assert begun[0] == "base: already finished" and begun[1] == "brief: starts" and len(begun) == 4
-    same, other = run("1.0", "2.0")[1:3], run("2.0")[1:]
+    same, other = again[1:3], again[4:]
     assert same == ["brief: already finished", begun[-1]]
-    assert other[0] == "brief: already finished" and other[-1] != begun[-1]
+    assert other[0] == "brief: starts" and other[-1].startswith("hash") and other[-1] != begun[-1]
