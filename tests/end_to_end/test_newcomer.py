@@ -4,10 +4,10 @@ its source, and is described in sensible words."""
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from reasoning.core.files import read_json, read_jsonl
@@ -19,9 +19,7 @@ MINE = ("mine.py", "mine.gin")
 
 def launch(folder: Path, *words: str) -> subprocess.CompletedProcess:
     """Runs a command as the newcomer would, from the folder of the file."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "reasoning", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return forked.run(["reasoning", *words], os.environ, 600, folder)
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import jax
 
 EXPERIMENT = """
@@ -123,19 +123,14 @@ class Project:
     def arguments(self, *more: str) -> list[str]:
         return ["run", str(self.file), "--out", str(self.out), *more]
 
-    def start(self, *more: str, limit: int | None = None) -> "subprocess.CompletedProcess[str]":
+    def start(self, *more: str, limit: int = 0) -> "subprocess.CompletedProcess[str]":
         """The command in a process of its own, with a cache of compiled programs for the processes of this run alone.
 
         With ``limit``, no file of it may grow beyond so many KiB.
         """
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-        limited = [] if limit is None else ["bash", "-c", f'ulimit -f {limit} && exec "$@"', "limited"]
-        return subprocess.run(
-            [*limited, sys.executable, "-m", "reasoning", *self.arguments(*more)],
-            env={**kept, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": f"{self.out}_cache"},
-            capture_output=True,
-            text=True,
-        )
+        environment = kept | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": f"{self.out}_cache"}
+        return forked.run(["reasoning", *self.arguments(*more)], environment, 600, largest=1024 * limit)
 
     def artifact(self, stage: str) -> Path:
         [found] = (self.out / "artifacts").glob(f"{stage}-*")

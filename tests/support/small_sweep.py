@@ -1,11 +1,10 @@
 """A user's small experiment of four stages that compute nothing heavy, to be swept, and ways to run it."""
 
 import os
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
+import forked
 import jax
 
 from reasoning.experiment.reader import read_experiment
@@ -142,13 +141,8 @@ class SweepProject:
         """The command, after its first word."""
         return ["sweep", str(self.file), "--out", str(self.out), *more]
 
-    def start(self, *more: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *more: str, **variables: str) -> forked.Forked:
         """The real command in a process of its own, with these environment variables beside the usual ones."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "reasoning", *self.arguments(*more)],
-            env={**environment, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": "", **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": "", **variables}
+        return forked.start(["reasoning", *self.arguments(*more)], environment)
