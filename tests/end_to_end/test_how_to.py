@@ -2,10 +2,9 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from quick_compile import QUICK
 
@@ -40,9 +39,7 @@ def test_the_page_has_a_command_for_each_thing_to_do():
 def test_what_the_page_says_works_from_an_empty_folder(tmp_path: Path):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "XLA_FLAGS": QUICK}
-    command = [sys.executable, "-c", TYPED, *COMMANDS]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    done = forked.run(["-c", TYPED, *COMMANDS], os.environ | {"XLA_FLAGS": QUICK}, 300, tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     said = dict(zip(COMMANDS, done.stdout.split(">>> ")[1:], strict=True))
     assert "student" in said["-m reasoning run mine.gin --out runs/mine"]
