@@ -1,8 +1,7 @@
 """Three steps each of SFT, GRPO and distillation on fixed rows, on whatever devices and processes there are.
 
-It prints their losses.
-
-As a program: ``python three_steps.py '{"fsdp": 4, "tensor": 2}' MICROBATCHES [LENGTH]``.
+As a program, ``python -m three_steps '[[{"fsdp": 4, "tensor": 2}, LENGTH], …]'``, it prints their losses on each mesh,
+with two microbatches.
 """
 
 import json
@@ -19,7 +18,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import Rollouts
 from reasoning.kernels.backends import Choice
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import Model, build_model, init_sharded
+from reasoning.models.model import Model, build_model, init_sharded, parameter_shardings
 from reasoning.models.parameters import Params
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
@@ -153,7 +152,8 @@ def losses(
     """The losses of three steps of each case, on rows of ``length`` places."""
     mesh = build_mesh(shape, devices)
     model = build_model(CONFIG, mesh)
-    start = partial(init_sharded, model, mesh, jax.random.key(0))
+    # A step takes the state for itself, so each case starts from arrays of its own, made by one program.
+    start = partial(jax.jit(model.init, out_shardings=parameter_shardings(model, mesh)), jax.random.key(0))
     initial = jax.jit(
         lambda params: new_state(params, OPTIMIZER),
         out_shardings=state_shardings(model, mesh, OPTIMIZER),
@@ -174,7 +174,6 @@ if __name__ == "__main__":
     from reasoning.cli.distributed import initialize_from_environment
 
     initialize_from_environment()
-    places = int(sys.argv[3]) if len(sys.argv) > 3 else CONFIG.context
-    result = losses(MeshShape(**json.loads(sys.argv[1])), int(sys.argv[2]), length=places)
+    results = [losses(MeshShape(**sizes), 2, length=places) for sizes, places in json.loads(sys.argv[1])]
     if jax.process_index() == 0:
-        print(json.dumps(result), flush=True)
+        print(json.dumps(results), flush=True)
