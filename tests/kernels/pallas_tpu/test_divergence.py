@@ -59,15 +59,23 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
 
 
 @EVERY
+def test_interpreted_kernels_give_what_the_chunked_ones_give(divergence):
+    # Ragged in all, two cores that share columns unevenly.
+    check_interpreted((1, 37, 24, 20, 301), "TPU v5p", (None, 5.0), divergence)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("shape", "chip", "soft_caps"),
-    (
-        ((1, 37, 24, 20, 301), "TPU v5p", (None, 5.0)),  # ragged in all, two cores that share columns unevenly
-        pytest.param((2, 24, 16, 24, 384), "TPU v5e", (4.0, None), marks=pytest.mark.slow),
-        pytest.param((1, 5, 16, 8, 100), "TPU v5e", (None, None), marks=pytest.mark.slow),  # less than one tile
-    ),
+    ("shape", "soft_caps"),
+    (((2, 24, 16, 24, 384), (4.0, None)), ((1, 5, 16, 8, 100), (None, None))),
+    ids=("whole tiles", "less than one"),
 )
-def test_interpreted_kernels_give_what_the_chunked_ones_give(shape, chip, soft_caps, divergence):
+def test_tiles_that_fit_or_are_not_filled_give_it_too(shape, soft_caps):
+    """A tile's place is no matter of what is computed within, so one divergence stands for all."""
+    check_interpreted(shape, "TPU v5e", soft_caps, JSD(0.3))
+
+
+def check_interpreted(shape: tuple, chip: str, soft_caps: tuple, divergence: Divergence) -> None:
     given, options = problem(*shape), {"divergence": divergence, "soft_caps": soft_caps, "temperature": 0.8}
     found = both_passes(*given, kernels=interpreted(chip), **options)
     # Upstream gradients of 30 multiply what rounding leaves of nearly equal pulls.
@@ -131,10 +139,8 @@ def test_the_parts_of_a_cut_vocabulary_make_up_the_whole(divergence):
     ("topology", "divergence"),
     (  # make kernels-tpu compiles all of them; the mixture's logarithms need the most of a kernel
         ("v5e:1x1", JSD()),
-        ("v6e:1x1", JSD()),
+        ("v6e:1x1", forward),
         ("v5p:1x1x1", JSD()),
-        ("tpu7x:1x1x1", JSD()),
-        ("v5p:1x1x1", forward),
         ("tpu7x:1x1x1", reverse),
     ),
 )

@@ -140,7 +140,6 @@ def test_float64_is_refused():
     (
         ("v5e:1x1", jnp.bfloat16, 1024),
         ("v6e:1x1", jnp.bfloat16, 4096),
-        ("v5p:1x1x1", jnp.bfloat16, 4096),
         ("tpu7x:1x1x1", jnp.bfloat16, 1024),
         ("v5p:1x1x1", jnp.float32, 4096),  # the most VMEM that a kernel needs by what it holds
     ),
