@@ -2,12 +2,12 @@
 
 import random
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from miniature import (
+    Command,
     Miniature,
     checkpoint_every,
     differences,
@@ -34,15 +34,15 @@ class Death:
     finished: set[str]
 
 
-def kill(process: subprocess.Popen, run: Miniature) -> Death:
+def kill(process: Command, run: Miniature) -> Death:
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
     finished = {path.name.rpartition("-")[0] for path in (run.out / "artifacts").glob("[!.]*-*")}
     return Death({stage: recorded(run.out, stage) for stage in learning_stages()}, finished)
 
 
-def kill_inside_a_save(process: subprocess.Popen, run: Miniature) -> Death:
+def kill_inside_a_save(process: Command, run: Miniature) -> Death:
     """Kills the process while it writes a checkpoint, and shows that it did."""
     while True:
         wait_for(process, lambda: bool(saves_under_way(run.out)), "a save")

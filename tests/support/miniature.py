@@ -14,12 +14,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import forked
 import jax
 from orbax.checkpoint import v1 as ocp
 
@@ -31,6 +32,7 @@ from reasoning.pipeline.run_experiment import run_of
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = ROOT / "experiments" / "r1_miniature.gin"
 PATIENCE = 1800  # Seconds after which a process counts as hung; machines that tests share with others are slow.
+Command = subprocess.Popen[str] | forked.Forked
 LOOK = 0.002  # Seconds between two looks at a folder.
 
 
@@ -54,13 +56,17 @@ def checkpoint_every() -> int:
 
 @dataclass
 class Miniature:
-    """A folder for one run, and the cache of compiled programs that its processes alone write to."""
+    """A folder for one run, and the cache of compiled programs that its processes alone write to.
+
+    With ``anew`` Python itself is started, as users do, else a process is forked.
+    """
 
     out: Path
     cache: Path
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    anew: bool = False
+    started: list[Command] = field(default_factory=list)
 
-    def start(self, *more: str, launcher: tuple[str, ...] = ("reasoning", "run"), flags: str = "") -> subprocess.Popen:
+    def start(self, *more: str, launcher: tuple[str, ...] = ("reasoning", "run"), flags: str = "") -> Command:
         """The command in a process of its own; ``flags`` are XLA's."""
         ours = ("JAX_", "XLA_", "REASONING_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -72,19 +78,12 @@ class Miniature:
             "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
             "XLA_FLAGS": flags,
         }
-        # Where tests run in the background SIGINT may be ignored, and a child would inherit that.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *launcher, str(EXPERIMENT), "--out", str(self.out), *more],
-                cwd=ROOT,
-                env=kept | variables,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        finally:
-            signal.signal(signal.SIGINT, before)
+        words = [*launcher, str(EXPERIMENT), "--out", str(self.out), *more]
+        if self.anew:
+            piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            process = subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=kept | variables, **piped)
+        else:
+            process = forked.start(words, kept | variables)
         self.started.append(process)
         return process
 
@@ -105,7 +104,7 @@ class Miniature:
                     process.communicate(timeout=60)
                 except subprocess.TimeoutExpired:
                     process.kill()
-            process.communicate()
+                    process.communicate()
 
 
 # -- how far a run has come ------------------------------------------------------------------------------------------
@@ -131,7 +130,7 @@ def progress(out: Path) -> int:
     return sum(recorded(out, stage) for stage in learning_stages())
 
 
-def wait_for(process: subprocess.Popen, reached: Callable[[], bool], what: str) -> None:
+def wait_for(process: Command, reached: Callable[[], bool], what: str) -> None:
     """Looks until ``reached()``; fails where the process ends before."""
     give_up = time.monotonic() + PATIENCE
     while not reached():
@@ -140,10 +139,18 @@ def wait_for(process: subprocess.Popen, reached: Callable[[], bool], what: str) 
         time.sleep(LOOK)
 
 
-def pause(process: subprocess.Popen) -> None:
+def pause(process: Command) -> None:
     """Stops a process where it is, with all of its threads; SIGCONT lets it go on."""
     process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    while process.poll() is None and not all(state == "T" for state in _states(process.pid)):
+        time.sleep(LOOK)
+
+
+def _states(pid: int) -> Iterator[str]:
+    """What each thread of a process is doing, in Linux's letters."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # It has ended between two looks.
+            yield thread.read_text().rpartition(")")[2].split()[0]
 
 
 def saves_under_way(out: Path) -> list[Path]:
@@ -196,9 +203,15 @@ def arrays(checkpoint: Path) -> Any:
         return ocp.load(str(checkpoint))
 
 
-def differences(one: Path, other: Path) -> list[str]:
-    """Names of all that differs between what two runs have left, or is in one alone."""
-    left, right = content(one), content(other)
+@cache
+def lasting_content(out: Path) -> dict[str, object]:
+    """The same of a folder that nobody changes any more: it is read once."""
+    return content(out)
+
+
+def differences(lasting: Path, other: Path) -> list[str]:
+    """Names of all that differs between what two runs have left, or is in one alone; the first stays as it is."""
+    left, right = lasting_content(lasting), content(other)
     return sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
 
 
@@ -245,7 +258,7 @@ def uninterrupted(shared: Path) -> Path:
     with one_at_a_time(shared):
         if not done.exists():
             shutil.rmtree(out, ignore_errors=True)
-            run = Miniature(out, copy_cache(shared / "uninterrupted.cache"))
+            run = Miniature(out, copy_cache(shared / "uninterrupted.cache"), anew=True)
             try:
                 run.complete()
             finally:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+import forked
 from miniature import EXPERIMENT, ROOT, graph
 from quick_compile import QUICK
 
@@ -91,7 +92,11 @@ class World:
             "PYTHONUTF8": "1",
         }
         anew = self.anew if anew is None else anew
-        process = start(words, str(ROOT), kept | variables | dict(more), anew or not can_fork())
+        environment = kept | variables | dict(more)
+        if anew or can_fork():
+            process = start(words, str(ROOT), environment, anew)
+        else:
+            process = forked.start(words, environment)
         self.started.append(process)
         return process
 
