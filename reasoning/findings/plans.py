@@ -9,6 +9,9 @@ from reasoning.planning.trying import Helped
 GIB = 2**30
 OTHER, _TEMPORARIES = "other arguments", "temporaries and results"
 _NAMED = 6
+_SEEN = 0.005
+"""The least share of the fullest bar that a kind has a name in the legend for."""
+
 _SPOKEN = {"params": "parameters"}
 
 
@@ -66,13 +69,16 @@ def held_by_kind(one: Planned) -> dict[str, float]:
 
 
 def largest_kinds(pieces: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
-    """The kinds that are largest anywhere, then the others together, then what programs make."""
+    """The kinds that are largest anywhere and can be seen, then the others together, then what programs make."""
     most: dict[str, float] = {}
+    fullest = 0.0
     for each in pieces:
+        fullest = max(fullest, sum(each.values()))
         for name, size in each.items():
             most[name] = max(most.get(name, 0.0), size)
     most.pop(_TEMPORARIES, None)
-    named = sorted(most, key=lambda name: -most[name])[:_NAMED]
+    seen = [name for name in most if most[name] >= _SEEN * fullest]
+    named = sorted(seen, key=lambda name: -most[name])[:_NAMED]
     return (*named, OTHER, _TEMPORARIES)
 
 

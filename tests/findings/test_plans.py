@@ -3,7 +3,7 @@
 import pytest
 from plans import plan_of
 
-from reasoning.findings.plans import duration, gib, mesh_words, size_words, stage_lines, verdict
+from reasoning.findings.plans import duration, gib, largest_kinds, mesh_words, size_words, stage_lines, verdict
 
 
 def test_what_fits_says_how_much_is_free():
@@ -43,3 +43,8 @@ def test_sizes_have_their_units():
 
 def test_a_mesh_is_told_axis_by_axis():
     assert mesh_words({"data": 2, "fsdp": 4}) == "mesh: data 2, fsdp 4"
+
+
+def test_kinds_too_small_to_be_seen_have_no_name_of_their_own():
+    pieces = {"optimizer": 2e9, "parameters": 1e9, "loss_mask": 5e6}, {"caches": 3e9}
+    assert largest_kinds(pieces)[:-2] == ("caches", "optimizer", "parameters")
