@@ -74,11 +74,12 @@ def _remove_unfinished(final: Path) -> None:
 
 
 def _remove_left(folder: Path) -> None:
-    """Removes a folder in the making unless a process holds it, or has made it just now and is about to."""
+    """Removes a folder in the making unless a process holds it; one that was made just now may be about to be held."""
     try:
-        settled = time.time() - (folder / LOCK_NAME).stat().st_mtime > SETTLED_SECONDS
-    except OSError:  # Another one was faster, or it is none of ours.
+        made = max((path.stat().st_mtime for path in (folder, folder / LOCK_NAME) if path.exists()), default=0.0)
+        time.sleep(min(max(made + SETTLED_SECONDS - time.time(), 0.0), SETTLED_SECONDS))
+    except FileNotFoundError:  # Another one was faster.
         return
-    if settled:
+    if folder.exists():
         with contextlib.suppress(InputError), lock(folder):
             shutil.rmtree(folder, ignore_errors=True)

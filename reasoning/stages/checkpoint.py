@@ -37,7 +37,9 @@ def intact(artifact: Artifact) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{error} (--from {artifact.stage} makes stage {artifact.stage} anew)") from None
+        stage = artifact.stage
+        way = f"move {artifact.path} away and run the same command (--from {stage} makes stage {stage} anew)"
+        raise InputError(f"{error}; or {way}") from None
 
 
 def tokenizer_of(artifact: Artifact) -> Tokenizer:

@@ -115,6 +115,17 @@ def test_a_name_is_free_once_what_a_killed_maker_left_is_gone(tmp_path):
     folders.check_free(tmp_path / "other")
 
 
+@pytest.mark.parametrize("locked", [True, False], ids=["after it was locked", "before it was locked"])
+def test_what_a_maker_left_that_was_killed_a_moment_ago_goes_too(tmp_path, monkeypatch, locked):
+    monkeypatch.setattr(folders, "SETTLED_SECONDS", 0.05)
+    left = tmp_path / ".out.0123abcd.partial"
+    left.mkdir()
+    if locked:
+        (left / ".lock").touch()
+    folders.check_free(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_user_s_cache_is_where_the_user_says_and_nowhere_without_a_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert folders.user_cache() == tmp_path / "reasoning"

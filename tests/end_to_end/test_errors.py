@@ -282,9 +282,17 @@ def test_what_is_damaged_is_named_with_the_way_to_get_it_back(
 
 
 def test_the_way_out_that_a_message_names_is_one(begun: Project, capfd: pytest.CaptureFixture):
-    cut(begun.largest("base", "checkpoint"))
-    assert "--from base makes stage base anew" in complaint(begun, capfd)
-    assert main(begun.arguments("--from", "base", "zero.steps=1")) == 0
+    for way in ("--from", "moved away"):
+        cut(begun.largest("base", "checkpoint"))
+        told = complaint(begun, capfd)
+        assert "--from base makes stage base anew" in told
+        if way == "--from":
+            assert main(begun.arguments("--from", "base", "zero.steps=1")) == 0
+            continue
+        named = re.search(r"move (\S+) away and run the same command", told)
+        assert named is not None
+        Path(named[1]).rename(begun.out.parent / "away")
+        assert main(begun.arguments("zero.steps=1")) == 0
 
 
 @pytest.mark.slow
