@@ -177,6 +177,11 @@ def row_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, partition(("batch",)))
 
 
+def shared_out_length(mesh: Mesh, length: int) -> int:
+    """The least number of places, ``length`` or more, that the devices which share a row (``context``) can divide."""
+    return -(-length // mesh.shape["context"]) * mesh.shape["context"]
+
+
 def data_parallel_size(mesh: Mesh) -> int:
     """In how many parts the first axis of a batch is split."""
     return int(np.prod([mesh.shape[name] for name in _RULES["batch"]]))

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from reasoning.core.mesh import rows_of_all_processes
+from reasoning.core.buckets import powers_of_two
+from reasoning.core.mesh import rows_of_all_processes, shared_out_length
 from reasoning.core.prng import data_seed, stage_key, step_key
 from reasoning.data.pipeline import item_batches
 from reasoning.data.tokenizers.tokenizer import Tokenizer
@@ -106,6 +107,9 @@ def prompt_sampler(
     prompts = encode_prompts(problems, settings.chat, tokenizer, new, context)
     longest = max(map(len, prompts))
     engine = sampler_for(model, mesh, tokenizer, settings.chat, settings.samples, new, settings.slots, longest)
+    # Within the context, since ``encode_prompts`` refuses what isn't, but for what lets devices share a row evenly.
+    limit = shared_out_length(mesh, longest + new)
+    lengths = (shared_out_length(mesh, length) for length in padded_lengths or powers_of_two(limit))
     return PromptSampler(
         publish=partial(publish, engine),
         engine=engine,
@@ -114,9 +118,8 @@ def prompt_sampler(
         order=iter(order),
         key=stage_key(seed, name),
         temperature=settings.temperature,
-        # Within the context, since ``encode_prompts`` refuses what isn't.
-        longest_row=longest + new,
-        padded_lengths=padded_lengths,
+        longest_row=limit,
+        padded_lengths=tuple(lengths),
     )
 
 

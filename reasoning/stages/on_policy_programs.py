@@ -49,7 +49,10 @@ def distilled_programs(stage: OnPolicy, learned: Learned) -> Iterator[Program]:
     """What on-policy distillation compiles, and how often it calls each."""
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, None)
-    count, length = stage.questions * stage.samples, asked.longest + stage.max_new_tokens
+    count, length = (
+        stage.questions * stage.samples,
+        meshes.shared_out_length(mesh, asked.longest + stage.max_new_tokens),
+    )
     _check_shares(learned, count)
     rows, batching = _sampled_rows(learned, count, length), build_batching(mesh, stage.aggregate, stage.max_new_tokens)
     yield Program("batch", batching, (rows,), learned.steps, beside=learned.around())
@@ -80,7 +83,10 @@ def policy_gradient_programs(
         learned = replace(learned, beside={**learned.beside, "reference": reference})
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, truncation)
-    count, length = stage.questions * stage.samples, asked.longest + stage.max_new_tokens
+    count, length = (
+        stage.questions * stage.samples,
+        meshes.shared_out_length(mesh, asked.longest + stage.max_new_tokens),
+    )
     _check_shares(learned, count // minibatches)
     for name in scorers.scorers:
         for program in scorers.reading(name, count, length):

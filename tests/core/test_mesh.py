@@ -87,3 +87,9 @@ def test_tokens_that_no_memory_holds_are_refused_by_arithmetic():
     check_room(10**6, mesh, "the replies")
     with pytest.raises(InputError, match=r"^the replies are 1,000,000,000,000,000 tokens, 14,901,161 GiB before any"):
         check_room(10**15, mesh, "the replies")
+
+
+def test_rows_are_lengthened_until_the_devices_that_share_one_get_as_many_places_each():
+    mesh = build_mesh(MeshShape(data=1, fsdp=2, context=4), jax.devices()[:8])
+    assert [meshes.shared_out_length(mesh, length) for length in (1, 4, 23, 24)] == [4, 4, 24, 24]
+    assert meshes.shared_out_length(build_mesh(MeshShape(), jax.devices()[:1]), 23) == 23

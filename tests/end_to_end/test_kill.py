@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from miniature import (
+    EXPERIMENT,
     Command,
     Miniature,
     checkpoint_every,
@@ -22,6 +23,16 @@ from miniature import (
 )
 
 SEED = 23
+CUT_ROWS = f"""include '{EXPERIMENT}'
+mesh = @core.mesh.MeshShape
+mesh.data = 1
+mesh.fsdp = 4
+mesh.context = 2
+run.mesh = mesh
+run.cpu_devices = 8
+run.stages = (base, zero)
+"""
+"""Pretraining and GRPO on eight devices, of which two share each row."""
 LAST_STEPS = 6
 """No kill is planned so near the end of training; a kill that comes late must still find the run alive."""
 
@@ -91,3 +102,21 @@ def test_a_run_killed_at_seeded_steps_ends_in_the_hashes_of_an_uninterrupted_one
     check_little_was_redone(printed, death)
     assert "damaged" not in error
     assert differences(reference, miniature.out) == []
+
+
+@pytest.mark.kill
+def test_a_killed_run_whose_rows_are_cut_over_devices_ends_in_the_hashes_of_an_uninterrupted_one(
+    miniature: Miniature, tmp_path: Path
+):
+    miniature.experiment = tmp_path / "cut_rows.gin"
+    miniature.experiment.write_text(CUT_ROWS)
+    whole = Miniature(tmp_path / "whole", miniature.cache, experiment=miniature.experiment)
+    whole.complete()
+    for stage in ("base", "zero"):
+        process = miniature.start()
+        wait_for(process, lambda stage=stage: recorded(miniature.out, stage) > 2 * checkpoint_every(), stage)
+        death = kill(process, miniature)
+    printed, error = miniature.complete()
+    check_little_was_redone(printed, death)
+    assert first_step_shown(printed, "zero") is not None and "damaged" not in error
+    assert differences(whole.out, miniature.out) == []

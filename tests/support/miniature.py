@@ -58,12 +58,14 @@ def checkpoint_every() -> int:
 class Miniature:
     """A folder for one run, and the cache of compiled programs that its processes alone write to.
 
-    With ``anew`` Python itself is started, as users do, else a process is forked.
+    ``experiment`` is another file that includes it. With ``anew`` Python itself is started, as users do, else a process
+    is forked.
     """
 
     out: Path
     cache: Path
     anew: bool = False
+    experiment: Path = EXPERIMENT
     started: list[Command] = field(default_factory=list)
 
     def start(self, *more: str, launcher: tuple[str, ...] = ("reasoning", "run"), flags: str = "") -> Command:
@@ -78,7 +80,7 @@ class Miniature:
             "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
             "XLA_FLAGS": flags,
         }
-        words = [*launcher, str(EXPERIMENT), "--out", str(self.out), *more]
+        words = [*launcher, str(self.experiment), "--out", str(self.out), *more]
         if self.anew:
             piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             process = subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=kept | variables, **piped)

@@ -14,7 +14,6 @@ from faults.inside import Plan
 from faults.round import Round
 from faults.world import ended
 
-
 _ROWS = ".array_record"
 
 
