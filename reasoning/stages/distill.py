@@ -1,7 +1,7 @@
 """Distillation: a student learns a teacher's distribution over the next token, on data or on what it says itself."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,12 +20,12 @@ from reasoning.kernels.backends import Choice
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.models.model import Model, frozen_params
 from reasoning.objectives.divergence import forward, metric_name, reverse
-from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, epoch_metric, sampling_cost
+from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, completion_metrics, epoch_metric, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.learn import Frozen, Learner, learn
-from reasoning.stages.on_policy_programs import distilled_programs
+from reasoning.stages.on_policy_programs import asked_before, distilled_programs
 from reasoning.stages.place import Place
 from reasoning.stages.programs import learned_of, model_before, trained_model
 from reasoning.stages.row_programs import programs_on_rows
@@ -46,6 +46,7 @@ from reasoning.stages.trainee import (
 from reasoning.training.batches import TokenBatch
 from reasoning.training.losses import distill, distill_on_policy
 from reasoning.training.program import build_batching
+from reasoning.training.shared_prompts import ReplyGroups, shareable
 from reasoning.training.state import TrainState
 from reasoning.training.step import LossFunction
 
@@ -144,7 +145,8 @@ class OnPolicyDistill(OnPolicy):
             settings=self,
             trainee=trainee,
             tokenizer=tokenizer,
-            loss_fn=self.objective(teacher.model, trainee.model, shared, context.kernels),
+            loss_fn=self.objective(teacher.model, trainee.model, shared, context.kernels, source.groups),
+            groups=source.groups,
             shown=(metric_name(self.divergence), "completions/mean_length", "probe/strict"),
             steps=steps_of(self, len(source.sampler.problems), self.questions),
             tokens_per_step=self.questions * self.samples * self.max_new_tokens,
@@ -152,7 +154,15 @@ class OnPolicyDistill(OnPolicy):
         )
         return learn(learner, source, out, context)
 
-    def objective(self, teacher: Model, student: Model, shared: int | None, kernels: Choice) -> LossFunction:
+    def groups(self, teacher: Model, student: Model, longest_prompt: int) -> ReplyGroups | None:
+        """What is known of a step's rows before they are sampled; None where a model has to read rows whole."""
+        if not (shareable(teacher) and shareable(student)):
+            return None
+        return ReplyGroups(self.samples, longest_prompt, self.max_new_tokens)
+
+    def objective(
+        self, teacher: Model, student: Model, shared: int | None, kernels: Choice, groups: ReplyGroups | None
+    ) -> LossFunction:
         """The loss, over the ``shared`` first ids of both vocabularies (None: all)."""
         return distill_on_policy(
             teacher,
@@ -161,14 +171,16 @@ class OnPolicyDistill(OnPolicy):
             temperature=self.temperature,
             vocabulary=shared,
             kernels=kernels,
+            groups=groups,
         )
 
     def programs(self, place: Place) -> tuple[Program, ...]:
         """What ``run`` will compile."""
         teacher, student, shared = _models_before(self, place)
-        loss_fn = self.objective(teacher, student, shared, place.kernels)
+        groups = self.groups(teacher, student, asked_before(self, place, student).longest)
+        loss_fn = self.objective(teacher, student, shared, place.kernels, groups)
         learned = learned_of(self, place, student, loss_fn, planned_steps(self), teacher=teacher)
-        return tuple(distilled_programs(self, learned))
+        return tuple(distilled_programs(self, replace(learned, groups=groups)))
 
     def source(
         self, trainee: Trainee, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context
@@ -182,6 +194,8 @@ class OnPolicyDistill(OnPolicy):
             raise InputError(f"stage {self.name}, its teacher: {error}") from None
         return CompletionSource(
             student=trainee.merged_model,
+            groups=self.groups(teacher, trainee.model, sampler.longest_row - self.max_new_tokens),
+            microbatches=self.microbatches,
             mesh=context.mesh,
             sampler=sampler,
             log=RolloutLog(out, self.rollouts_every, sampler.problems, tokenizer, self.chat),
@@ -199,6 +213,8 @@ class CompletionSource:
     """Batches for ``fit`` of completions that the very parameters which then learn from them have sampled."""
 
     student: Model
+    groups: ReplyGroups | None
+    microbatches: int
     mesh: Mesh
     sampler: PromptSampler
     log: RolloutLog
@@ -221,7 +237,15 @@ class CompletionSource:
             self.log.write(step + 1, sampled, self.log.texts(sampled.rollouts), Judged())
         metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)
         metrics |= epoch_metric(self.sampler, sampled, step)
-        return self.build(meshes.to_global(self.mesh, sampled.rows)), metrics
+        return self._closer(self.build(meshes.to_global(self.mesh, sampled.rows)), sampled), metrics
+
+    def _closer(self, batch: TokenBatch, sampled: Sampled) -> TokenBatch:
+        """The batch with the room that this step's replies need."""
+        if self.groups is None:
+            return batch
+        rows, time = batch.tokens.shape
+        lengths_B = sampled.rollouts.lengths.reshape(-1)
+        return replace(batch, room=self.groups.room(self.student, lengths_B, rows // self.microbatches, time))
 
 
 def _check_teacher(stage: Distill | OnPolicyDistill) -> None:

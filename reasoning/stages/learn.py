@@ -179,7 +179,7 @@ def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
         trainee, parts = learner.trainee, learner.settings.microbatches
         places = computed_places(learner.groups, trainee.model, rows, length, parts, read.room)
         own = training_flops(trainee.merged_model.config, trainee.adapters, places, length)
-        teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, rows * length, length)
+        teacher = 0 if learner.frozen is None else forward_flops(learner.frozen.model.config, places, length)
         total += own + teacher
     return learner.updates * total
 

@@ -104,7 +104,7 @@ class Learned:
         config = without_lora(self.model).config
         places = computed_places(self.groups, self.model, rows, length, self.stage.microbatches)
         own = training_flops(config, adapter_count(self.model), places, length)
-        theirs = 0 if self.teacher is None else forward_flops(self.teacher.config, rows * length, length)
+        theirs = 0 if self.teacher is None else forward_flops(self.teacher.config, places, length)
         return Program(
             "update",
             self.step.step,

@@ -30,8 +30,10 @@ from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.step import LossFunction, Spread, Sums
 from reasoning.training.surrogate import RATIO, SAMPLER_APART, check_surrogate, policy_loss
 from reasoning.training.token_scores import (
+    Reading,
     hidden_states_of,
     measured_scores,
+    reading_of,
     scores_of,
     sharding_of,
     weighted_cross_entropy,
@@ -228,7 +230,7 @@ def distill(
     """
     check_divergence(divergence)
     return _distill(
-        teacher, student, divergence, temperature, temperature, cross_entropy_coefficient, vocabulary, kernels
+        teacher, student, divergence, temperature, temperature, cross_entropy_coefficient, vocabulary, kernels, None
     )
 
 
@@ -242,18 +244,20 @@ def _distill(
     cross_entropy_coefficient: float,
     vocabulary: int | None,
     kernels: Choice,
+    groups: ReplyGroups | None,
 ) -> LossFunction:
     """The divergence at ``temperature``, times ``balanced_at`` squared, and a share of cross-entropy."""
     divergence_of = _divergence_of(teacher, student, divergence, temperature, vocabulary, kernels)
 
     def loss_fn(params: Params, frozen: Params, batch: TokenBatch) -> tuple[jax.Array, Sums, Any]:
-        hidden_BTD, measured = hidden_states_of(student, params, batch)
-        divergence_BT = divergence_of(params, frozen, hidden_BTD, batch)
+        reading = reading_of(student, batch, groups)
+        hidden, measured = reading.states(student, params)
+        divergence_BT = divergence_of(params, frozen, hidden, reading)
         cross_entropy_BT = jnp.zeros_like(divergence_BT)
         sums = {metric_name(divergence): total(jax.lax.stop_gradient(divergence_BT), batch.mask)}
         if cross_entropy_coefficient > 0:
-            scores = scores_of(student, params, hidden_BTD, batch, 1.0, kernels)
-            cross_entropy_BT = cross_entropy(scores.log_prob_BT)
+            scores = scores_of(student, params, hidden, reading.rows, 1.0, kernels)
+            cross_entropy_BT = reading.back(cross_entropy(scores.log_prob_BT))
             sums["cross_entropy"] = total(jax.lax.stop_gradient(cross_entropy_BT), batch.mask)
         loss_BT = with_hard_targets(
             divergence_BT, cross_entropy_BT, temperature=balanced_at, coefficient=cross_entropy_coefficient
@@ -271,15 +275,17 @@ def distill_on_policy(
     temperature: float,
     vocabulary: int | None = None,
     kernels: Choice = "auto",
+    groups: ReplyGroups | None = None,
 ) -> LossFunction:
     """The divergence of ``student`` from ``teacher`` at every token of the student's own completions.
 
     On-policy distillation (GKD, arXiv 2306.13649, section 3), whose sampling passes no gradient. Both distributions
     are at the sampler's ``temperature``, since that is the policy whose texts these are, and unlike in ``distill`` the
-    loss isn't multiplied by its square, which there keeps the balance with hard targets. All else is as there.
+    loss isn't multiplied by its square, which there keeps the balance with hard targets. With ``groups``, of models
+    that are both ``shareable``, each reads a prompt once for all of its replies. All else is as there.
     """
     check_divergence(divergence)
-    return _distill(teacher, student, divergence, temperature, 1.0, 0.0, vocabulary, kernels)
+    return _distill(teacher, student, divergence, temperature, 1.0, 0.0, vocabulary, kernels, groups)
 
 
 def _divergence_of(
@@ -289,14 +295,14 @@ def _divergence_of(
     temperature: float,
     vocabulary: int | None,
     kernels: Choice,
-) -> Callable[[Params, Params, jax.Array, TokenBatch], jax.Array]:
-    """A function of both models' parameters, the student's hidden states and the rows, to the divergence [B, T]."""
+) -> Callable[[Params, Params, jax.Array, Reading], jax.Array]:
+    """A function of both models' parameters, the student's states and how rows are read, to the divergence [B, T]."""
 
-    def divergence_of(params: Params, frozen: Params, hidden_BTD: jax.Array, rows: TokenBatch) -> jax.Array:
-        return token_divergence(
-            hidden_BTD,
+    def divergence_of(params: Params, frozen: Params, hidden: jax.Array, reading: Reading) -> jax.Array:
+        values = token_divergence(
+            hidden,
             student.unembedding(params),
-            hidden_states_of(teacher, frozen, rows)[0],
+            reading.states(teacher, frozen)[0],
             teacher.unembedding(frozen),
             divergence=divergence,
             soft_caps=(student.soft_cap, teacher.soft_cap),
@@ -305,5 +311,6 @@ def _divergence_of(
             sharding=sharding_of(student),
             kernels=kernels_for(kernels, student.mesh),
         )
+        return reading.back(values)
 
     return divergence_of

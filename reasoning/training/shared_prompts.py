@@ -22,8 +22,8 @@ from reasoning.training.batches import TokenBatch
 _WORTH = 0.95
 """The share of a batch's places that must be left for sharing to be worth its copies of keys and values."""
 
-_ROOMS = (0.25, 0.5, 0.75, 1.0)
-"""The room that replies are given, as shares of the longest; each is a program of its own, made when it is needed."""
+_ROOMS = (0.25, 0.5, 0.75)
+"""The room that replies are given where it suffices, as shares of the longest; each is a program of its own."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ReplyGroups:
         ``room`` is that of ``TokenBatch``. A batch stays as it is where rows of one prompt aren't on one device, where
         nothing is gained, with experts, whose load is told of whole rows, and where a row's time is split.
         """
-        if not isinstance(model, Model) or any(kind.moe is not None for kind in model.config.kinds()):
+        if not shareable(model):
             return None
         mesh = model.mesh
         devices = 1 if mesh is None else meshes.data_parallel_size(mesh)
@@ -58,14 +58,19 @@ class ReplyGroups:
     def room(self, model: LanguageModel, lengths_B: np.ndarray, rows: int, time: int) -> int | None:
         """The ``room`` of a batch whose replies have ``lengths_B`` tokens, that is given to models by ``rows`` rows.
 
-        One of few, so that there are few programs; the same for all processes.
+        One of few, so that there are few programs, or None for all that they may need; the same for all processes.
         """
         layout = self.layout(model, rows, time)
         if layout is None:
             return None
         taken_R = lengths_B.reshape(-1, math.gcd(layout.group.rows, len(lengths_B))).mean(axis=1)
         needed = meshes.largest_of_all_processes(math.ceil(taken_R.max()))
-        return min(room for room in _rooms(layout.reply) if room >= needed)
+        return min((room for room in _rooms(layout.reply) if room >= needed), default=None)
+
+
+def shareable(model: LanguageModel) -> bool:
+    """Whether a model can read rows that begin alike; experts, whose load is told of whole rows, and users' can't."""
+    return isinstance(model, Model) and all(kind.moe is None for kind in model.config.kinds())
 
 
 def _rooms(reply: int) -> list[int]:

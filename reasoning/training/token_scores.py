@@ -3,6 +3,7 @@
 Shapes: B rows, R groups of rows, T time, U places of a group, D model width, V vocabulary.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding,
 from reasoning.models.model import LanguageModel
 from reasoning.models.parameters import Params
 from reasoning.training.batches import TokenBatch
-from reasoning.training.shared_prompts import ReplyGroups
+from reasoning.training.shared_prompts import Read, ReplyGroups
 
 
 def score(
@@ -40,16 +41,41 @@ def measured_scores(
     groups: ReplyGroups | None,
 ) -> tuple[TokenLogProbs, dict[str, Any]]:
     """``score``, and what the model measured of its experts."""
+    reading = reading_of(model, rows, groups)
+    hidden, measured = reading.states(model, params)
+    scores = scores_of(model, params, hidden, reading.rows, temperature, kernels)
+    return TokenLogProbs(*map(reading.back, scores)), measured
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Rows as models read them: whole, or prompts once for all of their replies."""
+
+    rows: TokenBatch
+    time: int
+    shared: Read | None = None
+
+    def states(self, model: LanguageModel, params: Params) -> tuple[jax.Array, dict[str, Any]]:
+        """The states that predict the targets of ``rows``, and what the model measured of its experts."""
+        if self.shared is None:
+            return hidden_states_of(model, params, self.rows)
+        rows, group = self.rows, self.shared.group
+        hidden_RUD, measured = model.hidden_states(params, rows.tokens, rows.positions, rows.segments, group)
+        return self.shared.predicting(hidden_RUD), measured
+
+    def back(self, values: jax.Array) -> jax.Array:
+        """Values of the targets of ``rows`` at the places [B, T] that predict them."""
+        return values if self.shared is None else self.shared.back(values, self.time)
+
+
+def reading_of(model: LanguageModel, rows: TokenBatch, groups: ReplyGroups | None) -> Reading:
+    """How ``model`` reads rows, and any other ``shareable`` one on its mesh."""
     count, time = rows.tokens.shape
     layout = None if groups is None else groups.layout(model, count, time, rows.room)
     if layout is None or rows.replies is None:
-        hidden_BTD, measured = hidden_states_of(model, params, rows)
-        return scores_of(model, params, hidden_BTD, rows, temperature, kernels), measured
-    read = layout.read(rows, rows.replies)
-    own = read.rows
-    hidden_RUD, measured = model.hidden_states(params, own.tokens, own.positions, own.segments, read.group)
-    scores = scores_of(model, params, read.predicting(hidden_RUD), own, temperature, kernels)
-    return TokenLogProbs(*(read.back(values, time) for values in scores)), measured
+        return Reading(rows, time)
+    shared = layout.read(rows, rows.replies)
+    return Reading(shared.rows, time, shared)
 
 
 def hidden_states_of(model: LanguageModel, params: Params, rows: TokenBatch) -> tuple[jax.Array, dict[str, Any]]:

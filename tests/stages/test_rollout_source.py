@@ -1,5 +1,6 @@
 """Where the batches of policy gradients come from: what they hold, and when a step samples again."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_stages import BASE, TRAIN, reinforce, source_and_state, work
+from tiny_stages import BASE, NEW_TOKENS, TRAIN, reinforce, source_and_state, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.evaluation.scorer_reward import ScorerReward
@@ -15,6 +16,7 @@ from reasoning.evaluation.scorers import Cost
 from reasoning.objectives.advantages import group_mean, group_normalized
 from reasoning.rollouts.prompt_sampler import batch_places
 from reasoning.stages.checkpoint import tokenizer_of
+from reasoning.training import shared_prompts
 from reasoning.training.metrics import rollouts_file
 from reasoning.training.policy_rows import every_group
 
@@ -43,7 +45,10 @@ def test_selecting_every_group_counts_the_tokens_of_those_without_signal_too(bas
 
 
 @pytest.mark.parametrize("advantage", [group_mean, group_normalized])
-def test_a_batch_carries_the_advantages_of_its_own_completions(base: Artifact, advantage: Any):
+def test_a_batch_carries_the_advantages_and_the_room_of_its_own_completions(
+    base: Artifact, advantage: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shared_prompts, "_ROOMS", tuple(room / NEW_TOKENS for room in range(1, NEW_TOKENS + 1)))
     source, state = source_and_state(reinforce(rewards=(length,), advantage=advantage, select=every_group), base)
     batch, metrics = source(state, 0)
     tokenizer = tokenizer_of(base)
@@ -57,7 +62,7 @@ def test_a_batch_carries_the_advantages_of_its_own_completions(base: Artifact, a
     assert metrics["reward"] == rewards.mean()
     np.testing.assert_allclose(metrics["completions/mean_length"], mask.sum() / 16)
     longest = mask.sum(axis=1).reshape(4, 4).mean(axis=1).max()
-    assert batch.rows.room is not None and longest <= batch.rows.room <= max(longest + 6, 6)
+    assert batch.rows.room == math.ceil(longest)
     centred = rewards - rewards.mean(1, keepdims=True)
     scale = 1 if advantage is group_mean else rewards.std(1, ddof=1, keepdims=True) + 1e-4
     np.testing.assert_allclose(batch.advantages[:, 0], (centred / scale).reshape(-1), rtol=1e-4, atol=1e-5)

@@ -10,15 +10,16 @@ import jax
 import numpy as np
 import pytest
 import three_steps
-from policy_batches import GROUP, MODEL, NEW, off_policy
+from policy_batches import GROUP, MODEL, NEW, off_policy, rollouts
 
 from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size, row_sharding
 from reasoning.models.config import BlockKind, MoE, Stack
 from reasoning.models.model import Model, build_model
 from reasoning.objectives.aggregation import token_mean
+from reasoning.objectives.divergence import reverse
 from reasoning.objectives.kl import k3
 from reasoning.objectives.policy import GSPO
-from reasoning.training.losses import policy
+from reasoning.training.losses import distill_on_policy, policy
 from reasoning.training.shared_prompts import ReplyGroups, computed_places
 from reasoning.training.step import Spread, gradients
 
@@ -63,6 +64,22 @@ def test_loss_gradient_and_metrics_are_those_of_whole_rows(microbatches: int, ro
             np.testing.assert_allclose(own_sums[name], metric, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_teacher_and_student_say_of_shared_prompts_what_they_say_of_whole_rows():
+    teacher = build_model(replace(three_steps.TEACHER, stacks=(Stack(1),)))
+    params, frozen = (jax.jit(model.init)(jax.random.key(0)) for model in (MODEL, teacher))
+    rows = replace(rollouts(token_mean).rows, room=NEEDED)
+
+    def distilled(groups: ReplyGroups | None) -> tuple[Any, Any, Any]:
+        loss_fn = distill_on_policy(teacher, MODEL, divergence=reverse, temperature=0.8, groups=groups)
+        return jax.jit(lambda: gradients(loss_fn, params, frozen, rows, 1)[:3])()
+
+    (expected, loss, sums), (found, own_loss, own_sums) = distilled(None), distilled(GROUPS)
+    np.testing.assert_allclose(own_loss, loss, rtol=1e-5)
+    norm = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * norm), found, expected)
+    np.testing.assert_allclose(own_sums["kl"], sums["kl"], rtol=1e-5)
+
+
 def test_a_prompt_is_computed_once_for_those_of_its_replies_that_are_on_one_device():
     assert computed_places(GROUPS, MODEL, 16, 48) == 4 * 9 + 16 * NEW
     assert computed_places(GROUPS, MODEL, 16, 48, microbatches=8) == 8 * 9 + 16 * NEW
@@ -82,11 +99,11 @@ def test_rows_stay_whole_where_nothing_is_shared_or_may_be():
 
 def test_short_replies_get_one_of_few_rooms_in_which_the_longest_group_fits():
     assert NEEDED < NEW
-    assert GROUPS.room(MODEL, LENGTHS_B, 16, 48) == min(each for each in (6, 12, 18, 24) if each >= NEEDED)
+    assert GROUPS.room(MODEL, LENGTHS_B, 16, 48) == min((each for each in (6, 12, 18) if each >= NEEDED), default=None)
     assert GROUPS.room(MODEL, np.minimum(LENGTHS_B, 5), 16, 48) == NEW // 4
     one_long = np.array([NEW, 1, 1, 1] + [1] * 12)
     assert GROUPS.room(MODEL, one_long, 16, 48) == 12  # 27 tokens of four replies
     assert GROUPS.room(MODEL, one_long, 2, 48) == 18  # 25 of two
-    assert GROUPS.room(MODEL, np.full(16, NEW), 16, 48) == NEW
+    assert GROUPS.room(MODEL, np.full(16, NEW), 16, 48) is None
     assert GROUPS.room(MODEL, LENGTHS_B, 5, 10) is None
     assert computed_places(GROUPS, MODEL, 16, 48, room=6) == 4 * 9 + 16 * 6
