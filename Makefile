@@ -20,13 +20,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --n
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
 
 # Tests and the toy experiment run on the CPU, unless the caller names another platform.
-test test-fast test-slow test-all test-kill test-slurm faults r1 r1-miniature smollm2 docs kernels-tpu: export JAX_PLATFORMS ?= cpu
+test test-fast test-slow test-kill test-slurm faults r1 r1-miniature smollm2 docs kernels-tpu: export JAX_PLATFORMS ?= cpu
 # Test workers compile for TPU topologies side by side; libtpu's lock file would end the second one.
-test test-fast test-slow test-all: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
-test test-fast test-slow test-all: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-test test-fast test-slow test-all: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+test test-fast test-slow: export ALLOW_MULTIPLE_LIBTPU_LOAD ?= 1
+test test-fast test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+test test-fast test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help environment tpu-aot kernels-tpu plan-all plan-check tpu-check gpu-check r1 r1-miniature smollm2 reviews docs test test-fast test-slow test-all test-kill test-slurm faults lint lock clean
+.PHONY: help environment tpu-aot kernels-tpu plan-all plan-check tpu-check gpu-check r1 r1-miniature smollm2 reviews docs test test-fast test-slow test-kill test-slurm faults lint lock clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -111,9 +111,6 @@ test-fast: $(INSTALLED)  ## Those of one package each: no command, no second pro
 
 test-slow: $(INSTALLED)  ## The tests that take longer: whole runs, several processes, compiling for TPUs.
 	$(PYTEST) -m "slow and not kill"
-
-test-all: $(INSTALLED)  ## Both in one go, as CI runs them.
-	$(PYTEST) -m "not kill"
 
 test-kill: $(INSTALLED)  ## The long test that kills a run again and again and compares the bits.
 	$(VENV)/bin/python -m pytest -m kill
