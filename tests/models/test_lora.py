@@ -116,7 +116,9 @@ def test_gradients_of_adapters_are_those_of_the_merged_matrix_projected():
             "up": 2.0 * np.einsum("lir,lio->lro", down_LIr, gradient_LIO),
         }
         for side, values in expected.items():
-            np.testing.assert_allclose(np.reshape(found[side], values.shape), values, rtol=1e-3, atol=1e-4)
+            # Sums of 18 tokens in float32: what cancels is as exact as its largest neighbour.
+            scale = 1e-4 * np.abs(values).max()
+            np.testing.assert_allclose(np.reshape(found[side], values.shape), values, rtol=0, atol=scale)
             assert np.abs(values).max() > 1e-2
             compared += 1
     assert compared == 6

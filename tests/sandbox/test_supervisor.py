@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,11 +26,17 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there and doesn't only wait to be reaped."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It may go while it is looked at.
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
 def gone(pids: set[int]) -> bool:
     """Whether all processes are gone, or wait only to be reaped, within five seconds."""
     for _ in range(100):
-        left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-        if all("State:\tZ" in Path(f"/proc/{pid}/status").read_text() for pid in left):
+        if not any(is_running(pid) for pid in pids):
             return True
         time.sleep(0.05)
     return False

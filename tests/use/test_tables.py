@@ -2,11 +2,11 @@
 
 import pyarrow as pa
 import pytest
-from sweep_rows import BASELINE, BETTER, row, sweep
+from sweep_rows import BASELINE, BETTER, numbers_of, row
 
 from reasoning.core.errors import InputError
 from reasoning.evaluation.results import Results, Score
-from reasoning.findings.sweep_words import COLUMNS
+from reasoning.findings.sweep_words import COLUMNS, csv_text
 from reasoning.use.tables import metrics_table, scores_table, sweep_table
 
 
@@ -40,8 +40,7 @@ def test_scores_stand_a_row_each_with_whose_how_asked_and_of_which_kind():
 
 
 def test_a_sweeps_table_is_its_csv_with_numbers_as_numbers(tmp_path):
-    written = sweep(row("baseline", BASELINE), row("a=1", BETTER, BASELINE))
-    (tmp_path / "table.csv").write_text(written.csv())
+    (tmp_path / "table.csv").write_text(csv_text(numbers_of(row("baseline", BASELINE), row("a=1", BETTER, BASELINE))))
     table = sweep_table(tmp_path)
     assert tuple(table.column_names) == COLUMNS and table.schema.field("value").type == pa.float64()
     values = {(each["arm"], each["seed"]): each["value"] for each in table.to_pylist() if each["row"] == "seed"}
