@@ -18,7 +18,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,8 +96,7 @@ def ours(folder: Path, last: int, steps: int, devices: int) -> dict[str, float]:
         rollouts = engine.generate(engine.publish(state.params), asked, range(QUESTIONS), key, 1.0)
         rows = policy_rows(asked, rollouts, len(asked[0]) + NEW, ())
         batch = assemble(*meshes.to_global(mesh, (rows, np.float32(rewards(number)))))
-        room = groups.room(model, rollouts.lengths.reshape(-1), *batch.rows.tokens.shape)
-        batch = replace(batch, rows=replace(batch.rows, room=room))
+        batch = groups.in_room(batch, model, rollouts.lengths.reshape(-1))
         state, sums = program.step(state, {}, batch)
         jax.block_until_ready(sums)
         return [

@@ -19,7 +19,7 @@ from reasoning.core.pointers import refuse_pointer_text
 PARTIAL_SUFFIX = ".partial"
 """Ends the name of everything that isn't finished; nothing so named is ever read as a result."""
 
-LOCK_NAME = ".lock"
+_LOCK_NAME = ".lock"
 """The file that whoever holds a folder holds."""
 
 SETTLED_SECONDS = 1.0
@@ -137,7 +137,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Append mode opens without truncating: a refused second process must not erase the holder's id.
-        opened = open(folder / LOCK_NAME, "a+", encoding="utf-8")
+        opened = open(folder / _LOCK_NAME, "a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} can't be used as a folder: {error.strerror}; choose another one") from None
     with opened as file:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reasoning.core.errors import InputError, remedy
-from reasoning.core.files import LOCK_NAME, PARTIAL_SUFFIX, SETTLED_SECONDS, lock, sync, sync_tree
+from reasoning.core.files import PARTIAL_SUFFIX, SETTLED_SECONDS, lock, sync, sync_tree
 
 
 def user_cache() -> Path:
@@ -76,10 +76,10 @@ def _remove_unfinished(final: Path) -> None:
 def _remove_left(folder: Path) -> None:
     """Removes a folder in the making unless a process holds it; one that was made just now may be about to be held."""
     try:
-        made = max((path.stat().st_mtime for path in (folder, folder / LOCK_NAME) if path.exists()), default=0.0)
-        time.sleep(min(max(made + SETTLED_SECONDS - time.time(), 0.0), SETTLED_SECONDS))
-    except FileNotFoundError:  # Another one was faster.
+        rest = folder.stat().st_mtime + SETTLED_SECONDS - time.time()
+    except OSError:  # Another one was faster.
         return
+    time.sleep(min(max(rest, 0.0), SETTLED_SECONDS))
     if folder.exists():
         with contextlib.suppress(InputError), lock(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from reasoning.kernels.backends import Choice
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.models.model import Model, frozen_params
 from reasoning.objectives.divergence import forward, metric_name, reverse
-from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, completion_metrics, epoch_metric, sampling_cost
+from reasoning.rollouts.prompt_sampler import PromptSampler, completion_metrics, epoch_metric, sampling_cost
 from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
@@ -237,15 +237,11 @@ class CompletionSource:
             self.log.write(step + 1, sampled, self.log.texts(sampled.rollouts), Judged())
         metrics = completion_metrics(sampled.rollouts) | sampling_cost(self.student.config, sampled)
         metrics |= epoch_metric(self.sampler, sampled, step)
-        return self._closer(self.build(meshes.to_global(self.mesh, sampled.rows)), sampled), metrics
-
-    def _closer(self, batch: TokenBatch, sampled: Sampled) -> TokenBatch:
-        """The batch with the room that this step's replies need."""
-        if self.groups is None:
-            return batch
-        rows, time = batch.tokens.shape
-        lengths_B = sampled.rollouts.lengths.reshape(-1)
-        return replace(batch, room=self.groups.room(self.student, lengths_B, rows // self.microbatches, time))
+        batch = self.build(meshes.to_global(self.mesh, sampled.rows))
+        if self.groups is not None:
+            lengths_B = sampled.rollouts.lengths.reshape(-1)
+            batch = self.groups.in_room(batch, self.student, lengths_B, self.microbatches)
+        return batch, metrics
 
 
 def _check_teacher(stage: Distill | OnPolicyDistill) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from operator import gt, lt
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -27,7 +27,7 @@ from reasoning.stages.settings import Learning, check_best
 from reasoning.stages.stage import Context, is_stage, learns_from
 from reasoning.stages.trainee import Trainee
 from reasoning.tasks.problems import Problem
-from reasoning.training.batches import LabelledBatch, PolicyBatch, TokenBatch
+from reasoning.training.batches import Batch, rows_of
 from reasoning.training.best import Best
 from reasoning.training.checkpoints import Checkpointer
 from reasoning.training.diagnosis import Subject
@@ -41,9 +41,6 @@ from reasoning.training.sinks import Several
 from reasoning.training.state import TrainState, new_state
 from reasoning.training.step import LossFunction
 from reasoning.training.watching import Watch
-
-Batch = TypeVar("Batch", TokenBatch, PolicyBatch, LabelledBatch)
-"""What one update learns from."""
 
 _BY_LOSS = ("text", "examples", "teacher")
 """What a stage learns from whose loss is one of tokens that are to be predicted."""
@@ -174,7 +171,7 @@ def _step_flops(learner: Learner, batch: Batch | tuple[Batch, ...]) -> int:
     """
     total = 0
     for part in minibatches_of(batch):
-        read = part if isinstance(part, TokenBatch) else part.rows
+        read = rows_of(part)
         rows, length = read.tokens.shape
         trainee, parts = learner.trainee, learner.settings.microbatches
         places = computed_places(learner.groups, trainee.model, rows, length, parts, read.room)

@@ -49,10 +49,7 @@ def distilled_programs(stage: OnPolicy, learned: Learned) -> Iterator[Program]:
     """What on-policy distillation compiles, and how often it calls each."""
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, None)
-    count, length = (
-        stage.questions * stage.samples,
-        meshes.shared_out_length(mesh, asked.longest + stage.max_new_tokens),
-    )
+    count, length = _sampled_shape(stage, asked, mesh)
     _check_shares(learned, count)
     rows, batching = _sampled_rows(learned, count, length), build_batching(mesh, stage.aggregate, stage.max_new_tokens)
     yield Program("batch", batching, (rows,), learned.steps, beside=learned.around())
@@ -83,10 +80,7 @@ def policy_gradient_programs(
         learned = replace(learned, beside={**learned.beside, "reference": reference})
     asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, truncation)
-    count, length = (
-        stage.questions * stage.samples,
-        meshes.shared_out_length(mesh, asked.longest + stage.max_new_tokens),
-    )
+    count, length = _sampled_shape(stage, asked, mesh)
     _check_shares(learned, count // minibatches)
     for name in scorers.scorers:
         for program in scorers.reading(name, count, length):
@@ -127,6 +121,11 @@ def _scoring(
 def _check_shares(learned: Learned, rows: int) -> None:
     """Raises InputError where the rows of an update can't be shared out."""
     check_rows(learned.stage.name, rows, learned.stage.microbatches, learned.place.mesh, f"{rows} rows of an update")
+
+
+def _sampled_shape(stage: OnPolicy, asked: Asked, mesh: meshes.Mesh) -> tuple[int, int]:
+    """How many rows a step has, and how long they can get."""
+    return stage.questions * stage.samples, meshes.shared_out_length(mesh, asked.longest + stage.max_new_tokens)
 
 
 def _sampled_rows(learned: Learned, count: int, length: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Shapes: P prompts of this process, G samples a prompt, B = P * G rows, T time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,8 +75,7 @@ class RolloutSource:
             if self.reference is not None:
                 self.reference.look(step, state.params)
             # Waits, so that what scoring takes isn't counted for the update, which needs it anyway.
-            parts = tuple(self._closer(part, learnt) for part in minibatches_of(batch))
-            parts = jax.block_until_ready(tuple(self._scored(part, state) for part in parts))
+            parts = jax.block_until_ready(tuple(self._scored(part, state) for part in self._parts(batch, learnt)))
         if self.log.due(step + 1):
             self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
         correct = "" if stage.correct is None else reward_name(stage.correct)
@@ -157,12 +156,11 @@ class RolloutSource:
             masked_PG = masked_PG | learnt.sampled.rollouts.truncated
         return {**rows, "loss_mask": rows["loss_mask"] * ~masked_PG.reshape(-1, 1)}
 
-    def _closer(self, batch: PolicyBatch, learnt: Rewarded) -> PolicyBatch:
-        """The batch, or a minibatch, with the room that this step's replies need."""
-        rows, time = batch.rows.tokens.shape
+    def _parts(self, batch: PolicyBatch | tuple[PolicyBatch, ...], learnt: Rewarded) -> Iterator[PolicyBatch]:
+        """The batch, or its minibatches, with the room that this step's replies need."""
         lengths_B = learnt.sampled.rollouts.lengths.reshape(-1)
-        room = self.groups.room(self.trainee.model, lengths_B, rows // self.stage.microbatches, time)
-        return replace(batch, rows=replace(batch.rows, room=room))
+        for part in minibatches_of(batch):
+            yield self.groups.in_room(part, self.trainee.model, lengths_B, self.stage.microbatches)
 
     def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
         """The batch with old and reference log-probabilities where the loss needs them."""

@@ -5,7 +5,8 @@ Shapes: B rows, T time.
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,22 @@ class PolicyBatch:
     reference_log_probs: Float[Array, "B T"] | None
     kl_weights: Float[Array, "B T"] | None = None
     corrected: Corrected | None = None
+
+
+Batch = TypeVar("Batch", TokenBatch, LabelledBatch, PolicyBatch)
+"""What one update learns from."""
+
+
+def rows_of(batch: TokenBatch | LabelledBatch | PolicyBatch) -> TokenBatch:
+    """A batch's token rows."""
+    return batch if isinstance(batch, TokenBatch) else batch.rows
+
+
+def with_room(batch: Batch, room: int | None) -> Batch:
+    """The batch, whose replies have this ``room``."""
+    return (
+        replace(batch, room=room) if isinstance(batch, TokenBatch) else replace(batch, rows=with_room(batch.rows, room))
+    )
 
 
 def _next_tokens(rows: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -5,7 +5,7 @@ has several updates and not all were skipped, that holds for the last of them, a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json
 from reasoning.core.mesh import row_sharding
-from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch
+from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch, rows_of, with_room
 from reasoning.training.checkpoints import CURSOR, Checkpointer, load_params, params_shapes
 from reasoning.training.state import TrainState
 
@@ -91,14 +91,14 @@ def _plain(batch: Any) -> Any:
 def _rooms(batch: Any) -> list[int | None]:
     """The room of each minibatch's replies, which is no array but a part of the program's shape."""
     parts = batch if isinstance(batch, tuple) else (batch,)
-    return [part.rows.room for part in parts if isinstance(part, PolicyBatch)]
+    return [rows_of(part).room for part in parts if isinstance(part, TokenBatch | PolicyBatch)]
 
 
 def _in_rooms(batch: Any, rooms: Sequence[int | None]) -> Any:
     """The batch with what ``_rooms`` told of it."""
     if isinstance(batch, tuple):
         return tuple(_in_rooms(part, rooms[place : place + 1]) for place, part in enumerate(batch))
-    return replace(batch, rows=replace(batch.rows, room=rooms[0])) if rooms else batch
+    return with_room(batch, rooms[0]) if rooms else batch
 
 
 def _records(tree: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from reasoning.core import mesh as meshes
 from reasoning.models.model import LanguageModel, Model
 from reasoning.models.sequences import Group, close_group
-from reasoning.training.batches import TokenBatch
+from reasoning.training.batches import Batch, TokenBatch, rows_of, with_room
 
 _WORTH = 0.95
 """The share of a batch's places that must be left for sharing to be worth its copies of keys and values."""
@@ -54,6 +54,11 @@ class ReplyGroups:
         if split or rows % devices or prompt + places > _WORTH * group * time:
             return None
         return Layout(Group(group, prompt), reply, places)
+
+    def in_room(self, batch: Batch, model: LanguageModel, lengths_B: np.ndarray, microbatches: int = 1) -> Batch:
+        """A batch, or one of minibatches, with the room that this step's replies, of ``lengths_B`` tokens, need."""
+        rows, time = rows_of(batch).tokens.shape
+        return with_room(batch, self.room(model, lengths_B, rows // microbatches, time))
 
     def room(self, model: LanguageModel, lengths_B: np.ndarray, rows: int, time: int) -> int | None:
         """The ``room`` of a batch whose replies have ``lengths_B`` tokens, that is given to models by ``rows`` rows.

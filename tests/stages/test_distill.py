@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_stages
+from drawn import drawn
 from scipy.special import log_softmax
 from sentencepiece import sentencepiece_model_pb2
 from tiny_stages import BASE, CORPUS, LENGTH, MODEL, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, quiz, work
@@ -41,7 +42,7 @@ STUDENT = replace(BASE, name="student", model=SMALL)
 TWIN = replace(BASE, name="twin")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def student(workshop: Path, corpus: Artifact) -> Artifact:
     """A student of another width, depth and kind than the teacher, which has learnt nothing."""
     return untrained(workshop, "student", SMALL, corpus)
@@ -50,14 +51,8 @@ def student(workshop: Path, corpus: Artifact) -> Artifact:
 def untrained(folder: Path, name: str, config: ModelConfig, data: Artifact) -> Artifact:
     """A checkpoint of random parameters, for the tokenizer of ``data``."""
     model = build_model(config, Surroundings().context().mesh)
-    generator = np.random.default_rng(5)
-
-    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        mean = float("scale" in jax.tree_util.keystr(path))  # as norms begin
-        return jnp.asarray(generator.normal(mean, 0.1, leaf.shape), leaf.dtype)
-
     (folder / name).mkdir()
-    outcome = save(folder / name, model, jax.tree.map_with_path(draw, model.shapes), tokenizer_of(data), {})
+    outcome = save(folder / name, model, drawn(model.shapes, 5), tokenizer_of(data), {})
     return Artifact(folder / name, outcome.kind, name, outcome.array_hash, {})
 
 

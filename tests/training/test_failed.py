@@ -35,7 +35,7 @@ def replies(seed: int, corrected: bool) -> PolicyBatch:
     return PolicyBatch(rows, rows.mask, rows.mask, None, rows.weights, corrected=weights)
 
 
-@pytest.mark.parametrize("batch", [tokens(0), (replies(1, True), replies(2, False)), jnp.ones((8, 2))])
+@pytest.mark.parametrize("batch", [replace(tokens(0), room=3), (replies(1, True), replies(2, False)), jnp.ones((8, 2))])
 def test_a_batch_comes_back_as_it_was(tmp_path: Path, batch: Any):
     state = new_state({"w": jnp.arange(3.0)}, optax.adam(0.1))
     batch = jax.device_put(batch, row_sharding(MESH))
