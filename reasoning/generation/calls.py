@@ -16,7 +16,7 @@ from reasoning.generation.growing import BEGINNINGS, growing_programs
 from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.shaping import Shaping
-from reasoning.generation.slots import READING, WRITING
+from reasoning.generation.slots import FINISHING, READING, WRITING
 from reasoning.generation.state import Asked, Page, Sizes, state_shardings
 from reasoning.generation.truncation import Truncation
 from reasoning.models.cache import Weights
@@ -94,6 +94,7 @@ def loop_trips(settings: SamplerSettings, mesh: Mesh, prompts: int, length: int,
         READING: -(-share // sizes.group),
         PIECES: -(-length // READ_AT_ONCE),
         WRITING: -(-share * settings.samples // sizes.slots) * settings.max_new_tokens,
+        FINISHING: 0,
     }
 
 
@@ -186,6 +187,6 @@ def growing_told(
         calls,
         tokens=new,
         flops=forward_flops(model.config, new, longest + limit),
-        trips={READING: 0, WRITING: -(-sizes.prompts * samples // sizes.slots) * limit},
+        trips={READING: 0, WRITING: -(-sizes.prompts * samples // sizes.slots) * limit, FINISHING: 0},
     )
     return read, write

@@ -8,13 +8,15 @@ Shapes: D parts, P prompts of a page, B slots, N new tokens, W model width, V vo
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from reasoning.core import mesh as meshes
 from reasoning.generation.reading import read_prompts
 from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
 from reasoning.generation.shaping import placed, shaped
@@ -24,8 +26,14 @@ from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
 from reasoning.models.model import LanguageModel
 
-READING, WRITING = "reading", "writing"
-"""Names of the loop that reads prompts and of the one that writes replies, in profiles and in plans."""
+READING, WRITING, FINISHING = "reading", "writing", "finishing"
+"""Names of the loop that reads prompts, of the one that writes replies, and of that which writes the last few, in
+profiles and in plans."""
+
+_SHARE, _MANY, _LONG, _COPIED = 4, 16, 128, 2**28
+"""On the CPU the last completions are decoded by themselves where they fit into a quarter of at least 16 slots and may
+have 128 tokens or more, by copies of their caches of at most 256 MiB. The loop of its own takes seconds to compile, and
+accelerators, which read the same weights for a quarter of the slots, minutes."""
 
 
 def _read(
@@ -182,6 +190,51 @@ def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, 
     )
 
 
+def _few(mesh: Mesh, slots: Slots, each: int) -> int:
+    """How many of a part's ``each`` slots are decoded by themselves once the others have nothing more to do.
+
+    A share of them, where that is worth a loop of its own; else 0.
+    """
+    few = each // _SHARE
+    copied = few * sum(leaf.nbytes // leaf.shape[0] for leaf in jax.tree.leaves(slots.cache))
+    slow = mesh.devices.flat[0].platform == "cpu" and each >= _MANY
+    return few if slow and slots.tokens.shape[1] >= _LONG and copied <= _COPIED else 0
+
+
+def _going_first(slots: Slots, few: int) -> tuple[Slots, jax.Array]:
+    """``few`` slots of one part, those that go on before others, and their places."""
+    places = jnp.argsort(slots.done, stable=True)[:few]
+    return jax.tree.map(lambda leaf: leaf[places], slots), places
+
+
+def _put_back(slots: Slots, few: Slots, places: jax.Array) -> Slots:
+    """One part's slots with those of ``_going_first`` as they have become."""
+    return jax.tree.map(lambda leaf, rows: leaf.at[places].set(rows), slots, few)
+
+
+@dataclass(frozen=True)
+class _PartPrograms:
+    """``_refill``, ``_going_first`` of so many and ``_put_back``, each on a device's own slots."""
+
+    refill: Callable[[State, jax.Array], State]
+    going_first: Callable[[Slots], tuple[Slots, jax.Array]]
+    put_back: Callable[[Slots, Slots, jax.Array], Slots]
+
+
+def _programs_of_parts(mesh: Mesh, state: State, few: int) -> _PartPrograms:
+    """The programs for slots that are split over ``mesh`` as those of ``state`` are, moving nothing between devices."""
+    going_first = partial(_going_first, few=few)
+    if mesh.size == 1:
+        return _PartPrograms(_refill, going_first, _put_back)
+    specs, rows = state_specs(mesh, state), PartitionSpec(meshes.partition(("batch",))[0])
+    on_parts = partial(jax.shard_map, mesh=mesh, check_vma=False)
+    return _PartPrograms(
+        on_parts(_refill, in_specs=(specs, PartitionSpec()), out_specs=specs),
+        on_parts(going_first, in_specs=(specs.slots,), out_specs=(specs.slots, rows)),
+        on_parts(_put_back, in_specs=(specs.slots, specs.slots, rows), out_specs=specs.slots),
+    )
+
+
 def sample(
     model: LanguageModel,
     mesh: Mesh,
@@ -197,28 +250,38 @@ def sample(
     """Reads a page of prompts, and decodes until all completions have ended, or, with ``more`` pages, until slots idle.
 
     What is still in slots then goes on with the next page. The outputs of the call before are written over. ``kept_B``
-    is what a look has made of the slots (``watching.ended``). Beside the state whether the page is over: not where
-    ``steps`` were too few.
+    is what a look has made of the slots (``watching.ended``). The last few completions are decoded without the slots
+    that have nothing more to do. Beside the state whether the page is over: not where ``steps`` were too few.
     """
-    refill: Callable[[State, jax.Array], State] = _refill
-    if mesh.size > 1:
-        specs = state_specs(mesh, state)
-        refill = jax.shard_map(_refill, mesh=mesh, in_specs=(specs, PartitionSpec()), out_specs=specs, check_vma=False)
+    few = _few(mesh, state.slots, sizes.slots)
+    parts = _programs_of_parts(mesh, state, few)
+
+    def drained(now: State) -> jax.Array:
+        return jnp.all(now.pool.next >= now.pool.stop)
 
     def over(now: State) -> jax.Array:
-        drained = jnp.all(now.pool.next >= now.pool.stop) & jnp.any(now.slots.done)
-        return jnp.all(now.slots.done) | (asked.more & drained)
+        return jnp.all(now.slots.done) | (asked.more & drained(now) & jnp.any(now.slots.done))
+
+    def few_left(now: State) -> jax.Array:
+        live_D = jnp.sum(~now.slots.done.reshape(sizes.parts, -1), axis=1)
+        return ~asked.more & drained(now) & jnp.all(live_D <= few)
+
+    def step(now: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        slots = _advance(model, settings, weights, asked, now[1].slots)
+        return now[0] + 1, parts.refill(replace(now[1], slots=slots), asked.samples)
 
     def going(now: tuple[jax.Array, State]) -> jax.Array:
         return ~over(now[1]) & (now[0] < asked.steps)
 
-    def step(now: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        slots = _advance(model, settings, weights, asked, now[1].slots)
-        return now[0] + 1, refill(replace(now[1], slots=slots), asked.samples)
-
     pool = _read(model, sizes, weights, page, key, asked.samples, state.pool)
     finished = replace(state.finished, count=jnp.zeros_like(state.finished.count))
-    begun = refill(State(ended(state.slots, kept_B), pool, finished), asked.samples)
+    begun = parts.refill(State(ended(state.slots, kept_B), pool, finished), asked.samples)
     with jax.named_scope(WRITING):
-        _, state = jax.lax.while_loop(going, step, (jnp.int32(0), begun))
+        count, state = jax.lax.while_loop(lambda now: going(now) & ~few_left(now[1]), step, (jnp.int32(0), begun))
+    if few:
+        last = few_left(state)
+        slots, places = parts.going_first(state.slots)
+        with jax.named_scope(FINISHING):
+            _, ending = jax.lax.while_loop(lambda now: last & going(now), step, (count, replace(state, slots=slots)))
+        state = replace(ending, slots=parts.put_back(state.slots, ending.slots, places))
     return state, over(state)

@@ -38,4 +38,4 @@ def test_long_prompts_are_read_piece_by_piece():
 
 def test_loops_turn_as_often_as_the_fullest_device_needs():
     # 8 prompts on 2 devices are 4 each, read at once; 12 replies there in 4 slots are 3 rounds of 5 tokens.
-    assert loop_trips(SETTINGS, MESH, 8, 6) == {"reading": 1, "pieces": 1, "writing": 15}
+    assert loop_trips(SETTINGS, MESH, 8, 6) == {"reading": 1, "pieces": 1, "writing": 15, "finishing": 0}

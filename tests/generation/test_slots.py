@@ -11,7 +11,7 @@ from reasoning.generation.engine import build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.slots import sample
 from reasoning.generation.state import Asked, Page, Sizes, State, empty_state
-from reasoning.generation.watching import GO_ON
+from reasoning.generation.watching import GO_ON, Watch
 
 LIMIT = 60
 
@@ -81,12 +81,26 @@ def test_a_page_that_is_left_to_be_looked_at_goes_on_where_it_was():
     assert rows == list(zip(at_once.request[:12].tolist(), at_once.tokens[:12].tolist(), strict=True))
 
 
-def test_slots_are_busy_until_the_requests_run_out():
+@pytest.mark.parametrize(("limit", "widths"), [(60, {32}), (128, {32, 8})])
+def test_slots_are_busy_until_the_requests_run_out_and_the_last_long_ones_are_decoded_by_themselves(
+    limit: int, widths: set[int]
+):
     steps: list[int] = []
     model, mesh = counting_model(steps), build_mesh(MeshShape(), jax.devices()[:1])
-    lengths = np.minimum(np.random.default_rng(0).geometric(0.05, 512), LIMIT)
-    engine = build_engine(model, mesh, SamplerSettings(1, LIMIT, (END,), slots=16))
+    lengths = np.minimum(np.random.default_rng(0).geometric(0.05, 512), 60)
+    engine = build_engine(model, mesh, SamplerSettings(1, limit, (END,), slots=32))
     found = engine.generate({}, [[1, int(length)] for length in lengths], range(512), jax.random.key(0), 0.0)
     jax.effects_barrier()
-    np.testing.assert_array_equal(found.lengths[:, 0], lengths)
-    assert set(steps) == {16} and lengths.sum() >= 0.95 * sum(steps)
+    for length, tokens, said in zip(lengths, found.tokens[:, 0], found.lengths[:, 0], strict=True):
+        assert said == length and tokens[:length].tolist() == list(range(length - 1, -1, -1))
+    assert set(steps) == widths and lengths.sum() >= (0.9 if limit == 60 else 0.95) * sum(steps)
+
+
+@pytest.mark.parametrize(("every", "devices"), [(1, 1), (7, 2)])
+def test_looks_at_the_last_completions_change_nothing(every: int, devices: int):
+    mesh, lengths = build_mesh(MeshShape(), jax.devices()[:devices]), [90, 3, 70, 4, 5, 6, 80] * 4
+    prompts = [[1, length] for length in lengths]
+    engine = build_engine(MODEL, mesh, SamplerSettings(1, 128, (END,)))
+    watch = Watch(lambda writing: [GO_ON] * len(writing.tokens), every)
+    found = engine.generate({}, prompts, range(len(prompts)), jax.random.key(0), 0.0, watch=watch)
+    assert found.lengths[:, 0].tolist() == lengths
