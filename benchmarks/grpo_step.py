@@ -81,7 +81,7 @@ def ours(folder: Path, last: int, steps: int, devices: int) -> dict[str, float]:
 
     engine = build_engine(model, mesh, SamplerSettings(GROUP, NEW, (END,)))
     optimizer = AdamW(RATE).build(1000)
-    groups = ReplyGroups(GROUP, PROMPT, NEW)
+    groups = ReplyGroups(GROUP, PROMPT, NEW).for_updates(1000)
     loss_fn = policy(model, loss=Clipped(), kl=k3, kl_coefficient=0.0, temperature=1.0, groups=groups)
     program = build_step(model, mesh, loss_fn, optimizer, 1)
     assemble = build_assembling(mesh, GROUP, group_normalized, groups_with_signal, token_mean, NEW)

@@ -192,9 +192,11 @@ class OnPolicyDistill(OnPolicy):
             encode_prompts(sampler.problems, self.chat, tokenizer, self.max_new_tokens, limit)
         except InputError as error:
             raise InputError(f"stage {self.name}, its teacher: {error}") from None
+        groups = self.groups(teacher, trainee.model, sampler.longest_row - self.max_new_tokens)
+        updates = steps_of(self, len(sampler.problems), self.questions)
         return CompletionSource(
             student=trainee.merged_model,
-            groups=self.groups(teacher, trainee.model, sampler.longest_row - self.max_new_tokens),
+            groups=None if groups is None else groups.for_updates(updates),
             microbatches=self.microbatches,
             mesh=context.mesh,
             sampler=sampler,

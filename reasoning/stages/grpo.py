@@ -140,8 +140,10 @@ class GRPO(FromRewards):
         """Where batches come from. Raises InputError for a prompt that leaves no room for ``max_new_tokens``."""
         mesh = context.mesh
         sampler = replace(sampler_of(self, trainee, tokenizer, context), truncation=truncation_of(self))
-        groups = self.groups(sampler.longest_row - self.max_new_tokens)
-        problems, between = sampler.problems, self.between(mesh, trainee.model, context.kernels, groups)
+        problems = sampler.problems
+        updates = steps_of(self, len(problems), self.questions) * self.updates * self.minibatches
+        groups = self.groups(sampler.longest_row - self.max_new_tokens).for_updates(updates)
+        between = self.between(mesh, trainee.model, context.kernels, groups)
         reference = Reference(
             trainee=trainee,
             every=self.reference_every,

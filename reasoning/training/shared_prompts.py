@@ -8,7 +8,7 @@ S = A + N.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +22,30 @@ from reasoning.training.batches import Batch, TokenBatch, rows_of, with_room
 _WORTH = 0.95
 """The share of a batch's places that must be left for sharing to be worth its copies of keys and values."""
 
-_ROOMS = (0.25, 0.5, 0.75)
-"""The room that replies are given where it suffices, as shares of the longest; each is a program of its own."""
+_ROOMS = {0.5: 64, 0.25: 256, 0.75: 256}
+"""The room that replies are given where it suffices, as shares of the longest, in stages of so many updates or more.
+
+Each is a program of its own, whose compiling pays after some 20 updates of ten million parameters, and after more than
+a hundred of a tenth of a million.
+"""
 
 
 @dataclass(frozen=True)
 class ReplyGroups:
     """What a stage knows of its rows beforehand: as many in turn as there are ``samples`` reply to the same prompt.
 
-    No prompt is longer than ``longest_prompt``, and no reply than ``max_new_tokens``.
+    No prompt is longer than ``longest_prompt``, and no reply than ``max_new_tokens``. ``rooms`` are the shares of that
+    which a batch's replies may be given (``in_room``); programs don't depend on how many there are to choose from.
     """
 
     samples: int
     longest_prompt: int
     max_new_tokens: int
+    rooms: tuple[float, ...] = field(default=(), compare=False)
+
+    def for_updates(self, count: int) -> "ReplyGroups":
+        """With the rooms that are worth their compiling in so many updates."""
+        return replace(self, rooms=tuple(sorted(share for share, least in _ROOMS.items() if count >= least)))
 
     def layout(self, model: LanguageModel, rows: int, time: int, room: int | None = None) -> "Layout | None":
         """How a batch, or a microbatch, of so many rows of a global batch is laid out; None where it stays as it is.
@@ -70,17 +80,13 @@ class ReplyGroups:
             return None
         taken_R = lengths_B.reshape(-1, math.gcd(layout.group.rows, len(lengths_B))).mean(axis=1)
         needed = meshes.largest_of_all_processes(math.ceil(taken_R.max()))
-        return min((room for room in _rooms(layout.reply) if room >= needed), default=None)
+        rooms = (math.ceil(layout.reply * share) for share in self.rooms)
+        return min((room for room in rooms if room >= needed), default=None)
 
 
 def shareable(model: LanguageModel) -> bool:
     """Whether a model can read rows that begin alike; experts, whose load is told of whole rows, and users' can't."""
     return isinstance(model, Model) and all(kind.moe is None for kind in model.config.kinds())
-
-
-def _rooms(reply: int) -> list[int]:
-    """What room replies of at most ``reply`` tokens are given on average."""
-    return [math.ceil(reply * share) for share in _ROOMS]
 
 
 def computed_places(

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import jax
-import pytest
 from planned import not_run, place_of
 from tiny_stages import BASE, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, quiz, reinforce
 
@@ -12,18 +11,11 @@ from reasoning.objectives.correction import TruncatedImportance
 from reasoning.stages.distill import OnPolicyDistill
 from reasoning.stages.on_policy_programs import asked_on_policy
 from reasoning.stages.programs import learned_of, trained_model
-from reasoning.training import shared_prompts
 from reasoning.training.shared_prompts import computed_places
 
 MESH = Surroundings().context().mesh
 LONGEST = {"padded_lengths": (1,)}
 """All rows get as long as they can."""
-
-
-@pytest.fixture(autouse=True)
-def all_the_room(monkeypatch: pytest.MonkeyPatch):
-    """Replies get all the room that they might need, however short they are: that is what stages tell of."""
-    monkeypatch.setattr(shared_prompts, "_ROOMS", ())
 
 
 def test_reinforcement_runs_the_programs_that_it_told(base, tmp_path):

@@ -48,7 +48,8 @@ def test_selecting_every_group_counts_the_tokens_of_those_without_signal_too(bas
 def test_a_batch_carries_the_advantages_and_the_room_of_its_own_completions(
     base: Artifact, advantage: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(shared_prompts, "_ROOMS", tuple(room / NEW_TOKENS for room in range(1, NEW_TOKENS + 1)))
+    rooms = {room / NEW_TOKENS: 1 for room in range(1, NEW_TOKENS + 1)}
+    monkeypatch.setattr(shared_prompts, "_ROOMS", rooms)
     source, state = source_and_state(reinforce(rewards=(length,), advantage=advantage, select=every_group), base)
     batch, metrics = source(state, 0)
     tokenizer = tokenizer_of(base)

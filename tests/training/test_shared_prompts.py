@@ -99,11 +99,14 @@ def test_rows_stay_whole_where_nothing_is_shared_or_may_be():
 
 def test_short_replies_get_one_of_few_rooms_in_which_the_longest_group_fits():
     assert NEEDED < NEW
-    assert GROUPS.room(MODEL, LENGTHS_B, 16, 48) == min((each for each in (6, 12, 18) if each >= NEEDED), default=None)
-    assert GROUPS.room(MODEL, np.minimum(LENGTHS_B, 5), 16, 48) == NEW // 4
+    assert [GROUPS.for_updates(count).rooms for count in (63, 64, 256)] == [(), (0.5,), (0.25, 0.5, 0.75)]
+    assert GROUPS.room(MODEL, np.minimum(LENGTHS_B, 5), 16, 48) is None  # not worth a program in so few updates
+    groups = GROUPS.for_updates(1000)
+    assert groups.room(MODEL, LENGTHS_B, 16, 48) == min((each for each in (6, 12, 18) if each >= NEEDED), default=None)
+    assert groups.room(MODEL, np.minimum(LENGTHS_B, 5), 16, 48) == NEW // 4
     one_long = np.array([NEW, 1, 1, 1] + [1] * 12)
-    assert GROUPS.room(MODEL, one_long, 16, 48) == 12  # 27 tokens of four replies
-    assert GROUPS.room(MODEL, one_long, 2, 48) == 18  # 25 of two
-    assert GROUPS.room(MODEL, np.full(16, NEW), 16, 48) is None
-    assert GROUPS.room(MODEL, LENGTHS_B, 5, 10) is None
+    assert groups.room(MODEL, one_long, 16, 48) == 12  # 27 tokens of four replies
+    assert groups.room(MODEL, one_long, 2, 48) == 18  # 25 of two
+    assert groups.room(MODEL, np.full(16, NEW), 16, 48) is None
+    assert groups.room(MODEL, LENGTHS_B, 5, 10) is None
     assert computed_places(GROUPS, MODEL, 16, 48, room=6) == 4 * 9 + 16 * 6
