@@ -277,8 +277,8 @@ def our_policy_steps(start: Pair, aggregate: Any, all_sampled: list[Sampled]) ->
     for one in all_sampled:
         rows = policy_rows(one.prompts, one.rollouts, model.context, ())
         batch = assemble(*meshes.to_global(mesh, (rows, np.float32(one.rewards).reshape(-1))))
-        scores = {"old_log_probs": score(state.params, batch.rows)}
-        scores["reference_log_probs"] = score(start.params, batch.rows)
+        scores = {"old_log_probs": score(state.params, batch.rows).log_prob_BT}
+        scores["reference_log_probs"] = score(start.params, batch.rows).log_prob_BT
         batch = replace(batch, **scores)
         for _ in range(UPDATES):
             state, sums = program.step(state, {}, batch)

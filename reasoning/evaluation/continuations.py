@@ -41,7 +41,8 @@ def log_likelihoods(candidate: Candidate, texts: Sequence[Continuation], batch: 
 
     def sums_of(tokens: TokenBatch) -> np.ndarray:
         # Where nothing is asked a row has no target, and whatever stands there doesn't count.
-        sums_B = np.where(local_rows(tokens.mask) > 0, local_rows(scoring(params, tokens)), 0.0).sum(axis=1)
+        log_probs_BT = local_rows(scoring(params, tokens).log_prob_BT)
+        sums_B = np.where(local_rows(tokens.mask) > 0, log_probs_BT, 0.0).sum(axis=1)
         return sums_B.astype(np.float64)
 
     for numbers, sums_B in read_all(candidate.mesh, candidate.model.context, texts, batch, sums_of):

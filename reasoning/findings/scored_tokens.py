@@ -12,9 +12,14 @@ END = "■"
 
 
 def tokens_of(
-    tokenizer: Tokenizer, text: str, sampler: Sequence[float], trainer: Sequence[float] | None
+    tokenizer: Tokenizer,
+    text: str,
+    sampler: Sequence[float],
+    trainer: Sequence[float] | None = None,
+    entropies: Sequence[float] | None = None,
 ) -> list[dict[str, Any]] | None:
-    """The tokens of a text with their log-probabilities, and the trainer's less the sampler's where it was recorded.
+    """The tokens of a text with their log-probabilities, and where they were recorded the trainer's less the sampler's
+    and the entropies of what the trainer held possible.
 
     Texts are kept, not tokens: they are read again, and None is returned where that gives another number of tokens than
     was drawn, since then nobody knows which is which, or where it can't be read: parts of a character, drawn as bytes,
@@ -29,12 +34,16 @@ def tokens_of(
     wholes = ["", *tokenizer.decode_batch([ids[: end + 1] for end in range(len(ids))], lenient=True)]
     pieces = [continued(before, whole) for before, whole in zip(wholes, wholes[1:], strict=False)]
     pieces += [END] * (len(sampler) - len(ids))
-    given = trainer if trainer is not None and len(trainer) == len(sampler) else None
+
+    def recorded(values: Sequence[float] | None) -> Sequence[float | None]:
+        return values if values is not None and len(values) == len(sampler) else [None] * len(sampler)
+
     return [
         {
             "text": piece,
-            "log_prob": sampler[place],
-            "mismatch": None if given is None else given[place] - sampler[place],
+            "log_prob": own,
+            "mismatch": None if theirs is None else theirs - own,
+            "entropy": entropy,
         }
-        for place, piece in enumerate(pieces)
+        for piece, own, theirs, entropy in zip(pieces, sampler, recorded(trainer), recorded(entropies), strict=True)
     ]

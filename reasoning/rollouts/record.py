@@ -29,19 +29,20 @@ VERDICT, FAILING, DETAIL = "verdicts/", "failing/", "details/"
 """How columns of reasons begin, before the reward's name."""
 
 _GROUP_BYTES = 2**24
-_LOG_PROBS = pa.list_(pa.float32())
+_PER_TOKEN = pa.list_(pa.float32())
 
 
 @dataclass(frozen=True)
 class Judged:
     """What became of completions: rewards [P, G] by name (NaN: doesn't apply, or not graded), their total, advantages
-    [P, G], the trainer's own log-probabilities [P, G, N], and the judgements [P, G] of rewards that explain; None or
-    empty where a stage has no such thing."""
+    [P, G], the trainer's own log-probabilities and entropies of tokens [P, G, N], and the judgements [P, G] of rewards
+    that explain; None or empty where a stage has no such thing."""
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     rewards: np.ndarray | None = None
     advantages: np.ndarray | None = None
     log_probs: np.ndarray | None = None
+    entropies: np.ndarray | None = None
     judgements: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -85,6 +86,7 @@ class RolloutLog:
             rewards=None if judged.rewards is None else gathered(judged.rewards),
             advantages=None if judged.advantages is None else gathered(judged.advantages),
             log_probs=None if judged.log_probs is None else gathered(judged.log_probs),
+            entropies=None if judged.entropies is None else gathered(judged.entropies),
             judgements={name: judgements_of_all_processes(each)[order] for name, each in judged.judgements.items()},
         )
         if jax.process_index() != 0:
@@ -127,9 +129,8 @@ def rollout_table(
         "answer": each([problem.answer for problem in problems]),
         "kind": each([problem.kind for problem in problems]),
         "sampler_log_probs": _lists(rollouts.log_probs, rollouts.lengths),
-        "trainer_log_probs": pa.nulls(rows, _LOG_PROBS)
-        if judged.log_probs is None
-        else _lists(judged.log_probs, rollouts.lengths),
+        "trainer_log_probs": _lists(judged.log_probs, rollouts.lengths),
+        "trainer_entropies": _lists(judged.entropies, rollouts.lengths),
     }
     return pa.table(columns)
 
@@ -151,11 +152,13 @@ def _reasons(judgements: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     return columns
 
 
-def _lists(values_PGN: np.ndarray, lengths_PG: np.ndarray) -> pa.Array:
-    """One list a completion, as long as the completion."""
+def _lists(values_PGN: np.ndarray | None, lengths_PG: np.ndarray) -> pa.Array:
+    """One list a completion, as long as the completion; nulls where there are no values."""
+    if values_PGN is None:
+        return pa.nulls(lengths_PG.size, _PER_TOKEN)
     inside_PGN = np.arange(values_PGN.shape[-1]) < lengths_PG[..., None]
     ends = np.concatenate([[0], np.cumsum(lengths_PG.reshape(-1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(ends, values_PGN[inside_PGN].astype(np.float32), type=_LOG_PROBS)
+    return pa.ListArray.from_arrays(ends, values_PGN[inside_PGN].astype(np.float32), type=_PER_TOKEN)
 
 
 def of_completions(values_BT: np.ndarray, prompts: Sequence[Sequence[int]], shape: tuple[int, ...]) -> np.ndarray:

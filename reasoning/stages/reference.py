@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.mesh import with_shardings
+from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.parameters import Params
 from reasoning.stages.trainee import Trainee
 from reasoning.training.batches import TokenBatch
 from reasoning.training.checkpoints import Checkpointer, load_params
 
-Score = Callable[[Params, TokenBatch], jax.Array]
-"""A pass that gives the log-probabilities [B, T] of rows."""
+Score = Callable[[Params, TokenBatch], TokenLogProbs]
+"""A pass that gives the log-probabilities [B, T] of rows, and more of their tokens."""
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Reference:
         if self.params is None:
             self.params = self.trainee.reference()
         if self.since == 0:
-            return self.score_start(self.params, rows)
-        return self.score(self.trainee.all_params(self.params), rows)
+            return self.score_start(self.params, rows).log_prob_BT
+        return self.score(self.trainee.all_params(self.params), rows).log_prob_BT
 
     def look(self, step: int, trained: Params) -> None:
         """Looks at what trains before ``step``, counted from 0; makes it the reference when that is due.

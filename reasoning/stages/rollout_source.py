@@ -14,6 +14,7 @@ from reasoning.core import mesh as meshes
 from reasoning.core.stopwatch import Stopwatch
 from reasoning.data.tokenizers.tokenizer import Tokenizer
 from reasoning.evaluation.scorers import Scorer, read_by
+from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.flops import forward_flops
 from reasoning.objectives.advantages import SelectedAmongGraded
 from reasoning.rollouts.prompt_sampler import PromptSampler, Sampled, epoch_metric, sampling_cost
@@ -75,9 +76,11 @@ class RolloutSource:
             if self.reference is not None:
                 self.reference.look(step, state.params)
             # Waits, so that what scoring takes isn't counted for the update, which needs it anyway.
-            parts = jax.block_until_ready(tuple(self._scored(part, state) for part in self._parts(batch, learnt)))
+            scored = jax.block_until_ready([self._scored(part, state) for part in self._parts(batch, learnt)])
+        parts = tuple(part for part, _ in scored)
         if self.log.due(step + 1):
-            self.log.write(step + 1, learnt.sampled, learnt.texts, self._judged(learnt, parts))
+            judged = self._judged(learnt, parts, [own for _, own in scored if own is not None])
+            self.log.write(step + 1, learnt.sampled, learnt.texts, judged)
         correct = "" if stage.correct is None else reward_name(stage.correct)
         metrics = rollout_metrics(every, correct)
         costs = [sampling_cost(config, attempt.sampled) for attempt in attempts]
@@ -162,15 +165,16 @@ class RolloutSource:
         for part in minibatches_of(batch):
             yield self.groups.in_room(part, self.trainee.model, lengths_B, self.stage.microbatches)
 
-    def _scored(self, batch: PolicyBatch, state: TrainState) -> PolicyBatch:
-        """The batch with old and reference log-probabilities where the loss needs them."""
-        between = self.between
+    def _scored(self, batch: PolicyBatch, state: TrainState) -> tuple[PolicyBatch, TokenLogProbs | None]:
+        """The batch with old and reference log-probabilities where the loss needs them, and all of the old scores."""
+        between, own = self.between, None
         if self.stage.scored:
-            old = between.score(self.trainee.all_params(state.params), batch.rows)
+            own = between.score(self.trainee.all_params(state.params), batch.rows)
+            old = own.log_prob_BT
             batch = replace(batch, old_log_probs=old) if between.correct is None else between.correct(batch, old)
         if self.reference is not None:
             batch = replace(batch, reference_log_probs=self.reference.log_probs(batch.rows))
-        return batch
+        return batch, own
 
     def _scoring_flops(self, rows: TokenBatch) -> int:
         """Operations of the passes that score rows of all processes, padding included."""
@@ -178,14 +182,21 @@ class RolloutSource:
         places = computed_places(self.groups, self.trainee.model, count, time, room=rows.room)
         return passes * forward_flops(self.trainee.merged_model.config, places, time)
 
-    def _judged(self, learnt: Rewarded, parts: Sequence[PolicyBatch]) -> Judged:
-        """What became of completions, in the order of their sampling."""
-        samples, sampled = self.stage.samples, learnt.sampled
-        advantages = of_whole([meshes.local_rows(part.advantages) for part in parts], samples)
-        old = [part.old_log_probs for part in parts if part.old_log_probs is not None]
-        trainers = None
-        if old:
-            whole = of_whole([meshes.local_rows(log_probs) for log_probs in old], samples)
-            trainers = of_completions(whole, sampled.prompts, sampled.rollouts.tokens.shape)
-        own = advantages[:, 0].reshape(learnt.rewards.shape)
-        return Judged(learnt.values, learnt.rewards, own, trainers, learnt.judgements)
+    def _judged(self, learnt: Rewarded, parts: Sequence[PolicyBatch], scores: Sequence[TokenLogProbs]) -> Judged:
+        """What became of completions, in the order of their sampling; ``scores`` are the trainer's, where it scored."""
+        whole = of_whole([meshes.local_rows(part.advantages) for part in parts], self.stage.samples)
+        return Judged(
+            learnt.values,
+            learnt.rewards,
+            advantages=whole[:, 0].reshape(learnt.rewards.shape),
+            log_probs=self._of_completions(learnt, [each.log_prob_BT for each in scores]),
+            entropies=self._of_completions(learnt, [each.entropy_BT for each in scores]),
+            judgements=learnt.judgements,
+        )
+
+    def _of_completions(self, learnt: Rewarded, values: Sequence[jax.Array]) -> np.ndarray | None:
+        """From values [B, T] of the parts' rows to those of completions, [P, G, N]; None where there are none."""
+        if not values:
+            return None
+        whole = of_whole([meshes.local_rows(each) for each in values], self.stage.samples)
+        return of_completions(whole, learnt.sampled.prompts, learnt.sampled.rollouts.tokens.shape)

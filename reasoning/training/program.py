@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from reasoning.core.hashes import check_hashes
 from reasoning.core.mesh import row_sharding, with_shardings
 from reasoning.kernels.backends import Choice
+from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.lora import with_adapters
 from reasoning.models.model import LanguageModel, Model, frozen_shapes
 from reasoning.models.parameters import Params
@@ -142,15 +143,18 @@ def build_scoring(
     temperature: float,
     kernels: Choice = "auto",
     groups: ReplyGroups | None = None,
-) -> Callable[[Params, TokenBatch], jax.Array]:
-    """The jitted pass that gives old or reference log-probabilities [B, T] of sampled rows, as the loss reads them."""
+) -> Callable[[Params, TokenBatch], TokenLogProbs]:
+    """The jitted pass that gives old or reference log-probabilities of sampled rows, as the loss reads them.
+
+    With each token's entropy, which the same pass over the vocabulary gives: neither needs whole logits.
+    """
 
     # The kernels of the loss and the temperature of the sampler, so that a ratio of unchanged parameters is 1.
 
-    def log_probs(params: Params, batch: TokenBatch) -> jax.Array:
-        return score(model, params, batch, temperature, kernels, groups).log_prob_BT
+    def scores(params: Params, batch: TokenBatch) -> TokenLogProbs:
+        return score(model, params, batch, temperature, kernels, groups)
 
-    return jax.jit(log_probs, out_shardings=row_sharding(mesh))
+    return jax.jit(scores, out_shardings=row_sharding(mesh))
 
 
 @lru_cache(_REMEMBERED)

@@ -173,7 +173,7 @@ def score_both(
     rollouts = engine.generate(engine.publish(params), prompts, range(len(prompts)), key, _TEMPERATURE)
     rows = policy_rows(prompts, rollouts, extent.length, (extent.length,))
     batch = build_batching(mesh, token_mean, extent.length)(meshes.to_global(mesh, rows))
-    log_probs_BT = meshes.local_rows(build_scoring(model, mesh, _TEMPERATURE)(params, batch))
+    log_probs_BT = meshes.local_rows(build_scoring(model, mesh, _TEMPERATURE)(params, batch).log_prob_BT)
     starts_P1 = np.array([[len(prompt)] for prompt in prompts])
     return Scored(
         sampler=rollouts.log_probs.astype(np.float64),

@@ -14,7 +14,7 @@ from reasoning.rollouts.record import DETAIL, FAILING, VERDICT
 REWARDS = "rewards/"
 """How columns of rewards begin."""
 
-LISTS = ("sampler_log_probs", "trainer_log_probs")
+LISTS = ("sampler_log_probs", "trainer_log_probs", "trainer_entropies")
 """Columns with a number a token, which are most of a file."""
 
 _BATCH = 4096

@@ -22,6 +22,7 @@ from reasoning.findings.scored_tokens import tokens_of
 from reasoning.findings.stages import mapping
 from reasoning.pipeline.folder import RUN, Entry, present_folder, read_run
 from reasoning.training.metrics import METRICS, rollout_files
+from reasoning.use.rollout_rows import LISTS
 from reasoning.use.stage_results import chat_of
 
 PAGE = 32
@@ -76,9 +77,9 @@ class Answers:
         folder = self._folder(query)
         opening = _opening(folder)
         text = row["completion"].removeprefix(opening)
-        sampler, trainer = row.pop("sampler_log_probs"), row.pop("trainer_log_probs")
+        sampler, *trainer = (row.pop(name, None) for name in LISTS)
         tokenizer = _tokenizer(folder)
-        tokens = None if tokenizer is None or not sampler else tokens_of(tokenizer, text, sampler, trainer)
+        tokens = None if tokenizer is None or not sampler else tokens_of(tokenizer, text, sampler, *trainer)
         given = row["completion"][: len(row["completion"]) - len(text)]
         return row | {"tokens": tokens, "opening": given, "log_prob": sum(sampler) if sampler else None}
 

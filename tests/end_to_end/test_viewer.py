@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from chromium import CONTRASTS, Opened, browsing
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from rollout_files import rollout_rows, write_rollouts
 from written_run import HOSTILE, place_of, write_run
 from written_sweep import ARMS, HOSTILE_ARM, write_sweep
@@ -125,17 +125,51 @@ def test_the_curve_is_labelled_and_a_stage_without_rollouts_has_nothing_to_filte
     page.close()
 
 
+def with_tokens(route: Route, **instead: None) -> None:
+    """The server's own answer about a row, with tokens as a stage with a tokenizer has them."""
+    tokens = [
+        {"text": "x", "log_prob": -each, "mismatch": (each - 1.5) / 15, "entropy": 2 - each / 1.5} | instead
+        for each in (0.0, 0.75, 3.0)
+    ]
+    route.fulfill(json=route.fetch().json() | {"tokens": tokens, "advantage": -2.0})
+
+
+SHADES = {
+    "log-probability": ["", "h1", "h4"],
+    "entropy": ["h4", "h3", ""],
+    "mismatch": ["k4", "k2", "h4"],
+    "advantage": ["k4", "k4", "k4"],
+}
+"""Classes of the tokens above by what they are coloured by: warm ones begin with h, cold ones with k."""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_shade_of_a_token_lets_its_text_be_read(browser: Browser, address: str, scheme: str):
     page = Opened.at(browser, f"{address}#stage=zero&row=0", DESKTOP, scheme).page
     page.locator("#tokens").wait_for()
-    for shade in ("h1", "h4", "k1", "k4"):
-        page.evaluate(
-            "shade => { const s = document.createElement('span'); s.className = `token ${shade}`; s.textContent = 'x';"
-            "document.getElementById('tokens').append(s, document.createElement('mark')); }", shade
-        )  # fmt: skip
-    page.evaluate("document.querySelectorAll('mark').forEach(mark => { mark.textContent = 'x' })")
-    assert page.locator(".token").count() == 4 and page.evaluate(CONTRASTS) == []
+    page.route("**/answers/row?*", with_tokens)
+    page.reload()
+    choice = page.get_by_label("Tokens coloured by")
+    expect(choice.locator("option")).to_have_text(["log-probability", "entropy", "mismatch", "advantage"])
+    for way, shades in SHADES.items():
+        choice.select_option(way)
+        expect(page).to_have_url(re.compile(f"colour={way}"))
+        expect(page.locator(".token")).to_have_class([f"token {shade}".strip() for shade in shades])
+        page.evaluate("document.querySelector('.token').append(document.createElement('mark'))")
+        page.evaluate("document.querySelector('mark').textContent = 'x'")
+        assert page.evaluate(CONTRASTS) == []
+    expect(page.locator(".token").nth(2)).to_have_attribute("title", re.compile("log-probability −3 · .* entropy 0"))
+    page.close()
+
+
+def test_tokens_are_coloured_only_by_what_was_recorded(browser: Browser, address: str):
+    page = Opened.at(browser, f"{address}#stage=zero", DESKTOP).page
+    page.locator("#list .item").first.wait_for()
+    page.route("**/answers/row?*", lambda route: with_tokens(route, mismatch=None, entropy=None))
+    page.goto(f"{address}#stage=zero&row=0&colour=entropy")
+    choice = page.get_by_label("Tokens coloured by")
+    expect(choice.locator("option")).to_have_text(["log-probability", "advantage"])
+    expect(choice).to_have_value("log-probability")
     page.close()
 
 

@@ -12,18 +12,18 @@ LETTERS = SimpleNamespace(encode=lambda text: [ord(letter) for letter in text], 
 """A tokenizer with a token a letter."""
 
 
-def test_each_token_has_its_log_probability_and_how_far_the_trainer_is_from_it():
-    found = tokens_of(LETTERS, "ab", [-1.0, -2.0], [-1.5, -1.0])
+def test_each_token_has_its_log_probability_how_far_the_trainer_is_from_it_and_the_trainers_entropy():
+    found = tokens_of(LETTERS, "ab", [-1.0, -2.0], [-1.5, -1.0], [0.7, 0.2])
     assert found == [
-        {"text": "a", "log_prob": -1.0, "mismatch": -0.5},
-        {"text": "b", "log_prob": -2.0, "mismatch": 1.0},
+        {"text": "a", "log_prob": -1.0, "mismatch": -0.5, "entropy": 0.7},
+        {"text": "b", "log_prob": -2.0, "mismatch": 1.0, "entropy": 0.2},
     ]
 
 
 def test_the_end_that_texts_are_kept_without_is_a_token_of_its_own():
-    found = tokens_of(LETTERS, "ab", [-1.0, -2.0, -0.1], None)
+    found = tokens_of(LETTERS, "ab", [-1.0, -2.0, -0.1])
     assert found is not None and [token["text"] for token in found] == ["a", "b", END]
-    assert all(token["mismatch"] is None for token in found)
+    assert all(token["mismatch"] is token["entropy"] is None for token in found)
 
 
 def test_a_text_that_reads_as_another_number_of_tokens_is_not_coloured():

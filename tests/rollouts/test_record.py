@@ -19,10 +19,12 @@ from reasoning.stages.checkpoint import tokenizer_of
 from reasoning.tasks.problems import Problem
 from reasoning.training.metrics import rollout_files, rollouts_file
 from reasoning.training.preemption import Interrupted
+from reasoning.use.rollout_rows import LISTS
 
 COLUMNS = [
     "step", "prompt", "group", "sample", "completion", "length", "truncated", "reward", "rewards/early_end",
     "rewards/sometimes", "advantage", "answer", "kind", "sampler_log_probs", "trainer_log_probs",
+    "trainer_entropies",
 ]  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def test_texts_and_log_probs_are_as_long_as_the_completion(made: Artifact):
     for row in pq.read_table(rollouts_file(made.path, 1)).to_pylist():
         encoded = len(tokenizer.encode(re.sub("\ufffd", "", row["completion"]))) + row["completion"].count("\ufffd")
         assert encoded == row["length"] - (not row["truncated"]) and row["length"] <= NEW_TOKENS
-        assert len(row["sampler_log_probs"]) == len(row["trainer_log_probs"]) == row["length"]
+        assert {len(row[name]) for name in LISTS} == {row["length"]}
 
 
 def test_the_trainers_log_probs_are_the_samplers_up_to_rounding_and_the_metric_tells_how_far(made: Artifact):
@@ -82,10 +84,18 @@ def test_the_trainers_log_probs_are_the_samplers_up_to_rounding_and_the_metric_t
     assert told == pytest.approx(np.abs(ours - theirs).mean(), rel=1e-4) and 0 < told < 1e-5
 
 
+def test_the_trainers_entropies_are_those_that_its_first_update_measured(made: Artifact):
+    rows = pq.read_table(rollouts_file(made.path, 1)).to_pylist()
+    entropies = np.concatenate([row["trainer_entropies"] for row in rows])
+    assert entropies.min() >= 0 and entropies.std() > 0.01
+    # The metric is the mean over both updates on these rollouts, of which the second moved a little.
+    assert made.metrics()[0]["entropy"] == pytest.approx(entropies.mean(), rel=0.05)
+
+
 def test_without_a_scoring_pass_there_are_no_log_probs_of_the_trainer(base: Artifact, tmp_path: Path):
     made = work(reinforce(steps=1), tmp_path, {"start": base})
     table = pq.read_table(rollouts_file(made.path, 1))
-    assert table["trainer_log_probs"].null_count == 16
+    assert table["trainer_log_probs"].null_count == table["trainer_entropies"].null_count == 16
     assert 0 < made.metrics()[0]["sampling/sampling_logp_difference/mean"] < 1e-5  # the step has measured it anyway
     assert str(table.schema.field("trainer_log_probs").type) == "list<element: float>"
 
@@ -132,7 +142,7 @@ def test_a_stage_without_rewards_has_nulls_where_it_judges_nothing():
     )
     rows = rollout_table(7, [Problem("1+1?", "2", "sums")], rollouts, [["2", "3.."]], Judged()).to_pylist()
     assert [row["sampler_log_probs"] for row in rows] == [[-1, -2], [-3, -4, -5]]
-    assert all(row[name] is None for row in rows for name in ("reward", "advantage", "trainer_log_probs"))
+    assert all(row[name] is None for row in rows for name in ("reward", "advantage", *LISTS[1:]))
     assert [(row["completion"], row["truncated"]) for row in rows] == [("2", False), ("3..", True)]
 
 

@@ -14,10 +14,10 @@ from tiny_stages import Surroundings, reinforce, work
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.config import Stack
 from reasoning.models.lora import LoRA
 from reasoning.models.model import build_model, init_sharded
-from reasoning.models.parameters import Params
 from reasoning.stages.reference import Reference
 from reasoning.stages.trainee import Trainee, trainee_of
 from reasoning.training.batches import TokenBatch
@@ -26,9 +26,10 @@ from reasoning.training.preemption import Interrupted
 from reasoning.training.program import build_scoring
 
 
-def given(params: Params, rows: TokenBatch) -> Any:
+def given(params: Any, rows: TokenBatch) -> TokenLogProbs:
     """In place of log-probabilities, the parameters that they would be of."""
-    return params
+    nothing: Any = None
+    return TokenLogProbs(params, nothing, nothing)
 
 
 def test_it_becomes_what_trains_when_that_is_due_and_is_read_back_from_disk(base: Artifact, tmp_path: Path):
@@ -67,7 +68,7 @@ def test_it_is_held_in_the_dtype_of_the_computation_and_says_what_float32_parame
     reference = Reference(Trainee(model, lambda: start), 2, Checkpointer(tmp_path, keep=2), score, score)
     for step, expected in ((0, start), (2, later)):
         reference.look(step, later)
-        np.testing.assert_array_equal(reference.log_probs(rows), score(expected, rows))
+        np.testing.assert_array_equal(reference.log_probs(rows), score(expected, rows).log_prob_BT)
         held, whole = jax.tree.leaves(reference.params), jax.tree.leaves(start)
         assert sum(leaf.nbytes for leaf in held) == sum(leaf.nbytes for leaf in whole) / 2
 

@@ -24,7 +24,7 @@ def write_step(folder: Path, step: int, judged: bool = True, judgements: dict[st
     rollouts = Rollouts(np.zeros((2, 3, 3)), np.full((2, 3, 3), -1.5), lengths, lengths > 2)
     values = {"strict": (REWARDS >= 1).astype(float), "tagged": np.array([[1.0, 0, 1], [np.nan] * 3])}
     advantages = REWARDS - REWARDS.mean(1, keepdims=True)
-    given = Judged(values, REWARDS, advantages, None, judgements or {}) if judged else Judged()
+    given = Judged(values, REWARDS, advantages, judgements=judgements or {}) if judged else Judged()
     file = rollouts_file(folder, step)
     file.parent.mkdir(exist_ok=True)
     pq.write_table(rollout_table(step, PROBLEMS, rollouts, TEXTS, given), file)

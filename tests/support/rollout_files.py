@@ -38,6 +38,7 @@ def rollout_rows(step: int, problems: int, samples: int) -> list[dict[str, Any]]
                     "kind": ("chains", "cups")[group % 2],
                     "sampler_log_probs": [-0.5 * (place + 1) for place in range(length)],
                     "trainer_log_probs": [-0.5 * (place + 1) - 0.01 for place in range(length)],
+                    "trainer_entropies": [0.25 * place for place in range(length)],
                 }
             )
     return rows

@@ -120,7 +120,7 @@ def policy_case(model: Model, start: Params, kernels: Choice = "auto", length: i
     assembling = build_assembling(model.mesh, GROUP, group_normalized, every_group, token_mean, NEW)
     rows, rewards = rollout_rows()
     batch = assembling(*meshes.to_global(model.mesh, own((spread_out(rows, length), rewards))))
-    old = build_scoring(model, model.mesh, **settings)(start, batch.rows)
+    old = build_scoring(model, model.mesh, **settings)(start, batch.rows).log_prob_BT
     return Case(loss_fn, batch.replace(old_log_probs=old, reference_log_probs=old))
 
 

@@ -129,22 +129,29 @@ function reveal() {
   chosen = false;
 }
 
-const level = share => Math.min(4, Math.max(0, Math.round(share * 4)));
+// What a token may be coloured by: its value, the value from which the shade is full, and what warm and cold mean.
 const SHADES = {
-  "log-probability": [token => { const depth = level(-token.log_prob / 3); return depth ? `h${depth}` : ""; }, "warm: the sampler held it unlikely (full at e⁻³)"],
-  mismatch: [token => { const depth = level(Math.abs(token.mismatch ?? 0) / 0.1); return depth ? `${token.mismatch > 0 ? "h" : "k"}${depth}` : ""; }, "warm: the trainer gives more than the sampler did, cold: less (full at 0.1 nats)"],
-  advantage: [(token, row) => { const depth = level(Math.abs(row.advantage ?? 0) / 2); return depth ? `${row.advantage > 0 ? "h" : "k"}${depth}` : ""; }, "warm: made likelier, cold: less likely (full at 2)"],
+  "log-probability": [token => -token.log_prob, 3, "warm: the sampler held it unlikely (full at e⁻³)"],
+  entropy: [token => token.entropy, 2, "warm: the trainer was undecided here (full at 2 nats)"],
+  mismatch: [token => token.mismatch, 0.1, "warm: the trainer gives more than the sampler did, cold: less (full at 0.1 nats)"],
+  advantage: [(token, row) => row.advantage, 2, "warm: made likelier, cold: less likely (full at 2)"],
 };
+function shaded(value, full) {
+  const depth = Math.min(4, Math.round(Math.abs(value ?? 0) / full * 4));
+  return depth ? `${value > 0 ? "h" : "k"}${depth}` : "";
+}
 
 async function showRow(asked) {
   const row = await get("row", { stage: asked.get("stage"), step: asked.get("step"), row: asked.get("row") });
-  const way = asked.get("colour") in SHADES ? asked.get("colour") : "log-probability", [shade, meaning] = SHADES[way];
+  const ways = Object.keys(SHADES).filter(name => row.tokens?.some(token => SHADES[name][0](token, row) != null));
+  const way = ways.includes(asked.get("colour")) ? asked.get("colour") : "log-probability", [value, full, meaning] = SHADES[way];
   const choice = make("select", { ariaLabel: "Tokens coloured by", onchange: () => go({ colour: choice.value }) });
-  options(choice, Object.keys(SHADES).map(name => [name, name]), way);
+  options(choice, ways.map(name => [name, name]), way);
+  const told = { "log-probability": "log_prob", "trainer − sampler": "mismatch", entropy: "entropy" };
   const text = make("span", { className: "said", id: "tokens" });
   if (row.tokens) {
     if (row.opening) text.append(make("span", { className: "soft", textContent: row.opening }));
-    for (const token of row.tokens) text.append(make("span", { className: `token ${shade(token, row)}`, textContent: token.text, title: `log-probability ${number(token.log_prob)}${token.mismatch == null ? "" : `, trainer − sampler ${number(token.mismatch)}`}` }));
+    for (const token of row.tokens) text.append(make("span", { className: `token ${shaded(value(token, row), full)}`, textContent: token.text, title: pairs(Object.fromEntries(Object.entries(told).map(([name, field]) => [name, token[field]]))) }));
   } else text.textContent = row.completion || "(nothing)";
   $("one").replaceChildren(
     make("h2", {}, make("span", { className: "said", textContent: row.prompt })), make("p", { className: "soft", textContent: `answer: ${row.answer} · ${row.kind}` }),
