@@ -10,9 +10,9 @@ from reasoning.core.errors import InputError
 from reasoning.findings.facts import gather
 from reasoning.findings.scaling import Scaling, scaling_of
 from reasoning.pipeline.folder import RUN
-from reasoning.report.compute import difficulty_grids, scaling_grids
 from reasoning.report.console import complain, put, say, table
 from reasoning.report.document import Grid, Paragraph, Report, Section
+from reasoning.report.grids import difficulty_grids, scaling_grids
 from reasoning.report.markdown import markdown
 
 _LEGEND = (

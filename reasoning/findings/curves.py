@@ -60,6 +60,14 @@ class Chart:
     doubling: bool = False
     guide: Points = ()
 
+    @property
+    def said(self) -> str:
+        """What the picture shows, in words."""
+        courses = (
+            f"{each.name}{': ' if each.told else ' from '}{each.course.replace('→', 'to')}" for each in self.series
+        )
+        return f"{self.title} by {self.across}: {'; '.join(courses)}"
+
 
 _SUBJECTS = (
     ("Reward", "reward", r"reward|rewards/[^/]+/mean"),

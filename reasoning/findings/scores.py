@@ -1,11 +1,12 @@
 """Which scores come first, by rules and not by their names, so that those of a user's own search method do too."""
 
+import math
 import re
 from collections.abc import Iterable
 
 from reasoning.evaluation.results import Score
 from reasoning.findings.evaluations import Evaluation
-from reasoning.findings.numbers import COUNTED_DIGITS, ends, number, plain, short
+from reasoning.findings.numbers import COUNTED_DIGITS, ends, fixed, number, plain, short
 
 SAMPLED = "pass@1"
 """What a checkpoint is compared by: the mean over single samples; it stands first."""
@@ -92,6 +93,19 @@ def interval(score: Score, name: str = "") -> str:
     if score.low is None or score.high is None:
         return "no interval"
     return ends(score.low, score.high, lambda end: number(end, name))
+
+
+def with_half(score: Score, name: str = "") -> str:
+    """A mean and the wider half of its interval, for narrow columns: ``0.37±.02``, or the mean alone.
+
+    The half is rounded up, so that no interval looks narrower than it is, and none like nothing.
+    """
+    if score.low is None or score.high is None:
+        return short(score.mean, name)
+    half = max(score.mean - score.low, score.high - score.mean)
+    digits = COUNTED_DIGITS.get(name, 2) if half < 10 else 0
+    shown = math.ceil(half * 10**digits - 1e-9) / 10**digits
+    return f"{short(score.mean, name)}±{fixed(shown, digits).removeprefix('0')}"
 
 
 def ungraded(score: Score) -> str:

@@ -2,14 +2,16 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from reasoning.core.statistics import Interval
-from reasoning.findings.numbers import ends, fixed, number
+from reasoning.findings.costs import cost_words
+from reasoning.findings.notes import SHOWN_NAMES, Note
+from reasoning.findings.numbers import CANT_TELL, ends, fixed, number
 from reasoning.findings.prose import lines
-from reasoning.findings.sweep_numbers import ArmScore, SweepNumbers, has_spread
+from reasoning.findings.sweep_numbers import HIGHER, LOWER, ArmScore, SweepNumbers, has_spread
 
 COLUMNS: tuple[str, ...] = (
     "row", "arm", "settings", "seed", "state", "score", "value",
@@ -28,9 +30,46 @@ def csv_text(numbers: SweepNumbers) -> str:
 
 
 def counted_verdicts(verdicts: Sequence[str]) -> str:
-    """How many of some arms each verdict is of."""
+    """How many of the other arms each verdict is of."""
     told = [f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts) if each]
-    return ", ".join(told) or "none compared"
+    arms = f"{len(verdicts)} other arm{'' if len(verdicts) == 1 else 's'}"
+    return f"of {arms} {', '.join(told) or 'none compared'}"
+
+
+def sweep_verdict(numbers: SweepNumbers) -> str:
+    """What the first score says of the arms."""
+    scores = [arm.scores[score] for score in numbers.scores[:1] for arm in numbers.arms]
+    means = [score.mean for score in scores if score.mean is not None]
+    if not means:
+        return "No run has finished, so there is nothing to conclude."
+    if len(scores) == 1:
+        return f"{numbers.scores[0]} is {mean_words(means[0])[0]} over {means[0].count} seeds."
+    return f"{numbers.scores[0]}, beside {numbers.baseline}: {counted_verdicts([each.verdict for each in scores[1:]])}."
+
+
+def sweep_notes(numbers: SweepNumbers) -> Iterator[Note]:
+    """Which differences are claimed and which can't be told, over all scores, what it cost, and where to look next."""
+    for verdict in (HIGHER, LOWER, CANT_TELL):
+        found = [f"{arm.name}: {score}" for arm in numbers.arms[1:] for score in arm.named(verdict)]
+        left = len(found) - SHOWN_NAMES
+        more = f"; {left} more" if left > 0 else ""
+        if found:
+            part = "Results" if verdict == CANT_TELL else "What this says"
+            yield Note(verdict.capitalize(), f"{'; '.join(found[:SHOWN_NAMES])}{more}", part=part)
+    if numbers.cost:
+        yield Note("Cost", f"the finished runs took {cost_words(numbers.cost)}; what they share counts once")
+    yield _next(numbers)
+
+
+def _next(numbers: SweepNumbers) -> Note:
+    """Where to look next: at runs that are missing from the numbers, else into those behind them."""
+    failed = sum(len(arm.failures) for arm in numbers.arms)
+    missing = sum(len(arm.missing()) for arm in numbers.arms)
+    for count, word in ((failed, "failed"), (missing, "has not finished")):
+        if count:
+            told = f"at what {word}: {count} run{'' if count == 1 else 's'}"
+            return Note("Look next", told, part="What this says")
+    return Note("Look next", "into single runs, by reasoning view and this folder")
 
 
 def rows_of(numbers: SweepNumbers) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def chart(chart: Chart) -> Markup:
         box=box,
         colours=_COLOURS,
         title=chart.title,
-        said=f"{chart.title} by {chart.across}: {summary(chart)}",
+        said=chart.said,
         rows=y.labels(wanted=4.3),
         columns=x.labels(5, chart.across == "step") if columns is None else columns,
         across=chart.across,
@@ -36,12 +36,6 @@ def chart(chart: Chart) -> Markup:
         series=[_series(each, x, y) for each in chart.series],
         hovers=_hovers(chart, x),
     )
-
-
-def summary(chart: Chart) -> str:
-    """What the chart shows, in words."""
-    courses = (f"{': ' if each.told else ' from '}{each.course.replace('→', 'to')}" for each in chart.series)
-    return "; ".join(series.name + course for series, course in zip(chart.series, courses, strict=True))
 
 
 def _axes(chart: Chart) -> tuple[Axis, Axis]:

@@ -14,6 +14,7 @@ from reasoning.findings.environments import environments, setting_lines
 from reasoning.findings.evaluations import Evaluation
 from reasoning.findings.exam_charts import exam_charts
 from reasoning.findings.facts import Facts
+from reasoning.findings.frontier_charts import frontier_charts
 from reasoning.findings.jumps import jump_words, jumps
 from reasoning.findings.pairs import comparisons
 from reasoning.findings.reading import amplification, words
@@ -22,7 +23,6 @@ from reasoning.findings.sentences import listed, sentences
 from reasoning.findings.stages import StageFacts
 from reasoning.findings.verdict import ends_of
 from reasoning.findings.warnings import other_warnings
-from reasoning.report.compute import frontier_charts, scaling_grids
 from reasoning.report.document import (
     Block,
     Bullets,
@@ -36,7 +36,7 @@ from reasoning.report.document import (
     Section,
 )
 from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
-from reasoning.report.grids import difference_grid, plan_blocks, score_grids, style_grid, total_grid
+from reasoning.report.grids import difference_grid, plan_blocks, scaling_grids, score_grids, style_grid, total_grid
 from reasoning.report.markdown import markdown
 from reasoning.report.page import page
 from reasoning.report.replies import best_grid, probe_grid, reply_grids
@@ -95,7 +95,7 @@ def compose(facts: Facts, checkpoints: Sequence[str] = ()) -> Report:
         Section("What happened", (Bullets(told),) if told else ()),
         Section("Stages", tuple(_panels(facts, dict(told)))),
         Section("Scores", tuple(_scores(evaluations))),
-        Section("Accuracy against compute", tuple(_compute(facts))),
+        Section("Accuracy against compute", _led(_COMPUTE, _compute(facts))),
         Section(
             "Differences",
             (
@@ -120,12 +120,10 @@ def _scores(evaluations: Sequence[Evaluation]) -> Iterator[Block]:
     for place, evaluation in enumerate(evaluations):
         dots = score_dots(evaluation) if place >= SHOWN_EXAMS else None
         yield from filter(None, [dots])
-        yield from score_grids(evaluation)
         if drawn := exam_charts(evaluation):
-            yield Curves(
-                drawn,
-                f"{evaluation.stage}: {listed([f'{chart.title[:1].lower()}{chart.title[1:]}' for chart in drawn])}",
-            )
+            names = listed([f"{chart.title[:1].lower()}{chart.title[1:]}" for chart in drawn])
+            yield Curves(drawn, f"{evaluation.stage}: {names}", open=place == 0)
+        yield from score_grids(evaluation)
 
 
 def _compute(facts: Facts) -> Iterator[Block]:
@@ -139,8 +137,8 @@ def _compute(facts: Facts) -> Iterator[Block]:
         except InputError as error:
             yield Paragraph(f"What the methods of {evaluation.stage} took is left out: {error}.")
             continue
-        drawn = Curves(frontier_charts(scaling), f"{evaluation.stage}: {scaling.score} against what it took", open=True)
-        yield from _led(_COMPUTE, (drawn, *scaling_grids(scaling)))
+        yield Curves(frontier_charts(scaling), f"{evaluation.stage}: {scaling.score} against what it took", open=True)
+        yield from scaling_grids(scaling)
 
 
 def _led(text: str, blocks: Iterable[Block | None]) -> tuple[Block, ...]:
@@ -174,13 +172,14 @@ def _panels(facts: Facts, told: Mapping[str, str]) -> Iterator[Panel]:
 
 
 def _viewed(facts: Facts, *stages: str) -> Iterator[Block]:
-    """The command that opens what there is of stages in the browser, where there are curves or replies."""
+    """The commands that open what there is of stages in the browser, where there are curves or replies."""
     kept = {stage.name for stage in facts.stages if stage.metrics} | {
         each.stage for each in facts.evaluations if each.samples
     }
-    for stage in filter(kept.__contains__, stages):
-        yield Paragraph(f"To look from here to the tokens of {stage}, in this folder:")
-        yield Code(f"{_VIEW} {quote(urlencode({'stage': stage}))}")
+    commands = [f"{_VIEW} {quote(urlencode({'stage': stage}))}" for stage in stages if stage in kept]
+    if commands:
+        yield Paragraph("To look from here to the tokens, in this folder:")
+        yield Code("\n".join(commands))
 
 
 def _of_stage(stage: StageFacts) -> Iterator[Block]:

@@ -1,10 +1,13 @@
 """What a report consists of before it is drawn: sections of a few kinds of blocks, alike wherever they are shown."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reasoning.findings.curves import Chart
 from reasoning.findings.graph import Workflow
+
+if TYPE_CHECKING:  # What reads runs imports JAX, which drawing needs not.
+    from reasoning.findings.notes import Note
 
 Tone = Literal["", "right", "partly", "wrong", "up", "down", "unsure", "heat1", "heat2", "heat3", "heat4"]
 """What a cell says at a glance; every tone also has a mark or a word, since not everybody sees colours."""
@@ -117,21 +120,12 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Note:
-    """One line of the first screen: what it is about, a sentence, and the anchor of where there is more."""
-
-    subject: str
-    text: str
-    anchor: str = ""
-
-
-@dataclass(frozen=True)
 class Glance:
     """The first screen: what ran, a verdict, a few notes, scores on an axis, and the workflow as a picture."""
 
     ran: str
     verdict: str
-    notes: tuple[Note, ...]
+    notes: tuple["Note", ...]
     dots: tuple[Dots, ...] = ()
     flow: Workflow | None = None
 
@@ -147,12 +141,12 @@ class Panel:
     @property
     def anchor(self) -> str:
         """The panel's name in links."""
-        return stage_anchor(self.stage)
+        return anchor(self.stage)
 
 
-def stage_anchor(stage: str) -> str:
-    """The name in links of a stage's panel."""
-    return f"stage-{stage}"
+def anchor(stage: str = "", part: str = "") -> str:
+    """The name in links of a stage's panel, or of a part of the report by its title."""
+    return f"stage-{stage}" if stage else "-".join(part.lower().split())
 
 
 Block = Paragraph | Bullets | Code | Grid | Curves | Dots | Bars | Glance | Panel
@@ -168,7 +162,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """The heading's name in links."""
-        return "-".join(self.title.lower().split())
+        return anchor(part=self.title)
 
 
 @dataclass(frozen=True)

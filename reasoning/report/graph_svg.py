@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reasoning.findings.graph import Arrow, Box, Workflow, connected
-from reasoning.report.document import stage_anchor
+from reasoning.report.document import anchor
 from reasoning.report.graph_layout import layout
 from reasoning.report.rows_svg import clipped
 from reasoning.report.template import in_html, render
@@ -22,8 +22,9 @@ _LINE, _PADDING = 15.0, 9.0
 _CHARACTER = 7.1
 """How wide a character of a box's name is."""
 
-_NARROW_WIDTH, _LANE = 356.0, 13.0
-_NARROW_CHARACTERS = 44
+_NARROW_WIDTH, _LANE, _CURVE = 356.0, 13.0, 46.0
+_NAME, _KIND, _TEXT = 8.3, 6.2, 6.4
+"""How wide a character is of a name in the list, of what stands behind it, and of the lines below."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _Frame:
     height: float
     lines: Sequence[str]
     curve: str = ""
+    kind: str = ""
 
 
 def drawn(flow: Workflow) -> Markup:
@@ -82,11 +84,14 @@ def narrow(flow: Workflow) -> Markup:
     tops, feet, y = dict[str, float](), dict[str, float](), 1.0
     frames = []
     for box in (*boxes, *exams):
-        lines = _narrow_lines(box)
-        tops[box.name], feet[box.name] = y, y + 2 * _PADDING + 3 + _LINE * (1 + len(lines))
         across = _NARROW_WIDTH - left - 1
-        curve = _curve(box.course, left + across - 54, y + 9, 46.0, 14.0)
-        frames.append(_Frame(box, left, y, across, feet[box.name] - y, lines, curve))
+        room = across - 2 * _PADDING
+        lines = _narrow_lines(box, int(room / _TEXT))
+        tops[box.name], feet[box.name] = y, y + 2 * _PADDING + 3 + _LINE * (1 + len(lines))
+        curve = _curve(box.course, left + across - _CURVE - 8, y + 9, _CURVE, 14.0)
+        name = clipped(box.name, int(room / _NAME))
+        kind = clipped(box.kind, int((room - _NAME * (len(name) + 1) - (_CURVE + 8 if curve else 0)) / _KIND))
+        frames.append(_Frame(box, left, y, across, feet[box.name] - y, (name, *lines), curve, kind))
         y = feet[box.name] + 9
     arrows = []
     for arrow in sorted(flow.arrows, key=lambda arrow: list(lanes).index(arrow.source)):
@@ -99,7 +104,7 @@ def narrow(flow: Workflow) -> Markup:
 
 
 def _rendered(**values: object) -> Markup:
-    return render("graph.html", in_html, anchor=stage_anchor, **values)
+    return render("graph.html", in_html, anchor=anchor, **values)
 
 
 def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
@@ -117,16 +122,16 @@ def lanes_of(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> dict[str, int]:
     return lanes
 
 
-def _narrow_lines(box: Box) -> list[str]:
-    """The numbers, as many a line as fit."""
+def _narrow_lines(box: Box, room: int) -> list[str]:
+    """The numbers, as many a line as fit into ``room`` characters."""
     lines: list[str] = []
     for part in box.lines:
         glue = ", " if box.group == "exam" else " · "
-        if lines and len(lines[-1]) + len(glue) + len(part) <= _NARROW_CHARACTERS:
+        if lines and len(lines[-1]) + len(glue) + len(part) <= room:
             lines[-1] += glue + part
         else:
             lines.append(part)
-    return lines
+    return [clipped(line, room) for line in lines]
 
 
 def _frame(box: Box, x: float, y: float, width: float) -> _Frame:

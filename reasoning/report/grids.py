@@ -4,16 +4,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from reasoning.core.statistics import Interval
 from reasoning.evaluation.results import Scores
 from reasoning.findings.beside_plan import BesidePlan, StepTimes
 from reasoning.findings.costs import COUNTED, costs, totals
 from reasoning.findings.evaluations import Evaluation
 from reasoning.findings.facts import Facts
-from reasoning.findings.numbers import CANT_TELL, large, number, points
+from reasoning.findings.numbers import CANT_TELL, ends, large, number, points
 from reasoning.findings.pairs import differences
 from reasoning.findings.plans import duration, gib
 from reasoning.findings.prompt_styles import style_differences
+from reasoning.findings.scaling import Scaling, Spent
 from reasoning.findings.scores import (
     SAMPLED,
     asked,
@@ -27,7 +30,8 @@ from reasoning.findings.scores import (
 )
 from reasoning.report.document import NOTHING, Block, Cell, Grid, Paragraph, Tone
 
-_AS_ASKED = "as asked"
+_AS_ASKED, _FRONTIER = "as asked", "*"
+_SPENT = ("method", "tokens a problem", "FLOPs a problem", "", "frontier", "less the reference")
 
 
 def score_grids(evaluation: Evaluation) -> tuple[Grid, ...]:
@@ -175,3 +179,52 @@ def _step_row(step: StepTimes) -> tuple[Cell, ...]:
         return Cell(step.stage), Cell(duration(step.least)), NOTHING, NOTHING
     longer = f"{step.taken / step.least:.2g}" if step.least else "–"
     return Cell(step.stage), Cell(duration(step.least)), Cell(duration(step.taken)), Cell(longer)
+
+
+def scaling_grids(scaling: Scaling) -> tuple[Grid, ...]:
+    """A table a checkpoint."""
+    columns = tuple(name or scaling.score for name in _SPENT)
+    return tuple(
+        Grid(
+            f"{checkpoint}: {asked(scaling.evaluation)}; reference {scaling.references[checkpoint]}",
+            columns,
+            tuple(map(_spent_row, rows)),
+        )
+        for checkpoint, rows in scaling.checkpoints.items()
+    )
+
+
+def difficulty_grids(scaling: Scaling) -> tuple[Grid, ...]:
+    """A table a checkpoint of accuracies by difficulty, where there are bins."""
+    if not scaling.graded_by:
+        return ()
+    bins = len(next(iter(scaling.checkpoints.values()))[0].by_bin)
+    names = [f"part {place} of {bins}" for place in range(1, bins + 1)]
+    names[0], names[-1] = f"{names[0]}, hardest", f"{names[-1]}, easiest"
+    return tuple(
+        Grid(
+            f"{checkpoint} by difficulty: equally many problems by {SAMPLED} of {scaling.graded_by}",
+            ("method", *names),
+            tuple(
+                (
+                    Cell(row.method),
+                    *(Cell(number(each.mean), ends(each.low, each.high, number)) for each in row.by_bin),
+                )
+                for row in rows
+            ),
+        )
+        for checkpoint, rows in scaling.checkpoints.items()
+    )
+
+
+def _spent_row(spent: Spent) -> tuple[Cell, ...]:
+    tokens, accuracy, difference = spent.tokens, spent.accuracy, spent.difference
+    told = ends(tokens.low, tokens.high, lambda end: number(end, "length")) if np.isfinite(tokens.low) else ""
+    return (
+        Cell(spent.method, "one of them is right" if spent.ceiling else ""),
+        Cell(number(tokens.mean, "length"), told),
+        NOTHING if spent.flops is None else Cell(large(spent.flops) + f" {_FRONTIER}" * spent.cheapest),
+        Cell(number(accuracy.mean), ends(accuracy.low, accuracy.high, number)),
+        Cell(_FRONTIER) if spent.frontier else NOTHING,
+        NOTHING if difference is None else difference_cell(*points(difference), difference.clear, difference.mean > 0),
+    )

@@ -6,20 +6,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reasoning.core.series import Points
 from reasoning.core.text import printable
-from reasoning.findings.curves import spaced
 from reasoning.findings.graph import Workflow, connected
 from reasoning.findings.numbers import short
-from reasoning.report import sparklines
 from reasoning.report.document import Grid, Report
+from reasoning.report.sparklines import sparkline
 from reasoning.report.template import render
 
 _ACTIVE = re.compile(r"([\\`*{}\[\]#|~$!]|(?<!\w)[_@]|_(?!\w))")
 """What Markdown, or a site that shows it, may act on within a line; within a word underscores and @ are inert."""
 
 _AUTOLINK = re.compile(r"(?i)(www)\.|(https?|ftp|mailto|xmpp)(:)")
-_BAR_COUNT = 24
 
 
 def markdown(report: Report) -> str:
@@ -37,11 +34,6 @@ def inline(text: str) -> str:
     """A text that shows as itself within a paragraph or a table's cell, on one line."""
     lines = printable(text).replace("\t", " ").split("\n")
     return "<br>".join(_inert(line) for line in lines)
-
-
-def sparkline(points: Points) -> str:
-    """The course of a series in a few characters, from its lowest to its highest value."""
-    return sparklines.sparkline([points[place][1] for place in spaced(len(points), _BAR_COUNT)], _BAR_COUNT)
 
 
 def mermaid(flow: Workflow) -> Markup:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reasoning.findings.curves import Chart
 from reasoning.findings.graph import Workflow
 from reasoning.report import charts_svg, graph_svg, rows_svg
-from reasoning.report.document import Bars, Dots, Report
+from reasoning.report.document import Bars, Dots, Report, anchor
 from reasoning.report.template import in_html, render
 
 _DRAWN: dict[type, Callable[[Any], Markup]] = {
@@ -32,6 +32,7 @@ def page(report: Report) -> str:
         report=report,
         style=Markup(style),
         digest=digest(style),
+        anchor=anchor,
         pieces=_pieces,
         drawn=lambda shown: _DRAWN[type(shown)](shown),
     )

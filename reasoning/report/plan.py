@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
+from reasoning.findings.notes import Note
 from reasoning.findings.numbers import large
 from reasoning.findings.plans import (
     GIB,
@@ -23,7 +24,7 @@ from reasoning.planning.record import mfu_bound, tokens_per_second
 from reasoning.planning.search import Ranked
 from reasoning.planning.trying import Helped
 from reasoning.report.console import put, table
-from reasoning.report.document import NOTHING, Bar, Bars, Bullets, Cell, Glance, Grid, Mark, Note, Report, Section
+from reasoning.report.document import NOTHING, Bar, Bars, Bullets, Cell, Glance, Grid, Mark, Report, Section
 
 _COLUMNS = (
     "stage: program",

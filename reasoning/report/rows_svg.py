@@ -42,7 +42,7 @@ def bars(bars: Bars) -> Markup:
 
 def clipped(text: str, length: int) -> str:
     """The text, or its beginning with an ellipsis, in so many characters."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…" if length > 1 else ""
 
 
 def _narrowed(text: str, length: int) -> str:

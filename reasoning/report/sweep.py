@@ -13,10 +13,16 @@ from typing import Any
 from rich.console import Console
 
 from reasoning.core.files import write_atomic
-from reasoning.findings.costs import cost_words
 from reasoning.findings.numbers import CANT_TELL, number
 from reasoning.findings.sweep_numbers import BASELINE, HIGHER, LOWER, SAME, ArmNumbers, ArmScore, SweepNumbers, collect
-from reasoning.findings.sweep_words import counted_verdicts, csv_text, mean_words, rows_of, sweep_sentences
+from reasoning.findings.sweep_words import (
+    csv_text,
+    mean_words,
+    rows_of,
+    sweep_notes,
+    sweep_sentences,
+    sweep_verdict,
+)
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report.console import put, table
 from reasoning.report.content import PAGE
@@ -28,7 +34,6 @@ from reasoning.report.document import (
     Glance,
     Grid,
     Mark,
-    Note,
     Paragraph,
     Report,
     Section,
@@ -39,7 +44,7 @@ from reasoning.report.markdown import markdown
 from reasoning.report.page import page
 from reasoning.use.run_folder import RunFolder, open_run
 
-_FIRST, _SHOWN_NAMES = 1, 4
+_FIRST = 1
 _WIDEST = 4
 """Columns of scores in one table."""
 
@@ -146,7 +151,7 @@ def sweep_report(table: SweepTable) -> Report:
     first, further = tuple(chain(*drawn[:_FIRST])), tuple(chain(*drawn[_FIRST:]))
     ran = f"{heading.partition('. ')[0].removesuffix('.')}."  # What follows is about the table's cells.
     parts = (
-        Section("At a glance", (Glance(ran, _verdict(numbers, first), tuple(_notes(numbers)), first),)),
+        Section("At a glance", (Glance(ran, sweep_verdict(numbers), tuple(sweep_notes(numbers)), first),)),
         Section("Results", (Paragraph(heading), *table.grids())),
         Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),) if conclusions else ()),
         Section("Further scores", further),
@@ -172,41 +177,6 @@ def _mark(row: Mapping[str, Any], name: str, before: str) -> Mark:
     scale = max(abs(each) for each in (value, low, high) if each is not None)
     tone = _TONES.get(row["verdict"] or "", "") if before else ""
     return Mark(row["arm"], value, number(value, scale=scale, sign=bool(before)), low, high, tone)
-
-
-def _verdict(numbers: SweepNumbers, first: Sequence[Dots]) -> str:
-    """What the first score says of the arms."""
-    if not first:
-        return "No run has finished, so there is nothing to conclude."
-    score = numbers.scores[0]
-    if len(numbers.arms) == 1:
-        return f"{score} is {first[0].marks[0].text} over {len(numbers.arms[0].scores[score].values)} seeds."
-    verdicts = [arm.scores[score].verdict for arm in numbers.arms[1:]]
-    return f"{score}, beside {numbers.baseline}: of {len(verdicts)} other arms {counted_verdicts(verdicts)}."
-
-
-def _notes(numbers: SweepNumbers) -> Iterator[Note]:
-    """Which differences are claimed and which can't be told, a line each, over all scores."""
-    for verdict in (HIGHER, LOWER, CANT_TELL):
-        found = [f"{arm.name}: {score}" for arm in numbers.arms[1:] for score in arm.named(verdict)]
-        left = len(found) - _SHOWN_NAMES
-        more = f"; {left} more" if left > 0 else ""
-        if found:
-            anchor = "results" if verdict == CANT_TELL else "what-this-says"
-            yield Note(verdict.capitalize(), f"{'; '.join(found[:_SHOWN_NAMES])}{more}", anchor)
-    if numbers.cost:
-        yield Note("Cost", f"the finished runs took {cost_words(numbers.cost)}; what they share counts once")
-    yield _next(numbers)
-
-
-def _next(numbers: SweepNumbers) -> Note:
-    """Where to look next: at runs that are missing from the numbers, else into those behind them."""
-    failed = sum(len(arm.failures) for arm in numbers.arms)
-    missing = sum(len(arm.missing()) for arm in numbers.arms)
-    for count, word in ((failed, "failed"), (missing, "has not finished")):
-        if count:
-            return Note("Look next", f"at what {word}: {count} run{'' if count == 1 else 's'}", "what-this-says")
-    return Note("Look next", "into single runs, by reasoning view and this folder")
 
 
 def _rows(arm: ArmNumbers, names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:

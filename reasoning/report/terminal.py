@@ -1,6 +1,5 @@
 """A run's results on the terminal: what happened in words, its scores, and what the models answered, side by side."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,8 +11,7 @@ from reasoning.evaluation.results import Score
 from reasoning.findings.costs import total_sentence
 from reasoning.findings.evaluations import Evaluation
 from reasoning.findings.facts import Facts, check_examined
-from reasoning.findings.numbers import COUNTED_DIGITS, fixed, short
-from reasoning.findings.scores import asked, compact_scores, ungraded
+from reasoning.findings.scores import asked, compact_scores, ungraded, with_half
 from reasoning.findings.sentences import sentences
 from reasoning.findings.times import time_words, times_of
 from reasoning.findings.warnings import reward_warnings
@@ -91,17 +89,7 @@ def _score_cell(score: Score | None, name: str) -> str:
     if score is None:
         return NOTHING.text
     missing = ungraded(score)
-    return _mean_cell(score, name) + (f"\n{missing}\nnot\ngraded" if missing else "")
-
-
-def _mean_cell(score: Score, name: str) -> str:
-    if score.low is None or score.high is None:
-        return short(score.mean, name)
-    # Rounded up: no interval looks narrower than it is, and none like nothing.
-    half = max(score.mean - score.low, score.high - score.mean)
-    digits = COUNTED_DIGITS.get(name, 2) if half < 10 else 0
-    shown = math.ceil(half * 10**digits - 1e-9) / 10**digits
-    return f"{short(score.mean, name)}±{fixed(shown, digits).removeprefix('0')}"
+    return with_half(score, name) + (f"\n{missing}\nnot\ngraded" if missing else "")
 
 
 def _put_times(console: Console, facts: Facts) -> None:

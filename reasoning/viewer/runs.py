@@ -94,7 +94,7 @@ def _score(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     summaries = [row for row in rows if row["row"] == "summary"]
     first, *others = [row["arm"] for row in summaries]
     verdicts = [row["verdict"] or "" for row in summaries[1:]]
-    beside = f"beside {first}, of {len(verdicts)} other arms {counted_verdicts(verdicts)}"
+    beside = f"beside {first}, {counted_verdicts(verdicts)}"
     seeds = (row for row in rows if row["row"] == "seed" and row["value"] is not None)
     return {
         "name": name,

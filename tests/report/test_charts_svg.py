@@ -6,7 +6,7 @@ import pytest
 
 from reasoning.findings.curves import Chart, Series, charts
 from reasoning.report import charts_svg
-from reasoning.report.charts_svg import FOOT, LEFT, RIGHT, TOP, summary
+from reasoning.report.charts_svg import FOOT, LEFT, RIGHT, TOP
 
 
 def figure(chart):
@@ -62,7 +62,7 @@ def test_raw_and_averaged_values_are_two_lines_only_where_they_differ(facts):
 
 def test_a_metric_s_name_is_text(facts):
     hostile = chart((1, 1.0), name="</title><script>")
-    assert "<script>" not in charts_svg.chart(hostile) and summary(hostile) == "</title><script> from 1.00 to 1.00"
+    assert "<script>" not in charts_svg.chart(hostile) and hostile.said.endswith("</title><script> from 1.00 to 1.00")
 
 
 def test_doubling_amounts_stand_evenly_and_intervals_and_the_guide_are_drawn_within_the_axes():
@@ -83,9 +83,7 @@ def test_doubling_amounts_stand_evenly_and_intervals_and_the_guide_are_drawn_wit
 def test_words_that_a_series_brings_stand_for_its_course():
     point = ((12.5, 0.5),)
     found = Chart("t", "share", (Series("r1", point, point, told="0.50 at 12.5 tokens"),), "tokens")
-    assert summary(found) == "r1: 0.50 at 12.5 tokens" and "t by tokens: r1: 0.50 at 12.5 tokens" in str(
-        charts_svg.chart(found)
-    )
+    assert found.said == "t by tokens: r1: 0.50 at 12.5 tokens" and found.said in str(charts_svg.chart(found))
 
 
 NAMED = Series(

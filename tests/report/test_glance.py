@@ -3,9 +3,7 @@ from dataclasses import replace
 import pytest
 from written_run import with_samples
 
-from reasoning.findings.evaluations import difference
-from reasoning.findings.numbers import points
-from reasoning.report.document import Dots, stage_anchor
+from reasoning.report.document import Dots
 from reasoning.report.glance import glance, score_dots
 
 
@@ -17,32 +15,12 @@ def first(facts):
 def test_where_the_interval_holds_none_nothing_is_claimed(facts):
     exam = facts.evaluations[0]
     same = with_samples(facts, {name: exam.samples["base"] for name in exam.samples})
-    told = glance(same, "", "")
-    assert told.verdict.startswith("Can't tell whether it learnt: lenient pass@1 from 0.28")
-    notes = {note.subject: note for note in told.notes}
-    assert notes["Can't tell"].anchor == "differences" and "zero over base" in notes["Can't tell"].text
+    assert glance(same, "", "").verdict.startswith("Can't tell whether it learnt: lenient pass@1 from 0.28")
 
 
-def test_what_changed_most_is_the_largest_claimed_step_from_a_start(first, facts):
-    gains = {
-        (stage.name, exam.stage): difference(exam.samples, stage.name, stage.starts[0], "lenient")
-        for exam in facts.evaluations
-        for stage in facts.stages
-        if stage.starts and {stage.name, stage.starts[0]} <= set(exam.samples)
-    }
-    most, _ = max(gains, key=lambda key: abs(gains[key].mean))
-    note = first.notes[0]
-    assert note.subject == "Changed most" and note.anchor == stage_anchor(most)
-    assert note.text.startswith(f"{most}, {points(gains[most, _])[0]} points of lenient pass@1 (")
-
-
-def test_cost_and_where_to_look_next_are_told_in_a_line_each(first, facts):
+def test_cost_is_told_in_a_line_after_all_others(first):
     assert [note.subject for note in first.notes] == ["Changed most", "Can't tell", "Look next", "Cost"]
-    assert first.notes[2].anchor == "replies-side-by-side" and first.notes[3].text == "In all 3 tokens."
-    missing = replace(facts, missing=("x", "y"))
-    assert (
-        "what is missing (2)" in [each.text for each in glance(missing, "", "").notes if each.subject == "Look next"][0]
-    )
+    assert (first.notes[3].text, first.notes[3].part) == ("In all 3 tokens.", "Totals")
 
 
 def test_checkpoints_are_dots_by_their_main_score_with_its_interval(first, facts):

@@ -1,11 +1,24 @@
 from dataclasses import replace
 
+import pytest
+from scaling_run import write_scaling_run
 from written_run import with_results
 
 from reasoning.evaluation.results import Confusion, Score
 from reasoning.findings.beside_plan import BesidePlan, StepTimes
+from reasoning.findings.facts import Facts, gather
+from reasoning.findings.scaling import scaling_of
 from reasoning.report.document import Cell, Grid, Paragraph
-from reasoning.report.grids import difference_grid, plan_blocks, score_cell, score_grids, style_grid, total_grid
+from reasoning.report.grids import (
+    difference_grid,
+    difficulty_grids,
+    plan_blocks,
+    scaling_grids,
+    score_cell,
+    score_grids,
+    style_grid,
+    total_grid,
+)
 
 
 def test_the_first_table_has_the_headline_and_a_folded_one_the_rest(facts):
@@ -116,3 +129,23 @@ def test_steps_stand_beside_their_plan_and_what_is_not_known_is_said():
     ]  # fmt: skip
     untold, _ = plan_blocks(BesidePlan("v5e:2x2", 6 * 2**30, None, ()))
     assert isinstance(untold, Paragraph) and "devices don't tell" in untold.text and plan_blocks(None) == ()
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return gather(write_scaling_run(tmp_path_factory.mktemp("scaling") / "run"))
+
+
+def test_the_tables_say_what_can_not_be_told(scaled: Facts):
+    [grid] = scaling_grids(scaling_of(scaled, "exam"))
+    assert grid.columns == ("method", "tokens a problem", "FLOPs a problem", "own", "frontier", "less the reference")
+    cells = {row[0].text: row for row in grid.rows}
+    assert [cell.text for cell in cells["beam@3"][:5]] == ["beam@3", "33.0", "–", "1.000", "*"]
+    assert cells["beam@3"][5].text == "+25" and cells["best_own@4"][4].text == "–"
+    assert cells["pass@4"][0].detail == "one of them is right"
+
+
+def test_bins_of_difficulty_are_columns(scaled: Facts):
+    [grid] = difficulty_grids(scaling_of(scaled, "exam", bins=2))
+    assert grid.columns == ("method", "part 1 of 2, hardest", "part 2 of 2, easiest")
+    assert not difficulty_grids(scaling_of(scaled, "exam"))

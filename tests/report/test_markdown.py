@@ -9,7 +9,7 @@ from reasoning.findings.graph import Arrow, Box, Workflow
 from reasoning.findings.workflow import workflow
 from reasoning.report.content import compose
 from reasoning.report.document import Cell, Code, Grid, Report, Section
-from reasoning.report.markdown import inline, markdown, mermaid, sparkline
+from reasoning.report.markdown import inline, markdown, mermaid
 
 
 def tables(text):
@@ -72,11 +72,6 @@ def test_the_graph_has_the_boxes_arrows_and_numbers_of_the_picture(facts):
 def test_mermaid_gets_no_character_that_it_acts_on():
     flow = Workflow((Box('a"];x', "<b>", "model", ()), Box("end", "", "data", ())), (Arrow('a"];x', "end", "data"),))
     assert mermaid(flow).split("\n")[1:] == ['  n0["a#34;#93;#59;x<br/>#60;b#62;"]', '  n1["end"]', "  n0 -.-> n1"]
-
-
-def test_a_sparkline_rises_with_its_values():
-    assert sparkline(tuple((k, float(k)) for k in range(8))) == "▁▂▃▄▅▆▇█"
-    assert sparkline(((0, 1.0), (1, 1.0))) == "▁▁" and len(sparkline(tuple((k, float(k)) for k in range(999)))) == 24
 
 
 def test_drawing_a_report_needs_no_jax():

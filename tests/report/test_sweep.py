@@ -98,7 +98,7 @@ def test_runs_that_are_missing_from_the_numbers_are_told_first_of_all():
         ({"missing": (5, 6)}, "at what has not finished: 2 runs"),
     ):
         *_, last = first_screen(sweep(row("baseline", BASELINE), row("b=1", BETTER, BASELINE, **missing))).notes
-        assert (last.subject, last.text, last.anchor) == ("Look next", told, "what-this-says")
+        assert (last.subject, last.text, last.part) == ("Look next", told, "What this says")
 
 
 def test_what_the_finished_runs_took_is_told_once_for_what_they_share(result):

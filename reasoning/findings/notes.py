@@ -1,0 +1,59 @@
+"""What the first screen says of a run in a line each: what changed most, what can't be told, where to look next."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reasoning.findings.facts import Facts
+from reasoning.findings.jumps import jumps
+from reasoning.findings.numbers import points
+from reasoning.findings.pairs import Changes
+from reasoning.findings.scores import main_score, spoken
+from reasoning.findings.sentences import listed
+from reasoning.findings.verdict import steps_of
+
+SHOWN_NAMES = 4
+"""Of what a line lists."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a line is about, a sentence, and where there is more: at a ``stage``, or in the ``part`` of this title."""
+
+    subject: str
+    text: str
+    stage: str = ""
+    part: str = ""
+
+
+def notes(facts: Facts, changes: Changes) -> Iterator[Note]:
+    """What changed most, in which exam if there are several, which steps nothing can be told of, where to look next."""
+    steps = steps_of(facts, changes)
+    clear = [step for step in steps if step[2].clear]
+    if clear:
+        evaluation, pair, change = max(clear, key=lambda step: abs(step[2].mean))
+        gain, ends = points(change)
+        score, exams = spoken(main_score(evaluation) or ""), len(facts.evaluations)
+        where = f" in {evaluation.stage}" if exams > 1 else ""
+        text = f"{pair.later}, {gain} points of {score}{where} ({ends}) over {pair.earlier}"
+        yield Note("Changed most", text, stage=pair.later)
+    changed = {pair for _, pair, _ in clear}
+    unclear = dict.fromkeys(f"{pair.later} over {pair.earlier}" for _, pair, _ in steps if pair not in changed)
+    if unclear:
+        shown, left = [*unclear][:SHOWN_NAMES], len(unclear) - SHOWN_NAMES
+        text = listed([*shown, f"{left} more"] if left > 0 else shown)
+        yield Note("Can't tell", f"whether anything changed in {text}", part="Differences")
+    yield from _next(facts)
+
+
+def _next(facts: Facts) -> Iterator[Note]:
+    """Where to look next: at what is missing, at a reward that jumped alone, else at what models wrote."""
+    alone = [(stage.name, found[0].reward) for stage in facts.stages if (found := jumps(stage))]
+    if facts.missing:
+        yield Note("Look next", f"at what is missing ({len(facts.missing)})", part="At a glance")
+    elif alone:
+        stage, reward = alone[0]
+        yield Note("Look next", f"at {stage}: its reward {reward} jumped alone", stage)
+    elif any(evaluation.samples for evaluation in facts.evaluations):
+        yield Note("Look next", "at what the checkpoints wrote, side by side", part="Replies side by side")
+    elif facts.stages:
+        yield Note("Look next", f"at {facts.stages[-1].name}", facts.stages[-1].name)
