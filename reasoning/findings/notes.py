@@ -1,8 +1,9 @@
-"""What the first screen says of a run in a line each: what changed most, what can't be told, where to look next."""
+"""What the first screen says of a run in a line each: what changed, what can't be told, where to look, what it cost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reasoning.findings.costs import total_sentence
 from reasoning.findings.facts import Facts
 from reasoning.findings.jumps import jumps
 from reasoning.findings.numbers import points
@@ -26,7 +27,7 @@ class Note:
 
 
 def notes(facts: Facts, changes: Changes) -> Iterator[Note]:
-    """What changed most, in which exam if there are several, which steps nothing can be told of, where to look next."""
+    """What changed most and in which exam, what can't be told, where to look next, and what it cost."""
     steps = steps_of(facts, changes)
     clear = [step for step in steps if step[2].clear]
     if clear:
@@ -43,6 +44,8 @@ def notes(facts: Facts, changes: Changes) -> Iterator[Note]:
         text = listed([*shown, f"{left} more"] if left > 0 else shown)
         yield Note("Can't tell", f"whether anything changed in {text}", part="Differences")
     yield from _next(facts)
+    if cost := total_sentence(facts):
+        yield Note("Cost", cost, part="Totals")
 
 
 def _next(facts: Facts) -> Iterator[Note]:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from functools import partial
+from os.path import commonprefix
 from typing import Any
 
 from reasoning.core.statistics import Interval
@@ -49,16 +50,23 @@ def sweep_verdict(numbers: SweepNumbers) -> str:
 
 def sweep_notes(numbers: SweepNumbers) -> Iterator[Note]:
     """Which differences are claimed and which can't be told, over all scores, what it cost, and where to look next."""
+    shared = _shared_part(numbers.scores)
     for verdict in (HIGHER, LOWER, CANT_TELL):
-        found = [f"{arm.name}: {score}" for arm in numbers.arms[1:] for score in arm.named(verdict)]
+        named = [(arm.name, arm.named(verdict)) for arm in numbers.arms[1:]]
+        found = [f"{arm}: {', '.join(score.removeprefix(shared) for score in each)}" for arm, each in named if each]
         left = len(found) - SHOWN_NAMES
-        more = f"; {left} more" if left > 0 else ""
+        more = f"; {left} more arms" if left > 0 else ""
         if found:
             part = "Results" if verdict == CANT_TELL else "What this says"
             yield Note(verdict.capitalize(), f"{'; '.join(found[:SHOWN_NAMES])}{more}", part=part)
     if numbers.cost:
         yield Note("Cost", f"the finished runs took {cost_words(numbers.cost)}; what they share counts once")
     yield _next(numbers)
+
+
+def _shared_part(scores: Sequence[str]) -> str:
+    """What the names of several scores all begin with, up to a slash: ``exam/zero/``."""
+    return commonprefix(scores).rpartition("/")[0] + "/" if len(scores) > 1 and "/" in commonprefix(scores) else ""
 
 
 def _next(numbers: SweepNumbers) -> Note:

@@ -2,6 +2,7 @@
 
 from reasoning.core.statistics import Interval
 from reasoning.findings.curves import trend
+from reasoning.findings.environments import environments
 from reasoning.findings.evaluations import Evaluation
 from reasoning.findings.facts import Facts
 from reasoning.findings.numbers import points, short
@@ -33,14 +34,16 @@ def verdict(facts: Facts, changes: Changes) -> str:
     return f"No exam compared two checkpoints{f'; {learnt[-1]}' if learnt else ''}."
 
 
-def counted_parts(facts: Facts) -> str:
-    """How many stages, checkpoints and exams there are."""
+def what_ran(facts: Facts) -> str:
+    """How many stages, checkpoints and exams there are, the seed and the devices."""
     checkpoints = sum(stage.holds == "checkpoint" for stage in facts.stages)
     counts = {"stage": len(facts.stages), "checkpoint": checkpoints, "exam": len(facts.evaluations)}
     told = [f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items() if count or word == "stage"]
     finished = sum(stage.artifact is not None for stage in facts.stages)
     left = "" if finished == len(facts.stages) else f" ({finished} finished)"
-    return f"{told[0]}{left}{''.join(f', {each}' for each in told[1:])}"
+    where, named = environments(facts), {"seed": "seed ", "devices": ""}
+    with_them = "".join(f"; {before}{', '.join(where[name])}" for name, before in named.items() if name in where)
+    return f"{told[0]}{left}{''.join(f', {each}' for each in told[1:])}{with_them}"
 
 
 def steps_of(facts: Facts, changes: Changes) -> list[Step]:

@@ -155,10 +155,7 @@ def _counted(facts: Facts) -> str:
 
 
 def _overview(facts: Facts) -> Iterator[Block]:
-    told = environments(facts)
-    names = {"seed": "seed ", "devices": ""}
-    ran_with = "".join(f"; {before}{', '.join(told[name])}" for name, before in names.items() if name in told)
-    yield glance(facts, ran_with, total_sentence(facts))
+    yield glance(facts)
     if facts.missing:
         yield Bullets(tuple(("", text) for text in facts.missing), "What is missing", warning=True)
 

@@ -3,11 +3,11 @@
 from reasoning.evaluation.results import Score
 from reasoning.findings.evaluations import Evaluation
 from reasoning.findings.facts import Facts
-from reasoning.findings.notes import Note, notes
+from reasoning.findings.notes import notes
 from reasoning.findings.numbers import short
 from reasoning.findings.pairs import main_differences
 from reasoning.findings.scores import asked, main_score, spoken
-from reasoning.findings.verdict import counted_parts, verdict
+from reasoning.findings.verdict import verdict, what_ran
 from reasoning.findings.workflow import workflow
 from reasoning.report.document import Dots, Glance, Mark
 
@@ -17,13 +17,13 @@ SHOWN_EXAMS = 2
 _SHOWN_MARKS = 12
 
 
-def glance(facts: Facts, ran_with: str, cost: str) -> Glance:
-    """The first screen of a run; ``ran_with`` is its seed and devices in words, ``cost`` a sentence."""
+def glance(facts: Facts) -> Glance:
+    """The first screen of a run."""
     changes = {each.stage: main_differences(facts, each) for each in facts.evaluations}
     return Glance(
-        ran=f"{counted_parts(facts)}{ran_with}",
+        ran=what_ran(facts),
         verdict=verdict(facts, changes),
-        notes=(*notes(facts, changes), *((Note("Cost", cost, part="Totals"),) if cost else ())),
+        notes=tuple(notes(facts, changes)),
         dots=tuple(filter(None, map(score_dots, facts.evaluations[:SHOWN_EXAMS]))),
         flow=workflow(facts.stages, facts.evaluations) if facts.stages else None,
     )

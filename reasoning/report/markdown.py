@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from reasoning.core.text import printable
 from reasoning.findings.graph import Workflow, connected
-from reasoning.findings.numbers import short
 from reasoning.report.document import Grid, Report
 from reasoning.report.sparklines import sparkline
 from reasoning.report.template import render
@@ -26,7 +25,7 @@ def markdown(report: Report) -> str:
 
 def rendered(template: str, **values: object) -> str:
     """What a Markdown template of ``templates/`` makes of the values, whose texts all show as themselves."""
-    helpers = {"fenced": _fenced, "mermaid": mermaid, "short": short, "sparkline": sparkline, "titles": _titles}
+    helpers = {"fenced": _fenced, "mermaid": mermaid, "sparkline": sparkline, "titles": _titles}
     return str(render(template, _in_markdown, **helpers, **values))
 
 

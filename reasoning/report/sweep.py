@@ -44,7 +44,6 @@ from reasoning.report.markdown import markdown
 from reasoning.report.page import page
 from reasoning.use.run_folder import RunFolder, open_run
 
-_FIRST = 1
 _WIDEST = 4
 """Columns of scores in one table."""
 
@@ -59,16 +58,18 @@ class SweepTable:
 
     def markdown(self) -> str:
         """``table.md``: the tables, and in words what can and what can't be concluded."""
-        heading, *conclusions = self.sentences()
-        parts = (
-            Section("What was run", (Paragraph(heading),)),
-            Section("Results", self.grids()),
-            Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),)),
-        )
-        return markdown(Report(f"Sweep of {self.numbers.file}", parts))
+        return markdown(Report(f"Sweep of {self.numbers.file}", self.sections()))
 
     def _repr_markdown_(self) -> str:
         return self.markdown()
+
+    def sections(self) -> tuple[Section, ...]:
+        """The tables, then what they say, on the page as in ``table.md``."""
+        heading, *conclusions = self.sentences()
+        return (
+            Section("Results", (Paragraph(heading), *self.grids())),
+            Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),)),
+        )
 
     def sentences(self) -> list[str]:
         """What was run and what the cells are, then what can and what can't be concluded, one sentence or two each."""
@@ -141,21 +142,17 @@ def show_sweep(console: Console, shown: SweepTable) -> None:
 
 def sweep_report(table: SweepTable) -> Report:
     """What is drawn of a sweep; the numbers and the words are those of ``table.md``."""
-    numbers, (heading, *conclusions) = table.numbers, table.sentences()
+    numbers = table.numbers
     names = {arm.label: arm.name for arm in numbers.arms}
     rows = [row | {"arm": names[row["arm"]]} for row in rows_of(numbers) if row["row"] == "summary"]
     drawn = [
         tuple(arm_dots(score, numbers.baseline, [row for row in rows if row["score"] == score]))
         for score in numbers.scores
     ]
-    first, further = tuple(chain(*drawn[:_FIRST])), tuple(chain(*drawn[_FIRST:]))
-    ran = f"{heading.partition('. ')[0].removesuffix('.')}."  # What follows is about the table's cells.
-    parts = (
-        Section("At a glance", (Glance(ran, sweep_verdict(numbers), tuple(sweep_notes(numbers)), first),)),
-        Section("Results", (Paragraph(heading), *table.grids())),
-        Section("What this says", (Bullets(tuple(("", text) for text in conclusions)),) if conclusions else ()),
-        Section("Further scores", further),
-    )
+    ran = f"{table.sentences()[0].partition('. ')[0].removesuffix('.')}."  # What follows is about the table's cells.
+    first = Glance(ran, sweep_verdict(numbers), tuple(sweep_notes(numbers)), (*chain(*drawn[:1]),))
+    further = Section("Further scores", (*chain(*drawn[1:]),))
+    parts = (Section("At a glance", (first,)), *table.sections(), further)
     return Report(f"Sweep of {numbers.file}", tuple(part for part in parts if part.blocks))
 
 

@@ -87,11 +87,7 @@ class Answers:
         """A page of an exam's problems as filtered and sorted, with each checkpoint's mean of the first score."""
         found, first = exam_pages.chosen(self._samples(query), wanted_of(query)), whole_number(query, "first", 0)
         names = dict.fromkeys(name for each in found for name in each.means)
-        shown = [
-            {"number": each.number, "question": _start(each.question), "answer": each.answer, "kind": each.kind,
-             "means": each.means}
-            for each in found[first : first + PAGE]
-        ]  # fmt: skip
+        shown = [vars(each) | {"question": _start(each.question)} for each in found[first : first + PAGE]]
         return {"total": len(found), "page": PAGE, "names": [*names, "spread"], "problems": shown}
 
     def problem(self, query: Query) -> dict[str, Any]:

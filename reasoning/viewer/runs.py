@@ -113,7 +113,7 @@ def _alone(name: str, path: Path) -> dict[str, Any]:
 def _verdict(path: Path, changed: int) -> str:
     """The report's first sentence; ``changed`` is of the run's record as it is now."""
     try:
-        return glance(gather(path), "", "").verdict
+        return glance(gather(path)).verdict
     except InputError as error:
         return str(error)
 

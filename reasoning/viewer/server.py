@@ -7,6 +7,7 @@ from then on the browser has it as a cookie.
 
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -142,8 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(sum(map(len, parts))))
         self.end_headers()
-        for part in parts:
-            self.wfile.write(part)
+        with suppress(ConnectionError):  # A browser may have gone on before it has read an answer.
+            self.wfile.writelines(parts)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: requests are no news, and a query may hold anything."""

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from written_run import with_samples
 
+from reasoning.findings.costs import total_sentence
 from reasoning.findings.evaluations import difference
 from reasoning.findings.notes import SHOWN_NAMES, notes
 from reasoning.findings.numbers import points
@@ -45,3 +46,8 @@ def test_where_to_look_next_is_at_what_is_missing_first_then_at_what_was_written
     assert missing.text == "at what is missing (2)" and missing.part == "At a glance"
     bare = told(replace(facts, evaluations=()))["Look next"]
     assert bare.stage == facts.stages[-1].name
+
+
+def test_the_cost_comes_last(facts):
+    *_, (subject, cost) = told(facts).items()
+    assert subject == "Cost" and (cost.text, cost.part) == (total_sentence(facts), "Totals")

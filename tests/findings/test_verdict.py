@@ -3,7 +3,7 @@ from written_run import with_samples
 from reasoning.findings.evaluations import difference
 from reasoning.findings.numbers import points
 from reasoning.findings.pairs import CheckpointPair, main_differences
-from reasoning.findings.verdict import counted_parts, steps_of, verdict
+from reasoning.findings.verdict import steps_of, verdict, what_ran
 
 
 def changes_of(facts):
@@ -40,4 +40,4 @@ def test_steps_are_of_checkpoints_beside_what_they_started_from(facts):
 
 
 def test_what_there_is_is_counted(facts):
-    assert counted_parts(facts) == "20 stages, 12 checkpoints, 2 exams"
+    assert what_ran(facts) == "20 stages, 12 checkpoints, 2 exams"

@@ -91,7 +91,8 @@ function showFilter(stage, asked, names) {
   options($("sort"), [["", "as they came"], ...names.map(name => [name, name])], asked.get("sort") ?? "");
   for (const name of ["where", "text", "kind"]) if (document.activeElement !== $(name)) $(name).value = asked.get(name) ?? "";
   $("order").value = asked.get("order") ?? "lowest";
-  $("where").placeholder = names.length > 1 ? `${names[0]}>=1, ${names[1]}<1` : "";
+  const [one, other] = names.slice(names.indexOf("reward") + 1); // Of rollouts the rewards that make it up.
+  $("where").placeholder = other ? `${one}>=1, ${other}<1` : "";
   for (const node of $("filter").querySelectorAll("#where, #text, #kind, #sort, #order, button, #save")) (node.closest("label") ?? node).hidden = Boolean(embedded);
   for (const id of Object.keys(SHORTCUTS)) $(id).hidden = Boolean(embedded) || !stage.steps.length;
   $("save").href = `selection.jsonl?${query(asked)}`;
