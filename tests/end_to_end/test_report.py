@@ -40,7 +40,7 @@ def opened(browser: Browser, file: Path, width: int = DESKTOP, scheme: str = "li
 def test_it_opens_without_errors_violations_or_requests(browser, report):
     for scheme in ("light", "dark"):
         found = opened(browser, report, scheme=scheme, at="#stages")
-        for summary in found.page.locator("summary").all():
+        for summary in found.page.locator("details:not([open]) > summary").all():
             summary.click()
         assert found.complaints == []
         found.page.close()
@@ -135,7 +135,7 @@ def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, rep
     page.keyboard.press("Enter")
     assert page.locator(".panel:visible").get_attribute("id") == "stage-cold_rows"
     exam = page.locator("#scores .chart")
-    assert exam.count() > 0 and page.locator("#scores .chart svg:visible").count() == 0
+    assert 0 < page.locator("#scores .chart svg:visible").count() < exam.count()  # Those of the first exam are open.
     page.emulate_media(media="print")
     assert page.locator(".panel:visible").count() == len(workflow())
     heights = [(each.bounding_box() or {"height": 0})["height"] for each in exam.all()]
@@ -150,7 +150,7 @@ def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, rep
 def test_a_phone_shows_it_without_scrolling_sideways_in_type_that_can_be_read(browser, report, scheme):
     found = opened(browser, report, PHONE, scheme, "#stages")
     page = found.page
-    for summary in page.locator("summary").all():
+    for summary in page.locator("details:not([open]) > summary").all():
         summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE
     wide = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
@@ -165,7 +165,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_type_that_can_be_read(br
 def test_text_has_the_contrast_that_everybody_can_read(browser, report):
     for scheme in ("light", "dark"):
         found = opened(browser, report, scheme=scheme, at="#stages")
-        for summary in found.page.locator("summary").all():
+        for summary in found.page.locator("details:not([open]) > summary").all():
             summary.click()
         low = found.page.evaluate(CONTRASTS)
         assert low == []

@@ -39,5 +39,5 @@ def test_steps_are_of_checkpoints_beside_what_they_started_from(facts):
     assert ("exam", CheckpointPair("r1", "base")) not in found  # it started from sft2
 
 
-def test_what_there_is_is_counted(facts):
-    assert what_ran(facts) == "20 stages, 12 checkpoints, 2 exams"
+def test_what_ran_is_counted_with_its_seed_and_devices(facts):
+    assert what_ran(facts) == "20 stages, 12 checkpoints, 2 exams; seed 0; 2 × cpu"
