@@ -52,10 +52,10 @@ kernels-tpu: tpu-aot  ## Compile the Pallas kernels for four generations of TPUs
 	$(VENV)/bin/python benchmarks/log_probs_tpu.py v5p:4x8x8 --mesh tensor=256
 
 plan-all: tpu-aot  ## Plan every file of experiments/pods/, and write the table of docs/pods.md.
-	$(VENV)/bin/python -m benchmarks.plan_all
+	$(VENV)/bin/python -m benchmarks.plan_all --quick
 
-plan-check: tpu-aot  ## Plan one of them, for 256 chips, and fail if it doesn't fit.
-	$(VENV)/bin/python -m benchmarks.plan_all --check pretrain_1b
+plan-check: tpu-aot  ## Plan two of them, for 256 and 32 chips, without machine code, and fail if one doesn't fit.
+	$(VENV)/bin/python -m benchmarks.plan_all --check --quick pretrain_1b distill_llama8b
 
 tpu-check: FOUND := tpu
 gpu-check: FOUND := gpu

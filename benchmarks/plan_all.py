@@ -4,6 +4,7 @@ Programs that an earlier plan compiled are remembered. Needs libtpu: make tpu-ao
 
     python -m benchmarks.plan_all
     python -m benchmarks.plan_all pretrain_1b smollm2_v5e
+    python -m benchmarks.plan_all --quick                   # without machine code (reasoning plan --quick)
     python -m benchmarks.plan_all --check pretrain_1b       # writes nothing; fails where a file doesn't fit
 """
 
@@ -26,7 +27,7 @@ HEAD = (
 )
 
 
-def planned(file: Path) -> dict[str, Any] | None:
+def planned(file: Path, quick: bool) -> dict[str, Any] | None:
     """A file's plan as data; None where it can't be made, with the reason told."""
     on = re.search(r"reasoning plan \S+ --on (\S+)", file.read_text(encoding="utf-8"))
     if on is None:
@@ -35,7 +36,7 @@ def planned(file: Path) -> dict[str, Any] | None:
         )
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "plan.json"
-        status = reasoning(["plan", str(file), "--on", on[1], "--json", str(told)])
+        status = reasoning(["plan", str(file), "--on", on[1], "--json", str(told), *(["--quick"] if quick else [])])
         return read_json(told) if status < 2 else None
 
 
@@ -54,11 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="files without .gin (else all)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file doesn't fit")
+    parser.add_argument("--quick", action="store_true", help="without machine code")
     chosen = parser.parse_args()
     failed: list[str] = []
     for file in sorted(PODS.glob("*.gin")):
         if not chosen.names or file.stem in chosen.names:
-            plan = planned(file)
+            plan = planned(file, chosen.quick)
             if plan is not None and not chosen.check:
                 write_row(file.stem, plan)
             failed += [] if plan is not None and plan["fits"] else [file.stem]

@@ -1,6 +1,8 @@
 """``reasoning plan``: what a run takes on a pod, told by compiling all of its programs for it, here and now."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     run = run_of(read_experiment(chosen.file, chosen.overrides))
     devices = topology_devices(chosen.on)
     with display() as watcher:
-        compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"))
+        leave = _begin_again if chosen.quick else None
+        compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"), leave)
         planner = Planner(chosen.on, devices, compiler, assumed, watcher.report)
         if chosen.search:
             ranked = search(planner, run, chosen.search)
@@ -55,6 +58,13 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.html:
         write_atomic(Path(chosen.html), page(plan_report(plan, chosen.price, helping)))
     return 1 if plan.too_large else 0
+
+
+def _begin_again() -> None:
+    """Runs this command once more in this process's place: what it remembers by now it need not compile."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         "--on", required=True, metavar="NAME", help="what to plan for: v5e-16, v5p-64, v5e:4x4, 2xv5e-256"
     )
     parser.add_argument("--price", type=float, default=0.0, metavar="AMOUNT", help="of a chip for an hour")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="compile programs until their buffers are placed, without machine code: in a tenth of the time",
+    )
     parser.add_argument("--json", default="", metavar="FILE", help="write the plan as JSON")
     parser.add_argument("--html", default="", metavar="FILE", help="write the plan as a page")
     parser.add_argument(

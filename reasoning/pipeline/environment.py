@@ -56,8 +56,13 @@ def current_environment() -> dict[str, Any]:
         "libraries": dict(_library_versions()),
         "python": platform.python_version(),
         "device": {"kind": device.device_kind, "count": jax.device_count(), "processes": jax.process_count()},
-        "flags": {name: os.environ[name] for name in _FLAGS if os.environ.get(name)} | _changed_settings(),
+        "flags": compiler_flags() | _changed_settings(),
     }
+
+
+def compiler_flags() -> dict[str, str]:
+    """The environment's variables that change what XLA compiles, as far as they are set."""
+    return {name: os.environ[name] for name in _FLAGS if os.environ.get(name)}
 
 
 def _changed_settings() -> dict[str, Any]:

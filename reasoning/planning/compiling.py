@@ -3,9 +3,13 @@
 import hashlib
 import json
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +21,13 @@ from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, write_json
 from reasoning.core.folders import user_cache
 from reasoning.core.program import Program, device_bytes
-from reasoning.pipeline.environment import installed_version
+from reasoning.pipeline.environment import compiler_flags, installed_version
 from reasoning.planning.costs import Cost, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
+from reasoning.planning.placed import Placed, leaving_when_placed, placed_memory, writing_down
 from reasoning.planning.programs import no_compilation_cache
 
-_FORMAT = 5
+_FORMAT = 6
 """Part of every key; raise it when what is found out of a program changes."""
 
 _LARGEST = 4
@@ -52,7 +57,8 @@ class Compiled:
 
     ``memory`` is the most HBM that it holds at once, ``arguments`` among it; ``largest`` names buffers with their
     bytes. ``refusal`` is the compiler's reason where it doesn't fit even alone, or where the compiler itself fails (of
-    which ``memory`` is 0); costs are 0 then. ``seconds`` were spent on compiling.
+    which ``memory`` is 0); costs are 0 then. ``seconds`` were spent on compiling, without machine code where
+    ``machine_code`` is False.
     """
 
     memory: float
@@ -63,18 +69,22 @@ class Compiled:
     exchanged: tuple[Exchanged, ...] = ()
     refusal: str = ""
     seconds: float = 0.0
+    machine_code: bool = True
 
 
 @dataclass
 class Compiler:
     """Compiles for one ``topology``, of which a mesh has the devices, and remembers what it found in ``folder``.
 
-    ``told`` hears of each program that is compiled, with its name, before that begins.
+    ``told`` hears of each program that is compiled, with its name, before that begins. ``leave`` (None: programs are
+    compiled to their end) is called when a program's buffers are placed and what follows from them is remembered. It
+    must end this process, as nothing else ends the compiler, and may begin another that goes on from there.
     """
 
     topology: str
     folder: Path
     told: Callable[[str], None]
+    leave: Callable[[], None] | None = None
     known: dict[str, Compiled] = field(default_factory=dict)
     keys: dict[Any, str] = field(default_factory=dict)
 
@@ -86,12 +96,12 @@ class Compiler:
         lowered = _lowered(program)
         key = self.keys[same] = self._key(lowered.as_text(), program.trips, mesh)
         if key not in self.known:
-            file = self.folder / f"{key}.json"
-            found = _remembered(file)
+            file, early = self.folder / f"{key}.json", self.folder / f"{key}.placed.json"
+            found = _remembered(file) or (_remembered(early) if self.leave else None)
             if found is None:
                 self.told(program.name)
-                found = _compiled(lowered, program, mesh)
                 self.folder.mkdir(parents=True, exist_ok=True)
+                found = self._compiled(lowered, program, mesh, early)
                 write_json(file, asdict(found))
             self.known[key] = found
         return self.known[key]
@@ -100,8 +110,26 @@ class Compiler:
         """A name of the program by all that its costs depend on."""
         versions = [jax.__version__, installed_version("jaxlib"), installed_version("libtpu")]
         devices = [device.id for device in mesh.devices.flat]
-        around = [_FORMAT, self.topology, versions, list(mesh.shape.items()), devices, sorted(trips.items())]
+        around: list[Any] = [_FORMAT, self.topology, versions, list(mesh.shape.items()), devices, sorted(trips.items())]
+        if flags := compiler_flags():
+            around.append(sorted(flags.items()))
         return hashlib.sha256(f"{json.dumps(around)}\n{text}".encode()).hexdigest()[:32]
+
+    def _compiled(self, lowered: jax.stages.Lowered, program: Program, mesh: Mesh, early: Path) -> Compiled:
+        """What the program takes once it is compiled; without machine code that is left in ``early``."""
+        begun, leave, folder = time.monotonic(), self.leave, Path(tempfile.mkdtemp())
+
+        def left(placed: Placed, leave: Callable[[], None]) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            found = _found(placed.text, placed.memory, program, mesh, time.monotonic() - begun)
+            write_json(early, asdict(replace(found, machine_code=False)))
+            leave()
+
+        try:
+            with nullcontext() if leave is None else leaving_when_placed(folder, partial(left, leave=leave)):
+                return _compiled(lowered, program, mesh, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def plans_folder() -> Path:
@@ -114,51 +142,57 @@ def _lowered(program: Program) -> jax.stages.Lowered:
     return function.lower(*program.arguments)
 
 
-def _compiled(lowered: jax.stages.Lowered, program: Program, mesh: Mesh) -> Compiled:
-    begun, arguments = time.monotonic(), float(device_bytes(program.arguments))
-    named = _largest_arguments(program.arguments)
+def _compiled(lowered: jax.stages.Lowered, program: Program, mesh: Mesh, folder: Path) -> Compiled:
+    begun = time.monotonic()
     try:
         with no_compilation_cache():
-            compiled = lowered.compile()
+            compiled = lowered.compile(writing_down(folder))
     except jax.errors.JaxRuntimeError as error:
         message = str(error)
         return Compiled(
-            memory=memory_wanted(message, arguments),
-            arguments=arguments,
-            largest=tuple(named[:_LARGEST]),
+            memory=placed_memory(folder) or memory_wanted(message),
+            arguments=float(device_bytes(program.arguments)),
+            largest=tuple(_largest_arguments(program.arguments)),
             refusal=" ".join(message.split())[:300],
             seconds=time.monotonic() - begun,
         )
-    module = read_module(compiled.as_text() or "")
+    memory = placed_memory(folder) or peak_memory(compiled)
+    return _found(compiled.as_text() or "", memory, program, mesh, time.monotonic() - begun)
+
+
+def _found(text: str, memory: float, program: Program, mesh: Mesh, seconds: float) -> Compiled:
+    """What a compiled program's text and its peak say of it."""
+    module = read_module(text)
     cost = cost_of(module, program.trips)
-    largest = sorted([*named, *largest_arrays(module, _LARGEST)], key=lambda pair: -pair[1])
+    buffers = [*_largest_arguments(program.arguments), *largest_arrays(module, _LARGEST)]
     return Compiled(
-        memory=peak_memory(compiled),
-        arguments=arguments,
-        largest=tuple(largest[:_LARGEST]),
+        memory=memory,
+        arguments=float(device_bytes(program.arguments)),
+        largest=tuple(sorted(buffers, key=lambda pair: -pair[1])[:_LARGEST]),
         flops=cost.flops,
         hbm=cost.hbm,
         exchanged=_by_axes(cost, mesh),
-        seconds=time.monotonic() - begun,
+        seconds=seconds,
     )
 
 
 def peak_memory(compiled: jax.stages.Compiled) -> float:
-    """The most that a compiled program holds of one device: arguments, results that don't replace them, temporaries."""
+    """The most that a compiled program holds of one device: arguments, results that don't replace them, temporaries.
+
+    On TPUs that is too much by what is free between temporaries (``placed.placed_memory``).
+    """
     memory: Any = compiled.memory_analysis()
     kept = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return float(memory.argument_size_in_bytes + max(kept, 0) + memory.temp_size_in_bytes)
 
 
-def memory_wanted(message: str, arguments: float) -> float:
+def memory_wanted(message: str) -> float:
     """How much a program that doesn't fit would take, by the compiler's message; 0 where it doesn't say.
 
-    Some messages are of temporaries alone, to which ``arguments`` then come.
+    What it calls temporaries there are all buffers, arguments too.
     """
     used = _USED.search(message)
-    if used is None:
-        return 0.0
-    return float(used[1]) * _UNITS[used[2]] + (arguments if "HLO temporaries" in message else 0.0)
+    return float(used[1]) * _UNITS[used[2]] if used else 0.0
 
 
 def _largest_arguments(arguments: tuple[Any, ...]) -> list[tuple[str, float]]:

@@ -21,6 +21,8 @@ from reasoning.planning.compiling import Compiled, Compiler
 from reasoning.planning.roofline import Roofline, roofline
 from reasoning.stages.place import Compiling, Place
 
+_QUICK = "programs were compiled until their buffers were placed; that the rest compiles too wasn't tried (--quick)"
+
 
 @dataclass(frozen=True)
 class Assumed:
@@ -103,14 +105,20 @@ class Planner:
     report: Callable[[Progress], None]
 
     def plan(self, run: Run) -> Plan:
-        """The plan of a run. Raises InputError as the run would before its first stage, and for what can't be told."""
+        """The plan of a run. Raises InputError as the run would before its first stage, and for what can't be told.
+
+        All programs are told before the first is compiled, so that no refusal comes after minutes of compiling.
+        """
         notes = dict[str, None]()
-        place, stages = self.place(run, lambda note: notes.update({note: None})), self.stages(run)
+        place = self.place(run, lambda note: notes.update({note: None}))
+        told = [(stage.name, one) for stage in self.stages(run) for one in self.programs(stage, place)]
         programs: list[Planned] = []
-        for number, stage in enumerate(stages):
-            self.report(Progress(stage.name, number, len(stages)))
-            programs += [self.planned(stage.name, one, place.mesh) for one in self.programs(stage, place)]
-        self.report(Progress(stages[-1].name, len(stages), len(stages)))
+        for number, (stage, one) in enumerate(told):
+            self.report(Progress("programs", number, len(told)))
+            programs.append(self.planned(stage, one, place.mesh))
+        self.report(Progress("programs", len(told), len(told)))
+        if not all(one.found.machine_code for one in programs):
+            notes[_QUICK] = None
         versions = {name: installed_version(name) for name in ("jax", "jaxlib", "libtpu")}
         mesh, kind, chip = place.mesh, *self.chip()
         return Plan(self.topology, kind, chip, mesh.size, dict(mesh.shape), tuple(programs), tuple(notes), versions)
