@@ -10,12 +10,12 @@ Programs that an earlier plan compiled are remembered. Needs libtpu: make tpu-ao
 
 import argparse
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from reasoning.cli.main import main as reasoning
 from reasoning.core.files import read_json, write_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +36,10 @@ def planned(file: Path, quick: bool) -> dict[str, Any] | None:
         )
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "plan.json"
-        status = reasoning(["plan", str(file), "--on", on[1], "--json", str(told), *(["--quick"] if quick else [])])
-        return read_json(told) if status < 2 else None
+        command = [sys.executable, "-m", "reasoning", "plan", str(file), "--on", on[1], "--json", str(told)]
+        # A process of its own, since --quick begins it again after each program.
+        status = subprocess.run([*command, *(["--quick"] if quick else [])], check=False).returncode
+        return read_json(told) if status in (0, 1) else None
 
 
 def row(name: str, plan: dict[str, Any]) -> str:
