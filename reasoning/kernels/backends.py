@@ -63,14 +63,16 @@ class Kernels:
     typed: bool = field(compare=False)
     statistics: Callable[[Operands, Array], Statistics] = field(compare=False)
     gradients: Callable[
-        [Operands, Array, SoftmaxResiduals, LogitCoefficients, GradientTypes], tuple[Array, ParameterGradients]
+        [Operands, Array, SoftmaxResiduals, LogitCoefficients, GradientTypes, Array | None],
+        tuple[Array, ParameterGradients],
     ] = field(compare=False)
     normalisers: Callable[[StudentTeacher], Normalisers] = field(compare=False)
     divergences: Callable[[StudentTeacher, Normalisers | None, Divergence], tuple[DivergenceSums, Normalisers]] = field(
         compare=False
     )
     divergence_gradients: Callable[
-        [StudentTeacher, Normalisers, Array, Array, Divergence, GradientTypes], tuple[Array, ParameterGradients]
+        [StudentTeacher, Normalisers, Array, Array, Divergence, GradientTypes, Array | None],
+        tuple[Array, ParameterGradients],
     ] = field(compare=False)
     weighted: (
         Callable[

@@ -5,11 +5,11 @@ All of it is local to one device; sums over a sharded vocabulary are the caller'
 Legend: B rows, T time, K candidates of one token, D model width, V columns of the vocabulary on this device.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from reasoning.core.errors import InputError
 
@@ -42,6 +42,24 @@ class Operands:
     def operand(self) -> jnp.dtype:
         """The type in which matrices are multiplied."""
         return jnp.result_type(self.hidden_BTD, self.unembed_DV)
+
+
+def strip_of(operands: Operands, start: Array, size: int) -> Operands:
+    """The operands of ``size`` columns from ``start`` on."""
+    bias_V, real_columns = operands.bias_V, operands.real_columns
+    return replace(
+        operands,
+        unembed_DV=lax.dynamic_slice_in_dim(operands.unembed_DV, start, size, 1),
+        bias_V=None if bias_V is None else lax.dynamic_slice_in_dim(bias_V, start, size, 0),
+        real_columns=None if real_columns is None else real_columns - start,
+    )
+
+
+def zeros_for(operands: Operands, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Where a scan's sum over these operands begins."""
+    start = jnp.zeros(shape, dtype)
+    # Under shard_map a scan's carry must have one type throughout, and what is added differs between devices.
+    return lax.pcast(start, operands.varying, to="varying") if operands.varying else start
 
 
 class Statistics(NamedTuple):

@@ -19,8 +19,11 @@ from reasoning.kernels import vocabulary_sharding as sharded
 from reasoning.kernels.backends import Kernels, kernels_for
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.operands import (
+    GradientTypes,
     Normaliser,
     Normalisers,
+    Operands,
+    ParameterGradients,
     StudentTeacher,
     check_soft_cap,
     check_temperature,
@@ -115,20 +118,27 @@ def _on_each_device(function: Callable, plan: _Plan, *, kept: int, results: Any)
     )
 
 
-def _local_models(
+def _own_models(
     plan: _Plan, hidden: Array, unembed: Array, of_teacher: Array, matrix: Array, inverse: Array
 ) -> StudentTeacher:
-    both = zip((hidden, of_teacher), (unembed, matrix), plan.widths, plan.soft_caps, strict=True)
+    """Both with the rows of their matrices that this device holds."""
+    both = zip((hidden, of_teacher), (unembed, matrix), plan.soft_caps, strict=True)
     return StudentTeacher(
         *(
-            sharded.local_operands(states, columns, None, inverse, (width, plan.vocabulary), cap, plan.sharding)
-            for states, columns, width, cap in both
+            sharded.own_operands(states, columns, None, inverse, plan.vocabulary, cap, plan.sharding)
+            for states, columns, cap in both
         )
     )
 
 
+def _whole(plan: _Plan, models: StudentTeacher) -> StudentTeacher:
+    """Both with their matrices in full width."""
+    parts = zip(models, plan.widths, strict=True)
+    return StudentTeacher(*(sharded.gathered(each, width, plan.sharding) for each, width in parts))
+
+
 def _local_forward(plan: _Plan, *arrays: Array) -> tuple[Array, Array, Normalisers]:
-    models, sharding = _local_models(plan, *arrays), plan.sharding
+    models, sharding = _whole(plan, _own_models(plan, *arrays)), plan.sharding
     known = None
     if not sharded.has_whole_vocabulary(sharding):
         known = Normalisers(*(_merged(part, sharding) for part in plan.kernels.normalisers(models)))
@@ -149,14 +159,27 @@ def _merged(own: Normaliser, sharding: VocabularySharding | None) -> Normaliser:
 
 def _local_backward(plan: _Plan, *arrays) -> tuple[Array, Array]:
     *operands, gradient, normalisers, upstream = arrays
-    models, sharding = _local_models(plan, *operands), plan.sharding
+    own, sharding = _own_models(plan, *operands), plan.sharding
     hidden, unembed = operands[:2]
-    types = sharded.gradient_types(hidden, unembed, models.student.accumulator, sharding)
-    of_hidden, of_parameters = plan.kernels.divergence_gradients(
-        models, normalisers, gradient, upstream, plan.divergence, types
-    )
-    of_hidden = sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype)
-    return of_hidden, sharded.sum_over_tokens(of_parameters.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
+    wide = own.student.accumulator
+
+    def gradients(
+        models: tuple[Operands, ...], types: GradientTypes, hidden_sum: Array | None
+    ) -> tuple[Array, ParameterGradients]:
+        known = (normalisers, gradient, upstream, plan.divergence)
+        return plan.kernels.divergence_gradients(StudentTeacher(*models), *known, types, hidden_sum)
+
+    def of_strip(part: tuple[Operands, ...], first: Array, hidden_sum: Array) -> tuple[Array, ParameterGradients]:
+        return gradients(part, GradientTypes(wide, wide), hidden_sum)
+
+    if sharding is None or not sharded.has_strips(sum(plan.widths), unembed.shape[1], sharding):
+        types = sharded.gradient_types(hidden, unembed, wide, sharding)
+        of_hidden, summed = gradients(_whole(plan, own), types, None)
+        of_unembed = sharded.sum_over_tokens(summed.unembed_DV, sharding, scatter=True).astype(unembed.dtype)
+    else:
+        of_hidden, scattered = sharded.gradients_by_strips(of_strip, own, plan.widths, sharding, plan.kernels.typed)
+        of_unembed = scattered.unembed_DV
+    return sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype), of_unembed
 
 
 def _check(

@@ -18,6 +18,7 @@ from reasoning.core.errors import InputError
 from reasoning.kernels import vocabulary_sharding as sharded
 from reasoning.kernels.backends import Kernels, kernels_for
 from reasoning.kernels.operands import (
+    GradientTypes,
     LogitCoefficients,
     Operands,
     ParameterGradients,
@@ -181,8 +182,16 @@ def _local_operands(
     plan: _Plan, hidden: Array, unembed: Array, bias: Array | None, targets: Array, inverse: Array
 ) -> tuple[Operands, Array]:
     """This device's operands, and its targets counted from its first column."""
-    sizes, sharding = (plan.width, plan.vocabulary), plan.sharding
-    operands = sharded.local_operands(hidden, unembed, bias, inverse, sizes, plan.soft_cap, sharding)
+    own, local_targets = _own_operands(plan, hidden, unembed, bias, targets, inverse)
+    return sharded.gathered(own, plan.width, plan.sharding), local_targets
+
+
+def _own_operands(
+    plan: _Plan, hidden: Array, unembed: Array, bias: Array | None, targets: Array, inverse: Array
+) -> tuple[Operands, Array]:
+    """The same with the rows of the matrix that this device holds."""
+    sharding = plan.sharding
+    operands = sharded.own_operands(hidden, unembed, bias, inverse, plan.vocabulary, plan.soft_cap, sharding)
     return operands, targets.astype(jnp.int32) - sharded.first_column(unembed.shape[1], sharding)
 
 
@@ -204,13 +213,23 @@ def _local_backward(
 ):
     """Gradients of logit z, per token: of log p(target), [z is the target] - p; of the entropy, -p (log p + entropy);
     of the log-sum-exp, p."""
-    operands, local_targets = _local_operands(plan, hidden, unembed, bias, targets, inverse)
+    own, local_targets = _own_operands(plan, hidden, unembed, bias, targets, inverse)
     target = _at_targets(upstream.log_prob_BT, targets, plan.vocabulary)
     coefficients = LogitCoefficients(upstream.logsumexp_BT - target.sum(axis=-1), upstream.entropy_BT, target)
-    sharding = plan.sharding
-    types = sharded.gradient_types(hidden, unembed, operands.accumulator, sharding)
-    summed = plan.kernels.gradients(operands, local_targets, residuals, coefficients, types)
-    return _gathered(hidden, unembed, bias, *summed, sharding)
+    sharding, wide = plan.sharding, own.accumulator
+    if sharding is None or not sharded.has_strips(plan.width, unembed.shape[1], sharding):
+        types = sharded.gradient_types(hidden, unembed, wide, sharding)
+        operands = sharded.gathered(own, plan.width, sharding)
+        summed = plan.kernels.gradients(operands, local_targets, residuals, coefficients, types, None)
+        return _gathered(hidden, unembed, bias, *summed, sharding)
+
+    def of_strip(part: tuple[Operands, ...], first: Array, hidden_sum: Array) -> tuple[Array, ParameterGradients]:
+        types = GradientTypes(wide, wide)
+        return plan.kernels.gradients(part[0], local_targets - first, residuals, coefficients, types, hidden_sum)
+
+    of_hidden, scattered = sharded.gradients_by_strips(of_strip, (own,), (plan.width,), sharding, plan.kernels.typed)
+    of_bias = None if bias is None or scattered.bias_V is None else scattered.bias_V.astype(bias.dtype)
+    return sharded.sum_over_columns(of_hidden, sharding).astype(hidden.dtype), scattered.unembed_DV, of_bias
 
 
 def _gathered(

@@ -1,14 +1,15 @@
 """How tokens and the unembedding lie on a mesh, and the few collectives that a sharded vocabulary needs.
 
 Each collective runs once per pass, outside the loop over chunks: the matrix is gathered over ``embed_axis`` before it
-and its gradient scattered after it; only [tokens] scalars (and the hidden states' gradient) cross ``vocabulary_axis``.
+and its gradient scattered after it, or both once a strip of columns, where all of them would be large. Only [tokens]
+scalars (and the hidden states' gradient) cross ``vocabulary_axis``.
 
 Legend: B rows, T time, D model width, V vocabulary; d and v are one device's parts of D and V.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -19,9 +20,25 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.errors import InputError
-from reasoning.kernels.operands import GradientTypes, Operands, Statistics
+from reasoning.kernels.operands import (
+    GradientTypes,
+    Operands,
+    ParameterGradients,
+    Statistics,
+    strip_of,
+    zeros_for,
+)
 
 Axes = str | tuple[str, ...] | None
+
+_STRIPS = 8
+"""How many strips there are where columns suffice: each has its collectives, whose latency they add up."""
+
+_LANES = 128
+"""Strips are a multiple of what a TPU's registers hold of a row."""
+
+_WHOLE = 64 * 2**20
+"""Bytes that a gathered matrix in bfloat16 and its gradient in float32 may take before there are strips."""
 
 
 def _names(axes: Axes) -> tuple[str, ...]:
@@ -90,7 +107,7 @@ def pad_to(values: Array, axis: int, parts: int) -> Array:
 def first_columns(unembed_DV: Array, vocabulary: int, sharding: VocabularySharding | None) -> Array:
     """The matrix without what it has beyond its first ``vocabulary`` columns.
 
-    Where a mesh cuts the columns, a few beyond stay so that it can; ``local_operands`` takes them off like padding.
+    Where a mesh cuts the columns, a few beyond stay so that it can; ``own_operands`` masks them like padding.
     """
     parts = 1 if sharding is None else sharding.size(sharding.vocabulary_axis)
     kept = vocabulary + -vocabulary % parts
@@ -98,7 +115,7 @@ def first_columns(unembed_DV: Array, vocabulary: int, sharding: VocabularyShardi
 
 
 def pad_unembed(unembed_DV: Array, sharding: VocabularySharding | None) -> Array:
-    """The matrix, padded so that both of its axes divide over the mesh; ``local_operands`` takes the padding off."""
+    """The matrix, padded so that both of its axes divide over the mesh; ``gathered`` and masks take the padding off."""
     if sharding is None:
         return unembed_DV
     wide = pad_to(unembed_DV, 1, sharding.size(sharding.vocabulary_axis))
@@ -169,30 +186,32 @@ def first_column(columns: int, sharding: VocabularySharding | None) -> Array | i
     return lax.axis_index(sharding.vocabulary_axis) * columns
 
 
-def _gather_unembed(unembed_dv: Array, width: int, sharding: VocabularySharding | None) -> Array:
-    """This device's columns of the matrix in full width, [D, v]."""
+def gathered(operands: Operands, width: int, sharding: VocabularySharding | None) -> Operands:
+    """The operands with their columns of the matrix in full width, [D, v]."""
     if sharding is None or sharding.embed_axis is None:
-        return unembed_dv
-    return lax.all_gather(unembed_dv, sharding.embed_axis, axis=0, tiled=True)[:width]
+        return operands
+    matrix_Dv = lax.all_gather(operands.unembed_DV, sharding.embed_axis, axis=0, tiled=True)[:width]
+    return replace(operands, unembed_DV=matrix_Dv)
 
 
-def local_operands(
+def own_operands(
     hidden: Array,
     unembed: Array,
     bias: Array | None,
     inverse: Array,
-    size: tuple[int, int],
+    vocabulary: int,
     soft_cap: float | None,
     sharding: VocabularySharding | None,
 ) -> Operands:
-    """This device's operands: its columns of the matrix in full width. ``size`` is [D, V] before any padding."""
-    width, vocabulary = size
+    """This device's operands, with its part of the matrix [d, v], which ``gathered`` makes as wide as it was.
+
+    ``vocabulary`` is that before any padding.
+    """
     padded = sharding is not None and vocabulary % sharding.size(sharding.vocabulary_axis) > 0
     # A padded column is zeros, and a logit of 0 would have its share of the probability, so it is masked by its number.
     real_columns = jnp.asarray(vocabulary - first_column(unembed.shape[1], sharding)) if padded else None
     varying = () if sharding is None else (*sharding.tokens, *_names(sharding.vocabulary_axis))
-    matrix_Dv = _gather_unembed(unembed, width, sharding)
-    return Operands(hidden, matrix_Dv, bias, inverse, real_columns, soft_cap, varying)
+    return Operands(hidden, unembed, bias, inverse, real_columns, soft_cap, varying)
 
 
 def merge(own: Statistics, sharding: VocabularySharding | None) -> Statistics:
@@ -245,3 +264,64 @@ def sum_over_tokens(gradient: Array, sharding: VocabularySharding | None, *, sca
         gradient = with_layout_constraint(pad_to(gradient, 0, sharding.size(sharding.embed_axis)), Layout((0, 1)))
         gradient = lax.psum_scatter(gradient, sharding.embed_axis, scatter_dimension=0, tiled=True)
     return lax.psum(gradient, rest) if rest else gradient
+
+
+def has_strips(width: int, columns: int, sharding: VocabularySharding | None) -> bool:
+    """Whether a device's ``columns`` of a matrix ``width`` wide are gathered, and so many that strips are worth it."""
+    return sharding is not None and sharding.size(sharding.embed_axis) > 1 and 6 * width * columns > _WHOLE
+
+
+def _width(columns: int) -> int:
+    """How many columns make a strip."""
+    each = -(-columns // _STRIPS)
+    return -(-each // _LANES) * _LANES
+
+
+def gradients_by_strips(
+    gradients: Callable[[tuple[Operands, ...], Array, Array], tuple[Array, ParameterGradients]],
+    models: tuple[Operands, ...],
+    widths: tuple[int, ...],
+    sharding: VocabularySharding,
+    typed: bool,
+) -> tuple[Array, ParameterGradients]:
+    """The hidden states' gradient [B, T, D] over this device's columns, and this device's parts of the parameters'.
+
+    ``models`` are as ``own_operands`` gives them, of matrices so wide, first the one that gradients are of.
+    ``gradients(operands, first, hidden_sum)`` are those of the strip of columns from number ``first`` on, the hidden
+    states' on top of ``hidden_sum``, both in the accumulator's type. ``typed`` is as in ``backends.Kernels``.
+
+    All columns, gathered, and the float32 sum of their gradient before it is scattered would be 6 or 8 bytes for each
+    of D V numbers, 3 GiB for a 7B model: more than all else of the head.
+    """
+    columns = models[0].unembed_DV.shape[1]
+    size = _width(columns)
+    count = -(-columns // size)
+    if columns % size:
+        models = tuple(_padded(each, size) for each in models)
+    own = models[0]
+
+    def strip(hidden_sum_BTD: Array, first: Array) -> tuple[Array, ParameterGradients]:
+        parts = zip(models, widths, strict=True)
+        operands = tuple(gathered(strip_of(each, first, size), width, sharding) for each, width in parts)
+        hidden_sum_BTD, summed = gradients(operands, first, hidden_sum_BTD)
+        of_unembed_dv = sum_over_tokens(summed.unembed_DV, sharding, scatter=True).astype(own.unembed_DV.dtype)
+        of_bias_v = None if summed.bias_V is None else sum_over_tokens(summed.bias_V, sharding, scatter=False)
+        return hidden_sum_BTD, ParameterGradients(of_unembed_dv, of_bias_v)
+
+    zeros = zeros_for(own if typed else replace(own, varying=()), own.hidden_BTD.shape, own.accumulator)
+    of_hidden, strips = lax.scan(strip, zeros, jnp.arange(0, count * size, size))
+    of_unembed = strips.unembed_DV.swapaxes(0, 1).reshape(-1, count * size)[:, :columns]
+    of_bias = None if strips.bias_V is None else strips.bias_V.reshape(-1)[:columns]
+    return of_hidden, ParameterGradients(of_unembed, of_bias)
+
+
+def _padded(own: Operands, size: int) -> Operands:
+    """The operands with columns up to a multiple of ``size``, those that are added masked."""
+    columns = own.unembed_DV.shape[1]
+    real = jnp.asarray(columns) if own.real_columns is None else jnp.minimum(own.real_columns, columns)
+    return replace(
+        own,
+        unembed_DV=pad_to(own.unembed_DV, 1, size),
+        bias_V=None if own.bias_V is None else pad_to(own.bias_V, 0, size),
+        real_columns=real,
+    )

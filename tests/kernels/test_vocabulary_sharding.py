@@ -75,6 +75,26 @@ def test_sharded_equals_unsharded_where_neither_vocabulary_nor_width_divides(siz
     assert_sharded_equals_unsharded(VocabularySharding(mesh_of(sizes)))
 
 
+@pytest.fixture
+def strips_of_anything(monkeypatch):
+    """Gathered matrices go strip by strip, however small they are."""
+    monkeypatch.setattr("reasoning.kernels.vocabulary_sharding._WHOLE", 0)
+
+
+@pytest.mark.parametrize("biased", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("strips_of_anything")
+def test_strips_of_a_gathered_matrix_that_do_not_divide_either_give_what_one_device_gives(biased):
+    sharding = VocabularySharding(mesh_of({"fsdp": 4, "tensor": 2}))
+    assert_sharded_equals_unsharded(sharding, biased=biased, vocabulary=301)
+
+
+@pytest.mark.usefixtures("strips_of_anything")
+def test_strips_are_gathered_and_scattered_within_their_loop():
+    text = compiled_text({"fsdp": 4, "tensor": 2}, 24, 2018, 64)
+    assert set(re.findall(r"f32\[24,(\d+)\]\S* all-gather\(", text)) == {"1009", "128"}, "whole, then strips"
+    assert re.findall(r"f32\[\d+,(\d+)\]\S* reduce-scatter\(", text) == ["128"]
+
+
 @functools.partial(jax.jit, static_argnames="sharding")
 def weighted_and_gradients(hidden, matrix, bias, targets, weights, sharding):
     def total(hidden, matrix, bias):
@@ -155,9 +175,9 @@ def divergence_and_gradients(
     return values, gradients
 
 
-def check_divergence(sizes, divergence):
-    hidden, matrix, _, _, upstream = problem()
-    arrays = hidden / 2, matrix, *teacher_problem(), upstream
+def check_divergence(sizes, divergence, vocabulary=V):
+    hidden, matrix, _, _, upstream = problem(vocabulary=vocabulary)
+    arrays = hidden / 2, matrix, *teacher_problem(vocabulary=vocabulary), upstream
     expected = divergence_and_gradients(*arrays, sharding=None, divergence=divergence)
     found = divergence_and_gradients(*arrays, sharding=VocabularySharding(mesh_of(sizes)), divergence=divergence)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -167,6 +187,12 @@ def check_divergence(sizes, divergence):
 @pytest.mark.parametrize("sizes", EVERY_MESH, ids=str)
 def test_a_sharded_divergence_equals_the_unsharded_one(sizes):
     check_divergence(sizes, forward)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("strips_of_anything")
+def test_strips_of_both_models_give_the_divergence_of_one_device():
+    check_divergence({"fsdp": 4, "tensor": 2}, forward, vocabulary=301)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,21 @@ vocabulary on this device, v those of one strip.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from reasoning.kernels.chunked.forward import CHUNKS, Tokens, candidates_among, column_numbers, flat, logits, product
-from reasoning.kernels.operands import GradientTypes, LogitCoefficients, Operands, ParameterGradients, SoftmaxResiduals
+from reasoning.kernels.operands import (
+    GradientTypes,
+    LogitCoefficients,
+    Operands,
+    ParameterGradients,
+    SoftmaxResiduals,
+    strip_of,
+    zeros_for,
+)
 
 LEAST_COLUMNS = 256
 """Columns of a strip at least (or an eighth of them all): narrower products are slow, and as large as hidden states."""
@@ -38,11 +45,13 @@ def gradients(
     residuals: SoftmaxResiduals,
     coefficients: LogitCoefficients,
     types: GradientTypes,
+    hidden_sum_BTD: Array | None,
     logits_bytes: int,
 ) -> tuple[Array, ParameterGradients]:
     """The backward pass over this device's tokens and columns, with ``logits_bytes`` of logits at a time.
 
-    The matrix's gradient leaves as ``types`` has it, summed in the accumulator's type.
+    Gradients leave as ``types`` has them, summed in the accumulator's type, the hidden states' on top of
+    ``hidden_sum_BTD`` in that type.
     """
     targets_NK = targets_BTK.reshape(-1, targets_BTK.shape[2])
     of_softmax, of_entropy, of_target = coefficients
@@ -61,11 +70,15 @@ def gradients(
         places_NK = candidates_among(own_NK, logits_Nv)
         return gradient_Nv.at[jnp.arange(len(places_NK))[:, None], places_NK].add(of_target_NK, mode="drop")
 
-    return backpropagate(operands, logit_gradient, types, logits_bytes)
+    return backpropagate(operands, logit_gradient, types, logits_bytes, hidden_sum_BTD)
 
 
 def backpropagate(
-    operands: Operands, logit_gradient: LogitGradient, types: GradientTypes, logits_bytes: int
+    operands: Operands,
+    logit_gradient: LogitGradient,
+    types: GradientTypes,
+    logits_bytes: int,
+    hidden_sum_BTD: Array | None,
 ) -> tuple[Array, ParameterGradients]:
     """The gradients of hidden states, matrix and bias, where a loss has the gradient of the logits."""
     tokens = flat(operands)
@@ -95,7 +108,7 @@ def backpropagate(
             of_bias,
         ), None
 
-    sums, _ = lax.scan(strip, _beginning(operands, tokens, types), jnp.arange(0, columns, size))
+    sums, _ = lax.scan(strip, _beginning(operands, tokens, types, hidden_sum_BTD), jnp.arange(0, columns, size))
     of_hidden = sums.hidden_ND.astype(types.hidden).reshape(operands.hidden_BTD.shape)
     return of_hidden, ParameterGradients(sums.unembed_DV, sums.bias_V)
 
@@ -110,20 +123,13 @@ def strip_size(tokens: int, columns: int, itemsize: int, logits_bytes: int) -> i
     return min(most, max(LEAST_COLUMNS, held))
 
 
-def strip_of(operands: Operands, start: Array, size: int) -> Operands:
-    """The operands of ``size`` columns from ``start`` on."""
-    bias_V, real_columns = operands.bias_V, operands.real_columns
-    return replace(
-        operands,
-        unembed_DV=lax.dynamic_slice_in_dim(operands.unembed_DV, start, size, 1),
-        bias_V=None if bias_V is None else lax.dynamic_slice_in_dim(bias_V, start, size, 0),
-        real_columns=None if real_columns is None else real_columns - start,
-    )
-
-
-def _beginning(operands: Operands, tokens: Tokens, types: GradientTypes) -> _Carried:
+def _beginning(operands: Operands, tokens: Tokens, types: GradientTypes, hidden_sum_BTD: Array | None) -> _Carried:
     """What the first strip adds to."""
-    of_hidden = _zeros(operands, tokens.hidden.shape, operands.accumulator)
+    shape = tokens.hidden.shape
+    if hidden_sum_BTD is None:
+        of_hidden = zeros_for(operands, shape, operands.accumulator)
+    else:
+        of_hidden = hidden_sum_BTD.reshape(shape)
     return _Carried(of_hidden, *parameter_zeros(operands, types.unembed))
 
 
@@ -131,13 +137,6 @@ def parameter_zeros(operands: Operands, of_unembed: jnp.dtype) -> ParameterGradi
     """What gradients of matrix and bias are added to."""
     bias_V = operands.bias_V
     return ParameterGradients(
-        _zeros(operands, operands.unembed_DV.shape, of_unembed),
-        None if bias_V is None else _zeros(operands, bias_V.shape, operands.accumulator),
+        zeros_for(operands, operands.unembed_DV.shape, of_unembed),
+        None if bias_V is None else zeros_for(operands, bias_V.shape, operands.accumulator),
     )
-
-
-def _zeros(operands: Operands, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """Where a scan's sum begins."""
-    start = jnp.zeros(shape, dtype)
-    # Under shard_map a scan's carry must have one type throughout, and what is added differs between devices.
-    return lax.pcast(start, operands.varying, to="varying") if operands.varying else start

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reasoning.kernels.chunked.backward import backpropagate, strip_of
+from reasoning.kernels.chunked.backward import backpropagate
 from reasoning.kernels.chunked.forward import Tokens, by_chunks, chunk_size, flat, logits, masked
 from reasoning.kernels.divergence import Divergence, value_and_gradient
 from reasoning.kernels.operands import (
@@ -26,6 +26,7 @@ from reasoning.kernels.operands import (
     Operands,
     ParameterGradients,
     StudentTeacher,
+    strip_of,
 )
 
 
@@ -66,12 +67,13 @@ def divergence_gradients(
     upstream_BT: Array,
     divergence: Divergence,
     types: GradientTypes,
+    hidden_sum_BTD: Array | None,
     logits_bytes: int,
 ) -> tuple[Array, ParameterGradients]:
     """The backward pass, to the student only: the hidden states' gradient, and the parameters'.
 
-    ``gradient_BT`` are the sums over the whole vocabulary of the derivatives with respect to log q; types are as in
-    ``backward.gradients``.
+    ``gradient_BT`` are the sums over the whole vocabulary of the derivatives with respect to log q; types and
+    ``hidden_sum_BTD`` are as in ``backward.gradients``.
     """
     of_teacher = flat(models.teacher)
     known = jax.tree.map(lambda values: values.reshape(-1), normalisers)
@@ -83,7 +85,7 @@ def divergence_gradients(
         _, gradient_Nv = value_and_gradient(divergence, _log_probs(teacher_Nv, known.teacher), log_q_Nv)
         return upstream_N1 * (gradient_Nv - jnp.exp(log_q_Nv) * sum_N1)
 
-    return backpropagate(models.student, logit_gradient, types, logits_bytes)
+    return backpropagate(models.student, logit_gradient, types, logits_bytes, hidden_sum_BTD)
 
 
 def _by_chunks(chunk: Callable[[Any], Any], models: StudentTeacher, arrays: Any, logits_bytes: int) -> Any:

@@ -32,6 +32,7 @@ from reasoning.kernels.pallas_tpu.forward import (
     row_numbers,
     sizes_of,
 )
+from reasoning.kernels.pallas_tpu.hidden_gradient import HiddenGradient
 from reasoning.kernels.pallas_tpu.tiles import TPU, Load, Tiles, backward_tiles
 
 ARRAYS = 5
@@ -57,13 +58,39 @@ class BackwardPass:
 
 @dataclass(frozen=True)
 class _Extent:
-    """How many tokens and columns there are, how many tiles of each, and how many tiles of columns a core has."""
+    """How many tokens and columns there are, how many tiles of each, and how cores of one device share them out.
+
+    Cores share out columns, each with a sum of the hidden states' gradient of its own; or, ``by_tokens``, tokens, each
+    with a matrix's gradient of its own, where that is small and the hidden states' sum is one that began elsewhere.
+    """
 
     tokens: int
     columns: int
     token_tiles: int
     column_tiles: int
-    column_tiles_a_core: int
+    cores: int
+    by_tokens: bool
+
+    @property
+    def token_tiles_a_core(self) -> int:
+        return pl.cdiv(self.token_tiles, self.cores) if self.by_tokens else self.token_tiles
+
+    @property
+    def column_tiles_a_core(self) -> int:
+        return self.column_tiles if self.by_tokens else pl.cdiv(self.column_tiles, self.cores)
+
+    @property
+    def rows(self) -> int:
+        """Tiles of tokens with those that the last core has beyond the last."""
+        return self.token_tiles_a_core * (self.cores if self.by_tokens else 1)
+
+    def token_tile(self, core: Any, n: Any) -> Any:
+        """A step's tile of tokens, which may lie beyond the last."""
+        return core * self.token_tiles_a_core + n if self.by_tokens else n
+
+    def column_tile(self, core: Any, v: Any) -> Any:
+        """A step's tile of columns, which may lie beyond the last."""
+        return v if self.by_tokens else core * self.column_tiles_a_core + v
 
 
 def gradients(
@@ -72,12 +99,10 @@ def gradients(
     residuals: SoftmaxResiduals,
     coefficients: LogitCoefficients,
     types: GradientTypes,
+    hidden_sum_BTD: Array | None,
     tpu: TPU,
 ) -> tuple[Array, ParameterGradients]:
-    """The backward pass over this device's tokens and columns; as ``chunked.backward.gradients``.
-
-    The matrix's gradient is summed in float32 and leaves as ``types`` has it.
-    """
+    """The backward pass over this device's tokens and columns; as ``chunked.backward.gradients``."""
     count, width, columns = sizes_of(operands)
     candidates = targets_BTK.shape[2]
     of_softmax, of_entropy, of_target = coefficients
@@ -90,7 +115,7 @@ def gradients(
         load=load_of((operands,), ARRAYS),
         flops=6 * count * width * columns,
     )
-    return backpropagate(operands, backward, types, tpu)
+    return backpropagate(operands, backward, types, tpu, hidden_sum_BTD)
 
 
 def _logit_gradient(tile: tuple[Any, ...], logits_nv: Array, column_nv: Array) -> Array:
@@ -108,43 +133,58 @@ def _logit_gradient(tile: tuple[Any, ...], logits_nv: Array, column_nv: Array) -
 
 
 def backpropagate(
-    operands: Operands, backward: BackwardPass, types: GradientTypes, tpu: TPU
+    operands: Operands, backward: BackwardPass, types: GradientTypes, tpu: TPU, hidden_sum_BTD: Array | None
 ) -> tuple[Array, ParameterGradients]:
-    """The gradients of hidden states, matrix and bias, where a loss has the gradient of the logits."""
+    """The gradients of hidden states, matrix and bias, where a loss has the gradient of the logits.
+
+    With ``hidden_sum_BTD``, float32, which the hidden states' gradient is added to in place, a device's cores share out
+    the tokens, and their sums of the matrix's gradient are added here.
+    """
     count, width, columns = sizes_of(operands)
-    wide = jnp.dtype(types.unembed).itemsize
+    begun = hidden_sum_BTD is not None
+    wide = 4 if begun else jnp.dtype(types.unembed).itemsize
     tiles = tpu.tiles or backward_tiles(tpu.chip, backward.load, (count, width), columns, wide)
     token_tiles, column_tiles = pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns)
-    cores = min(tpu.chip.cores, column_tiles)  # a core without a tile would have none to write
-    extent = _Extent(count, columns, token_tiles, column_tiles, pl.cdiv(column_tiles, cores))
+    cores = min(
+        tpu.chip.cores, token_tiles if begun else column_tiles
+    )  # a core without a tile would have none to write
+    extent = _Extent(count, columns, token_tiles, column_tiles, cores, by_tokens=begun)
+    rows, copies = extent.rows * tiles.tokens, (cores, 1) if begun else (1, cores)
+    given = (*arrays_of(operands), *backward.by_token, *backward.by_column)
+    sums = []
+    if hidden_sum_BTD is not None:
+        sums = [jnp.pad(hidden_sum_BTD.reshape(1, count, width), ((0, 0), (0, rows - count), (0, 0)))]
     call = pl.pallas_call(
         partial(_backward, operands.soft_cap, extent, operands.operand, backward),
         # Tokens run fastest, so that a tile of columns and the float32 sum of its gradient stay in VMEM until the sum
         # is complete: it leaves once, in its own type. Of the two sums only the hidden states' goes to and fro.
-        grid=(cores, extent.column_tiles_a_core, token_tiles),
+        grid=(cores, extent.column_tiles_a_core, extent.token_tiles_a_core),
         **_specs(extent, tiles, width, backward),
         out_shape=[
-            # A sum for each core, which no two may write at once, in whole tiles, since manual copies aren't cut off
-            # at an array's end.
-            jax.ShapeDtypeStruct((cores, token_tiles * tiles.tokens, width), jnp.float32),
-            jax.ShapeDtypeStruct((width, columns), types.unembed),
-            jax.ShapeDtypeStruct((1, columns), jnp.float32),
+            # A sum for each core that no two may write at once, in whole tiles, since manual copies aren't cut off at
+            # an array's end.
+            jax.ShapeDtypeStruct((copies[1], rows, width), jnp.float32),
+            jax.ShapeDtypeStruct((copies[0], width, columns), jnp.float32 if begun else types.unembed),
+            jax.ShapeDtypeStruct((copies[0], 1, columns), jnp.float32),
         ],
+        input_output_aliases={len(given): 0} if begun else {},
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
         ),
         cost_estimate=pl.CostEstimate(
             flops=backward.flops,
             transcendentals=count * columns * (1 + len(backward.by_column)),
-            bytes_accessed=columns * (backward.load.row_bytes + wide * width)
+            bytes_accessed=copies[0] * columns * (backward.load.row_bytes + wide * width)
             + column_tiles * count * (backward.load.row_bytes + 8 * width),
         ),
         interpret=tpu.interpret,
         name=backward.name,
     )
-    of_hidden, of_unembed, of_bias = call(*arrays_of(operands), *backward.by_token, *backward.by_column)
-    of_hidden = of_hidden.sum(axis=0)[:count].astype(types.hidden).reshape(operands.hidden_BTD.shape)
-    return of_hidden, ParameterGradients(of_unembed, None if operands.bias_V is None else of_bias[0])
+    of_hidden, of_unembed, of_bias = call(*given, *sums)
+    of_hidden = of_hidden[0] if begun else of_hidden.sum(axis=0)
+    of_hidden = of_hidden[:count].astype(types.hidden).reshape(operands.hidden_BTD.shape)
+    of_unembed = of_unembed.sum(axis=0).astype(types.unembed) if begun else of_unembed[0]
+    return of_hidden, ParameterGradients(of_unembed, None if operands.bias_V is None else of_bias.sum(axis=0)[0])
 
 
 def _specs(extent: _Extent, tiles: Tiles, width: int, backward: BackwardPass) -> dict[str, Any]:
@@ -152,24 +192,32 @@ def _specs(extent: _Extent, tiles: Tiles, width: int, backward: BackwardPass) ->
 
     def column(core: Any, v: Any) -> Any:
         # A core that has none left stays on its last, whose block then isn't copied again.
-        return jnp.minimum(core * extent.column_tiles_a_core + v, extent.column_tiles - 1)
+        return jnp.minimum(extent.column_tile(core, v), extent.column_tiles - 1)
+
+    def token(core: Any, n: Any) -> Any:
+        return jnp.minimum(extent.token_tile(core, n), extent.token_tiles - 1)
 
     def of_tokens(numbers: int) -> pl.BlockSpec:
-        return pl.BlockSpec((tiles.tokens, numbers), lambda c, v, n: (n, 0))
+        return pl.BlockSpec((tiles.tokens, numbers), lambda c, v, n: (token(c, n), 0))
 
     def of_columns(numbers: int) -> pl.BlockSpec:
         return pl.BlockSpec((numbers, tiles.columns), lambda c, v, n: (0, column(c, v)))
+
+    def of_results(numbers: int) -> pl.BlockSpec:
+        copy = (lambda core: core) if extent.by_tokens else lambda core: 0
+        return pl.BlockSpec((None, numbers, tiles.columns), lambda c, v, n: (copy(c), 0, column(c, v)))
 
     own = [
         *(of_tokens(each.shape[1]) for each in backward.by_token),
         *(of_columns(each.shape[0]) for each in backward.by_column),
     ]
-    limit = pl.BlockSpec(memory_space=pltpu.SMEM)
+    limit, in_hbm = pl.BlockSpec(memory_space=pltpu.SMEM), pl.BlockSpec(memory_space=pl.ANY)
+    begun = [in_hbm] if extent.by_tokens else []
     return {
-        "in_specs": [limit, of_tokens(width), of_columns(width), of_columns(1), of_tokens(1), *own],
+        "in_specs": [limit, of_tokens(width), of_columns(width), of_columns(1), of_tokens(1), *own, *begun],
         # The hidden states' gradient stays in HBM: Pallas writes blocks of results but doesn't read them back, and this
         # one must be read to be added to.
-        "out_specs": [pl.BlockSpec(memory_space=pl.ANY), of_columns(width), of_columns(1)],
+        "out_specs": [in_hbm, of_results(width), of_results(1)],
         "scratch_shapes": [
             # The matrix's gradient adds up here and not in its block of the results, which may be bfloat16.
             pltpu.VMEM((width, tiles.columns), jnp.float32),
@@ -180,99 +228,21 @@ def _specs(extent: _Extent, tiles: Tiles, width: int, backward: BackwardPass) ->
     }
 
 
-@dataclass(frozen=True)
-class _HiddenGradient:
-    """The hidden states' gradient, which waits in HBM between two tiles of columns and comes to VMEM to be added to.
-
-    Double buffering by hand: VMEM holds two tiles of tokens, so that one is fetched during the step before its own,
-    and the one before is written back, while matrix products run. ``step`` counts tiles of tokens over all tiles of
-    columns. With one tile of tokens it stays in VMEM until the end.
-    """
-
-    in_hbm: Any
-    in_vmem: Any
-    read_done: Any
-    write_done: Any
-    core: Any
-    extent: _Extent
-
-    @property
-    def _steps(self) -> int:
-        return self.extent.token_tiles * self.extent.column_tiles_a_core
-
-    def _place(self, step: Any) -> Any:
-        """Which of the two tiles in VMEM is a step's: in turn, so neighbouring steps never share one."""
-        return step % min(2, self.extent.token_tiles)
-
-    def _copy(self, step: Any, write: bool) -> Any:
-        # Made anew for start and for wait: a copy is known by its semaphore, and so by its place and direction. At most
-        # one of each is on its way, or a wait might be satisfied by the bytes of another copy.
-        rows, place = self.in_vmem.shape[1], self._place(step)
-        tile = self.in_hbm.at[self.core, pl.ds((step % self.extent.token_tiles) * rows, rows), :]
-        if write:
-            return pltpu.make_async_copy(self.in_vmem.at[place], tile, self.write_done.at[place])
-        return pltpu.make_async_copy(tile, self.in_vmem.at[place], self.read_done.at[place])
-
-    def fetch_next(self, step: Any) -> None:
-        """Begins to fetch the next step's tile, which was written a tile of columns ago, or by the step before."""
-        token_tiles = self.extent.token_tiles
-        if token_tiles == 1:
-            return
-
-        # The step before wrote from the place that the next one is fetched to, and with two tiles of tokens it wrote
-        # the very tile. It had all of this step's logits to finish.
-        @pl.when(step >= 1)
-        def _() -> None:
-            self._copy(step - 1, write=True).wait()
-
-        # In the first tile of columns there is nothing to fetch yet: HBM holds whatever was there.
-        @pl.when((step + 1 >= token_tiles) & (step + 1 < self._steps))
-        def _() -> None:
-            self._copy(step + 1, write=False).start()
-
-    def add(self, step: Any, make: Callable[[slice], Array]) -> None:
-        """Adds what ``make`` gives of each part of D to the step's tile, and sends it back."""
-        token_tiles, place = self.extent.token_tiles, self._place(step)
-
-        @pl.when(step < token_tiles)
-        def _() -> None:
-            for part in parts(self.in_vmem.shape[2]):
-                self.in_vmem[place, :, part] = make(part)
-
-        @pl.when(step >= token_tiles)
-        def _() -> None:
-            if token_tiles > 1:
-                self._copy(step, write=False).wait()
-            for part in parts(self.in_vmem.shape[2]):
-                self.in_vmem[place, :, part] += make(part)
-
-        last = step == self._steps - 1
-
-        def send() -> None:
-            self._copy(step, write=True).start()
-
-        if token_tiles > 1:
-            send()
-        else:
-            pl.when(last)(send)
-
-        # No later step waits for the last write, and a kernel must not end while a copy is on its way.
-        @pl.when(last)
-        def _() -> None:
-            self._copy(step, write=True).wait()
-
-
 def _backward(
     soft_cap: float | None, extent: _Extent, operand: jnp.dtype, backward: BackwardPass, limit, hidden, *rest
 ) -> None:
     """One tile of columns against one tile of tokens, whose gradient of the hidden states waits in HBM in between."""
     unembed, bias, inverse, *tile, of_hidden, of_unembed, of_bias, sum_Dv, in_vmem, read_done, write_done = rest
+    if extent.by_tokens:
+        tile = tile[:-1]  # the sum that began elsewhere is the result ``of_hidden``
     core, v, n = (pl.program_id(axis) for axis in range(3))
-    column_tile, step, rows = core * extent.column_tiles_a_core + v, v * extent.token_tiles + n, hidden.shape[0]
+    column_tile, token_tile = extent.column_tile(core, v), extent.token_tile(core, n)
+    step, rows = v * extent.token_tiles_a_core + n, hidden.shape[0]
     # Where tiles of columns don't divide by the cores, the last core repeats its last one with a gradient of zeros: its
     # share of the grid is that of the others, and its copies stay in step.
     own, column_tile = column_tile < extent.column_tiles, jnp.minimum(column_tile, extent.column_tiles - 1)
-    hidden_gradient = _HiddenGradient(of_hidden, in_vmem, read_done, write_done, core, extent)
+    hidden_gradient = _hidden_gradient(extent, core, of_hidden, in_vmem, read_done, write_done)
+    hidden_gradient.fetch_first(step)
 
     logits_nv, derivative = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)
     # After the logits, so that the write which it waits for had their time, and the read has that of both gradients.
@@ -281,8 +251,8 @@ def _backward(
     real_nv = (column_nv < jnp.minimum(limit[0, 0], extent.columns)) & own
     # What lies behind the last token or column may be anything, NaN too, and zero times NaN isn't zero: so the
     # gradient is selected, and below the other factor of each product too, which sums over tokens or over columns.
-    if extent.tokens % rows:
-        real_nv &= row_numbers(n, logits_nv.shape) < extent.tokens
+    if extent.tokens % (extent.rows * rows):
+        real_nv &= row_numbers(token_tile, logits_nv.shape) < extent.tokens
     logit_gradient_nv = backward.logit_gradient(tuple(tile), logits_nv, column_nv)
     gradient_nv = jnp.where(real_nv, derivative * logit_gradient_nv, 0)
     narrow_nv = gradient_nv.astype(operand)
@@ -293,7 +263,7 @@ def _backward(
 
     # By parts of D: the float32 product of a whole width would take as much VMEM as the sum.
     for part in parts(hidden.shape[1]):
-        hidden_nd = _within(hidden[:, part], partial(row_numbers, n), extent.tokens, rows)
+        hidden_nd = _within(hidden[:, part], partial(row_numbers, token_tile), extent.tokens, extent.rows * rows)
         sum_Dv[part] += product(hidden_nd, narrow_nv, (0, 0), operand)
 
     # A block of results stays in VMEM while its index doesn't change, so a repeated tile must leave what its own first
@@ -306,7 +276,7 @@ def _backward(
     def _() -> None:
         of_bias[...] += gradient_nv.sum(axis=0, keepdims=True)
 
-    @pl.when(own & (n == extent.token_tiles - 1))
+    @pl.when(own & (n == extent.token_tiles_a_core - 1))
     def _() -> None:
         of_unembed[...] = sum_Dv[...].astype(of_unembed.dtype)
 
@@ -315,6 +285,22 @@ def _backward(
         return product(narrow_nv, unembed_dv, (1, 1), operand)
 
     hidden_gradient.add(step, of_tokens)
+
+
+def _hidden_gradient(
+    extent: _Extent, core: Any, of_hidden: Any, in_vmem: Any, read_done: Any, write_done: Any
+) -> HiddenGradient:
+    """A core's part of the hidden states' gradient, or its own copy of all of it."""
+    return HiddenGradient(
+        in_hbm=of_hidden.at[0 if extent.by_tokens else core],
+        in_vmem=in_vmem,
+        read_done=read_done,
+        write_done=write_done,
+        first=extent.token_tile(core, 0),
+        tiles=extent.token_tiles_a_core,
+        steps=extent.token_tiles_a_core * extent.column_tiles_a_core,
+        begun=extent.by_tokens,
+    )
 
 
 def _within(tile: Array, numbers: Callable[[tuple[int, ...]], Array], count: int, size: int) -> Array:

@@ -82,6 +82,7 @@ def divergence_gradients(
     upstream_BT: Array,
     divergence: Divergence,
     types: GradientTypes,
+    hidden_sum_BTD: Array | None,
     tpu: TPU,
 ) -> tuple[Array, ParameterGradients]:
     """The backward pass, to the student only; as ``chunked.divergence.divergence_gradients``."""
@@ -95,7 +96,7 @@ def divergence_gradients(
         load=load_of(models, _ARRAYS),
         flops=count * columns * (6 * width + 2 * models.teacher.unembed_DV.shape[0]),
     )
-    return backpropagate(models.student, backward, types, tpu)
+    return backpropagate(models.student, backward, types, tpu, hidden_sum_BTD)
 
 
 def _logit_settings(models: StudentTeacher) -> tuple[tuple[float | None, jnp.dtype], ...]:

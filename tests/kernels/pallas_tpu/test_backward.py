@@ -18,10 +18,16 @@ from reasoning.objectives.divergence import JSD
 ROWS, TIME, WIDTH, TEACHER_WIDTH, VOCABULARY = 8, 36, 24, 20, 301
 
 MESHES = (
-    pytest.param("TPU v5e", MeshShape(data=2, fsdp=2, tensor=2), id="data 2, fsdp 2, tensor 2"),
+    pytest.param("TPU v5p", MeshShape(data=2, fsdp=2, tensor=2), id="data 2, fsdp 2, tensor 2, two cores"),
     pytest.param("TPU v5p", MeshShape(data=1, tensor=8), id="tensor 8, two cores", marks=pytest.mark.slow),
     pytest.param("TPU v5e", MeshShape(data=1, fsdp=4, context=2), id="fsdp 4, context 2", marks=pytest.mark.slow),
 )
+
+
+@pytest.fixture(autouse=True)
+def strips_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gathered matrices go strip by strip, however small they are."""
+    monkeypatch.setattr("reasoning.kernels.vocabulary_sharding._WHOLE", 0)
 
 
 def kernels(chip: str) -> Kernels:
