@@ -14,6 +14,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from side_by_side import median, peak_mebibytes, ratio, rounds_of
 
@@ -38,8 +40,11 @@ def timed(step: Callable[[], float], steps: int) -> dict[str, float]:
     }
 
 
-def ours(devices: int, steps: int) -> dict[str, float]:
-    """The step that ``make_step`` builds, on ``devices`` CPU devices, batch placed beforehand."""
+def prepared(devices: int, preset: str | None = None, rows: int = BATCH, length: int = LENGTH) -> tuple[Any, Any, Any]:
+    """The step that ``make_step`` builds, on ``devices`` CPU devices, with a state and a batch that are placed there.
+
+    Of a ``preset`` (``models.presets``) blocks are recomputed in the backward pass.
+    """
     import jax
 
     from reasoning.pipeline.devices import keep_freed_memory
@@ -50,6 +55,7 @@ def ours(devices: int, steps: int) -> dict[str, float]:
     import numpy as np
 
     from reasoning.core import mesh as meshes
+    from reasoning.models import presets
     from reasoning.models.config import ModelConfig, Stack
     from reasoning.models.model import build_model, init_sharded
     from reasoning.objectives.aggregation import token_mean
@@ -63,24 +69,32 @@ def ours(devices: int, steps: int) -> dict[str, float]:
     config = ModelConfig(
         vocabulary=VOCABULARY, width=WIDTH, heads=HEADS, mlp_width=MLP, stacks=(Stack(LAYERS),), context=LENGTH
     )
+    if preset is not None:
+        config = replace(getattr(presets, preset), context=length, remat="block")
     model, optimizer = build_model(config, mesh), AdamW(1e-3, weight_decay=0.1).build(1000)
     built = build_step(model, mesh, supervised(model), optimizer, microbatches=1)
     params = init_sharded(model, mesh, jax.random.key(0))
     state = jax.jit(lambda p: new_state(p, optimizer), out_shardings=built.shardings)(params)
-    tokens = np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, LENGTH)).astype(np.int32)
-    rows = {
+    tokens = np.random.default_rng(0).integers(0, config.vocabulary, (rows, length)).astype(np.int32)
+    arrays = {
         "tokens": tokens,
-        "positions": np.broadcast_to(np.arange(LENGTH, dtype=np.int32), tokens.shape),
+        "positions": np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape),
         "segments": np.ones_like(tokens),
         "loss_mask": np.ones_like(tokens),
     }
-    batch = jax.jit(lambda r: token_batch(r, token_mean, LENGTH), out_shardings=meshes.row_sharding(mesh))(
-        meshes.to_global(mesh, rows)
+    batch = jax.jit(lambda r: token_batch(r, token_mean, length), out_shardings=meshes.row_sharding(mesh))(
+        meshes.to_global(mesh, arrays)
     )
+    return built.step, state, batch
+
+
+def ours(devices: int, steps: int) -> dict[str, float]:
+    """This project's step."""
+    taken, state, batch = prepared(devices)
     holder = [state]
 
     def step() -> float:
-        holder[0], metrics = built.step(holder[0], {}, batch)
+        holder[0], metrics = taken(holder[0], {}, batch)
         return float(metrics["loss"][0])
 
     return timed(step, steps)
