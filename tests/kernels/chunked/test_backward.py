@@ -34,8 +34,8 @@ def test_each_column_is_pushed_back_once_whatever_is_left_for_the_last_strip(col
         return jnp.take(jnp.float32(gradients), start + jnp.arange(logits.shape[1]), axis=1)
 
     types = GradientTypes(jnp.float32, jnp.bfloat16)
-    of_hidden, of_parameters = backpropagate(operands, logit_gradient, types, logits_bytes=1)
-    np.testing.assert_allclose(of_hidden.reshape(6, 4), gradients @ matrix.T, rtol=1e-4, atol=1e-5)
+    of_hidden, of_parameters = backpropagate(operands, logit_gradient, types, 1, jnp.ones((2, 3, 4)))
+    np.testing.assert_allclose(of_hidden.reshape(6, 4), 1 + gradients @ matrix.T, rtol=1e-4, atol=1e-5)
     assert of_parameters.unembed_DV.dtype == jnp.bfloat16
     np.testing.assert_allclose(of_parameters.unembed_DV, hidden.reshape(6, 4).T @ gradients, rtol=1e-2, atol=1e-2)
     np.testing.assert_allclose(of_parameters.bias_V, gradients.sum(axis=0), rtol=1e-5, atol=1e-5)
