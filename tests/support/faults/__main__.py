@@ -1,9 +1,11 @@
 """``python -m faults``: rounds of faults over all stages of the miniature, and a table of what held.
 
-Rounds that are in the file of results already aren't played again, so the same command goes on where one was stopped.
+Rounds that are in the file of results already aren't played again, so the same command goes on where one was stopped;
+given twice at the same time it shares the rounds out.
 """
 
 import argparse
+import fcntl
 import json
 import math
 import re
@@ -13,7 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from miniature import graph
 
@@ -23,7 +25,6 @@ from faults.processes import import_all
 from faults.round import Result
 from faults.rounds import perform
 from faults.world import World
-from reasoning.core.files import lock
 from reasoning.report.console import complain, say
 
 _PLACES = (
@@ -65,16 +66,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import_all()
     world = World(out / "world", stages, out / "world" / "reference")
     until = begun + 60 * chosen.minutes if chosen.minutes else math.inf
-    with lock(out):
-        if world.prepare(until):
-            played = {row["number"] for row in read(file)}
-            for number in range(chosen.rounds):
-                case = draw(number, chosen.seed, stages)
-                if time.monotonic() < until and number not in played and chosen.kind in case.kind:
-                    _play(world, case, out / f"round-{chosen.seed}-{number}", file)
+    with world.home("."):
+        ready = world.prepare(until)
+    missing = sorted(set(range(chosen.rounds if ready else 0)) - _played(file))
+    with open(out / f".claims-{chosen.seed}", "wb") as claims:
+        for case in (draw(number, chosen.seed, stages) for number in missing):
+            wanted = chosen.kind in case.kind and time.monotonic() < until
+            if wanted and _claim(claims, case.number) and case.number not in _played(file):
+                _play(world, case, out / f"round-{chosen.seed}-{case.number}", file)
     rows = read(file)
     say(histogram(rows))
     return int(any(row["broken"] for row in rows))
+
+
+def _claim(claims: IO[bytes], number: int) -> bool:
+    """Whether a round is this runner's: a byte of a file is locked for it until this process ends, however it ends."""
+    try:
+        fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+    except OSError:
+        return False
+    return True
+
+
+def _played(file: Path) -> set[int]:
+    return {row["number"] for row in read(file)}
 
 
 def _play(world: World, case: Case, folder: Path, file: Path) -> None:

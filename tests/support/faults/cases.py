@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 SHARES = {
     "kill at a change": 26,
@@ -72,8 +73,12 @@ def draw(number: int, seed: int, stages: Sequence[str]) -> Case:
 
 
 def _dealt(deck: list[str], number: int, seed: str) -> str:
-    order = random.Random(f"{seed}/{number // len(deck)}").sample(deck, len(deck))
-    return order[number % len(deck)]
+    return _shuffled(tuple(deck), f"{seed}/{number // len(deck)}")[number % len(deck)]
+
+
+@cache
+def _shuffled(deck: tuple[str, ...], seed: str) -> list[str]:
+    return random.Random(seed).sample(deck, len(deck))
 
 
 def chosen_event(case: Case, events: Sequence[str]) -> int:

@@ -17,26 +17,22 @@ _REFUSAL = 2
 
 def _words(world: World, kind: str, out: Path) -> list[str]:
     """The command that brings in, or exports, a tiny Llama."""
-    source = world.folder / "model.gguf"
-    if not source.exists():
-        gguf_file.write(source)
-    return ["convert", kind, str(source), str(out)]
+    return ["convert", kind, str(world.folder / f"convert-{kind}" / "model.gguf"), str(out)]
 
 
 def _untouched(world: World, kind: str) -> tuple[Path, list[str]]:
     """The folder that it makes: what the command leaves, and what it changes on the way, in order."""
-    home = world.folder / f"convert-{kind}"
-    log = home / "changes.log"
-    if not log.exists():
-        home.mkdir(exist_ok=True)
-        watched = home / "out"
-        watched.mkdir(exist_ok=True)
-        told = home / ".changes"
-        end = command(world, Plan(str(watched), log=str(told)), *_words(world, kind, watched / "model"))
-        if end.code != 0:
-            raise RuntimeError(f"an untouched conversion failed: {end.error[-3000:]}")
-        told.rename(log)
-    return home / "out", log.read_text().splitlines()
+    with world.home(f"convert-{kind}") as home:
+        log, watched = home / "changes.log", home / "out"
+        if not log.exists():
+            gguf_file.write(home / "model.gguf")
+            watched.mkdir(exist_ok=True)
+            told = home / ".changes"
+            end = command(world, Plan(str(watched), log=str(told)), *_words(world, kind, watched / "model"))
+            if end.code != 0:
+                raise RuntimeError(f"an untouched conversion failed: {end.error[-3000:]}")
+            told.rename(log)
+        return watched, log.read_text().splitlines()
 
 
 def _attacked(kind: str, fault: str) -> Callable[[World, Case, Path], Result]:

@@ -48,15 +48,14 @@ def _swept(world: World, case: Case, folder: Path) -> Result:
 
 def _packing(world: World, block: int) -> tuple[Project, tuple[str, ...]]:
     """An experiment with a large corpus, packed once without a fault, and the words that pack it."""
-    home = world.folder / f"packing-{block}"
-    home.mkdir(exist_ok=True)
-    project = new_project(home, 2)
     more = ("--only", "corpus", f"documents.count={_DOCUMENTS}", f"corpus.block={block}")
-    if not (home / "done").exists():
-        end = command(world, Plan(str(project.out)), *project.arguments(*more))
-        if end.code != 0:
-            raise RuntimeError(f"packing failed without a fault: {end.error[-3000:]}")
-        (home / "done").touch()
+    with world.home(f"packing-{block}") as home:
+        project = new_project(home, 2)
+        if not (home / "done").exists():
+            end = command(world, Plan(str(project.out)), *project.arguments(*more))
+            if end.code != 0:
+                raise RuntimeError(f"packing failed without a fault: {end.error[-3000:]}")
+            (home / "done").touch()
     return project, more
 
 

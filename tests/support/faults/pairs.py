@@ -11,7 +11,7 @@ from small_project import Project, new_project
 
 from faults.cases import Case
 from faults.commands import left_over, note, records
-from faults.processes import Process
+from faults.processes import Process, can_fork
 from faults.round import Result
 from faults.world import World, ended
 
@@ -26,20 +26,20 @@ Act = Callable[[Process, Case, Result], None]
 
 def _project(world: World) -> Project:
     """The experiment of all these rounds, and an untouched run of it."""
-    home = world.folder / "pair"
-    home.mkdir(exist_ok=True)
-    project = new_project(home, 2)
-    if not (home / "done").exists():
-        end = ended(_start(world, project, project.out))
-        if end.code != 0:
-            raise RuntimeError(f"the uninterrupted run of two processes failed: {end.error[-3000:]}")
-        (home / "done").touch()
+    with world.home("pair") as home:
+        project = new_project(home, 2)
+        if not (home / "done").exists():
+            end = ended(_start(world, project, project.out))
+            if end.code != 0:
+                raise RuntimeError(f"the uninterrupted run of two processes failed: {end.error[-3000:]}")
+            (home / "done").touch()
     return project
 
 
 def _start(world: World, project: Project, out: Path) -> Process:
-    words = ("launch", "multiprocess", "--processes", "2", "--devices", "1", str(project.file), "--out", str(out))
-    return world.start([*words, "run.cpu_devices=2"], anew=True)
+    words = ("multiprocess", "--processes", "2", "--devices", "1", str(project.file), "--out", str(out))
+    anew = world.anew or not can_fork()
+    return world.start(["launch" if anew else "faults.launched", *words, "run.cpu_devices=2"], anew=anew)
 
 
 def _workers(launcher: int) -> list[int]:

@@ -1,11 +1,13 @@
 """Where rounds take place: a finished run to compare with, what it did to its folder, and folders to attack."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -119,6 +121,18 @@ class World:
                 raise RuntimeError(f"the uninterrupted run failed: {end.error[-3000:]}")
             write_atomic(self._told(stage), end.out)
         return True
+
+    @contextmanager
+    def home(self, name: str) -> Iterator[Path]:
+        """A folder for what rounds of one kind are compared with, which one runner at a time may make."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield folder
+        finally:
+            os.close(descriptor)
 
     def _log(self, stage: str) -> Path:
         return self.folder / "changes" / f"{stage}.log"
