@@ -22,8 +22,14 @@ _SCHEMES = ("s3://", "gs://")
 _WAITS = (0.2, 1.0, 5.0, 15.0)
 """Seconds before a call is tried again; together with the library's own tries, about a minute."""
 
+_GOOGLES_TRIES = 3
+"""Seconds for which Google's library tries a call again by itself; it would for a quarter of an hour."""
+
 _PIECE = 8 << 20
-_FOR_GOOD = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "PERMISSION_DENIED", "not found")
+_FOR_GOOD = (
+    *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "not found"),
+    *("PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_FOUND"),
+)
 
 _Found = TypeVar("_Found")
 
@@ -130,11 +136,13 @@ class ObjectStore:
         return f"{self.root}/{name}" if name else self.root
 
     def _again(self, name: str, call: Callable[[], _Found]) -> _Found:
+        from pyarrow import ArrowException
+
         for wait in (*self.waits, None):
             try:
                 return call()
-            except OSError as error:
-                told = str(error).split("\n", 1)[0]
+            except (OSError, ArrowException) as error:  # An upload that a store takes for ill-formed is no OSError.
+                told = str(error).split("\n", 1)[0].split(" error_info=", 1)[0]
                 if wait is None or any(each in told for each in _FOR_GOOD):
                     raise InputError(
                         f"{self.url}: {name}: {told}; check the address, the rights there and the network, and run the "
@@ -156,7 +164,8 @@ def open_store(url: str) -> ObjectStore:
     if not is_address(url):
         raise InputError(f"{url} is no object store; write s3://BUCKET/FOLDER or gs://BUCKET/FOLDER")
     try:
-        filesystem, root = FileSystem.from_uri(url)
+        limited = url if url.startswith("s3:") else f"{url}?retry_limit_seconds={_GOOGLES_TRIES}"
+        filesystem, root = FileSystem.from_uri(limited)
     except (OSError, ValueError) as error:
         raise InputError(f"{url} can't be opened: {str(error).split(chr(10), 1)[0]}; check the address") from None
     if "/" not in root.strip("/"):

@@ -2,9 +2,10 @@
 
 import contextvars
 import os
+import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -16,13 +17,21 @@ def send_again(number: int, unless: Callable[[], bool]) -> None:
     """Sends this process a signal once more in a second, unless what the first one's handler raised was heard.
 
     Python drops exceptions that happen to come up in finalizers and in callbacks of weak references and of its garbage
-    collector, of which JAX has one that runs often.
+    collector, of which JAX has one that runs often. Until then it shows no traceback of such an interrupt.
     """
+    usual = sys.unraisablehook
+
+    def hook(report: Any) -> None:
+        if not isinstance(report.exc_value, KeyboardInterrupt):
+            usual(report)
 
     def send() -> None:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = usual
         if not unless():
             os.kill(os.getpid(), number)
 
+    sys.unraisablehook = hook
     timer = threading.Timer(_AGAIN_SECONDS, send)
     timer.daemon = True
     timer.start()

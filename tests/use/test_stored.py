@@ -14,9 +14,9 @@ from reasoning.use.stored import written_to
 FILES = {"model.safetensors": b"w" * 5000, "tokenizer/vocabulary": b"v", CONFIG: b"{}", "config.json": b"{}"}
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving() as running:
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def server(request):
+    with serving(request.param) as running:
         yield running
 
 

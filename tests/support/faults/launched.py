@@ -6,8 +6,10 @@ launcher does with its processes stays: their group, how they die with it, its p
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from unittest import mock
 
 from faults.processes import become
@@ -51,5 +53,6 @@ class _Fork:
 
 
 if __name__ == "__main__":
-    with mock.patch("launch.processes.subprocess.Popen", _Fork):
+    forking = SimpleNamespace(**{**vars(subprocess), "Popen": _Fork})
+    with mock.patch("launch.processes.subprocess", forking):
         sys.exit(launch())
