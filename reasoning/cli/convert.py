@@ -21,7 +21,7 @@ from reasoning.models.formats.checkpoint_writer import Dtype
 from reasoning.models.model import build_model, parameter_count
 from reasoning.report.console import put
 from reasoning.report.model_card import CardSubject, model_card
-from reasoning.use.convert import convert_model, fetch_model
+from reasoning.use.convert import convert_model, convert_step, fetch_model
 from reasoning.use.export import ExportPlan, export, export_adapter, plan_export
 from reasoning.use.find_model import locate_model
 from reasoning.use.stored import written_to
@@ -31,10 +31,11 @@ examples:
   reasoning convert hf models/Qwen2.5-0.5B checkpoints/qwen2.5-0.5b
   reasoning convert hf HuggingFaceTB/SmolLM2-135M@main checkpoints/smollm2
   reasoning convert gguf SmolLM2-135M-Instruct.Q4_1.gguf checkpoints/smollm2
+  reasoning convert step runs/mine/grpo@200 checkpoints/mine-200
   reasoning convert export checkpoints/smollm2 exported/smollm2 --chat smollm_2
   reasoning convert export runs/mine/sft exported/mine --dtype bfloat16
   reasoning convert export runs/mine/grpo exported/adapter --adapter-of HuggingFaceTB/SmolLM2-135M-Instruct
-An experiment starts from what hf and gguf write as  base = @stages.Pretrained  base.path = 'checkpoints/smollm2'
+An experiment starts from what hf, gguf and step write as  base = @stages.Pretrained  base.path = 'checkpoints/smollm2'
 (base.path may also name what convert reads: then nothing needs to be converted before). export writes what transformers
 and vLLM load, with a card of what was measured in the run.
 """
@@ -63,6 +64,8 @@ def _written(chosen: argparse.Namespace, out: Path, console: Console) -> str:
         return f"holds adapters of {chosen.adapter_of} for peft"
     if chosen.kind == "export":
         return _export(chosen.source, out, chosen.dtype or "float32", chosen.chat, console)
+    if chosen.kind == "step":
+        return f"holds {convert_step(chosen.source, out, build_mesh(MeshShape())):,} parameters of that step"
     source = fetch_model(chosen.source) if chosen.kind == "hf" else Path(fetched(chosen.source))
     with _bar(console, f"reading {source.name}") as report:
         count = convert_model(source, out, build_mesh(MeshShape()), report)
@@ -113,13 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "kind",
-        choices=("hf", "gguf", "export"),
-        help="hf: from Hugging Face's safetensors; gguf: from llama.cpp's file; export: to Hugging Face's",
+        choices=("hf", "gguf", "step", "export"),
+        help="hf: from Hugging Face's safetensors; gguf: from llama.cpp's file; step: a stage behind a step that it "
+        "keeps (run.keep, run.keep_every); export: to Hugging Face's",
     )
     parser.add_argument(
         "source",
         help="a folder or file; (hf) or owner/model[@revision] on the Hub; (export) or RUN/STAGE; "
-        "or the s3:// or gs:// address of a model",
+        "or the s3:// or gs:// address of a model; (step) RUN/STAGE@STEP",
     )
     parser.add_argument("out", help="the folder to write, or its s3:// or gs:// address; nothing may lie there yet")
     parser.add_argument("--dtype", choices=get_args(Dtype), help="(export) of the weights (default: float32)")

@@ -22,7 +22,7 @@ from reasoning.models.config import ModelConfig, from_json, to_json
 from reasoning.models.lora import LoRA
 from reasoning.models.model import Model, build_model, parameter_shardings, trained, with_lora
 from reasoning.models.parameters import Params
-from reasoning.training.checkpoints import load_params, save_params
+from reasoning.training.checkpoints import Checkpointer, load_params, save_params
 
 CONFIG, _CHECKPOINT, RECORDS = "model.json", "checkpoint", "records"
 CHECKPOINTS, BEST, REFERENCES, FAILED = ON_THE_WAY = "checkpoints", "best", "references", "failed"
@@ -89,6 +89,19 @@ def read_params(folder: Path, model: Model, mesh: Mesh) -> Params:
     return load_params(folder / _CHECKPOINT, with_shardings(model.shapes, parameter_shardings(model, mesh)))
 
 
+def read_step(folder: Path, step: int, model: Model, mesh: Mesh) -> Params:
+    """The parameters alone of a step that a stage has saved while it trained, verified and laid out on ``mesh``.
+
+    Raises InputError where that step isn't there, and for one of a stage that trained adapters alone.
+    """
+    steps = Checkpointer(folder / CHECKPOINTS)
+    if step not in steps.steps():
+        kept = ", ".join(map(str, steps.steps())) or "none"
+        raise InputError(f"{steps.folder} doesn't keep step {step}; kept are {kept} (run.keep, run.keep_every)")
+    wanted = with_shardings(model.shapes, parameter_shardings(model, mesh))
+    return load_params(steps.path(step), wanted, inside="params")
+
+
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, stage: str) -> None:
     """InputError where the tokenizer has ids that the model has no row for."""
     if tokenizer.vocabulary_size > config.vocabulary:
@@ -100,11 +113,16 @@ def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, stage: str) -> N
 
 def save(out: Path, model: Model, params: Params, tokenizer: Tokenizer, results: Mapping[str, float]) -> Outcome:
     """Writes a finished checkpoint into ``out`` and describes it."""
+    describe(out, model, tokenizer)
+    save_params(out / _CHECKPOINT, params)
+    return Outcome("checkpoint", dict(results), hash_tree(params))
+
+
+def describe(out: Path, model: Model, tokenizer: Tokenizer) -> None:
+    """Writes config and tokenizer into ``out``, by which its parameters, or those of a step saved there, are read."""
     if jax.process_index() == 0:
         write_atomic(out / CONFIG, json.dumps(to_json(model.config), indent=1) + "\n")
         tokenizer.save(out)
-    save_params(out / _CHECKPOINT, params)
-    return Outcome("checkpoint", dict(results), hash_tree(params))
 
 
 def save_adapters(out: Path, lora: LoRA, adapters: Params, base: str) -> None:

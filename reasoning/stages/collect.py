@@ -42,7 +42,7 @@ from reasoning.stages.conversations import write_conversations
 from reasoning.stages.place import Place, asked_of
 from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
-from reasoning.training.checkpoints import on_first_process
+from reasoning.training.first_process import on_first_process
 from reasoning.training.preemption import Interrupted
 
 _SHOWN = 100

@@ -44,7 +44,7 @@ from reasoning.stages.reward_model import loaded_scorers
 from reasoning.stages.scorer_programs import Beside, scorers_beside
 from reasoning.stages.stage import Context, Stage
 from reasoning.tasks.problems import Problem
-from reasoning.training.checkpoints import on_first_process
+from reasoning.training.first_process import on_first_process
 from reasoning.training.preemption import Interrupted
 
 _PARTS = "parts"

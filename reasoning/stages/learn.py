@@ -21,7 +21,7 @@ from reasoning.models.model import Model
 from reasoning.models.parameters import Params
 from reasoning.rewards.reward import Reward, reward_name
 from reasoning.rollouts.sampling import sampler_for
-from reasoning.stages.checkpoint import BEST, CHECKPOINTS, FAILED
+from reasoning.stages.checkpoint import BEST, CHECKPOINTS, FAILED, describe
 from reasoning.stages.held_out import HeldOut
 from reasoning.stages.settings import Learning, check_best
 from reasoning.stages.stage import Context, is_stage, learns_from
@@ -91,6 +91,7 @@ def learn(learner: Learner, source: Source, out: Path, context: Context) -> Outc
         build = jax.jit(new, out_shardings=program.shardings)
         return build(trainee.start())
 
+    describe(out, trainee.merged_model, learner.tokenizer)
     constants = trainee.frozen_inputs({} if frozen is None else frozen.params)
     first = jax.process_index() == 0
     log = MetricsLog(out, first)

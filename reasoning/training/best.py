@@ -11,7 +11,8 @@ import jax
 
 from reasoning.core.errors import InputError
 from reasoning.models.parameters import Params
-from reasoning.training.checkpoints import load_params, on_first_process, save_params
+from reasoning.training.checkpoints import load_params, save_params
+from reasoning.training.first_process import on_first_process
 from reasoning.training.state import TrainState
 
 

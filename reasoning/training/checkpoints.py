@@ -20,8 +20,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from reasoning.core.artifact import MANIFEST
@@ -30,6 +28,7 @@ from reasoning.core.files import PARTIAL_SUFFIX, json_text, read_json, sync, syn
 from reasoning.core.fingerprints import difference, fingerprints
 from reasoning.core.hashes import hash_json
 from reasoning.core.text import printable
+from reasoning.training.first_process import on_first_process
 from reasoning.training.storage_errors import plain_errors
 
 CURSOR = "cursor.json"
@@ -170,11 +169,12 @@ def save_params(folder: Path, params: Any) -> None:
         ) from error
 
 
-def load_params(folder: Path, abstract_params: Any) -> Any:
+def load_params(folder: Path, abstract_params: Any, inside: str = "") -> Any:
     """Read back what ``save_params`` wrote, onto the devices that the leaves of ``abstract_params`` name.
 
-    Raises InputError that names the file where anything is missing or damaged, and the leaves where paths, shapes or
-    dtypes are not those asked for (``params_shapes`` tells what is there).
+    Of a larger tree, such as a training state, only what lies ``inside`` one entry is read. Raises InputError that
+    names the file where anything is missing or damaged, and the leaves where paths, shapes or dtypes are not those
+    asked for (``params_shapes`` tells what is there).
     """
 
     def check() -> None:
@@ -183,7 +183,7 @@ def load_params(folder: Path, abstract_params: Any) -> Any:
             raise InputError(f"damaged checkpoint: {damage}; make it again, or copy it again from where it came")
 
     on_first_process(check)
-    return _load(folder, abstract_params)
+    return _load(folder, {inside: abstract_params}, inside)[inside] if inside else _load(folder, abstract_params)
 
 
 def params_shapes(folder: Path) -> dict[str, Any]:
@@ -248,8 +248,9 @@ def _orbax_save(folder: Path, tree: Any) -> Callable[[], None]:
         return ocp.save_async(str(folder.absolute()), tree).result
 
 
-def _load(folder: Path, abstract_tree: Any) -> Any:
-    saved = {_name(leaf): _describe(leaf) for leaf in _read_manifest(folder)["leaves"]}
+def _load(folder: Path, abstract_tree: Any, inside: str = "") -> Any:
+    leaves = [leaf for leaf in _read_manifest(folder)["leaves"] if not inside or leaf["path"][0] == inside]
+    saved = {_name(leaf): _describe(leaf) for leaf in leaves}
     wanted = {_name(leaf): _describe(leaf) for leaf in _leaves(abstract_tree)}
     differences = [
         f"{name}: saved {saved.get(name, 'nothing')}, asked for {wanted.get(name, 'nothing')}"
@@ -262,7 +263,10 @@ def _load(folder: Path, abstract_tree: Any) -> Any:
         raise InputError(
             f"{folder} does not fit this model: {shown}; use the settings that it was made with, or another folder"
         )
-    return ocp.load(str(folder.absolute()), abstract_tree)
+    context = ocp.Context()
+    context.pytree_options.loading.partial_load = bool(inside)
+    with context:
+        return ocp.load(str(folder.absolute()), abstract_tree)
 
 
 def _leaves(tree: Any) -> list[dict[str, Any]]:
@@ -327,22 +331,3 @@ def _set_aside(folder: Path) -> Path:
     doomed = folder.with_name(f"{folder.name}.old{PARTIAL_SUFFIX}")
     os.rename(folder, doomed)
     return doomed
-
-
-def on_first_process(action: Callable[[], int | None]) -> int:
-    """Let process 0 act and tell everybody its number; where it fails, all processes fail, and none waits forever."""
-    if jax.process_count() == 1:
-        return action() or 0
-    # An error that only process 0 raised would leave the others waiting in the broadcast, so it is broadcast too.
-    number, failure = 0, None
-    if jax.process_index() == 0:
-        try:
-            number = action() or 0
-        except (InputError, OSError) as error:
-            failure = error
-    number, failed = multihost_utils.broadcast_one_to_all(np.array([number, failure is not None], np.int32))
-    if failure is not None:
-        raise failure
-    if failed:
-        raise InputError("process 0 could not read or write a checkpoint; its own message says why")
-    return int(number)

@@ -8,7 +8,8 @@ from typing import Any
 
 import jax
 
-from reasoning.training.checkpoints import Checkpointer, on_first_process
+from reasoning.training.checkpoints import Checkpointer
+from reasoning.training.first_process import on_first_process
 
 _LOOK_SECONDS = 0.1
 

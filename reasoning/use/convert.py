@@ -1,5 +1,6 @@
 """Models from elsewhere, brought once into the form that stages leave and start from."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,17 @@ from jax.sharding import Mesh
 from reasoning.core.addresses import fetched
 from reasoning.core.artifact import write_files
 from reasoning.core.errors import InputError
+from reasoning.core.files import PARTIAL_SUFFIX
 from reasoning.core.folders import check_free, folder_in_making
+from reasoning.data.tokenizers.files import load_tokenizer
 from reasoning.data.tokenizers.transformers_folder import ADDED_FILE, SYMBOLS_FILE, TEMPLATE_SUFFIX
 from reasoning.models.model import build_model, check_memory
-from reasoning.stages.checkpoint import check_vocabulary, save
+from reasoning.pipeline.folder import read_run
+from reasoning.stages.checkpoint import check_vocabulary, read_model, read_step, save
 from reasoning.stages.pretrained import find
 
 _REVISION_MARK = "@"
+_STEP = re.compile(r"(?P<run>.+)/(?P<stage>[^/@]+)@(?P<step>\d+)")
 _FETCHED_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -47,6 +52,37 @@ def convert_model(source: Path, out: Path, mesh: Mesh, report: Callable[[int, in
         save(partial, model, params, pretrained.tokenizer, {})
         write_files(partial)
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def convert_step(name: str, out: Path, mesh: Mesh) -> int:
+    """Writes as ``out`` what the model of ``RUN/STAGE@STEP`` was behind a step that its stage has saved.
+
+    The stage may have finished or not. Counts the parameters. Raises InputError for another name, where that step isn't
+    kept or is damaged, and where ``out`` exists already.
+    """
+    parts = _STEP.fullmatch(name)
+    if parts is None:
+        raise InputError(f"{name} names no step; write RUN/STAGE@STEP, as in runs/r1_tiny/zero@100")
+    run, stage, step = Path(parts["run"]), parts["stage"], int(parts["step"])
+    check_free(out)
+    folder = _stage_folder(run, stage)
+    model, tokenizer = build_model(read_model(folder), mesh), load_tokenizer(folder)
+    check_memory(model, mesh, "convert")
+    params = read_step(folder, step, model, mesh)
+    with folder_in_making(out) as partial:
+        partial.mkdir(parents=True)
+        save(partial, model, params, tokenizer, {})
+        write_files(partial)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _stage_folder(run: Path, stage: str) -> Path:
+    """Where a stage of a run lies: finished, or at work."""
+    entries = {entry.stage: entry for entry in read_run(run)}
+    if stage not in entries:
+        raise InputError(f"{run} has no stage {stage!r}; there are {', '.join(entries) or 'none'}")
+    finished = run / entries[stage].folder
+    return finished if entries[stage].finished else finished.with_name(f".{finished.name}{PARTIAL_SUFFIX}")
 
 
 def fetch_model(name: str) -> Path:
