@@ -16,9 +16,14 @@ _KEY = "sha256"
 _LINE = "# SHA-256 of what follows: "
 
 
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the hash of the rest of it."""
+    return {**record, _KEY: hash_json(record)}
+
+
 def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes a record with the hash of the rest of it, as ``write_json`` does."""
-    write_json(path, {**record, _KEY: hash_json(record)})
+    """Writes a record with its hash, as ``write_json`` does."""
+    write_json(path, sealed(record))
 
 
 def read_sealed(path: Path) -> Any:

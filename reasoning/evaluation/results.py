@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.core.errors import InputError
-from reasoning.core.files import read_json, read_jsonl, readable_rows, write_atomic
+from reasoning.core.files import read_jsonl, readable_rows, write_atomic
+from reasoning.core.fingerprints import difference, fingerprints
+from reasoning.core.sealed import read_sealed, sealed
 
 RESULTS = "results.json"
 SAMPLES = "samples.jsonl"
+
+_SAMPLES = "samples"
+"""Says in the results what the file of samples was when they were written."""
 
 Complain = Callable[[str], None]
 """Takes in words what is damaged, where a reader goes on without it."""
@@ -111,9 +116,32 @@ class Replies:
 
 
 def write_results(out: Path, results: Results) -> None:
-    """Writes ``results.json`` in one move."""
+    """Writes ``results.json`` in one move, with its own hash and that of the samples that lie beside it."""
     content = _without_zeros(asdict(results))
-    write_atomic(out / RESULTS, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if (out / SAMPLES).exists():
+        content[_SAMPLES] = fingerprints(out, [out / SAMPLES])[SAMPLES]
+    write_atomic(out / RESULTS, json.dumps(sealed(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def are_written(out: Path, complain: Complain) -> bool:
+    """Whether results lie in a folder, and they and their samples are as they were written; damage is told."""
+    if not (out / RESULTS).exists():
+        return False
+    try:
+        samples = _content(out / RESULTS).get(_SAMPLES)
+        told = "" if samples is None else difference(out / SAMPLES, samples, None)
+    except (InputError, KeyError, TypeError) as error:
+        told = str(error)
+    if told:
+        complain(f"damaged: {told}; it is made again")
+    return not told
+
+
+def _content(file: Path) -> dict[str, Any]:
+    content = read_sealed(file)
+    if not isinstance(content, dict) or not isinstance(content.get("checkpoints"), dict):
+        raise InputError(f"{file} has no 'checkpoints'; move {file.parent} away and evaluate again")
+    return content
 
 
 def _without_zeros(content: Any) -> Any:
@@ -130,10 +158,7 @@ def _without_zeros(content: Any) -> Any:
 def read_results(folder: Path) -> Results:
     """What ``write_results`` wrote. Raises InputError, naming the place, where the file is missing or damaged."""
     file = folder / RESULTS
-    content = read_json(file)
-    if not isinstance(content, dict) or not isinstance(content.get("checkpoints"), dict):
-        raise InputError(f"{file} has no 'checkpoints'; move {folder} away and evaluate again")
-    parts = {}
+    content, parts = _content(file), {}
     for name in ("kinds", "styles"):
         by_checkpoint = _object(content.get(name, {}), f"{file}: {name}")
         parts[name] = {stage: _tables(each, f"{file}: {name}.{stage}") for stage, each in by_checkpoint.items()}

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from reasoning.core.files import read_file, read_json, write_atomic, write_json
+from reasoning.core.errors import InputError
+from reasoning.core.files import read_file, write_atomic
+from reasoning.core.fingerprints import difference, fingerprints
 from reasoning.core.progress import Progress
+from reasoning.core.sealed import read_sealed, write_sealed
 from reasoning.data.chat.format import ChatFormat
 from reasoning.data.cleaning import Cleaner, Opened, Removed, joined, open_cleaned, without_removed
 from reasoning.data.documents import Document, Documents
@@ -31,6 +34,9 @@ COUNTS = "removed.json"
 """How many each reason removed; written last, so where it lies cleaning is done."""
 
 _KEPT = "kept.npy"
+
+_FILES = "files"
+"""Says among the counts what the other two files were when they were written."""
 
 _MARKS = "marks"
 """The folder of marks among the pieces."""
@@ -62,7 +68,7 @@ def clean(
     if not opened:
         return tuple(sources), {}
     # Process 0 writes the counts after all have marked, so all of them find the same here.
-    if not (out / COUNTS).exists():
+    if not _is_decided(out, context):
         folder = pieces.folder / _MARKS
         folder.mkdir(parents=True, exist_ok=True)
         marks = mark_all(joined(opened), cleaners, replace(pieces, folder=folder), _reporting(name, "marked", context))
@@ -70,7 +76,7 @@ def clean(
             _decide(opened, cleaners, marks, out, name, context)
             shutil.rmtree(folder)
     pieces.wait("cleaned")
-    told = read_json(out / COUNTS)
+    told = read_sealed(out / COUNTS)
     bits = np.load(io.BytesIO(read_file(out / _KEPT)))
     kept = np.unpackbits(bits, count=told["looked_at"]).astype(bool)
     by_reason = {f"removed/{reason}": count for reason, count in told["removed"].items()}
@@ -123,6 +129,20 @@ def clean_beginning(
     return without_removed(sources, first, kept)
 
 
+def _is_decided(out: Path, context: Context) -> bool:
+    """Whether an earlier start has decided, and what it wrote is as it was written; damage is told."""
+    if not (out / COUNTS).exists():
+        return False
+    try:
+        files = read_sealed(out / COUNTS).get(_FILES, {})
+        told = next(filter(None, (difference(out / name, each, None) for name, each in files.items())), "")
+    except InputError as error:
+        told = str(error)
+    if told:
+        context.warn(f"damaged: {told}; it is made again")
+    return not told
+
+
 def _decide(
     opened: Sequence[Opened], cleaners: Sequence[Cleaner], marks: MarkFiles, out: Path, name: str, context: Context
 ) -> None:
@@ -134,7 +154,8 @@ def _decide(
     write_atomic(out / _KEPT, file.getvalue())
     listed = (json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in removed.examples)
     write_atomic(out / REMOVED, "".join(listed))
-    write_json(out / COUNTS, {"looked_at": removed.looked_at, "removed": removed.counts})
+    files = fingerprints(out, [out / _KEPT, out / REMOVED])
+    write_sealed(out / COUNTS, {"looked_at": removed.looked_at, "removed": removed.counts, _FILES: files})
     if told := removed.told():
         context.warn(f"stage {name} {told}; {REMOVED} lists the first of each kind")
 

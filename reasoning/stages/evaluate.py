@@ -20,9 +20,9 @@ from reasoning.core.progress import Progress
 from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, check_exam, questions_of
 from reasoning.evaluation.methods import Greedy, Method, Samples, check_methods, replies_by
 from reasoning.evaluation.results import (
-    RESULTS,
     SAMPLES,
     Results,
+    are_written,
     join_samples,
     read_results,
     read_samples,
@@ -114,7 +114,7 @@ class Evaluate:
         """Examines every checkpoint, piece by piece, as far as an earlier, interrupted run hasn't done it yet."""
         artifacts: tuple[Artifact, ...] = inputs["checkpoints"]
         pieces = [piece for artifact in artifacts for piece in self.pieces(artifact, out)]
-        over = (out / RESULTS).exists()
+        over = on_first_process(partial(are_written, out, context.warn))
         missing = {piece.file for piece in pieces if not on_first_process(partial(vouched, piece.file, context.warn))}
         wait_for_all(f"{self.name} has looked")  # Only then does process 0 write and remove what the others look for.
         if over:  # An earlier run was cut off behind its last file.

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,7 @@ from jax.sharding import Mesh
 from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import read_json, read_jsonl, write_atomic, write_json
+from reasoning.core.fingerprints import vouch, vouched
 from reasoning.core.mesh import check_room, wait_for_all
 from reasoning.core.prng import stage_key
 from reasoning.core.program import Program
@@ -38,6 +40,7 @@ from reasoning.stages.programs import model_before, publishing_program
 from reasoning.stages.stage import Context, Stage
 from reasoning.stages.step_labels import NO_LABEL, Labelled, Steps, Writer, groups_of, labels_of
 from reasoning.tasks.problems import Problem
+from reasoning.training.first_process import on_first_process
 from reasoning.training.preemption import Interrupted
 
 _LABELS = "labels.json"
@@ -86,11 +89,12 @@ class LabelReplies(TruncatedSampling):
         batches = -(-len(problems) // self.batch)
         files = [parts / f"{number:06}.jsonl" for number in range(batches)]
         for number, file in enumerate(files):
-            if not file.exists():
+            if not on_first_process(partial(vouched, file, context.warn)):
                 with context.at_once():
                     lines = self._labelled(writer, problems, prompts, number, context.seed)
                 if jax.process_index() == 0:
                     write_atomic(file, lines)
+                    vouch(file)
                 wait_for_all(str(file))
             counts.add(read_jsonl(file))
             context.report(Progress(self.name, number + 1, batches, counts.shown(), counts.tokens))

@@ -12,6 +12,7 @@ from reasoning.evaluation.results import (
     Replies,
     Results,
     Score,
+    are_written,
     read_results,
     read_samples,
     write_results,
@@ -53,7 +54,7 @@ def test_results_are_read_as_they_were_written_in_their_order(tmp_path: Path):
         "base/strict/greedy": 0.25, "base/length": 7.5, "zero/lenient/pass@1": 0.9, "zero/strict/greedy": 0.8
     }  # fmt: skip
     content = json.loads((tmp_path / "results.json").read_text())
-    assert list(content) == ["checkpoints", "kinds", "styles", "split"]
+    assert list(content) == ["checkpoints", "kinds", "styles", "split", "sha256"]
     assert content["checkpoints"]["base"]["length"] == {"mean": 7.5, "low": None, "high": None, "n": 1}
 
 
@@ -82,6 +83,22 @@ def test_damaged_results_are_refused_by_file(tmp_path: Path, checkpoints: Any):
 def test_damaged_parts_are_refused_by_name(tmp_path: Path, name: str, parts: Any):
     write(tmp_path, {"checkpoints": {}, name: parts})
     with pytest.raises(InputError, match=rf"results\.json: {name}"):
+        read_results(tmp_path)
+
+
+def test_a_bit_that_changed_in_results_or_samples_is_told(tmp_path: Path):
+    told: list[str] = []
+    assert not are_written(tmp_path, told.append)
+    write_samples(tmp_path / "samples.jsonl", [ROW])
+    write_results(tmp_path, FULL)
+    assert are_written(tmp_path, told.append) and read_results(tmp_path) == FULL and told == []
+    for name, before, after in (("samples.jsonl", b'"strict"', b'"struct"'), ("results.json", b"7.5", b"7.7")):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content.replace(before, after))
+        assert not are_written(tmp_path, told.append) and name in told.pop()
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "results.json").write_text((tmp_path / "results.json").read_text().replace("7.5", "7.7"))
+    with pytest.raises(InputError, match=r"results\.json is not as it was written"):
         read_results(tmp_path)
 
 
@@ -176,6 +193,7 @@ def test_confusions_are_read_as_they_were_written_and_damaged_ones_refused(tmp_p
     write_results(tmp_path, with_one)
     assert read_results(tmp_path) == with_one
     content = json.loads((tmp_path / "results.json").read_text())
+    del content["sha256"]
     for damage in (
         {"counts": [[3, 1], [0, 2]]},
         {"counts": [[3, 1, 0]]},

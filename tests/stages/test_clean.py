@@ -121,6 +121,19 @@ def test_marks_that_have_changed_are_made_again(source: Jsonl, tmp_path: Path, m
         assert made() == expected
 
 
+@pytest.mark.parametrize("name", [COUNTS, REMOVED, "kept.npy"])
+def test_what_changed_of_a_decision_is_told_and_made_again(source: Jsonl, tmp_path: Path, name: str):
+    cleaned(source, tmp_path)
+    expected = (tmp_path / name).read_bytes()
+    content = bytearray(expected)
+    content[-4] ^= 1
+    (tmp_path / name).write_bytes(content)
+    around = Surroundings()
+    cleaned(source, tmp_path, around=around)
+    assert (tmp_path / name).read_bytes() == expected
+    assert any("damaged" in told and name in told for told in around.warnings)
+
+
 def test_a_stage_says_what_it_left_out_and_peeks_at_the_same_rows(source: Jsonl, tmp_path: Path):
     stage = replace(CORPUS, sources=(*CORPUS.sources, source))
     made = work(stage, tmp_path)

@@ -267,6 +267,19 @@ def test_an_evaluation_that_is_killed_while_it_ends_ends_the_same_and_asks_nothi
     check_same_files(again, wide)
 
 
+@pytest.mark.parametrize("name", ["results.json", "samples.jsonl"])
+def test_what_changed_behind_the_end_of_an_exam_is_told_and_made_again(
+    evaluated: Artifact, both: dict, tmp_path: Path, name: str
+):
+    shutil.copytree(evaluated.path, tmp_path / "exam")
+    content = bytearray((tmp_path / "exam" / name).read_bytes())
+    content[content.index(b"0.")] ^= 1  # A number is another, and the file as easily read.
+    (tmp_path / "exam" / name).write_bytes(content)
+    surroundings = Surroundings()
+    check_same_files(work(STAGE, tmp_path, both, surroundings), evaluated)
+    assert [name in told and "it is made again" in told for told in surroundings.warnings] == [True]
+
+
 def test_processes_look_before_any_writes_and_parts_go_when_all_have_read_them(
     evaluated: Artifact, both: dict, tmp_path: Path, monkeypatch: Any
 ):

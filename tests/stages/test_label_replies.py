@@ -71,6 +71,8 @@ def test_replies_are_labelled_and_an_interruption_changes_nothing(workshop: Path
     assert set(np.unique(labels)) <= {0.0, 0.5, 1.0}
     with pytest.raises(Interrupted):
         work(label(), tmp_path / "cut", {"start": base}, Surroundings(stop_at=1))
+    [part] = tmp_path.glob("cut/*/parts/*.jsonl")
+    part.write_bytes(part.read_bytes().replace(b"1.0", b"0.0", 1))
     cut = work(label(), tmp_path / "cut", {"start": base})
     for one, other in zip(rows, rows_of(cut), strict=True):
         for name in one:

@@ -34,7 +34,8 @@ def rot_while_nobody_works(which: Callable[[Path], Sequence[Path]]) -> Callable[
         table = round.result.where.partition(" ")[0]
         told = any(table in line and "the run goes on without it" in line for line in round.result.told)
         if table.endswith(".parquet") and told:
-            _forgive(round, f"{round.stage}/artifact.json", f"{round.stage}/rollouts/{table}")
+            lost = f"{round.stage}/rollouts/{table}"
+            _forgive(round, f"{round.stage}/artifact.json", lost, f"{lost}.damaged")
 
     return act
 
