@@ -1,8 +1,8 @@
 """How long contexts may be: GRPO updates compiled for TPUs that needn't be there, into docs/pods.md's table.
 
 A row a chip (or a row for each group of chips that cut it over ``context``), a reference, AdamW with float32 moments,
-bfloat16 products. What an earlier call compiled is remembered, so a call that was cut off goes on; each row takes a
-minute or two of one core. Needs libtpu: make tpu-aot.
+bfloat16 products, compiled until their buffers are placed. Rows that the page has are left out, so a call that was cut
+off goes on; each takes some ten seconds of one core, those cut over ``context`` minutes. Needs libtpu: make tpu-aot.
 
     python -m benchmarks.contexts_tpu
     python -m benchmarks.contexts_tpu --only QWEN2_5_7B
@@ -85,11 +85,12 @@ def row(case: Case) -> str:
     from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
     from reasoning.planning.chips import chip_of
     from reasoning.planning.compiling import Compiler, plans_folder
+    from reasoning.planning.placed import begin_again
     from reasoning.planning.topology import topology_devices
 
     mesh = build_mesh(MeshShape(data=1, **case.mesh), topology_devices(case.chips))
     chip = chip_of(mesh.devices.flat[0].device_kind)
-    found = Compiler(case.chips, plans_folder(), lambda name: None).compile(update_of(case, mesh), mesh)
+    found = Compiler(case.chips, plans_folder(), lambda name: None, begin_again).compile(update_of(case, mesh), mesh)
     held = f"{found.arguments / 2**30:.1f}"
     made = f"{(found.memory - found.arguments) / 2**30:.1f}{' (refused)' if found.refusal else ''}"
     usable = f"{chip.of_a_device(chip.usable) / 2**30:.1f}"
@@ -101,8 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     chosen = parser.parse_args()
+    page = (DOCS / "pods.md").read_text(encoding="utf-8")
     for case in CASES:
-        if chosen.only.lower() in str(case).lower():
+        if chosen.only.lower() in str(case).lower() and f"| `{case}` |" not in page:
             put_row(DOCS / "pods.md", "contexts", HEAD, row(case))
 
 

@@ -1,8 +1,6 @@
 """``reasoning plan``: what a run takes on a pod, told by compiling all of its programs for it, here and now."""
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from reasoning.core.files import write_atomic, write_json
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run_experiment import run_of
 from reasoning.planning.compiling import Compiler, plans_folder
+from reasoning.planning.placed import begin_again
 from reasoning.planning.plan import Assumed, Planner
 from reasoning.planning.record import plan_record
 from reasoning.planning.search import search
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     run = run_of(read_experiment(chosen.file, chosen.overrides))
     devices = topology_devices(chosen.on)
     with display() as watcher:
-        leave = _begin_again if chosen.quick else None
+        leave = begin_again if chosen.quick else None
         compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"), leave)
         planner = Planner(chosen.on, devices, compiler, assumed, watcher.report)
         if chosen.search:
@@ -58,13 +57,6 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.html:
         write_atomic(Path(chosen.html), page(plan_report(plan, chosen.price, helping)))
     return 1 if plan.too_large else 0
-
-
-def _begin_again() -> None:
-    """Runs this command once more in this process's place: what it remembers by now it need not compile."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:
