@@ -13,6 +13,8 @@ from pathlib import Path
 from reasoning.core.errors import InputError, remedy
 from reasoning.core.files import PARTIAL_SUFFIX, SETTLED_SECONDS, lock, sync, sync_tree
 
+_TRIES, _AGAIN_SECONDS = 40, 0.05
+
 
 def user_cache() -> Path:
     """What this project keeps between commands, in ``XDG_CACHE_HOME`` or ``~/.cache``. RuntimeError without a home."""
@@ -63,9 +65,18 @@ def folder_in_making(final: Path) -> Iterator[Path]:
                 yield own / final.name
                 publish_folder(own / final.name, final)
             finally:
-                shutil.rmtree(own, ignore_errors=True)
+                _remove(own)
     except OSError as error:
         raise InputError(f"could not write {final}: {error}; {remedy(error)} and run the same command again") from error
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, into which threads of a library may still write that were cut off."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _remove_unfinished(final: Path) -> None:

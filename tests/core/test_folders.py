@@ -1,6 +1,7 @@
 """Folders that are whole or absent, whoever else makes them."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -101,6 +102,22 @@ def test_what_a_killed_process_left_of_a_folder_goes_and_what_a_living_one_makes
     makers[1].terminate()
     makers[1].communicate()
     assert {path.name for path in tmp_path.iterdir()} >= {"out", ".other.partial"}
+
+
+def test_what_a_thread_still_writes_when_a_maker_is_interrupted_goes_too(tmp_path, monkeypatch):
+    usual, removed = shutil.rmtree, []
+
+    def torn(path, **options):
+        usual(path, **options)
+        removed.append(path)
+        if len(removed) < 3:
+            (path / "out" / "checkpoint").mkdir(parents=True)
+
+    monkeypatch.setattr(folders.shutil, "rmtree", torn)
+    with pytest.raises(KeyboardInterrupt), folders.folder_in_making(tmp_path / "out") as place:
+        place.mkdir()
+        raise KeyboardInterrupt
+    assert len(removed) == 3 and list(tmp_path.iterdir()) == []
 
 
 def test_a_name_is_free_once_what_a_killed_maker_left_is_gone(tmp_path):
