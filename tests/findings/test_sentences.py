@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from written_run import Written, place_of, with_results, with_samples, write_run
 
+from reasoning.core.sealed import write_sealed
 from reasoning.findings.facts import gather
 from reasoning.findings.sentences import listed, sentences
 
@@ -48,7 +49,8 @@ def test_a_loss_of_accuracy_is_called_one(facts, written, tmp_path):
     results = json.loads((place_of(folder, "exam") / "results.json").read_text())
     tables = results["checkpoints"]
     tables["base"], tables["zero"] = tables["zero"], tables["base"]
-    (place_of(folder, "exam") / "results.json").write_text(json.dumps(results))
+    del results["sha256"]
+    write_sealed(place_of(folder, "exam") / "results.json", results)
     assert (
         "alone lowered lenient pass@1 in exam from 0.85 to 0.28 (−57 points" in dict(sentences(gather(folder)))["zero"]
     )

@@ -121,7 +121,7 @@ def test_a_supervisor_that_falls_silent_is_replaced(monkeypatch):
 
 def test_a_slow_program_holds_up_only_its_own_worker():
     sandbox = Sandbox(workers=2, tier="landlock", remembered=13)
-    slow = Job("import time; time.sleep(1.0); print(1)", (Stdio("", "1"),))
+    slow = Job("import time; time.sleep(3.0); print(1)", (Stdio("", "1"),))
     quick = [Job(f"print({number})", (Stdio("", str(number)),)) for number in range(8)]
     order: list[str] = []
     receive = grading._receive
