@@ -226,7 +226,7 @@ def _programs_of_parts(mesh: Mesh, state: State, few: int) -> _PartPrograms:
     going_first = partial(_going_first, few=few)
     if mesh.size == 1:
         return _PartPrograms(_refill, going_first, _put_back)
-    specs, rows = state_specs(mesh, state), PartitionSpec(meshes.partition(("batch",))[0])
+    specs, rows = state_specs(mesh, state), meshes.partition(("batch",))
     on_parts = partial(jax.shard_map, mesh=mesh, check_vma=False)
     return _PartPrograms(
         on_parts(_refill, in_specs=(specs, PartitionSpec()), out_specs=specs),
