@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, a persistent compilation cache and checked array types for every test."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_C
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+# Tracing and parsing make objects by the million that stay; at Python's own thresholds looking for garbage among them
+# takes as long as the work.
+gc.set_threshold(100_000, 20, 20)
+
 MAPS = Path("/proc/self/maps")
 MANY_MAPS = 20_000
 """Linux gives a process 65,530 mappings of memory; every compiled program takes some, and XLA crashes without."""
@@ -34,6 +39,12 @@ def _forget_programs() -> Iterator[None]:
     yield
     if MAPS.exists() and MAPS.read_text().count("\n") > MANY_MAPS:
         jax.clear_caches()
+        gc.collect()
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end: nobody looks for garbage in it any more."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

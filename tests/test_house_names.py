@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -46,8 +47,18 @@ def uses(tree: ast.Module) -> Iterator[Use]:
         elif isinstance(node, ast.Import):
             modules |= {alias.asname or alias.name: alias.name for alias in node.names}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and (module := modules.get(ast.unparse(node.value))):
+        if isinstance(node, ast.Attribute) and (module := modules.get(dotted(node.value))):
             yield module, node.attr
+
+
+def dotted(node: ast.AST) -> str:
+    """An expression as written if it is a name or an attribute of one, else nothing that a module is called."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    parts.append(node.id if isinstance(node, ast.Name) else "")
+    return ".".join(reversed(parts))
 
 
 def uses_in_text(text: str) -> Iterator[Use]:
@@ -87,20 +98,25 @@ def unused_names(root: Path, packages: Iterable[str]) -> list[str]:
 
     Its own test file counts as a user, since a test reads no private name, and so do tests from end to end.
     """
-    files = [path for folder in CODE for path in (root / folder).rglob("*.py")]
-    used = {path: set(uses(ast.parse(path.read_text()))) for path in files}
+    users: defaultdict[str, list[tuple[str, Path]]] = defaultdict(list)
+    trees = {
+        path: ast.parse(path.read_text())
+        for folder in (*CODE, "tests/end_to_end")
+        for path in (root / folder).rglob("*.py")
+    }
+    for path, tree in trees.items():
+        for owner, name in set(uses(tree)):
+            users[owner].append((name, path))
     texts = {use for pattern in TEXTS for path in root.glob(pattern) for use in uses_in_text(path.read_text())}
-    crossing = {use for path in (root / "tests/end_to_end").rglob("*.py") for use in uses(ast.parse(path.read_text()))}
     offences = []
     for package in packages:
         for path in sorted((root / "reasoning" / package).rglob("*.py")):
-            tree, module = ast.parse(path.read_text()), module_name(path, root)
+            tree, module = trees[path], module_name(path, root)
             test = root / "tests" / mirror(path.relative_to(root / "reasoning"))
             here = set(uses(ast.parse(test.read_text()))) if test.exists() else set()
-            here |= crossing
-            others = here.union(*(found for other, found in used.items() if other != path))
             told = names_in_signatures(tree) | {name for stem, name in texts if stem == module.rpartition(".")[2]}
-            told |= {name for owner, name in others if owner == module}
+            told |= {name for owner, name in here if owner == module}
+            told |= {name for name, user in users[module] if user != path}
             if module not in OFFERED:
                 offences += [f"{module}.{name} has no user" for name in public_names(tree) if name not in told]
     return offences
