@@ -1,8 +1,7 @@
 import os
 import platform
-import subprocess
-import sys
 
+import forked
 import jax
 import pytest
 
@@ -26,12 +25,7 @@ def attempt(total, processes=1):
 
 def printed(script, **variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    process = subprocess.run(
-        [sys.executable, "-c", SCRIPT + script],
-        env={**environment, "JAX_PLATFORMS": "cpu", **variables},
-        capture_output=True,
-        text=True,
-    )
+    process = forked.run(["-c", SCRIPT + script], {**environment, "JAX_PLATFORMS": "cpu", **variables}, 100)
     assert process.returncode == 0, process.stderr
     return process.stdout.splitlines()
 
@@ -62,8 +56,6 @@ def test_a_large_block_that_was_freed_comes_back_without_page_faults():
     """Runs in a process of its own, since the allocator's options stay."""
     program = """
 import resource, sys
-import jax
-jax.config.update("jax_platforms", "cpu")
 from reasoning.pipeline.devices import keep_freed_memory
 done = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(3):
@@ -75,9 +67,7 @@ print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
     def faults(choice: str) -> tuple[int, int]:
-        command = [sys.executable, "-c", program, choice]
-        output = subprocess.run(command, check=True, capture_output=True, text=True)
-        done, count = output.stdout.split()
+        done, count = forked.run(["-c", program, choice], os.environ, 100).stdout.split()
         return int(done), int(count)
 
     if platform.libc_ver()[0] != "glibc":

@@ -32,6 +32,7 @@ import reasoning
 _SETTINGS = {
     "jax_platforms": str,
     "jax_num_cpu_devices": int,
+    "jax_enable_x64": lambda told: bool(int(told)),
     "jax_compilation_cache_dir": str,
     "jax_persistent_cache_min_compile_time_secs": float,
     "jax_persistent_cache_enable_xla_caches": str,
