@@ -41,7 +41,7 @@ def test_the_balance_loss_is_added_with_the_weight_of_each_rows_tokens(params, a
     batch = token_batch({name: jnp.asarray(rows) for name, rows in three_steps.token_rows().items()}, aggregate, 24)
     with_it = jax.jit(supervised(model))(params, {}, batch)
     alone = jax.jit(supervised(without_balance()))(params, {}, batch)
-    aux = model.hidden_states(params, batch.tokens, batch.positions, batch.segments)[1]
+    aux = jax.jit(model.hidden_states)(params, batch.tokens, batch.positions, batch.segments)[1]
     expected = float(np.sum(np.asarray(batch.weights).sum(axis=1) * np.asarray(aux["balance"])))
     assert expected > 0.5  # two layers of at least the coefficient
     np.testing.assert_allclose(with_it[0] - alone[0], expected, rtol=1e-4)
@@ -59,7 +59,7 @@ def test_microbatches_and_meshes_change_neither_loss_nor_biases():
         fresh = partial(new_state, optimizer=three_steps.OPTIMIZER)
         start = jax.jit(fresh, out_shardings=program.shardings)
         rows = {name: jnp.asarray(rows) for name, rows in three_steps.token_rows().items()}
-        state, losses = start(model.init(KEY)), []
+        state, losses = start(jax.jit(model.init)(KEY)), []
         for _ in range(3):
             state, sums = program.step(state, {}, token_batch(rows, token_mean, 48))
             losses.append(float(sums["loss"][0]))

@@ -85,10 +85,11 @@ def test_updates_equal_optax_adamw_with_clip_and_mask():
     )
     ours = settings.build(10)
     states, trees = [ours.init(params), other.init(params)], [params, params]
+    updates = jax.jit(ours.update), jax.jit(other.update)
     for _ in range(4):
         gradient = jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape)), params)
-        for index, optimizer in enumerate((ours, other)):
-            change, states[index] = optimizer.update(gradient, states[index], trees[index])
+        for index, update in enumerate(updates):
+            change, states[index] = update(gradient, states[index], trees[index])
             trees[index] = optax.apply_updates(trees[index], change)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *trees)
 
@@ -138,7 +139,7 @@ def updates_of(optimizer: Optimizer, steps: int = 3) -> list[Any]:
     state, update = built.init(params), jax.jit(built.update)
     for step in range(steps):
         change, state = update(tree(step + 1), state, params)
-        params = optax.apply_updates(params, change)
+        params = jax.jit(optax.apply_updates)(params, change)
         changes.append(change)
     return changes
 
@@ -169,11 +170,12 @@ def test_transformations_of_other_kinds_and_constants_have_another_update():
 def test_the_shared_update_does_what_the_state_says_whoever_made_it(one: Optimizer, other: Optimizer):
     params, gradient = tree(), tree(1)
     built, state = one.build(10), other.build(99).init(params)
-    change, after = built.update(gradient, state, params)
-    expected, _ = other.build(99).update(gradient, state, params)
+    update, others = jax.jit(built.update), jax.jit(other.build(99).update)
+    change, after = update(gradient, state, params)
+    expected, _ = others(gradient, state, params)
     jax.tree.map(np.testing.assert_array_equal, change, expected)
     jax.tree.map(np.testing.assert_array_equal, after.numbers, state.numbers)
-    own, _ = built.update(gradient, built.init(params), params)
+    own, _ = update(gradient, built.init(params), params)
     assert not np.allclose(change["head"], own["head"])
 
 
@@ -279,12 +281,12 @@ def test_momentum_in_bfloat16_takes_half_the_room_and_moves_parameters_as_adam_b
     gradients = random.normal(size=(5, 64)).astype(np.float32)
     optimizer = AdamW(1e-3, beta1=0.8, beta2=0.9, clip_norm=1e6, momentum_dtype="bfloat16").build(5)
     params = {"w": jnp.zeros(64)}
-    state = optimizer.init(params)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
     kept = [leaf.dtype for leaf in jax.tree.leaves(state) if leaf.shape == (64,)]
     assert sorted(map(str, kept)) == ["bfloat16", "float32"]
     first, second = np.zeros(64), np.zeros(64)
     for count, gradient in enumerate(np.float64(gradients), start=1):
-        change, state = optimizer.update({"w": jnp.asarray(gradient, jnp.float32)}, state, params)
+        change, state = update({"w": jnp.asarray(gradient, jnp.float32)}, state, params)
         first, second = 0.8 * first + 0.2 * gradient, 0.9 * second + 0.1 * gradient**2
         wanted = -1e-3 * (first / (1 - 0.8**count)) / (np.sqrt(second / (1 - 0.9**count)) + 1e-8)
         np.testing.assert_allclose(change["w"], wanted, atol=1e-3 * 2**-7, rtol=0)

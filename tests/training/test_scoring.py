@@ -40,7 +40,7 @@ ROWS = rows()
 
 def params_of() -> Any:
     params = jax.jit(MODEL.init)(jax.random.key(0))
-    kernel = 0.3 * jax.random.normal(jax.random.key(1), (32, 1))
+    kernel = jnp.asarray(0.3 * np.random.default_rng(1).normal(size=(32, 1)), jnp.float32)
     return params | {HEAD: {"out": {"kernel": kernel, "bias": jnp.full((1,), 0.1)}}}
 
 
@@ -50,12 +50,11 @@ def batch_of() -> LabelledBatch:
 
 def test_loss_and_head_s_gradient_are_the_formulas():
     params, batch = params_of(), batch_of()
-    (loss, sums), gradient = jax.value_and_grad(
-        lambda params: labelled(MODEL, HEAD_OF)(params, {}, batch)[:2], has_aux=True
+    (loss, sums), gradient = jax.jit(
+        jax.value_and_grad(lambda params: labelled(MODEL, HEAD_OF)(params, {}, batch)[:2], has_aux=True)
     )(params)
-    hidden_BTD = np.float64(
-        MODEL.hidden_states(params, batch.rows.tokens, batch.rows.positions, batch.rows.segments)[0]
-    )
+    rows = batch.rows
+    hidden_BTD = np.float64(jax.jit(MODEL.hidden_states)(params, rows.tokens, rows.positions, rows.segments)[0])
     kernel = np.float64(params[HEAD]["out"]["kernel"])[:, 0]
     right_BT = 1 / (1 + np.exp(-(hidden_BTD @ kernel + 0.1)))
     counts = (ROWS["labels"] >= 0) & (ROWS["segments"] > 0)
@@ -76,14 +75,14 @@ def test_the_decoder_s_gradient_is_the_slope_of_the_loss():
     loss_of = jax.jit(lambda params: labelled(MODEL, HEAD_OF)(params, {}, batch)[0])
     gradient = jax.grad(loss_of)(params)
     assert float(jnp.abs(gradient[DECODER]["embedding"]).max()) > 0
-    direction = jax.tree.map(
-        lambda each: each / jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient))), gradient
-    )
+    params, gradient = (jax.tree.map(np.asarray, each) for each in (params, gradient))
+    size = np.sqrt(sum(np.vdot(each, each) for each in jax.tree.leaves(gradient)))
+    direction = jax.tree.map(lambda each: each / size, gradient)
     step = 2e-3
     ahead, behind = (
         loss_of(jax.tree.map(lambda each, way, by=by: each + by * way, params, direction)) for by in (step, -step)
     )
-    slope = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+    slope = sum(float(np.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
     np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=1e-2)
 
 

@@ -25,13 +25,6 @@ QUESTIONS = [problem.question for problem in TEST.problems()]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder = tmp_path_factory.mktemp("loaded")
-    corpus = tiny_stages.work(tiny_stages.CORPUS, folder)
-    return tiny_stages.work(tiny_stages.BASE, folder, {"data": corpus})
-
-
-@pytest.fixture(scope="module")
 def model(base: Artifact) -> LoadedModel:
     return load_artifact(base, ChatFormat(), MeshShape())
 
@@ -62,7 +55,7 @@ def test_tokens_of_a_reply_are_scored_as_the_sampler_did_and_by_the_definition(m
     ids = model.tokenizer.encode(reply.text)
     row = jnp.array([prompt + ids] * jax.device_count())
     places = jnp.broadcast_to(jnp.arange(row.shape[1]), row.shape)
-    hidden = model.model.hidden_states(model.params, row, places, jnp.ones_like(row))[0]
+    hidden = jax.jit(model.model.hidden_states)(model.params, row, places, jnp.ones_like(row))[0]
     logits = np.asarray(hidden[0] @ model.model.unembedding(model.params), np.float64)[len(prompt) - 1 : -1]
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     np.testing.assert_allclose([each.log_prob for each in scored], log_probs[range(len(ids)), ids], atol=2e-4)
