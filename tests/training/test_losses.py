@@ -77,12 +77,13 @@ def test_the_supervised_loss_is_that_of_the_next_token_and_a_share_of_those_furt
     plain = build_model(replace(config, multi_token=0))
     own = {name: leaf for name, leaf in params.items() if name in plain.shapes}
     alone, _, _ = jax.jit(supervised(plain))(own, {}, rows)
-    hidden, _ = model.hidden_states(params, rows.tokens, rows.positions, rows.segments)
-    states, _ = model.multi_token_states(params, hidden, rows.tokens, rows.positions, rows.segments)
+    given = rows.tokens, rows.positions, rows.segments
+    hidden, _ = jax.jit(model.hidden_states)(params, *given)
+    states, _ = jax.jit(model.multi_token_states)(params, hidden, *given)
     tokens, segments, expected = np.asarray(rows.tokens), np.asarray(rows.segments), 0.0
     weight = np.asarray(rows.weights).max()  # token mean: one over the number of predictions
     for depth, of_depth in enumerate(states, start=1):
-        log_probs = np.asarray(jax.nn.log_softmax(of_depth @ model.unembedding(params)), np.float64)
+        log_probs = log_softmax(np.float64(of_depth) @ np.float64(model.unembedding(params)), axis=-1)
         terms = [
             -log_probs[row, place, tokens[row, place + depth + 1]]
             for row, place in np.ndindex(16, 48 - depth - 1)

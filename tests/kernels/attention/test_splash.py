@@ -32,9 +32,9 @@ def test_interpreted_kernels_give_the_formulas_result_and_the_gradients_of_the_c
     def of_chunks(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(above * chunked.attend(*arrays, segments, jnp.arange(case.time), case.rule, 64))
 
-    (_, found), gradients = jax.value_and_grad(of_kernels, (0, 1, 2), has_aux=True)(query, key, value)
+    (_, found), gradients = jax.jit(jax.value_and_grad(of_kernels, (0, 1, 2), has_aux=True))(query, key, value)
     np.testing.assert_allclose(found, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
-    for one, other in zip(gradients, jax.grad(of_chunks, (0, 1, 2))(query, key, value), strict=True):
+    for one, other in zip(gradients, jax.jit(jax.grad(of_chunks, (0, 1, 2)))(query, key, value), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=0)
 
 
@@ -49,7 +49,8 @@ def test_sinks_are_those_of_the_chunks_with_their_gradients():
     def of_chunks(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(above * chunked.attend(*arrays[:3], segments, jnp.arange(128), case.rule, 64, arrays[3]))
 
-    found, wanted = (jax.value_and_grad(of, (0, 1, 2, 3))(query, key, value, sinks) for of in (of_kernels, of_chunks))
+    both = (jax.jit(jax.value_and_grad(of, (0, 1, 2, 3))) for of in (of_kernels, of_chunks))
+    found, wanted = (each(query, key, value, sinks) for each in both)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
 
@@ -61,6 +62,7 @@ def test_time_that_cannot_be_cut_into_whole_blocks_is_refused():
         splash.attend(query, key, value, segments, Rule(1.0), mesh=mesh, interpret=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu isn't installed")
 @pytest.mark.parametrize(
     "shape", (MeshShape(data=4), MeshShape(data=1, context=2, tensor=2)), ids=("rows", "time and heads")
