@@ -18,8 +18,8 @@ QUESTION = TEST.problems()[0].question
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny_run(tmp_path_factory.mktemp("asked")) / "base")
+def base(corpus, base, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_tiny_run(tmp_path_factory.mktemp("asked"), corpus, base) / "base")
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,10 @@ from tiny_run import write_tiny_run
 from reasoning.cli.main import main
 
 
-def test_it_shows_a_run_once_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    folder = write_tiny_run(tmp_path)
+def test_it_shows_a_run_once_where_there_is_no_terminal(
+    corpus, base, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = write_tiny_run(tmp_path, corpus, base)
     assert main(["watch", str(folder), "--once"]) == 0
     shown = capsys.readouterr().out
     assert "✓ corpus  ✓ base" in shown and "base: step 24 of 24 (100%)" in shown and "entropy" in shown

@@ -1,12 +1,11 @@
 """Stages of one run that share shapes share what is compiled: zero, rl1 and r1 pay for one step, one sampler."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import jax
 import pytest
 from compilations import compilations
-from tiny_stages import BASE, CORPUS, early_end, quiz, reinforce, work
+from tiny_stages import early_end, quiz, reinforce, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.training.optimizers import AdamW
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.slow
 def also_early(completions: list[str], truncated: list[bool], **columns: object) -> list[float]:
     """A reward of its own, so that the stages differ where those of a run do."""
     return early_end(completions, truncated, **columns)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder = tmp_path_factory.mktemp("shared")
-    return work(replace(BASE, steps=2), folder, {"data": work(CORPUS, folder)})
 
 
 def test_a_second_stage_of_the_same_shapes_compiles_nothing_that_the_first_has(base: Artifact, tmp_path: Path):

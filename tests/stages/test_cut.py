@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import BASE, CORPUS, MODEL, Surroundings, work
+from tiny_stages import BASE, MODEL, Surroundings, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -22,9 +22,8 @@ STUDENT = Cut(name="student", start=DEEP, layers=(0, 2))
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder = tmp_path_factory.mktemp("teacher")
-    return work(DEEP, folder, {"data": tiny_stages.work(CORPUS, folder)})
+def teacher(corpus: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return work(DEEP, tmp_path_factory.mktemp("teacher"), {"data": corpus})
 
 
 def test_the_student_holds_the_teachers_layers_and_its_tokenizer(teacher: Artifact, tmp_path: Path):

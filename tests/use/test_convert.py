@@ -51,11 +51,10 @@ def test_what_fails_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
 
 
-def test_a_step_that_a_stage_keeps_comes_out_alone_whether_it_is_at_work_or_has_finished(tmp_path):
+def test_a_step_that_a_stage_keeps_comes_out_alone_whether_it_is_at_work_or_has_finished(corpus, tmp_path):
     def entry(finished):
         write_run(run, [Entry("base", "artifacts/base-1", "1", finished)])
 
-    corpus = tiny_stages.work(tiny_stages.CORPUS, tmp_path)
     run, stage, mesh = tmp_path / "run", replace(tiny_stages.BASE, steps=4), build_mesh(MeshShape(), jax.devices()[:1])
     at_work = run / "artifacts" / ".base-1.partial"
     at_work.mkdir(parents=True)

@@ -65,12 +65,12 @@ def test_an_export_that_breaks_off_leaves_nothing(gguf: Path, tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
 
 
-def test_what_can_not_be_exported_is_refused_before_anything_is_read(gguf: Path, tmp_path: Path):
+def test_what_can_not_be_exported_is_refused_before_anything_is_read(gguf: Path, corpus, base, tmp_path: Path):
     with pytest.raises(InputError, match="exists already"):
         plan_export(locate_model(str(gguf), "smollm_2"), tmp_path, "float32")
     with pytest.raises(InputError, match="no single id for '<bos>'"):
         plan_export(locate_model(str(gguf), "gemma"), tmp_path / "out", "float32")
-    run = write_tiny_run(tmp_path / "run")
+    run = write_tiny_run(tmp_path / "run", corpus, base)
     with pytest.raises(InputError, match="learned_positions = True"):
         plan_export(locate_model(f"{run}/base"), tmp_path / "out", "float32")
 

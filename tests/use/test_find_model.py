@@ -21,8 +21,8 @@ SHORT = replace(SMOLLM_2, default_system=None)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_run(tmp_path_factory.mktemp("named"))
+def folder(corpus, base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_run(tmp_path_factory.mktemp("named"), corpus, base)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_stage_is_asked_in_its_own_format_else_in_that_of_what_it_was_made_fro
 
 def test_a_stage_by_its_folder_alone_gives_the_same_replies(folder: Path):
     named, alone = r.load(f"{folder}/base"), r.load(folder / "base", ChatFormat())
-    assert named.generate([QUESTION], 2, max_new_tokens=8) == alone.generate([QUESTION], 2, max_new_tokens=8)
+    assert named.generate([QUESTION], 16, max_new_tokens=8) == alone.generate([QUESTION], 16, max_new_tokens=8)
 
 
 def test_a_model_of_no_run_is_asked_in_the_format_that_is_given(gguf: Path):

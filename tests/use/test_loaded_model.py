@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_replies_and_another_one_others(model: Load
 
 
 def test_tokens_of_a_reply_are_scored_as_the_sampler_did_and_by_the_definition(model: LoadedModel):
-    [[reply]] = model.replies(QUESTIONS[:1], 1, 1.0, max_new_tokens=6, seed=2)
+    reply = model.replies(QUESTIONS, 3, 1.0, max_new_tokens=8, seed=2)[0][0]
     scored = model.score_tokens(QUESTIONS[0], reply.text)
     [prompt], _ = model.prompts(QUESTIONS[:1], 1, AS_IT_IS)
     ids = model.tokenizer.encode(reply.text)
@@ -79,14 +79,14 @@ def test_of_one_token_alone_samples_are_the_likeliest_reply(model: LoadedModel):
     likeliest = model.generate(QUESTIONS, temperature=0.0, max_new_tokens=8)
     for rule in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
         assert model.generate(QUESTIONS, samples=2, max_new_tokens=8, **rule) == [each * 2 for each in likeliest]
-    assert model.vote(QUESTIONS[0], samples=4, max_new_tokens=8, top_k=1).keys() <= {
+    assert model.vote(QUESTIONS[0], samples=16, max_new_tokens=8, top_k=1).keys() <= {
         extract_answer(likeliest[0][0], ChatFormat())
     }
 
 
 def test_a_vote_counts_the_answers_of_the_samples_most_first(model: LoadedModel):
-    [texts] = model.generate(QUESTIONS[:1], samples=12, max_new_tokens=8, seed=3)
-    votes = model.vote(QUESTIONS[0], samples=12, max_new_tokens=8, seed=3)
+    [texts] = model.generate(QUESTIONS[:1], samples=16, max_new_tokens=8, seed=3)
+    votes = model.vote(QUESTIONS[0], samples=16, max_new_tokens=8, seed=3)
     lengths = [len(model.tokenizer.encode(text.replace("\ufffd", "A"))) for text in texts]
     given = [
         extract_answer(text, ChatFormat()) for text, length in zip(texts, lengths, strict=True) if length < 8

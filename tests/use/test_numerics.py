@@ -90,8 +90,8 @@ def _sizes(values: np.ndarray) -> tuple[float, float, float]:
     return values.mean(), np.quantile(values, 0.99), values.max()
 
 
-def test_a_runs_models_are_checked_and_what_is_none_is_refused(tmp_path: Path):
-    folder = write_tiny_run(tmp_path)
+def test_a_runs_models_are_checked_and_what_is_none_is_refused(corpus, base, tmp_path: Path):
+    folder = write_tiny_run(tmp_path, corpus, base)
     assert models_of(str(folder)) == (f"{folder}/base",) and models_of("elsewhere/zero") == ("elsewhere/zero",)
     [found] = check_numerics(f"{folder}/base", replace(EXTENT, length=16))
     assert found.dtype == "float32" and not found.faulty

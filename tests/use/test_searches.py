@@ -22,17 +22,17 @@ QUESTION = TEST.problems()[0].question
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    folder: Path = write_tiny_run(tmp_path_factory.mktemp("searched"))
+def model(corpus, base, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    folder: Path = write_tiny_run(tmp_path_factory.mktemp("searched"), corpus, base)
     return find_model(f"{folder}/base")
 
 
 def test_samples_are_told_as_they_end_and_are_those_of_the_model(model: LoadedModel):
     told: list[tuple[ModelReply, ...]] = []
-    drawing = Drawing(samples=6, max_new_tokens=8, seed=3)
+    drawing = Drawing(samples=16, max_new_tokens=8, seed=3)
     found = sampled_replies(model, QUESTION, drawing, lambda ended: told.append(tuple(ended)))
-    assert found == model.replies([QUESTION], 6, 1.0, 8, 3)[0]
-    assert [len(each) for each in told] == sorted(len(each) for each in told) and len(told[-1]) == 6
+    assert found == model.replies([QUESTION], 16, 1.0, 8, 3)[0]
+    assert [len(each) for each in told] == sorted(len(each) for each in told) and len(told[-1]) == 16
     shown = sorted((reply.text, reply.answer or "", reply.truncated) for reply in told[-1])
     assert shown == sorted((reply.text, reply.answer or "", reply.truncated) for reply in found)
 
@@ -48,8 +48,8 @@ def test_a_thought_ends_with_its_budget_and_a_budget_of_none_answers_at_once(mod
     same = Budget(tokens=4, samples=6).replies(asked, questions_for(asked), jax.random.key(0))
     assert [reply.text for reply in found] == same.texts[0]  # an exam's budget, to the letter
     np.testing.assert_allclose([reply.log_prob for reply in found], same.log_probs[0])
-    none = sampled_replies(model, QUESTION, Drawing(samples=3, max_new_tokens=8, think_budget=0), list)
-    assert none == model.replies([QUESTION], 3, 1.0, 8, style=direct(model.chat))[0]
+    none = sampled_replies(model, QUESTION, Drawing(samples=16, max_new_tokens=8, think_budget=0), list)
+    assert none == model.replies([QUESTION], 16, 1.0, 8, style=direct(model.chat))[0]
     for budget in (-1, 12):
         with pytest.raises(InputError, match="a budget of .* to answer with; lower it, or raise --max-new-tokens"):
             sampled_replies(model, QUESTION, Drawing(max_new_tokens=8, think_budget=budget), list)
