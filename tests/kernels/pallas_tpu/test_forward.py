@@ -30,7 +30,7 @@ def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> Kernels:
 
 @partial(jax.jit, static_argnums=range(6))
 def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32, scale: float = 1.0) -> dict:
-    """Operands of a call, with a bias, a temperature of each token, and some tokens to ignore."""
+    """Operands of a call, with a bias, a temperature of each token, and some tokens to ignore; gradients above it."""
     keys = jax.random.split(jax.random.key(0), 5)
     return {
         "hidden_BTD": (scale * jax.random.normal(keys[0], (batch, time, width))).astype(dtype),
@@ -38,6 +38,7 @@ def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32
         "targets_BT": jax.random.randint(keys[2], (batch, time), -1, vocabulary),
         "temperature": jax.random.uniform(keys[3], (batch, time), minval=0.5, maxval=2.0),
         "bias_V": jax.random.normal(keys[4], (vocabulary,)).astype(dtype),
+        "upstream": upstream(batch, time),
     }
 
 
@@ -54,13 +55,13 @@ def both_passes(given: dict, **options) -> tuple:
 
     @jax.jit
     def passes(given: dict) -> tuple:
-        rest = {name: value for name, value in given.items() if name not in names}
+        rest = {name: value for name, value in given.items() if name not in (*names, "upstream")}
 
         def run(hidden, unembed, bias):
             return token_log_probs(hidden, unembed, bias_V=bias, **rest, **options)
 
         results, back = jax.vjp(run, *(given[name] for name in names))
-        return (*results, *back(upstream(*given["targets_BT"].shape)))
+        return (*results, *back(given["upstream"]))
 
     return passes(given)
 
