@@ -56,11 +56,11 @@ def test_parameters_are_the_same_on_any_mesh_and_states_equal_to_one_device(shap
     mesh = build_mesh(shape)
     alone, spread = build_model(TINY), build_model(TINY, mesh)
     params = init_sharded(spread, mesh, jax.random.key(3))
-    plain = alone.init(jax.random.key(3))
+    plain = jax.jit(alone.init)(jax.random.key(3))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, plain)
     batch = rows_of(alone, 8, 16)
     states, _ = jax.jit(spread.hidden_states)(params, *(jax.device_put(leaf, row_sharding(mesh)) for leaf in batch))
-    np.testing.assert_allclose(states, alone.hidden_states(plain, *batch)[0], atol=1e-5)
+    np.testing.assert_allclose(states, jax.jit(alone.hidden_states)(plain, *batch)[0], atol=1e-5)
 
 
 def test_a_mesh_that_does_not_divide_a_parameter_is_refused_with_the_numbers():

@@ -173,7 +173,7 @@ def log_losses(model: Model, params: Params, rows: Sequence[Row]) -> list[float]
     """The cross-entropy of each token of the rows that is learnt, in float64 from whole logits."""
     columns = {name: np.stack([row[name] for row in rows]) for name in ("tokens", "positions", "segments", "loss_mask")}
     tokens, learnt = columns["tokens"], np.argwhere(columns["loss_mask"] == 1)
-    hidden, _ = model.hidden_states(params, *(jnp.asarray(columns[name]) for name in list(columns)[:3]))
+    hidden, _ = jax.jit(model.hidden_states)(params, *(jnp.asarray(columns[name]) for name in list(columns)[:3]))
     logits = np.asarray(hidden, np.float64) @ np.asarray(model.unembedding(params), np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     return [-log_probs[row, place - 1, tokens[row, place]] for row, place in learnt]
