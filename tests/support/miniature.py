@@ -255,7 +255,12 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def uninterrupted(shared: Path) -> Path:
-    """A finished run in the folder ``shared``, made by whichever worker asks first, to compare other runs with."""
+    """A finished run in the folder ``shared``, made by whichever worker asks first, to compare other runs with.
+
+    ``REASONING_MINIATURE`` names one that is there already, as ``make r1-miniature`` leaves it.
+    """
+    if made := os.environ.get("REASONING_MINIATURE"):
+        return ROOT / made
     out, done = shared / "uninterrupted", shared / "uninterrupted.done"
     with one_at_a_time(shared):
         if not done.exists():
