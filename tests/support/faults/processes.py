@@ -6,6 +6,7 @@ words, environment, folder and streams, a process id of its own to be killed by,
 
 import atexit
 import fcntl
+import gc
 import importlib
 import os
 import pkgutil
@@ -113,6 +114,7 @@ def import_all() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
+    gc.freeze()  # Else every fork looks through all of it for garbage, and copies it by that.
 
 
 def can_fork() -> bool:
