@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from drawn import drawn
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.heads import DECODER, HEAD, Head, head_logits, with_head
@@ -17,15 +18,12 @@ ROWS = (jnp.array([[5, 6, 7, 8]]), jnp.arange(4)[None], jnp.ones((1, 4), jnp.int
 
 
 def random_head(head: Head, width: int) -> Any:
-    keys = jax.random.split(jax.random.key(1), 4)
-    shapes = jax.tree.leaves(head.zeros(width))
-    leaves = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, shapes, strict=False)]
-    return jax.tree.unflatten(jax.tree.structure(head.zeros(width)), leaves)
+    return drawn(jax.eval_shape(lambda: head.zeros(width)), 1, 1.0)
 
 
 @pytest.mark.parametrize("head", [Head(), Head(classes=2), Head(hidden=7, classes=2), Head(hidden=3)])
 def test_a_head_s_probability_is_that_of_its_classes(head: Head):
-    hidden_BTD = jax.random.normal(jax.random.key(0), (2, 3, 8))
+    hidden_BTD = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 8)), jnp.float32)
     own = random_head(head, 8)
     states = np.asarray(hidden_BTD, np.float64)
     if head.hidden:

@@ -1,6 +1,5 @@
 """A sum of hidden states' gradients that began elsewhere, in a simulated TPU's memory, against plain XLA's."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,12 +15,12 @@ ROWS, TIME, WIDTH, COLUMNS = 2, 19, 24, 200
 @pytest.mark.parametrize("tiles", [Tiles(16, 128), pytest.param(Tiles(48, 128), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("chip", ["TPU v5p", pytest.param("TPU v5e", marks=pytest.mark.slow)])
 def test_a_sum_that_began_elsewhere_is_added_to_by_all_cores(chip: str, tiles: Tiles):
-    keys = jax.random.split(jax.random.key(0), 4)
-    hidden, begun = (jax.random.normal(key, (ROWS, TIME, WIDTH)) for key in keys[:2])
-    matrix = jax.random.normal(keys[2], (WIDTH, COLUMNS))
+    generator = np.random.default_rng(0)
+    shapes = (ROWS, TIME, WIDTH), (ROWS, TIME, WIDTH), (WIDTH, COLUMNS)
+    hidden, begun, matrix = (jnp.asarray(generator.normal(size=shape), jnp.float32) for shape in shapes)
     ones = jnp.ones((ROWS, TIME))
     operands = Operands(hidden, matrix, None, ones, None)
-    targets = jax.random.randint(keys[3], (ROWS, TIME, 1), 0, COLUMNS)
+    targets = jnp.asarray(generator.integers(0, COLUMNS, (ROWS, TIME, 1)), jnp.int32)
     residuals = SoftmaxResiduals(5 * ones, ones, ones)
     coefficients = LogitCoefficients(-ones, ones / 3, ones[..., None])
     rest = targets, residuals, coefficients, GradientTypes(jnp.dtype("float32"), jnp.dtype("float32")), begun
