@@ -57,12 +57,18 @@ class Executed:
     """What all notebooks have left, one after another in one kernel whose names are forgotten between them."""
 
     cells: Mapping[Path, list[nbformat.NotebookNode]]
+    clocks: Mapping[Path, tuple[nbformat.NotebookNode, nbformat.NotebookNode]]
     run: Path
     own: Path
 
     def printed(self, path: Path) -> str:
         """All that a notebook printed."""
         return "".join(each.text for each in self.outputs(path) if each.get("name") == "stdout")
+
+    def seconds(self, path: Path) -> float:
+        """The processor time that a notebook took, which says the same on a machine that others use too."""
+        begun, ended = (float(cell.outputs[0].text) for cell in self.clocks[path])
+        return ended - begun
 
     def outputs(self, path: Path) -> list[nbformat.NotebookNode]:
         """Everything that a notebook's cells left."""
@@ -85,12 +91,14 @@ def executed(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Execu
         "XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
         "JAX_COMPILATION_CACHE_DIR": copy_cache(folder / "cache"),
     }  # fmt: skip
-    every, cells = nbformat.v4.new_notebook(), {}
+    every, cells, clocks = nbformat.v4.new_notebook(), {}, {}
+    clock = "import time; print(time.process_time())"
     for path in (ACCELERATOR, *(path for path in NOTEBOOKS if path != ACCELERATOR)):
         cells[path] = nbformat.read(path, 4).cells
         # That for accelerators sets up devices, and away from the checkout it finds no pretrained model to go on to.
         where = empty if path == ACCELERATOR else path.parent
-        begin, end = (nbformat.v4.new_code_cell(code) for code in (f"%cd -q {where}", "%reset -f"))
+        begin, end = (nbformat.v4.new_code_cell(f"{each}\n{clock}") for each in (f"%cd -q {where}", "%reset -f"))
+        clocks[path] = (begin, end)
         every.cells += [begin, *cells[path], end]
     failing = nbformat.read(TOUR, 4).cells[1]
     failing.metadata["tags"] = ["raises-exception"]
@@ -103,7 +111,7 @@ def executed(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Execu
             patch.setenv(name, str(value))
         where = {"metadata": {"path": str(ROOT / "notebooks")}}
         NotebookClient(every, timeout=600, kernel_name="python3", resources=where).execute()
-    return Executed(cells, out, empty)
+    return Executed(cells, clocks, out, empty)
 
 
 @pytest.mark.slow
@@ -112,6 +120,12 @@ def test_a_notebook_runs_on_a_finished_run_without_an_error_or_a_warning(path: P
     assert [each.text for each in executed.outputs(path) if each.get("name") == "stderr"] == []
     drawn = sum("image/png" in each.get("data", {}) for each in executed.outputs(path))
     assert drawn == PLOTS.get(path, 0)
+
+
+@pytest.mark.slow
+def test_each_notebook_takes_forty_seconds_of_a_processor_at_most(executed: Executed):
+    taken = {path.stem: executed.seconds(path) for path in NOTEBOOKS}
+    assert max(taken.values()) <= 40, taken
 
 
 @pytest.mark.slow
