@@ -9,11 +9,7 @@ from reasoning.findings.jumps import jumps
 from reasoning.findings.numbers import points
 from reasoning.findings.pairs import Changes
 from reasoning.findings.scores import main_score, spoken
-from reasoning.findings.sentences import listed
 from reasoning.findings.verdict import steps_of
-
-SHOWN_NAMES = 4
-"""Of what a line lists."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,10 @@ class Note:
 
 
 def notes(facts: Facts, changes: Changes) -> Iterator[Note]:
-    """What changed most and in which exam, what can't be told, where to look next, and what it cost."""
+    """What changed most and in which exam, what can't be told, where to look next, and what it cost.
+
+    The first two are a line or two each on a page, so of what can't be told one step is named and the others counted.
+    """
     steps = steps_of(facts, changes)
     clear = [step for step in steps if step[2].clear]
     if clear:
@@ -38,11 +37,11 @@ def notes(facts: Facts, changes: Changes) -> Iterator[Note]:
         text = f"{pair.later}, {gain} points of {score}{where} ({ends}) over {pair.earlier}"
         yield Note("Changed most", text, stage=pair.later)
     changed = {pair for _, pair, _ in clear}
-    unclear = dict.fromkeys(f"{pair.later} over {pair.earlier}" for _, pair, _ in steps if pair not in changed)
+    unclear = [*dict.fromkeys(pair for _, pair, _ in steps if pair not in changed)]
     if unclear:
-        shown, left = [*unclear][:SHOWN_NAMES], len(unclear) - SHOWN_NAMES
-        text = listed([*shown, f"{left} more"] if left > 0 else shown)
-        yield Note("Can't tell", f"whether anything changed in {text}", part="Differences")
+        more = f" ({len(unclear) - 1} more)" if len(unclear) > 1 else ""
+        told = f"whether {unclear[0].later} changed over {unclear[0].earlier}{more}"
+        yield Note("Can't tell", told, part="Differences")
     yield from _next(facts)
     if cost := total_sentence(facts):
         yield Note("Cost", cost, part="Totals")

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoning.core.statistics import Interval
 from reasoning.findings.costs import cost_words
-from reasoning.findings.notes import SHOWN_NAMES, Note
+from reasoning.findings.notes import Note
 from reasoning.findings.numbers import CANT_TELL, ends, fixed, number
 from reasoning.findings.prose import lines
 from reasoning.findings.sweep_numbers import HIGHER, LOWER, ArmScore, SweepNumbers, has_spread
@@ -19,6 +19,9 @@ COLUMNS: tuple[str, ...] = (
     "mean", "low", "high", "n", "difference", "difference_low", "difference_high", "difference_n", "verdict",
 )  # fmt: skip
 """Of the CSV. ``row`` is ``seed`` (one run: seed, state, value) or ``summary`` (one arm over its seeds: the rest)."""
+
+_SHOWN_ARMS = 2
+"""Of those that a line names."""
 
 
 def csv_text(numbers: SweepNumbers) -> str:
@@ -51,14 +54,17 @@ def sweep_verdict(numbers: SweepNumbers) -> str:
 def sweep_notes(numbers: SweepNumbers) -> Iterator[Note]:
     """Which differences are claimed and which can't be told, over all scores, what it cost, and where to look next."""
     shared = _shared_part(numbers.scores)
-    for verdict in (HIGHER, LOWER, CANT_TELL):
+    for verdict in (HIGHER, LOWER):
         named = [(arm.name, arm.named(verdict)) for arm in numbers.arms[1:]]
         found = [f"{arm}: {', '.join(score.removeprefix(shared) for score in each)}" for arm, each in named if each]
-        left = len(found) - SHOWN_NAMES
-        more = f"; {left} more arms" if left > 0 else ""
+        left = len(found) - _SHOWN_ARMS
+        more = f"; {left} more arm{'' if left == 1 else 's'}" if left > 0 else ""
         if found:
-            part = "Results" if verdict == CANT_TELL else "What this says"
-            yield Note(verdict.capitalize(), f"{'; '.join(found[:SHOWN_NAMES])}{more}", part=part)
+            yield Note(verdict.capitalize(), f"{'; '.join(found[:_SHOWN_ARMS])}{more}", part="What this says")
+    verdicts = [score.verdict for arm in numbers.arms[1:] for score in arm.scores.values() if score.verdict]
+    if CANT_TELL in verdicts:
+        told = f"{verdicts.count(CANT_TELL)} of {len(verdicts)} differences to {numbers.baseline}"
+        yield Note(CANT_TELL.capitalize(), told, part="Results")
     if numbers.cost:
         yield Note("Cost", f"the finished runs took {cost_words(numbers.cost)}; what they share counts once")
     yield _next(numbers)

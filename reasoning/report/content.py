@@ -23,18 +23,7 @@ from reasoning.findings.sentences import listed, sentences
 from reasoning.findings.stages import StageFacts
 from reasoning.findings.verdict import ends_of
 from reasoning.findings.warnings import other_warnings
-from reasoning.report.document import (
-    Block,
-    Bullets,
-    Cell,
-    Code,
-    Curves,
-    Grid,
-    Panel,
-    Paragraph,
-    Report,
-    Section,
-)
+from reasoning.report.document import Block, Bullets, Cell, Code, Curves, Grid, Panel, Paragraph, Report, Section
 from reasoning.report.glance import SHOWN_EXAMS, glance, score_dots
 from reasoning.report.grids import difference_grid, plan_blocks, scaling_grids, score_grids, style_grid, total_grid
 from reasoning.report.markdown import markdown

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from markupsafe import Markup
 
@@ -10,12 +11,15 @@ from reasoning.report.axes import Axis
 from reasoning.report.document import Bar, Bars, Dots, Mark
 from reasoning.report.template import in_html, render
 
-_ROW, _FOOT = 18.0, 20.0
+_ROW, _TALL_ROW, _FOOT = 18.0, 31.0, 20.0
+_NAME, _LINE = 17, 52
+"""Characters of a name before its dot, and in a line of its own above it."""
+
 _TOLD = {"up": ", higher", "down": ", lower", "unsure": f", {CANT_TELL}"}
 
 
 def dots(dots: Dots) -> Markup:
-    """Who is where, and how surely, at a glance; shares on an axis from none to all."""
+    """Who is where, and how surely: shares on an axis from none to all, long names in lines of their own."""
     values = [end for mark in dots.marks for end in (mark.value, mark.low, mark.high) if end is not None]
     low, high = min(values), max(values)
     if not dots.zero and low >= 0 and high <= 1:
@@ -23,8 +27,10 @@ def dots(dots: Dots) -> Markup:
     elif dots.zero:
         low, high = min(low, 0.0), max(high, 0.0)
     margin = 0.0 if (low, high) == (0.0, 1.0) else 0.04 * ((high - low) or max(abs(high), 1.0))
-    x = Axis(low - margin, high + margin, 126.0, 306.0)
-    rows = [_named(mark, place, 17) | _dot(mark, x) for place, mark in enumerate(dots.marks)]
+    above = max(len(mark.name) for mark in dots.marks) > _NAME
+    x = Axis(low - margin, high + margin, 16.0 if above else 126.0, 306.0)
+    room = _LINE if above else _NAME
+    rows = [_named(mark, place, room, above) | _dot(mark, x) for place, mark in enumerate(dots.marks)]
     return _drawn("dots", dots.title, rows, x, 360.0, ticks=x.labels(), line=(x(0.0), "") if dots.zero else None)
 
 
@@ -35,7 +41,7 @@ def bars(bars: Bars) -> Markup:
         [0.0 if limit is None else limit.value, *(sum(part.value for part in bar.parts) for bar in bars.bars)]
     )
     x = Axis(0.0, longest or 1.0, 190.0, 540.0)
-    rows = [_named(bar, place, 30) | _bar(bar, bars.kinds, x) for place, bar in enumerate(bars.bars)]
+    rows = [_named(bar, place, 30, False) | _bar(bar, bars.kinds, x) for place, bar in enumerate(bars.bars)]
     line = None if limit is None else (x(limit.value), limit.text)
     return _drawn("bars", bars.title, rows, x, 640.0, kinds=bars.kinds, line=line)
 
@@ -50,15 +56,17 @@ def _narrowed(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:4]}…{text[5 - length :]}"
 
 
-def _drawn(kind: str, title: str, rows: Sequence[dict[str, object]], x: Axis, width: float, **more: object) -> Markup:
+def _drawn(kind: str, title: str, rows: Sequence[dict[str, Any]], x: Axis, width: float, **more: object) -> Markup:
     """The picture with its title; each row's words are its text alternative."""
-    foot = _ROW * len(rows)
+    foot = rows[-1]["y"] + _ROW / 2 if rows else 0.0
     box = {"width": width, "height": foot + _FOOT, "left": x.start, "foot": foot}
     return render("rows.html", in_html, **{"kinds": (), "ticks": ()} | more, kind=kind, title=title, rows=rows, box=box)
 
 
-def _named(row: Mark | Bar, place: int, characters: int) -> dict[str, object]:
-    return {"name": _narrowed(row.name, characters), "text": row.text, "tone": row.tone, "y": _ROW * (place + 0.5)}
+def _named(row: Mark | Bar, place: int, characters: int, above: bool) -> dict[str, Any]:
+    y = _TALL_ROW * (place + 1) - _ROW / 2 if above else _ROW * (place + 0.5)
+    name = _narrowed(row.name, characters)
+    return {"name": name, "above": above, "text": row.text, "tone": row.tone, "y": y}
 
 
 def _dot(mark: Mark, x: Axis) -> dict[str, object]:

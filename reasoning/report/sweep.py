@@ -15,30 +15,11 @@ from rich.console import Console
 from reasoning.core.files import write_atomic
 from reasoning.findings.numbers import CANT_TELL, number
 from reasoning.findings.sweep_numbers import BASELINE, HIGHER, LOWER, SAME, ArmNumbers, ArmScore, SweepNumbers, collect
-from reasoning.findings.sweep_words import (
-    csv_text,
-    mean_words,
-    rows_of,
-    sweep_notes,
-    sweep_sentences,
-    sweep_verdict,
-)
+from reasoning.findings.sweep_words import csv_text, mean_words, rows_of, sweep_notes, sweep_sentences, sweep_verdict
 from reasoning.pipeline.sweeps.folder import TABLES, SweepFolder
 from reasoning.report.console import put, table
 from reasoning.report.content import PAGE
-from reasoning.report.document import (
-    NOTHING,
-    Bullets,
-    Cell,
-    Dots,
-    Glance,
-    Grid,
-    Mark,
-    Paragraph,
-    Report,
-    Section,
-    Tone,
-)
+from reasoning.report.document import NOTHING, Bullets, Cell, Dots, Glance, Grid, Mark, Paragraph, Report, Section, Tone
 from reasoning.report.grids import difference_cell
 from reasoning.report.markdown import markdown
 from reasoning.report.page import page

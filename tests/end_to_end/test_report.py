@@ -71,6 +71,7 @@ def test_all_parts_are_there(browser, report):
         "At a glance", "What happened", "Stages", "Scores", "Differences", "How to read this", "Replies side by side",
         "Totals", "How to repeat it",
     ]  # fmt: skip
+    assert page.locator("svg:not([role][aria-label]):not([aria-hidden])").count() == 0  # Each picture in words.
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href") or "").count() == 1
     page.goto(f"{page.url.partition('#')[0]}#stages")
@@ -121,6 +122,8 @@ def test_the_first_screen_answers_the_first_questions_without_scrolling(browser,
         assert box["x"] + box["width"] <= width
     assert page.locator(".verdict").inner_text().startswith("It learnt: lenient pass@1 from 0.28 (base) to 0.9")
     assert page.locator(".notes dt").all_inner_texts() == ["Changed most", "Can't tell", "Look next", "Cost"]
+    lines = "all => all.map(each => Math.round(each.clientHeight / parseFloat(getComputedStyle(each).lineHeight)))"
+    assert sum(page.locator(".notes dd").evaluate_all(lines)[:2]) <= 3  # What changed most and what can't be told.
     page.close()
 
 
@@ -146,9 +149,24 @@ def test_a_click_on_a_box_opens_its_stage_and_the_keyboard_does_too(browser, rep
     assert page.locator(".panel:visible").count() == len(workflow())
     heights = [(each.bounding_box() or {"height": 0})["height"] for each in exam.all()]
     assert min(heights) > 150  # What is folded on the screen is open on paper.
-    if width == DESKTOP:
-        page.set_viewport_size({"width": 718, "height": 1000})  # What the margins leave of A4.
-        assert page.evaluate("document.documentElement.scrollWidth") == 718
+    page.close()
+
+
+def test_on_paper_the_first_screen_is_the_first_page_and_nothing_is_cut_off_or_too_small(browser, report):
+    page = opened(browser, report).page
+    [box] = set(re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", page.pdf(prefer_css_page_size=True)))
+    assert float(box[0]) > 1.2 * float(box[1])  # The workflow lies across.
+    page.emulate_media(media="print")
+    for wide, tall in ((1047, 718), (980, 740)):  # What the margins leave of A4 and of Letter.
+        page.set_viewport_size({"width": wide, "height": tall})
+        assert page.evaluate("document.documentElement.scrollWidth") == wide
+        cut = "[...document.querySelectorAll('pre, .scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
+        assert page.evaluate(cut) == 0
+        for part in (".verdict", ".notes", ".graph-wide"):
+            drawn = page.locator(part).bounding_box()
+            assert drawn is not None and drawn["y"] + drawn["height"] <= tall, part
+    sizes = "[...document.querySelectorAll('td, td small, pre code')].map(each => getComputedStyle(each).fontSize)"
+    assert min(float(size.removesuffix("px")) for size in page.evaluate(sizes)) >= 8.5
     page.close()
 
 

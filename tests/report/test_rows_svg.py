@@ -51,10 +51,17 @@ def test_long_names_are_cut():
     assert clipped("abc", 3) == "abc" and clipped("abcd", 3) == "ab…"
 
 
-def test_long_names_that_differ_in_their_last_value_alone_stay_apart():
-    names = [f"clipped.clip_high={value}" for value in (0.2, 0.28)]
-    source = rows_svg.dots(Dots("t", tuple(Mark(name, 0.5, "0.5", None, None) for name in names)))
-    assert [found in source for found in ("clip…lip_high=0.2<", "clip…ip_high=0.28<")] == [True, True]
+def test_long_names_stand_whole_above_their_dots():
+    names = [f"zero_optimizer.learning_rate={value}" for value in (0.001, 0.0001)]
+    source = rows_svg.dots(Dots("t", tuple(Mark(name, 0.5, "0.5", None, None) for name in ("a", *names))))
+    picture = ElementTree.fromstring(source).find("svg")
+    found = [(group.find("text"), group.find("circle")) for group in picture.iter("g")]
+    assert [text.text for text, _ in found] == ["a", *names]
+    assert all(text.get("text-anchor") is None and text.get("x") == "0" for text, _ in found)
+    tops = [float(text.get("y")) for text, _ in found]
+    dots = [float(circle.get("cy")) for _, circle in found]
+    assert all(4 < dot - top for top, dot in zip(tops, dots, strict=True))
+    assert all(12 <= top - dot for top, dot in zip(tops[1:], dots[:-1], strict=True))
 
 
 BARS = Bars(

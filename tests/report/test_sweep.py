@@ -86,7 +86,7 @@ def test_the_verdict_counts_what_is_claimed_of_the_first_score():
     glance = first_screen(table)
     assert glance.verdict.endswith("beside the baseline: of 2 other arms 1 higher, 1 can't tell.")
     assert [(note.subject, note.text) for note in glance.notes] == [
-        ("Higher", "b=1: exam/zero/strict/pass@1"), ("Can't tell", "c=1: exam/zero/strict/pass@1"),
+        ("Higher", "b=1: exam/zero/strict/pass@1"), ("Can't tell", "1 of 2 differences to the baseline"),
         ("Look next", "into single runs, by reasoning view and this folder"),
     ]  # fmt: skip
     assert glance.ran == "3 arms, 5 seeds (0, 1, 2, 3, 4): one setting at a time against the file's own."
