@@ -8,13 +8,13 @@ from reasoning.report.page import digest
 from reasoning.viewer.answers import Answers, json_of, routes
 from reasoning.viewer.server import page_file
 
-_STEPS, _ROWS, _PROBLEMS = 4, 16, 16
-"""Of each stage: how many steps, evenly spaced, how many rollouts of each, and how many problems of an exam."""
+_STEPS, _SHOWN = 4, 16
+"""Of each stage: how many steps, evenly spaced, and how many rollouts of each, or problems of an exam."""
 
 
 def exported(answers: Answers) -> str:
-    """The page. Equal runs give equal bytes; filters, further pages and other steps are only in the live one."""
-    given = {question(path, query): routes(answers)[path](query) for path, query in _questions(answers)}
+    """The page. Equal runs give equal bytes; it offers what it holds: filters and all else are only in the live one."""
+    given = {question(path, query): answer for path, query, answer in _given(answers)}
     style, script = page_file("viewer.css"), page_file("viewer.js")
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest(script)}'; style-src 'sha256-{digest(style)}'; "
@@ -39,19 +39,21 @@ def question(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{'&'.join(f'{name}={value}' for name, value in sorted(query.items()))}"
 
 
-def _questions(answers: Answers) -> Iterator[tuple[str, dict[str, str]]]:
-    yield "stages", {}
-    for stage in answers.stages({})["stages"]:
+def _given(answers: Answers) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
+    """What the page asks, and the answer, without steps, rollouts and problems that it would ask for in vain."""
+    told = answers.stages({})
+    for stage in told["stages"]:
+        stage["steps"] = [stage["steps"][place] for place in spaced(len(stage["steps"]), _STEPS)]
         own = {"stage": stage["name"]}
         if stage["metrics"]:
-            yield "metrics", own
-        steps = [stage["steps"][place] for place in spaced(len(stage["steps"]), _STEPS)]
-        for step in steps:
-            at: dict[str, Any] = own | {"step": str(step)}
-            yield "rows", at
-            for row in answers.rows(at)["rows"][:_ROWS]:
-                yield "row", at | {"row": str(row["row"])}
-        if stage["samples"]:
-            yield "problems", own
-            for problem in answers.problems(own)["problems"][:_PROBLEMS]:
-                yield "problem", own | {"problem": str(problem["number"])}
+            yield "metrics", own, answers.metrics(own)
+        asked = [("rows", "row", "row", own | {"step": str(step)}) for step in stage["steps"]]
+        asked += [("problems", "problem", "number", own)] if stage["samples"] else []
+        for page, single, key, query in asked:
+            answer = routes(answers)[page](query)
+            shown = answer[page][:_SHOWN]
+            yield page, query, answer | {page: shown, "page": _SHOWN}
+            for each in shown:
+                one = query | {single: str(each[key])}
+                yield single, one, routes(answers)[single](one)
+    yield "stages", {}, told

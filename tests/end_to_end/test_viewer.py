@@ -61,6 +61,7 @@ def test_from_the_curve_to_the_group_to_the_completion_and_back_by_an_address(br
     page = found.page
     page.locator("#chart svg").wait_for()
     assert page.locator("#metric").input_value() == "reward" and page.locator(".kept").count() == 2
+    assert page.locator("svg:not([role][aria-label])").count() == 0
     page.locator("#list .item").first.wait_for()
     assert "400 rollouts" in page.locator("#count").inner_text()
     page.locator("#chart svg").click(position={"x": 80, "y": 60})
@@ -82,6 +83,14 @@ def test_from_the_curve_to_the_group_to_the_completion_and_back_by_an_address(br
     page.get_by_role("button", name="Show").click()
     page.locator("#trouble").wait_for()
     assert "no number 'beauty'" in page.locator("#trouble").inner_text()
+    page.reload()  # An address may ask in vain, too, and then the question can be mended.
+    expect(page.locator("#where")).to_have_value("beauty>1")
+    page.locator("#where").fill("length<0")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#count")).to_contain_text("0 rollouts")
+    page.get_by_role("button", name="all of them").click()
+    expect(page.locator("#count")).to_contain_text("400 rollouts")
+    expect(page.locator("body")).not_to_have_attribute("aria-busy", "true")
     assert [each for each in found.complaints if "400" not in each] == []
 
 
@@ -159,6 +168,12 @@ def test_every_shade_of_a_token_lets_its_text_be_read(browser: Browser, address:
         page.evaluate("document.querySelector('mark').textContent = 'x'")
         assert page.evaluate(CONTRASTS) == []
     expect(page.locator(".token").nth(2)).to_have_attribute("title", re.compile("log-probability −3 · .* entropy 0"))
+    page.locator(".token").nth(1).click()  # As a finger does, which can't point.
+    expect(page.locator("#token")).to_have_text(re.compile('token 2 of 3, "x": log-probability −0.750 · .* entropy 1'))
+    for key, at in (("ArrowRight", 3), ("ArrowRight", 3), ("ArrowLeft", 2)):
+        page.keyboard.press(key)
+        expect(page.locator("#token")).to_have_text(re.compile(f"token {at} of 3"))
+    assert page.locator(".token[aria-current]").count() == 1 and page.evaluate(CONTRASTS) == []
     page.close()
 
 

@@ -29,6 +29,15 @@ def test_it_holds_the_answers_to_what_is_asked_first(page, run):
     given = json.loads(data)
     answers = Answers(run)
     assert len(given["stages?"]["stages"]) == len(answers.stages({})["stages"])
+    pages = [(key, name) for key in given for name in ("rows", "problems") if key.startswith(f"{name}?")]
+    assert {key.rpartition("=")[2] for key, name in pages if name == "rows"} == {
+        str(step) for stage in given["stages?"]["stages"] for step in stage["steps"]
+    }
+    for key, name in pages:  # All that is offered opens.
+        asked = dict(part.split("=") for part in key.partition("?")[2].split("&"))
+        single, number = ("row", "row") if name == "rows" else ("problem", "number")
+        offered = [question(single, asked | {single: str(each[number])}) for each in given[key][name]]
+        assert offered and given[key]["page"] == 16 and {*offered} <= {*given}
     key = question("rows", {"step": "45", "stage": "zero"})
     assert key == "rows?stage=zero&step=45" and given[key]["total"] == 96
     assert {"row?row=0&stage=zero&step=1", "problem?problem=3&stage=exam", "metrics?stage=r1"} <= set(given)

@@ -2,15 +2,14 @@
 // All that models wrote enters by textContent. The state of the page is its hash, so each view has an address.
 const $ = id => document.getElementById(id);
 const embedded = $("answers") && JSON.parse($("answers").textContent);
-const ROW = ["run", "stage", "step", "where", "text", "kind", "sort", "order", "first"];
-const SVG = "http://www.w3.org/2000/svg";
+const ASKED = ["where", "text", "kind", "sort", "order"], ROW = ["run", "stage", "step", ...ASKED, "first"];
 // These change what is shown beside the list, and leave the list as it stands.
 const BESIDE = ["row", "problem", "method", "colour", "metric"];
 let stages = [], told = "", newest = 0, listed = "", chosen = false;
 
 const state = () => new URLSearchParams(location.hash.slice(1));
-function go(changes, anew = false) {
-  const next = anew ? new URLSearchParams() : state();
+function go(changes) {
+  const next = state();
   for (const [name, value] of Object.entries(changes)) value === "" || value == null ? next.delete(name) : next.set(name, value);
   location.hash = next;
 }
@@ -33,7 +32,7 @@ function make(name, given = {}, ...parts) {
   return node;
 }
 function draw(name, given, text = "") {
-  const node = document.createElementNS(SVG, name);
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(given)) node.setAttribute(key, value);
   node.textContent = text;
   return node;
@@ -91,19 +90,19 @@ function showFilter(stage, asked, names) {
   options($("sort"), [["", "as they came"], ...names.map(name => [name, name])], asked.get("sort") ?? "");
   for (const name of ["where", "text", "kind"]) if (document.activeElement !== $(name)) $(name).value = asked.get(name) ?? "";
   $("order").value = asked.get("order") ?? "lowest";
-  const [one, other] = names.slice(names.indexOf("reward") + 1); // Of rollouts the rewards that make it up.
-  $("where").placeholder = other ? `${one}>=1, ${other}<1` : "";
+  const [one, other] = names.slice(names.indexOf("reward") + 1).filter(name => name !== "spread"); // Of rollouts the rewards that make it up.
+  $("where").placeholder = other ? `${one}>=1, ${other}<1` : one ? `${one}>=1` : "";
   for (const node of $("filter").querySelectorAll("#where, #text, #kind, #sort, #order, button, #save")) (node.closest("label") ?? node).hidden = Boolean(embedded);
   for (const id of Object.keys(SHORTCUTS)) $(id).hidden = Boolean(embedded) || !stage.steps.length;
-  $("save").href = `selection.jsonl?${query(asked)}`;
+  $("save").href = `selection.jsonl?${new URLSearchParams([...asked].filter(([name]) => ROW.includes(name) && name !== "first"))}`;
 }
-const query = asked => new URLSearchParams([...asked].filter(([name]) => ROW.includes(name) && name !== "first"));
 
 function paged(total, page, asked, word) {
   const first = Number(asked.get("first") ?? 0), parts = [`${total} ${word}${total > page ? `, ${first + 1} to ${Math.min(first + page, total)} ` : ""}`];
   const link = (text, at) => make("button", { type: "button", textContent: text, onclick: () => go({ first: at || "" }) });
   if (!embedded && first > 0) parts.push(link("previous", Math.max(0, first - page)));
   if (!embedded && first + page < total) parts.push(link("next", first + page));
+  if (ASKED.some(name => asked.has(name))) parts.push(make("button", { type: "button", textContent: "all of them, as they came", onclick: () => go(Object.fromEntries([...ASKED, "first"].map(name => [name, ""]))) }));
   $("count").replaceChildren(...parts);
 }
 
@@ -142,23 +141,39 @@ function shaded(value, full) {
   return depth ? `${value > 0 ? "h" : "k"}${depth}` : "";
 }
 
+// Tokens with their numbers, which a pointer, a finger and the keyboard all ask for.
+function walked(row, shade, text, pointed) {
+  const told = { "log-probability": "log_prob", "trainer − sampler": "mismatch", entropy: "entropy" };
+  const numbers = row.tokens.map(token => pairs(Object.fromEntries(Object.entries(told).map(([name, field]) => [name, token[field]]))));
+  const spans = row.tokens.map((token, at) => make("span", { className: `token ${shade(token)}`, textContent: token.text, title: numbers[at] }));
+  let at = -1;
+  const point = next => {
+    spans[at]?.removeAttribute("aria-current");
+    at = Math.max(0, Math.min(spans.length - 1, next));
+    spans[at].setAttribute("aria-current", "true");
+    pointed.textContent = `token ${at + 1} of ${spans.length}, ${JSON.stringify(row.tokens[at].text)}: ${numbers[at]}`;
+  };
+  text.append(row.opening ? make("span", { className: "soft", textContent: row.opening }) : "", ...spans);
+  text.addEventListener("click", event => spans.includes(event.target) && point(spans.indexOf(event.target)));
+  text.addEventListener("keydown", event => {
+    const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (way) point(at + way);
+  });
+}
+
 async function showRow(asked) {
   const row = await get("row", { stage: asked.get("stage"), step: asked.get("step"), row: asked.get("row") });
   const ways = Object.keys(SHADES).filter(name => row.tokens?.some(token => SHADES[name][0](token, row) != null));
   const way = ways.includes(asked.get("colour")) ? asked.get("colour") : "log-probability", [value, full, meaning] = SHADES[way];
   const choice = make("select", { ariaLabel: "Tokens coloured by", onchange: () => go({ colour: choice.value }) });
   options(choice, ways.map(name => [name, name]), way);
-  const told = { "log-probability": "log_prob", "trainer − sampler": "mismatch", entropy: "entropy" };
-  const text = make("span", { className: "said", id: "tokens" });
-  if (row.tokens) {
-    if (row.opening) text.append(make("span", { className: "soft", textContent: row.opening }));
-    for (const token of row.tokens) text.append(make("span", { className: `token ${shaded(value(token, row), full)}`, textContent: token.text, title: pairs(Object.fromEntries(Object.entries(told).map(([name, field]) => [name, token[field]]))) }));
-  } else text.textContent = row.completion || "(nothing)";
+  const text = make("span", { className: "said", id: "tokens", role: "group", tabIndex: 0, ariaLabel: "Tokens" }), pointed = make("output", { id: "token", textContent: "A token's numbers: touch it, or walk with the arrow keys." });
+  if (row.tokens) walked(row, token => shaded(value(token, row), full), text, pointed); else text.textContent = row.completion || "(nothing)";
   $("one").replaceChildren(
     make("h2", {}, make("span", { className: "said", textContent: row.prompt })), make("p", { className: "soft", textContent: `answer: ${row.answer} · ${row.kind}` }),
     make("p", { textContent: facts(row) + (row.log_prob == null ? "" : ` · log-probability ${number(row.log_prob)}`) }),
     row.tokens ? make("p", {}, make("label", {}, "Tokens coloured by ", choice), " ", make("small", { textContent: meaning })) : make("p", { className: "soft", textContent: "Tokens can't be told apart: the text, read again, has another number of them than was drawn." }),
-    text,
+    text, row.tokens ? make("p", {}, pointed) : "",
     embedded ? "" : make("p", {}, make("button", { type: "button", textContent: "this group", onclick: () => go({ step: row.step, where: `group=${row.group}`, row: "", first: "", sort: "reward", text: "", kind: "" }) }), " ",
       make("button", { type: "button", textContent: "this question at all steps", onclick: () => go({ step: "all", text: row.prompt, where: "", row: "", first: "", sort: "step" }) })));
 }
@@ -226,6 +241,7 @@ function showOverview(answer, asked) {
 
 async function show() {
   const own = ++newest;
+  document.body.setAttribute("aria-busy", "true"); // An exam of many replies takes a moment to be read.
   try {
     const asked = state(), among = embedded ? { runs: [] } : await get("overview");
     if (own !== newest) return;
@@ -234,8 +250,7 @@ async function show() {
     $("overview").hidden = true;
     const answer = await get("stages");
     if (own !== newest) return;
-    told = JSON.stringify(answer); stages = answer.stages;
-    document.title = $("run").textContent = `Rollouts of ${answer.run}`;
+    told = JSON.stringify(answer); stages = answer.stages; document.title = $("run").textContent = `Rollouts of ${answer.run}`;
     const shown = stages.filter(each => each.steps.length || each.samples || each.metrics);
     const stage = shown.find(each => each.name === asked.get("stage")) ?? shown.find(each => each.steps.length) ?? shown[0];
     $("stages").replaceChildren(...shown.map(each => make("a", { href: `#${new URLSearchParams({ ...(asked.has("run") ? { run: asked.get("run") } : {}), stage: each.name })}`, ...(each === stage ? { "aria-current": "page" } : {}), title: each.kind }, each.name + (each.finished ? "" : " …"))));
@@ -251,14 +266,17 @@ async function show() {
     listed = page;
     for (const id of ["views", "count"]) $(id).hidden = false;
     await showCurve(stage, asked);
+    if (!stage.steps.length && !stage.samples) $("filter").hidden = true;
+    else if ($("filter").hidden) showFilter(stage, asked, []); // To mend a question that has no answer.
     if (stage.steps.length) await showRows(stage, asked);
     else if (stage.samples) await showProblems(stage, asked);
-    else $("filter").hidden = true;
     if (held) $("list").querySelector("[aria-current]")?.focus({ preventScroll: true });
     if (asked.has("row") || asked.has("problem")) reveal();
   } catch (error) {
     if (own !== newest) return;
     $("trouble").textContent = error.message; $("trouble").hidden = false;
+  } finally {
+    if (own === newest) document.body.removeAttribute("aria-busy");
   }
 }
 
