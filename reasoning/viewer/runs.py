@@ -6,7 +6,6 @@ A sweep is read from ``table.csv`` and its folders, never from ``sweep.gin``, wh
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +71,14 @@ class RunsFolder:
         }
 
     def _scores(self) -> Iterator[dict[str, Any]]:
-        """Each score of ``table.csv``: a verdict, pictures of the arms, and each seed's value."""
+        """Each score of ``table.csv`` in its order: a verdict, pictures of the arms, and each seed's value."""
         file = self.path / TABLES[1]
         if not file.exists():
             return
         try:
-            rows = sorted(sweep_table(self.path).to_pylist(), key=lambda row: row["score"])
-            for name, own in groupby(rows, key=lambda row: row["score"]):
-                yield _score(name, [*own])
+            rows = sweep_table(self.path).to_pylist()
+            for name in dict.fromkeys(row["score"] for row in rows):
+                yield _score(name, [row for row in rows if row["score"] == name])
         except (ValueError, KeyError, TypeError, InputError) as error:
             raise InputError(f"{file} is damaged ({error}); the sweep's own command writes it anew") from None
 

@@ -2,13 +2,14 @@ import json
 
 import pytest
 from markupsafe import escape
-from sweep_rows import BASELINE
+from sweep_rows import BASELINE, numbers_of, row
 from written_run import workflow, write_run
 from written_sweep import ARMS, HOSTILE_ARM, SEEDS, write_sweep
 
 from reasoning.core.errors import InputError
 from reasoning.findings.numbers import number
 from reasoning.findings.sweep_numbers import arm_score
+from reasoning.findings.sweep_words import csv_text
 from reasoning.viewer.runs import RunsFolder
 
 
@@ -29,6 +30,12 @@ def test_a_sweep_shows_its_arms_with_the_intervals_of_its_table(swept):
         assert difference is not None
         told = number(difference.mean, scale=max(abs(difference.low), abs(difference.high)), sign=True)
         assert escape(f"{arm}: {told}, 95 % interval ") in gaps and "<img" not in gaps
+
+
+def test_the_scores_of_a_sweep_stand_in_its_own_order_the_first_one_first(tmp_path):
+    (tmp_path / "sweep.gin").touch()
+    (tmp_path / "table.csv").write_text(csv_text(numbers_of(row("baseline", {"z": BASELINE, "a": BASELINE}))))
+    assert [score["name"] for score in RunsFolder(tmp_path).overview({})["scores"]] == ["z", "a"]
 
 
 def test_every_run_of_a_sweep_has_its_own_value_and_opens_by_its_name(swept):
