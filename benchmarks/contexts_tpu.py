@@ -10,6 +10,8 @@ off goes on; each takes some ten seconds of one core, those cut over ``context``
 
 import argparse
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.page_tables import DOCS, put_row
@@ -80,17 +82,28 @@ def update_of(case: Case, mesh: Any) -> Any:
     return Program("update", step.step, (step.abstract, step.frozen, batch))
 
 
+def placed(case: Case, file: Path) -> None:
+    """Leaves what the compiler says of a case, and ends this process."""
+    from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.planning.apart import place_here
+    from reasoning.planning.topology import topology_devices
+
+    mesh = build_mesh(MeshShape(data=1, **case.mesh), topology_devices(case.chips))
+    place_here(update_of(case, mesh), file)
+
+
 def row(case: Case) -> str:
     """The table's line of a case, compiled if it wasn't before."""
     from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size
+    from reasoning.planning.apart import apart
     from reasoning.planning.chips import chip_of
     from reasoning.planning.compiling import Compiler, plans_folder
-    from reasoning.planning.placed import begin_again
     from reasoning.planning.topology import topology_devices
 
     mesh = build_mesh(MeshShape(data=1, **case.mesh), topology_devices(case.chips))
     chip = chip_of(mesh.devices.flat[0].device_kind)
-    found = Compiler(case.chips, plans_folder(), lambda name: None, begin_again).compile(update_of(case, mesh), mesh)
+    elsewhere = partial(apart, placed, case)
+    found = Compiler(case.chips, plans_folder(), lambda name: None).compile(update_of(case, mesh), mesh, elsewhere)
     held = f"{found.arguments / 2**30:.1f}"
     made = f"{(found.memory - found.arguments) / 2**30:.1f}{' (refused)' if found.refusal else ''}"
     usable = f"{chip.of_a_device(chip.usable) / 2**30:.1f}"

@@ -37,7 +37,7 @@ def planned(file: Path, quick: bool) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "plan.json"
         command = [sys.executable, "-m", "reasoning", "plan", str(file), "--on", on[1], "--json", str(told)]
-        # A process of its own, since --quick begins it again after each program.
+        # A process of its own, which gives its memory back.
         status = subprocess.run([*command, *(["--quick"] if quick else [])], check=False).returncode
         return read_json(told) if status in (0, 1) else None
 

@@ -1,37 +1,28 @@
 """Whether a plan's peak is where the compiler begins to refuse: rows of a training step, halved in on that limit.
 
 For each topology the largest number of rows that an update still compiles with is looked for, and what the plan says of
-it is set beside the memory that programs can have. Beside that stand the update's operations over the formula's. Needs
-libtpu: make tpu-aot.
+it is set beside the memory that programs can have. The compiler refuses once it has placed the buffers, so what gets
+past that counts as compiled. Beside that stand the update's operations over the formula's. Needs libtpu: make tpu-aot.
 
-    python benchmarks/plan_limit.py
-    python benchmarks/plan_limit.py v5p:2x2x1 --layers 4
+    python -m benchmarks.plan_limit
+    python -m benchmarks.plan_limit v5p:2x2x1 --layers 4
 """
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 TOPOLOGIES = ("v5e:1x1", "v6e:1x1")
 LENGTH, WIDTH, VOCABULARY = 1024, 512, 8192
 
 
-def limit(topology: str, layers: int, remat: str) -> str:
-    """What was found on one topology, in a line."""
-    from reasoning.core.mesh import MeshShape, build_mesh
-    from reasoning.core.program import Program
+def config_of(layers: int, remat: Any) -> Any:
+    """The model's settings."""
     from reasoning.models.config import ModelConfig, Stack
-    from reasoning.models.flops import training_flops
-    from reasoning.models.model import build_model
-    from reasoning.planning.chips import chip_of
-    from reasoning.planning.compiling import Compiled, Compiler
-    from reasoning.planning.programs import token_batch_shapes
-    from reasoning.planning.topology import topology_devices
-    from reasoning.training.losses import supervised
-    from reasoning.training.optimizers import AdamW
-    from reasoning.training.program import build_step
 
-    config = ModelConfig(
+    return ModelConfig(
         vocabulary=VOCABULARY,
         width=WIDTH,
         heads=8,
@@ -42,16 +33,54 @@ def limit(topology: str, layers: int, remat: str) -> str:
         compute_dtype="bfloat16",
         remat=remat,
     )
-    mesh = build_mesh(MeshShape(), topology_devices(topology))
-    chip, model = chip_of(mesh.devices.flat[0].device_kind), build_model(config, mesh)
-    usable, parts = chip.of_a_device(chip.usable), mesh.size
+
+
+def update_of(config: Any, mesh: Any, rows: int) -> Any:
+    """The program of an update with so many rows a device."""
+    from reasoning.core.program import Program
+    from reasoning.models.model import build_model
+    from reasoning.planning.programs import token_batch_shapes
+    from reasoning.training.losses import supervised
+    from reasoning.training.optimizers import AdamW
+    from reasoning.training.program import build_step
+
+    model = build_model(config, mesh)
     program = build_step(model, mesh, supervised(model), AdamW(1e-4).build(10), 1)
-    with tempfile.TemporaryDirectory() as folder:
-        compiler = Compiler(topology, Path(folder), lambda name: None)
+    batch = token_batch_shapes(mesh, mesh.size * rows, LENGTH)
+    return Program("update", program.step, (program.abstract, program.frozen, batch))
+
+
+def placed(topology: str, config: Any, rows: int, file: Path) -> None:
+    """Leaves what the compiler makes of an update, and ends this process."""
+    from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.planning.apart import place_here
+    from reasoning.planning.topology import topology_devices
+
+    mesh = build_mesh(MeshShape(), topology_devices(topology))
+    place_here(update_of(config, mesh, rows), file)
+
+
+def limit(topology: str, layers: int, remat: str) -> str:
+    """What was found on one topology, in a line."""
+    from reasoning.core.mesh import MeshShape, build_mesh
+    from reasoning.models.flops import training_flops
+    from reasoning.planning.apart import apart
+    from reasoning.planning.chips import chip_of
+    from reasoning.planning.compiling import Compiled, Compiler
+    from reasoning.planning.topology import topology_devices
+
+    config, mesh = config_of(layers, remat), build_mesh(MeshShape(), topology_devices(topology))
+    chip = chip_of(mesh.devices.flat[0].device_kind)
+    usable = chip.of_a_device(chip.usable)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compiler = Compiler(topology, folder, lambda name: None)
 
         def found(rows: int) -> Compiled:
-            batch = token_batch_shapes(mesh, parts * rows, LENGTH)
-            return compiler.compile(Program("update", program.step, (program.abstract, program.frozen, batch)), mesh)
+            elsewhere = partial(apart, placed, topology, config, rows)
+            one = compiler.compile(update_of(config, mesh, rows), mesh, elsewhere)
+            print(f"{rows} rows: {one.memory / 2**30:.2f} GiB {one.refusal[:60]}", flush=True)
+            return one
 
         one, two = found(8), found(16)
         each = (two.memory - one.memory) / 8

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,8 +13,8 @@ from reasoning.cli.progress import display, output
 from reasoning.core.files import write_atomic, write_json
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run_experiment import run_of
+from reasoning.planning import apart
 from reasoning.planning.compiling import Compiler, plans_folder
-from reasoning.planning.placed import begin_again
 from reasoning.planning.plan import Assumed, Planner
 from reasoning.planning.record import plan_record
 from reasoning.planning.search import search
@@ -42,9 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     run = run_of(read_experiment(chosen.file, chosen.overrides))
     devices = topology_devices(chosen.on)
     with display() as watcher:
-        leave = begin_again if chosen.quick else None
-        compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"), leave)
-        planner = Planner(chosen.on, devices, compiler, assumed, watcher.report)
+        compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"))
+        quickly = partial(apart.place, chosen.on, assumed) if chosen.quick else None
+        planner = Planner(chosen.on, devices, compiler, assumed, watcher.report, quickly)
         if chosen.search:
             ranked = search(planner, run, chosen.search)
             show_search(output(), ranked, len(devices) // planner.chip()[1].devices)

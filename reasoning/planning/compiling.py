@@ -2,14 +2,8 @@
 
 import hashlib
 import json
-import re
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +16,15 @@ from reasoning.core.files import read_json, write_json
 from reasoning.core.folders import user_cache
 from reasoning.core.program import Program, device_bytes
 from reasoning.pipeline.environment import compiler_flags, installed_version
+from reasoning.planning.built import Built, build, read_built, write_built
 from reasoning.planning.costs import Cost, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
-from reasoning.planning.placed import Placed, leaving_when_placed, placed_memory, writing_down
-from reasoning.planning.programs import no_compilation_cache
 
-_FORMAT = 6
-"""Part of every key; raise it when what is found out of a program changes."""
+_FORMAT = 7
+"""Part of what findings are named by; raise it when what is found out of a program changes."""
 
 _LARGEST = 4
 """Of the largest buffers so many are told."""
-
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_USED = re.compile(r"(?:Used |\()([\d.]+)([KMGT]?)\)? (?:of|exceeds available)")
 
 
 @dataclass(frozen=True)
@@ -76,60 +66,63 @@ class Compiled:
 class Compiler:
     """Compiles for one ``topology``, of which a mesh has the devices, and remembers what it found in ``folder``.
 
-    ``told`` hears of each program that is compiled, with its name, before that begins. ``leave`` (None: programs are
-    compiled to their end) is called when a program's buffers are placed and what follows from them is remembered. It
-    must end this process, as nothing else ends the compiler, and may begin another that goes on from there.
+    ``told`` hears of each program that is compiled, with its name, before that begins.
     """
 
     topology: str
     folder: Path
     told: Callable[[str], None]
-    leave: Callable[[], None] | None = None
     known: dict[str, Compiled] = field(default_factory=dict)
     keys: dict[Any, str] = field(default_factory=dict)
 
-    def compile(self, program: Program, mesh: Mesh) -> Compiled:
-        """What the program takes of each device."""
+    def compile(self, program: Program, mesh: Mesh, elsewhere: Callable[[Path], str] | None = None) -> Compiled:
+        """What the program takes of each device.
+
+        ``elsewhere`` has it compiled by another process, until its buffers are placed at least, which leaves it in a
+        file, and says how that failed. Raises InputError where nothing is left there.
+        """
         same = (program.function, _described(program.arguments), tuple(sorted(program.trips.items())))
         if same in self.keys:
             return self.known[self.keys[same]]
         lowered = _lowered(program)
-        key = self.keys[same] = self._key(lowered.as_text(), program.trips, mesh)
+        text = lowered.as_text()
+        key = self._key(text, mesh, _FORMAT, sorted(program.trips.items()))
         if key not in self.known:
             file, early = self.folder / f"{key}.json", self.folder / f"{key}.placed.json"
-            found = _remembered(file) or (_remembered(early) if self.leave else None)
+            found = _remembered(file) or (_remembered(early) if elsewhere else None)
             if found is None:
-                self.told(program.name)
                 self.folder.mkdir(parents=True, exist_ok=True)
-                found = self._compiled(lowered, program, mesh, early)
-                write_json(file, asdict(found))
+                built = self._built(lowered, program.name, self._key(text, mesh), elsewhere)
+                found = _found(built, program, mesh)
+                write_json(file if found.machine_code else early, asdict(found))
             self.known[key] = found
+        self.keys[same] = key
         return self.known[key]
 
-    def _key(self, text: str, trips: Mapping[str, float], mesh: Mesh) -> str:
-        """A name of the program by all that its costs depend on."""
+    def _built(
+        self, lowered: jax.stages.Lowered, name: str, key: str, elsewhere: Callable[[Path], str] | None
+    ) -> Built:
+        """The program compiled, unless it was before: programs that differ in their loops' trips alone are the same."""
+        file, early = self.folder / f"{key}.gz", self.folder / f"{key}.placed.gz"
+        before = read_built(file) or (read_built(early) if elsewhere else None)
+        if before is not None:
+            return before
+        self.told(name)
+        if elsewhere is None:
+            built = build(lowered, None)
+            write_built(file, built)
+            return built
+        failed, left = elsewhere(early), read_built(early)
+        if left is None:
+            raise InputError(f"the process that compiled {name} left nothing: it was {failed or 'ended'}")
+        return left
+
+    def _key(self, text: str, mesh: Mesh, *more: Any) -> str:
+        """A name of the program by all that its compilation depends on, and of what is found in it by ``more``."""
         versions = [jax.__version__, installed_version("jaxlib"), installed_version("libtpu")]
         devices = [device.id for device in mesh.devices.flat]
-        around: list[Any] = [_FORMAT, self.topology, versions, list(mesh.shape.items()), devices, sorted(trips.items())]
-        if flags := compiler_flags():
-            around.append(sorted(flags.items()))
+        around = [self.topology, versions, list(mesh.shape.items()), devices, sorted(compiler_flags().items()), *more]
         return hashlib.sha256(f"{json.dumps(around)}\n{text}".encode()).hexdigest()[:32]
-
-    def _compiled(self, lowered: jax.stages.Lowered, program: Program, mesh: Mesh, early: Path) -> Compiled:
-        """What the program takes once it is compiled; without machine code that is left in ``early``."""
-        begun, leave, folder = time.monotonic(), self.leave, Path(tempfile.mkdtemp())
-
-        def left(placed: Placed, leave: Callable[[], None]) -> None:
-            shutil.rmtree(folder, ignore_errors=True)
-            found = _found(placed.text, placed.memory, program, mesh, time.monotonic() - begun)
-            write_json(early, asdict(replace(found, machine_code=False)))
-            leave()
-
-        try:
-            with nullcontext() if leave is None else leaving_when_placed(folder, partial(left, leave=leave)):
-                return _compiled(lowered, program, mesh, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def plans_folder() -> Path:
@@ -142,57 +135,24 @@ def _lowered(program: Program) -> jax.stages.Lowered:
     return function.lower(*program.arguments)
 
 
-def _compiled(lowered: jax.stages.Lowered, program: Program, mesh: Mesh, folder: Path) -> Compiled:
-    begun = time.monotonic()
-    try:
-        with no_compilation_cache():
-            compiled = lowered.compile(writing_down(folder))
-    except jax.errors.JaxRuntimeError as error:
-        message = str(error)
-        return Compiled(
-            memory=placed_memory(folder) or memory_wanted(message),
-            arguments=float(device_bytes(program.arguments)),
-            largest=tuple(_largest_arguments(program.arguments)),
-            refusal=" ".join(message.split())[:300],
-            seconds=time.monotonic() - begun,
-        )
-    memory = placed_memory(folder) or peak_memory(compiled)
-    return _found(compiled.as_text() or "", memory, program, mesh, time.monotonic() - begun)
-
-
-def _found(text: str, memory: float, program: Program, mesh: Mesh, seconds: float) -> Compiled:
+def _found(built: Built, program: Program, mesh: Mesh) -> Compiled:
     """What a compiled program's text and its peak say of it."""
-    module = read_module(text)
-    cost = cost_of(module, program.trips)
-    buffers = [*_largest_arguments(program.arguments), *largest_arrays(module, _LARGEST)]
-    return Compiled(
-        memory=memory,
-        arguments=float(device_bytes(program.arguments)),
-        largest=tuple(sorted(buffers, key=lambda pair: -pair[1])[:_LARGEST]),
-        flops=cost.flops,
-        hbm=cost.hbm,
-        exchanged=_by_axes(cost, mesh),
-        seconds=seconds,
+    arguments, largest = float(device_bytes(program.arguments)), _largest_arguments(program.arguments)
+    found = Compiled(
+        memory=built.memory,
+        arguments=arguments,
+        largest=tuple(largest),
+        refusal=built.refusal,
+        seconds=built.seconds,
+        machine_code=built.machine_code,
     )
-
-
-def peak_memory(compiled: jax.stages.Compiled) -> float:
-    """The most that a compiled program holds of one device: arguments, results that don't replace them, temporaries.
-
-    On TPUs that is too much by what is free between temporaries (``placed.placed_memory``).
-    """
-    memory: Any = compiled.memory_analysis()
-    kept = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return float(memory.argument_size_in_bytes + max(kept, 0) + memory.temp_size_in_bytes)
-
-
-def memory_wanted(message: str) -> float:
-    """How much a program that doesn't fit would take, by the compiler's message; 0 where it doesn't say.
-
-    What it calls temporaries there are all buffers, arguments too.
-    """
-    used = _USED.search(message)
-    return float(used[1]) * _UNITS[used[2]] if used else 0.0
+    if built.refusal:
+        return found
+    module = read_module(built.text)
+    cost = cost_of(module, program.trips)
+    buffers = sorted([*largest, *largest_arrays(module, _LARGEST)], key=lambda pair: -pair[1])
+    exchanged = _by_axes(cost, mesh)
+    return replace(found, largest=tuple(buffers[:_LARGEST]), flops=cost.flops, hbm=cost.hbm, exchanged=exchanged)
 
 
 def _largest_arguments(arguments: tuple[Any, ...]) -> list[tuple[str, float]]:

@@ -6,16 +6,14 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
+from reasoning.planning.collectives import COLLECTIVES, repeated
 from reasoning.planning.groups import first_group
 from reasoning.planning.hlo import Computation, HloArray, Instruction, Module
-
-COLLECTIVES = tuple(
-    "all-gather all-reduce reduce-scatter all-to-all ragged-all-to-all collective-permute collective-broadcast".split()
-)
 
 _FREE = frozenset(
     "parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id opt-barrier domain "
@@ -105,12 +103,18 @@ class _Counting:
     trips: Mapping[str, float]
     known: dict[tuple[str, bool], Cost] = field(default_factory=dict)
 
+    @cached_property
+    def again(self) -> frozenset[tuple[str, str]]:
+        """Collectives that others stand for."""
+        return repeated(self.module)
+
     def computation(self, name: str, fused: bool = False) -> Cost:
         """The cost of a computation; of a ``fused`` one without its traffic, which is the fusion's."""
         if (name, fused) not in self.known:
             total, computation = Cost(), self.module.computations[name]
             for one in computation.instructions.values():
-                total.add(self.instruction(computation, one, fused))
+                if (name, one.name) not in self.again:
+                    total.add(self.instruction(computation, one, fused))
             self.known[name, fused] = total
         return self.known[name, fused]
 
@@ -143,7 +147,8 @@ class _Counting:
         for name in called("body", "condition", "calls", "to_apply"):
             cost.add(self.computation(name, fused or inner), times)
             if inner and not fused:
-                cost.hbm += _fusion_traffic(around, one, self.module.computations[name])
+                others = frozenset(collective for place, collective in self.again if place == name)
+                cost.hbm += _fusion_traffic(around, one, self.module.computations[name], others)
         return cost
 
     def turns(self, loop: Instruction) -> float:
@@ -160,8 +165,8 @@ def _counted(module: Module, loop: Instruction) -> float:
     for name in loop.called("condition"):
         condition = module.computations[name]
         if condition.root.opcode == "compare" and "direction=LT" in condition.root.attributes:
-            limits = [condition.instructions[operand] for operand in condition.root.operands]
-            constants = [one.inside for one in limits if one.opcode == "constant"]
+            limits = [condition.maker(operand) for operand in condition.root.operands]
+            constants = [one.inside for one in limits if one is not None and one.opcode == "constant"]
             if len(constants) == 1 and constants[0].isdigit():
                 return int(constants[0])
     return 1
@@ -195,17 +200,22 @@ def _traffic(around: Computation, one: Instruction) -> float:
     return _in_hbm(one.result) + _in_hbm(_operands(around, one))
 
 
-def _fusion_traffic(around: Computation, one: Instruction, inner: Computation) -> float:
-    """Bytes of HBM that a fusion reads and writes: of an array that it only takes slices of, the slices."""
+def _fusion_traffic(around: Computation, one: Instruction, inner: Computation, others: frozenset[str]) -> float:
+    """Bytes of HBM that a fusion reads and writes: of an array that it only takes slices of, the slices.
+
+    ``others`` are collectives in it that began in another fusion, which counts them; this one hands their arrays on.
+    """
+    if others and inner.root.opcode == "custom-call":
+        return 0.0
     total = 0.0
     for number, name in enumerate(one.operands):
         whole = _in_hbm(around.arrays(name))
         parameter = inner.parameter(number)
-        total += whole if parameter is None else min(whole, _read(inner, parameter, whole))
-    return total + _written(inner, one)
+        total += whole if parameter is None else min(whole, _read(inner, parameter, whole, others))
+    return total + _written(inner, one, others)
 
 
-def _read(inner: Computation, value: Instruction, whole: float) -> float:
+def _read(inner: Computation, value: Instruction, whole: float, others: frozenset[str]) -> float:
     """How much of an argument the fusion reads."""
     total = 0.0
     for user in inner.users.get(value.name, ()):
@@ -214,24 +224,26 @@ def _read(inner: Computation, value: Instruction, whole: float) -> float:
         elif user.opcode == "dynamic-update-slice" and user.operands[0] == value.name:
             continue
         elif user.opcode == "bitcast":
-            total += _read(inner, user, whole)
+            total += _read(inner, user, whole, others)
+        elif others and (user is inner.root or user.name in others):
+            continue
         else:
             return whole
     return total
 
 
-def _written(inner: Computation, one: Instruction) -> float:
+def _written(inner: Computation, one: Instruction, others: frozenset[str]) -> float:
     """How much of its results a fusion writes: where it changes a slice in place, that alone."""
     roots = [inner.root]
     if inner.root.opcode == "tuple":
-        roots = [inner.instructions[name] for name in inner.root.operands if name in inner.instructions]
+        roots = [one for one in map(inner.maker, inner.root.operands) if one is not None]
     if len(roots) != len(one.result):
         return _in_hbm(one.result)
     total = 0.0
     for root, array in zip(roots, one.result, strict=True):
-        while root.opcode == "bitcast" and root.operands[0] in inner.instructions:
-            root = inner.instructions[root.operands[0]]
-        if array.space:
+        while root.opcode == "bitcast" and (source := inner.maker(root.operands[0])) is not None:
+            root = source
+        if array.space or root.name in others or (others and root.opcode == "parameter"):
             continue
         if root.opcode == "dynamic-update-slice":
             total += sum(update.bytes for update in inner.arrays(root.operands[1]))

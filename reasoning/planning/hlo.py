@@ -11,7 +11,7 @@ _START = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
 _OPCODE = re.compile(r"\s*([\w\-]+)\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[((?:<=)?\d+(?:,(?:<=)?\d+)*|)\](?:\{([^{}]*)\})?")
 _SPACE = re.compile(r"S\((\d+)\)")
-_NAME = re.compile(r"%([\w.\-]+)")
+_NAME = re.compile(r"%([\w.\-]+(?:#\d+)?)")
 _BITS = re.compile(r"\D*(\d+)")
 
 
@@ -40,10 +40,15 @@ def _element_bytes(dtype: str) -> float:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One line of a computation: ``name = result opcode(operands), attributes``."""
+    """One line of a computation: ``name = result opcode(operands), attributes``.
+
+    ``result`` are all arrays of it; ``elements`` say how many of them each element of a tuple has. An operand that is
+    one element of a tuple may be written so: ``loop#2``.
+    """
 
     name: str
     result: tuple[HloArray, ...]
+    elements: tuple[int, ...]
     opcode: str
     operands: tuple[str, ...]
     inside: str
@@ -75,7 +80,7 @@ class Computation:
         """Who reads each instruction's result."""
         users: dict[str, tuple[Instruction, ...]] = {}
         for instruction in self.instructions.values():
-            for operand in instruction.operands:
+            for operand in (name.partition("#")[0] for name in instruction.operands):
                 users[operand] = (*users.get(operand, ()), instruction)
         return users
 
@@ -85,9 +90,17 @@ class Computation:
         found = (one for one in self.instructions.values() if one.opcode == "parameter" and one.inside == wanted)
         return next(found, None)
 
-    def arrays(self, name: str) -> tuple[HloArray, ...]:
+    def maker(self, operand: str) -> Instruction | None:
+        """The instruction that makes an operand, or the tuple that it is an element of."""
+        return self.instructions.get(operand.partition("#")[0])
+
+    def arrays(self, operand: str) -> tuple[HloArray, ...]:
         """What an operand is."""
-        return self.instructions[name].result if name in self.instructions else ()
+        one, number = self.maker(operand), operand.partition("#")[2]
+        if one is None or not number:
+            return () if one is None else one.result
+        begin = sum(one.elements[: int(number)])
+        return one.result[begin : begin + one.elements[int(number)]]
 
 
 @dataclass(frozen=True)
@@ -140,9 +153,29 @@ def _instruction(name: str, text: str) -> Instruction | None:
         return None
     closing = _closing(text, opcode.end() - 1)
     inside = text[opcode.end() : closing]
+    elements = [tuple(arrays_in(part)) for part in _elements(text[:end])]
     return Instruction(
-        name, tuple(arrays_in(text[:end])), opcode[1], tuple(_NAME.findall(inside)), inside, text[closing + 1 :]
+        name,
+        tuple(array for element in elements for array in element),
+        tuple(map(len, elements)),
+        opcode[1],
+        tuple(_NAME.findall(inside)),
+        inside,
+        text[closing + 1 :],
     )
+
+
+def _elements(text: str) -> Iterator[str]:
+    """A type, or the types that a tuple has."""
+    if not text.startswith("("):
+        yield text
+        return
+    depth, begin = 0, 1
+    for place, letter in enumerate(text):
+        depth += {"(": 1, "{": 1, "[": 1, ")": -1, "}": -1, "]": -1}.get(letter, 0)
+        if depth == 0 or (depth == 1 and letter == ","):
+            yield text[begin:place]
+            begin = place + 1
 
 
 def _closing(text: str, opening: int) -> int:

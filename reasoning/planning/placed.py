@@ -4,9 +4,7 @@ Nearly all of the minutes that libtpu takes go into machine code (docs/LOG.md), 
 it is asked to write down the program as it goes, and whoever waits for it leaves.
 """
 
-import os
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,10 +68,3 @@ def placed_memory(folder: Path) -> float:
     """
     found = (_TOTAL.search(file.read_text(encoding="utf-8")) for file in folder.glob(f"*{_MEMORY}"))
     return max((float(total[1]) for total in found if total), default=0.0)
-
-
-def begin_again() -> None:
-    """Runs this command once more in this process's place: what it remembers by now it need not compile."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

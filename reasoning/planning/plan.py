@@ -1,8 +1,9 @@
 """A run proven before its pod: every program of every stage compiled, with what stays alive beside it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,6 +31,16 @@ class Assumed:
 
     prompt: int = 1024
     rows: int = 100_000
+
+
+@dataclass(frozen=True)
+class Told:
+    """A program that a stage of a run told, by its number there."""
+
+    run: Run
+    stage: str
+    number: int
+    program: Program
 
 
 @dataclass(frozen=True)
@@ -96,13 +107,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans runs for the ``devices`` of a topology; ``report`` hears how far it is."""
+    """Plans runs for the ``devices`` of a topology; ``report`` hears how far it is.
+
+    ``apart`` (None: everything is compiled here, to its end) has a program compiled elsewhere until its buffers are
+    placed, into a file, and says how that failed.
+    """
 
     topology: str
     devices: Sequence[Any]
     compiler: Compiler
     assumed: Assumed
     report: Callable[[Progress], None]
+    apart: Callable[[Told, Path], str] | None = None
 
     def plan(self, run: Run) -> Plan:
         """The plan of a run. Raises InputError as the run would before its first stage, and for what can't be told.
@@ -111,11 +127,11 @@ class Planner:
         """
         notes = dict[str, None]()
         place = self.place(run, lambda note: notes.update({note: None}))
-        told = [(stage.name, one) for stage in self.stages(run) for one in self.programs(stage, place)]
+        told = list(self.told(run, place))
         programs: list[Planned] = []
-        for number, (stage, one) in enumerate(told):
+        for number, one in enumerate(told):
             self.report(Progress("programs", number, len(told)))
-            programs.append(self.planned(stage, one, place.mesh))
+            programs.append(self.planned(one, place.mesh))
         self.report(Progress("programs", len(told), len(told)))
         if not all(one.found.machine_code for one in programs):
             notes[_QUICK] = None
@@ -145,11 +161,20 @@ class Planner:
         with answering_for_users():
             return stage.programs(place)
 
-    def planned(self, stage: str, program: Program, mesh: Mesh) -> Planned:
+    def told(self, run: Run, place: Place, only: str | None = None) -> Iterator[Told]:
+        """The programs of all stages, or of one."""
+        for stage in self.stages(run):
+            if only in (None, stage.name):
+                for number, program in enumerate(self.programs(stage, place)):
+                    yield Told(run, stage.name, number, program)
+
+    def planned(self, told: Told, mesh: Mesh) -> Planned:
         """A program compiled."""
-        found = self.compiler.compile(program, mesh)
+        program = told.program
+        named = replace(program, name=f"{told.stage}: {program.name}")  # as the compiler tells of it
+        found = self.compiler.compile(named, mesh, None if self.apart is None else partial(self.apart, told))
         return Planned(
-            stage=stage,
+            stage=told.stage,
             name=program.name,
             calls=program.calls,
             tokens=program.tokens,

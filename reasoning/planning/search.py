@@ -191,10 +191,9 @@ def _estimate(update: _Update, rows: int, remat: str, mesh: Mapping[str, int], c
 def _compiled(planner: Planner, choice: Choice) -> Ranked:
     """A choice's programs, updates first, up to the first that doesn't fit."""
     place, chip = planner.place(choice.run, lambda note: None), planner.chip()[1]
-    told = [(stage.name, each) for stage in planner.stages(choice.run) for each in planner.programs(stage, place)]
     done: list[Planned] = []
-    for stage, program in sorted(told, key=lambda pair: pair[1].name != "update"):
-        one = planner.planned(stage, program, place.mesh)
+    for told in sorted(planner.told(choice.run, place), key=lambda told: told.program.name != "update"):
+        one = planner.planned(told, place.mesh)
         done.append(one)
         if one.found.refusal or one.memory > chip.of_a_device(chip.usable):
             return Ranked(choice, False, one.memory, sum(each.seconds for each in done))

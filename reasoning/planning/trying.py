@@ -54,8 +54,7 @@ def _best(planner: Planner, run: Run, plan: Plan, one: Planned) -> tuple[Tried, 
 def _again(planner: Planner, run: Run, one: Planned) -> Planned | None:
     """The program of the same stage and name in another run, compiled; None where that has none."""
     place = planner.place(run, lambda note: None)
-    [stage] = [each for each in planner.stages(run) if each.name == one.stage]
-    for program in planner.programs(stage, place):
-        if program.name == one.name:
-            return planner.planned(one.stage, program, place.mesh)
+    for told in planner.told(run, place, one.stage):
+        if told.program.name == one.name:
+            return planner.planned(told, place.mesh)
     return None

@@ -6,7 +6,9 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.planning.collectives import collective_shapes
+from reasoning.planning.collectives import collective_shapes, repeated
+from reasoning.planning.costs import cost_of
+from reasoning.planning.hlo import read_module
 
 MESH = build_mesh(MeshShape(data=1, fsdp=8))
 LAYERS, WIDTH, ROWS = 3, 16, 40
@@ -52,3 +54,21 @@ def test_tuples_layouts_and_asynchronous_forms_are_read():
     assert collective_shapes(program, "all-reduce") == [(896,), (2, 64)]
     assert collective_shapes(program, "all-gather") == [(1, 14, 64, 896), (2, 8), (16, 8)]
     assert collective_shapes(program, "reduce-scatter") == []
+
+
+def gathering(name: str, channel: int) -> str:
+    gather = f"all-gather(%p), channel_id={channel}, replica_groups={{{{0,1}}}}, dimensions={{0}}"
+    return (
+        f"%{name} (p: f32[2]) -> f32[4] {{\n  %p = f32[2]{{0}} parameter(0)\n  ROOT %g = f32[4]{{0}} {gather}\n}}\n\n"
+    )
+
+
+def test_an_exchange_that_products_go_on_beside_counts_where_it_begins():
+    computations = gathering("begins", 1) + gathering("goes_on", 1) + gathering("ends", 1) + gathering("another", 2)
+    called = ("begins", "goes_on", "ends", "another")
+    lines = [f"  %f.{name} = f32[4]{{0}} fusion(%x), kind=kCustom, calls=%{name}\n" for name in called]
+    entry = f"ENTRY %main (x: f32[2]) -> f32[4] {{\n  %x = f32[2]{{0}} parameter(0)\n{''.join(lines)}}}\n"
+    module = read_module(computations + entry)
+    assert repeated(module) == {("goes_on", "g"), ("ends", "g")}
+    cost = cost_of(module, {})
+    assert sum(cost.sent.values()) == 2 * 2 * 4 and cost.hbm == 2 * (2 + 4) * 4

@@ -1,19 +1,23 @@
 """Equal programs are compiled once, also by the next plan; what doesn't fit is found out, and by how much."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from reasoning.core.files import read_json
+from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.program import Program
 from reasoning.planning import placed
+from reasoning.planning.apart import apart, place_here
+from reasoning.planning.built import build, write_built
 from reasoning.planning.chips import CHIPS
-from reasoning.planning.compiling import Compiler, axes_of, memory_wanted, peak_memory, plans_folder
+from reasoning.planning.compiling import Compiler, axes_of, plans_folder
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))
@@ -52,18 +56,37 @@ def test_what_was_compiled_under_other_flags_is_compiled_again(tmp_path: Path, m
 def test_what_was_found_without_machine_code_serves_who_wants_no_more(tmp_path: Path):
     told: list[str] = []
     whole = Compiler("cpu", tmp_path, told.append).compile(program(16), MESH)
-    [file] = tmp_path.iterdir()
-    file.rename(file.with_suffix(".placed.json"))
-    quick = Compiler("cpu", tmp_path, told.append, leave=lambda: None)
-    assert quick.compile(program(16), MESH) == whole and len(told) == 1
+    for file in tmp_path.iterdir():
+        file.rename(file.with_suffix(f".placed{file.suffix}"))
+    quick = Compiler("cpu", tmp_path, told.append)
+    assert quick.compile(program(16), MESH, lambda file: "asked for nothing") == whole and len(told) == 1
     assert Compiler("cpu", tmp_path, told.append).compile(program(16), MESH).machine_code and len(told) == 2
+
+
+def test_what_another_process_leaves_is_taken_and_where_it_leaves_nothing_that_is_told(tmp_path: Path):
+    def elsewhere(file: Path) -> str:
+        write_built(file, build(jax.jit(square, out_shardings=SPLIT).lower(*program(16).arguments), None))
+        return ""
+
+    told: list[str] = []
+    found = Compiler("cpu", tmp_path, told.append).compile(program(16), MESH, elsewhere)
+    assert found.flops == 2 * 2 * 16 * 16 and told == ["square 16"]
+    with pytest.raises(InputError, match="compiled square 32 left nothing: it was killed by SIGKILL"):
+        Compiler("cpu", tmp_path, told.append).compile(program(32), MESH, lambda file: "killed by SIGKILL")
+
+
+def test_programs_that_differ_in_their_trips_alone_are_compiled_once(tmp_path: Path):
+    told: list[str] = []
+    compiler = Compiler("cpu", tmp_path, told.append)
+    found = [compiler.compile(replace(program(16), trips={"decode": trips}), MESH) for trips in (2.0, 3.0)]
+    assert found[0] == found[1] and told == ["square 16"]
 
 
 def test_a_file_that_can_not_be_read_is_made_anew(tmp_path: Path):
     told: list[str] = []
     first = Compiler("cpu", tmp_path, told.append).compile(program(16), MESH)
-    [file] = tmp_path.iterdir()
-    file.write_text('{"memory": 1}')
+    for file in tmp_path.iterdir():
+        file.write_text('{"memory": 1}')
     assert Compiler("cpu", tmp_path, told.append).compile(program(16), MESH).memory == first.memory
     assert len(told) == 2
 
@@ -81,26 +104,6 @@ def test_exchanges_are_named_by_their_axes(tmp_path: Path):
 )
 def test_a_group_lies_along_the_axes_in_which_it_differs(group, axes):
     assert axes_of(group, MESH) == axes
-
-
-def test_the_peak_is_what_arguments_results_and_temporaries_take_together():
-    shape = jax.ShapeDtypeStruct((256, 256), jnp.float32)
-    kept = jax.jit(lambda x: x + 1).lower(shape).compile()
-    donated = jax.jit(lambda x: x + 1, donate_argnums=0).lower(shape).compile()
-    assert peak_memory(kept) == pytest.approx(2 * 256 * 256 * 4, rel=0.01)
-    assert peak_memory(donated) == pytest.approx(256 * 256 * 4, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("message", "gib"),
-    [
-        ("Used 20.5G of 15.75G hbm. Exceeded hbm capacity by 4.75G.", 20.5),
-        ("the total memory required for HLO temporaries (42.02G) exceeds available HBM (15.75G).", 42.02),
-        ("INTERNAL: RET_CHECK failure", 0),
-    ],
-)
-def test_how_much_is_wanted_is_read_from_the_refusal(message, gib):
-    assert memory_wanted(message) == pytest.approx(gib * 2**30)
 
 
 def test_findings_lie_in_the_cache_of_the_user(monkeypatch, tmp_path):
@@ -128,17 +131,26 @@ def test_the_predicted_peak_is_where_the_compiler_begins_to_refuse(tmp_path):
     assert found(fits).memory == pytest.approx(usable, rel=0.05)
 
 
-@pytest.mark.slow
-def test_what_is_known_before_machine_code_is_what_the_whole_program_takes(tmp_path, monkeypatch):
-    if not libtpu_is_installed():
-        pytest.skip("libtpu is not installed: make tpu-aot adds it")
-    monkeypatch.setattr(placed, "_PATIENCE", 0.0)
+def products() -> tuple[Program, Mesh]:
+    """A program for one chip."""
     mesh = build_mesh(MeshShape(), topology_devices("v5e-1"))
     shape = jax.ShapeDtypeStruct((8192, 8192), jnp.float32, sharding=NamedSharding(mesh, P()))
-    left: list[None] = []
-    compiler = Compiler("v5e", tmp_path, lambda name: None, lambda: left.append(None))
-    whole = compiler.compile(Program("products", jax.jit(lambda x: (x @ x) @ (x @ x.T)), (shape,)), mesh)
-    assert whole.machine_code and left == [None]
-    early = read_json(next(tmp_path.glob("*.placed.json")))
-    assert early["memory"] == pytest.approx(whole.memory, rel=0.05) and not early["machine_code"]
-    assert (early["flops"], early["hbm"]) == (whole.flops, pytest.approx(whole.hbm, rel=0.05))
+    return Program("products", jax.jit(lambda x: (x @ x) @ (x @ x.T)), (shape,)), mesh
+
+
+def _left_when_placed(file: Path) -> None:
+    placed._PATIENCE = 0.0
+    place_here(products()[0], file)
+
+
+@pytest.mark.slow
+def test_what_is_known_before_machine_code_is_what_the_whole_program_takes(tmp_path):
+    if not libtpu_is_installed():
+        pytest.skip("libtpu is not installed: make tpu-aot adds it")
+    one, mesh = products()
+    told: list[str] = []
+    early = Compiler("v5e", tmp_path, told.append).compile(one, mesh, partial(apart, _left_when_placed))
+    whole = Compiler("v5e", tmp_path, told.append).compile(one, mesh)
+    assert told == ["products"] * 2 and whole.machine_code and not early.machine_code
+    assert early.memory == pytest.approx(whole.memory, rel=0.05)
+    assert (early.flops, early.hbm) == (whole.flops, pytest.approx(whole.hbm, rel=0.05))

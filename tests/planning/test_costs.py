@@ -13,7 +13,8 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, Stack
 from reasoning.models.flops import forward_flops
 from reasoning.models.model import build_model
-from reasoning.planning.costs import COLLECTIVES, Exchange, cost_of, largest_arrays
+from reasoning.planning.collectives import COLLECTIVES
+from reasoning.planning.costs import Exchange, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))

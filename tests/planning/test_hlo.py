@@ -31,6 +31,18 @@ def test_computations_roots_operands_and_attributes():
     assert [user.name for user in body.users["arg"]] == ["kernel.1", "tuple"]
 
 
+def test_an_operand_may_be_an_element_of_a_tuple():
+    kinds = "((f32[2]{0}, s32[]{:T(128)}), bf16[4,8]{1,0:T(8,128)(2,1)})"
+    line = f'  %pair = {kinds} custom-call(%p), custom_call_target="k"\n'
+    used = "  ROOT %used = bf16[4,8]{1,0} add(%pair#1, %pair#0)\n"
+    text = TEXT.replace("  ROOT %p = ", "  %p = ").replace('op_name="p"}\n', f'op_name="p"}}\n{line}{used}')
+    main = read_module(text).computations["main.3"]
+    assert main.root.operands == ("pair#1", "pair#0") and main.maker("pair#1") is main.instructions["pair"]
+    assert main.arrays("pair#1") == (HloArray("bf16", (4, 8)),)
+    assert main.arrays("pair#0") == (HloArray("f32", (2,)), HloArray("s32", ()))
+    assert len(main.arrays("pair")) == 3 and main.users["pair"] == (main.root, main.root)
+
+
 def test_what_stands_on_several_lines_is_one_instruction():
     kernel = read_module(TEXT).computations["body"].instructions["kernel.1"]
     assert kernel.result == (HloArray("f32", (2, 3)), HloArray("f32", (4,)))

@@ -58,8 +58,8 @@ def test_equal_programs_of_two_stages_and_of_a_second_plan_are_compiled_once(tmp
     told: list[str] = []
     run = Run((tune(), tune(name="again")), kernels="chunked")  # Mosaic's would take most of the time
     plan = planner("v5e-1", tmp_path, told).plan(run)
-    assert told == ["batch", "update"]  # those of the base are the same but for what they start from
+    assert told == ["base: batch", "base: update"]  # those of the base are the same but for what they start from
     assert [one.stage for one in plan.programs] == ["base", "base", "sft", "sft", "again", "again"]
     again = planner("v5e-1", tmp_path, told).plan(run)
-    assert again.programs == plan.programs and told == ["batch", "update"]
+    assert again.programs == plan.programs and told == ["base: batch", "base: update"]
     assert plan.too_large == () and plan.chips == 1 and plan.versions["libtpu"]

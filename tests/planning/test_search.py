@@ -27,7 +27,7 @@ COMPILED: list[Program] = []
 def planner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Planner:
     """Plans for four devices of this machine; programs take what their arguments do, an update 1 ms a microbatch."""
 
-    def compiled(self: Compiler, program: Program, mesh: object) -> Compiled:
+    def compiled(self: Compiler, program: Program, mesh: object, elsewhere: object) -> Compiled:
         COMPILED.append(program)
         size = float(device_bytes(program.arguments))
         return Compiled(memory=size, arguments=size, largest=(), hbm=size)
@@ -77,4 +77,4 @@ def test_the_fastest_that_fits_comes_first(planner: Planner):
     ranked = search(planner, RUN, 6)
     assert len(ranked) == 6 and all(one.fits for one in ranked)
     assert [one.seconds for one in ranked] == sorted(one.seconds for one in ranked)
-    assert [one.name for one in COMPILED[:2]] == ["update", "update"]  # the likeliest not to fit
+    assert [one.name for one in COMPILED[:2]] == ["base: update", "sft: update"]  # the likeliest not to fit
