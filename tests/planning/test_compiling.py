@@ -7,14 +7,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from placed_products import left_when_placed, products
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.core.program import Program
-from reasoning.planning import placed
-from reasoning.planning.apart import apart, place_here
+from reasoning.planning.apart import apart
 from reasoning.planning.built import build, write_built
 from reasoning.planning.chips import CHIPS
 from reasoning.planning.compiling import Compiler, axes_of, plans_folder
@@ -131,25 +131,13 @@ def test_the_predicted_peak_is_where_the_compiler_begins_to_refuse(tmp_path):
     assert found(fits).memory == pytest.approx(usable, rel=0.05)
 
 
-def products() -> tuple[Program, Mesh]:
-    """A program for one chip."""
-    mesh = build_mesh(MeshShape(), topology_devices("v5e-1"))
-    shape = jax.ShapeDtypeStruct((8192, 8192), jnp.float32, sharding=NamedSharding(mesh, P()))
-    return Program("products", jax.jit(lambda x: (x @ x) @ (x @ x.T)), (shape,)), mesh
-
-
-def _left_when_placed(file: Path) -> None:
-    placed._PATIENCE = 0.0
-    place_here(products()[0], file)
-
-
 @pytest.mark.slow
 def test_what_is_known_before_machine_code_is_what_the_whole_program_takes(tmp_path):
     if not libtpu_is_installed():
         pytest.skip("libtpu is not installed: make tpu-aot adds it")
     one, mesh = products()
     told: list[str] = []
-    early = Compiler("v5e", tmp_path, told.append).compile(one, mesh, partial(apart, _left_when_placed))
+    early = Compiler("v5e", tmp_path, told.append).compile(one, mesh, partial(apart, left_when_placed))
     whole = Compiler("v5e", tmp_path, told.append).compile(one, mesh)
     assert told == ["products"] * 2 and whole.machine_code and not early.machine_code
     assert early.memory == pytest.approx(whole.memory, rel=0.05)
