@@ -151,8 +151,10 @@ class Evaluate:
         return self.end(out, results)
 
     def programs(self, place: Place) -> tuple[Program, ...]:
-        """What methods compile that can tell it (``sitting.Foreseen``), by checkpoint."""
-        return tuple(program for checkpoint in self.checkpoints for program in self._asking(checkpoint, place))
+        """What methods compile that can tell it (``sitting.Foreseen``), named by checkpoint where there are several."""
+        told = [(one.name, program) for one in self.checkpoints for program in self._asking(one, place)]
+        several = len(self.checkpoints) > 1
+        return tuple(replace(each, name=f"{one}, {each.name}") if several else each for one, each in told)
 
     def _asking(self, checkpoint: Stage, place: Place) -> Iterator[Program]:
         model, published = model_before(checkpoint, place, self.name), False

@@ -51,7 +51,7 @@ def test_a_probe_publishes_and_samples_every_so_many_steps():
 
 def test_an_exam_asks_each_checkpoint_by_each_method_that_samples():
     names = [one.name for one in examine(BASE, tune()).programs(place_of(MESH))]
-    assert names == ["publish", "greedy", "samples"] * 2
+    assert names == [f"{whose}, {name}" for whose in ("base", "sft") for name in ("publish", "greedy", "samples")]
 
 
 def test_collecting_asks_all_problems_batch_by_batch():
