@@ -127,7 +127,7 @@ def test_several_devices_with_slots_of_their_own_give_what_one_gives():
     prompts = [[5 + number, 6, 7][: 1 + number % 3] for number in range(11)]
     key = jax.random.key(3)
     expected = one.generate(one.publish(params), prompts, range(11), key, 1.0)
-    for shape in (MeshShape(data=2, fsdp=2, tensor=2), MeshShape(data=8)):
+    for shape in (MeshShape(data=2, fsdp=2, tensor=2), MeshShape(data=2, fsdp=2, context=2)):
         _, other, several = engine_on(shape, samples=3, slots=2)
         found = several.generate(several.publish(other), prompts, range(11), key, 1.0)
         np.testing.assert_array_equal(found.tokens, expected.tokens)
