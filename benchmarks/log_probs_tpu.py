@@ -2,8 +2,9 @@
 
 Forward and backward together, with an upstream gradient of each token on every result. Temporaries are the compiler's
 count for one device. Operations are the kernels' own estimates (a compiler can't see into a kernel), in units of tokens
-x width x vocabulary, beside the formula's; it counts a loop's body once, so naive's and chunked's are left out. Traffic
-between HBM and VMEM and the chip's balance follow from tiles by formula. Needs libtpu: make tpu-aot.
+x width x vocabulary, beside the formula's; it counts a loop's body once: naive's and chunked's are left out, and of a
+v5p's turns one is counted. Traffic between HBM and VMEM and the chip's balance follow from tiles by formula. Needs
+libtpu: make tpu-aot.
 
     python benchmarks/log_probs_tpu.py
     python benchmarks/log_probs_tpu.py v5p:4x8x8 --mesh fsdp=16,tensor=16 --tokens 1048576
@@ -98,11 +99,13 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     first, second = Load(row, FORWARD_ARRAYS), Load(row, BACKWARD_ARRAYS)
     forward, backward = (
         forward_tiles(chip, first, count, columns),
-        backward_tiles(chip, second, (count, chosen.width), columns, itemsize),
+        backward_tiles(chip, second, (-(-count // chip.cores), chosen.width), -(-columns // chip.cores), itemsize),
     )
     reads = row * (count + columns * -(-count // forward.tokens))
     strips = -(-columns // backward.columns)
-    moves = columns * 2 * row + strips * count * (row + 8 * chosen.width)
+    # Two cores read the matrix each, and a half of its gradient's sum goes to HBM and back.
+    moves = columns * (2 * row if chip.cores == 1 else 3 * row + 8 * chosen.width)
+    moves += strips * count * (row + 8 * chosen.width)
     lines = []
     for name, tiles, vmem, products, bytes_ in (
         ("forward", forward, forward_bytes(forward, first), 2, reads),

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
@@ -32,8 +32,9 @@ from reasoning.kernels.pallas_tpu.forward import (
     row_numbers,
     sizes_of,
 )
-from reasoning.kernels.pallas_tpu.hidden_gradient import HiddenGradient
+from reasoning.kernels.pallas_tpu.hidden_gradient import HALVES, HiddenGradient
 from reasoning.kernels.pallas_tpu.tiles import TPU, Load, Tiles, backward_tiles
+from reasoning.kernels.pallas_tpu.turns import MatrixGradient, Turns
 
 ARRAYS = 5
 """How many arrays of a tile's logits the gradients of log-probabilities need at once."""
@@ -54,43 +55,6 @@ class BackwardPass:
     logit_gradient: Callable[[tuple[Any, ...], Array, Array], Array]
     load: Load
     flops: int
-
-
-@dataclass(frozen=True)
-class _Extent:
-    """How many tokens and columns there are, how many tiles of each, and how cores of one device share them out.
-
-    Cores share out columns, each with a sum of the hidden states' gradient of its own; or, ``by_tokens``, tokens, each
-    with a matrix's gradient of its own, where that is small and the hidden states' sum is one that began elsewhere.
-    """
-
-    tokens: int
-    columns: int
-    token_tiles: int
-    column_tiles: int
-    cores: int
-    by_tokens: bool
-
-    @property
-    def token_tiles_a_core(self) -> int:
-        return pl.cdiv(self.token_tiles, self.cores) if self.by_tokens else self.token_tiles
-
-    @property
-    def column_tiles_a_core(self) -> int:
-        return self.column_tiles if self.by_tokens else pl.cdiv(self.column_tiles, self.cores)
-
-    @property
-    def rows(self) -> int:
-        """Tiles of tokens with those that the last core has beyond the last."""
-        return self.token_tiles_a_core * (self.cores if self.by_tokens else 1)
-
-    def token_tile(self, core: Any, n: Any) -> Any:
-        """A step's tile of tokens, which may lie beyond the last."""
-        return core * self.token_tiles_a_core + n if self.by_tokens else n
-
-    def column_tile(self, core: Any, v: Any) -> Any:
-        """A step's tile of columns, which may lie beyond the last."""
-        return v if self.by_tokens else core * self.column_tiles_a_core + v
 
 
 def gradients(
@@ -137,170 +101,206 @@ def backpropagate(
 ) -> tuple[Array, ParameterGradients]:
     """The gradients of hidden states, matrix and bias, where a loss has the gradient of the logits.
 
-    With ``hidden_sum_BTD``, float32, which the hidden states' gradient is added to in place, a device's cores share out
-    the tokens, and their sums of the matrix's gradient are added here.
+    ``hidden_sum_BTD``, float32, is what the hidden states' gradient is added to in place. Without it a bfloat16
+    gradient is summed in two halves of float32's digits, one of which is the result.
     """
     count, width, columns = sizes_of(operands)
-    begun = hidden_sum_BTD is not None
-    wide = 4 if begun else jnp.dtype(types.unembed).itemsize
-    tiles = tpu.tiles or backward_tiles(tpu.chip, backward.load, (count, width), columns, wide)
+    itemsize = jnp.dtype(types.unembed).itemsize
+    # Of both, so that no core is without tiles where there are few.
+    tokens, strip = (pl.cdiv(each, tpu.chip.cores) for each in (count, columns))
+    tiles = tpu.tiles or backward_tiles(tpu.chip, backward.load, (tokens, width), strip, itemsize)
     token_tiles, column_tiles = pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns)
-    cores = min(
-        tpu.chip.cores, token_tiles if begun else column_tiles
-    )  # a core without a tile would have none to write
-    extent = _Extent(count, columns, token_tiles, column_tiles, cores, by_tokens=begun)
-    rows, copies = extent.rows * tiles.tokens, (cores, 1) if begun else (1, cores)
-    given = (*arrays_of(operands), *backward.by_token, *backward.by_column)
-    sums = []
+    turns = Turns(count, columns, token_tiles, column_tiles, min(tpu.chip.cores, token_tiles, column_tiles))
+    halved = hidden_sum_BTD is None and jnp.dtype(types.hidden) == jnp.bfloat16
+    # In whole tiles, since manual copies aren't cut off at an array's end.
+    rows = turns.rows * tiles.tokens
+    of_hidden = [jax.ShapeDtypeStruct((rows, width), each) for each in (HALVES if halved else (jnp.float32,))]
+    sums = [
+        *of_hidden,
+        jax.ShapeDtypeStruct((width, columns), types.unembed),
+        jax.ShapeDtypeStruct((turns.cores, 1, columns), jnp.float32),
+    ]
+    if turns.cores > 1:
+        sums.append(jax.ShapeDtypeStruct((turns.cores, width, tiles.columns), jnp.float32))
+        begun = len(sums)
+    else:
+        begun = 0 if hidden_sum_BTD is None else 1
+    call, given = _call(operands, backward, turns, tiles, tpu, sums, begun)
+    start = [jnp.zeros(each.shape, each.dtype) for each in sums[:begun]]
     if hidden_sum_BTD is not None:
-        sums = [jnp.pad(hidden_sum_BTD.reshape(1, count, width), ((0, 0), (0, rows - count), (0, 0)))]
+        start[0] = jnp.pad(hidden_sum_BTD.reshape(count, width), ((0, rows - count), (0, 0)))
+
+    def take(turn: Any, before: list[Array]) -> list[Array]:
+        return list(call(jnp.asarray(turn, jnp.int32).reshape(1), *given, *before))
+
+    found = take(0, start) if turns.count == 1 else lax.fori_loop(0, turns.count, take, start)
+    of_unembed, of_bias = found[len(of_hidden) : len(of_hidden) + 2]
+    hidden_BTD = found[0][:count].astype(types.hidden).reshape(operands.hidden_BTD.shape)
+    return hidden_BTD, ParameterGradients(of_unembed, None if operands.bias_V is None else of_bias.sum(axis=0)[0])
+
+
+def _call(
+    operands: Operands, backward: BackwardPass, turns: Turns, tiles: Tiles, tpu: TPU, sums: list[Any], begun: int
+) -> tuple[Callable[..., list[Array]], tuple[Array, ...]]:
+    """A turn of the kernel, of the turn's number, the arrays that it is returned with, and the first ``begun`` of
+    ``sums`` as they are before, which it writes in place.
+    """
+    count, width, columns = sizes_of(operands)
+    given = (*arrays_of(operands), *backward.by_token, *backward.by_column)
+    # Hidden states and their sum once a tile of columns; the matrix once a core, and its gradient, of which two cores
+    # write and read a half too.
+    by_token = turns.column_tiles * count * (backward.load.row_bytes + 8 * width)
+    by_column = columns * (turns.cores * backward.load.row_bytes + (4 if turns.cores == 1 else 12) * width)
     call = pl.pallas_call(
-        partial(_backward, operands.soft_cap, extent, operands.operand, backward),
-        # Tokens run fastest, so that a tile of columns and the float32 sum of its gradient stay in VMEM until the sum
-        # is complete: it leaves once, in its own type. Of the two sums only the hidden states' goes to and fro.
-        grid=(cores, extent.column_tiles_a_core, extent.token_tiles_a_core),
-        **_specs(extent, tiles, width, backward),
-        out_shape=[
-            # A sum for each core that no two may write at once, in whole tiles, since manual copies aren't cut off at
-            # an array's end.
-            jax.ShapeDtypeStruct((copies[1], rows, width), jnp.float32),
-            jax.ShapeDtypeStruct((copies[0], width, columns), jnp.float32 if begun else types.unembed),
-            jax.ShapeDtypeStruct((copies[0], 1, columns), jnp.float32),
-        ],
-        input_output_aliases={len(given): 0} if begun else {},
+        partial(_backward, operands.soft_cap, turns, operands.operand, backward, begun),
+        grid_spec=pltpu.PrefetchScalarGridSpec(
+            num_scalar_prefetch=1,
+            # Tokens run fastest, so that a tile of columns and the float32 sum of its gradient stay in VMEM until the
+            # sum is complete: it leaves once, in its own type. Of the two sums only the hidden states' goes to and fro.
+            grid=(turns.cores, turns.visits, turns.token_tiles_a_core),
+            **_specs(turns, tiles, width, backward, sums, begun),
+        ),
+        out_shape=sums,
+        input_output_aliases={1 + len(given) + number: number for number in range(begun)},
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary", "arbitrary"), vmem_limit_bytes=tpu.chip.vmem_limit
         ),
         cost_estimate=pl.CostEstimate(
-            flops=backward.flops,
-            transcendentals=count * columns * (1 + len(backward.by_column)),
-            bytes_accessed=copies[0] * columns * (backward.load.row_bytes + wide * width)
-            + column_tiles * count * (backward.load.row_bytes + 8 * width),
+            flops=backward.flops // turns.count,
+            transcendentals=count * columns * (1 + len(backward.by_column)) // turns.count,
+            bytes_accessed=(by_token + by_column) // turns.count,
         ),
         interpret=tpu.interpret,
         name=backward.name,
     )
-    of_hidden, of_unembed, of_bias = call(*given, *sums)
-    of_hidden = of_hidden[0] if begun else of_hidden.sum(axis=0)
-    of_hidden = of_hidden[:count].astype(types.hidden).reshape(operands.hidden_BTD.shape)
-    of_unembed = of_unembed.sum(axis=0).astype(types.unembed) if begun else of_unembed[0]
-    return of_hidden, ParameterGradients(of_unembed, None if operands.bias_V is None else of_bias.sum(axis=0)[0])
+    return call, given
 
 
-def _specs(extent: _Extent, tiles: Tiles, width: int, backward: BackwardPass) -> dict[str, Any]:
+def _specs(
+    turns: Turns, tiles: Tiles, width: int, backward: BackwardPass, sums: list[Any], begun: int
+) -> dict[str, Any]:
     """Which part of each operand and result a step of the kernel sees, and the VMEM that it keeps between steps."""
 
-    def column(core: Any, v: Any) -> Any:
-        # A core that has none left stays on its last, whose block then isn't copied again.
-        return jnp.minimum(extent.column_tile(core, v), extent.column_tiles - 1)
-
-    def token(core: Any, n: Any) -> Any:
-        return jnp.minimum(extent.token_tile(core, n), extent.token_tiles - 1)
-
     def of_tokens(numbers: int) -> pl.BlockSpec:
-        return pl.BlockSpec((tiles.tokens, numbers), lambda c, v, n: (token(c, n), 0))
+        def block(core: Any, v: Any, n: Any, turn: Any) -> tuple[Any, int]:
+            return jnp.minimum(turns.token_tile(turn[0], core, n), turns.token_tiles - 1), 0
+
+        return pl.BlockSpec((tiles.tokens, numbers), block)
 
     def of_columns(numbers: int) -> pl.BlockSpec:
-        return pl.BlockSpec((numbers, tiles.columns), lambda c, v, n: (0, column(c, v)))
+        return pl.BlockSpec((numbers, tiles.columns), lambda c, v, n, turn: (0, turns.block(turn[0], c, v)))
 
-    def of_results(numbers: int) -> pl.BlockSpec:
-        copy = (lambda core: core) if extent.by_tokens else lambda core: 0
-        return pl.BlockSpec((None, numbers, tiles.columns), lambda c, v, n: (copy(c), 0, column(c, v)))
+    def of_unembed(core: Any, v: Any, n: Any, turn: Any) -> tuple[int, Any]:
+        # Of two visits the first completes a tile.
+        return 0, turns.block(turn[0], core, v if turns.cores == 1 else 0)
+
+    def of_bias(core: Any, v: Any, n: Any, turn: Any) -> tuple[Any, int, Any]:
+        return turns.share(turn[0], core), 0, turns.block(turn[0], core, v)
 
     own = [
         *(of_tokens(each.shape[1]) for each in backward.by_token),
         *(of_columns(each.shape[0]) for each in backward.by_column),
     ]
     limit, in_hbm = pl.BlockSpec(memory_space=pltpu.SMEM), pl.BlockSpec(memory_space=pl.ANY)
-    begun = [in_hbm] if extent.by_tokens else []
+    # The hidden states' gradient stays in HBM: Pallas writes blocks of results but doesn't read them back, and this one
+    # must be read to be added to.
+    between = [in_hbm] if turns.cores > 1 else []
+    of_hidden = sums[: len(sums) - 2 - len(between)]
+    blocks = [pl.BlockSpec((width, tiles.columns), of_unembed), pl.BlockSpec((None, 1, tiles.columns), of_bias)]
+    copies = pltpu.SemaphoreType.DMA((len(of_hidden), 2))  # for each of the two places in VMEM
     return {
-        "in_specs": [limit, of_tokens(width), of_columns(width), of_columns(1), of_tokens(1), *own, *begun],
-        # The hidden states' gradient stays in HBM: Pallas writes blocks of results but doesn't read them back, and this
-        # one must be read to be added to.
-        "out_specs": [in_hbm, of_results(width), of_results(1)],
+        "in_specs": [limit, of_tokens(width), of_columns(width), of_columns(1), of_tokens(1), *own, *[in_hbm] * begun],
+        "out_specs": [*[in_hbm] * len(of_hidden), *blocks, *between],
         "scratch_shapes": [
             # The matrix's gradient adds up here and not in its block of the results, which may be bfloat16.
             pltpu.VMEM((width, tiles.columns), jnp.float32),
-            pltpu.VMEM((2, tiles.tokens, width), jnp.float32),
-            pltpu.SemaphoreType.DMA((2,)),  # reads, a semaphore for each of the two places
-            pltpu.SemaphoreType.DMA((2,)),  # writes
+            pltpu.SemaphoreType.DMA,
+            *(pltpu.VMEM((2, tiles.tokens, width), each.dtype) for each in of_hidden),
+            copies,  # reads
+            copies,  # writes
         ],
     }
 
 
 def _backward(
-    soft_cap: float | None, extent: _Extent, operand: jnp.dtype, backward: BackwardPass, limit, hidden, *rest
+    soft_cap: float | None, turns: Turns, operand: jnp.dtype, backward: BackwardPass, begun: int, turn, limit, *rest
 ) -> None:
     """One tile of columns against one tile of tokens, whose gradient of the hidden states waits in HBM in between."""
-    unembed, bias, inverse, *tile, of_hidden, of_unembed, of_bias, sum_Dv, in_vmem, read_done, write_done = rest
-    if extent.by_tokens:
-        tile = tile[:-1]  # the sum that began elsewhere is the result ``of_hidden``
+    hidden, unembed, bias, inverse, *rest = rest
     core, v, n = (pl.program_id(axis) for axis in range(3))
-    column_tile, token_tile = extent.column_tile(core, v), extent.token_tile(core, n)
-    step, rows = v * extent.token_tiles_a_core + n, hidden.shape[0]
-    # Where tiles of columns don't divide by the cores, the last core repeats its last one with a gradient of zeros: its
-    # share of the grid is that of the others, and its copies stay in step.
-    own, column_tile = column_tile < extent.column_tiles, jnp.minimum(column_tile, extent.column_tiles - 1)
-    hidden_gradient = _hidden_gradient(extent, core, of_hidden, in_vmem, read_done, write_done)
-    hidden_gradient.fetch_first(step)
+    inputs = len(backward.by_token) + len(backward.by_column)
+    # What began elsewhere is among the results.
+    tile, references = tuple(rest[:inputs]), rest[inputs + begun :]
+    hidden_gradient, matrix_gradient, of_unembed, of_bias = _sums(references, turns, turn[0], core, begun > 0)
+    column_tile, token_tile = turns.block(turn[0], core, v), turns.token_tile(turn[0], core, n)
+    step = v * turns.token_tiles_a_core + n - turns.steps(turn[0], core)[1]
+    row_number, column_number = (partial(row_numbers, token_tile), partial(column_numbers, column_tile))
+    rows = turns.rows * hidden.shape[0]
 
-    logits_nv, derivative = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)
-    # After the logits, so that the write which it waits for had their time, and the read has that of both gradients.
-    hidden_gradient.fetch_next(step)
-    column_nv = column_numbers(column_tile, logits_nv.shape)
-    real_nv = (column_nv < jnp.minimum(limit[0, 0], extent.columns)) & own
-    # What lies behind the last token or column may be anything, NaN too, and zero times NaN isn't zero: so the
-    # gradient is selected, and below the other factor of each product too, which sums over tokens or over columns.
-    if extent.tokens % (extent.rows * rows):
-        real_nv &= row_numbers(token_tile, logits_nv.shape) < extent.tokens
-    logit_gradient_nv = backward.logit_gradient(tuple(tile), logits_nv, column_nv)
-    gradient_nv = jnp.where(real_nv, derivative * logit_gradient_nv, 0)
-    narrow_nv = gradient_nv.astype(operand)
+    def work() -> None:
+        hidden_gradient.fetch_first(step)
+        matrix_gradient.begin(v, n)
+        logits_nv, derivative = logits_of(hidden, unembed, bias[...], inverse[...], soft_cap, operand)
+        # After the logits, so that the write which it waits for had their time, and the read that of both gradients.
+        hidden_gradient.fetch_next(step)
+        column_nv = column_number(logits_nv.shape)
+        real_nv = column_nv < jnp.minimum(limit[0, 0], turns.columns)
+        # What lies behind the last token or column may be anything, NaN too, and zero times NaN isn't zero: so the
+        # gradient is selected, and below the other factor of each product too, which sums over tokens or over columns.
+        if turns.tokens % rows:
+            real_nv &= row_number(logits_nv.shape) < turns.tokens
+        gradient_nv = jnp.where(real_nv, derivative * backward.logit_gradient(tile, logits_nv, column_nv), 0)
+        narrow_nv = gradient_nv.astype(operand)
+        matrix_gradient.fetched(v, n)
+        # By parts of D: the float32 product of a whole width would take as much VMEM as the sum.
+        for part in parts(hidden.shape[1]):
+            hidden_nd = _within(hidden[:, part], row_number, turns.tokens, rows)
+            matrix_gradient.sum_Dv[part] += product(hidden_nd, narrow_nv, (0, 0), operand)
 
-    @pl.when(n == 0)
-    def _() -> None:
-        sum_Dv[...] = jnp.zeros_like(sum_Dv)
+        @pl.when(n == 0)
+        def _() -> None:
+            of_bias[...] = jnp.zeros_like(of_bias)
 
-    # By parts of D: the float32 product of a whole width would take as much VMEM as the sum.
-    for part in parts(hidden.shape[1]):
-        hidden_nd = _within(hidden[:, part], partial(row_numbers, token_tile), extent.tokens, extent.rows * rows)
-        sum_Dv[part] += product(hidden_nd, narrow_nv, (0, 0), operand)
-
-    # A block of results stays in VMEM while its index doesn't change, so a repeated tile must leave what its own first
-    # visit wrote.
-    @pl.when(own & (n == 0))
-    def _() -> None:
-        of_bias[...] = jnp.zeros_like(of_bias)
-
-    @pl.when(own)
-    def _() -> None:
         of_bias[...] += gradient_nv.sum(axis=0, keepdims=True)
 
-    @pl.when(own & (n == extent.token_tiles_a_core - 1))
-    def _() -> None:
-        of_unembed[...] = sum_Dv[...].astype(of_unembed.dtype)
+        def complete(sum_Dv: Array) -> None:
+            of_unembed[...] = sum_Dv.astype(of_unembed.dtype)
 
-    def of_tokens(part: slice) -> Array:
-        unembed_dv = _within(unembed[part, :], partial(column_numbers, column_tile), extent.columns, unembed.shape[1])
-        return product(narrow_nv, unembed_dv, (1, 1), operand)
+        matrix_gradient.end(v, n == turns.token_tiles_a_core - 1, complete)
 
-    hidden_gradient.add(step, of_tokens)
+        def of_tokens(part: slice) -> Array:
+            unembed_dv = _within(unembed[part, :], column_number, turns.columns, unembed.shape[1])
+            return product(narrow_nv, unembed_dv, (1, 1), operand)
+
+        hidden_gradient.add(step, of_tokens)
+
+    if turns.cores == 1:
+        work()
+    else:
+        pl.when(turns.is_own(turn[0], core, v))(work)
 
 
-def _hidden_gradient(
-    extent: _Extent, core: Any, of_hidden: Any, in_vmem: Any, read_done: Any, write_done: Any
-) -> HiddenGradient:
-    """A core's part of the hidden states' gradient, or its own copy of all of it."""
-    return HiddenGradient(
-        in_hbm=of_hidden.at[0 if extent.by_tokens else core],
-        in_vmem=in_vmem,
+def _sums(
+    references: list[Any], turns: Turns, turn: Any, core: Any, begun: bool
+) -> tuple[HiddenGradient, MatrixGradient, Any, Any]:
+    """A core's sums, from the kernel's results and scratch, and where the gradients of matrix and bias go."""
+    between = 1 if turns.cores > 1 else 0
+    # The hidden states' gradient is one array or two, in HBM and in VMEM alike.
+    arrays = (len(references) - 6 - between) // 2
+    of_unembed, of_bias = references[arrays : arrays + 2]
+    sum_Dv, done, *in_vmem, read_done, write_done = references[arrays + 2 + between :]
+    hidden_gradient = HiddenGradient(
+        in_hbm=tuple(references[:arrays]),
+        in_vmem=tuple(in_vmem),
         read_done=read_done,
         write_done=write_done,
-        first=extent.token_tile(core, 0),
-        tiles=extent.token_tiles_a_core,
-        steps=extent.token_tiles_a_core * extent.column_tiles_a_core,
-        begun=extent.by_tokens,
+        first=turns.token_tile(turn, core, 0),
+        tiles=turns.token_tiles_a_core,
+        steps=turns.steps(turn, core)[0],
+        begun=begun,
     )
+    kept = references[arrays + 2].at[core] if between else None
+    return hidden_gradient, MatrixGradient(sum_Dv, kept, done), of_unembed, of_bias
 
 
 def _within(tile: Array, numbers: Callable[[tuple[int, ...]], Array], count: int, size: int) -> Array:

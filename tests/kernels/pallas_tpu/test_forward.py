@@ -28,6 +28,13 @@ def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> Kernels:
     return pallas_tpu(TPU(chip, interpret=pltpu.InterpretParams(), tiles=tiles))
 
 
+def in_place(chip, columns: int) -> Kernels:
+    """Of what two cores write in place the simulation takes no block for less than whole, but XLA's operations do."""
+    if chip.cores > 1 and columns % 128:
+        return pallas_tpu(TPU(chip, interpret=True, tiles=SMALL))
+    return interpreted(chip)
+
+
 @partial(jax.jit, static_argnums=range(6))
 def arrays(batch: int, time: int, width: int, vocabulary: int, dtype=jnp.float32, scale: float = 1.0) -> dict:
     """Operands of a call, with a bias, a temperature of each token, and some tokens to ignore; gradients above it."""
@@ -78,7 +85,7 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
 @pytest.mark.parametrize(
     ("shape", "soft_cap"),
     (
-        ((2, 24, 16, 384), None),  # three tiles of each: two cores share the columns unevenly
+        ((2, 24, 16, 384), None),  # three tiles of each: two cores share them unevenly
         ((1, 37, 24, 301), 5.0),  # ragged in tokens, width and vocabulary
         pytest.param((1, 5, 16, 100), None, marks=pytest.mark.slow),  # less than one tile
         pytest.param((2, 8, 16, 300), None, marks=pytest.mark.slow),  # one tile of tokens, several of columns
@@ -86,7 +93,7 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
 )
 def test_interpreted_kernels_give_what_the_chunked_ones_give(chip, shape, soft_cap):
     given = arrays(*shape)
-    found = both_passes(given, soft_cap=soft_cap, kernels=interpreted(chip))
+    found = both_passes(given, soft_cap=soft_cap, kernels=in_place(chip, shape[-1]))
     check_equal(found, both_passes(given, soft_cap=soft_cap), 1e-5)
 
 
