@@ -225,6 +225,52 @@ def _rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
         )
 
 
+def _refuse(reason: str) -> NoReturn:
+    raise ValueError(reason)
+
+
+def _no_constant(name: str) -> NoReturn:
+    _refuse(f"{name} is not JSON")
+
+
+def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(items)
+    if len(record) < len(items):
+        _refuse("a key occurs twice")
+    return record
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse(f"{digits} is too large")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _JSON_DIGITS:
+        _refuse(f"a number of {len(digits)} digits is beyond the limit")
+    return int(digits)
+
+
+_QUICKLY = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_no_constant)
+_CAREFULLY = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_float=_finite, parse_int=_whole, parse_constant=_no_constant
+)
+_PERHAPS_LARGE = re.compile(rf"[eE]\+?\d|\d{{{_JSON_DIGITS}}}")
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing in ``text`` looks as if it were one of the values that are looked for one by one.
+
+    That takes as long again as parsing; rows of replies hold none, and are read by the million.
+    """
+    return (
+        "\\u" not in text
+        and text.count("[") + text.count("{") <= _JSON_DEPTH
+        and (text.isascii() or not _SURROGATE.search(text))
+        and not _PERHAPS_LARGE.search(text)
+    )
+
+
 def parse_json(text: str, source: str, first_line: int = 1) -> Any:
     """Parse JSON that others may have written, and refuse what parsers disagree about.
 
@@ -232,35 +278,11 @@ def parse_json(text: str, source: str, first_line: int = 1) -> Any:
     that no float could hold, more than 100 levels, a key given twice, a NUL character, half a surrogate pair.
     """
 
-    def refuse(reason: str) -> NoReturn:
-        raise ValueError(reason)
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        record = dict(items)
-        if len(record) < len(items):
-            refuse("a key occurs twice")
-        return record
-
-    def finite(digits: str) -> float:
-        value = float(digits)
-        return value if math.isfinite(value) else refuse(f"{digits} is too large")
-
-    def whole(digits: str) -> int:
-        return (
-            int(digits)
-            if len(digits) <= _JSON_DIGITS
-            else refuse(f"a number of {len(digits)} digits is beyond the limit")
-        )
-
+    plain = _is_plain(text)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=pairs,
-            parse_float=finite,
-            parse_int=whole,
-            parse_constant=lambda name: refuse(f"{name} is not JSON"),
-        )
-        _check_values(value, 1)
+        value = (_QUICKLY if plain else _CAREFULLY).decode(text)
+        if not plain:
+            _check_values(value, 1)
     except json.JSONDecodeError as error:
         raise InputError(f"{source}:{first_line + error.lineno - 1}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:

@@ -243,8 +243,8 @@ def _replies(row: Mapping[str, Any]) -> Replies:
 
 def _values(value: Any, length: int) -> tuple[float | None, ...]:
     """Numbers, or None for what was not graded."""
-    listed = _listed(value, (int, float, type(None)), length)
-    return tuple(None if each is None else _only(each, float) for each in listed)
+    listed = _listed(value, (float, int, type(None)), length)
+    return tuple(None if each is None else float(each) for each in listed)
 
 
 def _steps(value: Any, length: int) -> tuple[tuple[float, ...], ...]:
@@ -266,6 +266,8 @@ def _reasons(value: Any, length: int) -> tuple[Reason, ...]:
 def _listed(value: Any, kind: Any, length: int | None = None) -> tuple[Any, ...]:
     if not isinstance(value, list) or length not in (None, len(value)):
         raise ValueError("a list of another length, or none")
+    if set(map(type, value)) <= set(kind if isinstance(kind, tuple) else (kind,)):  # as nearly all are, by the million
+        return tuple(value)
     return tuple(_only(item, kind) for item in value)
 
 

@@ -30,9 +30,12 @@ AS_ASKED = ""
 """What rows of samples call the exam's own style."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one evaluating stage found, and the replies that it kept; ``restyled`` are those in further styles."""
+    """What one evaluating stage found, and the replies that it kept; ``restyled`` are those in further styles.
+
+    Equal only to itself, so that what was made of one is remembered by it.
+    """
 
     stage: str
     results: Results

@@ -19,9 +19,9 @@ from reasoning.training.metrics import METRICS, PROBES, TIMINGS, WARNINGS
 from reasoning.use.run_folder import open_run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Facts:
-    """A run as its folder tells it.
+    """A run as its folder tells it; equal only to itself, so that what was made of one is remembered by it.
 
     ``missing`` says in words what couldn't be read; ``repeatable`` whether the run's settings lie in the folder as a
     file that can be run. ``beside_plan`` is what it took beside a plan that it was held against.

@@ -6,6 +6,7 @@ corrected over all of it, so that what is claimed holds together.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from reasoning.core.statistics import Interval, together
 from reasoning.findings.evaluations import Evaluation, difference, kinds_of, sampled
@@ -107,6 +108,8 @@ _Column = tuple[str, str | None]
 """A score, and the kind of problem that it is taken over, or None for all problems."""
 
 
+# A report asks for one family in ten places, and each takes seconds where thousands of problems were answered.
+@lru_cache(8)
 def _family(facts: Facts, evaluation: Evaluation) -> Mapping[CheckpointPair, Mapping[_Column, Interval]]:
     """Every difference that a report tells of an evaluation, in its table or in a sentence, corrected together."""
     columns, main = _columns(evaluation), [(grade, None) for grade in filter(None, [_compared_grade(evaluation)])]

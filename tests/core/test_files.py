@@ -103,6 +103,8 @@ def test_what_could_not_be_read_back_is_not_written_as_json(tmp_path):
 RUBBISH = {
     "not a number": ('{"a": NaN}', "NaN is not JSON"),
     "infinity in disguise": ('{"a": 1e999}', "1e999 is too large"),
+    "infinity by a long number": ('{"a": ' + "9" * 299 + "e99}", "is too large"),
+    "infinity by digits": ('{"a": ' + "9" * 310 + ".0}", "is too large"),
     "a key twice": ('{"a": 1, "a": 2}', "a key occurs twice"),
     "half a surrogate pair": (r'{"a": "\ud800"}', "surrogate"),
     "a NUL": (r'{"a": ["\u0000"]}', "NUL"),
@@ -110,6 +112,7 @@ RUBBISH = {
     "cut off": ('{"a": ', "not JSON"),
     "two values": ('{"a": 1} {}', "Extra data"),
     "too deep": ("[" * 100_000, "recursion"),
+    "deeper than its limit": ("[" * 101 + "]" * 101, "nests more than 100 deep"),
     "an endless integer": ("9" * 5000, "limit"),
 }
 
