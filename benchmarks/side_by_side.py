@@ -18,7 +18,9 @@ Measured = dict
 def arguments_of(doc: str | None, repeat: str, cases: Collection[str], needs: Mapping[str, str]) -> ArgumentParser:
     """What benchmarks beside peers are asked with; ``repeat`` is what the numbers of a case are the median of."""
     parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--python", nargs="+", default=[], metavar="PYTHON", help="interpreters that may have peers")
+    parser.add_argument(
+        "--python", nargs="+", action="extend", default=[], help="interpreters that may have peers", metavar="PYTHON"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="+", choices=cases, default=list(cases))
     parser.add_argument("--contestants", nargs="+", choices=needs, default=list(needs))
