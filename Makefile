@@ -15,6 +15,7 @@ MINIATURE ?= runs/r1_miniature
 ENVIRONMENT ?= dev
 
 INSTALLED := $(VENV)/.installed-$(ENVIRONMENT)
+LIBTPU := $(VENV)/.installed-tpu-aot
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input
 # Each worker takes neighbouring tests, which share fixtures and compiled programs, and helps the other out at the end.
 PYTEST := $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 --durations-min 2
@@ -43,8 +44,11 @@ $(INSTALLED): requirements/build.txt requirements/$(ENVIRONMENT).txt
 
 environment: $(INSTALLED)  ## Build .venv from the hashed requirements (ENVIRONMENT=run, dev, cuda12, cuda13 or tpu).
 
-tpu-aot: $(INSTALLED)  ## Add libtpu, so that programs can be compiled for TPUs on this machine.
+$(LIBTPU): $(INSTALLED) requirements/tpu-aot.txt
 	$(PIP) --require-hashes -r requirements/tpu-aot.txt
+	@touch $@
+
+tpu-aot: $(LIBTPU)  ## Add libtpu, so that programs can be compiled for TPUs on this machine.
 
 kernels-tpu: tpu-aot  ## Compile the Pallas kernels for four generations of TPUs at full size, and show what binds.
 	for loss in log_probs forward reverse jsd; do \
