@@ -65,7 +65,9 @@ def topology_devices(name: str) -> Sequence[Any]:
         with _beside_other_processes():
             topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{generation}:{shape}", **options)
     except jax.errors.JaxRuntimeError as error:
-        raise InputError(f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known()}") from error
+        raise InputError(
+            f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known(single)}"
+        ) from error
     return topology.devices
 
 
@@ -89,17 +91,20 @@ def _parse(name: str) -> tuple[str, str]:
     """Generation and shape that a topology's name, or a cloud's, stands for; InputError where there is none."""
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
     if match is None or match[1] not in _DIMENSIONS:
-        raise InputError(f"there is no TPU topology {name!r}; {_known()}")
+        raise InputError(f"there is no TPU topology {name!r}; {_known(name)}")
     generation, shape = match.groups()
     if shape.count("x") + 1 != _DIMENSIONS[generation]:
-        raise InputError(f"{name!r}: the shape of {generation} has {_DIMENSIONS[generation]} dimensions; {_known()}")
+        raise InputError(
+            f"{name!r}: the shape of {generation} has {_DIMENSIONS[generation]} dimensions; {_known(name)}"
+        )
     return generation, shape
 
 
-def _known() -> str:
-    """What to write instead of an unknown name."""
+def _known(name: str) -> str:
+    """What to write instead of an unknown name: of its own generation, where it has one."""
     shapes = ", ".join(f"{generation}:{'x'.join('4' * count)}" for generation, count in _DIMENSIONS.items())
-    return f"write a form like {shapes}, or a cloud's name such as {', '.join(list(CLOUD_NAMES)[:4])}"
+    alike = [each for each in CLOUD_NAMES if each.split("-")[0] == re.split("[-:]", name)[0]]
+    return f"write a form like {shapes}, or a cloud's name such as {', '.join(alike or list(CLOUD_NAMES)[:4])}"
 
 
 @contextmanager
