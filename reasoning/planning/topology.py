@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -35,6 +36,9 @@ CLOUD_NAMES = {
     **{f"tpu7x-{2 * _chips(shape)}": f"tpu7x:{shape}" for shape in _SHAPES_3D},
 }
 """The names that clouds rent by -> the compiler's. Generations whose chips have two cores count cores in theirs."""
+
+
+_NO_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "TPU_WORKER_HOSTNAMES": "localhost"}
 
 
 def libtpu_is_installed() -> bool:
@@ -109,14 +113,21 @@ def _known(name: str) -> str:
 
 @contextmanager
 def _beside_other_processes() -> Iterator[None]:
-    """Lets libtpu load where another process has it: a description opens no TPU, so their lock doesn't matter."""
-    name = "ALLOW_MULTIPLE_LIBTPU_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+    """Lets libtpu load where another process has it: a description opens no TPU, so their lock doesn't matter.
+
+    Where there is no TPU, libtpu is told what it would ask this host for, since it complains in five lines of not being
+    told; a topology is what its name says all the same.
+    """
+    given = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+    if not any(Path("/dev").glob("accel*")) and not Path("/dev/vfio").exists():
+        given |= {name: value for name, value in _NO_TPU.items() if name not in os.environ}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -100,3 +100,5 @@ def test_another_process_that_holds_libtpu_does_not_matter():
             pass  # another process holds it, which is what the test wants
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout == "4 False\n", done.stderr
+    # Nor does it complain of a host without a TPU, which most machines that plan are.
+    assert Path("/dev/vfio").exists() or any(Path("/dev").glob("accel*")) or not done.stderr
