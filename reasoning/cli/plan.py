@@ -10,6 +10,7 @@ import jax
 
 from reasoning.cli.arguments import parsed
 from reasoning.cli.progress import display, output
+from reasoning.core.errors import InputError
 from reasoning.core.files import write_atomic, write_json
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run_experiment import run_of
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     assumed = replace(
         Assumed(), **{name: getattr(chosen, name) for name in ("prompt", "rows") if getattr(chosen, name)}
     )
+    if chosen.search and (chosen.json or chosen.html):
+        raise InputError("--search ranks settings, and --json and --html write one plan; plan those that you choose")
     run = run_of(read_experiment(chosen.file, chosen.overrides))
     devices = topology_devices(chosen.on)
     with display() as watcher:
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="compile the N meshes, rows at once and remats that an estimate takes for the fastest, and rank them",
+        help="compile meshes, rows at once and remats, the fastest by an estimate first, until N fit, and rank them",
     )
     parser.add_argument(
         "--prompt-tokens",

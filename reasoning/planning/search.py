@@ -29,6 +29,9 @@ _TENSOR = 8
 _AGAIN = {"none": 1.0, "dots": 1.05, "block": 4 / 3, "offload": 4 / 3}
 """Products of a step, with what backward computes again, for each without."""
 
+_MISSES = 3
+"""How many choices that turn out not to fit are compiled for each that is asked for."""
+
 _HALF, _WHOLE = 2, 4
 """Bytes of a number as it is computed with, and as gradients are added up."""
 
@@ -37,7 +40,8 @@ _HALF, _WHOLE = 2, 4
 class Choice:
     """Settings that a run could have: the mesh, rows that a device learns from at once, what backward recomputes.
 
-    ``seconds`` are estimated, for the run's learning stages alone.
+    ``seconds`` are estimated, for the run's learning stages alone. Of a device's bytes ``held`` are there whatever is
+    learnt from at once, and ``saved`` is the least that forward leaves for backward.
     """
 
     mesh: Mapping[str, int]
@@ -45,16 +49,22 @@ class Choice:
     remat: str
     run: Run
     seconds: float
+    held: float
+    saved: float
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A choice compiled: HBM at the fullest and the least time of the run; not all of it where something didn't fit."""
+    """A choice compiled: HBM at the fullest and the least time of the run; not all of it where something didn't fit.
+
+    ``learning`` is HBM at the fullest of its updates.
+    """
 
     choice: Choice
     fits: bool
     memory: float
     seconds: float
+    learning: float
 
 
 @dataclass(frozen=True)
@@ -70,17 +80,30 @@ class _Update:
 
 
 def search(planner: Planner, run: Run, count: int) -> tuple[Ranked, ...]:
-    """The ``count`` choices that are fastest by their estimate, compiled, those that fit first, the fastest first.
+    """The ``count`` choices that are fastest by their estimate and fit, compiled, the fastest first; then those that
+    were compiled and didn't fit, of which there are up to three times as many.
 
-    Raises InputError where the run learns nothing, or where no choice could fit.
+    What forward leaves for backward is estimated from below. Each choice that was compiled says by how much it is more,
+    and no other one is compiled which by that much can't fit. Raises InputError where the run learns nothing, or where
+    no choice could fit.
     """
     choices = choices_of(planner, run)
     if not choices:
         raise InputError("no mesh, microbatch and remat leave room for what the run keeps; take more or larger chips")
-    ranked: list[Ranked] = []
-    for number, choice in enumerate(choices[:count]):
-        planner.report(Progress("search", number, min(count, len(choices))))
+    chip = planner.chip()[1]
+    capacity, ranked = chip.of_a_device(chip.usable), list[Ranked]()
+    more = dict.fromkeys(REMATS, 1.0)
+    for choice in choices:
+        fitting = sum(each.fits for each in ranked)
+        if fitting == count or len(ranked) - fitting == _MISSES * count:
+            break
+        if choice.held + more[choice.remat] * choice.saved > capacity:
+            continue
+        planner.report(Progress("search", fitting, min(count, len(choices))))
         ranked.append(_compiled(planner, choice))
+        if choice.saved:
+            found = (ranked[-1].learning - choice.held) / choice.saved
+            more[choice.remat] = max(more[choice.remat], found)
     return tuple(sorted(ranked, key=lambda each: (not each.fits, each.seconds if each.fits else each.memory)))
 
 
@@ -96,10 +119,10 @@ def choices_of(planner: Planner, run: Run) -> list[Choice]:
         except InputError:  # heads or rows that this mesh doesn't divide
             continue
         for rows, remat in product(_ROWS, REMATS):
+            saved = max((_saved(update, rows, remat, mesh) for update in updates), default=0.0)
             choice = _choice(meshed, mesh, rows, remat, updates, chip)
-            most = max((_saved(update, rows, remat, mesh) for update in updates), default=0.0)
-            if choice is not None and held + most <= capacity:
-                found.append(choice)
+            if choice is not None and held + saved <= capacity:
+                found.append(replace(choice, held=held, saved=saved))
     return sorted(found, key=lambda choice: (choice.seconds, -choice.rows))
 
 
@@ -112,7 +135,7 @@ def _choice(
         return None
     seconds = sum(_estimate(update, rows, remat, mesh, chip) for update in updates)
     own = with_microbatches(run, lambda whole: max(whole // (parts * rows), 1))
-    return Choice(mesh, rows, remat, with_fields(own, {"remat": remat}), seconds)
+    return Choice(mesh, rows, remat, with_fields(own, {"remat": remat}), seconds, 0.0, 0.0)
 
 
 def meshes_of(devices: int, given: MeshShape) -> Iterator[dict[str, int]]:
@@ -192,9 +215,11 @@ def _compiled(planner: Planner, choice: Choice) -> Ranked:
     """A choice's programs, updates first, up to the first that doesn't fit."""
     place, chip = planner.place(choice.run, lambda note: None), planner.chip()[1]
     done: list[Planned] = []
+    learning = 0.0
     for told in sorted(planner.told(choice.run, place), key=lambda told: told.program.name != "update"):
         one = planner.planned(told, place.mesh)
         done.append(one)
+        learning = max(learning, one.memory) if told.program.name == "update" else learning
         if one.found.refusal or one.memory > chip.of_a_device(chip.usable):
-            return Ranked(choice, False, one.memory, sum(each.seconds for each in done))
-    return Ranked(choice, True, max(each.memory for each in done), sum(each.seconds for each in done))
+            return Ranked(choice, False, one.memory, sum(each.seconds for each in done), learning)
+    return Ranked(choice, True, max(each.memory for each in done), sum(each.seconds for each in done), learning)

@@ -13,10 +13,11 @@ from reasoning.core.mesh import MeshShape
 from reasoning.core.program import Program, device_bytes
 from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.run import Run
+from reasoning.planning import search as search_module
 from reasoning.planning.chips import CHIPS
 from reasoning.planning.compiling import Compiled, Compiler
 from reasoning.planning.plan import Assumed, Planner
-from reasoning.planning.search import choices_of, meshes_of, search
+from reasoning.planning.search import Choice, Ranked, choices_of, meshes_of, search
 
 LARGE = replace(BASE, model=replace(MODEL, width=256, mlp_width=1024), batch=8)
 RUN = Run((replace(tune(), start=LARGE),), mesh=MeshShape(data=4))
@@ -78,3 +79,25 @@ def test_the_fastest_that_fits_comes_first(planner: Planner):
     assert len(ranked) == 6 and all(one.fits for one in ranked)
     assert [one.seconds for one in ranked] == sorted(one.seconds for one in ranked)
     assert [one.name for one in COMPILED[:2]] == ["base: update", "sft: update"]  # the likeliest not to fit
+
+
+def test_what_does_not_fit_says_how_much_more_the_others_take(planner: Planner, monkeypatch):
+    # Five times what the estimate says is left for backward, as a compiler may find.
+    choices = choices_of(planner, RUN)
+    asked: list[Choice] = []
+
+    def compiled(planner: Planner, choice: Choice) -> Ranked:
+        asked.append(choice)
+        memory = choice.held + 5 * choice.saved
+        return Ranked(choice, memory <= capacity, memory, choice.seconds, memory)
+
+    by_need = sorted(choice.held + 5 * choice.saved for choice in choices if choice.remat == "none")
+    capacity = by_need[len(by_need) // 2]
+    monkeypatch.setattr(search_module, "_compiled", compiled)
+    monkeypatch.setattr(Planner, "chip", lambda self: ("TPU v5 lite", replace(CHIPS["v5e"], usable=capacity)))
+    ranked = search(planner, RUN, 8)
+    fitting = [one for one in ranked if one.fits]
+    expected = [each for each in choices if each.held + 5 * each.saved <= capacity][:8]
+    assert [one.choice.seconds for one in fitting] == [each.seconds for each in expected]
+    # One miss of a remat tells of all that need as much or more.
+    assert 0 < len(ranked) - len(fitting) <= 4 < sum(each.held + 5 * each.saved > capacity for each in choices)
