@@ -92,7 +92,7 @@ def search(planner: Planner, run: Run, count: int) -> tuple[Ranked, ...]:
         raise InputError("no mesh, microbatch and remat leave room for what the run keeps; take more or larger chips")
     chip = planner.chip()[1]
     capacity, ranked = chip.of_a_device(chip.usable), list[Ranked]()
-    more = dict.fromkeys(REMATS, 1.0)
+    more: dict[str, float] = dict.fromkeys(REMATS, 1.0)
     for choice in choices:
         fitting = sum(each.fits for each in ranked)
         if fitting == count or len(ranked) - fitting == _MISSES * count:
