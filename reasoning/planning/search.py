@@ -57,7 +57,7 @@ class Choice:
 class Ranked:
     """A choice compiled: HBM at the fullest and the least time of the run; not all of it where something didn't fit.
 
-    ``learning`` is HBM at the fullest of its updates.
+    ``learning`` is HBM at the fullest of its updates, ``updating`` how long they take at least.
     """
 
     choice: Choice
@@ -65,6 +65,7 @@ class Ranked:
     memory: float
     seconds: float
     learning: float
+    updating: float
 
 
 @dataclass(frozen=True)
@@ -83,27 +84,37 @@ def search(planner: Planner, run: Run, count: int) -> tuple[Ranked, ...]:
     """The ``count`` choices that are fastest by their estimate and fit, compiled, the fastest first; then those that
     were compiled and didn't fit, of which there are up to three times as many.
 
-    What forward leaves for backward is estimated from below. Each choice that was compiled says by how much it is more,
-    and no other one is compiled which by that much can't fit. Raises InputError where the run learns nothing, or where
+    What forward leaves for backward, and how long a step takes, are estimated from below. Each choice that was compiled
+    says by how much they are more, for its remat and for its tensor axis: no other one is compiled which by that can't
+    fit, and the order is that of the estimates so corrected. Raises InputError where the run learns nothing, or where
     no choice could fit.
     """
     choices = choices_of(planner, run)
     if not choices:
         raise InputError("no mesh, microbatch and remat leave room for what the run keeps; take more or larger chips")
-    chip = planner.chip()[1]
+    chip, wanted = planner.chip()[1], min(count, len(choices))
     capacity, ranked = chip.of_a_device(chip.usable), list[Ranked]()
     more: dict[str, float] = dict.fromkeys(REMATS, 1.0)
-    for choice in choices:
-        fitting = sum(each.fits for each in ranked)
-        if fitting == count or len(ranked) - fitting == _MISSES * count:
+    longer: dict[int, float] = {}
+
+    def corrected(choice: Choice) -> float:
+        return choice.seconds * longer.get(choice.mesh["tensor"], 1.0)
+
+    while choices and (fitting := sum(each.fits for each in ranked)) < wanted:
+        if len(ranked) - fitting == _MISSES * wanted:
             break
+        choice = min(choices, key=corrected)  # of equal ones the first
+        choices.remove(choice)
         if choice.held + more[choice.remat] * choice.saved > capacity:
             continue
-        planner.report(Progress("search", fitting, min(count, len(choices))))
-        ranked.append(_compiled(planner, choice))
+        planner.report(Progress("search", fitting, wanted))
+        one = _compiled(planner, choice)
+        ranked.append(one)
         if choice.saved:
-            found = (ranked[-1].learning - choice.held) / choice.saved
-            more[choice.remat] = max(more[choice.remat], found)
+            more[choice.remat] = max(more[choice.remat], (one.learning - choice.held) / choice.saved)
+        if choice.seconds:
+            tensor = choice.mesh["tensor"]
+            longer[tensor] = max(longer.get(tensor, 1.0), one.updating / choice.seconds)
     return tuple(sorted(ranked, key=lambda each: (not each.fits, each.seconds if each.fits else each.memory)))
 
 
@@ -215,11 +226,17 @@ def _compiled(planner: Planner, choice: Choice) -> Ranked:
     """A choice's programs, updates first, up to the first that doesn't fit."""
     place, chip = planner.place(choice.run, lambda note: None), planner.chip()[1]
     done: list[Planned] = []
-    learning = 0.0
+    updates: list[Planned] = []
+
+    def ranked(fits: bool, memory: float) -> Ranked:
+        learning = max((each.memory for each in updates), default=0.0)
+        seconds, updating = (sum(each.seconds for each in some) for some in (done, updates))
+        return Ranked(choice, fits, memory, seconds, learning, updating)
+
     for told in sorted(planner.told(choice.run, place), key=lambda told: told.program.name != "update"):
         one = planner.planned(told, place.mesh)
         done.append(one)
-        learning = max(learning, one.memory) if told.program.name == "update" else learning
+        updates += [one] if told.program.name == "update" else []
         if one.found.refusal or one.memory > chip.of_a_device(chip.usable):
-            return Ranked(choice, False, one.memory, sum(each.seconds for each in done), learning)
-    return Ranked(choice, True, max(each.memory for each in done), sum(each.seconds for each in done), learning)
+            return ranked(False, one.memory)
+    return ranked(True, max(each.memory for each in done))

@@ -84,12 +84,10 @@ def test_the_fastest_that_fits_comes_first(planner: Planner):
 def test_what_does_not_fit_says_how_much_more_the_others_take(planner: Planner, monkeypatch):
     # Five times what the estimate says is left for backward, as a compiler may find.
     choices = choices_of(planner, RUN)
-    asked: list[Choice] = []
 
     def compiled(planner: Planner, choice: Choice) -> Ranked:
-        asked.append(choice)
         memory = choice.held + 5 * choice.saved
-        return Ranked(choice, memory <= capacity, memory, choice.seconds, memory)
+        return Ranked(choice, memory <= capacity, memory, choice.seconds, memory, choice.seconds)
 
     by_need = sorted(choice.held + 5 * choice.saved for choice in choices if choice.remat == "none")
     capacity = by_need[len(by_need) // 2]
@@ -101,3 +99,16 @@ def test_what_does_not_fit_says_how_much_more_the_others_take(planner: Planner, 
     assert [one.choice.seconds for one in fitting] == [each.seconds for each in expected]
     # One miss of a remat tells of all that need as much or more.
     assert 0 < len(ranked) - len(fitting) <= 4 < sum(each.held + 5 * each.saved > capacity for each in choices)
+
+
+def test_what_takes_longer_than_estimated_makes_room_for_other_meshes(planner: Planner, monkeypatch):
+    choices = choices_of(planner, RUN)
+    first = choices[0].mesh["tensor"]
+
+    def compiled(planner: Planner, choice: Choice) -> Ranked:
+        seconds = choice.seconds * (100.0 if choice.mesh["tensor"] == first else 1.0)
+        return Ranked(choice, True, choice.held, seconds, choice.held, seconds)
+
+    monkeypatch.setattr(search_module, "_compiled", compiled)
+    ranked = search(planner, RUN, 4)
+    assert [one.choice.mesh["tensor"] == first for one in ranked] == [False, False, False, True]
