@@ -7,6 +7,7 @@ from functools import cached_property
 from math import prod
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
+_END = re.compile(r'^\}(, execution_thread="\w+")?$')
 _START = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
 _OPCODE = re.compile(r"\s*([\w\-]+)\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[((?:<=)?\d+(?:,(?:<=)?\d+)*|)\](?:\{([^{}]*)\})?")
@@ -122,7 +123,7 @@ def read_module(text: str) -> Module:
         if header:
             name, lines, root = header[2], {}, None
             entry = name if header[1] else entry
-        elif line == "}" and lines:
+        elif _END.match(line) and lines:
             computations[name] = Computation(lines, root or list(lines.values())[-1])
             lines = {}
         elif name and (start := _START.match(line)):
@@ -137,7 +138,7 @@ def _whole_lines(text: str) -> Iterator[str]:
     """Lines of which none breaks off: what a kernel says of itself may stand on several."""
     waiting: list[str] = []
     for line in text.splitlines():
-        if line == "}" or _HEADER.match(line) or _START.match(line):
+        if _END.match(line) or _HEADER.match(line) or _START.match(line):
             if waiting:
                 yield " ".join(waiting)
             waiting = []

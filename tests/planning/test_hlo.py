@@ -31,6 +31,13 @@ def test_computations_roots_operands_and_attributes():
     assert [user.name for user in body.users["arg"]] == ["kernel.1", "tuple"]
 
 
+def test_a_computation_of_another_core_is_one_too():
+    thread = '}, execution_thread="sparsecore"\n\nENTRY'
+    module = read_module(TEXT.replace("}\n\nENTRY", thread))
+    assert set(module.computations) == {"body", "main.3"}
+    assert module.computations["body"].instructions == read_module(TEXT).computations["body"].instructions
+
+
 def test_an_operand_may_be_an_element_of_a_tuple():
     kinds = "((f32[2]{0}, s32[]{:T(128)}), bf16[4,8]{1,0:T(8,128)(2,1)})"
     line = f'  %pair = {kinds} custom-call(%p), custom_call_target="k"\n'
