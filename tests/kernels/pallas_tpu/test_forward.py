@@ -28,6 +28,10 @@ def interpreted(chip=ONE_CORE, tiles: Tiles = SMALL) -> Kernels:
     return pallas_tpu(TPU(chip, interpret=pltpu.InterpretParams(), tiles=tiles))
 
 
+WHOLE_BLOCKS = jax.__version_info__ >= (0, 11)
+"""Whether XLA's operations, in JAX's own interpreter, take no ragged block of what is written in place either."""
+
+
 def in_place(chip, columns: int) -> Kernels:
     """Of what two cores write in place the simulation takes no block for less than whole, but XLA's operations do."""
     if chip.cores > 1 and columns % 128:
@@ -92,6 +96,8 @@ def check_equal(found: tuple, expected: tuple, tolerance: float) -> None:
     ),
 )
 def test_interpreted_kernels_give_what_the_chunked_ones_give(chip, shape, soft_cap):
+    if chip is TWO_CORES and WHOLE_BLOCKS:
+        shape = (*shape[:3], -(-shape[3] // SMALL.columns) * SMALL.columns)
     given = arrays(*shape)
     found = both_passes(given, soft_cap=soft_cap, kernels=in_place(chip, shape[-1]))
     check_equal(found, both_passes(given, soft_cap=soft_cap), 1e-5)
