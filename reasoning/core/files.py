@@ -277,7 +277,6 @@ def parse_json(text: str, source: str, first_line: int = 1) -> Any:
     Refused, with InputError ``source:line``: syntax errors, NaN and infinities (spelled, or as 1e999), whole numbers
     that no float could hold, more than 100 levels, a key given twice, a NUL character, half a surrogate pair.
     """
-
     plain = _is_plain(text)
     try:
         value = (_QUICKLY if plain else _CAREFULLY).decode(text)

@@ -130,23 +130,23 @@ def choices_of(planner: Planner, run: Run) -> list[Choice]:
         except InputError:  # heads or rows that this mesh doesn't divide
             continue
         for rows, remat in product(_ROWS, REMATS):
-            saved = max((_saved(update, rows, remat, mesh) for update in updates), default=0.0)
-            choice = _choice(meshed, mesh, rows, remat, updates, chip)
-            if choice is not None and held + saved <= capacity:
-                found.append(replace(choice, held=held, saved=saved))
+            choice = _choice(meshed, mesh, rows, remat, held, updates, chip)
+            if choice is not None and choice.held + choice.saved <= capacity:
+                found.append(choice)
     return sorted(found, key=lambda choice: (choice.seconds, -choice.rows))
 
 
 def _choice(
-    run: Run, mesh: Mapping[str, int], rows: int, remat: str, updates: Sequence[_Update], chip: Chip
+    run: Run, mesh: Mapping[str, int], rows: int, remat: str, held: float, updates: Sequence[_Update], chip: Chip
 ) -> Choice | None:
     """The run on a mesh with so many rows at once; None where devices can't share a step's rows so."""
     parts = mesh["data"] * mesh["fsdp"] * mesh["expert"]
     if any(update.rows % (parts * rows) for update in updates):
         return None
     seconds = sum(_estimate(update, rows, remat, mesh, chip) for update in updates)
+    saved = max((_saved(update, rows, remat, mesh) for update in updates), default=0.0)
     own = with_microbatches(run, lambda whole: max(whole // (parts * rows), 1))
-    return Choice(mesh, rows, remat, with_fields(own, {"remat": remat}), seconds, 0.0, 0.0)
+    return Choice(mesh, rows, remat, with_fields(own, {"remat": remat}), seconds, held, saved)
 
 
 def meshes_of(devices: int, given: MeshShape) -> Iterator[dict[str, int]]:

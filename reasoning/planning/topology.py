@@ -39,6 +39,7 @@ CLOUD_NAMES = {
 
 
 _NO_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "TPU_WORKER_HOSTNAMES": "localhost"}
+"""What libtpu asks the host of a TPU for."""
 
 
 def libtpu_is_installed() -> bool:
