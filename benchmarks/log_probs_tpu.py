@@ -99,7 +99,7 @@ def formulas(found: dict[str, Any], chosen: argparse.Namespace) -> str:
     first, second = Load(row, FORWARD_ARRAYS), Load(row, BACKWARD_ARRAYS)
     forward, backward = (
         forward_tiles(chip, first, count, columns),
-        backward_tiles(chip, second, (-(-count // chip.cores), chosen.width), -(-columns // chip.cores), itemsize),
+        backward_tiles(chip, second, (count, chosen.width), columns, itemsize),
     )
     reads = row * (count + columns * -(-count // forward.tokens))
     strips = -(-columns // backward.columns)

@@ -106,9 +106,7 @@ def backpropagate(
     """
     count, width, columns = sizes_of(operands)
     itemsize = jnp.dtype(types.unembed).itemsize
-    # Of both, so that no core is without tiles where there are few.
-    tokens, strip = (pl.cdiv(each, tpu.chip.cores) for each in (count, columns))
-    tiles = tpu.tiles or backward_tiles(tpu.chip, backward.load, (tokens, width), strip, itemsize)
+    tiles = tpu.tiles or backward_tiles(tpu.chip, backward.load, (count, width), columns, itemsize)
     token_tiles, column_tiles = pl.cdiv(count, tiles.tokens), pl.cdiv(columns, tiles.columns)
     turns = Turns(count, columns, token_tiles, column_tiles, min(tpu.chip.cores, token_tiles, column_tiles))
     halved = hidden_sum_BTD is None and jnp.dtype(types.hidden) == jnp.bfloat16

@@ -116,8 +116,12 @@ def forward_tiles(chip: Chip, load: Load, count: int, columns: int) -> Tiles:
 def backward_tiles(
     chip: Chip, load: Load, hidden_shape: tuple[int, int], columns: int, gradient_itemsize: int
 ) -> Tiles:
-    """The tiles that re-read tokens and their gradient least often; of those with the same columns, the tallest."""
+    """The tiles that re-read tokens and their gradient least often; of those with the same columns, the tallest.
+
+    Cores share out both tokens and columns, so that none is without tiles where there are few.
+    """
     count, width = hidden_shape
+    count, columns = (-(-each // chip.cores) for each in (count, columns))
     options = _fitting(chip, count, columns, lambda tiles: backward_bytes(tiles, load, width, gradient_itemsize))
     return max(options, key=lambda tiles: (tiles.columns, tiles.tokens))
 
