@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 from jax.experimental import topologies
 
 from reasoning.core.errors import InputError
+from reasoning.pipeline.environment import installed_version
 from reasoning.planning.chips import CHIPS
 
 _DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
@@ -38,6 +40,9 @@ CLOUD_NAMES = {
 """The names that clouds rent by -> the compiler's. Generations whose chips have two cores count cores in theirs."""
 
 
+_GPUS = re.compile(r"(?:nvidia|cuda|gpu|[abhl]\d{2,3}|gb\d{3}|rtx|mi\d{3})(?![a-z])", re.IGNORECASE)
+"""How names of GPUs begin."""
+
 _NO_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "TPU_WORKER_HOSTNAMES": "localhost"}
 """What libtpu asks the host of a TPU for."""
 
@@ -52,13 +57,12 @@ def topology_devices(name: str) -> Sequence[Any]:
 
     ``2xv5e:4x4`` are two slices.
 
-    A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu is missing, and for
-    a topology that doesn't exist or that libtpu refuses.
+    A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu is missing or not the
+    one that this JAX was made with, and for a topology that doesn't exist or that libtpu refuses.
     """
     slices, single = _slices(name)
     generation, shape = _parse(single)
-    if not libtpu_is_installed():
-        raise InputError(f"compiling for {name} needs libtpu, which is not installed; pip install 'reasoning-jax[tpu]'")
+    _check_libtpu(name)
     options: dict[str, Any] = {}
     if generation == "v4":
         options["chip_config_name"] = "megacore"  # as chips run: otherwise each core would be a device of its own
@@ -74,6 +78,18 @@ def topology_devices(name: str) -> Sequence[Any]:
             f"libtpu refuses the topology {name!r}: {str(error).splitlines()[0]}; {_known(single)}"
         ) from error
     return topology.devices
+
+
+def _check_libtpu(name: str) -> None:
+    if not libtpu_is_installed():
+        raise InputError(f"compiling for {name} needs libtpu, which is not installed; pip install 'reasoning-jax[tpu]'")
+    pinned = (re.match(r"libtpu==([\d.]+)\.\*", each) for each in metadata.requires("jax") or ())
+    wanted, here = next((found[1] for found in pinned if found), ""), installed_version("libtpu") or ""
+    if wanted and here and not here.startswith(f"{wanted}."):
+        raise InputError(
+            f"compiling for {name} needs libtpu {wanted}.*, which jax {jax.__version__} was made with, and here is "
+            f"libtpu {here}; pip install 'libtpu=={wanted}.*'"
+        )
 
 
 def devices_named(name: str) -> tuple[str, int]:
@@ -94,6 +110,8 @@ def _slices(name: str) -> tuple[int, str]:
 
 def _parse(name: str) -> tuple[str, str]:
     """Generation and shape that a topology's name, or a cloud's, stands for; InputError where there is none."""
+    if re.match(_GPUS, name):
+        raise InputError(f"{name!r} are GPUs, and plans are made for TPUs alone; {_known(name)}")
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
     if match is None or match[1] not in _DIMENSIONS:
         raise InputError(f"there is no TPU topology {name!r}; {_known(name)}")

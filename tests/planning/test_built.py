@@ -1,5 +1,6 @@
 """What a compiler says of a program's memory is read, and what was built is kept."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -15,6 +16,27 @@ def test_the_peak_is_what_arguments_results_and_temporaries_take_together():
     donated = jax.jit(lambda x: x + 1, donate_argnums=0).lower(shape).compile()
     assert peak_memory(kept) == pytest.approx(2 * 256 * 256 * 4, rel=0.01)
     assert peak_memory(donated) == pytest.approx(256 * 256 * 4, rel=0.01)
+
+
+def test_on_cpus_a_process_then_holds_what_was_predicted():
+    def loss(w, x):
+        logits = x @ w
+        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[:, 0])
+
+    w, x = jnp.ones((64, 8192)), jnp.ones((8192, 64))
+    step = jax.jit(jax.value_and_grad(loss)).lower(w, x).compile()
+    Path("/proc/self/clear_refs").write_text("5")  # the highest size so far is forgotten
+    before = _size("VmRSS")
+    jax.block_until_ready(step(w, x))
+    grown = _size("VmHWM") - before
+    assert grown + w.nbytes + x.nbytes == pytest.approx(peak_memory(step), rel=0.1)
+
+
+def _size(name: str) -> int:
+    """Bytes of this process's memory, by Linux."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return 1024 * int(found[1])
 
 
 @pytest.mark.parametrize(

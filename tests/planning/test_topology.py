@@ -13,6 +13,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
+from reasoning.planning import topology
 from reasoning.planning.topology import CLOUD_NAMES, libtpu_is_installed, topology_devices
 
 needs_libtpu = pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu is not installed: make tpu-aot adds it")
@@ -84,6 +85,19 @@ def test_without_libtpu_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs libtpu.*pip install"):
         topology_devices("v5e:4x4")
+
+
+@needs_libtpu
+def test_a_libtpu_of_another_jax_is_refused_with_the_one_to_install(monkeypatch):
+    monkeypatch.setattr(topology, "installed_version", lambda name: "0.0.17")
+    with pytest.raises(InputError, match=r"needs libtpu (0\.0\.\d+)\.\*, .*libtpu 0\.0\.17; .*'libtpu==\1\.\*'"):
+        topology_devices("v5e:4x4")
+
+
+@pytest.mark.parametrize("name", ["h100x8", "H100", "a100-80gb", "gb200:4", "gpu"])
+def test_gpus_are_refused_as_that(name):
+    with pytest.raises(InputError, match=f"{name}' are GPUs, and plans are made for TPUs alone; write a form like v4"):
+        topology_devices(name)
 
 
 @needs_libtpu
