@@ -48,9 +48,10 @@ def main(arguments: Sequence[str]) -> int:
     except Interrupted as interruption:
         complain(str(interruption))
         return interruption.exit_code
-    if is_main():
-        if plan is not None:
+    finally:
+        if plan is not None and is_main() and out.exists():
             write_beside(plan, out)
+    if is_main():
         status = _report(out)
         if chosen.store:
             copy_run_files(chosen.store, out)

@@ -47,7 +47,8 @@ def beside_plan(folder: Path, timings: Mapping[str, Sequence[Row]]) -> BesidePla
 def _times(stage: str, programs: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> StepTimes:
     own = [one for one in programs if one["stage"] == stage]
     steps = own[0]["calls"]  # a stage's first program is called once a step
-    least = sum(one["calls"] * one["roofline"]["seconds"] for one in own) / steps
+    each = [one for one in own if one["calls"] >= steps]  # those of probes and exams aren't
+    least = sum(one["calls"] * one["roofline"]["seconds"] for one in each) / steps
     return StepTimes(stage, least, median(seconds) if seconds else None)
 
 

@@ -177,7 +177,8 @@ def plan_blocks(beside: BesidePlan | None) -> tuple[Block, ...]:
 def _step_row(step: StepTimes) -> tuple[Cell, ...]:
     if step.taken is None:
         return Cell(step.stage), Cell(duration(step.least)), NOTHING, NOTHING
-    longer = f"{step.taken / step.least:.2g}" if step.least else "–"
+    times = step.taken / step.least if step.least else 0.0
+    longer = f"{times:.{0 if times >= 10 else 1}f}" if times else "–"
     return Cell(step.stage), Cell(duration(step.least)), Cell(duration(step.taken)), Cell(longer)
 
 

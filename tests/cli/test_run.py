@@ -7,9 +7,11 @@ from pathlib import Path
 
 import jax
 import pytest
+from plans import plan_of
 
 from reasoning.cli.distributed import process_environment
 from reasoning.cli.main import main
+from reasoning.planning.record import plan_record
 from reasoning.use.run_folder import open_run
 
 
@@ -168,12 +170,12 @@ def test_a_run_held_against_a_plan_refuses_other_devices_and_another_mesh_and_fi
     project, tmp_path, capsys
 ):
     plan, mesh = tmp_path / "plan.json", {"data": 3, "fsdp": 1, "context": 1, "tensor": 1, "expert": 1}
-    here = {"topology": "v5e-1", "device": "cpu", "mesh": mesh, "programs": []}
+    here = plan_record(plan_of(4.0), 0.0) | {"device": "cpu", "mesh": mesh}
     for written, option, told in (
         (here, ("--on", "v5e-4"), "--on v5e-4 means 4 devices of v5e"),
         (here, ("--on", "v5e-17"), "there is no TPU topology 'v5e-17'"),
         (here, ("--plan", str(plan)), "and the plan is for data 3"),
-        (here | {"device": "TPU v5 lite"}, ("--plan", str(plan)), "the plan is for TPU v5 lite"),
+        (here | {"device": "TPU v5 lite"}, ("--plan", str(plan)), "the plan is for 2 chips (TPU v5 lite)"),
         ({}, ("--plan", str(plan)), "is no plan; write one by"),
     ):
         plan.write_text(json.dumps(written))
@@ -185,6 +187,7 @@ def test_a_run_held_against_a_plan_refuses_other_devices_and_another_mesh_and_fi
 def test_a_run_on_the_mesh_that_was_planned_keeps_its_plan_beside_the_results(project, tmp_path, capsys):
     plan = tmp_path / "plan.json"
     mesh = dict.fromkeys(("data", "fsdp", "context", "tensor", "expert"), 1) | {"data": len(jax.devices())}
-    plan.write_text(json.dumps({"topology": "v5e-1", "device": "cpu", "mesh": mesh, "programs": []}))
+    plan.write_text(json.dumps(plan_record(plan_of(4.0), 0.0) | {"device": "cpu", "mesh": mesh}))
     assert main([*project.arguments, "--plan", str(plan)]) == 0
     assert json.loads((project.out / "plan.json").read_text())["mesh"] == mesh
+    assert "Beside the plan" in (project.out / "report.md").read_text()

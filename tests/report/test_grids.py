@@ -121,11 +121,11 @@ def test_totals_are_a_row_a_stage_and_one_for_all(facts):
 
 
 def test_steps_stand_beside_their_plan_and_what_is_not_known_is_said():
-    times = (StepTimes("zero", 1.2, 2.4), StepTimes("later", 0.5, None))
+    times = (StepTimes("zero", 1.2, 2.4), StepTimes("later", 0.5, None), StepTimes("tiny", 0.002, 0.9))
     told, grid = plan_blocks(BesidePlan("v5e:2x2", 6 * 2**30, 5 * 2**30, times))
     assert isinstance(told, Paragraph) and "6.00 GiB" in told.text and "held 5.00 GiB" in told.text
     assert isinstance(grid, Grid) and [[cell.text for cell in row] for row in grid.rows] == [
-        ["zero", "1.2 s", "2.4 s", "2"], ["later", "500 ms", "–", "–"],
+        ["zero", "1.2 s", "2.4 s", "2.0"], ["later", "500 ms", "–", "–"], ["tiny", "2 ms", "900 ms", "450"],
     ]  # fmt: skip
     untold, _ = plan_blocks(BesidePlan("v5e:2x2", 6 * 2**30, None, ()))
     assert isinstance(untold, Paragraph) and "devices don't tell" in untold.text and plan_blocks(None) == ()
