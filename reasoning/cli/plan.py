@@ -16,6 +16,7 @@ from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run_experiment import run_of
 from reasoning.planning import apart
 from reasoning.planning.compiling import Compiler, plans_folder
+from reasoning.planning.handed import Source, fingerprint
 from reasoning.planning.plan import Assumed, Planner
 from reasoning.planning.record import plan_record
 from reasoning.planning.search import search
@@ -43,12 +44,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     if chosen.search and (chosen.json or chosen.html):
         raise InputError("--search ranks settings, and --json and --html write one plan; plan those that you choose")
-    run = run_of(read_experiment(chosen.file, chosen.overrides))
-    devices = topology_devices(chosen.on)
+    experiment = read_experiment(chosen.file, chosen.overrides)
+    run = run_of(experiment)
+    devices, source = topology_devices(chosen.on), Source.of(experiment, tuple(chosen.overrides))
     with display() as watcher:
         compiler = Compiler(chosen.on, plans_folder(), lambda name: watcher.note(f"compiles {name}"))
-        quickly = partial(apart.place, chosen.on, assumed) if chosen.quick else None
-        planner = Planner(chosen.on, devices, compiler, assumed, watcher.report, quickly)
+        quickly = partial(apart.place, source, run, chosen.on, assumed) if chosen.quick else None
+        known = partial(fingerprint, source, run)
+        planner = Planner(chosen.on, devices, compiler, assumed, watcher.report, quickly, known)
         if chosen.search:
             ranked = search(planner, run, chosen.search)
             show_search(output(), ranked, len(devices) // planner.chip()[1].devices)

@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reasoning.findings.numbers import fixed, large
+from reasoning.pipeline.graph import build_graph
 from reasoning.planning.plan import Plan, Planned
+from reasoning.planning.search import Ranked
 from reasoning.planning.trying import Helped
+from reasoning.stages.settings import Learning
 
 GIB = 2**30
 OTHER, _TEMPORARIES = "other arguments", "temporaries and results"
@@ -35,6 +38,23 @@ def stage_lines(plan: Plan, price: float) -> Iterator[str]:
         yield f"{stage or 'in all'}: at least {time}, {hours:,.3g} chip-hours{cost}"
 
 
+def search_lines(ranked: Sequence[Ranked]) -> Iterator[str]:
+    """How the fastest settings that were found stand to the file's own, and what to write to have them."""
+    best, [own] = ranked[0], [each for each in ranked if each.choice.own]
+    if not best.fits:
+        yield "nothing that was compiled fits; take more or larger chips"
+    elif best is own:
+        yield "nothing faster was found than the file's own settings"
+    else:
+        beside = "fits, which the file's own settings don't"
+        if own.fits:
+            beside = f"takes {best.seconds / own.seconds:.0%} of the time of the file's own settings"
+        stages = [each.stage for each in build_graph(best.choice.run.stages).values()]
+        split = [f"{each.name}.microbatches {each.microbatches}" for each in stages if isinstance(each, Learning)]
+        settings = "; ".join((mesh_words(best.choice.mesh), *split, f"remat '{best.choice.remat}'"))
+        yield f"the fastest {beside}: {settings}"
+
+
 def verdict(plan: Plan) -> Iterator[str]:
     """Whether all fits, and by how much; of what doesn't fit how much is missing, and what lies there."""
     if not plan.too_large:
@@ -52,6 +72,11 @@ def verdict(plan: Plan) -> Iterator[str]:
             yield f"{one.stage}: {one.name} doesn't fit{by}: {held}"
         if one.found.refusal:
             yield f"  the compiler: {one.found.refusal}"
+
+
+def chips_words(plan: Plan) -> str:
+    """What is planned for: its name, how many chips, and what JAX calls them."""
+    return f"{plan.topology}: {plan.chips} chip{'s' if plan.chips > 1 else ''} ({plan.kind})"
 
 
 def mesh_words(mesh: Mapping[str, int]) -> str:

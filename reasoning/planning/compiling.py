@@ -23,6 +23,9 @@ from reasoning.planning.hlo import read_module
 _FORMAT = 7
 """Part of what findings are named by; raise it when what is found out of a program changes."""
 
+_PLACED = ".placed"
+"""In the names of files that know a program until its buffers are placed."""
+
 _LARGEST = 4
 """Of the largest buffers so many are told."""
 
@@ -75,35 +78,47 @@ class Compiler:
     known: dict[str, Compiled] = field(default_factory=dict)
     keys: dict[Any, str] = field(default_factory=dict)
 
-    def compile(self, program: Program, mesh: Mesh, elsewhere: Callable[[Path], str] | None = None) -> Compiled:
+    def compile(
+        self, program: Program, mesh: Mesh, elsewhere: Callable[[Path], str] | None = None, source: str = ""
+    ) -> Compiled:
         """What the program takes of each device.
 
         ``elsewhere`` has it compiled by another process, until its buffers are placed at least, which leaves it in a
-        file, and says how that failed. Raises InputError where nothing is left there.
+        file, and says how that failed. ``source`` says, with its arguments, which program it is, so that one that was
+        found before isn't traced (empty: its text alone tells). Raises InputError where nothing is left there.
         """
-        same = (program.function, _described(program.arguments), tuple(sorted(program.trips.items())))
+        shapes, trips = _described(program.arguments), sorted(program.trips.items())
+        same = (program.function, shapes, tuple(trips))
         if same in self.keys:
             return self.known[self.keys[same]]
-        lowered = _lowered(program)
-        text = lowered.as_text()
-        key = self._key(text, mesh, _FORMAT, sorted(program.trips.items()))
-        if key not in self.known:
-            file, early = self.folder / f"{key}.json", self.folder / f"{key}.placed.json"
-            found = _remembered(file) or (_remembered(early) if elsewhere else None)
+        traced = self.folder / f"{self._key(f'{source} {shapes}', mesh, _FORMAT, trips)}.traced.json"
+        key = _key_in(traced) if source else ""
+        found = self._found_before(key, elsewhere) if key else None
+        if found is None:
+            lowered = _lowered(program)
+            text = lowered.as_text()
+            key = self._key(text, mesh, _FORMAT, trips)
+            found = self._found_before(key, elsewhere)
             if found is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 built = self._built(lowered, program.name, self._key(text, mesh), elsewhere)
                 found = _found(built, program, mesh)
-                write_json(file if found.machine_code else early, asdict(found))
-            self.known[key] = found
-        self.keys[same] = key
-        return self.known[key]
+                write_json(self.folder / f"{key}{'' if found.machine_code else _PLACED}.json", asdict(found))
+            if source:
+                write_json(traced, {"key": key})
+        self.known[key], self.keys[same] = found, key
+        return found
+
+    def _found_before(self, key: str, elsewhere: Callable[[Path], str] | None) -> Compiled | None:
+        """What was found under this key, in this plan or an earlier one."""
+        known = self.known.get(key) or _remembered(self.folder / f"{key}.json")
+        return known or (_remembered(self.folder / f"{key}{_PLACED}.json") if elsewhere else None)
 
     def _built(
         self, lowered: jax.stages.Lowered, name: str, key: str, elsewhere: Callable[[Path], str] | None
     ) -> Built:
         """The program compiled, unless it was before: programs that differ in their loops' trips alone are the same."""
-        file, early = self.folder / f"{key}.gz", self.folder / f"{key}.placed.gz"
+        file, early = self.folder / f"{key}.gz", self.folder / f"{key}{_PLACED}.gz"
         before = read_built(file) or (read_built(early) if elsewhere else None)
         if before is not None:
             return before
@@ -114,7 +129,7 @@ class Compiler:
             return built
         failed, left = elsewhere(early), read_built(early)
         if left is None:
-            raise InputError(f"the process that compiled {name} left nothing: it was {failed or 'ended'}")
+            raise InputError(f"the process that compiled {name} left nothing: {failed or 'it ended'}")
         return left
 
     def _key(self, text: str, mesh: Mesh, *more: Any) -> str:
@@ -189,6 +204,14 @@ def axes_of(group: tuple[int, ...], mesh: Mesh) -> str:
 def _described(arguments: tuple[Any, ...]) -> Any:
     leaves, structure = jax.tree.flatten(arguments)
     return structure, tuple((leaf.shape, leaf.dtype, leaf.sharding) for leaf in leaves)
+
+
+def _key_in(file: Path) -> str:
+    """Under which key it is known what was traced before; empty where nothing is."""
+    try:
+        return str(read_json(file)["key"]) if file.exists() else ""
+    except (InputError, KeyError, TypeError):
+        return ""
 
 
 def _remembered(file: Path) -> Compiled | None:

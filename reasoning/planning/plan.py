@@ -110,7 +110,8 @@ class Planner:
     """Plans runs for the ``devices`` of a topology; ``report`` hears how far it is.
 
     ``apart`` (None: everything is compiled here, to its end) has a program compiled elsewhere until its buffers are
-    placed, into a file, and says how that failed.
+    placed, into a file, and says how that failed. ``source`` (None: nobody knows) says what all of a run's programs are
+    made from, so that what was found of them before is found without tracing them again.
     """
 
     topology: str
@@ -119,6 +120,7 @@ class Planner:
     assumed: Assumed
     report: Callable[[Progress], None]
     apart: Callable[[Told, Path], str] | None = None
+    source: Callable[[Run], str] | None = None
 
     def plan(self, run: Run) -> Plan:
         """The plan of a run. Raises InputError as the run would before its first stage, and for what can't be told.
@@ -172,7 +174,10 @@ class Planner:
         """A program compiled."""
         program = told.program
         named = replace(program, name=f"{told.stage}: {program.name}")  # as the compiler tells of it
-        found = self.compiler.compile(named, mesh, None if self.apart is None else partial(self.apart, told))
+        source = "" if self.source is None else self.source(told.run)
+        place = f"{source} {told.stage} {told.number} {program.name}" if source else ""
+        elsewhere = None if self.apart is None else partial(self.apart, told)
+        found = self.compiler.compile(named, mesh, elsewhere, place)
         return Planned(
             stage=told.stage,
             name=program.name,
@@ -187,10 +192,15 @@ class Planner:
 
 
 def bytes_by_kind(arguments: tuple[Any, ...]) -> dict[str, float]:
-    """What a device holds of a program's arguments, by the names of the records' fields that they stand in."""
+    """What a device holds of a program's arguments, by the names of the records' fields that they stand in.
+
+    A model's weights that are an argument themselves are called as in such a record.
+    """
     kinds: dict[str, float] = {}
+    weights = [isinstance(each, Mapping) and "embedding" in each for each in arguments]
     for path, leaf in jax.tree_util.tree_leaves_with_path(arguments):
         number, *inner = (jax.tree_util.keystr((key,), simple=True) for key in path)
         kind = next((name for name in inner if name.isidentifier()), f"argument {number}")
+        kind = "params" if weights[int(number)] else kind
         kinds[kind] = kinds.get(kind, 0.0) + device_bytes(leaf)
     return kinds

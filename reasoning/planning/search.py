@@ -40,8 +40,9 @@ _HALF, _WHOLE = 2, 4
 class Choice:
     """Settings that a run could have: the mesh, rows that a device learns from at once, what backward recomputes.
 
-    ``seconds`` are estimated, for the run's learning stages alone. Of a device's bytes ``held`` are there whatever is
-    learnt from at once, and ``saved`` is the least that forward leaves for backward.
+    A run's ``own`` may differ by stage: ``rows`` are the most then, and ``remat`` names each. ``seconds`` are
+    estimated, for the run's learning stages alone. Of a device's bytes ``held`` are there whatever is learnt from at
+    once, and ``saved`` is the least that forward leaves for backward.
     """
 
     mesh: Mapping[str, int]
@@ -51,6 +52,7 @@ class Choice:
     seconds: float
     held: float
     saved: float
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class _Update:
     """A stage's update as its estimate needs it: rows and tokens of each, calls, operations, and the model's sizes."""
 
     stage: str
+    microbatches: int
     rows: int
     length: int
     calls: float
@@ -82,7 +85,7 @@ class _Update:
 
 def search(planner: Planner, run: Run, count: int) -> tuple[Ranked, ...]:
     """The ``count`` choices that are fastest by their estimate and fit, compiled, the fastest first; then those that
-    were compiled and didn't fit, of which there are up to three times as many.
+    were compiled and didn't fit, of which there are up to three times as many. The run's own settings are among them.
 
     What forward leaves for backward, and how long a step takes, are estimated from below. Each choice that was compiled
     says by how much they are more, for its remat and for its tensor axis: no other one is compiled which by that can't
@@ -92,30 +95,39 @@ def search(planner: Planner, run: Run, count: int) -> tuple[Ranked, ...]:
     choices = choices_of(planner, run)
     if not choices:
         raise InputError("no mesh, microbatch and remat leave room for what the run keeps; take more or larger chips")
-    chip, wanted = planner.chip()[1], min(count, len(choices))
-    capacity, ranked = chip.of_a_device(chip.usable), list[Ranked]()
+    chip = planner.chip()[1]
+    own = _own(planner, run, chip)
+    choices = [each for each in choices if (each.mesh, each.rows, each.remat) != (own.mesh, own.rows, own.remat)]
+    wanted, capacity, ranked = min(count, len(choices)), chip.of_a_device(chip.usable), list[Ranked]()
     more: dict[str, float] = dict.fromkeys(REMATS, 1.0)
     longer: dict[int, float] = {}
 
     def corrected(choice: Choice) -> float:
         return choice.seconds * longer.get(choice.mesh["tensor"], 1.0)
 
-    while choices and (fitting := sum(each.fits for each in ranked)) < wanted:
-        if len(ranked) - fitting == _MISSES * wanted:
-            break
-        choice = min(choices, key=corrected)  # of equal ones the first
-        choices.remove(choice)
-        if choice.held + more[choice.remat] * choice.saved > capacity:
-            continue
+    def add(choice: Choice, fitting: int) -> None:
         planner.report(Progress("search", fitting, wanted))
         one = _compiled(planner, choice)
         ranked.append(one)
         if choice.saved:
-            more[choice.remat] = max(more[choice.remat], (one.learning - choice.held) / choice.saved)
+            more[choice.remat] = max(more.get(choice.remat, 1.0), (one.learning - choice.held) / choice.saved)
         if choice.seconds:
             tensor = choice.mesh["tensor"]
             longer[tensor] = max(longer.get(tensor, 1.0), one.updating / choice.seconds)
-    return tuple(sorted(ranked, key=lambda each: (not each.fits, each.seconds if each.fits else each.memory)))
+
+    add(own, 0)
+    while choices and (fitting := sum(each.fits for each in ranked[1:])) < wanted:
+        if len(ranked) - 1 - fitting == _MISSES * wanted:
+            break
+        choice = min(choices, key=corrected)  # of equal ones the first
+        choices.remove(choice)
+        if choice.held + more[choice.remat] * choice.saved <= capacity:
+            add(choice, fitting)
+
+    def place(each: Ranked) -> tuple[bool, float, bool]:
+        return not each.fits, each.seconds if each.fits else each.memory, not each.choice.own
+
+    return tuple(sorted(ranked, key=place))
 
 
 def choices_of(planner: Planner, run: Run) -> list[Choice]:
@@ -149,6 +161,23 @@ def _choice(
     return Choice(mesh, rows, remat, with_fields(own, {"remat": remat}), seconds, held, saved)
 
 
+def _own(planner: Planner, run: Run, chip: Chip) -> Choice:
+    """The settings that the run has."""
+    mesh, (held, updates) = _sizes(run, planner), _held(planner, run)
+    parts = mesh["data"] * mesh["fsdp"] * mesh["expert"]
+    split = [(each, max(each.rows // (parts * each.microbatches), 1), each.config.remat) for each in updates]
+    return Choice(
+        mesh=mesh,
+        rows=max((rows for _, rows, _ in split), default=0),
+        remat=", ".join(dict.fromkeys(remat for *_, remat in split)),
+        run=run,
+        seconds=sum(_estimate(each, rows, remat, mesh, chip) for each, rows, remat in split),
+        held=held,
+        saved=max((_saved(each, rows, remat, mesh) for each, rows, remat in split), default=0.0),
+        own=True,
+    )
+
+
 def meshes_of(devices: int, given: MeshShape) -> Iterator[dict[str, int]]:
     """Meshes of so many devices: shards and copies of any size, tensor axes up to 8; others are as given."""
     fixed = given.context * given.expert
@@ -180,13 +209,13 @@ def _held(planner: Planner, run: Run) -> tuple[float, list[_Update]]:
 
 
 def _update_of(stage: Compiling, program: Program) -> list[_Update]:
-    if program.name != "update" or not isinstance(stage, Learning) or not is_stage(stage):
+    if program.name != "update" or not is_stage(stage) or not isinstance(stage, Learning):
         return []
     config = planned_config(stage)
     rows = [leaf.shape for leaf in jax.tree.leaves(program.arguments[-1]) if len(leaf.shape) == 2]
     if config is None or not rows:
         return []
-    return [_Update(stage.name, *rows[0], calls=program.calls, flops=program.flops, config=config)]
+    return [_Update(stage.name, stage.microbatches, *rows[0], calls=program.calls, flops=program.flops, config=config)]
 
 
 def _saved(update: _Update, rows: int, remat: str, mesh: Mapping[str, int]) -> float:

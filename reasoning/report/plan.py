@@ -9,12 +9,14 @@ from reasoning.findings.numbers import large
 from reasoning.findings.plans import (
     GIB,
     OTHER,
+    chips_words,
     duration,
     gib,
     held_by_kind,
     helped_lines,
     largest_kinds,
     mesh_words,
+    search_lines,
     size_words,
     stage_lines,
     verdict,
@@ -22,6 +24,7 @@ from reasoning.findings.plans import (
 from reasoning.planning.plan import Plan, Planned
 from reasoning.planning.record import mfu_bound, tokens_per_second
 from reasoning.planning.search import Ranked
+from reasoning.planning.topology import devices_named
 from reasoning.planning.trying import Helped
 from reasoning.report.console import put, table
 from reasoning.report.document import NOTHING, Bar, Bars, Bullets, Cell, Glance, Grid, Mark, Report, Section
@@ -30,21 +33,21 @@ _COLUMNS = (
     "stage: program",
     "calls",
     "HBM, GiB",
-    "largest",
-    "FLOPs",
-    "traffic",
-    "exchanged",
     "at least",
     "binds",
     "tokens/s",
     "MFU ≤",
+    "FLOPs",
+    "traffic",
+    "exchanged",
+    "largest",
 )
 _TIMES = ("products", "memory", "links", "network")
 
 
 def show_plan(console: Console, plan: Plan, price: float, helped: Sequence[Helped] = ()) -> None:
     """Prints the table and what follows from it; ``price`` of a chip for an hour, 0 where nobody gave one."""
-    title = f"{plan.topology}: {plan.chips} chips ({plan.kind}), {gib(plan.capacity)} GiB of HBM a device for programs"
+    title = f"{chips_words(plan)}, {gib(plan.capacity)} GiB of HBM a device for programs"
     put(console, table(title, _COLUMNS, (_row(plan, one) for one in plan.programs)))
     put(console, mesh_words(plan.mesh), wrapped=True)
     for note in plan.notes:
@@ -54,17 +57,20 @@ def show_plan(console: Console, plan: Plan, price: float, helped: Sequence[Helpe
 
 
 def show_search(console: Console, ranked: Sequence[Ranked], chips: int) -> None:
-    """Prints settings that were compiled, the best first."""
+    """Prints settings that were compiled, the best first, the file's own among them, and what to write for the best."""
     columns = ("mesh", "rows at once", "remat", "HBM, GiB", "at least", "chip-hours")
     rows = (_ranked_row(each, chips) for each in ranked)
     put(console, table("settings by the least time of the run", columns, rows))
+    for line in search_lines(ranked):
+        put(console, line, wrapped=True)
 
 
 def _ranked_row(one: Ranked, chips: int) -> tuple[Cell | str, ...]:
-    mesh = ", ".join(f"{axis} {size}" for axis, size in one.choice.mesh.items() if size > 1)
+    mesh = ", ".join(f"{axis} {size}" for axis, size in one.choice.mesh.items() if size > 1) or "one device"
     rest = (duration(one.seconds), f"{one.seconds * chips / 3600:,.3g}") if one.fits else ("doesn't fit", NOTHING)
     held = Cell(gib(one.memory) if one.memory else "fails", "", "" if one.fits else "wrong")
-    return mesh or "one device", str(one.choice.rows), one.choice.remat, held, *rest
+    named = Cell(mesh, "the file's own" if one.choice.own else "")
+    return named, str(one.choice.rows), one.choice.remat, held, *rest
 
 
 def _row(plan: Plan, one: Planned) -> tuple[Cell, ...]:
@@ -78,14 +84,14 @@ def _row(plan: Plan, one: Planned) -> tuple[Cell, ...]:
         f"{one.stage}: {one.name}",
         f"{one.calls:,.0f}",
         Cell(gib(one.memory), beside, "wrong" if one in plan.too_large else ""),
-        largest or NOTHING,
-        NOTHING if refused else large(found.flops),
-        NOTHING if refused else size_words(found.hbm),
-        exchanged or NOTHING,
         NOTHING if refused else duration(one.times.seconds),
         NOTHING if refused else one.times.binds,
         large(tokens_per_second(one)) if one.tokens and not refused else NOTHING,
         f"{mfu_bound(plan, one):.0%}" if one.formula and not refused else NOTHING,
+        NOTHING if refused else large(found.flops),
+        NOTHING if refused else size_words(found.hbm),
+        exchanged or NOTHING,
+        largest or NOTHING,
     )
     return tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
 
@@ -93,7 +99,7 @@ def _row(plan: Plan, one: Planned) -> tuple[Cell, ...]:
 def plan_report(plan: Plan, price: float, helped: Sequence[Helped]) -> Report:
     """What is drawn of a plan; the numbers and the words are those of the terminal."""
     told, *further = verdict(plan)
-    where = f"{plan.topology}: {plan.chips} chips ({plan.kind}); " + mesh_words(plan.mesh)
+    where = f"{chips_words(plan)}; {mesh_words(plan.mesh)}"
     notes = tuple(Note("", line) for line in (*further, *helped_lines(helped)))
     hours = tuple(("", line) for line in stage_lines(plan, price))
     rows = tuple(_row(plan, one) for one in plan.programs)
@@ -115,7 +121,8 @@ def _memory(plan: Plan) -> Bars:
     pieces = [held_by_kind(one) for one in plan.programs]
     kinds = largest_kinds(pieces)
     bars = [_bar(plan, one, each, kinds) for one, each in zip(plan.programs, pieces, strict=True)]
-    limit = Mark("capacity", plan.capacity, f"{gib(plan.capacity)} GiB")
+    generation, _ = devices_named(plan.topology)
+    limit = Mark("capacity", plan.capacity, f"{generation}: {gib(plan.capacity)} GiB")
     return Bars("HBM of a device, GiB", kinds, tuple(bars), limit)
 
 

@@ -12,8 +12,8 @@ from reasoning.report.document import Bar, Bars, Dots, Mark
 from reasoning.report.template import in_html, render
 
 _ROW, _TALL_ROW, _FOOT = 18.0, 31.0, 20.0
-_NAME, _LINE = 17, 52
-"""Characters of a name before its dot, and in a line of its own above it."""
+_NAME, _LINE, _TOLD_LINE = 17, 52, 40
+"""Characters of a name before its dot, in a line of its own above it, and in one that ends in a sum."""
 
 _TOLD = {"up": ", higher", "down": ", lower", "unsure": f", {CANT_TELL}"}
 
@@ -35,15 +35,21 @@ def dots(dots: Dots) -> Markup:
 
 
 def bars(bars: Bars) -> Markup:
-    """Stacked bars beside a limit."""
+    """Stacked bars beside a limit; and once more for phones, with names and sums in lines above their bars."""
     limit = bars.limit
     longest = max(
         [0.0 if limit is None else limit.value, *(sum(part.value for part in bar.parts) for bar in bars.bars)]
     )
-    x = Axis(0.0, longest or 1.0, 190.0, 540.0)
-    rows = [_named(bar, place, 30, False) | _bar(bar, bars.kinds, x) for place, bar in enumerate(bars.bars)]
-    line = None if limit is None else (x(limit.value), limit.text)
-    return _drawn("bars", bars.title, rows, x, 640.0, kinds=bars.kinds, line=line)
+    drawn: list[Markup] = []
+    for kind, x, width, above in (
+        ("bars bars-wide", Axis(0.0, longest or 1.0, 190.0, 540.0), 640.0, False),
+        ("bars bars-narrow", Axis(0.0, longest or 1.0, 1.0, 320.0), 360.0, True),
+    ):
+        room = _TOLD_LINE if above else 30
+        rows = [_named(bar, place, room, above) | _bar(bar, bars.kinds, x) for place, bar in enumerate(bars.bars)]
+        line = None if limit is None else (x(limit.value), limit.text)
+        drawn.append(_drawn(kind, bars.title, rows, x, width, kinds=bars.kinds, line=line))
+    return Markup("").join(drawn)
 
 
 def clipped(text: str, length: int) -> str:

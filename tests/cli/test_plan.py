@@ -50,9 +50,11 @@ def test_a_model_is_planned_before_it_is_there(tmp_path, capsys, monkeypatch):
         "grpo.microbatches=1",
         "problems_file='absent.jsonl'",
     ]
-    written = (POD / "smollm2_v5e.gin").read_text() + "\none = @models.config.Stack\none.count = 1\n"
+    (tmp_path / "users_module.py").write_text("short = lambda completions, **columns: [0.0 for each in completions]\n")
+    more = "one = @models.config.Stack\none.count = 1\ngrpo.rewards = (@users_module.short,)\ngrpo.correct = None\n"
+    written = f"{(POD / 'smollm2_v5e.gin').read_text()}\n{more}"
     (tmp_path / "pod.gin").write_text(written)
-    arguments = ["plan", str(tmp_path / "pod.gin"), *small, "--on", "v5e-1", "--prompt-tokens", "64"]
+    arguments = ["plan", str(tmp_path / "pod.gin"), *small, "--on", "v5e-1", "--prompt-tokens", "64", "--quick"]
     assert main([*arguments, "--json", str(file)]) == 0
     shown = capsys.readouterr().out
     assert "fits:" in shown and "grpo: update" in shown

@@ -2,8 +2,21 @@
 
 import pytest
 from plans import plan_of
+from tiny_stages import BASE
 
-from reasoning.findings.plans import duration, gib, largest_kinds, mesh_words, size_words, stage_lines, verdict
+from reasoning.core.mesh import MeshShape
+from reasoning.findings.plans import (
+    duration,
+    gib,
+    largest_kinds,
+    mesh_words,
+    search_lines,
+    size_words,
+    stage_lines,
+    verdict,
+)
+from reasoning.pipeline.run import Run
+from reasoning.planning.search import Choice, Ranked
 
 
 def test_what_fits_says_how_much_is_free():
@@ -48,3 +61,26 @@ def test_a_mesh_is_told_axis_by_axis():
 def test_kinds_too_small_to_be_seen_have_no_name_of_their_own():
     pieces = {"optimizer": 2e9, "parameters": 1e9, "loss_mask": 5e6}, {"caches": 3e9}
     assert largest_kinds(pieces)[:-2] == ("caches", "optimizer", "parameters")
+
+
+def ranked(seconds: float, fits: bool = True, own: bool = False) -> Ranked:
+    run = Run((BASE,), mesh=MeshShape())
+    return Ranked(Choice({"data": 2, "fsdp": 4}, 2, "dots", run, 1.0, 1.0, 1.0, own), fits, 1e9, seconds, 1e9, seconds)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            (ranked(3.0), ranked(4.0, own=True)),
+            "the fastest takes 75% of the time of the file's own settings: mesh: data 2, fsdp 4; base.microbatches 1; "
+            "remat 'dots'",
+        ),
+        ((ranked(3.0), ranked(1.0, False, own=True)), "the fastest fits, which the file's own settings don't: mesh:"),
+        ((ranked(3.0, own=True), ranked(4.0)), "nothing faster was found than the file's own settings"),
+        ((ranked(1.0, False), ranked(1.0, False, own=True)), "nothing that was compiled fits; take more"),
+    ],
+)
+def test_what_a_search_found_is_held_against_the_file_s_own_settings(found, told):
+    [line] = search_lines(found)
+    assert line.startswith(told)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reasoning.core.errors import InputError
 from reasoning.planning.apart import apart
 
 
@@ -25,6 +26,14 @@ def test_work_is_done_elsewhere(tmp_path: Path):
     there = tmp_path / "there"
     assert apart(_leave, there) == ""
     assert there.read_text() not in ("", str(os.getpid()))
+
+
+def test_what_the_user_did_wrong_is_told_by_its_message():
+    assert apart(_refuse) == "plan again"
+
+
+def _refuse() -> None:
+    raise InputError("plan again")
 
 
 def _leave(file: Path) -> None:

@@ -45,6 +45,25 @@ def test_equal_programs_are_compiled_once_also_by_the_next_plan(tmp_path: Path):
     assert told[-1] == "square 16" and len(told) == 3
 
 
+def test_what_is_known_by_its_source_is_not_traced_again(tmp_path: Path):
+    traced: list[str] = []
+
+    def counted(size: int) -> Program:
+        def square_told(x):
+            traced.append("square")
+            return square(x)
+
+        return replace(program(size), function=jax.jit(square_told, out_shardings=SPLIT))
+
+    def found(size: int, source: str):
+        return Compiler("cpu", tmp_path, lambda name: None).compile(counted(size), MESH, None, source)
+
+    first = found(16, "a file's")
+    assert found(16, "a file's") == first and traced == ["square"]
+    assert found(32, "a file's") != first and found(16, "another's") == first and found(16, "") == first
+    assert traced == ["square"] * 4
+
+
 def test_what_was_compiled_under_other_flags_is_compiled_again(tmp_path: Path, monkeypatch):
     told: list[str] = []
     for flags in ("", "--one", "--one"):
@@ -71,7 +90,7 @@ def test_what_another_process_leaves_is_taken_and_where_it_leaves_nothing_that_i
     told: list[str] = []
     found = Compiler("cpu", tmp_path, told.append).compile(program(16), MESH, elsewhere)
     assert found.flops == 2 * 2 * 16 * 16 and told == ["square 16"]
-    with pytest.raises(InputError, match="compiled square 32 left nothing: it was killed by SIGKILL"):
+    with pytest.raises(InputError, match="compiled square 32 left nothing: killed by SIGKILL"):
         Compiler("cpu", tmp_path, told.append).compile(program(32), MESH, lambda file: "killed by SIGKILL")
 
 

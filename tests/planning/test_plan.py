@@ -42,6 +42,10 @@ def test_arguments_are_told_by_the_fields_that_hold_them():
     assert bytes_by_kind((state, {"base": row}, row)) == {
         "step": 4, "skipped": 4, "params": 256, "optimizer": 128, "base": 128, "argument 2": 128,
     }  # fmt: skip
+    assert bytes_by_kind(({"embedding": row, "stack_0": {"up": row}}, {"tokens": row})) == {
+        "params": 256,
+        "tokens": 128,
+    }
 
 
 @needs_libtpu

@@ -14,6 +14,7 @@ from reasoning.core.program import Program, device_bytes
 from reasoning.pipeline.graph import build_graph
 from reasoning.pipeline.run import Run
 from reasoning.planning import search as search_module
+from reasoning.planning.changes import rebuilt
 from reasoning.planning.chips import CHIPS
 from reasoning.planning.compiling import Compiled, Compiler
 from reasoning.planning.plan import Assumed, Planner
@@ -28,7 +29,7 @@ COMPILED: list[Program] = []
 def planner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Planner:
     """Plans for four devices of this machine; programs take what their arguments do, an update 1 ms a microbatch."""
 
-    def compiled(self: Compiler, program: Program, mesh: object, elsewhere: object) -> Compiled:
+    def compiled(self: Compiler, program: Program, mesh: object, elsewhere: object, source: str) -> Compiled:
         COMPILED.append(program)
         size = float(device_bytes(program.arguments))
         return Compiled(memory=size, arguments=size, largest=(), hbm=size)
@@ -76,9 +77,25 @@ def test_what_can_not_lie_on_a_device_is_not_compiled(planner: Planner, monkeypa
 
 def test_the_fastest_that_fits_comes_first(planner: Planner):
     ranked = search(planner, RUN, 6)
-    assert len(ranked) == 6 and all(one.fits for one in ranked)
+    assert len(ranked) == 7 and all(one.fits for one in ranked)
     assert [one.seconds for one in ranked] == sorted(one.seconds for one in ranked)
     assert [one.name for one in COMPILED[:2]] == ["base: update", "sft: update"]  # the likeliest not to fit
+
+
+def test_the_file_s_own_settings_are_ranked_beside_what_is_found(planner: Planner):
+    split = rebuilt(RUN, lambda each: replace(each, microbatches=2) if getattr(each, "name", "") == "sft" else each)
+    ranked = search(planner, split, 3)
+    [own] = [one for one in ranked if one.choice.own]
+    whole = planner.plan(split)
+    assert own.seconds == sum(one.seconds for one in whole.programs)
+    assert own.memory == max(one.memory for one in whole.programs)
+    assert (own.choice.mesh["data"], own.choice.rows, own.choice.remat) == (4, 2, "none") and len(ranked) == 4
+
+
+def test_settings_that_the_file_has_are_compiled_once(planner: Planner):
+    fastest = choices_of(planner, RUN)[0].run
+    ranked = search(planner, fastest, 2)
+    assert [one.choice.own for one in ranked if one.choice.run == fastest] == [True] and len(ranked) == 3
 
 
 def test_what_does_not_fit_says_how_much_more_the_others_take(planner: Planner, monkeypatch):
@@ -94,8 +111,10 @@ def test_what_does_not_fit_says_how_much_more_the_others_take(planner: Planner, 
     monkeypatch.setattr(search_module, "_compiled", compiled)
     monkeypatch.setattr(Planner, "chip", lambda self: ("TPU v5 lite", replace(CHIPS["v5e"], usable=capacity)))
     ranked = search(planner, RUN, 8)
-    fitting = [one for one in ranked if one.fits]
-    expected = [each for each in choices if each.held + 5 * each.saved <= capacity][:8]
+    [own] = [one.choice for one in ranked if one.choice.own]
+    fitting = [one for one in ranked if one.fits and one.choice is not own]
+    others = [each for each in choices if (each.mesh, each.rows, each.remat) != (own.mesh, own.rows, own.remat)]
+    expected = [each for each in others if each.held + 5 * each.saved <= capacity][:8]
     assert [one.choice.seconds for one in fitting] == [each.seconds for each in expected]
     # One miss of a remat tells of all that need as much or more.
     assert 0 < len(ranked) - len(fitting) <= 4 < sum(each.held + 5 * each.saved > capacity for each in choices)
@@ -111,4 +130,4 @@ def test_what_takes_longer_than_estimated_makes_room_for_other_meshes(planner: P
 
     monkeypatch.setattr(search_module, "_compiled", compiled)
     ranked = search(planner, RUN, 4)
-    assert [one.choice.mesh["tensor"] == first for one in ranked] == [False, False, False, True]
+    assert [one.choice.mesh["tensor"] == first for one in ranked] == [False] * 4 + [True]  # the run's own

@@ -26,7 +26,7 @@ def planner_with(usable: float, monkeypatch: pytest.MonkeyPatch, folder: Path) -
     In place of a compiler, a program takes its arguments and all that it makes outside of loops.
     """
 
-    def traced(self: Compiler, program: Program, mesh: object, elsewhere: object) -> Compiled:
+    def traced(self: Compiler, program: Program, mesh: object, elsewhere: object, source: str) -> Compiled:
         function: Any = program.function
         made = [out.aval for one in function.trace(*program.arguments).jaxpr.eqns for out in one.outvars]
         arguments = float(device_bytes(program.arguments))

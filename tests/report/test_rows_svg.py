@@ -78,15 +78,30 @@ def rectangles(text: str) -> list[tuple[float, float]]:
 
 
 def test_pieces_lie_side_by_side_to_scale():
-    (kept, made), other = rectangles(bars(BARS))[:2], rectangles(bars(BARS))[2]
-    assert made[0] == kept[0] + kept[1] and kept[0] == other[0]
-    assert abs(kept[1] - 2 * made[1]) < 0.02 and abs(other[1] - 4 * made[1]) < 0.04
+    for drawn in _wide_and_narrow():
+        kept, made, other = rectangles(drawn)
+        assert made[0] == pytest.approx(kept[0] + kept[1]) and kept[0] == other[0]
+        assert abs(kept[1] - 2 * made[1]) < 0.02 and abs(other[1] - 4 * made[1]) < 0.04
 
 
 def test_the_limit_stands_where_its_value_is_and_all_is_said():
-    text = bars(BARS)
-    [limit] = re.findall(r'<line x1="([\d.]+)"', text)
-    x, width = rectangles(text)[2]
-    assert abs(float(limit) - (x + 0.75 * width)) < 0.02
-    assert text.index("<line") > text.rindex("<rect")  # a limit isn't hidden by what lies there
-    assert 'aria-label="What lies there. one: 3, kept 2, made 1; two: 4, made 4"' in text
+    for text in _wide_and_narrow():
+        [limit] = re.findall(r'<line x1="([\d.]+)"', text)
+        x, width = rectangles(text)[2]
+        assert abs(float(limit) - (x + 0.75 * width)) < 0.02
+        assert text.index("<line") > text.rindex("<rect")  # a limit isn't hidden by what lies there
+        assert 'aria-label="What lies there. one: 3, kept 2, made 1; two: 4, made 4"' in text
+
+
+def test_on_phones_names_and_sums_stand_above_their_bars():
+    wide, narrow = (ElementTree.fromstring(text).find("svg") for text in _wide_and_narrow())
+    for picture, above in ((wide, False), (narrow, True)):
+        for row in picture.iter("g"):
+            name, told = row.findall("text")
+            top = float(row.find("rect").get("y"))
+            assert (float(name.get("y")) < top, float(told.get("y")) < top) == (above, above)
+
+
+def _wide_and_narrow() -> list[str]:
+    wide, narrow = re.findall(r"<figure.*?</figure>", bars(BARS), re.DOTALL)
+    return [wide, narrow]
