@@ -111,12 +111,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars on one axis from 0, of pieces of the kinds ``kinds``; ``limit`` is a line that bars shouldn't pass."""
+    """Bars on one axis from 0, of pieces of the kinds ``kinds``; ``limit`` is a line that bars shouldn't pass.
+
+    Of the kinds so many ``last`` ones have the last colours, however many others there are.
+    """
 
     title: str
     kinds: tuple[str, ...]
     bars: tuple[Bar, ...]
     limit: Mark | None = None
+    last: int = 0
 
 
 @dataclass(frozen=True)

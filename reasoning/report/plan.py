@@ -123,7 +123,7 @@ def _memory(plan: Plan) -> Bars:
     bars = [_bar(plan, one, each, kinds) for one, each in zip(plan.programs, pieces, strict=True)]
     generation, _ = devices_named(plan.topology)
     limit = Mark("capacity", plan.capacity, f"{generation}: {gib(plan.capacity)} GiB")
-    return Bars("HBM of a device, GiB", kinds, tuple(bars), limit)
+    return Bars("HBM of a device, GiB", kinds, tuple(bars), limit, last=2)  # others, and what programs make
 
 
 def _bar(plan: Plan, one: Planned, pieces: Mapping[str, float], kinds: Sequence[str]) -> Bar:

@@ -1,6 +1,6 @@
 """Rows on one axis, each named before and told behind: numbers as dots with intervals, and what adds up as bars."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,9 @@ from reasoning.report.template import in_html, render
 _ROW, _TALL_ROW, _FOOT = 18.0, 31.0, 20.0
 _NAME, _LINE, _TOLD_LINE = 17, 52, 40
 """Characters of a name before its dot, in a line of its own above it, and in one that ends in a sum."""
+
+_COLOURS = 8
+"""Of kinds of pieces, in the page's style."""
 
 _TOLD = {"up": ", higher", "down": ", lower", "unsure": f", {CANT_TELL}"}
 
@@ -40,15 +43,19 @@ def bars(bars: Bars) -> Markup:
     longest = max(
         [0.0 if limit is None else limit.value, *(sum(part.value for part in bar.parts) for bar in bars.bars)]
     )
+    others = len(bars.kinds) - bars.last
+    colours = {
+        name: (at if at < others else _COLOURS - len(bars.kinds) + at) % _COLOURS for at, name in enumerate(bars.kinds)
+    }
     drawn: list[Markup] = []
     for kind, x, width, above in (
         ("bars bars-wide", Axis(0.0, longest or 1.0, 190.0, 540.0), 640.0, False),
         ("bars bars-narrow", Axis(0.0, longest or 1.0, 1.0, 320.0), 360.0, True),
     ):
         room = _TOLD_LINE if above else 30
-        rows = [_named(bar, place, room, above) | _bar(bar, bars.kinds, x) for place, bar in enumerate(bars.bars)]
+        rows = [_named(bar, place, room, above) | _bar(bar, colours, x) for place, bar in enumerate(bars.bars)]
         line = None if limit is None else (x(limit.value), limit.text)
-        drawn.append(_drawn(kind, bars.title, rows, x, width, kinds=bars.kinds, line=line))
+        drawn.append(_drawn(kind, bars.title, rows, x, width, kinds=tuple(colours.items()), line=line))
     return Markup("").join(drawn)
 
 
@@ -83,10 +90,10 @@ def _dot(mark: Mark, x: Axis) -> dict[str, object]:
     return {"said": f"{mark.name}: {mark.text}, 95 % interval {told}", "at": x(mark.value), "span": (x(low), x(high))}
 
 
-def _bar(bar: Bar, kinds: Sequence[str], x: Axis) -> dict[str, object]:
+def _bar(bar: Bar, colours: Mapping[str, int], x: Axis) -> dict[str, object]:
     parts, before = [], 0.0
     for part in bar.parts:
         said, width = f"{part.name} {part.text}", x(part.value) - x.start
-        parts.append({"x": x(before), "width": width, "kind": kinds.index(part.name), "said": said})
+        parts.append({"x": x(before), "width": width, "kind": colours[part.name], "said": said})
         before += part.value
     return {"said": f"{bar.name}: {bar.text}" + "".join(f", {part['said']}" for part in parts), "parts": parts}

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -91,6 +92,12 @@ def test_the_limit_stands_where_its_value_is_and_all_is_said():
         assert abs(float(limit) - (x + 0.75 * width)) < 0.02
         assert text.index("<line") > text.rindex("<rect")  # a limit isn't hidden by what lies there
         assert 'aria-label="What lies there. one: 3, kept 2, made 1; two: 4, made 4"' in text
+
+
+def test_kinds_keep_the_last_colours_however_many_there_are():
+    drawn = bars(replace(BARS, last=1))
+    assert re.findall(r'class="kind(\d)"', drawn) == ["0", "7", "0", "7", "7"] * 2  # legend, then pieces
+    assert re.findall(r'class="kind(\d)"', bars(BARS)) == ["0", "1", "0", "1", "1"] * 2
 
 
 def test_on_phones_names_and_sums_stand_above_their_bars():
