@@ -35,7 +35,9 @@ def stage_lines(plan: Plan, price: float) -> Iterator[str]:
         hours = plan.chip_hours(stage)
         cost = f", {price * hours:,.2f} at {price:,.2f} a chip and hour" if price else ""
         time = duration(3600 * hours / plan.chips)
-        yield f"{stage or 'in all'}: at least {time}, {hours:,.3g} chip-hours{cost}"
+        untold = any(one.found.refusal for one in plan.programs if stage in (None, one.stage))
+        rest = "; what the compiler refused isn't counted" if untold else ""
+        yield f"{stage or 'in all'}: at least {time}, {hours:,.3g} chip-hours{cost}{rest}"
 
 
 def search_lines(ranked: Sequence[Ranked]) -> Iterator[str]:

@@ -41,6 +41,8 @@ def test_a_program_that_the_compiler_fails_on_is_told_as_that():
 def test_a_price_is_told_for_each_stage_and_in_all():
     lines = list(stage_lines(plan_of(4.0), 1800.0))
     assert lines[-1] == "in all: at least 12 s, 0.00667 chip-hours, 12.00 at 1,800.00 a chip and hour"
+    refused = list(stage_lines(plan_of(20.0, "RESOURCE_EXHAUSTED"), 0.0))
+    assert all(line.endswith("chip-hours; what the compiler refused isn't counted") for line in refused)
 
 
 @pytest.mark.parametrize(
