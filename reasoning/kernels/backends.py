@@ -56,9 +56,10 @@ class Kernels:
     ``typed``: whether results say over which mesh axes they differ, which ``jax.shard_map`` then checks; XLA's
     operations all say it, a Pallas kernel's results don't. ``weighted`` gives log-probabilities and gradients in one
     pass; None: this backend takes two, since one would need the logits of more tokens than its memory holds.
+    ``whole_sums``: whether that pass may keep a float32 sum of a whole bfloat16 matrix's size.
     """
 
-    settings: int | TPU  # the bytes of a chunk's logits, or what Pallas kernels are built for
+    settings: tuple[int, bool] | TPU  # what ``chunked`` was given, or what Pallas kernels are built for
     description: str = field(compare=False)
     typed: bool = field(compare=False)
     statistics: Callable[[Operands, Array], Statistics] = field(compare=False)
@@ -76,19 +77,24 @@ class Kernels:
     ] = field(compare=False)
     weighted: (
         Callable[
-            [Operands, Array, Array, Callable[[Statistics], Statistics]], tuple[Statistics, Array, ParameterGradients]
+            [Operands, Array, Callable[[Array, Any], Array], Any, Callable[[Statistics], Statistics]],
+            tuple[Statistics, Array, ParameterGradients],
         ]
         | None
     ) = field(compare=False)
+    whole_sums: bool = field(compare=False)
 
     def __str__(self) -> str:
         return self.description
 
 
-def chunked(logits_bytes: int = _LOGITS_BYTES) -> Kernels:
-    """Plain XLA on any device, a chunk of tokens at a time, each with at most ``logits_bytes`` of a model's logits."""
+def chunked(logits_bytes: int = _LOGITS_BYTES, *, whole_sums: bool = True) -> Kernels:
+    """Plain XLA on any device, a chunk of tokens at a time, each with at most ``logits_bytes`` of a model's logits.
+
+    By default ``whole_sums`` are as on CPUs, whose products make a float32 copy of a bfloat16 matrix anyway.
+    """
     return Kernels(
-        settings=logits_bytes,
+        settings=(logits_bytes, whole_sums),
         description="plain XLA, a chunk of tokens at a time",
         typed=True,
         statistics=partial(chunked_forward.statistics, logits_bytes=logits_bytes),
@@ -97,6 +103,7 @@ def chunked(logits_bytes: int = _LOGITS_BYTES) -> Kernels:
         divergences=partial(chunked_divergence.divergences, logits_bytes=logits_bytes),
         divergence_gradients=partial(chunked_divergence.divergence_gradients, logits_bytes=logits_bytes),
         weighted=partial(chunked_one_pass.weighted, logits_bytes=logits_bytes),
+        whole_sums=whole_sums,
     )
 
 
@@ -113,6 +120,7 @@ def pallas_tpu(tpu: TPU) -> Kernels:
         divergences=partial(pallas_divergence.divergences, tpu=tpu),
         divergence_gradients=partial(pallas_divergence.divergence_gradients, tpu=tpu),
         weighted=None,
+        whole_sums=False,
     )
 
 
@@ -141,7 +149,7 @@ def kernels_for(choice: Choice, mesh: Mesh | None) -> Kernels:
     """
     choice, device = resolved(choice, mesh)
     if choice == "chunked":
-        return chunked(_LOGITS_BYTES if device.platform == "cpu" else ACCELERATOR_LOGITS_BYTES)
+        return chunked() if device.platform == "cpu" else chunked(ACCELERATOR_LOGITS_BYTES, whole_sums=False)
     if choice == "pallas_tpu_interpreted":
         return pallas_tpu(TPU(chip_named(_INTERPRETED_CHIP), interpret=True))
     return pallas_tpu(TPU(chip_named(device.device_kind)))

@@ -28,6 +28,7 @@ from reasoning.kernels.operands import (
     check_temperature,
     inverse_of,
 )
+from reasoning.kernels.token_loss import TokenLoss, weights_of
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 
 
@@ -91,11 +92,12 @@ def token_log_probs(
     return results if targets_BT.ndim == 3 else _of_one(results)
 
 
-def weighted_log_probs(
+def summed_losses(
     hidden_BTD: Float[Array, "B T D"],
     unembed_DV: Float[Array, "D V"],
     targets_BT: Int[Array, "B T"],
-    weights_BT: Float[Array, "B T"],
+    loss: TokenLoss,
+    values: Any,
     *,
     temperature: float | Float[Array, "..."] = 1.0,
     soft_cap: float | None = None,
@@ -103,26 +105,28 @@ def weighted_log_probs(
     sharding: VocabularySharding | None = None,
     kernels: Kernels | None = None,
 ) -> tuple[Float[Array, ""], TokenLogProbs]:
-    """``sum(weights * log p(target))``, and what ``token_log_probs`` gives, as numbers that pass no gradient.
+    """``sum(loss(log p, values))``, and what ``token_log_probs`` gives, as numbers that pass no gradient.
 
-    For losses that are linear in log-probabilities, with weights that are known before the forward pass: supervised
-    ones. There each logit need be made once, 6 N D V operations instead of 8, since gradients are made in the forward
-    pass and kept; the backward pass multiplies them by the sum's own upstream gradient. The sum has gradients with
-    respect to hidden states, matrix, bias and weights. All else is as in ``token_log_probs``, whose two passes compute
-    it where ``kernels`` have no such pass, or where the matrix's gradient leaves narrower than it is summed, in
-    bfloat16, since one pass keeps the sum of the whole matrix.
+    For losses that treat each token by itself (``token_loss.is_by_token``): supervised ones, most policy gradients.
+    There each logit need be made once, 6 N D V operations instead of 8, since gradients are made in the forward pass
+    and kept; the backward pass multiplies them by the sum's own upstream gradient. ``values`` is a tree of arrays
+    [B, T]. The sum has gradients with respect to hidden states, matrix, bias and values. All else is as in
+    ``token_log_probs``, whose two passes compute it where ``kernels`` have no such pass, or no ``whole_sums`` where the
+    matrix's gradient leaves narrower than it is summed, in bfloat16.
     """
     _check(hidden_BTD, unembed_DV, targets_BT, temperature, soft_cap, bias_V, sharding)
-    if weights_BT.shape != targets_BT.shape or targets_BT.ndim != 2:
-        raise InputError(f"weights {weights_BT.shape} and targets {targets_BT.shape} must both be [B, T]")
+    for leaf in jax.tree.leaves(values):
+        if leaf.shape != targets_BT.shape or targets_BT.ndim != 2:
+            raise InputError(f"values {leaf.shape} and targets {targets_BT.shape} must both be [B, T]")
     plan = _plan_of(unembed_DV, soft_cap, sharding, kernels)
     arrays = _arrays_of(plan, hidden_BTD, unembed_DV, bias_V, targets_BT, temperature)
     inverse_BT = arrays[-1]
     types = sharded.gradient_types(hidden_BTD, unembed_DV, inverse_BT.dtype, sharding)
-    if plan.kernels.weighted is None or types.unembed != inverse_BT.dtype:
+    sums_fit = plan.kernels.whole_sums or types.unembed == inverse_BT.dtype
+    if plan.kernels.weighted is None or not sums_fit:
         results = _of_one(_token_log_probs(plan, *arrays))
-        return jnp.sum(weights_BT * results.log_prob_BT), jax.lax.stop_gradient(results)
-    found: tuple[Array, TokenLogProbs] = _weighted(plan, *arrays, weights_BT.astype(inverse_BT.dtype))
+        return jnp.sum(loss(results.log_prob_BT, values)), jax.lax.stop_gradient(results)
+    found: tuple[Array, TokenLogProbs] = _summed(plan, loss, *arrays, values)
     return found[0], jax.lax.stop_gradient(found[1])
 
 
@@ -252,34 +256,43 @@ def _gathered(
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _weighted(plan: _Plan, hidden, unembed, bias, targets, inverse, weights) -> tuple[Array, TokenLogProbs]:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _summed(plan: _Plan, loss: TokenLoss, hidden, unembed, bias, targets, inverse, values):
     results = _of_one(_token_log_probs(plan, hidden, unembed, bias, targets, inverse))
-    return jnp.sum(weights * results.log_prob_BT), results
+    return jnp.sum(loss(results.log_prob_BT, values)), results
 
 
-def _weighted_forward(plan: _Plan, *arrays: Array | None) -> tuple[tuple[Array, TokenLogProbs], tuple]:
-    weights: Any = arrays[5]
-    results, gradients = _on_each_device(_local_weighted, plan, kept=1, results=("token", _GRADIENTS))(*arrays)
+def _summed_forward(plan: _Plan, loss: TokenLoss, *arrays: Any) -> tuple[tuple[Array, TokenLogProbs], tuple]:
+    local = functools.partial(_local_summed, loss)
+    results, gradients = _on_each_device(local, plan, kept=1, results=("token", _GRADIENTS))(*arrays)
     gradients = sharded.scattered_first(gradients, plan.sharding)
-    return (jnp.sum(weights * results.log_prob_BT), results), (gradients, results.log_prob_BT)
+    return (jnp.sum(loss(results.log_prob_BT, arrays[5])), results), (gradients, results.log_prob_BT, arrays[5])
 
 
-def _weighted_backward(plan: _Plan, kept: tuple, upstream: tuple[Array, TokenLogProbs]) -> tuple:
-    gradients, log_prob_BT = kept
+def _summed_backward(plan: _Plan, loss: TokenLoss, kept: tuple, upstream: tuple[Array, TokenLogProbs]) -> tuple:
+    gradients, log_prob_BT, values = kept
     scaled = jax.tree.map(lambda gradient: (upstream[0] * gradient).astype(gradient.dtype), gradients)
-    return *scaled, None, jnp.zeros_like(log_prob_BT), upstream[0] * log_prob_BT
+    _, of_values = jax.vjp(lambda values: jnp.sum(loss(log_prob_BT, values)), values)
+    return *scaled, None, jnp.zeros_like(log_prob_BT), *of_values(upstream[0])
 
 
-_weighted.defvjp(_weighted_forward, _weighted_backward)
+_summed.defvjp(_summed_forward, _summed_backward)
 
 
-def _local_weighted(plan: _Plan, hidden, unembed, bias, targets, inverse, weights) -> tuple[TokenLogProbs, tuple]:
+def _local_summed(
+    loss: TokenLoss, plan: _Plan, hidden, unembed, bias, targets, inverse, values
+) -> tuple[TokenLogProbs, tuple]:
     operands, local_targets = _local_operands(plan, hidden, unembed, bias, targets, inverse)
     merged = functools.partial(sharded.merge, sharding=plan.sharding)
     assert plan.kernels.weighted is not None, "asked before"
-    weights = _at_targets(weights, targets[..., 0], plan.vocabulary)
-    whole, of_hidden, of_parameters = plan.kernels.weighted(operands, local_targets, weights, merged)
+
+    def weigh(log_probs: Array, part: tuple[Array, Any]) -> Array:
+        own_targets, own_values = part
+        known = _at_targets(log_probs, own_targets, plan.vocabulary)
+        return _at_targets(weights_of(loss, known, own_values), own_targets, plan.vocabulary)
+
+    parts = targets[..., 0], values
+    whole, of_hidden, of_parameters = plan.kernels.weighted(operands, local_targets, weigh, parts, merged)
     results, _ = _results_of(plan, whole, targets)
     return _of_one(results), _gathered(hidden, unembed, bias, of_hidden, of_parameters, plan.sharding)
 

@@ -73,6 +73,23 @@ class Corrected:
 
 
 @struct.dataclass
+class PolicyTokens:
+    """What a policy loss takes of each token beside its log-probability: parts of a ``PolicyBatch`` and of its rows.
+
+    ``correction`` is what the loss is multiplied by; None without one.
+    """
+
+    mask: Float[Array, "B T"]
+    weights: Float[Array, "B T"]
+    advantages: Float[Array, "B T"]
+    sampler_log_probs: Float[Array, "B T"]
+    old_log_probs: Float[Array, "B T"] | None
+    reference_log_probs: Float[Array, "B T"] | None
+    kl_weights: Float[Array, "B T"] | None
+    correction: Float[Array, "B T"] | None
+
+
+@struct.dataclass
 class PolicyBatch:
     """Token rows of sampled completions with what the policy-gradient losses need beside them.
 
@@ -89,6 +106,20 @@ class PolicyBatch:
     reference_log_probs: Float[Array, "B T"] | None
     kl_weights: Float[Array, "B T"] | None = None
     corrected: Corrected | None = None
+
+    @property
+    def of_tokens(self) -> PolicyTokens:
+        """What the loss takes of each token."""
+        return PolicyTokens(
+            mask=self.rows.mask,
+            weights=self.rows.weights,
+            advantages=self.advantages,
+            sampler_log_probs=self.sampler_log_probs,
+            old_log_probs=self.old_log_probs,
+            reference_log_probs=self.reference_log_probs,
+            kl_weights=self.kl_weights,
+            correction=None if self.corrected is None else self.corrected.weights,
+        )
 
 
 Batch = TypeVar("Batch", TokenBatch, LabelledBatch, PolicyBatch)

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from reasoning.core.hashes import check_hashes
-from reasoning.core.user_code import check_shape
 from reasoning.kernels.backends import Choice, kernels_for
 from reasoning.kernels.divergence import Divergence, check_divergence
 from reasoning.kernels.token_divergence import token_divergence
@@ -25,17 +24,17 @@ from reasoning.objectives.cross_entropy import cross_entropy
 from reasoning.objectives.divergence import metric_name, with_hard_targets
 from reasoning.objectives.kl import KLEstimate
 from reasoning.objectives.policy import Surrogate
-from reasoning.training.batches import Corrected, PolicyBatch, TokenBatch
+from reasoning.training.batches import Corrected, PolicyBatch, PolicyTokens, TokenBatch
 from reasoning.training.shared_prompts import ReplyGroups
 from reasoning.training.step import LossFunction, Spread, Sums
-from reasoning.training.surrogate import RATIO, SAMPLER_APART, check_surrogate, policy_loss
+from reasoning.training.surrogate import RATIO, SAMPLER_APART, Weighed, check_surrogate, weighed_loss
 from reasoning.training.token_scores import (
     Reading,
     hidden_states_of,
-    measured_scores,
     reading_of,
     scores_of,
     sharding_of,
+    summed_losses_of,
     weighted_cross_entropy,
 )
 
@@ -145,14 +144,6 @@ def policy(
     return _policy(model, loss, kl, kl_coefficient, temperature, kernels, groups)
 
 
-def _where_counted(counted_BT: jax.Array, log_probs_BT: jax.Array, new_BT: jax.Array) -> jax.Array:
-    """Log-probabilities to compare with the new ones: these very ones where a token doesn't count.
-
-    Nobody learns those tokens, so policies drift apart there, and a ratio that overflows is NaN times a weight of 0.
-    """
-    return jnp.where(counted_BT > 0, log_probs_BT, jax.lax.stop_gradient(new_BT))
-
-
 def _sampler_sums(new_BT: jax.Array, batch: PolicyBatch) -> Sums:
     """How far sampler and trainer are apart before the first update, over all that was drawn; what a correction did."""
     before_BT = jax.lax.stop_gradient(new_BT) if batch.old_log_probs is None else batch.old_log_probs
@@ -183,30 +174,25 @@ def _policy(
     kernels: Choice,
     groups: ReplyGroups | None,
 ) -> LossFunction:
+    def weighed(new_BT: jax.Array, tokens: PolicyTokens) -> Weighed:
+        return weighed_loss(loss, kl, kl_coefficient, new_BT, tokens)
+
+    def loss_of(new_BT: jax.Array, tokens: PolicyTokens) -> jax.Array:
+        return weighed(new_BT, tokens).loss_BT
+
     def loss_fn(params: Params, frozen: Any, batch: PolicyBatch) -> tuple[jax.Array, Sums, Any]:
-        scores, measured = measured_scores(model, params, batch.rows, temperature, kernels, groups)
-        new_BT, mask_BT = scores.log_prob_BT, batch.rows.mask
-        sums = _sampler_sums(new_BT, batch)
-        if batch.old_log_probs is not None:
-            old_BT = _where_counted(mask_BT, batch.old_log_probs, new_BT)
-            batch = replace(batch, old_log_probs=old_BT)
-        loss_BT, metrics = policy_loss(loss, new_BT, batch)
+        tokens, reading = batch.of_tokens, reading_of(model, batch.rows, groups)
+        hidden, measured = reading.states(model, params)
+        total_loss, scores = summed_losses_of(model, params, hidden, reading, loss_of, tokens, temperature, kernels)
+        new_BT, mask_BT = jax.lax.stop_gradient(scores.log_prob_BT), tokens.mask
+        _, metrics, kl_BT = weighed(new_BT, tokens)
         measured_BT = {"entropy": jax.lax.stop_gradient(scores.entropy_BT), **metrics}
+        sums = _sampler_sums(new_BT, batch)
         sums |= {name: total(values_BT, mask_BT) for name, values_BT in measured_BT.items()}
-        if batch.corrected is not None:
-            loss_BT = batch.corrected.weights * loss_BT
-        beside = jnp.zeros(())
-        if batch.reference_log_probs is not None:
-            counted_BT = mask_BT if batch.kl_weights is None else batch.kl_weights
-            divergence_BT = kl(new_BT, _where_counted(counted_BT, batch.reference_log_probs, new_BT))
-            check_shape("kl", kl, divergence_BT, new_BT.shape)
-            if batch.kl_weights is None:
-                loss_BT = loss_BT + kl_coefficient * divergence_BT
-                sums["kl"] = total(divergence_BT, mask_BT)
-            else:
-                beside = kl_coefficient * jnp.sum(batch.kl_weights * divergence_BT)
-                sums["kl"] = total(divergence_BT, (batch.kl_weights > 0).astype(jnp.float32))
-        return balanced(jnp.sum(batch.rows.weights * loss_BT) + beside, sums, measured, batch.rows)
+        if kl_BT is not None:
+            counted_BT = mask_BT if tokens.kl_weights is None else (tokens.kl_weights > 0).astype(jnp.float32)
+            sums["kl"] = total(kl_BT, counted_BT)
+        return balanced(total_loss, sums, measured, batch.rows)
 
     return loss_fn
 

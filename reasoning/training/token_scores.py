@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from reasoning.core.mesh import SHARD_AXES
 from reasoning.kernels.backends import Choice, kernels_for
-from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, token_log_probs, weighted_log_probs
+from reasoning.kernels.token_log_probs import TokenLogProbs, VocabularySharding, summed_losses, token_log_probs
+from reasoning.kernels.token_loss import TokenLoss, is_by_token
 from reasoning.models.model import LanguageModel
 from reasoning.models.parameters import Params
 from reasoning.training.batches import TokenBatch
@@ -29,22 +31,9 @@ def score(
 
     With ``groups`` of rows that say where their replies are, those of replies' tokens, and 0 elsewhere.
     """
-    return measured_scores(model, params, rows, temperature, kernels, groups)[0]
-
-
-def measured_scores(
-    model: LanguageModel,
-    params: Params,
-    rows: TokenBatch,
-    temperature: float,
-    kernels: Choice,
-    groups: ReplyGroups | None,
-) -> tuple[TokenLogProbs, dict[str, Any]]:
-    """``score``, and what the model measured of its experts."""
     reading = reading_of(model, rows, groups)
-    hidden, measured = reading.states(model, params)
-    scores = scores_of(model, params, hidden, reading.rows, temperature, kernels)
-    return TokenLogProbs(*map(reading.back, scores)), measured
+    hidden, _ = reading.states(model, params)
+    return TokenLogProbs(*map(reading.back, scores_of(model, params, hidden, reading.rows, temperature, kernels)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +55,13 @@ class Reading:
     def back(self, values: jax.Array) -> jax.Array:
         """Values of the targets of ``rows`` at the places [B, T] that predict them."""
         return values if self.shared is None else self.shared.back(values, self.time)
+
+    def there(self, values_BT: jax.Array) -> jax.Array:
+        """The reverse: values of places [B, T] at the targets of ``rows``, and 0 at those that are no token's."""
+        if self.shared is None:
+            return values_BT
+        shape = jax.ShapeDtypeStruct(self.rows.targets.shape, values_BT.dtype)
+        return jax.linear_transpose(self.back, shape)(values_BT)[0]
 
 
 def reading_of(model: LanguageModel, rows: TokenBatch, groups: ReplyGroups | None) -> Reading:
@@ -104,12 +100,33 @@ def scores_of(
 def weighted_cross_entropy(
     model: LanguageModel, params: Params, hidden_BTD: jax.Array, rows: TokenBatch, kernels: Choice
 ) -> tuple[jax.Array, TokenLogProbs]:
-    """The weighted sum of the tokens' cross-entropies, and their scores, which pass no gradient.
-
-    A token's weight, of -log p, is known beforehand, so one pass of the head may give both and the gradients.
-    """
+    """The weighted sum of the tokens' cross-entropies, and their scores, which pass no gradient."""
     options = _head_options(model, kernels)
-    return weighted_log_probs(hidden_BTD, model.unembedding(params), rows.targets, -rows.weights, **options)
+    return summed_losses(hidden_BTD, model.unembedding(params), rows.targets, jnp.multiply, -rows.weights, **options)
+
+
+def summed_losses_of(
+    model: LanguageModel,
+    params: Params,
+    hidden: jax.Array,
+    reading: Reading,
+    loss: TokenLoss,
+    tokens: Any,
+    temperature: float,
+    kernels: Choice,
+) -> tuple[jax.Array, TokenLogProbs]:
+    """The sum of ``loss(log_probs, tokens)``, and the scores [B, T], whose gradients aren't to be used.
+
+    ``tokens`` are arrays [B, T] that weigh nothing where nothing is predicted. Where the loss treats each of them by
+    itself, one pass of the head may give the sum and its gradients; else it takes two.
+    """
+    if not is_by_token(loss, tokens):
+        own = scores_of(model, params, hidden, reading.rows, temperature, kernels)
+        scores = TokenLogProbs(*map(reading.back, own))
+        return jnp.sum(loss(scores.log_prob_BT, tokens)), scores
+    given = hidden, model.unembedding(params), reading.rows.targets, loss, jax.tree.map(reading.there, tokens)
+    total, own = summed_losses(*given, temperature=temperature, **_head_options(model, kernels))
+    return total, TokenLogProbs(*map(reading.back, own))
 
 
 def _head_options(model: LanguageModel, kernels: Choice) -> dict[str, Any]:

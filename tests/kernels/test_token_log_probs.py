@@ -15,7 +15,7 @@ from scipy.special import entr, log_softmax, logsumexp, softmax
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.backends import chunked
-from reasoning.kernels.token_log_probs import token_log_probs, weighted_log_probs
+from reasoning.kernels.token_log_probs import summed_losses, token_log_probs
 from reasoning.planning.shapes import arrays_pairing
 
 PLAIN = {"temperature": 1.0, "soft_cap": None, "biased": False}
@@ -276,40 +276,44 @@ def test_no_array_pairs_the_vocabulary_with_more_than_a_quarter_of_the_tokens(fl
 
 @functools.partial(jax.jit, static_argnames=("soft_cap", "temperature", "one_pass", "kernels"))
 def total_and_gradients(arrays, weights, *, one_pass, **options):
-    """Three times the weighted sum of log-probabilities, with the three results and gradients, by one pass or two."""
+    """Three times a sum over tokens, with the three results and gradients, by one pass or two."""
+
+    def loss(log_probs, weights):
+        return weights * (log_probs + jnp.exp(log_probs / 4))
 
     def total(hidden, matrix, bias, weights):
         if one_pass:
-            sum_, results = weighted_log_probs(hidden, matrix, arrays[3], weights, bias_V=bias, **options)
+            sum_, results = summed_losses(hidden, matrix, arrays[3], loss, weights, bias_V=bias, **options)
             return 3 * sum_, results
         results = token_log_probs(hidden, matrix, arrays[3], bias_V=bias, **options)
-        return 3 * jnp.sum(weights * results.log_prob_BT), results
+        return 3 * jnp.sum(loss(results.log_prob_BT, weights)), results
 
     return jax.value_and_grad(total, argnums=(0, 1, 2, 3), has_aux=True)(*arrays[:3], weights)
 
 
 @pytest.mark.parametrize("kernels", [chunked(4), chunked()], ids=["few", "many"])
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.6, "soft_cap": 2.0}], ids=["plain", "capped"])
-def test_one_pass_gives_what_two_give_with_ignored_targets_too(options, kernels):
+@pytest.mark.parametrize(("dtype", "soft_cap"), [("float32", None), ("float32", 2.0), ("bfloat16", None)])
+def test_one_pass_gives_what_two_give_with_ignored_targets_too(dtype, soft_cap, kernels):
     *arrays, upstream = as_float32(problem(3, 17, 8, 33))
+    arrays[:3] = (each.astype(dtype) for each in arrays[:3])
     arrays[3] = arrays[3].at[0, :3].set(-1)
-    one, two = (
-        total_and_gradients(arrays, upstream[0], one_pass=one_pass, kernels=kernels, **options)
-        for one_pass in (True, False)
-    )
+    given = {"temperature": 0.6, "soft_cap": soft_cap, "kernels": kernels}
+    one, two = (total_and_gradients(arrays, upstream[0], one_pass=each, **given) for each in (True, False))
+    near = 1e-5 if dtype == "float32" else 2.0**-7
     for found, expected in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        wanted = np.float32(expected)
+        np.testing.assert_allclose(np.float32(found), wanted, rtol=near, atol=near * max(1.0, np.abs(wanted).max()))
 
 
-def products(dtype):
+def products(dtype, whole_sums):
     *arrays, upstream = as_float32(problem(1, 9, 5, 7))
     arrays[:3] = (each.astype(dtype) for each in arrays[:3])
-    text = total_and_gradients.lower(arrays, upstream[0], one_pass=True).as_text()
-    return text.count("dot_general")
+    given = {"one_pass": True, "kernels": chunked(whole_sums=whole_sums)}
+    return total_and_gradients.lower(arrays, upstream[0], **given).as_text().count("dot_general")
 
 
-def test_one_pass_makes_logits_once_and_two_do_it_where_the_matrix_gradient_leaves_narrower():
-    assert (products(jnp.float32), products(jnp.bfloat16)) == (3, 4)
+def test_one_pass_makes_logits_once_and_two_do_it_where_a_sum_would_be_wider_than_the_matrix_gradient():
+    assert (products(jnp.float32, False), products(jnp.bfloat16, True), products(jnp.bfloat16, False)) == (3, 3, 4)
 
 
 def test_one_pass_makes_no_array_of_the_vocabulary_and_more_than_a_quarter_of_the_tokens():
@@ -319,10 +323,10 @@ def test_one_pass_makes_no_array_of_the_vocabulary_and_more_than_a_quarter_of_th
     assert arrays_pairing(traced.lower().compile().as_text(), 1009, 4 * 480) == []
 
 
-def test_weights_of_another_shape_are_refused():
+def test_values_of_another_shape_are_refused():
     *arrays, _ = as_float32(problem(2, 9, 5, 7))
-    with pytest.raises(InputError, match=r"weights \(2, 1\) and targets \(2, 9\) must both be"):
-        weighted_log_probs(*arrays[:2], arrays[3], jnp.ones((2, 1)))
+    with pytest.raises(InputError, match=r"values \(2, 1\) and targets \(2, 9\) must both be"):
+        summed_losses(*arrays[:2], arrays[3], jnp.multiply, jnp.ones((2, 1)))
 
 
 BAD = {

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
 from reasoning.kernels.token_divergence import token_divergence
-from reasoning.kernels.token_log_probs import token_log_probs, weighted_log_probs
+from reasoning.kernels.token_log_probs import summed_losses, token_log_probs
 from reasoning.kernels.vocabulary_sharding import VocabularySharding
 from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.planning.shapes import arrays_pairing
@@ -96,11 +96,13 @@ def test_strips_are_gathered_and_scattered_within_their_loop():
 
 
 @functools.partial(jax.jit, static_argnames="sharding")
-def weighted_and_gradients(hidden, matrix, bias, targets, weights, sharding):
+def summed_and_gradients(hidden, matrix, bias, targets, weights, sharding):
+    def loss(log_probs, weights):
+        return weights * jnp.exp(log_probs / 8)
+
     def total(hidden, matrix, bias):
-        return weighted_log_probs(
-            hidden, matrix, targets, weights, temperature=0.8, soft_cap=80.0, bias_V=bias, sharding=sharding
-        )
+        options = {"temperature": 0.8, "soft_cap": 80.0, "bias_V": bias, "sharding": sharding}
+        return summed_losses(hidden, matrix, targets, loss, weights, **options)
 
     return jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(hidden, matrix, bias)
 
@@ -109,8 +111,7 @@ def weighted_and_gradients(hidden, matrix, bias, targets, weights, sharding):
 def test_one_pass_of_a_sharded_head_gives_what_one_device_gives(sizes):
     *arrays, upstream = problem()
     results, expected = (
-        weighted_and_gradients(*arrays, upstream[0], sharding)
-        for sharding in (VocabularySharding(mesh_of(sizes)), None)
+        summed_and_gradients(*arrays, upstream[0], sharding) for sharding in (VocabularySharding(mesh_of(sizes)), None)
     )
     for one, other in zip(jax.tree.leaves(results), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * max(1.0, float(jnp.abs(other).max())))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from reasoning.core.errors import InputError
+from reasoning.kernels.token_loss import is_by_token
 from reasoning.objectives.kl import k3
 from reasoning.objectives.policy import CISPO, GSPO, Clipped, PolicyLoss
 from reasoning.training.batches import PolicyBatch, TokenBatch
-from reasoning.training.surrogate import check_surrogate, policy_loss
+from reasoning.training.surrogate import check_surrogate, policy_loss, weighed_loss
 
 CLIPPED = Clipped(0.15, 0.3)
 RANDOM = np.random.default_rng(5)
@@ -29,7 +30,7 @@ def batch(scored: bool = True) -> PolicyBatch:
 
 
 def given(loss: Any, scored: bool = True) -> PolicyLoss:
-    return policy_loss(loss, jnp.asarray(NEW, jnp.float32), batch(scored))
+    return policy_loss(loss, jnp.asarray(NEW, jnp.float32), batch(scored).of_tokens)
 
 
 def truncated(new_BT: Any, old_BT: Any, advantages_BT: Any, mask_BT: Any, sampler_BT: Any) -> PolicyLoss:
@@ -51,13 +52,13 @@ def test_truncated_importance_sampling_is_a_users_function_that_reads_the_sample
 
 @pytest.mark.parametrize("loss", [CLIPPED, CISPO(), GSPO()])
 def test_strictly_on_policy_a_loss_gets_the_new_log_probs_as_old_ones_without_their_gradient(loss: Any):
-    without = batch(scored=False)
+    without = batch(scored=False).of_tokens
 
     def weighted(new: jax.Array) -> jax.Array:
-        return jnp.sum(without.rows.weights * policy_loss(loss, new, without).loss_BT)
+        return jnp.sum(without.weights * policy_loss(loss, new, without).loss_BT)
 
     gradient = jax.grad(weighted)(jnp.asarray(NEW, jnp.float32))
-    np.testing.assert_allclose(gradient, -without.rows.weights * ADVANTAGES, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(gradient, -without.weights * ADVANTAGES, rtol=1e-5, atol=1e-7)
     new_BT = jnp.asarray(NEW, jnp.float32)
     same = policy_loss(loss, new_BT, replace(without, old_log_probs=new_BT))
     jax.tree.map(np.testing.assert_array_equal, given(loss, scored=False), same)
@@ -105,3 +106,12 @@ def test_a_loss_that_takes_something_else_is_refused_by_name():
         check_surrogate(k3)
     for loss in (CLIPPED, CISPO(), GSPO(), truncated):
         check_surrogate(loss)
+
+
+@pytest.mark.parametrize(
+    ("loss", "alone"), [(CLIPPED, True), (CISPO(), True), (truncated, True), (GSPO(), False)], ids=str
+)
+@pytest.mark.parametrize("scored", [True, False])
+def test_all_losses_but_those_of_sequences_are_known_to_treat_tokens_alone(loss: Any, alone: bool, scored: bool):
+    tokens = replace(batch(scored).of_tokens, reference_log_probs=jnp.asarray(SAMPLER, jnp.float32))
+    assert is_by_token(lambda new, values: weighed_loss(loss, k3, 0.1, new, values).loss_BT, tokens) == alone

@@ -1,16 +1,18 @@
-"""Log-probabilities and their gradients in one pass, where each token's weight in the loss is known beforehand.
+"""Log-probabilities and their gradients in one pass, where a token's weight follows from its own log-probability.
 
-The backward pass makes logits again because a loss may need all of a token's results before it says how much the token
-weighs. Where that is known, a chunk's logits become its statistics and, while they are there, its gradients: 6 N D V
-operations where two passes need 8. The price is that every chunk adds to the gradient of the whole matrix, in the type
-of sums.
+The backward pass makes logits again because a loss may need all tokens' results before it says how much one weighs.
+Where it needs that token's alone, a chunk's logits become its statistics and, while they are there, its gradients:
+6 N D V operations where two passes need 8. The price is that every chunk adds to the gradient of the whole matrix, in
+the type of sums.
 
 Legend: B rows, T time, N all tokens of this device, n those of one chunk, D model width, V columns of the vocabulary on
 this device, v those of one strip.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -38,25 +40,30 @@ the product that is saved."""
 def weighted(
     operands: Operands,
     targets_BT1: Array,
-    weights_BT: Array,
+    weigh: Callable[[Array, Any], Array],
+    values: Any,
     merged: Callable[[Statistics], Statistics],
     logits_bytes: int,
 ) -> tuple[Statistics, Array, ParameterGradients]:
-    """The statistics of the whole vocabulary, and the gradients of ``sum(weights * log p(target))``.
+    """The statistics of the whole vocabulary, and the gradients of a sum of losses of tokens.
 
-    ``merged`` makes statistics of the whole vocabulary from this device's columns, for a chunk of tokens; hidden
-    states' gradients [B, T, D] are sums over these columns, and all gradients have the accumulator's type.
-    ``logits_bytes`` hold a chunk's logits, or ``_LEAST_TOKENS`` tokens where those need more.
+    ``weigh(log_probs, values)`` gives the derivative of each token's loss in its log p(target), for arrays [n, 1] of a
+    chunk's tokens; ``values`` is a tree of arrays [B, T]. ``merged`` makes statistics of the whole vocabulary from this
+    device's columns, for a chunk of tokens; hidden states' gradients [B, T, D] are sums over these columns, and all
+    gradients have the accumulator's type. ``logits_bytes`` hold a chunk's logits, or ``_LEAST_TOKENS`` tokens where
+    those need more.
     """
 
     def chunk(
-        sums: ParameterGradients, part: tuple[Tokens, Array, Array], repeated: Array
+        sums: ParameterGradients, part: tuple[Tokens, Array, Any], repeated: Array
     ) -> tuple[ParameterGradients, tuple[Statistics, Array]]:
-        tokens, targets_n1, weights_n1 = part
+        tokens, targets_n1, values_n1 = part
         logits_nV, derivative = logits(tokens, operands)
         logits_nV = masked(logits_nV, operands)
         own, exponential_nV = statistics_of(logits_nV, targets_n1)
         whole = merged(own)
+        log_probs_n1 = (whole.target - whole.shift[:, None]) - jnp.log(whole.total)[:, None]
+        weights_n1 = weigh(log_probs_n1, values_n1).astype(operands.accumulator)
         share_n1 = (jnp.exp(own.shift - whole.shift) / whole.total)[:, None]
         hit_nV = column_numbers(logits_nV) == targets_n1
         gradient_nV = weights_n1 * derivative * (jnp.where(hit_nV, 1, 0) - share_n1 * exponential_nV)
@@ -68,7 +75,7 @@ def weighted(
     count, columns = len(tokens.hidden), operands.unembed_DV.shape[1]
     held = chunk_size(count, columns, operands.accumulator.itemsize, logits_bytes)
     size = max(held, min(_LEAST_TOKENS, -(-count // CHUNKS)))
-    arrays = tokens, targets_BT1.reshape(-1, 1), weights_BT.reshape(-1, 1)
+    arrays = tokens, targets_BT1.reshape(-1, 1), jax.tree.map(lambda each: each.reshape(-1, 1), values)
     sums, (statistics, of_hidden) = summed_by_chunks(
         chunk, parameter_zeros(operands, operands.accumulator), arrays, size
     )

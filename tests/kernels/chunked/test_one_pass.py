@@ -16,14 +16,15 @@ def test_each_token_adds_once_to_each_columns_gradient(tokens, columns):
     bias, weights = random.normal(size=columns), random.normal(size=(1, tokens))
     targets = random.integers(0, columns, (1, tokens))
     operands = Operands(*map(jnp.float32, (hidden, matrix, bias, np.ones((1, tokens)))), real_columns=None)
-    arrays = jnp.asarray(targets)[..., None], jnp.float32(weights)
-    statistics, of_hidden, sums = weighted(operands, *arrays, lambda own: own, logits_bytes=1)
+    given = jnp.asarray(targets)[..., None], lambda log_probs, scale: scale * log_probs, jnp.float32(weights)
+    statistics, of_hidden, sums = weighted(operands, *given, lambda own: own, logits_bytes=1)
 
     logits = hidden[0] @ matrix + bias
-    expected = weights[0][:, None] * (np.eye(columns)[targets[0]] - softmax(logits, axis=-1))
     log_p = np.take_along_axis(log_softmax(logits, axis=-1), targets[0][:, None], axis=-1)
+    weighed = weights[0][:, None] * log_p
+    expected = weighed * (np.eye(columns)[targets[0]] - softmax(logits, axis=-1))
     found = statistics.target[0] - statistics.shift[0][:, None] - jnp.log(statistics.total)[0][:, None]
     np.testing.assert_allclose(found, log_p, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(of_hidden[0], expected @ matrix.T, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(sums.unembed_DV, hidden[0].T @ expected, rtol=1e-4, atol=3e-5)
-    np.testing.assert_allclose(sums.bias_V, expected.sum(axis=0), rtol=1e-4, atol=3e-5)
+    np.testing.assert_allclose(sums.unembed_DV, hidden[0].T @ expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(sums.bias_V, expected.sum(axis=0), rtol=1e-4, atol=1e-4)
