@@ -33,7 +33,7 @@ def test_values_and_gradients_are_those_of_one_device(name):
     found = gradients(attention_for("chunked", mesh).attend)(query, key, value, sinks)
     wanted = gradients(attention_for("chunked", None).attend)(query, key, value, sinks)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("devices", (2, 3, 4, 8))
@@ -64,4 +64,4 @@ def test_kernels_for_tpus_know_which_part_of_the_time_a_device_has(time: int):
     found = gradients(lambda *arguments: splash.attend(*arguments, mesh=mesh, interpret=True))(query, key, value)
     wanted = gradients(attention_for("chunked", None).attend)(query, key, value)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)

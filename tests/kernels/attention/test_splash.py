@@ -35,7 +35,7 @@ def test_interpreted_kernels_give_the_formulas_result_and_the_gradients_of_the_c
     (_, found), gradients = jax.jit(jax.value_and_grad(of_kernels, (0, 1, 2), has_aux=True))(query, key, value)
     np.testing.assert_allclose(found, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
     for one, other in zip(gradients, jax.jit(jax.grad(of_chunks, (0, 1, 2)))(query, key, value), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5, rtol=0)
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
 
 
 def test_sinks_are_those_of_the_chunks_with_their_gradients():
@@ -52,7 +52,7 @@ def test_sinks_are_those_of_the_chunks_with_their_gradients():
     both = (jax.jit(jax.value_and_grad(of, (0, 1, 2, 3))) for of in (of_kernels, of_chunks))
     found, wanted = (each(query, key, value, sinks) for each in both)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_time_that_cannot_be_cut_into_whole_blocks_is_refused():
