@@ -175,7 +175,8 @@ class ModelConfig:
     embedding_std: Positive = 0.02
     head_scale: Positive = 1.0  # the unembedding starts with standard deviation head_scale / sqrt(width)
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    # What backward recomputes: nothing, blocks, all but matmuls; or blocks whose inputs wait in the host's memory.
+    # What backward recomputes: norms and activations; blocks; all but matmuls; or blocks whose inputs wait in the
+    # host's memory.
     remat: Literal["none", "block", "dots", "offload"] = "none"
 
     def __post_init__(self) -> None:

@@ -45,4 +45,10 @@ class MLP(nnx.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         up = multiply(self, "up", x_BTD)
         gate = multiply(self, "gate", x_BTD) if gated(self.activation) else None
-        return multiply(self, "down", activate(self.activation, up, gate))
+
+        def down(up: jax.Array, gate: jax.Array | None) -> jax.Array:
+            return multiply(self, "down", activate(self.activation, up, gate))
+
+        # The backward pass makes the activation again: else it would keep four arrays as large as these two, all that
+        # lies between the products. Within the scan over layers nothing could merge both.
+        return jax.checkpoint(down, prevent_cse=False)(up, gate)

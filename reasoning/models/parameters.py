@@ -57,7 +57,11 @@ class RMSNorm(nnx.Module):
         self.epsilon = config.norm_epsilon
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        # Made again in the backward pass, which then keeps the input alone, in its own type.
+        return jax.checkpoint(self._normed, prevent_cse=False)(x, self.scale[...])
+
+    def _normed(self, x: jax.Array, scale: jax.Array) -> jax.Array:
         wide = x.astype(jnp.float32)
         inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=self.over, keepdims=True) + self.epsilon)
-        scale = self.scale[...].astype(jnp.float32)
+        scale = scale.astype(jnp.float32)
         return (wide * inverse * (1.0 + scale if self.offset else scale)).astype(x.dtype)

@@ -1,5 +1,6 @@
 """The activations of the MLP against their papers' formulas, and its sizes."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -60,3 +61,9 @@ def test_it_goes_up_to_the_hidden_width_and_down_again(activation):
     else:
         expected = np.maximum(x_BTD @ up, 0) ** 2 @ down
     np.testing.assert_allclose(mlp(jnp.asarray(x_BTD, jnp.float32)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_backward_pass_keeps_what_the_first_products_gave_and_makes_the_activation_again():
+    mlp = MLP(CONFIG, "swiglu", 10, nnx.Rngs(params=0))
+    kept = jax.eval_shape(lambda x: jax.vjp(mlp, x)[1], jax.ShapeDtypeStruct((2, 3, 6), jnp.float32))
+    assert [leaf.shape for leaf in jax.tree.leaves(kept)].count((2, 3, 10)) == 2
