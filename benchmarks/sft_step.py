@@ -6,6 +6,7 @@ medians are printed, with the ratio to PyTorch round by round, since machines dr
 
     pip install torch==2.13.0        # a CPU build
     python benchmarks/sft_step.py --rounds 5
+    python benchmarks/sft_step.py --rows 1 --length 4096
 """
 
 import argparse
@@ -88,9 +89,9 @@ def prepared(devices: int, preset: str | None = None, rows: int = BATCH, length:
     return built.step, state, batch
 
 
-def ours(devices: int, steps: int) -> dict[str, float]:
+def ours(devices: int, steps: int, rows: int, length: int) -> dict[str, float]:
     """This project's step."""
-    taken, state, batch = prepared(devices)
+    taken, state, batch = prepared(devices, rows=rows, length=length)
     holder = [state]
 
     def step() -> float:
@@ -100,7 +101,7 @@ def ours(devices: int, steps: int) -> dict[str, float]:
     return timed(step, steps)
 
 
-def torch_step(steps: int) -> dict[str, float]:
+def torch_step(steps: int, rows: int, length: int) -> dict[str, float]:
     """The same step in PyTorch, as its users write it: scaled_dot_product_attention, fused AdamW."""
     import torch
     from torch import nn
@@ -109,7 +110,7 @@ def torch_step(steps: int) -> dict[str, float]:
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     size = WIDTH // HEADS
-    angles = torch.outer(torch.arange(LENGTH), 10_000.0 ** (-torch.arange(0, size, 2) / size))
+    angles = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, size, 2) / size))
     cos, sin = angles.cos(), angles.sin()
 
     def rotate(x: torch.Tensor) -> torch.Tensor:
@@ -127,10 +128,10 @@ def torch_step(steps: int) -> dict[str, float]:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.first(x)
             query, key, value = (
-                part(y).view(BATCH, LENGTH, HEADS, size).transpose(1, 2) for part in (self.query, self.key, self.value)
+                part(y).view(rows, length, HEADS, size).transpose(1, 2) for part in (self.query, self.key, self.value)
             )
             mixed = F.scaled_dot_product_attention(rotate(query), rotate(key), value, is_causal=True)
-            x = x + self.output(mixed.transpose(1, 2).reshape(BATCH, LENGTH, WIDTH))
+            x = x + self.output(mixed.transpose(1, 2).reshape(rows, length, WIDTH))
             y = self.second(x)
             return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
@@ -141,7 +142,7 @@ def torch_step(steps: int) -> dict[str, float]:
         nn.Linear(WIDTH, VOCABULARY, bias=False),
     )
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    tokens = torch.randint(0, VOCABULARY, (BATCH, LENGTH))
+    tokens = torch.randint(0, VOCABULARY, (rows, length))
 
     def step() -> float:
         logits = model(tokens)[:, :-1]
@@ -160,18 +161,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rows", type=int, default=BATCH)
+    parser.add_argument("--length", type=int, default=LENGTH)
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
-        found = torch_step(chosen.steps) if chosen.one == "torch" else ours(int(chosen.one[-1]), chosen.steps)
-        print(json.dumps(found))
+        sizes = chosen.steps, chosen.rows, chosen.length
+        print(json.dumps(torch_step(*sizes) if chosen.one == "torch" else ours(int(chosen.one[-1]), *sizes)))
         return
-    rounds = rounds_of(__file__, chosen.contestants, chosen.rounds, "--steps", str(chosen.steps))
+    sizes = [text for name in ("steps", "rows", "length") for text in (f"--{name}", str(getattr(chosen, name)))]
+    rounds = rounds_of(__file__, chosen.contestants, chosen.rounds, *sizes)
     print(f"{'':8} {'wall s':>8} {'tokens/s':>9} {'cpu s':>7} {'peak MiB':>9} {'last loss':>9}  tokens/s of torch's")
     for name in chosen.contestants:
         middle = {key: median(rounds, name, key) for key in ("wall", "cpu", "rss", "loss")}
-        speed = BATCH * LENGTH / middle["wall"]
+        speed = chosen.rows * chosen.length / middle["wall"]
         print(
             f"{name:8} {middle['wall']:8.3f} {speed:9.0f} {middle['cpu']:7.2f} {middle['rss']:9.0f} "
             f"{middle['loss']:9.4f}  {ratio(rounds, 'torch', name, 'wall')}"
