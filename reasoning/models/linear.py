@@ -33,10 +33,12 @@ def _backward(axes: int, saved: tuple[jax.Array, jax.Array], upstream: jax.Array
     gradient_x = jax.lax.dot_general(upstream, weight, ((outputs, tuple(range(axes, weight.ndim))), ((), ())))
     over_rows = ((rows, rows), ((), ()))
     # A product over rows transposes its first operand: that is to be the narrower of the two. With g first the result
-    # comes out transposed as well, but that is only of a weight's size.
+    # comes out transposed as well, but that is only of a weight's size. XLA would put this transposition into the
+    # product, which YNNPACK then doesn't take: with both it is a quarter slower on CPUs (docs/LOG.md).
     if math.prod(weight.shape[axes:]) >= math.prod(weight.shape[:axes]):
         return gradient_x, jax.lax.dot_general(x, upstream, over_rows)
     gradient = jax.lax.dot_general(upstream, x, over_rows)
+    gradient = jax.lax.platform_dependent(gradient, cpu=jax.lax.optimization_barrier, default=lambda whole: whole)
     return gradient_x, gradient.transpose(*range(free, weight.ndim), *range(free))
 
 

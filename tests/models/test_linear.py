@@ -35,3 +35,5 @@ def test_the_backward_pass_transposes_nothing_as_wide_as_the_activations():
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*arguments).compile().as_text()
     assert f"f32[{rows},{hidden}]" in text and f"f32[{hidden},{rows}]" not in text
+    assert "lhs_contracting_dims={1}, rhs_contracting_dims={0}" in text
+    assert "lhs_contracting_dims={0}" not in text, "a product that CPUs' fast one isn't"
