@@ -136,5 +136,14 @@ def _head_options(model: LanguageModel, kernels: Choice) -> dict[str, Any]:
 
 
 def sharding_of(model: LanguageModel) -> VocabularySharding | None:
-    """How the model's unembedding lies on its mesh."""
-    return None if model.mesh is None else VocabularySharding(model.mesh, embed_axis=SHARD_AXES)
+    """How the model's unembedding lies on its mesh.
+
+    Of axes with one device nothing is said: a collective over them is a copy, and a wait, on a CPU all the same.
+    """
+    if model.mesh is None:
+        return None
+    apart = {name for name, size in model.mesh.shape.items() if size > 1}
+    columns = "tensor" if "tensor" in apart else None
+    return VocabularySharding(
+        model.mesh, vocabulary_axis=columns, embed_axis=tuple(name for name in SHARD_AXES if name in apart) or None
+    )
