@@ -17,3 +17,11 @@ def padded_length(longest: int, lengths: Sequence[int], limit: int) -> int:
     the padding is less than half. ``limit`` is what an array can hold at most; ``longest`` must not exceed it.
     """
     return min([*(length for length in lengths or powers_of_two(limit) if length >= longest), limit])
+
+
+def rounded_length(longest: int, limit: int) -> int:
+    """``longest`` rounded up to a multiple of 16, or to ``limit`` where that is less; never below ``longest``.
+
+    Sets of texts whose longest differ by a few tokens then share what is compiled for them.
+    """
+    return min(-(-longest // _SHORTEST) * _SHORTEST, max(limit, longest))

@@ -19,7 +19,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
-from reasoning.generation.engine import PromptShapes, Rollouts, decode_shardings, padded, rows_multiple
+from reasoning.generation.engine import Rollouts, decode_shardings, rows_multiple
+from reasoning.generation.padding import PromptShapes, padded
 from reasoning.generation.reading import read_prompts
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped

@@ -13,6 +13,7 @@ from reasoning.core.program import Program
 from reasoning.generation.beam import SEARCHING, BeamSettings, search_program
 from reasoning.generation.engine import SamplingProgram, decode_shardings, rows_multiple, sampling_program, sizes_of
 from reasoning.generation.growing import BEGINNINGS, growing_programs
+from reasoning.generation.padding import PromptShapes, shapes_of
 from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.shaping import Shaping
@@ -114,7 +115,7 @@ def sampling_told(
 
     ``most`` are the prompts that its arrays are made for, if these are more.
     """
-    longest = settings.longest_prompt
+    longest = shapes_of(settings, model).known
     function, arguments = sampling_call(model, mesh, settings, max(prompts, most), longest, truncation, shaping)
     new, read = prompts * settings.samples * settings.max_new_tokens, prompts * longest
     return Program(
@@ -132,7 +133,8 @@ def sampling_told(
 def search_told(name: str, model: Model, mesh: Mesh, settings: BeamSettings, prompts: int, batch: int) -> Program:
     """The program of a beam search over ``batch`` of ``prompts`` prompts at once, all as long as they may get."""
     parts, split = meshes.data_parallel_size(mesh), meshes.row_sharding(mesh)
-    rows, longest = -(-min(batch, prompts) // parts) * parts, settings.longest_prompt
+    rows = -(-min(batch, prompts) // parts) * parts
+    longest = PromptShapes(settings.longest_prompt, parts, model.context, settings.max_new_tokens).known
     asked = (
         jax.ShapeDtypeStruct((rows, longest), jnp.int32, sharding=split),
         jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=split),

@@ -14,8 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning.core import mesh as meshes
-from reasoning.core.buckets import padded_length
-from reasoning.core.errors import InputError
+from reasoning.generation.padding import prompt_time, shapes_of
 from reasoning.generation.reading import READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.shaping import Shaping
@@ -32,6 +31,10 @@ SLOTS = 64
 
 _TIMES = 8
 """How often the requests of one page fill all slots, at most: the host is asked for the next so seldom."""
+
+_POOL = 2048
+"""Tokens of prompts that a device keeps room for at least, up to a prompt a slot: few requests and many are then the
+same program, for a cache that is small beside the slots' own."""
 
 _UNWATCHED = np.iinfo(np.int32).max
 """Tokens that are written in a slot before a host looks that doesn't want to."""
@@ -102,50 +105,6 @@ def decode_shardings(model: LanguageModel, mesh: Mesh) -> Weights:
     return placed(jax.eval_shape(model.publish, model.shapes), model.axes)
 
 
-@dataclass(frozen=True)
-class PromptShapes:
-    """What prompts are padded to: ``longest`` at least, a power of two beyond it, and a ``multiple`` of rows.
-
-    ``room`` is how many tokens follow a prompt in the model's ``context``.
-    """
-
-    longest: int
-    multiple: int
-    context: int
-    room: int
-
-
-def _prompt_time(prompts: Sequence[Sequence[int]], shapes: PromptShapes) -> int:
-    """What all processes' prompts are padded to.
-
-    InputError where one is empty or leaves no room in the model's context.
-    """
-    context, room = shapes.context, shapes.room
-    longest = meshes.largest_of_all_processes(max((len(prompt) for prompt in prompts), default=0))
-    if any(not prompt for prompt in prompts):
-        raise InputError("a prompt is empty; every prompt needs at least one token")
-    if longest + room > context:
-        raise InputError(
-            f"a prompt of {longest} tokens and {room} new ones exceed the model's context of {context}; shorten the "
-            f"prompts, lower max_new_tokens, or raise the model's context"
-        )
-    known = (shapes.longest,) if 0 < longest <= shapes.longest else ()
-    return padded_length(longest, known, context - room)
-
-
-def padded(prompts: Sequence[Sequence[int]], rows: int, shapes: PromptShapes) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts [P, T] padded on the right, and their lengths [P]; rows that only fill up, to ``rows`` at least, have 0.
-
-    Raises InputError as ``_prompt_time`` does.
-    """
-    time = _prompt_time(prompts, shapes)
-    rows = -(-max(len(prompts), rows) // shapes.multiple) * shapes.multiple
-    tokens, lengths = np.zeros((rows, time), np.int32), np.zeros((rows,), np.int32)
-    for row, prompt in enumerate(prompts):
-        tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
-    return tokens, lengths
-
-
 def rows_multiple(mesh: Mesh) -> int:
     """What the number of this process's rows must be a multiple of: its data-parallel devices."""
     return max(1, meshes.data_parallel_size(mesh) // jax.process_count())
@@ -164,7 +123,7 @@ def sizes_of(settings: SamplerSettings, mesh: Mesh, prompts: int, time: int) -> 
     """
     share, samples = -(-max(prompts, 1) // rows_multiple(mesh)), settings.samples
     slots = min(settings.slots or SLOTS, rounded(share * samples))
-    held = min(rounded(share), slots)
+    held = min(max(rounded(share), _POOL // time), slots)
     group = min(held, max(1, READ_AT_ONCE // time))
     return Sizes(
         parts=meshes.data_parallel_size(mesh),
@@ -286,7 +245,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
     Equal arguments give the same engine, so that stages share what is compiled; so do those that differ in their
     number of samples alone, where the numbers of slots are the same.
     """
-    shapes = PromptShapes(settings.longest_prompt, 1, model.context, settings.max_new_tokens)
+    shapes = shapes_of(settings, model)
     parts, samples, limit = rows_multiple(mesh), settings.samples, settings.max_new_tokens
     static = common_settings(settings)
 
@@ -325,7 +284,7 @@ def build_engine(model: LanguageModel, mesh: Mesh, settings: SamplerSettings) ->
         watch: Watch | None = None,
     ) -> Rollouts:
         most = meshes.largest_of_all_processes(max(len(prompts), rows))
-        sizes, change = sizes_of(settings, mesh, most, _prompt_time(prompts, shapes)), None
+        sizes, change = sizes_of(settings, mesh, most, prompt_time(prompts, shapes)), None
         if shaping is not None:
             vocabulary = jax.eval_shape(model.unembedding, weights).shape[1]
             sizes, change = replace(sizes, vocabulary=vocabulary), shaping.traced(vocabulary)

@@ -10,7 +10,7 @@ from compilations import compilations
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.generation.engine import Engine, PromptShapes, Rollouts, build_engine, padded
+from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.truncation import ALL_TOKENS, Truncation, truncated
 from reasoning.models.config import ModelConfig, Stack
@@ -179,14 +179,6 @@ def test_where_all_tokens_may_be_drawn_or_none_is_nothing_changes():
     )
     for name in Rollouts.names():
         np.testing.assert_array_equal(getattr(greedy, name), getattr(cut, name))
-
-
-def test_prompts_are_padded_to_what_is_known_beforehand_or_to_a_power_of_two():
-    prompts, lengths = padded(PROMPTS[:1], 6, PromptShapes(0, 8, CONFIG.context, 20))
-    assert prompts.shape == (8, 16) and lengths.tolist() == [3] + [0] * 7
-    assert padded([[5] * 17], 1, PromptShapes(0, 1, CONFIG.context, 20))[0].shape == (1, 32)
-    assert padded([[5] * 17], 1, PromptShapes(25, 1, CONFIG.context, 20))[0].shape == (1, 25)
-    assert padded([[5] * 33], 1, PromptShapes(25, 1, CONFIG.context, 20))[0].shape == (1, 44)
 
 
 def test_a_batch_with_fewer_prompts_or_none_is_the_same_program():
