@@ -38,6 +38,8 @@ _STEP_NAME = re.compile(r"step_(\d{8,})")
 _COMPLAINTS_SHOWN = 5
 _NO_STEP = -1
 _TEN_YEARS = 10 * 365 * 24 * 3600
+_SLICE = 2**20
+"""Bytes of an array that are worth a replica's own program to slice them off."""
 
 
 def _to_stderr(message: str) -> None:
@@ -244,6 +246,8 @@ def _orbax_save(folder: Path, tree: Any) -> Callable[[], None]:
     context.async_options.create_directories_asynchronously = False
     # Counted by the clock of the day, which jumps; and a slow disk is none that has failed.
     context.async_options.timeout_secs = _TEN_YEARS
+    # Replicas share the writing of an array by slices, each of which is a program of its own to compile.
+    context.array_options.saving.min_slice_bytes_for_replica_parallel = _SLICE
     with context:
         return ocp.save_async(str(folder.absolute()), tree).result
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compilations import compilations
 from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 from orbax.checkpoint import v1 as ocp
@@ -95,6 +96,14 @@ def test_eight_devices_one_and_four_read_each_others_checkpoints_to_the_last_bit
 
 def test_plain_orbax_reads_a_checkpoint_too(two_steps):
     assert bits(ocp.load(str(two_steps / "step_00000002"), abstract(state_of(2)))) == bits(state_of(2))
+
+
+def test_small_arrays_that_all_devices_hold_are_written_whole_and_no_program_cuts_them(tmp_path):
+    place = NamedSharding(Mesh(np.array(jax.devices()[:8]), ("a",), axis_types=(AxisType.Auto,)), P())
+    held = {"w": jax.device_put(np.ones((8, 11), np.float32), place)}
+    with compilations() as compiled:
+        Checkpointer(tmp_path).save(1, held, {})
+    assert "slice" not in compiled
 
 
 def flip(path):
