@@ -52,7 +52,7 @@ def supervised_steps(
         rows = rows_of(examples, model.context)
         batch = build_batching(mesh, token_mean, rows["tokens"].shape[1])(meshes.to_global(mesh, rows))
         state, sums = program.step(state, {}, batch)
-        yield _copied(state), float(sums["loss"][0])
+        yield _copied(state.params), float(sums["loss"][0])
 
 
 def grpo_steps(
@@ -93,7 +93,7 @@ def grpo_steps(
         rows = policy_rows(asked, sampled, model.context, ())
         batch = assemble(*meshes.to_global(mesh, (rows, np.float32(rewards).reshape(-1))))
         state, _ = program.step(state, {}, batch)
-        yield _copied(state), float(rewards.mean())
+        yield _copied(state.params), float(rewards.mean())
 
 
 def rows_of(examples: PromptsAndReplies, context: int) -> dict[str, np.ndarray]:
@@ -123,6 +123,7 @@ def _begin(
     return program, start(params)
 
 
-def _copied(state: TrainState) -> Params:
+@jax.jit
+def _copied(params: Params) -> Params:
     """Parameters that the next step doesn't take away."""
-    return jax.tree.map(jnp.copy, state.params)
+    return jax.tree.map(jnp.copy, params)

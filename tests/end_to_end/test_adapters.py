@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from drawn import placed
 
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
@@ -19,7 +20,6 @@ from reasoning.models.model import (
     build_model,
     frozen_params,
     init_adapters,
-    init_sharded,
     parameter_count,
     with_lora,
     without_lora,
@@ -38,7 +38,7 @@ ONE = build_mesh(MeshShape(), jax.devices()[:1])
 def adapted(mesh: meshes.Mesh, config: ModelConfig = three_steps.CONFIG) -> tuple[Model, Any]:
     """A model with LoRA, and its base."""
     model = with_lora(build_model(config, mesh), LOW)
-    return model, init_sharded(without_lora(model), mesh, jax.random.key(0))
+    return model, placed(without_lora(model), mesh)
 
 
 def run(model: Model, base: Any, loss_fn: Any, batch: Any, microbatches: int = 1, teacher: Any = None) -> Any:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from drawn import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 CONTEXT, NEW, GROUP = 80, three_steps.NEW, three_steps.GROUP
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),), context=CONTEXT))
-PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
+PARAMS = drawn(MODEL.shapes, 0, 0.2)
 LOSS = policy(MODEL, loss=Clipped(0.1, 0.2), kl=k3, kl_coefficient=0.05, temperature=0.9)
 each_aggregation = pytest.mark.parametrize("aggregate", [token_mean, sequence_mean, constant_length])
 

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from batched import token_batch
+from drawn import drawn
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, MoE, Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import sequence_mean, token_mean
-from reasoning.training.batches import token_batch
 from reasoning.training.losses import supervised
 from reasoning.training.program import build_step
 from reasoning.training.state import new_state
@@ -22,7 +23,6 @@ from reasoning.training.state import new_state
 RATE = 0.01
 EXPERTS = MoE(experts=4, active=1, mlp_width=16, router="sigmoid", balance_loss=0.5, bias_rate=RATE)
 CONFIG = replace(three_steps.CONFIG, stacks=(Stack(1), Stack(2, (BlockKind(moe=EXPERTS),))))
-KEY = jax.random.key(0)
 
 
 def without_balance() -> Any:
@@ -32,7 +32,7 @@ def without_balance() -> Any:
 
 @pytest.fixture(scope="module")
 def params() -> Any:
-    return jax.jit(build_model(CONFIG).init)(KEY)
+    return drawn(build_model(CONFIG).shapes, 0, 0.2)
 
 
 @pytest.mark.parametrize("aggregate", [token_mean, sequence_mean])
@@ -59,7 +59,9 @@ def test_microbatches_and_meshes_change_neither_loss_nor_biases():
         fresh = partial(new_state, optimizer=three_steps.OPTIMIZER)
         start = jax.jit(fresh, out_shardings=program.shardings)
         rows = {name: jnp.asarray(rows) for name, rows in three_steps.token_rows().items()}
-        state, losses = start(jax.jit(model.init)(KEY)), []
+        begun = drawn(model.shapes, 0, 0.2)
+        begun["stack_1"]["block_0"]["moe"]["router_bias"] *= 0
+        state, losses = start(begun), []
         for _ in range(3):
             state, sums = program.step(state, {}, token_batch(rows, token_mean, 48))
             losses.append(float(sums["loss"][0]))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.model import Model, build_model
@@ -55,7 +56,7 @@ def test_the_slot_is_the_first_axis_of_every_leaf_and_latent_attention_holds_one
 
 def test_a_layer_with_a_window_holds_no_more_than_it_and_reads_what_a_whole_pass_does():
     model = build_model(WINDOWED)
-    params, lengths = jax.jit(model.init)(jax.random.key(0)), np.array([5, 3, 17])
+    params, lengths = drawn(model.shapes, 0, 0.2), np.array([5, 3, 17])
     weights, rows = model.publish(params), np.arange(3)
     tokens = np.array(jax.random.randint(jax.random.key(5), (3, 30), 0, 48))
     positions = jnp.broadcast_to(jnp.arange(30), (3, 30))
@@ -77,7 +78,7 @@ def test_a_layer_with_a_window_holds_no_more_than_it_and_reads_what_a_whole_pass
 
 def test_what_lies_beyond_a_slots_length_changes_nothing():
     model = build_model(TINY)
-    weights = model.publish(jax.jit(model.init)(jax.random.key(0)))
+    weights = model.publish(drawn(model.shapes, 0, 0.2))
     tokens = jax.random.randint(jax.random.key(1), (2, 6), 0, 48)
     _, cache = jax.jit(model.extend)(weights, tokens, empty(model, 2, 12))
     shorter = {**cache, "length": jnp.asarray([2, 4])}
@@ -89,7 +90,7 @@ def test_what_lies_beyond_a_slots_length_changes_nothing():
 
 def test_published_layers_are_the_slices_of_the_stack():
     model = build_model(TINY)
-    params = jax.jit(model.init)(jax.random.key(0))
+    params = drawn(model.shapes, 0, 0.2)
     stacked = params["stack_0"]["block_0"]
     for number, layer in enumerate(model.publish(params)["stack_0"]["block_0"]):
         jax.tree.map(
@@ -100,7 +101,7 @@ def test_published_layers_are_the_slices_of_the_stack():
 @pytest.mark.parametrize("config", [TINY, pytest.param(LATENT, marks=pytest.mark.slow)])
 def test_a_long_cache_of_which_little_is_used_gives_what_a_short_one_does(config: ModelConfig):
     model = build_model(config)
-    weights = model.publish(jax.jit(model.init)(jax.random.key(0)))
+    weights = model.publish(drawn(model.shapes, 0, 0.2))
     tokens = jax.random.randint(jax.random.key(1), (3, 10), 0, 48)
     extend, decode = jax.jit(model.extend), jax.jit(model.decode)
     for filled in (0, 130):  # from 130 on the longest row crosses from a part of the long cache to the whole of it
@@ -125,7 +126,7 @@ def test_a_long_cache_of_which_little_is_used_gives_what_a_short_one_does(config
 @pytest.mark.parametrize("config", [TINY, PLAIN])
 def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: ModelConfig):
     model = build_model(config)
-    params = jax.jit(model.init)(jax.random.key(0))
+    params = drawn(model.shapes, 0, 0.2)
     lengths = np.array([5, 3, 7])
     tokens = np.array(jax.random.randint(jax.random.key(5), (3, 7), 0, 48))
     weights, head = model.publish(params), model.unembedding(params)
@@ -148,7 +149,7 @@ def test_greedy_decoding_with_a_cache_equals_argmax_of_full_forwards(config: Mod
 @pytest.mark.slow
 def test_a_decoder_with_experts_and_latent_attention_decodes_what_it_reads():
     model = build_model(LATENT)
-    params = jax.jit(model.init)(jax.random.key(0))
+    params = drawn(model.shapes, 0, 0.2)
     tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 64)
     positions = jnp.broadcast_to(jnp.arange(12), (2, 12))
     whole, _ = jax.jit(model.hidden_states)(params, tokens, positions, jnp.ones_like(tokens))

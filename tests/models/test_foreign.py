@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from batched import token_batch
+from drawn import placed
 from flax import linen as nn
 from flax import nnx
 
@@ -18,7 +20,6 @@ from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.foreign import foreign_model
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import token_mean
-from reasoning.training.batches import token_batch
 from reasoning.training.losses import supervised
 from reasoning.training.program import build_step
 from reasoning.training.state import new_state
@@ -124,7 +125,7 @@ def test_sampling_without_a_cache_is_announced():
 def test_without_a_cache_our_own_decoder_says_the_same():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     ours = build_model(three_steps.CONFIG, mesh)
-    params = ours.init(jax.random.key(0))
+    params = placed(ours, mesh)
     states = partial(first, ours.hidden_states)
     model = foreign_model(params, states, ours.unembedding, context=48, mesh=mesh)
     said = []

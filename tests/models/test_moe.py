@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from flax import nnx
 
 from reasoning.core.mesh import MeshShape, build_mesh
@@ -107,7 +108,7 @@ def loss_and_gradients(model, params, tokens):
 @pytest.fixture(scope="module")
 def alone():
     model = build_model(CONFIG)
-    params = model.init(jax.random.key(0))
+    params = drawn(model.shapes, 0, 0.2)
     # One expert's bias is so high that every token goes there, and the others hardly see any.
     params["stack_1"]["block_0"]["moe"]["router_bias"] = jnp.zeros((2, 8)).at[0, 3].set(10.0)
     tokens = jax.random.randint(jax.random.key(1), (8, 12), 0, 64)
@@ -119,8 +120,7 @@ def test_biases_are_added_once_where_experts_and_their_width_are_spread():
     moe = MoE(experts=8, active=2, mlp_width=16, biases=True, balance_loss=0.01)
     config = replace(CONFIG, latent=None, sinks=True, stacks=(Stack(1, (BlockKind("clamped_swiglu", moe=moe),)),))
     model = build_model(config)
-    keys = iter(jax.random.split(jax.random.key(2), 100))
-    params = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), model.init(next(keys)))
+    params = drawn(model.shapes, 2, 0.3)
     tokens = jax.random.randint(jax.random.key(1), (8, 12), 0, 64)
     (expected, _), gradients = loss_and_gradients(model, params, tokens)
     mesh = build_mesh(MeshShape(data=1, fsdp=2, expert=2, tensor=2))

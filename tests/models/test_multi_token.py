@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import three_steps
+from drawn import drawn
 
 from reasoning.models.config import Stack
 from reasoning.models.model import build_model
@@ -16,7 +17,7 @@ CONFIG = replace(three_steps.CONFIG, stacks=(Stack(1),), multi_token=2)
 
 def test_a_depth_sees_no_token_that_it_is_to_predict():
     model = build_model(CONFIG)
-    params = jax.jit(model.init)(jax.random.key(0))
+    params = drawn(model.shapes, 0, 0.2)
     rows = {name: jnp.asarray(values) for name, values in three_steps.token_rows().items()}
     positions, segments = rows["positions"], rows["segments"]
     place, row = 3, 0

@@ -22,7 +22,11 @@ def loss_of(new, old, advantages, low=LOW, high=HIGH):
 
 def of(loss, new, old, advantages, mask=None):
     new, old, advantages = (jnp.asarray(values, jnp.float32) for values in (new, old, advantages))
-    return loss(new, old, advantages, jnp.ones(new.shape) if mask is None else jnp.asarray(mask))
+    return _of(loss, new, old, advantages, jnp.asarray(np.ones(new.shape) if mask is None else mask, jnp.float32))
+
+
+_of = jax.jit(lambda loss, *given: loss(*given), static_argnums=0)
+"""One program where each operation would be one."""
 
 
 def test_the_loss_is_the_minimum_of_ppo_equation_7_with_two_clips():

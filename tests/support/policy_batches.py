@@ -12,15 +12,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import three_steps
+from batched import assemble
+from drawn import drawn
 
 from reasoning.models.config import Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.advantages import group_mean
 from reasoning.training.batches import PolicyBatch
-from reasoning.training.policy_rows import assemble, every_group
+from reasoning.training.policy_rows import every_group
 
 MODEL = build_model(replace(three_steps.CONFIG, stacks=(Stack(1),)))
 GROUP, NEW = three_steps.GROUP, three_steps.NEW
+
+
+def parameters() -> Any:
+    """The model's."""
+    return drawn(MODEL.shapes, 0, 0.2)
 
 
 def on_device(rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:

@@ -12,13 +12,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from drawn import placed
 
 from reasoning.core import mesh as meshes
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import Rollouts
 from reasoning.kernels.backends import Choice
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import Model, build_model, init_sharded, parameter_shardings
+from reasoning.models.model import Model, build_model
 from reasoning.models.parameters import Params
 from reasoning.objectives.advantages import group_normalized
 from reasoning.objectives.aggregation import token_mean
@@ -128,7 +129,7 @@ def teacher_of(model: Model) -> Frozen:
     """A teacher of another width and depth, on the student's mesh."""
     assert model.mesh is not None
     teacher = build_model(TEACHER, model.mesh)
-    return Frozen(teacher, init_sharded(teacher, model.mesh, jax.random.key(7)))
+    return Frozen(teacher, placed(teacher, model.mesh, 7))
 
 
 def kl_case(model: Model, start: Params, kernels: Choice = "auto", length: int = CONFIG.context) -> Case:
@@ -152,8 +153,8 @@ def losses(
     """The losses of three steps of each case, on rows of ``length`` places."""
     mesh = build_mesh(shape, devices)
     model = build_model(CONFIG, mesh)
-    # A step takes the state for itself, so each case starts from arrays of its own, made by one program.
-    start = partial(jax.jit(model.init, out_shardings=parameter_shardings(model, mesh)), jax.random.key(0))
+    # A step takes the state for itself, so each case starts from arrays of its own.
+    start = partial(placed, model, mesh)
     initial = jax.jit(
         lambda params: new_state(params, OPTIMIZER),
         out_shardings=state_shardings(model, mesh, OPTIMIZER),

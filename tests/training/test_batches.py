@@ -3,10 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batched import token_batch
 
 from reasoning.data.documents import WHOLE
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
-from reasoning.training.batches import token_batch, tokens_with_loss
+from reasoning.training.batches import tokens_with_loss
 
 
 def test_each_place_predicts_the_next_token_of_its_own_segment():

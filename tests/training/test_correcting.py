@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from policy_batches import MODEL, NEW, off_policy, weights_by_formula
+from policy_batches import MODEL, NEW, off_policy, parameters, weights_by_formula
 
 from reasoning.core.errors import InputError
 from reasoning.objectives.aggregation import constant_length, sequence_mean, token_mean
@@ -29,7 +29,7 @@ TRUNCATED, MASKED = TruncatedImportance(CAP), MaskedImportance(FLOOR, CAP)
 
 @pytest.fixture(scope="module")
 def params() -> Any:
-    return jax.jit(MODEL.init)(jax.random.key(0))
+    return parameters()
 
 
 def drawn(params: Any, aggregate: Any) -> tuple[PolicyBatch, jax.Array, np.ndarray]:
@@ -82,7 +82,9 @@ def test_kl_is_of_the_kept_tokens_and_not_weighed(params: Any):
     batch = replace(batch, reference_log_probs=jnp.asarray(reference, jnp.float32))
     whole = corrected(MASKED, token_mean, batch, old)
     given = {"loss": Clipped(), "kl": k3, "temperature": 1.0}
-    with_kl, without = (policy(MODEL, kl_coefficient=beta, **given)(params, {}, whole)[0] for beta in (BETA, 0.0))
+    with_kl, without = (
+        jax.jit(policy(MODEL, kl_coefficient=beta, **given))(params, {}, whole)[0] for beta in (BETA, 0.0)
+    )
     kept, apart = np.asarray(whole.rows.mask), reference - new
     expected = BETA * (kept * (np.exp(apart) - apart - 1)).sum() / kept.sum()
     np.testing.assert_allclose(with_kl - without, expected, rtol=2e-4)

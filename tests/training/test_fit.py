@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import gt
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,14 @@ def loss(params: Any, frozen: Any, batch: jax.Array) -> Any:
     return jnp.sum((params["w"] - batch) ** 2), {}, {}
 
 
+@partial(jax.jit, out_shardings=replicated(MESH))
 def initial() -> TrainState:
-    build = jax.jit(lambda: new_state({"w": jnp.zeros(8)}, OPTIMIZER), out_shardings=replicated(MESH))
-    return build()
+    return new_state({"w": jnp.zeros(8)}, OPTIMIZER)
+
+
+STEP = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH)))
+SHAPES = jax.eval_shape(initial)
+ABSTRACT = with_shardings(SHAPES, jax.tree.map(lambda _: replicated(MESH), SHAPES))
 
 
 def loop_in(folder: Path, **changes: Any) -> tuple[Loop, list[Progress]]:
@@ -101,10 +107,7 @@ def train(folder: Path, source: Counter, **changes: Any) -> TrainState:
 
 def train_and_count(folder: Path, source: Counter, **changes: Any) -> tuple[TrainState, Spent]:
     folder.mkdir(exist_ok=True)
-    step = make_step(loss, OPTIMIZER, StepShardings(replicated(MESH), replicated(MESH), row_sharding(MESH)))
-    shapes = jax.eval_shape(initial)
-    abstract = with_shardings(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
-    return fit(initial, abstract, step, {}, source, loop_in(folder, **changes)[0])
+    return fit(initial, ABSTRACT, STEP, {}, source, loop_in(folder, **changes)[0])
 
 
 def test_an_interrupted_run_saves_and_goes_on_to_the_same_bits(tmp_path: Path):
@@ -234,9 +237,7 @@ def test_metrics_hold_no_clock_and_timings_do(tmp_path: Path):
 def test_the_step_that_ends_a_run_is_kept_with_its_batch_its_key_and_the_state_that_it_met(tmp_path: Path):
     with pytest.raises(InputError, match=r"the last 4 updates .* kept in .*/failed/step_00000009"):
         train(tmp_path / "run", Counter(poison_from=5))
-    shapes = jax.eval_shape(initial)
-    abstract = with_shardings(shapes, jax.tree.map(lambda _: replicated(MESH), shapes))
-    kept = read_failed(tmp_path / "run/failed/step_00000009", abstract, MESH)
+    kept = read_failed(tmp_path / "run/failed/step_00000009", ABSTRACT, MESH)
     good = train(tmp_path / "good", Counter(), steps=5)
     assert hash_tree(kept.state.params) == hash_tree(good.params)
     assert hash_tree(kept.state.optimizer) == hash_tree(good.optimizer)

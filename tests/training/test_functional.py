@@ -1,15 +1,18 @@
 """Steps called by hand on a task of plain ids: say the prompt's first token again, then stop."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
+from batched import token_batch
+from drawn import drawn
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import token_mean
-from reasoning.training.batches import token_batch
 from reasoning.training.functional import grpo_steps, rows_of, supervised_steps
 from reasoning.training.optimizers import AdamW
 from reasoning.training.token_scores import score
@@ -34,7 +37,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def tuned(model):
-    start = model.init(jax.random.key(0))
+    start = drawn(model.shapes, 0, 0.25)
     steps = list(supervised_steps(model, start, (examples(step) for step in range(20)), AdamW(3e-3), 20))
     return start, steps
 
@@ -43,14 +46,15 @@ def test_fine_tuning_lowers_the_loss_and_leaves_its_start_alone(model, tuned):
     start, steps = tuned
     losses = [loss for _, loss in steps]
     assert np.mean(losses[-3:]) < losses[0] - 0.5
-    jax.tree.map(np.testing.assert_array_equal, start, model.init(jax.random.key(0)))
+    jax.tree.map(np.testing.assert_array_equal, start, drawn(model.shapes, 0, 0.25))
+    assert all(np.isfinite(leaf).all() for params, _ in steps for leaf in jax.tree.leaves(params))  # no step took them
 
 
 def test_the_first_loss_is_the_mean_over_the_replies_tokens(model, tuned):
     start, steps = tuned
     rows = {name: jax.numpy.asarray(values) for name, values in rows_of(examples(0), 16).items()}
     batch = token_batch(rows, token_mean, 16)
-    log_probs = score(model, start, batch).log_prob_BT
+    log_probs = jax.jit(partial(score, model))(start, batch).log_prob_BT
     np.testing.assert_allclose(steps[0][1], -np.mean(np.asarray(log_probs)[:, 1:3]), rtol=1e-5)
 
 
@@ -68,7 +72,7 @@ def test_grpo_raises_the_reward(model, tuned):
 
 
 def test_rewards_that_are_not_finite_and_examples_that_do_not_fit_are_refused(model):
-    start = model.init(jax.random.key(0))
+    start = drawn(model.shapes, 0, 0.25)
     settings = {"group": 2, "max_new_tokens": 2, "end_ids": (END,)}
     with pytest.raises(InputError, match="step 0: the reward function gave"):
         next(grpo_steps(model, start, [prompts(0, 2)], lambda *texts: float("nan"), AdamW(1e-3), 1, **settings))

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import divergences
 import full_softmax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
-from divergences import total_variation
-from policy_batches import GROUP, MODEL, NEW, off_policy, on_device, rollouts, weights_by_formula
+from batched import token_batch
+from divergences import definition, total_variation
+from drawn import drawn
+from policy_batches import GROUP, MODEL, NEW, off_policy, on_device, parameters, rollouts, weights_by_formula
 from scipy.special import log_softmax
 
 from reasoning.core.errors import InputError
@@ -26,7 +27,7 @@ from reasoning.objectives.aggregation import constant_length, sequence_mean, tok
 from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.objectives.kl import k1, k2, k3
 from reasoning.objectives.policy import GSPO, Clipped, PolicyLoss
-from reasoning.training.batches import PolicyBatch, token_batch
+from reasoning.training.batches import PolicyBatch
 from reasoning.training.losses import distill, distill_on_policy, policy, supervised
 from reasoning.training.step import Spread
 from reasoning.training.token_scores import score
@@ -37,7 +38,7 @@ CLIPPED = Clipped(CLIP_LOW, CLIP_HIGH)
 
 @pytest.fixture(scope="module")
 def params() -> Any:
-    return jax.jit(MODEL.init)(jax.random.key(0))
+    return parameters()
 
 
 TEACHER = build_model(replace(three_steps.TEACHER, stacks=(Stack(1),)))
@@ -72,7 +73,7 @@ def test_the_supervised_loss_is_that_of_the_next_token_and_a_share_of_those_furt
     """Multi-token prediction, arXiv 2412.19437, eq. 24 and 25."""
     config = replace(three_steps.CONFIG, stacks=(Stack(1),), multi_token=2, multi_token_coefficient=0.3)
     model, rows = build_model(config), token_batch(on_device(three_steps.token_rows()), token_mean, 48)
-    params: Any = jax.jit(model.init)(jax.random.key(0))
+    params: Any = drawn(model.shapes, 0, 0.2)
     loss, sums, _ = jax.jit(supervised(model))(params, {}, rows)
     plain = build_model(replace(config, multi_token=0))
     own = {name: leaf for name, leaf in params.items() if name in plain.shapes}
@@ -254,7 +255,7 @@ def test_the_distillation_loss_is_the_weighted_divergence_of_whole_distributions
     params: Any, divergence: Any, name: str, aggregate: Any
 ):
     batch = token_batch(on_device(three_steps.token_rows()), aggregate, NEW)
-    frozen = jax.jit(TEACHER.init)(jax.random.key(3))
+    frozen = drawn(TEACHER.shapes, 3, 0.2)
     temperature, coefficient = 1.6, 0.25
     loss_fn = distill(
         TEACHER, MODEL, divergence=divergence, temperature=temperature, cross_entropy_coefficient=coefficient
@@ -263,7 +264,7 @@ def test_the_distillation_loss_is_the_weighted_divergence_of_whole_distributions
 
     log_q = full_softmax.log_probs_BTV(MODEL, params, batch, temperature)
     log_p = full_softmax.log_probs_BTV(TEACHER, frozen, batch, temperature)
-    divergence_BT = divergences.definition(divergence, log_p, log_q)
+    divergence_BT = definition(divergence, log_p, log_q)
     surprise = -full_softmax.picked_BT(full_softmax.log_probs_BTV(MODEL, params, batch), batch)
     mask = np.asarray(batch.mask)
     weights = weights_by_formula(aggregate.__name__, mask, np.asarray(batch.segments))
@@ -278,7 +279,7 @@ WIDE_TEACHER = build_model(replace(three_steps.TEACHER, stacks=(Stack(1),), voca
 @pytest.mark.parametrize("on_policy", [False, True], ids=["data", "on policy"])
 def test_models_of_other_vocabularies_are_compared_over_the_tokens_that_they_share(params: Any, on_policy: bool):
     batch = token_batch(on_device(three_steps.token_rows()), token_mean, NEW)
-    frozen = jax.jit(WIDE_TEACHER.init)(jax.random.key(3))
+    frozen = drawn(WIDE_TEACHER.shapes, 3, 0.2)
     temperature, shared = 0.5, 41
     build = distill_on_policy if on_policy else partial(distill, cross_entropy_coefficient=0.25)
     loss_fn = build(WIDE_TEACHER, MODEL, divergence=reverse, temperature=temperature, vocabulary=shared)
@@ -288,7 +289,7 @@ def test_models_of_other_vocabularies_are_compared_over_the_tokens_that_they_sha
         log_softmax(full_softmax.log_probs_BTV(model, weights, batch, temperature)[..., :shared], axis=-1)
         for model, weights in ((MODEL, params), (WIDE_TEACHER, frozen))
     )
-    divergence_BT = divergences.definition(reverse, log_p, log_q)
+    divergence_BT = definition(reverse, log_p, log_q)
     surprise = -full_softmax.picked_BT(full_softmax.log_probs_BTV(MODEL, params, batch), batch)
     weights = weights_by_formula("token_mean", np.asarray(batch.mask), np.asarray(batch.segments))
     check_sums(sums, {"kl": divergence_BT} | ({} if on_policy else {"cross_entropy": surprise}), np.asarray(batch.mask))
@@ -301,7 +302,7 @@ def test_models_of_other_vocabularies_are_compared_over_the_tokens_that_they_sha
 
 def test_without_a_coefficient_the_tokens_of_the_data_do_not_matter(params: Any):
     batch = token_batch(on_device(three_steps.token_rows()), token_mean, NEW)
-    frozen = jax.jit(TEACHER.init)(jax.random.key(3))
+    frozen = drawn(TEACHER.shapes, 3, 0.2)
     loss_fn = jax.jit(distill(TEACHER, MODEL, divergence=forward))
     loss, sums, _ = loss_fn(params, frozen, batch)
     other, _, _ = loss_fn(params, frozen, replace(batch, targets=(batch.targets + 1) % 48))

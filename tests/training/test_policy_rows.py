@@ -2,19 +2,13 @@
 
 import jax.numpy as jnp
 import numpy as np
+from batched import assemble, assemble_minibatches
 
 from reasoning.generation.engine import PromptShapes, Rollouts, padded
 from reasoning.objectives.advantages import group_mean, group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.rollouts.record import of_completions
-from reasoning.training.policy_rows import (
-    assemble,
-    assemble_minibatches,
-    every_group,
-    never_learns,
-    of_whole,
-    policy_rows,
-)
+from reasoning.training.policy_rows import every_group, never_learns, of_whole, policy_rows
 
 PROMPTS = [[11, 12, 13], [21]]
 TOKENS = np.array([[[1, 2, 9, 0], [3, 9, 0, 0]], [[4, 5, 6, 7], [9, 0, 0, 0]]])

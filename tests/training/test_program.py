@@ -8,11 +8,12 @@ import numpy as np
 import optax
 import pytest
 from compilations import compilations
+from drawn import placed
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded, parameter_count, parameter_shardings
+from reasoning.models.model import build_model, parameter_count, parameter_shardings
 from reasoning.objectives.advantages import group_mean, groups_with_signal
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.divergence import forward
@@ -64,7 +65,7 @@ def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_sc
     falling = AdamW(1e-2, decay_share=1.0)
     for settings, steps in ((AdamW(1e-2), 2), (AdamW(2e-2), 2), (falling, 2), (falling, 4)):
         optimizer = settings.build(steps)
-        params = init_sharded(MODEL, MESH, jax.random.key(0))
+        params = placed(MODEL, MESH)
         initial = jax.jit(
             lambda params, optimizer=optimizer: new_state(params, optimizer),
             out_shardings=built.shardings,
@@ -91,7 +92,7 @@ def test_a_shared_step_is_compiled_once_and_each_stage_keeps_its_own_rate_and_sc
 def test_the_parameters_of_a_teacher_lie_as_its_own_rules_say_and_not_whole_on_each_device():
     teacher = build_model(replace(CONFIG, width=24), MESH)
     built = build_step(MODEL, MESH, distill(teacher, MODEL, divergence=forward), OPTIMIZER, 2, teacher)
-    params = init_sharded(teacher, MESH, jax.random.key(3))
+    params = placed(teacher, MESH, 3)
     state, metrics = built.step(start(built), params, batch())
     assert float(metrics["kl"][0]) > 0
     compiled = built.step.lower(built.abstract, built.frozen, abstract(batch())).compile()
@@ -132,7 +133,7 @@ def abstract(tree: Any) -> Any:
 
 
 def start(built: StepProgram) -> TrainState:
-    params = init_sharded(MODEL, MESH, jax.random.key(0))
+    params = placed(MODEL, MESH)
     build = jax.jit(
         lambda params: new_state(params, OPTIMIZER),
         out_shardings=built.shardings,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import three_steps
+from drawn import drawn
 
 from reasoning.core.mesh import MeshShape, build_mesh, to_global
 from reasoning.models.heads import DECODER, HEAD, Head, with_head
@@ -39,7 +40,7 @@ ROWS = rows()
 
 
 def params_of() -> Any:
-    params = jax.jit(MODEL.init)(jax.random.key(0))
+    params = drawn(MODEL.shapes, 0, 0.2)
     kernel = jnp.asarray(0.3 * np.random.default_rng(1).normal(size=(32, 1)), jnp.float32)
     return params | {HEAD: {"out": {"kernel": kernel, "bias": jnp.full((1,), 0.1)}}}
 

@@ -4,13 +4,15 @@ Shapes: B rows, T time.
 """
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import three_steps
-from policy_batches import GROUP, MODEL, NEW, off_policy, rollouts
+from drawn import drawn
+from policy_batches import GROUP, MODEL, NEW, off_policy, parameters, rollouts
 
 from reasoning.core.mesh import MeshShape, build_mesh, data_parallel_size, row_sharding
 from reasoning.models.config import BlockKind, MoE, Stack
@@ -26,11 +28,12 @@ from reasoning.training.step import Spread, gradients
 GROUPS = ReplyGroups(GROUP, 9, NEW)  # prompts of 3 to 9 tokens
 
 
+@cache
 def gradient(
     groups: ReplyGroups | None, microbatches: int = 1, room: int | None = None, model: Model = MODEL
 ) -> tuple[Any, Any, Any]:
     """Gradient, loss and metrics off-policy, with a loss that reads whole rows and a KL term."""
-    params: Any = jax.jit(MODEL.init)(jax.random.key(0))
+    params = parameters()
     batch, _ = off_policy(params, token_mean, 1.0)
     batch = replace(batch, rows=replace(batch.rows, room=room))
     loss_fn = policy(model, loss=GSPO(0.01, 0.01), kl=k3, kl_coefficient=0.04, temperature=0.8, groups=groups)
@@ -66,7 +69,7 @@ def test_loss_gradient_and_metrics_are_those_of_whole_rows(microbatches: int, ro
 
 def test_teacher_and_student_say_of_shared_prompts_what_they_say_of_whole_rows():
     teacher = build_model(replace(three_steps.TEACHER, stacks=(Stack(1),)))
-    params, frozen = (jax.jit(model.init)(jax.random.key(0)) for model in (MODEL, teacher))
+    params, frozen = parameters(), drawn(teacher.shapes, 1, 0.2)
     rows = replace(rollouts(token_mean).rows, room=NEEDED)
 
     def distilled(groups: ReplyGroups | None) -> tuple[Any, Any, Any]:

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from drawn import placed
 from jax.sharding import PartitionSpec
 
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh, row_sharding
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded, parameter_shardings
+from reasoning.models.model import build_model, parameter_shardings
 from reasoning.objectives.aggregation import token_mean
 from reasoning.training.batches import TokenBatch, token_batch
 from reasoning.training.checkpoints import Checkpointer
@@ -68,9 +69,7 @@ def spec(places: Any, path: tuple[str, ...] = MLP) -> PartitionSpec:
 def test_shapes_and_shardings_are_those_of_a_state_that_exists(optimizer: Optimizer):
     transformation = optimizer.build(4)
     shapes, places = state_shapes(MODEL, transformation), state_shardings(MODEL, MESH, transformation)
-    state = jax.jit(partial(new_state, optimizer=transformation), out_shardings=places)(
-        init_sharded(MODEL, MESH, jax.random.key(0))
-    )
+    state = jax.jit(partial(new_state, optimizer=transformation), out_shardings=places)(placed(MODEL, MESH))
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), shapes
     )
@@ -120,9 +119,7 @@ def batch() -> TokenBatch:
 def test_four_steps_are_two_and_two_more_from_a_checkpoint_to_the_bit(optimizer: Optimizer, tmp_path: Path):
     transformation = optimizer.build(4)
     program = build_step(MODEL, MESH, supervised(MODEL), transformation, 1)
-    state = jax.jit(partial(new_state, optimizer=transformation), out_shardings=program.shardings)(
-        init_sharded(MODEL, MESH, jax.random.key(0))
-    )
+    state = jax.jit(partial(new_state, optimizer=transformation), out_shardings=program.shardings)(placed(MODEL, MESH))
     data, losses = batch(), []
     for number in range(4):
         if number == 2:

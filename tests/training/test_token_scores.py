@@ -10,7 +10,7 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
-from policy_batches import GROUP, MODEL, NEW, off_policy, rollouts
+from policy_batches import GROUP, MODEL, NEW, off_policy, parameters, rollouts
 
 from reasoning.objectives.aggregation import token_mean
 from reasoning.objectives.kl import k3
@@ -22,7 +22,7 @@ from reasoning.training.token_scores import score
 
 
 def test_scores_of_replies_that_are_read_together_are_those_of_whole_rows_and_0_elsewhere():
-    params: Any = jax.jit(MODEL.init)(jax.random.key(0))
+    params = parameters()
     rows = rollouts(token_mean).rows
     whole = jax.jit(lambda params: score(MODEL, params, rows, 0.7))(params)
     together = jax.jit(lambda params: score(MODEL, params, rows, 0.7, groups=ReplyGroups(GROUP, 9, NEW)))(params)
@@ -37,7 +37,7 @@ def test_scores_of_replies_that_are_read_together_are_those_of_whole_rows_and_0_
 @pytest.mark.parametrize(("loss", "on_policy"), [(Clipped(0.1, 0.1), True), (CISPO(), False)], ids=["own", "others"])
 def test_a_policy_loss_in_one_pass_of_the_head_is_that_of_two_with_its_gradient_and_metrics(loss: Any, on_policy: bool):
     """Of its own replies, with prompts read once, and of others' with a reference."""
-    params: Any = jax.jit(MODEL.init)(jax.random.key(0))
+    params: Any = parameters()
     if on_policy:
         batch, groups = rollouts(token_mean), ReplyGroups(GROUP, 9, NEW)
         batch = replace(batch, rows=replace(batch.rows, room=16))

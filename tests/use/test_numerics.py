@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from drawn import placed
 from tiny_run import write_tiny_run
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model
 from reasoning.use.numerics import (
     ALLOWED,
     Extent,
@@ -33,7 +34,7 @@ EXTENT = Extent(prompts=4, length=32, seed=0)
 def compared(dtype: str, fault: Any = None) -> Any:
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(replace(CONFIG, compute_dtype=dtype), mesh)
-    params = init_sharded(model, mesh, jax.random.key(0))
+    params = placed(model, mesh, 0, 0.25)
     model = model if fault is None else fault(model)
     return compare(dtype, score_both(model, mesh, params, random_prompts(EXTENT, 48, 1), EXTENT))
 

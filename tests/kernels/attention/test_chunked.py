@@ -11,6 +11,8 @@ from reasoning.models.attention import attend as attend_at_once
 from reasoning.models.config import ModelConfig, Stack
 from reasoning.planning.shapes import arrays_pairing
 
+attended = jax.jit(attend, static_argnums=(5, 6))
+
 
 def config_of(case: Case) -> ModelConfig:
     """A model whose attention has the case's rule."""
@@ -79,7 +81,7 @@ def test_sinks_take_weight_and_get_the_gradients_of_all_scores_at_once():
 def test_a_block_larger_than_the_row_gives_the_same():
     case = CASES["all at once"]
     query, key, value, segments, _ = case.arrays()
-    found = attend(query, key, value, segments, jnp.arange(case.time), case.rule, 64)
+    found = attended(query, key, value, segments, jnp.arange(case.time), case.rule, 64)
     np.testing.assert_allclose(found, oracle(case, query, key, value, segments), atol=1e-5, rtol=0)
 
 
@@ -88,7 +90,7 @@ def test_queries_of_any_places_and_order_read_what_they_read_in_the_whole(name: 
     case = CASES[name]
     query, key, value, segments, _ = case.arrays(seed=2)
     places = jnp.asarray([*range(30, 41), *range(5, 17)])
-    whole = attend(query, key, value, segments, jnp.arange(case.time), case.rule, 16)
+    whole = attended(query, key, value, segments, jnp.arange(case.time), case.rule, 16)
     part = jax.jit(lambda places: attend(query[:, places], key, value, segments, places, case.rule, 16))(places)
     np.testing.assert_allclose(part, whole[:, places], atol=1e-6, rtol=0)
 
@@ -96,7 +98,7 @@ def test_queries_of_any_places_and_order_read_what_they_read_in_the_whole(name: 
 def test_narrow_arrays_have_float32_sums():
     case = Case(96, 2, 1, 16, 16)
     query, key, value, segments, _ = case.arrays(dtype="bfloat16")
-    found = attend(query, key, value, segments, jnp.arange(case.time), case.rule, 32)
+    found = attended(query, key, value, segments, jnp.arange(case.time), case.rule, 32)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(found, np.float32), oracle(case, query, key, value, segments), atol=0.02)
 
@@ -119,5 +121,5 @@ def test_blocks_of_other_segments_and_beyond_the_window_are_not_computed():
     query, key, value, _, _ = case.arrays()
     segments = jnp.repeat(jnp.arange(1, 5, dtype=jnp.int32), 32)[None].repeat(2, axis=0)
     poisoned = value.at[:, :, :64].set(jnp.nan)
-    found = attend(query[:, 64:], key, poisoned, segments, jnp.arange(64, 128), case.rule, 16)
+    found = attended(query[:, 64:], key, poisoned, segments, jnp.arange(64, 128), case.rule, 16)
     assert np.isfinite(np.asarray(found)).all()
