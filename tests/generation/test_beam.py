@@ -5,7 +5,7 @@ Shapes: P prompts, K beams, N new tokens, V vocabulary.
 
 import itertools
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, placed
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
@@ -20,7 +21,7 @@ from reasoning.generation.beam import Beams, BeamSettings, build_beam, search
 from reasoning.generation.engine import build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model
 
 END = 3
 PROMPTS = [[1, 2, 4], [4, 2], [2, 1, 4, 4, 2], [1]]
@@ -46,7 +47,7 @@ def beams_of(
 ) -> Beams:
     mesh = build_mesh(MeshShape(), jax.devices()[:devices])
     model = build_model(config(vocabulary), mesh)
-    params = init_sharded(model, mesh, jax.random.key(seed))
+    params = placed(model, mesh, seed, 0.5)
     return build_beam(model, mesh, settings)(jax.jit(model.publish)(params), prompts)
 
 
@@ -54,7 +55,7 @@ def beams_of(
 def all_log_probs(vocabulary: int, seed: int, limit: int) -> np.ndarray:
     """Log-probabilities [P, beginnings, N, V] of the next token in every possible beginning, by one forward pass."""
     model = build_model(config(vocabulary))
-    params = jax.jit(model.init)(jax.random.key(seed))
+    params = drawn(model.shapes, seed, 0.5)
     every = list(itertools.product(range(vocabulary), repeat=limit - 1))
     width = max(map(len, PROMPTS)) + limit - 1
     rows = [[*prompt, *beginning] for prompt in PROMPTS for beginning in every]
@@ -174,7 +175,7 @@ def test_one_beam_is_greedy(early: bool):
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(config(12), mesh)
     engine = build_engine(model, mesh, settings)
-    weights = engine.publish(init_sharded(model, mesh, jax.random.key(5)))
+    weights = engine.publish(placed(model, mesh, 5, 0.5))
     greedy = engine.generate(weights, PROMPTS, range(4), jax.random.key(0), 0.0)
     found = build_beam(model, mesh, BeamSettings(1, 8, (END,), early_stopping=early))(weights, PROMPTS)
     for name in ("tokens", "lengths", "truncated"):
@@ -217,7 +218,7 @@ def on_a_table(logits_VV: Any, settings: BeamSettings, first: int) -> list[tuple
         decode=lambda weights, tokens, cache: (jax.nn.one_hot(tokens, size), cache),
         unembedding=lambda weights: table,
     )
-    done = search(model, settings, {}, jnp.asarray([[first]]), jnp.asarray([1]))
+    done = jax.jit(partial(search, model, settings))({}, np.array([[first]]), np.array([1]))
     pairs = zip(done.tokens[0].tolist(), done.lengths[0].tolist(), done.scores[0].tolist(), strict=True)
     return [(tuple(tokens[:length]), score) for tokens, length, score in pairs]
 

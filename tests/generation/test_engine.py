@@ -1,12 +1,16 @@
 """Sampling: what is drawn, from which distribution, and what it must not depend on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilations import compilations
+from drawn import drawn, placed
+from scipy.special import log_softmax, softmax
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
@@ -14,7 +18,7 @@ from reasoning.generation.engine import Engine, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.generation.truncation import ALL_TOKENS, Truncation, truncated
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import Model, build_model, init_sharded
+from reasoning.models.model import Model, build_model
 from reasoning.training.batches import TokenBatch
 from reasoning.training.token_scores import score
 
@@ -33,7 +37,7 @@ def engine_on(shape: MeshShape, samples: int, limit: int = 20, slots: int = 0) -
     model = build_model(CONFIG, mesh)
     return (
         model,
-        init_sharded(model, mesh, jax.random.key(7)),
+        placed(model, mesh, 7, 0.3),
         build_engine(model, mesh, SamplerSettings(samples, limit, (END,), slots)),
     )
 
@@ -43,25 +47,44 @@ def on_one_device(params: dict) -> dict:
     return jax.device_put(jax.device_get(params), jax.devices()[0])
 
 
-def full_log_probs(model: Model, params: dict, tokens: list[int]) -> np.ndarray:
-    """Log-probabilities [T, V] of the next token at each place, by one plain forward pass."""
-    row = jnp.asarray([tokens + [0] * (64 - len(tokens))])
-    hidden, _ = jax.jit(model.hidden_states)(params, row, jnp.arange(64)[None], jnp.ones_like(row))
-    return np.asarray(jax.nn.log_softmax(hidden[0, : len(tokens)] @ model.unembedding(params)))
+def full_logits(model: Model, params: dict, texts: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Logits [T, V] of the next token at each place of each text, by one plain forward pass of them all."""
+    rows = np.zeros((64, 64), np.int32)
+    for row, text in enumerate(texts):
+        rows[row, : len(text)] = text
+    logits = np.asarray(_logits(model, params, rows))
+    return [logits[row, : len(text)] for row, text in enumerate(texts)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _logits(model: Model, params: dict, rows: jax.Array) -> jax.Array:
+    places = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
+    hidden, _ = model.hidden_states(params, rows, places, jnp.ones_like(rows))
+    return hidden @ model.unembedding(params)
+
+
+def completions(rollouts: Rollouts) -> list[tuple[list[int], np.ndarray, np.ndarray]]:
+    """Each prompt with a completion of it, and that one's log-probabilities; prompt after prompt."""
+    found = []
+    for prompt, *groups in zip(PROMPTS, rollouts.tokens, rollouts.log_probs, rollouts.lengths, strict=True):
+        for tokens, values, length in zip(*groups, strict=True):
+            found.append((prompt, tokens[:length], values[:length]))
+    return found
+
+
+def logits_behind(params: dict, said: Sequence[tuple[list[int], np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Logits [N, V] of each token of the completions, by a plain forward pass."""
+    texts = [[*prompt, *tokens.tolist()][:-1] for prompt, tokens, _ in said]
+    logits = full_logits(build_model(CONFIG), on_one_device(params), texts)
+    return [each[len(prompt) - 1 :] for each, (prompt, _, _) in zip(logits, said, strict=True)]
 
 
 def test_sampled_log_probs_equal_those_of_a_full_forward_pass():
-    model, params, engine = engine_on(MeshShape(), samples=4)
-    rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(0), 1.0)
-    alone = build_model(CONFIG)
-    plain = on_one_device(params)
-    for prompt, group, log_probs, lengths in zip(
-        PROMPTS, rollouts.tokens, rollouts.log_probs, rollouts.lengths, strict=True
-    ):
-        for tokens, values, length in zip(group, log_probs, lengths, strict=True):
-            text = prompt + tokens[:length].tolist()
-            expected = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :]
-            np.testing.assert_allclose(values[:length], expected[np.arange(length), tokens[:length]], atol=1e-5)
+    _, params, engine = engine_on(MeshShape(), samples=16)
+    said = completions(engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(0), 1.0))
+    for logits, (_, tokens, values) in zip(logits_behind(params, said), said, strict=True):
+        expected = log_softmax(logits, axis=-1)
+        np.testing.assert_allclose(values, expected[np.arange(len(tokens)), tokens], atol=1e-5)
 
 
 def test_completions_stop_at_the_end_symbol_and_say_when_they_were_cut():
@@ -92,13 +115,10 @@ def test_any_of_several_ids_ends_a_completion():
 
 
 def test_temperature_zero_takes_the_likeliest_token():
-    _, params, engine = engine_on(MeshShape(), samples=1)
-    rollouts = engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(2), 0.0)
-    alone, plain = build_model(CONFIG), on_one_device(params)
-    for prompt, tokens, length in zip(PROMPTS, rollouts.tokens[:, 0], rollouts.lengths[:, 0], strict=True):
-        text = prompt + tokens[:length].tolist()
-        expected = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :].argmax(-1)
-        np.testing.assert_array_equal(tokens[:length], expected)
+    _, params, engine = engine_on(MeshShape(), samples=16)
+    said = completions(engine.generate(engine.publish(params), PROMPTS, range(4), jax.random.key(2), 0.0))
+    for logits, (_, tokens, _) in zip(logits_behind(params, said), said, strict=True):
+        np.testing.assert_array_equal(tokens, logits.argmax(-1))
 
 
 def test_what_a_request_gets_depends_on_its_identity_only_whatever_slots_order_and_neighbours():
@@ -111,7 +131,7 @@ def test_what_a_request_gets_depends_on_its_identity_only_whatever_slots_order_a
     assert (
         len(set(alone.lengths.reshape(-1).tolist())) > 3
     )  # slots are refilled at different times, or this shows little
-    for slots, order in ((4, range(11)), (8, generator.permutation(11)), (64, generator.permutation(11)[:5])):
+    for slots, order in ((4, range(11)), (4, generator.permutation(11)), (64, generator.permutation(11)[:5])):
         engine = engine_on(MeshShape(data=1), samples=3, slots=slots)[2]
         asked = [prompts[number] for number in order], [ids[number] for number in order]
         found = engine.generate(weights, *asked, key, 1.0, rows=11)
@@ -137,29 +157,27 @@ def test_several_devices_with_slots_of_their_own_give_what_one_gives():
 def test_samples_follow_the_distribution_of_the_first_token():
     _, params, engine = engine_on(MeshShape(), samples=4096, limit=1)
     rollouts = engine.generate(engine.publish(params), [PROMPTS[0]], [0], jax.random.key(4), 2.0)
-    logits = full_log_probs(build_model(CONFIG), on_one_device(params), PROMPTS[0])[-1]
-    expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    [logits] = full_logits(build_model(CONFIG), on_one_device(params), [PROMPTS[0]])
+    expected = softmax(logits[-1] / 2)
     counts = np.bincount(rollouts.tokens.reshape(-1), minlength=24) / 4096
     assert np.abs(counts - expected).max() < 4.5 * np.sqrt(0.25 / 4096)
     assert np.abs(counts - expected).sum() < 0.1
 
 
 def test_truncated_samples_stay_inside_and_their_log_probs_are_those_of_what_is_left():
-    model, params, engine = engine_on(MeshShape(), samples=8, limit=6)
+    _, params, engine = engine_on(MeshShape(), samples=16)
     weights, key, rule = engine.publish(params), jax.random.key(6), Truncation(top_k=9, top_p=0.8, min_p=0.05)
     rollouts = engine.generate(weights, PROMPTS, range(4), key, 1.5, truncation=rule)
-    alone, plain, left = build_model(CONFIG), on_one_device(params), 0
-    for prompt, group, log_probs, lengths in zip(
-        PROMPTS, rollouts.tokens, rollouts.log_probs, rollouts.lengths, strict=True
-    ):
-        for tokens, values, length in zip(group[:2], log_probs, lengths, strict=False):
-            text = prompt + tokens[:length].tolist()
-            full = full_log_probs(alone, plain, text[:-1])[len(prompt) - 1 :] / 1.5
-            allowed = np.asarray(truncated(jnp.asarray(full), rule.traced()))
-            expected = allowed - np.log(np.exp(allowed).sum(-1, keepdims=True))
-            np.testing.assert_allclose(values[:length], expected[np.arange(length), tokens[:length]], atol=1e-5)
-            left += (allowed > -np.inf).sum(-1).max()
-    assert left > 8  # more than one token was left somewhere, or this test shows nothing
+    said = completions(rollouts)
+    logits = np.concatenate(logits_behind(params, said))
+    tokens, values = (np.concatenate([one[part] for one in said]) for part in (1, 2))
+    filled = np.zeros((len(said) * 20, logits.shape[1]), np.float32)
+    filled[: len(logits)] = logits / 1.5
+    allowed = np.asarray(jax.jit(truncated)(filled, rule.traced()))[: len(logits)]
+    expected = log_softmax(allowed, axis=-1)
+    np.testing.assert_allclose(values, expected[np.arange(len(tokens)), tokens], atol=1e-5)
+    left = (allowed > -np.inf).sum(-1).max()
+    assert left > 1  # more than one token was left somewhere, or this test shows nothing
     with compilations() as compiled:
         other = engine.generate(weights, PROMPTS, range(4), key, 1.5, truncation=Truncation(2, 1.0, 0.0))
         assert not compiled  # values are no programs
@@ -167,7 +185,7 @@ def test_truncated_samples_stay_inside_and_their_log_probs_are_those_of_what_is_
 
 
 def test_where_all_tokens_may_be_drawn_or_none_is_nothing_changes():
-    _, params, engine = engine_on(MeshShape(), samples=8, limit=6)
+    _, params, engine = engine_on(MeshShape(), samples=16)
     weights, key = engine.publish(params), jax.random.key(7)
     sampled, everything = (
         engine.generate(weights, PROMPTS, range(4), key, 1.0, truncation=rule) for rule in (None, ALL_TOKENS)
@@ -196,7 +214,7 @@ def test_a_batch_with_fewer_prompts_or_none_is_the_same_program():
 def test_a_mixed_workload_is_two_programs_and_none_once_it_is_warm():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(replace(CONFIG, context=128, stacks=(Stack(1),)), mesh)
-    weights, generator = model.publish(model.init(jax.random.key(0))), np.random.default_rng(0)
+    weights, generator = jax.jit(model.publish)(drawn(model.shapes, 0, 0.5)), np.random.default_rng(0)
     greedy, sampled = (
         build_engine(model, mesh, SamplerSettings(samples, 9, (END,), slots=4, longest_prompt=50)) for samples in (1, 4)
     )
@@ -216,7 +234,7 @@ def test_a_mixed_workload_is_two_programs_and_none_once_it_is_warm():
 
 
 def test_published_weights_survive_the_donation_of_the_parameters():
-    _, params, engine = engine_on(MeshShape(), samples=1)
+    _, params, engine = engine_on(MeshShape(), samples=16)
     weights = engine.publish(params)
     before = engine.generate(weights, PROMPTS, range(4), jax.random.key(5), 1.0)
     jax.block_until_ready(jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 0, tree), donate_argnums=0)(params))
@@ -225,7 +243,7 @@ def test_published_weights_survive_the_donation_of_the_parameters():
 
 
 def test_prompts_that_are_empty_or_too_long_are_refused_with_the_numbers():
-    _, params, engine = engine_on(MeshShape(), samples=1)
+    _, params, engine = engine_on(MeshShape(), samples=16)
     weights = engine.publish(params)
     with pytest.raises(InputError, match="a prompt of 50 tokens and 20 new ones exceed the model's context of 64"):
         engine.generate(weights, [[1] * 50], [0], jax.random.key(0), 1.0)
@@ -237,7 +255,7 @@ def test_prompts_that_are_empty_or_too_long_are_refused_with_the_numbers():
 def test_sampler_and_trainer_agree_under_a_soft_cap():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(CAPPED, mesh)
-    params = model.init(jax.random.key(0))
+    params = drawn(model.shapes, 0, 0.5)
     engine = build_engine(model, mesh, SamplerSettings(4, 8, (END,)))
     rollouts = engine.generate(engine.publish(params), [PROMPTS[0]], [0], jax.random.key(1), 1.0)
     rows = jnp.asarray(np.concatenate([np.tile(PROMPTS[0], (4, 1)), rollouts.tokens[0]], axis=1))

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+from drawn import placed
 
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.generation.engine import build_engine
 from reasoning.generation.growing import NEW, Turn, build_growing
 from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.config import ModelConfig, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model
 
 PROMPTS = [[1, 2, 4], [4, 2], [2, 1, 4, 4, 2] * 8]
 """The last is read in two pieces."""
@@ -21,7 +22,7 @@ def test_three_greedy_steps_of_three_tokens_are_nine_tokens_in_a_row_whatever_ro
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(CONFIG, mesh)
     whole = build_engine(model, mesh, SamplerSettings(1, 9, (99,), longest_prompt=40))
-    weights, key = whole.publish(init_sharded(model, mesh, jax.random.key(2))), jax.random.key(0)
+    weights, key = whole.publish(placed(model, mesh, 2, 0.5)), jax.random.key(0)
     greedy = whole.generate(weights, PROMPTS, range(3), key, 0.0)
     growing = build_growing(model, mesh, SamplerSettings(2, 3, (99,), slots=4, longest_prompt=40), 4, 40 + 8)
     assert (growing.parts, growing.rows_of_part) == (1, 4)
@@ -51,7 +52,7 @@ def test_beginnings_that_are_the_same_text_are_read_once_and_go_on_each_by_its_o
     settings = SamplerSettings(2, 3, (99,), slots=4, longest_prompt=40)
     growing = build_growing(replace(model, prefill=counted), mesh, settings, 4, 40 + 8)
     alone = build_growing(model, mesh, settings, 4, 40 + 8)
-    params = init_sharded(model, mesh, jax.random.key(2))
+    params = placed(model, mesh, 2, 0.5)
     weights, key = build_engine(model, mesh, settings).publish(params), jax.random.key(0)
     first = Turn([NEW] * 4, [PROMPTS[2], PROMPTS[0], PROMPTS[2], PROMPTS[2]], [4, 5, 6, 7])
     state, steps = growing.go_on(weights, growing.start(key), first, key, 1.0, None)

@@ -1,11 +1,12 @@
 """Prompts that are read in pieces leave what those leave that are read at once."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from reasoning.generation import reading
 from reasoning.generation.reading import empty_cache, read_prompts
@@ -21,17 +22,18 @@ CONFIG = ModelConfig(
     stacks=(Stack(1, (BlockKind(window=4), BlockKind())),),
     context=64,
 )
-TOKENS, LENGTHS = np.array(jax.random.randint(jax.random.key(1), (4, 20), 0, 24)), np.array([20, 1, 0, 13])
+TOKENS, LENGTHS = np.random.default_rng(1).integers(0, 24, (4, 20)), np.array([20, 1, 0, 13])
 
 
+@cache
 def ours() -> tuple[LanguageModel, dict]:
     model = build_model(CONFIG)
-    return model, model.publish(model.init(jax.random.key(0)))
+    return model, jax.jit(model.publish)(drawn(model.shapes, 0, 0.25))
 
 
 def foreign() -> tuple[LanguageModel, dict]:
     """A model whose state is the sum of the tokens' embeddings so far."""
-    embedding = jax.random.normal(jax.random.key(0), (24, 8))
+    embedding = jnp.asarray(np.random.default_rng(0).normal(size=(24, 8)), jnp.float32)
 
     def states(params: dict, tokens: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
         return jnp.cumsum(params["embedding"][tokens] * (segments > 0)[:, :, None], axis=1)
@@ -49,7 +51,7 @@ def test_prompts_in_pieces_leave_the_states_and_caches_of_those_read_at_once(bui
         monkeypatch.setattr(reading, "READ_AT_ONCE", at_once)
         hidden, cache = jax.jit(partial(read_prompts, model, room=23))(weights, TOKENS, LENGTHS)
         assert jax.tree.map(jnp.shape, cache) == jax.tree.map(jnp.shape, empty_cache(model, 4, 23))
-        after, _ = model.decode(weights, jnp.asarray([3, 4, 5, 6]), cache)
+        after, _ = jax.jit(model.decode)(weights, np.array([3, 4, 5, 6]), cache)
         found.append([np.asarray(array)[LENGTHS > 0] for array in (hidden, after, cache["length"])])
     for once, pieces in zip(*found, strict=True):
         np.testing.assert_allclose(once, pieces, atol=2e-5)
@@ -59,7 +61,7 @@ def test_prompts_in_pieces_leave_the_states_and_caches_of_those_read_at_once(bui
 def test_a_prompt_no_longer_than_is_read_at_once_is_one_pass(monkeypatch: pytest.MonkeyPatch):
     model, weights = ours()
     monkeypatch.setattr(reading, "READ_AT_ONCE", 20)
-    lengths = jnp.maximum(jnp.asarray(LENGTHS), 1)
-    expected = model.prefill(weights, jnp.asarray(TOKENS), lengths, empty_cache(model, 4, 20))
-    found = read_prompts(model, weights, jnp.asarray(TOKENS), jnp.asarray(LENGTHS), 20)
+    at_once = jax.jit(lambda *given: model.prefill(*given, empty_cache(model, 4, 20)))
+    expected = at_once(weights, TOKENS, np.maximum(LENGTHS, 1))
+    found = jax.jit(partial(read_prompts, model, room=20))(weights, TOKENS, LENGTHS)
     jax.tree.map(np.testing.assert_array_equal, found, expected)

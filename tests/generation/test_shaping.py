@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
@@ -25,6 +26,10 @@ TABLE = TokenTable(
 RULE = Shaping(1.7, MappingProxyType({5: 2.5, 9: -1.0}), tuple(range(2, 20)))
 
 
+LOGITS = np.random.default_rng(0).normal(0, 3, (2, 24)).astype(np.float32)
+log_probs = jax.jit(lambda *given: jax.nn.log_softmax(shaped(*given)))
+
+
 def by_hand(logits: np.ndarray, said: list[int], rule: Shaping) -> np.ndarray:
     """Log-probabilities [V] behind a text of the tokens ``said``."""
     scores = logits.astype(np.float64)
@@ -40,26 +45,28 @@ def by_hand(logits: np.ndarray, said: list[int], rule: Shaping) -> np.ndarray:
 
 
 def test_logits_are_biased_then_punished_then_forbidden():
-    logits = np.asarray(jax.random.normal(jax.random.key(0), (24,))) * 3
-    said = [4, 5, 9, 21]
-    seen = jnp.zeros((1, 24), bool).at[0, jnp.asarray(said)].set(True)
-    found = jax.nn.log_softmax(shaped(jnp.asarray(logits)[None], seen, jnp.zeros(1, int), RULE.traced(24)))
+    logits, said = LOGITS[0], [4, 5, 9, 21]
+    found = log_probs(logits[None], np.isin(np.arange(24), said)[None], np.zeros(1, int), RULE.traced(24))
     np.testing.assert_allclose(found[0], by_hand(logits, said, RULE), atol=1e-5)
 
 
 def test_log_probs_of_completions_are_those_of_the_shaped_distribution_of_each_slots_own_text():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(CONFIG, mesh)
-    params = model.init(jax.random.key(7))
+    params = drawn(model.shapes, 7, 0.5)
     engine = build_engine(model, mesh, SamplerSettings(3, 12, (3,), slots=4))
     prompts, weights = [[5, 6, 7], [8, 9], [12]], engine.publish(params)
     found = engine.generate(weights, prompts, range(3), jax.random.key(0), 1.0, shaping=RULE)
-    forward = jax.jit(lambda row: model.hidden_states(params, row, jnp.arange(32)[None], jnp.ones_like(row))[0])
+
+    @jax.jit
+    def forward(row: jax.Array) -> jax.Array:
+        hidden_1TD, _ = model.hidden_states(params, row, jnp.arange(32)[None], jnp.ones_like(row))
+        return hidden_1TD[0] @ model.unembedding(params)
+
     for prompt, *replies in zip(prompts, found.tokens, found.log_probs, found.lengths, strict=True):
         for tokens, log_probs, length in zip(*replies, strict=True):
             text = [*prompt, *tokens[:length].tolist()]
-            hidden = forward(jnp.asarray([text + [0] * (32 - len(text))]))
-            logits = np.asarray(hidden[0] @ model.unembedding(params))
+            logits = np.asarray(forward(np.array([text + [0] * (32 - len(text))])))
             for place in range(length):
                 end = len(prompt) + place
                 expected = by_hand(logits[end - 1], text[:end], RULE)[tokens[place]]
@@ -87,7 +94,7 @@ def test_a_table_says_at_each_place_of_a_completion_what_may_be_said():
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(CONFIG, mesh)
     engine = build_engine(model, mesh, SamplerSettings(6, 12, (7,), slots=4))
-    weights = engine.publish(model.init(jax.random.key(7)))
+    weights = engine.publish(drawn(model.shapes, 7, 0.5))
     prompts, key = [[5, 6, 7], [8, 9], [12]], jax.random.key(0)
     found = engine.generate(weights, prompts, range(3), key, 1.0, shaping=Shaping(table=TABLE))
     free = engine.generate(weights, prompts, range(3), key, 1.0, shaping=Shaping())
@@ -99,10 +106,8 @@ def test_a_table_says_at_each_place_of_a_completion_what_may_be_said():
 
 
 def test_log_probs_are_those_of_the_tokens_that_may_be_said():
-    logits = np.asarray(jax.random.normal(jax.random.key(0), (2, 24))) * 3
-    rule = Shaping(table=TABLE).traced(24)
-    seen = jnp.zeros((2, 24), bool)
-    found = jax.nn.log_softmax(shaped(jnp.asarray(logits), seen, jnp.array([1, 3]), rule))
+    logits, rule = LOGITS, Shaping(table=TABLE).traced(24)
+    found = log_probs(logits, np.zeros((2, 24), bool), np.array([1, 3]), rule)
     for row, state in enumerate((1, 3)):
         may = np.arange(state, 24, 4)
         expected = np.full(24, -np.inf)

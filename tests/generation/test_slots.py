@@ -1,5 +1,7 @@
 """Slots that are refilled on the device: how many are busy, and that nothing is lost where pages are small."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +31,7 @@ def ask(state: State, sizes: Sizes, page: Page, samples: int, more: bool, steps:
     settings = SamplerSettings(0, LIMIT, (END,))
     asked = Asked(jnp.int32(samples), jnp.float32(0), None, None, jnp.bool_(more), jnp.int32(steps))
     return jax.jit(sample, static_argnums=(0, 1, 2, 3))(
-        MODEL, mesh, settings, sizes, {}, state, page, jnp.full(sizes.slots, GO_ON), jax.random.key(0), asked
+        MODEL, mesh, settings, sizes, {}, state, page, np.full(sizes.slots, GO_ON), jax.random.key(0), asked
     )[0]
 
 
@@ -37,10 +39,15 @@ MODEL = counting_model([])
 SIZES = Sizes(parts=1, slots=4, prompts=6, group=2, time=3, ended=16)
 
 
+@cache
+def empty() -> State:
+    return jax.jit(partial(empty_state, MODEL, LIMIT, SIZES))(jax.random.key(0))
+
+
 @pytest.mark.parametrize("samples", [1, 2])
 def test_every_request_of_a_page_ends_once_with_its_own_tokens(samples: int):
     lengths = [3, 9, 1, 40, 2, 70][: 6 if samples == 1 else 5]
-    state = ask(empty_state(MODEL, LIMIT, SIZES, jax.random.key(0)), SIZES, page_of(lengths, SIZES), samples, False)
+    state = ask(empty(), SIZES, page_of(lengths, SIZES), samples, False)
     done = state.finished
     count = int(done.count[0])
     assert sorted(done.request[:count].tolist()) == list(range(len(lengths) * samples))
@@ -53,7 +60,7 @@ def test_every_request_of_a_page_ends_once_with_its_own_tokens(samples: int):
 
 
 def test_with_more_pages_to_come_a_page_is_left_as_soon_as_a_slot_is_idle_and_the_rest_goes_on_with_the_next():
-    first = ask(empty_state(MODEL, LIMIT, SIZES, jax.random.key(0)), SIZES, page_of([5, 30, 31, 32], SIZES), 1, True)
+    first = ask(empty(), SIZES, page_of([5, 30, 31, 32], SIZES), 1, True)
     assert first.finished.request[: int(first.finished.count[0])].tolist() == [0]
     assert sorted(first.slots.request.tolist()) == [-1, 1, 2, 3] and set(first.slots.count.tolist()) == {0, 5}
     page = page_of([7, 2], SIZES)
@@ -71,9 +78,9 @@ def test_with_more_pages_to_come_a_page_is_left_as_soon_as_a_slot_is_idle_and_th
 
 
 def test_a_page_that_is_left_to_be_looked_at_goes_on_where_it_was():
-    page, empty = page_of([5, 30, 1, 32, 9, 2], SIZES), empty_state(MODEL, LIMIT, SIZES, jax.random.key(0))
-    at_once, rows = ask(empty, SIZES, page, 2, False).finished, []
-    state = ask(empty, SIZES, page, 2, False, steps=7)
+    page = page_of([5, 30, 1, 32, 9, 2], SIZES)
+    at_once, rows = ask(empty(), SIZES, page, 2, False).finished, []
+    state = ask(empty(), SIZES, page, 2, False, steps=7)
     for _ in range(20):
         count = int(state.finished.count[0])
         rows += zip(state.finished.request[:count].tolist(), state.finished.tokens[:count].tolist(), strict=True)
