@@ -73,8 +73,9 @@ def test_a_hostile_program_neither_passes_nor_gets_out_nor_stays(place: Outside,
     sandbox = needed(Sandbox(workers=1, tier=tier, remembered=0))
     before = left(0)
     found, late = graded(attack, sandbox, place)
-    if late > SLACK:  # a machine that is busy may be late once
-        found, late = graded(attack, sandbox, place)
+    for _ in range(3):
+        if late > SLACK:  # a machine that is busy may be late
+            found, late = graded(attack, sandbox, place)
     assert found.verdict in NOT_PASSED, found
     assert attack.verdict in (None, found.verdict), found
     assert traces(place) == []

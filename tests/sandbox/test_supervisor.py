@@ -34,8 +34,8 @@ def is_running(pid: int) -> bool:
 
 
 def gone(pids: set[int]) -> bool:
-    """Whether all processes are gone, or wait only to be reaped, within five seconds."""
-    for _ in range(100):
+    """Whether all processes are gone, or wait only to be reaped, within half a minute."""
+    for _ in range(600):
         if not any(is_running(pid) for pid in pids):
             return True
         time.sleep(0.05)
@@ -43,11 +43,11 @@ def gone(pids: set[int]) -> bool:
 
 
 def wait_for(condition) -> None:
-    for _ in range(400):
+    for _ in range(2400):
         if condition():
             return
         time.sleep(0.025)
-    raise AssertionError("what was waited for did not happen in ten seconds")
+    raise AssertionError("what was waited for did not happen in a minute")
 
 
 def supervisor(sandbox: Sandbox) -> int:
@@ -121,8 +121,8 @@ def test_a_supervisor_that_falls_silent_is_replaced(monkeypatch):
 
 def test_a_slow_program_holds_up_only_its_own_worker():
     sandbox = Sandbox(workers=2, tier="landlock", remembered=13)
-    slow = Job("import time; time.sleep(3.0); print(1)", (Stdio("", "1"),))
-    quick = [Job(f"print({number})", (Stdio("", str(number)),)) for number in range(8)]
+    slow = Job("import time; time.sleep(2.0); print(1)", (Stdio("", "1"),))
+    quick = [Job(f"print({number})", (Stdio("", str(number)),)) for number in range(4)]
     order: list[str] = []
     receive = grading._receive
 

@@ -46,10 +46,10 @@ def test_a_right_file_passes(tmp_path):
 )
 def test_what_claims_more_than_there_is_is_refused_at_once(tmp_path, content, match):
     (tmp_path / "a.gguf").write_bytes(content)
-    began = time.monotonic()
+    began = time.process_time()  # the clock says what else the machine does
     with pytest.raises(InputError, match=match):
         check_header(tmp_path / "a.gguf")
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_folders_and_missing_files_are_refused(tmp_path):
