@@ -142,12 +142,11 @@ def test_the_predicted_peak_is_where_the_compiler_begins_to_refuse(tmp_path):
         shapes = [jax.ShapeDtypeStruct((size, 4096), jnp.float32, sharding=place) for size in (rows, 4096)]
         return compiler.compile(Program("products", jax.jit(lambda x, w: (x @ w) @ (w @ w)), tuple(shapes)), mesh)
 
-    fits, refused = 4096, int(usable) // (4 * 4096)
-    assert found(refused).refusal
-    while refused - fits > 0.04 * refused:
-        middle = (fits + refused) // 2
-        fits, refused = (fits, middle) if found(middle).refusal else (middle, refused)
-    assert found(fits).memory == pytest.approx(usable, rel=0.05)
+    few, more = found(4096).memory, found(8192).memory
+    limit = 4096 * (usable - few) / (more - few) + 4096
+    fits, refused = (found(int(share * limit)) for share in (0.95, 1.05))
+    assert refused.refusal and not fits.refusal
+    assert fits.memory == pytest.approx(0.95 * usable, rel=0.01)
 
 
 @pytest.mark.slow
