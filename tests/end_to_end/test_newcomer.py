@@ -78,7 +78,7 @@ def test_the_loss_has_its_metric_and_the_method_its_column(project: Path):
     rows = read_jsonl(places["zero"] / "metrics.jsonl")
     assert len(rows) == 4 and all(row["ratio/mean"] > 0 for row in rows)
     tables = read_json(places["exam"] / "results.json")["checkpoints"]
-    columns = ["greedy", "pass@1", "best_of_3"]
+    columns = ["greedy", "pass@1", "best_of_4"]
     assert list(tables) == ["base", "zero", "imitator"]
     for table in tables.values():
         assert list(table) == [*(f"says_a_digit/{column}" for column in columns), "length", "distinct"]
@@ -90,15 +90,15 @@ def test_the_report_speaks_of_it_in_sensible_words(project: Path):
     lines = (project / "out" / "report.md").read_text().splitlines()
     [told] = [line for line in lines if line.startswith("- **imitator**:")]
     assert told.startswith("- **imitator**: reinforcement learning") and "says_a_digit pass@1" in told
-    assert any(line.startswith("| checkpoint |") and "best_of_3" in line for line in lines)
+    assert any(line.startswith("| checkpoint |") and "best_of_4" in line for line in lines)
 
 
 @pytest.mark.slow
 def test_a_sweep_has_the_newcomers_column(project: Path):
     (project / "sweep.gin").write_text(
         "include 'mine.gin'\nsweep = @pipeline.Sweep\nsweep.each = {'quiz.temperature': (1.0, 0.5)}\nsweep.seeds = 2\n"
-        "sweep.scores = ('exam/imitator/says_a_digit/best_of_3',)\n"
+        "sweep.scores = ('exam/imitator/says_a_digit/best_of_4',)\n"
     )
     done = launch(project, "sweep", "sweep.gin", "--out", "swept")
     assert done.returncode == 0, done.stderr
-    assert "best_of_3" in (project / "swept" / "table.csv").read_text()
+    assert "best_of_4" in (project / "swept" / "table.csv").read_text()

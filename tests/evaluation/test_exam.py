@@ -40,7 +40,7 @@ def asked(base: Artifact, temperature: float, **changes: Any) -> Answers:
 def test_replies_do_not_depend_on_the_size_of_a_batch(base: Artifact):
     whole = asked(base, 1.0)
     parts = asked(base, 1.0, batch=3)  # the last batch is filled up
-    assert whole.texts == parts.texts and len(whole.texts) == 4 and {len(group) for group in whole.texts} == {3}
+    assert whole.texts == parts.texts and len(whole.texts) == 4 and {len(group) for group in whole.texts} == {4}
     np.testing.assert_array_equal(whole.lengths, parts.lengths)
     assert len({text for group in whole.texts for text in group}) > 6  # they are samples, not copies
 
@@ -54,8 +54,8 @@ def test_at_temperature_zero_all_samples_of_a_problem_are_equal(base: Artifact):
 def test_scores_and_rates_have_a_value_a_reply(base: Artifact):
     answers = asked(base, 1.0)
     assert set(answers.scores) == {"strict", "lenient", "tagged"}
-    assert {values.shape for values in answers.scores.values()} == {(4, 3)}
-    assert answers.lengths.shape == (4, 3) and 1 <= answers.lengths.min() and answers.lengths.max() <= NEW_TOKENS
+    assert {values.shape for values in answers.scores.values()} == {(4, 4)}
+    assert answers.lengths.shape == (4, 4) and 1 <= answers.lengths.min() and answers.lengths.max() <= NEW_TOKENS
 
 
 def test_a_score_that_does_not_apply_to_a_reply_is_refused(base: Artifact):
@@ -85,7 +85,7 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
     expected = [f"<|user|>{problem.question}=<|assistant|><think>1" for problem in tiny_stages.TEST.problems()]
     assert texts == expected
     candidate = tiny_stages.candidate(base)
-    engine = sampler_for(candidate.model, candidate.mesh, tokenizer, chat, 3, NEW_TOKENS)
+    engine = sampler_for(candidate.model, candidate.mesh, tokenizer, chat, 4, NEW_TOKENS)
     rollouts = engine.generate(candidate.weights, questions.prompts, range(4), KEY, 1.0)
     written = decode_replies(tokenizer, rollouts, chat, "")
     answers = asked(base, 1.0, style=style)
@@ -98,7 +98,7 @@ def test_a_style_reads_on_in_the_prompt_and_its_opening_is_part_of_the_reply(bas
 def test_log_probs_are_of_whole_replies_and_an_answer_is_what_a_whole_reply_says(base: Artifact):
     candidate = tiny_stages.candidate(base)
     answers = asked(base, 1.0)
-    engine = sampler_for(candidate.model, candidate.mesh, candidate.tokenizer, ChatFormat(), 3, NEW_TOKENS)
+    engine = sampler_for(candidate.model, candidate.mesh, candidate.tokenizer, ChatFormat(), 4, NEW_TOKENS)
     rollouts = engine.generate(candidate.weights, questions_for(candidate).prompts, range(4), KEY, 1.0)
     np.testing.assert_allclose(answers.log_probs, rollouts.log_probs.sum(-1), rtol=1e-5)
     for problem, *group in zip(
@@ -129,10 +129,10 @@ def test_a_score_that_reads_answers_itself_says_what_votes_count(base: Artifact)
 def test_number_and_temperature_are_the_exams_unless_given_and_fewer_samples_are_the_first(base: Artifact):
     candidate = tiny_stages.candidate(base)
     questions = questions_for(candidate)
-    all_three = ask(candidate, questions, KEY)
-    assert all_three.texts == asked(base, 1.0).texts
+    everything = ask(candidate, questions, KEY)
+    assert everything.texts == asked(base, 1.0).texts
     two = ask(candidate, questions, KEY, samples=2)
-    assert two.texts == [group[:2] for group in all_three.texts]
+    assert two.texts == [group[:2] for group in everything.texts]
     cold = tiny_stages.candidate(base, quiz(temperature=0.0))
     assert ask(cold, questions, KEY).texts == ask(candidate, questions, KEY, temperature=0.0).texts
 

@@ -148,7 +148,7 @@ def test_a_score_that_is_neither_right_nor_wrong_has_no_pass_at_k():
 
 
 def test_samples_are_as_many_as_the_exam_says_unless_they_say_so_themselves_and_carry_passes_and_votes():
-    exam = quiz(samples=4)
+    exam = quiz()
     assert [method.cost(exam) for method in (Greedy(), Samples(), Samples(samples=2), Beam(beams=3))] == [1, 4, 2, 3]
     Samples(ks=(4,), votes=(1, 4)).check(exam)
     with pytest.raises(InputError, match="pass@3 can't be estimated from 2 samples a problem; raise the exam's"):
@@ -178,7 +178,7 @@ def test_no_methods_two_of_one_name_and_one_that_does_not_fit_are_refused_by_the
     for methods, message in (
         ((), "further is empty; name at least one"),
         ((Samples(), Samples(samples=2)), "further has two methods named 'samples'; drop one of them, or rename it"),
-        ((Samples(ks=(4,)),), "pass@4 can't be estimated from 3 samples"),
+        ((Samples(ks=(5,)),), "pass@5 can't be estimated from 4 samples"),
     ):
         with pytest.raises(InputError, match=message):
             check_methods("further", methods, quiz())

@@ -179,7 +179,7 @@ def test_selections_are_made_of_the_exam_s_own_samples(base: Artifact):
     candidate = tiny_stages.candidate(base)
     questions, key = questions_for(candidate), jax.random.key(3)
     method = Selections(ways=(Majority(size=3),))
-    assert method.cost(candidate.exam) == 3
+    assert method.cost(candidate.exam) == 4
     assert method.replies(candidate, questions, key).texts == ask(candidate, questions, key).texts
 
 

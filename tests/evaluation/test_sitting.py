@@ -75,7 +75,7 @@ def untold(method: Method, base: Artifact, exam: Exam, problems: tuple[Problem, 
     ],
 )
 def test_a_method_tells_the_programs_that_it_replies_by(base: Artifact, method, names):
-    exam = quiz(max_new_tokens=12)
+    exam = quiz()
     assert untold(method, base, exam, exam.problems.problems()) == (names, [])
 
 
@@ -126,7 +126,7 @@ def test_tokens_and_turns_are_those_of_all_replies_at_the_limit(base: Artifact):
     exam = quiz()
     sitting, _ = sitting_of(base, exam, exam.problems.problems())
     [greedy], [samples] = Greedy().programs(sitting), Samples().programs(sitting)
-    assert (greedy.tokens, samples.tokens) == (4 * NEW_TOKENS, 4 * 3 * NEW_TOKENS)
+    assert (greedy.tokens, samples.tokens) == (4 * NEW_TOKENS, 4 * 4 * NEW_TOKENS)
     [searched] = Beam(beams=3).programs(sitting)
     assert searched.tokens == 4 * 3 * NEW_TOKENS and max(searched.trips.values()) == NEW_TOKENS
 
@@ -157,8 +157,8 @@ def test_who_asks_a_scorer_tells_how_many_replies_it_reads(base: Artifact):
     told = [*Selections(ways=ways).programs(asked)]
     told += StepSearch(scorer="by", beams=2, branches=3, step_tokens=4).programs(asked)
     assert [one.name for one in told if set(one.beside) == {"weights"}] == ["judge"] * 2
-    # Of 4 problems 3 samples, and 6 candidates in each of three turns.
-    assert read == [(4 * 3, sitting.longest + 10), (4 * 6 * 3, sitting.longest + 10)]
+    # Of 4 problems 4 samples, and 6 candidates in each of three turns.
+    assert read == [(4 * 4, sitting.longest + 10), (4 * 6 * 3, sitting.longest + 10)]
     assert [*Selections(ways=ways[1:]).programs(asked)][1:] == []
 
 

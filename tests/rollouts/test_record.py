@@ -124,7 +124,7 @@ def test_they_are_kept_as_often_as_asked_and_change_nothing(made: Artifact, base
 
 
 def test_on_policy_distillation_keeps_what_the_student_said(base: Artifact, tmp_path: Path):
-    sizes = {"steps": 2, "questions": 4, "samples": 2, "max_new_tokens": NEW_TOKENS, "rollouts_every": 2}
+    sizes = {"steps": 2, "questions": 4, "samples": 4, "max_new_tokens": NEW_TOKENS, "rollouts_every": 2}
     stage = OnPolicyDistill(
         name="own", start=BASE, teacher=replace(BASE, name="twin"), problems=TRAIN, optimizer=OPTIMIZER, **sizes
     )
@@ -132,7 +132,7 @@ def test_on_policy_distillation_keeps_what_the_student_said(base: Artifact, tmp_
     assert list(rollout_files(made.path)) == [2]
     table = pq.read_table(rollouts_file(made.path, 2))
     assert table.column_names == [name for name in COLUMNS if not name.startswith("rewards/")]
-    assert table["reward"].null_count == table["advantage"].null_count == 8
+    assert table["reward"].null_count == table["advantage"].null_count == 16
     assert made.metrics()[1]["tokens"] == sum(table["length"].to_pylist())
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, placed
 from jax.sharding import PartitionSpec
 from tiny_stages import MODEL
 
@@ -16,7 +17,7 @@ from reasoning.core.errors import InputError
 from reasoning.core.hashes import hash_tree
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.models.config import BlockKind, Stack
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model
 from reasoning.stages.checkpoint import check_vocabulary, model_of, params_of, save, tokenizer_of
 
 CONFIG = replace(MODEL, stacks=(Stack(1), Stack(1, (BlockKind("relu2"),))), tied=True)
@@ -27,7 +28,7 @@ def saved(base: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     folder = tmp_path_factory.mktemp("saved")
     mesh = build_mesh(MeshShape(data=1, fsdp=4, tensor=1), jax.devices()[:4])
     model = build_model(CONFIG, mesh)
-    params = init_sharded(model, mesh, jax.random.key(3))
+    params = placed(model, mesh, 3)
     outcome = save(folder, model, params, tokenizer_of(base), {"loss": 1.5})
     assert outcome.array_hash == hash_tree(params)
     return Artifact(folder, outcome.kind, "made", outcome.array_hash, outcome.results)
@@ -81,5 +82,5 @@ def test_a_checkpoint_computes_what_was_saved(saved: Artifact):
     rows = (places + 2, places, jnp.ones_like(places))
     other = build_model(CONFIG)
     ours, _ = jax.jit(model.hidden_states)(params_of(saved, model, mesh), *rows)
-    expected, _ = jax.jit(other.hidden_states)(jax.jit(other.init)(jax.random.key(3)), *rows)
+    expected, _ = jax.jit(other.hidden_states)(drawn(other.shapes, 3, 0.2), *rows)
     np.testing.assert_allclose(ours, expected, atol=1e-5)

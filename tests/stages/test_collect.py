@@ -43,7 +43,7 @@ def never(completions: list[str], **columns: Any) -> list[float]:
 
 def collect(**changes: Any) -> Collect:
     settings = {"start": BASE, "problems": TRAIN, "keep": (short, says_something), "max_new_tokens": NEW_TOKENS}
-    return Collect(**{"name": "data", **settings, "samples": 6, "batch": 3, **changes})
+    return Collect(**{"name": "data", **settings, "samples": 8, "batch": 4, "slots": 16, **changes})
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, str]]:
@@ -59,8 +59,8 @@ def data(workshop: Path, base: Artifact) -> Artifact:
 def test_what_is_kept_passed_every_test_and_comes_once(data: Artifact):
     rows = rows_of(data)
     examples = read_samples(data.path / "samples.jsonl")
-    replies = [(row, number) for row in examples for number in range(6)]
-    assert len(replies) == 8 * 6 == data.results["sampled"]
+    replies = [(row, number) for row in examples for number in range(8)]
+    assert len(replies) == 8 * 8 == data.results["sampled"]
     structure = ChatFormat().structure()
     clean = [not any(symbol in row.texts[number] for symbol in structure) for row, number in replies]
     passed = [all(row.scores[name][number] == 1 for name in ("short", "says_something")) for row, number in replies]
@@ -160,7 +160,7 @@ def test_an_interrupted_collection_goes_on_without_asking_anew(base: Artifact, t
     with pytest.raises(Interrupted):
         work(collect(), tmp_path, {"start": base}, Surroundings(stop_at=1))
     first = tmp_path / "data" / "parts" / "000000.jsonl"
-    write_samples(first, [replace(row, texts=("marked",) * 6) for row in read_samples(first)])
+    write_samples(first, [replace(row, texts=("marked",) * 8) for row in read_samples(first)])
     vouch(first)
     again = work(collect(), tmp_path, {"start": base})
     assert any(row.texts[0] == "marked" for row in read_samples(again.path / "samples.jsonl"))
@@ -204,7 +204,7 @@ def test_parts_go_when_all_is_written(data: Artifact):
 
 def test_nothing_to_keep_is_one_clear_error_with_what_each_test_let_through(base: Artifact, tmp_path: Path):
     with pytest.raises(
-        InputError, match=r"stage data: none of 48 replies .*short \d+\.\d%, never 0\.0%.*train its start"
+        InputError, match=r"stage data: none of 64 replies .*short \d+\.\d%, never 0\.0%.*train its start"
     ):
         work(collect(keep=(short, never)), tmp_path, {"start": base})
     assert not (tmp_path / "data" / "records").exists()
@@ -233,4 +233,4 @@ def test_settings_that_cannot_work_are_refused():
         collect(keep=())
     with pytest.raises(InputError, match="two functions named short"):
         collect(keep=(short, short))
-    assert collect(problems=replace(TRAIN, count=5)).plan() == {"replies at most": 30}
+    assert collect(problems=replace(TRAIN, count=5)).plan() == {"replies at most": 40}

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_stages
-from tiny_stages import BASE, MODEL, Surroundings, work
+from tiny_stages import BASE, MODEL, Surroundings, untrained, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -23,7 +23,7 @@ STUDENT = Cut(name="student", start=DEEP, layers=(0, 2))
 
 @pytest.fixture(scope="module")
 def teacher(corpus: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return work(DEEP, tmp_path_factory.mktemp("teacher"), {"data": corpus})
+    return untrained(tmp_path_factory.mktemp("teacher"), "base", DEEP.model, corpus)
 
 
 def test_the_student_holds_the_teachers_layers_and_its_tokenizer(teacher: Artifact, tmp_path: Path):

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_stages
-from drawn import drawn
+from batched import token_batch
 from scipy.special import log_softmax
 from sentencepiece import sentencepiece_model_pb2
-from tiny_stages import BASE, CORPUS, LENGTH, MODEL, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, quiz, work
+from tiny_stages import BASE, CORPUS, LENGTH, MODEL, NEW_TOKENS, OPTIMIZER, TRAIN, Surroundings, quiz, untrained, work
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
@@ -25,16 +25,15 @@ from reasoning.data.pipeline import token_batches
 from reasoning.data.records import read_records, take_rows
 from reasoning.data.sources import Generated
 from reasoning.data.tokenizers.sentencepiece import SENTENCEPIECE_FILE
-from reasoning.models.config import BlockKind, ModelConfig, Stack
+from reasoning.models.config import BlockKind, Stack
 from reasoning.models.lora import LoRA
-from reasoning.models.model import build_model
 from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.objectives.divergence import JSD, forward, reverse
 from reasoning.stages import Distill, OnPolicyDistill
-from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.held_out import split_rows
 from reasoning.stages.trainee import sampler_of, trainee_of
-from reasoning.training.batches import TokenBatch, token_batch
+from reasoning.training.batches import TokenBatch
 from reasoning.training.preemption import Interrupted
 
 SMALL = replace(MODEL, width=12, mlp_width=16, stacks=(Stack(2, (BlockKind("swiglu"),)),), qkv_bias=True)
@@ -48,14 +47,6 @@ def student(workshop: Path, corpus: Artifact) -> Artifact:
     return untrained(workshop, "student", SMALL, corpus)
 
 
-def untrained(folder: Path, name: str, config: ModelConfig, data: Artifact) -> Artifact:
-    """A checkpoint of random parameters, for the tokenizer of ``data``."""
-    model = build_model(config, Surroundings().context().mesh)
-    (folder / name).mkdir()
-    outcome = save(folder / name, model, drawn(model.shapes, 5), tokenizer_of(data), {})
-    return Artifact(folder / name, outcome.kind, name, outcome.array_hash, {})
-
-
 def by_logits(**changes: Any) -> Distill:
     settings = {"start": STUDENT, "teacher": BASE, "data": tiny_stages.DEMONSTRATIONS, "optimizer": OPTIMIZER}
     return Distill(**{"name": "distilled", **settings, "steps": 6, "batch": 8, **changes})
@@ -63,7 +54,7 @@ def by_logits(**changes: Any) -> Distill:
 
 def on_policy(**changes: Any) -> OnPolicyDistill:
     settings = {"start": STUDENT, "teacher": BASE, "problems": TRAIN, "optimizer": OPTIMIZER}
-    sizes = {"steps": 2, "questions": 4, "samples": 2, "max_new_tokens": NEW_TOKENS}
+    sizes = {"steps": 2, "questions": 4, "samples": 4, "max_new_tokens": NEW_TOKENS}
     return OnPolicyDistill(**{"name": "followed", **settings, **sizes, **changes})
 
 
@@ -195,7 +186,7 @@ def test_on_policy_a_student_comes_closer_to_its_teacher_without_any_reward(
     base: Artifact, student: Artifact, tmp_path: Path
 ):
     surroundings = Surroundings()
-    made = work(on_policy(steps=16, samples=4), tmp_path, inputs(student, base), surroundings)
+    made = work(on_policy(steps=16), tmp_path, inputs(student, base), surroundings)
     values = [row["kl"] for row in made.metrics()]
     assert np.mean(values[-3:]) < 0.7 * np.mean(values[:2])
     assert {"kl", "completions/mean_length"} <= surroundings.reports[-1].values.keys()
@@ -286,7 +277,7 @@ def test_rows_that_the_devices_can_not_share_are_refused_before_any_work():
     mesh = build_mesh(MeshShape(data=2, fsdp=4))
     with pytest.raises(InputError, match="stage distilled: 12 rows can't be shared evenly by 8 data-parallel devices"):
         by_logits(batch=12).check(mesh)
-    with pytest.raises(InputError, match="followed: 5 questions x 2 samples = 10 rows can't be shared evenly by 8"):
+    with pytest.raises(InputError, match="followed: 5 questions x 4 samples = 20 rows can't be shared evenly by 8"):
         on_policy(questions=5).check(mesh)
 
 
@@ -300,7 +291,7 @@ def test_a_divergence_that_is_no_function_or_has_no_hash_is_refused(build: Any):
 
 def test_the_plan_counts_rows_and_completions():
     assert by_logits().plan() == {"steps": 6, "rows": 48}
-    assert on_policy().plan() == {"steps": 2, "completions": 16, "sampled tokens at most": 16 * NEW_TOKENS}
+    assert on_policy().plan() == {"steps": 2, "completions": 32, "sampled tokens at most": 32 * NEW_TOKENS}
 
 
 @pytest.mark.slow

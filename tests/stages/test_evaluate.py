@@ -45,7 +45,7 @@ def first_digit_is_even(completions: list[str], **columns: Any) -> list[float]:
 
 
 MIXED = ProblemSet(tasks=(Chains(**tiny_stages.SHORT), MoreChains(**tiny_stages.SHORT)), split="test", count=6)
-EXAM = quiz(scores=(first_digit_is_even, lenient), samples=4)
+EXAM = quiz(scores=(first_digit_is_even, lenient))
 WIDE = {
     "quiz": replace(EXAM, problems=MIXED),
     "methods": (Greedy(), Samples(ks=(2,), votes=(1, 2, 3, 4)), Beam(beams=2)),

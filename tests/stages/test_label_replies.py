@@ -22,7 +22,7 @@ from reasoning.training.preemption import Interrupted
 def label(**changes: Any) -> LabelReplies:
     given = {"start": BASE, "problems": TRAIN, "right": early_end, "max_new_tokens": NEW_TOKENS, "length": 32}
     steps = Steps(separator="=", completions=2)
-    return LabelReplies(**{"name": "labels", **given, "samples": 3, "batch": 4, "steps": steps, **changes})
+    return LabelReplies(**{"name": "labels", **given, "samples": 4, "batch": 4, "steps": steps, **changes})
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, np.ndarray]]:
@@ -66,7 +66,7 @@ def test_replies_are_labelled_and_an_interruption_changes_nothing(workshop: Path
     assert whole.kind == "records" and separator_of(whole) == "=" and not (whole.path / "parts").exists()
     rows = rows_of(whole)
     labels = np.concatenate([row["labels"][row["labels"] >= 0] for row in rows])
-    assert whole.results["replies"] == 24 and whole.results["labels"] == len(labels) > 24
+    assert whole.results["replies"] == 32 and whole.results["labels"] == len(labels) > 32
     np.testing.assert_allclose(whole.results["mean label"], labels.mean())
     assert set(np.unique(labels)) <= {0.0, 0.5, 1.0}
     with pytest.raises(Interrupted):

@@ -38,7 +38,7 @@ def test_on_policy_distillation_too(base, tmp_path):
         optimizer=OPTIMIZER,
         steps=1,
         questions=4,
-        samples=2,
+        samples=4,
         max_new_tokens=NEW_TOKENS,
         **LONGEST,
     )

@@ -46,7 +46,7 @@ def test_a_probe_publishes_and_samples_every_so_many_steps():
     stage = reinforce(steps=5, probe=quiz(), probe_every=2)
     programs = {one.name: one for one in stage.programs(place_of(MESH))}
     assert programs["probe: sample"].calls == programs["probe: publish"].calls == 3
-    assert programs["probe: sample"].tokens == 4 * 3 * NEW_TOKENS
+    assert programs["probe: sample"].tokens == 4 * 4 * NEW_TOKENS
 
 
 def test_an_exam_asks_each_checkpoint_by_each_method_that_samples():

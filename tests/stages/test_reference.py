@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import three_steps
+from drawn import placed
 from tiny_stages import Surroundings, reinforce, work
 
 from reasoning.core.artifact import Artifact
@@ -17,7 +18,7 @@ from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.kernels.token_log_probs import TokenLogProbs
 from reasoning.models.config import Stack
 from reasoning.models.lora import LoRA
-from reasoning.models.model import build_model, init_sharded
+from reasoning.models.model import build_model
 from reasoning.stages.reference import Reference
 from reasoning.stages.trainee import Trainee, trainee_of
 from reasoning.training.batches import TokenBatch
@@ -61,7 +62,7 @@ def test_it_becomes_what_trains_when_that_is_due_and_is_read_back_from_disk(base
 def test_it_is_held_in_the_dtype_of_the_computation_and_says_what_float32_parameters_would(tmp_path: Path):
     mesh = build_mesh(MeshShape(), jax.devices()[:1])
     model = build_model(replace(three_steps.CONFIG, compute_dtype="bfloat16", stacks=(Stack(1),)), mesh)
-    start = init_sharded(model, mesh, jax.random.key(0))
+    start = placed(model, mesh)
     later = jax.tree.map(lambda leaf: 1.01 * leaf, start)
     rows = three_steps.supervised_case(model, start).batch
     score = build_scoring(model, mesh, 1.0)

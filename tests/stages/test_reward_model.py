@@ -36,7 +36,8 @@ LABELS = LabelReplies(
     max_new_tokens=NEW_TOKENS,
     length=32,
     samples=16,
-    batch=8,
+    batch=4,
+    slots=16,
 )
 MODEL = RewardModel(
     name="prm", start=BASE, data=LABELS, optimizer=OPTIMIZER, steps=30, batch=8, held_out=8, held_out_every=15

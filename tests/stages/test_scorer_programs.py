@@ -44,8 +44,8 @@ def test_an_exam_holds_its_scorers_beside_every_program_and_a_verifier_is_the_ch
     names = ["publish", "greedy", "selections", "judge: batch", "judge: judge", "verifier: batch", "verifier: score"]
     assert [one.name for one in told] == names
     assert [one.name for one in told if "judge" not in one.beside] == ["judge: judge"]
-    assert set(told[4].beside) == {"weights"} and told[4].calls == 3  # twelve replies, four at once
-    assert set(told[6].beside) == {"weights", "judge"} and told[6].calls == 6
+    assert set(told[4].beside) == {"weights"} and told[4].calls == 4  # sixteen replies, four at once
+    assert set(told[6].beside) == {"weights", "judge"} and told[6].calls == 8
 
 
 def test_a_scorer_that_is_not_there_yet_is_told_of(tmp_path: Path):

@@ -16,7 +16,7 @@ from reasoning.rollouts.sampling import TruncatedSampling
 from reasoning.stages import step_labels
 from reasoning.stages.step_labels import NO_LABEL, Prefix, Steps, Writer, any_right, groups_of, labels_of, share
 
-SAMPLING = TruncatedSampling(problems=TRAIN, max_new_tokens=NEW_TOKENS, samples=3)
+SAMPLING = TruncatedSampling(problems=TRAIN, max_new_tokens=NEW_TOKENS, samples=4)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def test_a_step_s_label_is_the_share_of_right_completions_and_the_last_one_s_is_
     assert none == 0 and [each.ends for each in plain] == [[len(each.reply) - 1] for each in plain]
 
     def only_of_replies(completions: list[str], **columns: object) -> list[float | None]:
-        return [None if len(completions) > 12 else 1.0 for _ in completions]
+        return [None if len(completions) > 16 else 1.0 for _ in completions]
 
-    assert len(shares) * 4 > 12
+    assert len(shares) * 4 > 16
     given = (writer, questions.problems, questions.prompts, rollouts)
     found, _ = labels_of(*given, only_of_replies, steps, jax.random.key(2))
     assert {label for each in found for label in each.labels[:-1]} == {NO_LABEL}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -128,10 +129,11 @@ def test_on_a_mesh_weights_are_published_where_the_engine_wants_them_and_sample_
         mesh = build_mesh(shape, jax.devices()[:count])
         stage, context = reinforce(lora=LOW), replace(Surroundings().context(), mesh=mesh)
         trainee = trainee_of(stage, base, context)
-        adapters = jax.tree.map(lambda leaf: leaf + 0.1, trainee.start())
+        adapters = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf + 0.1, tree))(trainee.start())
         sampler = sampler_of(stage, trainee, tokenizer_of(base), context)
         weights = trainee.publish(sampler.engine, adapters)
-        for merged in (merge_adapters(LOW, trainee.all_params(adapters)), trainee.merged_params(adapters)):
+        by_hand = jax.jit(partial(merge_adapters, LOW))(trainee.all_params(adapters))
+        for merged in (by_hand, trainee.merged_params(adapters)):
             alike = sampler.engine.publish(merged)
             for one, other in zip(jax.tree.leaves(weights), jax.tree.leaves(alike), strict=True):
                 assert one.sharding == other.sharding
@@ -152,7 +154,7 @@ def test_distillation_with_lora_changes_only_its_matrices_and_its_first_loss_is_
         "steps": 2,
     }
     if on_policy:
-        make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "questions": 4, "samples": 2}
+        make, sizes = OnPolicyDistill, {"problems": TRAIN, "max_new_tokens": 8, "questions": 4, "samples": 4}
     else:
         make, sizes = Distill, {"data": tiny_stages.DEMONSTRATIONS, "batch": 8}
     teacher = work(tune(name="teacher"), tmp_path, {"start": base, "data": examples})

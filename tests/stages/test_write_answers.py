@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batched import token_batch
 from scipy.special import log_softmax
 from tiny_stages import CORPUS, TRAIN, Surroundings, work
 
@@ -26,7 +27,6 @@ from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
 from reasoning.stages.write_answers import WriteAnswers
 from reasoning.tasks.capitals import Capitals
 from reasoning.tasks.problems import Problem, ProblemSet
-from reasoning.training.batches import token_batch
 from reasoning.training.losses import supervised
 
 

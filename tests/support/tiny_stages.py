@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from drawn import drawn
 
 from reasoning.core.artifact import Artifact
 from reasoning.core.mesh import MeshShape, build_mesh
@@ -21,12 +22,12 @@ from reasoning.evaluation.exam import Candidate, Exam, Questions, candidate_of, 
 from reasoning.evaluation.methods import Greedy, Samples
 from reasoning.evaluation.scorers import Scorer
 from reasoning.models.config import BlockKind, ModelConfig, Stack
-from reasoning.models.model import Model
+from reasoning.models.model import Model, build_model
 from reasoning.models.parameters import Params
 from reasoning.rewards.accuracy import lenient, strict
 from reasoning.rewards.format import tagged
 from reasoning.stages import GRPO, SFT, Evaluate, Prepare, Pretrain, TokenizerTraining
-from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
+from reasoning.stages.checkpoint import model_of, params_of, save, tokenizer_of
 from reasoning.stages.rollout_source import RolloutSource
 from reasoning.stages.stage import Context
 from reasoning.stages.trainee import trainee_of
@@ -81,7 +82,7 @@ REFUSED = "the reward number can't judge the problem '..1.' .halves.: it has the
 def quiz(**changes: Any) -> Exam:
     """Four held-out problems."""
     settings = {"problems": TEST, "scores": (strict, lenient), "rates": (tagged,), "max_new_tokens": NEW_TOKENS}
-    return Exam(**{**settings, "samples": 3, "batch": 4, **changes})
+    return Exam(**{**settings, "samples": 4, "batch": 4, **changes})
 
 
 def tune(**changes: Any) -> SFT:
@@ -121,7 +122,7 @@ def source_and_state(
     """Where a stage's batches come from, without rollouts that are kept, and the state before its first step."""
     stage, context = replace(stage, rollouts_every=0), Surroundings().context()
     trainee = trainee_of(stage, base, context)
-    state = new_state(trainee.start(), OPTIMIZER.build(4))
+    state = jax.jit(partial(new_state, optimizer=OPTIMIZER.build(4)))(trainee.start())
     return stage.source(trainee, tokenizer_of(base), Path(), context, scorers or {}), state
 
 
@@ -167,6 +168,14 @@ def work(
     out.mkdir(parents=True, exist_ok=True)
     outcome = stage.run(inputs or {}, out, (surroundings or Surroundings()).context())
     return Artifact(out, outcome.kind, stage.name, outcome.array_hash, outcome.results)
+
+
+def untrained(folder: Path, name: str, config: ModelConfig, data: Artifact) -> Artifact:
+    """A checkpoint of random parameters, for the tokenizer of ``data``."""
+    model = build_model(config, Surroundings().context().mesh)
+    (folder / name).mkdir()
+    outcome = save(folder / name, model, drawn(model.shapes, 5), tokenizer_of(data), {})
+    return Artifact(folder / name, outcome.kind, name, outcome.array_hash, {})
 
 
 def log_losses(model: Model, params: Params, rows: Sequence[Row]) -> list[float]:

@@ -75,7 +75,7 @@ class SignDescent:
 class BestOfN:
     """A search method: of N samples the likeliest."""
 
-    n: int = 3
+    n: int = 4
 
     @property
     def name(self) -> str:
