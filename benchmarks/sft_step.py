@@ -5,7 +5,7 @@ A Llama-type model of 10.5 M parameters (8 layers, width 256, MLP 1024, 4 heads,
 medians are printed, with the ratio to PyTorch round by round, since machines drift. PyTorch is optional:
 
     pip install torch==2.13.0        # a CPU build
-    python benchmarks/sft_step.py --rounds 5
+    python benchmarks/sft_step.py --rounds 5 --python /path/to/an/environment/bin/python
     python benchmarks/sft_step.py --rows 1 --length 4096
 """
 
@@ -18,10 +18,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from side_by_side import median, peak_mebibytes, ratio, rounds_of
+from side_by_side import found, median, peak_mebibytes, ratio, rounds_in
 
 BATCH, LENGTH, VOCABULARY, WIDTH, MLP, HEADS, LAYERS = 8, 256, 4096, 256, 1024, 4, 8
-CONTESTANTS = ("jax-1", "jax-2", "torch")
+NEEDS = {"jax-1": "", "jax-2": "", "torch": "torch"}
+"""The module that each contestant needs; ours none that isn't here."""
 
 
 def timed(step: Callable[[], float], steps: int) -> dict[str, float]:
@@ -163,17 +164,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rows", type=int, default=BATCH)
     parser.add_argument("--length", type=int, default=LENGTH)
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--contestants", nargs="+", choices=NEEDS, default=list(NEEDS))
+    parser.add_argument("--python", action="append", default=[], help="an interpreter that has torch")
+    parser.add_argument("--one", choices=NEEDS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
         sizes = chosen.steps, chosen.rows, chosen.length
         print(json.dumps(torch_step(*sizes) if chosen.one == "torch" else ours(int(chosen.one[-1]), *sizes)))
         return
     sizes = [text for name in ("steps", "rows", "length") for text in (f"--{name}", str(getattr(chosen, name)))]
-    rounds = rounds_of(__file__, chosen.contestants, chosen.rounds, *sizes)
+    rounds = rounds_in(found(NEEDS, chosen.contestants, chosen.python), __file__, chosen.rounds, *sizes)
     print(f"{'':8} {'wall s':>8} {'tokens/s':>9} {'cpu s':>7} {'peak MiB':>9} {'last loss':>9}  tokens/s of torch's")
-    for name in chosen.contestants:
+    for name in rounds[0]:
         middle = {key: median(rounds, name, key) for key in ("wall", "cpu", "rss", "loss")}
         speed = chosen.rows * chosen.length / middle["wall"]
         print(
