@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from batched import assemble, assemble_minibatches
 
-from reasoning.generation.engine import PromptShapes, Rollouts, padded
+from reasoning.generation.engine import Rollouts
+from reasoning.generation.padding import PromptShapes, padded
 from reasoning.objectives.advantages import group_mean, group_normalized, groups_with_signal
 from reasoning.objectives.aggregation import constant_length, token_mean
 from reasoning.rollouts.record import of_completions

@@ -109,7 +109,9 @@ def test_a_loss_that_takes_something_else_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("loss", "alone"), [(CLIPPED, True), (CISPO(), True), (truncated, True), (GSPO(), False)], ids=str
+    ("loss", "alone"),
+    [(CLIPPED, True), (CISPO(), True), (truncated, True), (GSPO(), False)],
+    ids=["clipped", "cispo", "users", "gspo"],
 )
 @pytest.mark.parametrize("scored", [True, False])
 def test_all_losses_but_those_of_sequences_are_known_to_treat_tokens_alone(loss: Any, alone: bool, scored: bool):
