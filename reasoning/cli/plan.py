@@ -26,8 +26,8 @@ from reasoning.report.page import page
 from reasoning.report.plan import plan_report, show_plan, show_search
 
 _EPILOG = """\
-Nothing is run, and no TPU is needed: libtpu compiles for absent ones (make tpu-aot). What was compiled once is
-remembered. The exit status is 1 where something doesn't fit.
+Nothing is run, and no TPU is needed: libtpu compiles for absent ones (make tpu-aot), JAX's CUDA plugin for absent
+H100s. What was compiled once is remembered. The exit status is 1 where something doesn't fit.
 examples:
   reasoning plan experiments/r1_tiny.gin --on v5e-4
   reasoning plan experiments/pods/llama3_8b_grpo.gin --on v5e-64 grpo.microbatches=4 --price 1.2 --html plan.html
@@ -69,15 +69,15 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reasoning plan",
-        description="Compiles every program of an experiment for a topology of TPUs, and says whether it fits, what "
-        "binds, how long it takes at least, and what that costs.",
+        description="Compiles every program of an experiment for a topology of TPUs or GPUs, and says whether it fits, "
+        "what binds, how long it takes at least, and what that costs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", help="the experiment file (.gin)")
     parser.add_argument("overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's")
     parser.add_argument(
-        "--on", required=True, metavar="NAME", help="what to plan for: v5e-16, v5p-64, v5e:4x4, 2xv5e-256"
+        "--on", required=True, metavar="NAME", help="what to plan for: v5e-16, v5p-64, v5e:4x4, 2xv5e-256, h100x8"
     )
     parser.add_argument("--price", type=float, default=0.0, metavar="AMOUNT", help="of a chip for an hour")
     parser.add_argument(

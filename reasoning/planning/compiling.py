@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from reasoning.pipeline.environment import compiler_flags, installed_version
 from reasoning.planning.built import Built, build, read_built, write_built
 from reasoning.planning.costs import Cost, cost_of, largest_arrays
 from reasoning.planning.hlo import read_module
+from reasoning.planning.libraries import unread_calls
+from reasoning.planning.topology import compilers, neighbourhood
 
-_FORMAT = 7
+_FORMAT = 8
 """Part of what findings are named by; raise it when what is found out of a program changes."""
 
 _PLACED = ".placed"
@@ -34,7 +36,7 @@ _LARGEST = 4
 class Exchanged:
     """What devices along some mesh axes exchange by one kind of collective: bytes sent from each, and left on it.
 
-    ``across_slices``: some of it goes by the network between slices.
+    ``across_slices``: by the network between slices, or hosts of GPUs.
     """
 
     kind: str
@@ -51,7 +53,7 @@ class Compiled:
     ``memory`` is the most HBM that it holds at once, ``arguments`` among it; ``largest`` names buffers with their
     bytes. ``refusal`` is the compiler's reason where it doesn't fit even alone, or where the compiler itself fails (of
     which ``memory`` is 0); costs are 0 then. ``seconds`` were spent on compiling, without machine code where
-    ``machine_code`` is False.
+    ``machine_code`` is False. ``unread`` are libraries' calls whose products couldn't be read, and so don't count.
     """
 
     memory: float
@@ -63,6 +65,7 @@ class Compiled:
     refusal: str = ""
     seconds: float = 0.0
     machine_code: bool = True
+    unread: tuple[str, ...] = ()
 
 
 @dataclass
@@ -134,7 +137,7 @@ class Compiler:
 
     def _key(self, text: str, mesh: Mesh, *more: Any) -> str:
         """A name of the program by all that its compilation depends on, and of what is found in it by ``more``."""
-        versions = [jax.__version__, installed_version("jaxlib"), installed_version("libtpu")]
+        versions = [jax.__version__, *map(installed_version, compilers(self.topology))]
         devices = [device.id for device in mesh.devices.flat]
         around = [self.topology, versions, list(mesh.shape.items()), devices, sorted(compiler_flags().items()), *more]
         return hashlib.sha256(f"{json.dumps(around)}\n{text}".encode()).hexdigest()[:32]
@@ -167,7 +170,14 @@ def _found(built: Built, program: Program, mesh: Mesh) -> Compiled:
     cost = cost_of(module, program.trips)
     buffers = sorted([*largest, *largest_arrays(module, _LARGEST)], key=lambda pair: -pair[1])
     exchanged = _by_axes(cost, mesh)
-    return replace(found, largest=tuple(buffers[:_LARGEST]), flops=cost.flops, hbm=cost.hbm, exchanged=exchanged)
+    return replace(
+        found,
+        largest=tuple(buffers[:_LARGEST]),
+        flops=cost.flops,
+        hbm=cost.hbm,
+        exchanged=exchanged,
+        unread=unread_calls(module),
+    )
 
 
 def _largest_arguments(arguments: tuple[Any, ...]) -> list[tuple[str, float]]:
@@ -179,17 +189,28 @@ def _largest_arguments(arguments: tuple[Any, ...]) -> list[tuple[str, float]]:
 
 
 def _by_axes(cost: Cost, mesh: Mesh) -> tuple[Exchanged, ...]:
-    """Collectives by kind and the mesh axes along which their groups lie."""
+    """Collectives by kind and the mesh axes along which their groups lie, within slices and across them."""
     totals: dict[tuple[str, str, bool], tuple[float, float]] = {}
-    slices = [getattr(device, "slice_index", 0) for device in mesh.devices.flat]
+    slices = [neighbourhood(device) for device in mesh.devices.flat]
     for exchange, sent in cost.sent.items():
-        across = len({slices[number] for number in exchange.group or range(mesh.size)}) > 1
-        same = (exchange.kind, axes_of(exchange.group, mesh), across)
-        before = totals.get(same, (0.0, 0.0))
-        totals[same] = before[0] + sent, before[1] + cost.held[exchange]
-    return tuple(
-        Exchanged(kind, axes, sent, held, across) for (kind, axes, across), (sent, held) in sorted(totals.items())
-    )
+        share = across(exchange.kind, [slices[number] for number in exchange.group or range(mesh.size)])
+        for far, part in ((False, 1 - share), (True, share)):
+            if part:
+                same = (exchange.kind, axes_of(exchange.group, mesh), far)
+                before = totals.get(same, (0.0, 0.0))
+                totals[same] = before[0] + part * sent, before[1] + part * cost.held[exchange]
+    return tuple(Exchanged(kind, axes, sent, held, far) for (kind, axes, far), (sent, held) in sorted(totals.items()))
+
+
+def across(kind: str, slices: Sequence[int]) -> float:
+    """The least share that goes to other slices of what each device of a group sends, by the slice of each.
+
+    What all of a slice want comes to it once, its devices' links to the network share that, and it goes on within.
+    """
+    devices, far = len(slices), len(set(slices))
+    if kind in ("all-to-all", "ragged-all-to-all"):  # nothing is wanted twice
+        return (devices - devices / far) / max(devices - 1, 1)
+    return (far - 1) / max(devices - 1, 1)
 
 
 def axes_of(group: tuple[int, ...], mesh: Mesh) -> str:
@@ -222,6 +243,7 @@ def _remembered(file: Path) -> Compiled | None:
         values = read_json(file)
         exchanged = tuple(Exchanged(**each) for each in values.pop("exchanged"))
         largest = tuple((name, size) for name, size in values.pop("largest"))
-        return Compiled(**values, exchanged=exchanged, largest=largest)
+        unread = tuple(values.pop("unread", ()))
+        return Compiled(**values, exchanged=exchanged, largest=largest, unread=unread)
     except (InputError, KeyError, TypeError, AttributeError, ValueError):
         return None

@@ -14,6 +14,7 @@ import numpy as np
 from reasoning.planning.collectives import COLLECTIVES, repeated
 from reasoning.planning.groups import first_group
 from reasoning.planning.hlo import Computation, HloArray, Instruction, Module
+from reasoning.planning.libraries import is_product, library_flops
 
 _FREE = frozenset(
     "parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id opt-barrier domain "
@@ -195,6 +196,8 @@ def _traffic(around: Computation, one: Instruction) -> float:
         return 2 * _in_hbm(_operands(around, one))
     if one.opcode == "slice-start":  # a weight that is fetched in pieces: each reads its own, not the whole source
         return one.result[1].bytes + _in_hbm(one.result[1:2])
+    if is_product(one):  # whose second result is memory to work in
+        return _in_hbm(one.result[:1]) + _in_hbm(_operands(around, one))
     if one.opcode.endswith("-start"):  # a copy on the way: its result names the source and the target
         return _in_hbm(one.result[:2])
     return _in_hbm(one.result) + _in_hbm(_operands(around, one))
@@ -263,7 +266,7 @@ def _flops(around: Computation, one: Instruction) -> float:
         return _convolution_flops(around, one)
     if one.opcode == "custom-call":
         said = _KERNEL_FLOPS.search(one.attributes)
-        return float(said[1]) if said else _attention_flops(around, one)
+        return float(said[1]) if said else library_flops(around, one) or _attention_flops(around, one)
     return 0.0
 
 

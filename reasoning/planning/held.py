@@ -9,7 +9,8 @@ import jax
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape
 from reasoning.core.sealed import read_sealed, write_sealed
-from reasoning.planning.chips import CHIPS, chip_of
+from reasoning.planning.chips import CHIPS, Chip, chip_of
+from reasoning.planning.gpus import GPU_NAMES
 from reasoning.planning.topology import CLOUD_NAMES, devices_named
 
 PLAN = "plan.json"
@@ -20,8 +21,7 @@ def check_devices(name: str, devices: Sequence[Any]) -> None:
     """Raises InputError unless these are the devices, by kind and number, of the topology of that name."""
     generation, wanted = devices_named(name)
     kind = devices[0].device_kind
-    here = devices[0].platform == "tpu" and chip_of(kind) == CHIPS[generation]
-    if not here or len(devices) != wanted:
+    if _chip(devices[0]) != CHIPS[generation] or len(devices) != wanted:
         raise InputError(
             f"--on {name} means {wanted} devices of {generation}, and there are {len(devices)} of kind {kind}; run "
             f"there, or {_instead(devices)}"
@@ -30,13 +30,20 @@ def check_devices(name: str, devices: Sequence[Any]) -> None:
 
 def _instead(devices: Sequence[Any]) -> str:
     """What to write in place of another topology's name."""
-    if devices[0].platform == "tpu":
-        here = chip_of(devices[0].device_kind), len(devices)
-        for name in CLOUD_NAMES:
-            generation, wanted = devices_named(name)
-            if (CHIPS[generation], wanted) == here:
-                return f"write --on {name}"
+    here = _chip(devices[0]), len(devices)
+    for name in (*CLOUD_NAMES, *GPU_NAMES):
+        generation, wanted = devices_named(name)
+        if (CHIPS[generation], wanted) == here:
+            return f"write --on {name}"
     return "without --on"
+
+
+def _chip(device: Any) -> Chip | None:
+    """The chip that a device is of; None for CPUs and what nobody plans for."""
+    try:
+        return chip_of(device.device_kind)
+    except InputError:
+        return None
 
 
 def read_plan(path: Path) -> Mapping[str, Any]:

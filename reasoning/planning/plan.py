@@ -20,6 +20,7 @@ from reasoning.pipeline.run import Run
 from reasoning.planning.chips import Chip, chip_of
 from reasoning.planning.compiling import Compiled, Compiler
 from reasoning.planning.roofline import Roofline, roofline
+from reasoning.planning.topology import compilers, notes_on
 from reasoning.stages.place import Compiling, Place
 
 _QUICK = "programs were compiled until their buffers were placed; that the rest compiles too wasn't tried (--quick)"
@@ -137,7 +138,8 @@ class Planner:
         self.report(Progress("programs", len(told), len(told)))
         if not all(one.found.machine_code for one in programs):
             notes[_QUICK] = None
-        versions = {name: installed_version(name) for name in ("jax", "jaxlib", "libtpu")}
+        notes.update(dict.fromkeys((*notes_on(self.topology), *_unread(programs))))
+        versions = {name: installed_version(name) for name in ("jax", *compilers(self.topology))}
         mesh, kind, chip = place.mesh, *self.chip()
         return Plan(self.topology, kind, chip, mesh.size, dict(mesh.shape), tuple(programs), tuple(notes), versions)
 
@@ -189,6 +191,13 @@ class Planner:
             times=roofline(found, self.chip()[1]),
             arguments=bytes_by_kind(program.arguments),
         )
+
+
+def _unread(programs: Sequence[Planned]) -> Iterator[str]:
+    for one in programs:
+        if one.found.unread:
+            calls = ", ".join(one.found.unread)
+            yield f"{one.stage}: {one.name} calls {calls}, whose products couldn't be read and aren't counted"
 
 
 def bytes_by_kind(arguments: tuple[Any, ...]) -> dict[str, float]:

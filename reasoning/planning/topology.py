@@ -1,4 +1,4 @@
-"""TPU topologies on machines without a TPU: real device descriptions that programs are compiled for ahead of time."""
+"""Topologies on machines without an accelerator: real descriptions of devices that programs are compiled for."""
 
 import importlib.util
 import math
@@ -16,6 +16,7 @@ from jax.experimental import topologies
 from reasoning.core.errors import InputError
 from reasoning.pipeline.environment import installed_version
 from reasoning.planning.chips import CHIPS
+from reasoning.planning.gpus import GPU_NOTES, cuda_plugin, gpu_devices, gpus_named, names_gpus
 
 _DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Generation of chips -> dimensions of its network. libtpu itself takes more, and so plans for what doesn't exist."""
@@ -39,10 +40,6 @@ CLOUD_NAMES = {
 }
 """The names that clouds rent by -> the compiler's. Generations whose chips have two cores count cores in theirs."""
 
-
-_GPUS = re.compile(r"(?:nvidia|cuda|gpu|[abhl]\d{2,3}|gb\d{3}|rtx|mi\d{3})(?![a-z])", re.IGNORECASE)
-"""How names of GPUs begin."""
-
 _NO_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "TPU_WORKER_HOSTNAMES": "localhost"}
 """What libtpu asks the host of a TPU for."""
 
@@ -55,11 +52,13 @@ def libtpu_is_installed() -> bool:
 def topology_devices(name: str) -> Sequence[Any]:
     """The devices of ``v5e:4x4`` and the like (or of a cloud's name, ``v5litepod-16``), to build a mesh of.
 
-    ``2xv5e:4x4`` are two slices.
+    ``2xv5e:4x4`` are two slices, ``h100x8`` a host of GPUs.
 
-    A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu is missing or not the
-    one that this JAX was made with, and for a topology that doesn't exist or that libtpu refuses.
+    A device is a chip, but for tpu7x, whose chips are two devices. Raises InputError where libtpu (JAX's CUDA plugin)
+    is missing or not the one that this JAX was made with, and for a topology that doesn't exist or that it refuses.
     """
+    if names_gpus(name):
+        return gpu_devices(name)
     slices, single = _slices(name)
     generation, shape = _parse(single)
     _check_libtpu(name)
@@ -95,11 +94,28 @@ def _check_libtpu(name: str) -> None:
 def devices_named(name: str) -> tuple[str, int]:
     """The generation of chips that a topology's name means, and how many devices JAX sees there.
 
-    Raises InputError for a topology that doesn't exist; libtpu isn't asked.
+    Raises InputError for a topology that doesn't exist; no compiler is asked.
     """
+    if names_gpus(name):
+        return gpus_named(name)
     slices, single = _slices(name)
     generation, shape = _parse(single)
     return generation, slices * _chips(shape) * CHIPS[generation].devices
+
+
+def compilers(name: str) -> tuple[str, ...]:
+    """The distributions whose versions decide what a program for this topology is compiled to."""
+    return ("jaxlib", (cuda_plugin() or "jax-cuda12-pjrt") if names_gpus(name) else "libtpu")
+
+
+def notes_on(name: str) -> tuple[str, ...]:
+    """What every plan for this topology takes for granted."""
+    return GPU_NOTES if names_gpus(name) else ()
+
+
+def neighbourhood(device: Any) -> int:
+    """The number of the slice that a device lies in, or the host of a GPU: others are reached by the network."""
+    return device.process_index if device.platform == "gpu" else getattr(device, "slice_index", 0)
 
 
 def _slices(name: str) -> tuple[int, str]:
@@ -110,8 +126,6 @@ def _slices(name: str) -> tuple[int, str]:
 
 def _parse(name: str) -> tuple[str, str]:
     """Generation and shape that a topology's name, or a cloud's, stands for; InputError where there is none."""
-    if re.match(_GPUS, name):
-        raise InputError(f"{name!r} are GPUs, and plans are made for TPUs alone; {_known(name)}")
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", CLOUD_NAMES.get(name, name))
     if match is None or match[1] not in _DIMENSIONS:
         raise InputError(f"there is no TPU topology {name!r}; {_known(name)}")

@@ -78,7 +78,9 @@ def _row(plan: Plan, one: Planned) -> tuple[Cell, ...]:
     beside = "\n".join(f"+ {name} {gib(size)}" for name, size in one.beside.items() if size >= 0.005 * GIB)
     largest = "\n".join(f"{gib(size)} {name}" for name, size in found.largest[:3] if size >= 0.005 * GIB)
     exchanged = "\n".join(
-        f"{each.kind} {each.axes} {size_words(each.sent)}" for each in found.exchanged if each.sent >= 1e6
+        f"{each.kind} {each.axes} {size_words(each.sent)}{' by network' if each.across_slices else ''}"
+        for each in found.exchanged
+        if each.sent >= 1e6
     )
     cells = (
         f"{one.stage}: {one.name}",

@@ -17,7 +17,7 @@ from reasoning.core.program import Program
 from reasoning.planning.apart import apart
 from reasoning.planning.built import build, write_built
 from reasoning.planning.chips import CHIPS
-from reasoning.planning.compiling import Compiler, axes_of, plans_folder
+from reasoning.planning.compiling import Compiler, across, axes_of, plans_folder
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 MESH = build_mesh(MeshShape(data=2, fsdp=4))
@@ -123,6 +123,16 @@ def test_exchanges_are_named_by_their_axes(tmp_path: Path):
 )
 def test_a_group_lies_along_the_axes_in_which_it_differs(group, axes):
     assert axes_of(group, MESH) == axes
+
+
+def test_the_network_between_slices_carries_what_each_slice_wants_once():
+    assert across("all-gather", [0, 0, 0]) == 0 and across("all-gather", [0, 1, 2]) == 1
+    # Of 8 shards 4 come from the other slice, over the links of 4 devices: one each, of 7 that each device must get.
+    assert across("all-gather", [0] * 4 + [1] * 4) == 1 / 7
+    # A sum of s bytes: halves, 2 s / 4 x 1 / 2 by each link, of 2 s x 7 / 8.
+    assert across("all-reduce", [0, 1] * 4) == pytest.approx((2 / 4 / 2) / (2 * 7 / 8))
+    assert across("all-to-all", [0] * 4 + [1] * 4) == 4 / 7  # half of all, where each keeps an eighth
+    assert across("collective-permute", [0, 0]) == 0 and across("collective-permute", [1, 0]) == 1
 
 
 def test_findings_lie_in_the_cache_of_the_user(monkeypatch, tmp_path):

@@ -22,17 +22,21 @@ class Device:
 
 
 V5E, V5P = Device("TPU v5 lite"), Device("TPU v5")
+H100, A100 = (Device(f"NVIDIA {name}", "gpu") for name in ("H100 80GB HBM3", "A100-SXM4-80GB"))
 
 
 def test_devices_are_those_of_the_name_by_kind_and_number():
     check_devices("v5e-16", [V5E] * 16)
     check_devices("v5p-64", [V5P] * 32)
     check_devices("2xv5e-16", [V5E] * 32)
+    check_devices("h100x16", [H100] * 16)
     for name, devices, instead in (
         ("v5e-16", [V5E] * 8, "write --on v5litepod-8"),
         ("v5e-16", [V5P] * 16, "write --on v5p-32"),
         ("v5e-16", [V5E] * 7, "without --on"),
         ("v5e-1", jax.devices()[:1], "without --on"),
+        ("v5e-16", [H100] * 8, "write --on h100x8"),
+        ("v5e-8", [A100] * 8, "without --on"),
     ):
         told = f"--on {name} means {name[4:]} devices of v5e, and there are .*; run there, or {instead}"
         with pytest.raises(InputError, match=told):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,15 @@ import pytest
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import MeshShape, build_mesh
 from reasoning.planning import topology
-from reasoning.planning.topology import CLOUD_NAMES, libtpu_is_installed, topology_devices
+from reasoning.planning.topology import (
+    CLOUD_NAMES,
+    compilers,
+    devices_named,
+    libtpu_is_installed,
+    neighbourhood,
+    notes_on,
+    topology_devices,
+)
 
 needs_libtpu = pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu is not installed: make tpu-aot adds it")
 
@@ -94,9 +103,17 @@ def test_a_libtpu_of_another_jax_is_refused_with_the_one_to_install(monkeypatch)
         topology_devices("v5e:4x4")
 
 
-@pytest.mark.parametrize("name", ["h100x8", "H100", "a100-80gb", "gb200:4", "gpu"])
-def test_gpus_are_refused_as_that(name):
-    with pytest.raises(InputError, match=f"{name}' are GPUs, and plans are made for TPUs alone; write a form like v4"):
+def test_gpus_have_compilers_notes_and_neighbours_of_their_own():
+    assert devices_named("h100x16") == ("h100", 16) and devices_named("2xv5e-16") == ("v5e", 32)
+    assert compilers("v5e-16") == ("jaxlib", "libtpu") and "libtpu" not in compilers("h100x8")
+    assert any("no machine code" in " ".join(note.split()) for note in notes_on("h100x8")) and not notes_on("v5e-16")
+    gpu, tpu = (SimpleNamespace(platform=name, process_index=3, slice_index=1) for name in ("gpu", "tpu"))
+    assert neighbourhood(gpu) == 3 and neighbourhood(tpu) == 1
+
+
+@pytest.mark.parametrize("name", ["a100x8", "h100x12"])
+def test_gpus_that_nobody_plans_for_are_refused_as_that(name):
+    with pytest.raises(InputError, match=f"{name}' are GPUs, .*write h100x1"):
         topology_devices(name)
 
 
