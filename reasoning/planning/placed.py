@@ -1,7 +1,7 @@
 """What a program takes, known while it is still being compiled: buffers are placed long before there is machine code.
 
-Nearly all of the minutes that libtpu takes go into machine code (docs/LOG.md), and it has no option to end before. So
-it is asked to write down the program as it goes, and whoever waits for it leaves.
+Nearly all of the minutes that libtpu takes go into machine code (docs/LOG.md), most of XLA's for GPUs into PTX, and
+neither has an option to end before. So they are asked to write down the program as it goes, and whoever waits leaves.
 """
 
 import re
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PROGRAM, _MEMORY = "after_optimizations_after_buffer_assignment.txt", "after_optimizations-memory-usage-report.txt"
-"""The ends of the names of what is written down when buffers are placed; the program comes last."""
+_PROGRAMS = ("after_optimizations_after_buffer_assignment.txt", "gpu_after_optimizations.txt")
+"""The ends of the names of the program that libtpu, and JAX's CUDA plugin, write down when buffers are placed."""
+
+_MEMORY = "after_optimizations-memory-usage-report.txt"
+"""And of what its buffers take; a TPU's program comes after it, a GPU's less than a millisecond before it."""
 
 _TOTAL = re.compile(r"Memory Space: default.*\nTotal bytes: (\d+)")
 
@@ -49,7 +52,7 @@ def leaving_when_placed(folder: Path, leave: Callable[[Placed], None]) -> Iterat
 
 def _watch(folder: Path, over: threading.Event, leave: Callable[[Placed], None]) -> None:
     while not over.wait(_POLL):
-        if any(folder.glob(f"*{_PROGRAM}")):
+        if _programs(folder):
             if not over.wait(_PATIENCE):
                 leave(read_placed(folder))
             return
@@ -57,8 +60,12 @@ def _watch(folder: Path, over: threading.Event, leave: Callable[[Placed], None])
 
 def read_placed(folder: Path) -> Placed:
     """What the compiler wrote down there; of several programs the largest."""
-    program = max(folder.glob(f"*{_PROGRAM}"), key=lambda file: file.stat().st_size)
+    program = max(_programs(folder), key=lambda file: file.stat().st_size)
     return Placed(program.read_text(encoding="utf-8"), placed_memory(folder))
+
+
+def _programs(folder: Path) -> list[Path]:
+    return [file for end in _PROGRAMS for file in folder.glob(f"*{end}")]
 
 
 def placed_memory(folder: Path) -> float:

@@ -16,14 +16,16 @@ def _often(monkeypatch):
     monkeypatch.setattr(placed, "_POLL", 0.01)
 
 
-def write_down(folder: Path, name: str, text: str, total: int) -> None:
+def write_down(folder: Path, name: str, text: str, total: int, gpu: bool = False) -> None:
     start = folder / f"module_0000.{name}.cl_1."
     report = f"Memory Space: default (color=0)\nTotal bytes: {total} (2.00KiB)\n\nMemory Space: vmem\nTotal bytes: 7\n"
-    Path(f"{start}after_optimizations-memory-usage-report.txt").write_text(report)
-    Path(f"{start}after_optimizations_after_buffer_assignment.txt").write_text(text)
+    kind, end = ("sm_9.0a_gpu_", "") if gpu else ("", "_after_buffer_assignment")
+    Path(f"{start}{kind}after_optimizations-memory-usage-report.txt").write_text(report)
+    Path(f"{start}{kind}after_optimizations{end}.txt").write_text(text)
 
 
-def test_who_waits_leaves_once_buffers_are_placed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("gpu", [False, True])
+def test_who_waits_leaves_once_buffers_are_placed(tmp_path, monkeypatch, gpu):
     monkeypatch.setattr(placed, "_PATIENCE", 0.0)
     left, gone = [], threading.Event()
 
@@ -32,7 +34,7 @@ def test_who_waits_leaves_once_buffers_are_placed(tmp_path, monkeypatch):
         gone.set()
 
     with leaving_when_placed(tmp_path, leave):
-        write_down(tmp_path, "jit_step", TEXT, 2048)
+        write_down(tmp_path, "jit_step", TEXT, 2048, gpu)
         assert gone.wait(30)
     assert left == [Placed(TEXT, 2048.0)]
 
