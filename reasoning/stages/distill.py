@@ -25,7 +25,7 @@ from reasoning.rollouts.record import Judged, RolloutLog
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import check_data, model_of, params_of, tokenizer_of
 from reasoning.stages.learn import Frozen, Learner, learn
-from reasoning.stages.on_policy_programs import asked_before, distilled_programs
+from reasoning.stages.on_policy_programs import asked_on_policy, distilled_programs
 from reasoning.stages.place import Place
 from reasoning.stages.programs import learned_of, model_before, trained_model
 from reasoning.stages.row_programs import programs_on_rows
@@ -177,10 +177,11 @@ class OnPolicyDistill(OnPolicy):
     def programs(self, place: Place) -> tuple[Program, ...]:
         """What ``run`` will compile."""
         teacher, student, shared = _models_before(self, place)
-        groups = self.groups(teacher, student, asked_before(self, place, student).longest)
+        asked = asked_on_policy(self, place, student)
+        groups = self.groups(teacher, student, asked.longest)
         loss_fn = self.objective(teacher, student, shared, place.kernels, groups)
         learned = learned_of(self, place, student, loss_fn, planned_steps(self), teacher=teacher)
-        return tuple(distilled_programs(self, replace(learned, groups=groups)))
+        return tuple(distilled_programs(self, replace(learned, groups=groups), asked))
 
     def source(
         self, trainee: Trainee, teacher: Model, tokenizer: Tokenizer, out: Path, context: Context

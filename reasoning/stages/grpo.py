@@ -23,7 +23,7 @@ from reasoning.rollouts.sampling import truncation_of
 from reasoning.stages.checkpoint import REFERENCES, tokenizer_of
 from reasoning.stages.from_rewards import FromRewards
 from reasoning.stages.learn import Learner, learn
-from reasoning.stages.on_policy_programs import asked_before, policy_gradient_programs
+from reasoning.stages.on_policy_programs import asked_on_policy, policy_gradient_programs
 from reasoning.stages.place import Place
 from reasoning.stages.policy_programs import Assembling, PolicyPrograms, policy_programs
 from reasoning.stages.programs import learned_of, trained_model
@@ -122,7 +122,8 @@ class GRPO(FromRewards):
     def programs(self, place: Place) -> tuple[Program, ...]:
         """What ``run`` will compile."""
         model, truncation = trained_model(self, place), truncation_of(self)
-        groups = self.groups(asked_before(self, place, model).longest)
+        asked = asked_on_policy(self, place, model)
+        groups = self.groups(asked.longest)
         objective, updates = self.objective(model, place.kernels, groups), self.updates * self.minibatches
         learned = learned_of(self, place, model, objective, planned_steps(self), updates)
         between, drawn = (
@@ -132,7 +133,7 @@ class GRPO(FromRewards):
         needs = {"minibatches": self.minibatches, "scored": self.scored, "referenced": self.kl_coefficient > 0}
         scorers = scorers_beside(self.scorers, self._rows_at_once, place, f"stage {self.name}")
         learned = replace(learned, groups=groups)
-        return tuple(policy_gradient_programs(self, learned, between, drawn, scorers, **needs))
+        return tuple(policy_gradient_programs(self, learned, asked, between, drawn, scorers, **needs))
 
     def source(
         self, trainee: Trainee, tokenizer: Tokenizer, out: Path, context: Context, scorers: Mapping[str, Scorer]

@@ -35,19 +35,14 @@ def _sampled_programs(
     yield sampling_told("sample", plain, mesh, settings, stage.questions, truncation, steps, learned.around())
 
 
-def asked_on_policy(stage: OnPolicy, learned: Learned) -> Asked:
+def asked_on_policy(stage: OnPolicy, place: Place, model: Model) -> Asked:
     """The problems that a stage samples replies to."""
-    return asked_before(stage, learned.place, learned.model)
-
-
-def asked_before(stage: OnPolicy, place: Place, model: Model) -> Asked:
-    """As ``asked_on_policy``, before the loss is there."""
     return asked_of(place, stage.name, stage, stage.start, without_lora(model).config.context)
 
 
-def distilled_programs(stage: OnPolicy, learned: Learned) -> Iterator[Program]:
+def distilled_programs(stage: OnPolicy, learned: Learned, asked: Asked) -> Iterator[Program]:
     """What on-policy distillation compiles, and how often it calls each."""
-    asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
+    mesh = learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, None)
     count, length = _sampled_shape(stage, asked, mesh)
     _check_shares(learned, count)
@@ -60,6 +55,7 @@ def distilled_programs(stage: OnPolicy, learned: Learned) -> Iterator[Program]:
 def policy_gradient_programs(
     stage: OnPolicy,
     learned: Learned,
+    asked: Asked,
     between: PolicyPrograms,
     truncation: Truncation | None,
     scorers: Beside,
@@ -78,7 +74,7 @@ def policy_gradient_programs(
     if referenced and learned.base is None:
         reference = frozen_shapes(learned.model, learned.place.mesh)
         learned = replace(learned, beside={**learned.beside, "reference": reference})
-    asked, mesh = asked_on_policy(stage, learned), learned.place.mesh
+    mesh = learned.place.mesh
     yield from _sampled_programs(stage, learned, asked, truncation)
     count, length = _sampled_shape(stage, asked, mesh)
     _check_shares(learned, count // minibatches)

@@ -62,7 +62,7 @@ def test_calls_and_tokens_are_those_of_the_rollouts():
     assert programs["sample"].tokens == 16 * NEW_TOKENS and programs["sample"].trips["writing"] == NEW_TOKENS
     model = trained_model(stage, place_of(MESH))
     learned = learned_of(stage, place_of(MESH), model, stage.objective(model, "auto", stage.groups(9)), 3)
-    longest = asked_on_policy(stage, learned).longest
+    longest = asked_on_policy(stage, learned.place, learned.model).longest
     length, groups = longest + NEW_TOKENS, stage.groups(longest)
     assert jax.tree.leaves(programs["update"].arguments[2])[0].shape == (8, length)
     places = computed_places(groups, model, 8, length)
