@@ -36,12 +36,13 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Told:
-    """A program that a stage of a run told, by its number there."""
+    """A program that a stage of a run told, by its number there; ``source`` says what the run's are made from."""
 
     run: Run
     stage: str
     number: int
     program: Program
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,17 +168,17 @@ class Planner:
 
     def told(self, run: Run, place: Place, only: str | None = None) -> Iterator[Told]:
         """The programs of all stages, or of one."""
+        source = "" if self.source is None else self.source(run)
         for stage in self.stages(run):
             if only in (None, stage.name):
                 for number, program in enumerate(self.programs(stage, place)):
-                    yield Told(run, stage.name, number, program)
+                    yield Told(run, stage.name, number, program, source)
 
     def planned(self, told: Told, mesh: Mesh) -> Planned:
         """A program compiled."""
         program = told.program
         named = replace(program, name=f"{told.stage}: {program.name}")  # as the compiler tells of it
-        source = "" if self.source is None else self.source(told.run)
-        place = f"{source} {told.stage} {told.number} {program.name}" if source else ""
+        place = f"{told.source} {told.stage} {told.number} {program.name}" if told.source else ""
         elsewhere = None if self.apart is None else partial(self.apart, told)
         found = self.compiler.compile(named, mesh, elsewhere, place)
         return Planned(
