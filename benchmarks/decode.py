@@ -5,10 +5,10 @@ same 64 tokens by 64 more, in float32 and in bfloat16, one reply at a time and e
 process of its own, several rounds; medians are printed, with the ratio to transformers in the same type round by round,
 since machines drift.
 
-    pip install -e '.[parity]'
     make smollm2
     python -m reasoning convert export checkpoints/smollm2 exported/smollm2 --chat smollm_2
-    python benchmarks/decode.py exported/smollm2 --rounds 3
+    python benchmarks/decode.py exported/smollm2 --rounds 3 --python /path/to/an/environment/bin/python
+    pip install torch==2.13.0 transformers==5.24.0      # CPU builds, in that environment
 """
 
 import argparse
@@ -18,11 +18,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from side_by_side import median, peak_mebibytes, ratio, rounds_of
+from side_by_side import found, median, peak_mebibytes, ratio, rounds_in
 
 PROMPT, NEW = 64, 64
 BATCHES = (1, 8)
-CONTESTANTS = ("ours-float32", "ours-bfloat16", "transformers-float32", "transformers-bfloat16")
+NEEDS = {
+    "ours-float32": "",
+    "ours-bfloat16": "",
+    "transformers-float32": "transformers",
+    "transformers-bfloat16": "transformers",
+}
+"""The module that each contestant needs; ours none that isn't here."""
 
 
 def prompt() -> list[int]:
@@ -32,16 +38,16 @@ def prompt() -> list[int]:
 
 def timed(generate: Callable[[int], list[int]]) -> dict[str, object]:
     """Tokens a second and CPU seconds a token for each batch, the first reply's tokens, and the peak memory."""
-    found: dict[str, object] = {}
+    told: dict[str, object] = {}
     for batch in BATCHES:
-        found["reply"] = generate(batch)
+        told["reply"] = generate(batch)
         started, begun = time.perf_counter(), time.process_time()
         generate(batch)
         tokens = NEW * batch
-        found[str(batch)] = tokens / (time.perf_counter() - started)
-        found[f"cpu {batch}"] = (time.process_time() - begun) / tokens
-    found["rss"] = peak_mebibytes()
-    return found
+        told[str(batch)] = tokens / (time.perf_counter() - started)
+        told[f"cpu {batch}"] = (time.process_time() - begun) / tokens
+    told["rss"] = peak_mebibytes()
+    return told
 
 
 def ours(folder: Path, dtype: str) -> dict[str, object]:
@@ -61,10 +67,10 @@ def ours(folder: Path, dtype: str) -> dict[str, object]:
     from reasoning.models.model import build_model
     from reasoning.stages.pretrained import find
 
-    found, mesh = find(folder), build_mesh(MeshShape())
-    model = build_model(replace(found.config, compute_dtype=dtype), mesh)
+    start, mesh = find(folder), build_mesh(MeshShape())
+    model = build_model(replace(start.config, compute_dtype=dtype), mesh)
     engine = build_engine(model, mesh, SamplerSettings(1, NEW, ()))
-    weights = engine.publish(found.load(model, mesh, silent))
+    weights = engine.publish(start.load(model, mesh, silent))
 
     def generate(batch: int) -> list[int]:
         replies = engine.generate(weights, [prompt()] * batch, range(batch), jax.random.key(0), 0.0)
@@ -102,26 +108,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="SmolLM2-135M-Instruct in Hugging Face's format")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--python", nargs="+", action="extend", default=[], help="interpreters that may have peers")
+    parser.add_argument("--contestants", nargs="+", choices=NEEDS, default=list(NEEDS))
+    parser.add_argument("--one", choices=NEEDS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
         who, dtype = chosen.one.split("-")
         print(json.dumps((ours if who == "ours" else transformers)(chosen.folder.resolve(), dtype)))
         return
-    rounds = rounds_of(__file__, chosen.contestants, chosen.rounds, str(chosen.folder))
+    pythons = found(NEEDS, chosen.contestants, chosen.python)
+    rounds = rounds_in(pythons, __file__, chosen.rounds, str(chosen.folder))
     print(f"{'':22} {'batch':>5} {'tokens/s':>9} {'cpu s/token':>11} {'peak MiB':>9}  tokens/s of transformers'")
-    for name in chosen.contestants:
+    for name in pythons:
         other = f"transformers-{name.split('-')[1]}"
         for batch in map(str, BATCHES):
             speed, cpu = (median(rounds, name, key) for key in (batch, f"cpu {batch}"))
             peak = max(one[name]["rss"] for one in rounds)
             print(f"{name:22} {batch:>5} {speed:9.1f} {cpu:11.4f} {peak:9.0f}  {ratio(rounds, name, other, batch)}")
-    replies = {name: rounds[0][name]["reply"] for name in chosen.contestants}
+    replies = {name: rounds[0][name]["reply"] for name in pythons}
     for name, reply in replies.items():
         first = next(iter(replies.values()))
         same = next((at for at, pair in enumerate(zip(reply, first, strict=True)) if pair[0] != pair[1]), NEW)
-        print(f"{name}: the first {same} of {NEW} tokens equal those of {chosen.contestants[0]}")
+        print(f"{name}: the first {same} of {NEW} tokens equal those of {next(iter(pythons))}")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,11 @@ def build_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(grid, shape.names(), axis_types=(AxisType.Auto,) * len(sizes))
 
 
+def on_cpu(mesh: Mesh | None) -> bool:
+    """Whether the devices of a mesh are CPUs; None stands for JAX's own."""
+    return (jax.devices() if mesh is None else mesh.devices.flat)[0].platform == "cpu"
+
+
 _TOKEN_BYTES = 16
 
 

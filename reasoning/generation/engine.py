@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning.core import mesh as meshes
+from reasoning.generation.few_slots import compiler_options
 from reasoning.generation.padding import prompt_time, shapes_of
 from reasoning.generation.reading import READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
@@ -152,7 +153,8 @@ def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings
     """The two programs for arrays of ``sizes`` on ``mesh``."""
     split, whole = meshes.row_sharding(mesh), meshes.replicated(mesh)
     empty = partial(empty_state, model, settings.max_new_tokens, sizes)
-    places = state_shardings(mesh, jax.eval_shape(empty, jax.eval_shape(lambda: jax.random.key(0))))
+    shapes = jax.eval_shape(empty, jax.eval_shape(lambda: jax.random.key(0)))
+    places = state_shardings(mesh, shapes)
     return SamplingProgram(
         jax.jit(empty, out_shardings=places),
         jax.jit(
@@ -160,6 +162,7 @@ def sampling_program(model: LanguageModel, mesh: Mesh, settings: SamplerSettings
             in_shardings=(decode_shardings(model, mesh), places, split, split, whole, whole),
             out_shardings=(places, whole),
             donate_argnums=1,
+            compiler_options=compiler_options(mesh, sizes.slots, shapes.slots.hidden.dtype),
         ),
     )
 

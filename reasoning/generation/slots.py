@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.core import mesh as meshes
+from reasoning.generation.few_slots import next_logits
 from reasoning.generation.reading import read_prompts
 from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
 from reasoning.generation.shaping import placed, shaped
@@ -162,10 +163,11 @@ def _refill(state: State, samples: jax.Array) -> State:
     return jax.lax.while_loop(lambda now: jnp.any(idle(now)), one, state)
 
 
-def _advance(model: LanguageModel, settings: SamplerSettings, weights: Weights, asked: Asked, slots: Slots) -> Slots:
+def _advance(
+    model: LanguageModel, mesh: Mesh, settings: SamplerSettings, weights: Weights, asked: Asked, slots: Slots
+) -> Slots:
     """One token more in every slot that isn't done."""
-    head_WV = model.unembedding(weights)
-    logits_BV = soft_capped(jnp.dot(slots.hidden, head_WV, preferred_element_type=jnp.float32), model.soft_cap)
+    logits_BV = soft_capped(next_logits(model, mesh, weights, slots.hidden), model.soft_cap)
     if asked.shaping is not None:
         logits_BV = shaped(logits_BV, slots.seen, slots.place, asked.shaping)
     chosen_B, log_prob_B = draw(logits_BV, slots.keys, slots.count, asked.temperature, asked.truncation)
@@ -197,7 +199,7 @@ def _few(mesh: Mesh, slots: Slots, each: int) -> int:
     """
     few = each // _SHARE
     copied = few * sum(leaf.nbytes // leaf.shape[0] for leaf in jax.tree.leaves(slots.cache))
-    slow = mesh.devices.flat[0].platform == "cpu" and each >= _MANY
+    slow = meshes.on_cpu(mesh) and each >= _MANY
     return few if slow and slots.tokens.shape[1] >= _LONG and copied <= _COPIED else 0
 
 
@@ -267,7 +269,7 @@ def sample(
         return ~asked.more & drained(now) & jnp.all(live_D <= few)
 
     def step(now: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        slots = _advance(model, settings, weights, asked, now[1].slots)
+        slots = _advance(model, mesh, settings, weights, asked, now[1].slots)
         return now[0] + 1, parts.refill(replace(now[1], slots=slots), asked.samples)
 
     def going(now: tuple[jax.Array, State]) -> jax.Array:

@@ -38,12 +38,14 @@ class AttentionInputs:
     """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read.
 
     ``taken_BS`` is of several new tokens and a cache no longer than a window: which of them each of its places takes,
-    -1 where it keeps what it has. Its mask is over what was held before, and the new ones behind that.
+    -1 where it keeps what it has. Its mask is over what was held before, and the new ones behind that. ``keys_first``
+    is that of ``attend``.
     """
 
     cos_sin_2BTh: jax.Array
     mask_BTS: jax.Array
     taken_BS: jax.Array | None = None
+    keys_first: bool = False
 
 
 @jax.custom_vjp
@@ -66,6 +68,18 @@ def _softmax_backward(weights: jax.Array, upstream: jax.Array) -> tuple[jax.Arra
 _softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
+def _scores(grouped: jax.Array, key_BKSC: jax.Array) -> jax.Array:
+    return jnp.einsum("bkxc,bksc->bkxs", grouped, key_BKSC, preferred_element_type=jnp.float32)
+
+
+def _scores_keys_first(grouped: jax.Array, key_BKSC: jax.Array) -> jax.Array:
+    """The same as ``[S, C] x [C, X]``, which Eigen does faster than ``[X, C] x [C, S]`` in float32 (docs/LOG.md)."""
+    # XLA would put transpositions into the product, and make of it what it was.
+    queries = jax.lax.optimization_barrier(grouped.swapaxes(2, 3))
+    scores = jnp.einsum("bksc,bkcx->bksx", key_BKSC, queries, preferred_element_type=jnp.float32)
+    return jax.lax.optimization_barrier(scores).swapaxes(2, 3)
+
+
 def attend(
     query_BTHC: Float[Array, "B T H C"],
     key_BKSC: Float[Array, "B K S C"],
@@ -73,11 +87,13 @@ def attend(
     mask_BTS: Bool[Array, "B T S"],
     config: ModelConfig,
     sinks_H: Float[Array, " H"] | None = None,
+    keys_first: bool = False,
 ) -> Float[Array, "B T H c"]:
     """Softmax attention with grouped queries: head h reads key head h // (H / K). Softmax in float32.
 
     Each query must be allowed at least one key. The config gives the scale and a soft cap (Gemma 2, arXiv 2408.00118).
-    A head's sink is one more score, of a key whose value is 0 (arXiv 2309.17453, eq. 2).
+    A head's sink is one more score, of a key whose value is 0 (arXiv 2309.17453, eq. 2). ``keys_first`` says how the
+    two products are written down, for a few queries and XLA's CPU compiler; it changes no number but its last bits.
     """
     batch, time, heads, channels = query_BTHC.shape
     key_heads, length = key_BKSC.shape[1], key_BKSC.shape[2]
@@ -85,7 +101,7 @@ def attend(
     scaled_BHTC = (query_BTHC * config.score_scale).swapaxes(1, 2)
     # The G query heads of a key head become further rows of one product [G * T, C] x [C, S], so keys aren't repeated.
     grouped = scaled_BHTC.reshape(batch, key_heads, -1, channels)
-    scores = jnp.einsum("bkxc,bksc->bkxs", grouped, key_BKSC, preferred_element_type=jnp.float32)
+    scores = (_scores_keys_first if keys_first else _scores)(grouped, key_BKSC)
     if config.attention_soft_cap:
         scores = config.attention_soft_cap * jnp.tanh(scores / config.attention_soft_cap)
     # Added, not selected, so backward needs no mask. Finite, since a row of nothing but -inf would give NaN.
@@ -96,7 +112,10 @@ def attend(
         biased = jnp.concatenate([biased, jnp.broadcast_to(sinks, (*biased.shape[:4], 1))], axis=-1)
     weights = jnp.asarray(_softmax(biased))[..., :length]
     weights = weights.reshape(batch, key_heads, -1, length).astype(value_BKSc.dtype)
-    mixed = jnp.einsum("bkxs,bksc->bkxc", weights, value_BKSc)
+    if keys_first:
+        mixed = jnp.einsum("bksx,bksc->bkxc", jax.lax.optimization_barrier(weights.swapaxes(2, 3)), value_BKSc)
+    else:
+        mixed = jnp.einsum("bkxs,bksc->bkxc", weights, value_BKSc)
     return mixed.reshape(batch, heads, time, -1).swapaxes(1, 2)
 
 
@@ -104,8 +123,15 @@ def _write_cache(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array)
     """Puts T new entries into each row of a cache at that row's own index; one entry where it belongs in a ring."""
     if new_BKTC.shape[2] == 1:
         start_B = start_B % cache_BKSC.shape[2]
+    new_BKTC = new_BKTC.astype(cache_BKSC.dtype)
+    if new_BKTC.shape[0] == new_BKTC.shape[2] == 1:
+        # By heads, and so a scatter as for several rows. The one slice that changes would be written twice, for what is
+        # kept and for what is read, and XLA's CPU compiler would copy the whole cache for each.
+        heads_K = jnp.arange(new_BKTC.shape[1])
+        places = cache_BKSC.at[0, heads_K, start_B[0]]
+        return places.set(new_BKTC[0, :, 0], mode="promise_in_bounds", unique_indices=True)
     write_rows = jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (0, start, 0)))
-    return write_rows(cache_BKSC, new_BKTC.astype(cache_BKSC.dtype), start_B)
+    return write_rows(cache_BKSC, new_BKTC, start_B)
 
 
 def _take(cache_BKSC: jax.Array, new_BKTC: jax.Array, taken_BS: jax.Array) -> jax.Array:
@@ -163,7 +189,8 @@ def _attend_held(
         def attend_prefix() -> jax.Array:
             parts = [part[:, :, :prefix] for part in keys]
             key_BKSC = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
-            return attend(query_BTHC, key_BKSC, value_BKSc[:, :, :prefix], mask_BTS[:, :, :prefix], config, sinks_H)
+            value, mask = value_BKSc[:, :, :prefix], mask_BTS[:, :, :prefix]
+            return attend(query_BTHC, key_BKSC, value, mask, config, sinks_H, inputs.keys_first)
 
         return attend_prefix
 

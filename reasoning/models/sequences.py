@@ -124,13 +124,19 @@ def attention_inputs(
     return lambda kind: AttentionInputs(rotary(kind), windows[kind.window])
 
 
-def rotary_of(config: ModelConfig, positions_BT: jax.Array) -> Callable[[BlockKind], jax.Array]:
-    """Cosines and sines of positions, of each kind of block; equal ones are made once."""
+def rotary_of(
+    config: ModelConfig, positions_BT: jax.Array, *, unrolled: bool = False
+) -> Callable[[BlockKind], jax.Array]:
+    """Cosines and sines of positions, of each kind of block; equal ones are made once.
+
+    Where layers are ``unrolled`` nothing else keeps XLA from making them anew in whatever reads them.
+    """
     ropes: dict[Rope, jax.Array] = {}
     for kind in config.kinds():
         rope = kind.rope or config.rope
         if rope not in ropes:
-            ropes[rope] = cos_sin(positions_BT, rope, config.rotary_size)
+            made = cos_sin(positions_BT, rope, config.rotary_size)
+            ropes[rope] = jax.lax.optimization_barrier(made) if unrolled else made
     return lambda kind: ropes[kind.rope or config.rope]
 
 

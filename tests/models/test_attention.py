@@ -38,6 +38,15 @@ def test_it_is_the_weighted_mean_of_values_by_the_softmax_of_scaled_products():
     check(ModelConfig(**SIZES), 0.5, 0.0)
 
 
+@pytest.mark.parametrize("cap", [0.0, 1.5])
+def test_written_keys_first_it_is_the_same(cap: float):
+    (query, key, value), allowed = arrays(values=6)
+    allowed[..., 0] = True
+    config, sinks = ModelConfig(**SIZES, attention_soft_cap=cap), jnp.asarray([-1.0, 0.5, 3.0, 2.0])
+    given = *(jnp.asarray(x, jnp.float32) for x in (query, key, value)), jnp.asarray(allowed), config, sinks
+    np.testing.assert_allclose(attend(*given, keys_first=True), attend(*given), rtol=1e-5, atol=1e-6)
+
+
 def test_the_scale_may_be_given():
     check(ModelConfig(**SIZES, attention_scale=0.2), 0.2, 0.0)
 

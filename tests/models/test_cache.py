@@ -1,5 +1,7 @@
 """Decoding with a cache gives what a pass over the whole row gives."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,6 +88,23 @@ def test_what_lies_beyond_a_slots_length_changes_nothing():
     after, _ = jax.jit(model.decode)(weights, jnp.asarray([5, 6]), shorter)
     with_noise, _ = jax.jit(model.decode)(weights, jnp.asarray([5, 6]), {**shorter, "layers": noise})
     np.testing.assert_array_equal(after, with_noise)
+
+
+def test_one_row_is_written_in_place_and_angles_are_made_once_for_all_layers():
+    model = build_model(TINY)
+    cache = model.cache_shapes(1, 12)
+    weights = jax.eval_shape(model.publish, model.shapes)
+
+    def decoded(weights: dict, cache: dict) -> dict:
+        def step(number: jax.Array, now: tuple[jax.Array, dict]) -> tuple[jax.Array, dict]:
+            hidden, held = model.decode(weights, jnp.argmax(now[0], axis=-1).astype(jnp.int32), now[1])
+            return hidden, held
+
+        return jax.lax.fori_loop(0, 8, step, (jnp.zeros((1, 16)), cache))[1]
+
+    text = jax.jit(decoded, donate_argnums=1).lower(weights, cache).compile().as_text()
+    assert "f32[1,2,12,4]" in text and not re.findall(r"= f32\[(?:1,)?2,12,4\]\S* copy\(", text)
+    assert len(re.findall(r" cosine\(", text)) == 1
 
 
 def test_published_layers_are_the_slices_of_the_stack():
