@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.generation.engine import Rollouts, decode_shardings, rows_multiple
-from reasoning.generation.padding import PromptShapes, padded
+from reasoning.generation.padding import padded, shapes_of
 from reasoning.generation.reading import read_prompts
 from reasoning.models.cache import Cache, Weights
 from reasoning.models.decoder import soft_capped
@@ -315,7 +315,7 @@ def build_beam(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> Sear
     that stages share it. Deterministic: nothing is drawn. Raises InputError as an engine's ``generate`` does.
     """
     run: Callable[..., FinishedBeams] = search_program(model, mesh, settings)
-    shapes = PromptShapes(settings.longest_prompt, rows_multiple(mesh), model.context, settings.max_new_tokens)
+    shapes = shapes_of(settings, model, rows_multiple(mesh))
 
     def generate(weights: Weights, prompts: Sequence[Sequence[int]], *, rows: int = 0) -> Beams:
         completed = run(weights, *meshes.to_global(mesh, padded(prompts, rows, shapes)))

@@ -13,7 +13,7 @@ from reasoning.core.program import Program
 from reasoning.generation.beam import SEARCHING, BeamSettings, search_program
 from reasoning.generation.engine import SamplingProgram, decode_shardings, rows_multiple, sampling_program, sizes_of
 from reasoning.generation.growing import BEGINNINGS, growing_programs
-from reasoning.generation.padding import PromptShapes, shapes_of
+from reasoning.generation.padding import shapes_of
 from reasoning.generation.reading import PIECES, READ_AT_ONCE
 from reasoning.generation.sampler import SamplerSettings, common_settings
 from reasoning.generation.shaping import Shaping
@@ -134,7 +134,7 @@ def search_told(name: str, model: Model, mesh: Mesh, settings: BeamSettings, pro
     """The program of a beam search over ``batch`` of ``prompts`` prompts at once, all as long as they may get."""
     parts, split = meshes.data_parallel_size(mesh), meshes.row_sharding(mesh)
     rows = -(-min(batch, prompts) // parts) * parts
-    longest = PromptShapes(settings.longest_prompt, parts, model.context, settings.max_new_tokens).known
+    longest = shapes_of(settings, model, parts).known
     asked = (
         jax.ShapeDtypeStruct((rows, longest), jnp.int32, sharding=split),
         jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=split),

@@ -5,13 +5,13 @@ Shapes: P prompts of this process, T prompt time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from reasoning.core import mesh as meshes
 from reasoning.core.buckets import padded_length, rounded_length
 from reasoning.core.errors import InputError
-from reasoning.generation.sampler import SamplerSettings
 from reasoning.models.model import LanguageModel
 
 
@@ -33,9 +33,18 @@ class PromptShapes:
         return rounded_length(self.longest, self.context - self.room)
 
 
-def shapes_of(settings: SamplerSettings, model: LanguageModel) -> PromptShapes:
-    """What an engine with these settings pads prompts to."""
-    return PromptShapes(settings.longest_prompt, 1, model.context, settings.max_new_tokens)
+class _Limits(Protocol):
+    """What samplers' and searches' settings have in common."""
+
+    @property
+    def longest_prompt(self) -> int: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+
+
+def shapes_of(settings: _Limits, model: LanguageModel, multiple: int = 1) -> PromptShapes:
+    """What an engine or a search with these settings pads prompts to."""
+    return PromptShapes(settings.longest_prompt, multiple, model.context, settings.max_new_tokens)
 
 
 def prompt_time(prompts: Sequence[Sequence[int]], shapes: PromptShapes) -> int:
