@@ -6,6 +6,7 @@ size, R latent rank.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,11 @@ class SequenceInputs:
 _SHORTEST_PREFIX = 128
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("cos_sin_2BTh", "mask_BTS", "taken_BS"),
+    meta_fields=("keys_first",),
+)
 @dataclass(frozen=True)
 class AttentionInputs:
     """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read.

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from reasoning.core import mesh as meshes
-from reasoning.models.attention import AttentionInputs
+from reasoning.models.attention import AttentionInputs, KeysValues
 from reasoning.models.block import Block
 from reasoning.models.config import BlockKind, ModelConfig, stack_name
 from reasoning.models.decoder import Decoder, Structure, cast
-from reasoning.models.parameters import Params
+from reasoning.models.parameters import Params, Placement
 from reasoning.models.sequences import rotary_of
 
 Cache = dict[str, Any]
@@ -121,16 +121,29 @@ def _extend(
     positions_BT, end_B = start_B[:, None] + jnp.arange(tokens_BT.shape[1]), start_B + counts_B
     inputs_of = _inputs_of(structure.config, positions_BT, end_B, meshes.on_cpu(structure.placement.mesh))
     x_BTD = decoder.embed(tokens_BT, positions_BT)
-    graphs: dict[tuple[str, str], Any] = {}
+    runs: dict[tuple[str, str], Callable[..., tuple[jax.Array, KeysValues]]] = {}
     for number, layer in enumerate(structure.config.each_layer()):
-        # Unrolled, since the layers are unstacked (``publish``); those of one run share one graph, which is split once.
+        # Unrolled, since the layers are unstacked (``publish``).
         at = (layer.stack, layer.block)
-        if at not in graphs:
-            graphs[at] = nnx.split(getattr(getattr(decoder, layer.stack), layer.block))[0]
-        block: Block = nnx.merge(graphs[at], weights[layer.stack][layer.block][layer.index])
+        if at not in runs:
+            runs[at] = _layer(structure.placement, nnx.split(getattr(getattr(decoder, layer.stack), layer.block))[0])
         inputs = inputs_of(layer.kind, held[number][0].shape[2])
-        x_BTD, held[number] = block.extend(x_BTD, inputs, held[number], start_B, structure.placement)
+        one = weights[layer.stack][layer.block][layer.index]
+        x_BTD, held[number] = runs[at](one, x_BTD, inputs, held[number], start_B)
     return decoder.final_norm(x_BTD), {"layers": tuple(held), "length": end_B}
+
+
+def _layer(placement: Placement, graph: Any) -> Callable[..., tuple[jax.Array, KeysValues]]:
+    """``(weights, x_BTD, inputs, held, start_B)`` of one layer of a run to its states and cache."""
+
+    @jax.jit  # so that equal layers, which are unrolled, are traced and lowered once
+    def layer(
+        weights: Params, x_BTD: jax.Array, inputs: AttentionInputs, held: KeysValues, start_B: jax.Array
+    ) -> tuple[jax.Array, KeysValues]:
+        block: Block = nnx.merge(graph, weights)
+        return block.extend(x_BTD, inputs, held, start_B, placement)
+
+    return layer
 
 
 def _first_layers(structure: Structure, weights: Weights) -> Weights:
