@@ -150,6 +150,14 @@ def kernels_for(choice: Choice, mesh: Mesh | None) -> Kernels:
     choice, device = resolved(choice, mesh)
     if choice == "chunked":
         return chunked() if device.platform == "cpu" else chunked(ACCELERATOR_LOGITS_BYTES, whole_sums=False)
+    return pallas_tpu(tpu_of(choice, device))
+
+
+def tpu_of(choice: Choice, device: Any) -> TPU:
+    """What kernels are built for on a device, by one of the two choices that ``resolved`` gives for them.
+
+    Raises InputError for a TPU whose memory isn't known.
+    """
     if choice == "pallas_tpu_interpreted":
-        return pallas_tpu(TPU(chip_named(_INTERPRETED_CHIP), interpret=True))
-    return pallas_tpu(TPU(chip_named(device.device_kind)))
+        return TPU(chip_named(_INTERPRETED_CHIP), interpret=True)
+    return TPU(chip_named(device.device_kind))

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from reasoning.kernels.attention.decoding import Decoding
+from reasoning.kernels.attention.rule import Rule
 from reasoning.models.config import Latent, ModelConfig
 from reasoning.models.lora import multiply
 from reasoning.models.parameters import RMSNorm, parameter, zeros
@@ -37,20 +39,21 @@ _SHORTEST_PREFIX = 128
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("cos_sin_2BTh", "mask_BTS", "taken_BS"),
-    meta_fields=("keys_first",),
+    meta_fields=("decoding", "keys_first"),
 )
 @dataclass(frozen=True)
 class AttentionInputs:
     """What attention over a cache reads beside states: rotary cosines and sines, and which keys each query may read.
 
     ``taken_BS`` is of several new tokens and a cache no longer than a window: which of them each of its places takes,
-    -1 where it keeps what it has. Its mask is over what was held before, and the new ones behind that. ``keys_first``
-    is that of ``attend``.
+    -1 where it keeps what it has. Its mask is over what was held before, and the new ones behind that. ``decoding``
+    reads a long cache for one new token; ``keys_first`` is that of ``attend``.
     """
 
     cos_sin_2BTh: jax.Array
     mask_BTS: jax.Array
     taken_BS: jax.Array | None = None
+    decoding: Decoding | None = None
     keys_first: bool = False
 
 
@@ -189,6 +192,11 @@ def _attend_held(
     ``keys`` [B, K, S, …] are the parts of a key's channels.
     """
     time, length, mask_BTS = query_BTHC.shape[1], value_BKSc.shape[2], inputs.mask_BTS
+    other_values = None if value_BKSc is keys[0] else value_BKSc
+    if time == 1 and inputs.decoding is not None and inputs.decoding.takes(keys, other_values):
+        # What a token may read are the first places, of a ring too: all of them, once it is full.
+        rule, counts_B = Rule(config.score_scale, config.attention_soft_cap or None), jnp.minimum(start_B + 1, length)
+        return inputs.decoding.attend(query_BTHC[:, 0], keys, other_values, counts_B, rule, sinks_H)[:, None]
     prefixes = cache_prefixes(length, time) if inputs.taken_BS is None else (length,)
 
     def over(prefix: int) -> Callable[[], jax.Array]:

@@ -13,7 +13,7 @@ from flax import nnx
 from reasoning.core import mesh as meshes
 from reasoning.models.attention import AttentionInputs, KeysValues
 from reasoning.models.block import Block
-from reasoning.models.config import BlockKind, ModelConfig, stack_name
+from reasoning.models.config import BlockKind, stack_name
 from reasoning.models.decoder import Decoder, Structure, cast
 from reasoning.models.parameters import Params, Placement
 from reasoning.models.sequences import rotary_of
@@ -67,15 +67,16 @@ def _positions_held(end_B: jax.Array, places: int) -> jax.Array:
 
 
 def _inputs_of(
-    config: ModelConfig, positions_BT: jax.Array, end_B: jax.Array, cpu: bool
+    structure: Structure, positions_BT: jax.Array, end_B: jax.Array
 ) -> Callable[[BlockKind, int], AttentionInputs]:
     """What each kind of block with a cache of so many places reads; equal ones are made once for all layers.
 
     Rows begin at ``positions_BT[:, 0]``, and hold ``end_B`` tokens afterwards.
     """
-    rotary, time = rotary_of(config, positions_BT, unrolled=True), positions_BT.shape[1]
+    config, time = structure.config, positions_BT.shape[1]
+    rotary = rotary_of(config, positions_BT, unrolled=True)
     several = config.heads > (1 if config.latent else config.key_heads)
-    keys_first = cpu and time == 1 and several and config.compute_dtype == "float32"
+    keys_first = meshes.on_cpu(structure.placement.mesh) and time == 1 and several and config.compute_dtype == "float32"
     made: dict[tuple[int, int], tuple[jax.Array, jax.Array | None]] = {}
 
     def mask_of(window: int, places: int) -> tuple[jax.Array, jax.Array | None]:
@@ -98,7 +99,7 @@ def _inputs_of(
         at = kind.window, places
         if at not in made:
             made[at] = mask_of(*at)
-        return AttentionInputs(rotary(kind), *made[at], keys_first)
+        return AttentionInputs(rotary(kind), *made[at], structure.attention.decoding, keys_first)
 
     return inputs_of
 
@@ -119,7 +120,7 @@ def _extend(
     # Each slot goes on at its own length.
     start_B, held = cache["length"], list(cache["layers"])
     positions_BT, end_B = start_B[:, None] + jnp.arange(tokens_BT.shape[1]), start_B + counts_B
-    inputs_of = _inputs_of(structure.config, positions_BT, end_B, meshes.on_cpu(structure.placement.mesh))
+    inputs_of = _inputs_of(structure, positions_BT, end_B)
     x_BTD = decoder.embed(tokens_BT, positions_BT)
     runs: dict[tuple[str, str], Callable[..., tuple[jax.Array, KeysValues]]] = {}
     for number, layer in enumerate(structure.config.each_layer()):

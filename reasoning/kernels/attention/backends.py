@@ -11,6 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from reasoning.kernels.attention import chunked, splash
+from reasoning.kernels.attention.decoding import Decoding, decoding_for
 from reasoning.kernels.attention.over_mesh import by_head, over_mesh
 from reasoning.kernels.attention.rule import Rule
 from reasoning.kernels.backends import Choice, kernels_for, resolved
@@ -27,12 +28,14 @@ _SHORT = 128
 class Attention:
     """``attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule, sinks_H=None) -> mixed_BTHc`` of packed rows.
 
-    A segment's tokens stand together. Rows of up to ``short`` tokens make all their scores at once, by ``models``.
+    A segment's tokens stand together. Rows of up to ``short`` tokens make all their scores at once, by ``models``, and
+    so does one new token over a cache, but where ``decoding`` takes it.
     """
 
     description: str
     short: int
     attend: Callable[..., jax.Array]
+    decoding: Decoding | None = None
 
     def __str__(self) -> str:
         return self.description
@@ -47,14 +50,18 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
     if choice != "chunked":
         interpret = choice == "pallas_tpu_interpreted"
         how = ", interpreted" if interpret else ""
-        return Attention(f"splash kernels{how}", 0, partial(splash.attend, mesh=mesh, interpret=interpret))
+        over_rows = partial(splash.attend, mesh=mesh, interpret=interpret)
+        return Attention(f"splash kernels{how}", 0, over_rows, decoding_for(choice, mesh))
     block, short = (_BLOCK, _SHORT) if device.platform == "cpu" else (_ACCELERATOR_BLOCK, 0)
     return Attention(f"plain XLA, up to {block} tokens at a time", short, partial(_chunked, mesh, block))
 
 
 def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
     """What computes on the mesh's devices, in words. Raises InputError for a choice that they can't follow."""
-    told = f"{kernels_for(choice, mesh)}; attention: {attention_for(choice, mesh)}"
+    attention = attention_for(choice, mesh)
+    told = f"{kernels_for(choice, mesh)}; attention: {attention}"
+    if attention.decoding is not None:
+        told += f", decoding: {attention.decoding}"
     grouped = grouped_for(choice, mesh)
     return told if grouped is PLAIN else f"{told}; gradients of experts: {grouped}"
 
