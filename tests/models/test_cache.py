@@ -1,6 +1,8 @@
 """Decoding with a cache gives what a pass over the whole row gives."""
 
 import re
+from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from drawn import drawn
 
+from reasoning.kernels.attention import decoding, ragged
 from reasoning.models.config import BlockKind, Latent, ModelConfig, MoE, Stack
 from reasoning.models.model import Model, build_model
 
@@ -139,6 +142,30 @@ def test_a_long_cache_of_which_little_is_used_gives_what_a_short_one_does(config
                 states.append(state)
             found.append(np.stack(states))
         np.testing.assert_allclose(found[0], found[1], atol=2e-5)
+
+
+CAPPED = replace(WINDOWED, attention_soft_cap=3.0, sinks=True)
+
+
+@pytest.mark.parametrize("config", [CAPPED, LATENT], ids=("a window, a cap and sinks", "latent"))
+def test_the_kernel_for_one_new_token_gives_what_plain_products_do(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ragged, "_UNIT", 8)
+    monkeypatch.setattr(decoding, "_WORTH", 0)
+    config, found = replace(config, context=64), []
+    for kernels in ("chunked", "pallas_tpu_interpreted"):
+        model = build_model(config, None, kernels)
+        weights = model.publish(drawn(model.shapes, 0, 0.2))
+        cache = empty(model, 4, 33)
+        noise = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(2), leaf.shape), cache["layers"])
+        cache = {"layers": noise, "length": jnp.asarray([0, 4, 17, 31])}
+        state, cache = jax.jit(model.decode)(weights, jnp.arange(4), cache)
+        found.append((state, cache))
+        assert (kernels == "chunked") == (
+            "ragged_attention" not in str(jax.make_jaxpr(model.decode)(weights, jnp.arange(4), cache))
+        )
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), *found)
 
 
 @pytest.mark.slow

@@ -252,19 +252,24 @@ def test_a_long_step_has_the_kernels_of_attention_and_no_array_of_all_scores():
 
 
 @pytest.mark.slow
-def test_sampling_exchanges_no_weights_and_keeps_a_cache_of_its_own_rows():
+def test_sampling_exchanges_no_weights_and_reads_a_long_cache_of_its_own_rows_where_it_lies():
     need_libtpu()
     mesh = build_mesh(MeshShape(data=2, fsdp=2), topology_devices(CHIPS))
-    model = build_model(decoder(2), mesh)
-    settings = SamplerSettings(samples=8, max_new_tokens=32, end_ids=(0,))
-    compiled = compiled_once(lower_sampling(model, mesh, settings, 4, 256), mesh)
+    prompt, limit = 256, 3840
+    model = build_model(replace(decoder(2), context=prompt + limit), mesh)
+    settings = SamplerSettings(samples=8, max_new_tokens=limit, end_ids=(0,))
+    compiled = compiled_once(lower_sampling(model, mesh, settings, 4, prompt), mesh)
     text = compiled.text
     assert [
         shape for kind in ("all-gather", "all-reduce", "all-to-all") for shape in collective_shapes(text, kind)
     ] == []
     assert compiled.memory.argument_size_in_bytes >= 2 * parameter_count(model)  # whole, in bfloat16
     rows = 4 * settings.samples // mesh.size
-    assert f"bf16[{rows},2,{256 + settings.max_new_tokens},64]" in text
+    cache = f"bf16[{rows},2,{prompt + limit},64]"
+    assert cache in text
+    # Each layer reads it by a kernel where it lies: a copy of it a token would cost more than the kernel saves.
+    assert len([name for name in kernels_in(text) if name.startswith("ragged_attention")]) == 2
+    assert not re.search(rf"= {re.escape(cache)}\S* copy\(", text)
 
 
 def test_the_compilation_cache_is_left_out_and_back_afterwards(tmp_path: Path):

@@ -16,10 +16,10 @@ from reasoning.kernels.attention.rule import Rule
 from reasoning.kernels.backends import Choice, resolved, tpu_of
 from reasoning.kernels.pallas_tpu.tiles import TPU
 
-_BLOCKS = 4
-"""Blocks that a cache must have. Of slots filled evenly between nothing and all, a cache of 4 blocks is read to 5/8 and
-one of 2 to 3/4, while the whole cache is what plain products read once a single slot is full; but a step of a short
-cache copies too little to hide what beginning one takes (``ragged``)."""
+_WORTH = 2 * 2**20
+"""Bytes that a device must hold of each slot in a layer. That is four blocks whose copies take longer than beginning a
+step does, or nearly (``ragged``), and slots that are filled evenly are then read to 5/8; plain products read all of all
+slots once one of them is full. Of less than that there is less to save than to lose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +30,15 @@ class Decoding:
     tpu: TPU
 
     def __str__(self) -> str:
-        return f"a ragged kernel over caches of {_BLOCKS} blocks or more"
+        return f"a ragged kernel over caches of {_WORTH // 2**20} MiB a slot and layer or more"
 
     def takes(self, keys: Sequence[jax.Array], value_BKSc: jax.Array | None) -> bool:
         """Whether a cache of these shapes is long enough to be worth it, and divides over the mesh."""
         leaves = [*keys] if value_BKSc is None else [*keys, value_BKSc]
-        slots, key_heads, length = leaves[0].shape[:3]
+        slots, key_heads = leaves[0].shape[:2]
         if self.mesh is not None and slots % data_parallel_size(self.mesh):
             return False
-        return length >= _BLOCKS * ragged.block_places(leaves, key_heads // self._shards(key_heads))
+        return ragged.slot_bytes(leaves, key_heads // self._shards(key_heads)) >= _WORTH
 
     def attend(
         self,
