@@ -6,6 +6,7 @@ Shapes: B slots, H query heads, K key/value heads, S cache length, C channels of
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -32,13 +33,16 @@ class Decoding:
     def __str__(self) -> str:
         return f"a ragged kernel over caches of {_WORTH // 2**20} MiB a slot and layer or more"
 
-    def takes(self, keys: Sequence[jax.Array], value_BKSc: jax.Array | None) -> bool:
-        """Whether a cache of these shapes is long enough to be worth it, and divides over the mesh."""
-        leaves = [*keys] if value_BKSc is None else [*keys, value_BKSc]
+    def takes(self, leaves: Sequence[Any]) -> bool:
+        """Whether a cache of these leaves is long enough to be worth it, and divides over the mesh."""
         slots, key_heads = leaves[0].shape[:2]
         if self.mesh is not None and slots % data_parallel_size(self.mesh):
             return False
         return ragged.slot_bytes(leaves, key_heads // self._shards(key_heads)) >= _WORTH
+
+    def write(self, cache_BKSC: jax.Array, new_BK1C: jax.Array, start_B: jax.Array) -> jax.Array:
+        """As ``ragged.write``, of a leaf of a cache that is read so."""
+        return ragged.write(cache_BKSC, new_BK1C, start_B)
 
     def attend(
         self,

@@ -84,6 +84,19 @@ def _turned(leaf: Any) -> bool:
     return turned < _padded(length, _SUBLANES) * _padded(channels, _LANES)
 
 
+def write(cache_BKSC: jax.Array, new_BK1C: jax.Array, start_B: jax.Array) -> jax.Array:
+    """A cache with one new token a slot at its own place, where that belongs in a ring.
+
+    Written as the cache lies: XLA would else turn a leaf for a loop that writes, and back again each time it is read.
+    """
+    new_BK1C, start_B = new_BK1C.astype(cache_BKSC.dtype), start_B % cache_BKSC.shape[2]
+    if not _turned(cache_BKSC):
+        put = jax.vmap(lambda row, new, start: lax.dynamic_update_slice(row, new, (0, start, 0)))
+        return put(cache_BKSC, new_BK1C, start_B)
+    put = jax.vmap(lambda row, new, start: lax.dynamic_update_slice(row, new, (0, 0, start)))
+    return put(cache_BKSC.swapaxes(2, 3), new_BK1C.swapaxes(2, 3), start_B).swapaxes(2, 3)
+
+
 def attend(
     query_BHC: jax.Array,
     keys: Sequence[jax.Array],
@@ -199,7 +212,8 @@ def _attend(call: _Call, slot, block, totals, counts, *refs) -> None:
 
     def attend_block(whole: bool) -> None:
         of_keys = zip(queries, leaves, call.turned, strict=False)
-        scores_KGs = sum(_product(query[0], key[0], 1 if turned else 2) for query, key, turned in of_keys)
+        products = [_product(query[0], key[0], 1 if turned else 2) for query, key, turned in of_keys]
+        scores_KGs = products[0] if len(products) == 1 else products[0] + products[1]
         if call.soft_cap is not None:
             scores_KGs = call.soft_cap * jnp.tanh(scores_KGs / call.soft_cap)
         value, along = leaves[values][0], 2 if call.turned[values] else 1

@@ -12,8 +12,8 @@ from reasoning.kernels.attention.rule import Rule
 from reasoning.planning.topology import libtpu_is_installed, topology_devices
 
 
-def cache_of(slots: int, key_heads: int, length: int, channels: int) -> list[jax.ShapeDtypeStruct]:
-    return [jax.ShapeDtypeStruct((slots, key_heads, length, channels), jnp.bfloat16)]
+def cache_of(slots: int, key_heads: int, length: int) -> list[jax.ShapeDtypeStruct]:
+    return 2 * [jax.ShapeDtypeStruct((slots, key_heads, length, 128), jnp.bfloat16)]
 
 
 @pytest.mark.parametrize("key_heads", (2, 1), ids=("key heads in parts", "one of latents, held by all"))
@@ -39,14 +39,12 @@ def test_a_short_cache_is_left_to_plain_products_and_so_are_slots_that_devices_c
     assert decoding is not None
     for key_heads, enough in ((1, 4096), (8, 512)):
         for length, taken in ((enough - 1, False), (enough, True)):
-            cache = cache_of(64, key_heads, length, 128)
-            assert decoding.takes(cache, cache[0]) == taken
+            assert decoding.takes(cache_of(64, key_heads, length)) == taken
     over_four = decoding_for("pallas_tpu_interpreted", build_mesh(MeshShape(data=4), jax.devices()[:4]))
     over_heads = decoding_for("pallas_tpu_interpreted", build_mesh(MeshShape(data=1, tensor=4), jax.devices()[:4]))
     assert over_four is not None and over_heads is not None
-    assert [over_four.takes(cache_of(slots, 8, 1024, 128), None) for slots in (6, 8)] == [False, True]
-    assert [over_heads.takes(cache_of(6, heads, 4096, 128), None) for heads in (4, 1)] == [False, False]
-    assert over_heads.takes(cache_of(6, 8, 4096, 128), None)
+    assert [over_four.takes(cache_of(slots, 8, 512)) for slots in (6, 8)] == [False, True]
+    assert [over_heads.takes(cache_of(6, heads, 2048)) for heads in (1, 4, 8)] == [False, False, True]
 
 
 @pytest.mark.skipif(not libtpu_is_installed(), reason="libtpu isn't installed")

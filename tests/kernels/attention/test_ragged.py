@@ -87,6 +87,17 @@ def test_each_slot_is_attended_to_up_to_its_own_length(name: str, interpret, sma
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("sizes", ((2, 200, 8), (1, 40, 128)), ids=("turned", "as written"))
+def test_a_token_is_written_at_its_slots_place_and_nothing_else_changes(sizes: tuple[int, int, int]):
+    random = np.random.default_rng(2)
+    cache, new = random.normal(size=(3, *sizes)), random.normal(size=(3, sizes[0], 1, sizes[2]))
+    starts = np.asarray([0, 7, sizes[1] + 3])  # in a ring, where it is full
+    found = ragged.write(jnp.asarray(cache, jnp.float32), jnp.asarray(new), jnp.asarray(starts))
+    for slot, start in enumerate(starts % sizes[1]):
+        cache[slot, :, start] = new[slot, :, 0]
+    np.testing.assert_array_equal(found, cache.astype(np.float32))
+
+
 def test_there_is_a_step_for_each_block_that_holds_something_and_none_behind(small_blocks: None):
     counts = jnp.asarray(COUNTS, jnp.int32)
     slots, places, totals = ragged._steps(counts, 2, 16, 7)
