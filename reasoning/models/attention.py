@@ -150,21 +150,13 @@ def _take(cache_BKSC: jax.Array, new_BKTC: jax.Array, taken_BS: jax.Array) -> ja
     return jnp.where(taken_B1S1 >= 0, chosen_BKSC, cache_BKSC)
 
 
-def _decoding(inputs: AttentionInputs, time: int, cache: Sequence[jax.Array]) -> Decoding | None:
-    """What writes and reads a cache for so many new tokens; None: plain operations."""
-    decoding = inputs.decoding
-    return decoding if decoding is not None and time == 1 and decoding.takes(cache) else None
-
-
 def _enter(
     cache: KeysValues, new: KeysValues, inputs: AttentionInputs, start_B: jax.Array
 ) -> tuple[KeysValues, KeysValues]:
     """A layer's cache with T new entries in it, and the entries that the new tokens' mask is over."""
     if inputs.taken_BS is None:
         # Written before it is read: the mask lets a new token attend to itself and to the new ones before it.
-        decoding = _decoding(inputs, new[0].shape[2], cache)
-        write = _write_cache if decoding is None else decoding.write
-        held = write(cache[0], new[0], start_B), write(cache[1], new[1], start_B)
+        held = _write_cache(cache[0], new[0], start_B), _write_cache(cache[1], new[1], start_B)
         return held, held
     # In a ring later ones would write over what earlier ones are still to read.
     taken = _take(cache[0], new[0], inputs.taken_BS), _take(cache[1], new[1], inputs.taken_BS)
@@ -200,11 +192,11 @@ def _attend_held(
     ``keys`` [B, K, S, …] are the parts of a key's channels.
     """
     time, length, mask_BTS = query_BTHC.shape[1], value_BKSc.shape[2], inputs.mask_BTS
-    if (decoding := _decoding(inputs, time, keys if value_BKSc is keys[0] else (*keys, value_BKSc))) is not None:
+    own_values = () if value_BKSc is keys[0] else (value_BKSc,)
+    if time == 1 and inputs.decoding is not None and inputs.decoding.takes((*keys, *own_values)):
         # What a token may read are the first places, of a ring too: all of them, once it is full.
         rule, counts_B = Rule(config.score_scale, config.attention_soft_cap or None), jnp.minimum(start_B + 1, length)
-        values = None if value_BKSc is keys[0] else value_BKSc
-        return decoding.attend(query_BTHC[:, 0], keys, values, counts_B, rule, sinks_H)[:, None]
+        return inputs.decoding.attend(query_BTHC[:, 0], (*keys, *own_values), counts_B, rule, sinks_H)[:, None]
     prefixes = cache_prefixes(length, time) if inputs.taken_BS is None else (length,)
 
     def over(prefix: int) -> Callable[[], jax.Array]:

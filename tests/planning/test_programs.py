@@ -269,7 +269,8 @@ def test_sampling_exchanges_no_weights_and_reads_a_long_cache_of_its_own_rows_wh
     assert cache in text
     # Each layer reads it by a kernel where it lies: a copy of it a token would cost more than the kernel saves.
     assert len([name for name in kernels_in(text) if name.startswith("ragged_attention")]) == 2
-    assert not re.search(rf"= {re.escape(cache)}\S* copy\(", text)
+    loops = text[: text.index("\nENTRY ")]
+    assert "copy(" in loops and not re.search(rf"= {re.escape(cache)}\S* copy\(", loops)
 
 
 def test_the_compilation_cache_is_left_out_and_back_afterwards(tmp_path: Path):

@@ -1,6 +1,6 @@
 """Who reads a cache for one new token a slot: on TPUs a kernel where the cache is long, else the models' own products.
 
-Shapes: B slots, H query heads, K key/value heads, S cache length, C channels of a part of keys, c of values.
+Shapes: B slots, H query heads, K key/value heads, S cache length, C channels of a key.
 """
 
 from collections.abc import Sequence
@@ -40,15 +40,10 @@ class Decoding:
             return False
         return ragged.slot_bytes(leaves, key_heads // self._shards(key_heads)) >= _WORTH
 
-    def write(self, cache_BKSC: jax.Array, new_BK1C: jax.Array, start_B: jax.Array) -> jax.Array:
-        """As ``ragged.write``, of a leaf of a cache that is read so."""
-        return ragged.write(cache_BKSC, new_BK1C, start_B)
-
     def attend(
         self,
         query_BHC: jax.Array,
-        keys: Sequence[jax.Array],
-        value_BKSc: jax.Array | None,
+        leaves: Sequence[jax.Array],
         counts_B: jax.Array,
         rule: Rule,
         sinks_H: jax.Array | None,
@@ -59,8 +54,8 @@ class Decoding:
         """
         kernel = partial(ragged.attend, tpu=self.tpu)
         if self.mesh is None or self.mesh.size == 1:
-            return kernel(query_BHC, keys, value_BKSc, counts_B, rule, sinks_H)
-        key_heads = keys[0].shape[1]
+            return kernel(query_BHC, leaves, counts_B, rule, sinks_H)
+        key_heads = leaves[0].shape[1]
         cut = self._shards(key_heads) > 1
         rows, heads = partition(("batch",)), "heads" if cut or key_heads == 1 else None
         held = partition(("batch", "kv_heads")) if cut else rows
@@ -70,14 +65,14 @@ class Decoding:
         @partial(
             jax.shard_map,
             mesh=self.mesh,
-            in_specs=(by_head, held, held, rows, partition((heads,))),
+            in_specs=(by_head, held, rows, partition((heads,))),
             out_specs=by_head,
             check_vma=False,
         )
-        def on_each(query, keys, value, counts, sinks):
-            return kernel(query, keys, value, counts, rule, sinks)
+        def on_each(query, leaves, counts, sinks):
+            return kernel(query, leaves, counts, rule, sinks)
 
-        return on_each(query_BHC, tuple(keys), value_BKSc, counts_B, sinks_H)
+        return on_each(query_BHC, tuple(leaves), counts_B, sinks_H)
 
     def _shards(self, key_heads: int) -> int:
         """In how many parts a cache's key heads are held, as ``generation.state.state_specs`` has it."""

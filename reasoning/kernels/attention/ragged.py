@@ -4,7 +4,7 @@ Slots hold texts of very different lengths, and what plain XLA reads of a cache 
 one fills. Here the steps of the grid are a list, made from the slots' lengths before the kernel starts, of the blocks
 that hold something: no block behind a slot's end is copied, nor is there a step for it. (JAX's kernel for paged
 attention could read such a cache without a copy, a page a block; but it has no sinks, wants keys and values of one
-size, so no latents, reads only channels that lie along rows, and rounds float32 to bfloat16.)
+size, so no latents, and rounds float32 to bfloat16.)
 
 Shapes: B slots, H query heads, K key/value heads, G = H / K, S cache length, C channels of a part of keys, c of values;
 W steps of one core, s places of a block.
@@ -13,6 +13,7 @@ W steps of one core, s places of a block.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -32,22 +33,19 @@ _BLOCKS = 4
 """Blocks that a cache has at least, of which half of one is read beyond a slot's end, on average."""
 
 _UNIT = 128
-"""A block has a multiple of so many places: as many numbers as a row has, along which places lie in some caches."""
+"""A block has a multiple of so many places, whose scores then fill rows of registers."""
 
-_LANES, _SUBLANES = 128, 8
+_LANES = 128
 _NOTHING = -1e30
 """A score below all others; finite, since -inf - -inf would give NaN."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """What is static of a kernel: the keys' parts, which of the cache's leaves lie turned, the places of a block, and
-    whether the last block sticks out behind the cache.
-    """
+    """What is static: the keys' parts, a block's places, and whether the last block sticks out behind the cache."""
 
     soft_cap: float | None
     parts: int
-    turned: tuple[bool, ...]
     places: int
     ragged_end: bool
 
@@ -65,42 +63,14 @@ def block_places(leaves: Sequence[Any], key_heads: int) -> int:
 
 
 def _place_bytes(leaves: Sequence[Any], key_heads: int) -> int:
-    channels = [(_padded(leaf.shape[3], _SUBLANES if _turned(leaf) else _LANES), leaf) for leaf in leaves]
-    return key_heads * sum(padded * leaf.dtype.itemsize for padded, leaf in channels)
-
-
-def _padded(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
-
-
-def _turned(leaf: Any) -> bool:
-    """Whether a leaf [B, K, S, C] lies in a TPU's memory as [B, K, C, S], which is how XLA lays out an argument of a
-    program where rows of 128 numbers would be emptier otherwise: with 64 channels half empty.
-
-    A kernel takes arrays as they are written, so that it would get a copy of a leaf that isn't turned back.
-    """
-    length, channels = leaf.shape[2:]
-    turned = _padded(channels, _SUBLANES) * _padded(length, _LANES)
-    return turned < _padded(length, _SUBLANES) * _padded(channels, _LANES)
-
-
-def write(cache_BKSC: jax.Array, new_BK1C: jax.Array, start_B: jax.Array) -> jax.Array:
-    """A cache with one new token a slot at its own place, where that belongs in a ring.
-
-    Written as the cache lies: XLA would else turn a leaf for a loop that writes, and back again each time it is read.
-    """
-    new_BK1C, start_B = new_BK1C.astype(cache_BKSC.dtype), start_B % cache_BKSC.shape[2]
-    if not _turned(cache_BKSC):
-        put = jax.vmap(lambda row, new, start: lax.dynamic_update_slice(row, new, (0, start, 0)))
-        return put(cache_BKSC, new_BK1C, start_B)
-    put = jax.vmap(lambda row, new, start: lax.dynamic_update_slice(row, new, (0, 0, start)))
-    return put(cache_BKSC.swapaxes(2, 3), new_BK1C.swapaxes(2, 3), start_B).swapaxes(2, 3)
+    # Rows of 128 numbers are filled up, in memory too: an engine's loop carries a cache as it is written here, with the
+    # channels along rows, whichever kind of attention reads it.
+    return key_heads * sum(-(-leaf.shape[3] // _LANES) * _LANES * leaf.dtype.itemsize for leaf in leaves)
 
 
 def attend(
     query_BHC: jax.Array,
-    keys: Sequence[jax.Array],
-    value_BKSc: jax.Array | None,
+    leaves: Sequence[jax.Array],
     counts_B: jax.Array,
     rule: Rule,
     sinks_H: jax.Array | None,
@@ -108,20 +78,21 @@ def attend(
 ) -> jax.Array:
     """Softmax attention of one query a slot and head over the first ``counts_B`` places of its slot, [B, H, c].
 
-    ``keys`` [B, K, S, …] are the parts of a key's channels; without values the first of them is the values too. A slot
-    that holds nothing gives 0. Of the rule the window doesn't matter: a cache holds no more than may be read. Products
-    are in the cache's dtype, scores and sums in float32; the result is in the cache's dtype.
+    The cache's ``leaves`` [B, K, S, …] are the parts of a key's channels, as many as make up a query's, and then the
+    values; where there is no further leaf the first part is the values too. A slot that holds nothing gives 0. Of the
+    rule the window doesn't matter: a cache holds no more than may be read. Products are in the cache's dtype, scores
+    and sums in float32; the result is in the cache's dtype.
     """
     slots, heads = query_BHC.shape[:2]
-    key_heads, length = keys[0].shape[1], keys[0].shape[2]
-    leaves = [*keys] if value_BKSc is None else [*keys, value_BKSc]
-    values = keys[0] if value_BKSc is None else value_BKSc
+    key_heads, length = leaves[0].shape[1:3]
+    ends = list(accumulate(leaf.shape[3] for leaf in leaves))
+    parts = ends.index(query_BHC.shape[2]) + 1
+    values = leaves[parts % len(leaves)]
     places = block_places(leaves, key_heads)
-    call = _Call(rule.soft_cap, len(keys), tuple(map(_turned, leaves)), places, length % places != 0)
+    call = _Call(rule.soft_cap, parts, places, length % places != 0)
     # The scale goes into the queries, which are far fewer numbers than the scores.
     grouped_BKGC = (query_BHC * rule.scale).astype(values.dtype).reshape(slots, key_heads, heads // key_heads, -1)
-    ends = [sum(key.shape[3] for key in keys[: number + 1]) for number in range(len(keys) - 1)]
-    queries = jnp.split(grouped_BKGC, ends, axis=-1)
+    queries = jnp.split(grouped_BKGC, ends[: parts - 1], axis=-1)
     by_head = grouped_BKGC.shape[1:3]
     # A sink is a score that was seen before all others, of a key whose value is 0.
     begun_KG1 = (jnp.full(heads, _NOTHING) if sinks_H is None else sinks_H).astype(jnp.float32).reshape(*by_head, 1)
@@ -136,7 +107,7 @@ def attend(
             grid=(cores, jnp.max(steps[2])),
             in_specs=[
                 *map(_of_slot, queries),
-                *(_of_block(leaf, places, turned) for leaf, turned in zip(leaves, call.turned, strict=True)),
+                *(_of_block(leaf, places) for leaf in leaves),
                 pl.BlockSpec(begun_KG1.shape, lambda *_: (0, 0, 0)),
             ],
             out_specs=_of_slot(result),
@@ -149,8 +120,7 @@ def attend(
         interpret=tpu.interpret,
         name="ragged_attention",
     )
-    taken = (leaf.swapaxes(2, 3) if turned else leaf for leaf, turned in zip(leaves, call.turned, strict=True))
-    return mixed(*steps, counts_B, *queries, *taken, begun_KG1).reshape(slots, heads, -1)
+    return mixed(*steps, counts_B, *queries, *leaves, begun_KG1).reshape(slots, heads, -1)
 
 
 def _of_slot(array: Any) -> pl.BlockSpec:
@@ -158,13 +128,9 @@ def _of_slot(array: Any) -> pl.BlockSpec:
     return pl.BlockSpec((1, *array.shape[1:]), lambda core, w, slot, *_: (slot[core, w], 0, 0, 0))
 
 
-def _of_block(leaf: Any, places: int, turned: bool) -> pl.BlockSpec:
+def _of_block(leaf: Any, places: int) -> pl.BlockSpec:
     """A step's block of a cache."""
-    _, key_heads, _, channels = leaf.shape
-    if turned:
-        shape = (1, key_heads, channels, places)
-        return pl.BlockSpec(shape, lambda core, w, slot, block, *_: (slot[core, w], 0, 0, block[core, w]))
-    shape = (1, key_heads, places, channels)
+    shape = (1, leaf.shape[1], places, leaf.shape[3])
     return pl.BlockSpec(shape, lambda core, w, slot, block, *_: (slot[core, w], 0, block[core, w], 0))
 
 
@@ -198,7 +164,6 @@ def _attend(call: _Call, slot, block, totals, counts, *refs) -> None:
     """One block of one slot, all heads; what is kept are the largest score, the sum and the mixed values so far."""
     begun, out, largest, total, mixed = refs[-5:]
     queries, leaves = refs[: call.parts], refs[call.parts : -5]
-    values = 0 if len(leaves) == call.parts else -1
     core, w = pl.program_id(0), pl.program_id(1)
     number, count = block[core, w], counts[slot[core, w]]
     first = number * call.places
@@ -211,23 +176,22 @@ def _attend(call: _Call, slot, block, totals, counts, *refs) -> None:
         mixed[...] = jnp.zeros_like(mixed)
 
     def attend_block(whole: bool) -> None:
-        of_keys = zip(queries, leaves, call.turned, strict=False)
-        products = [_product(query[0], key[0], 1 if turned else 2) for query, key, turned in of_keys]
+        products = [_product(query[0], key[0], 2) for query, key in zip(queries, leaves, strict=False)]
         scores_KGs = products[0] if len(products) == 1 else products[0] + products[1]
         if call.soft_cap is not None:
             scores_KGs = call.soft_cap * jnp.tanh(scores_KGs / call.soft_cap)
-        value, along = leaves[values][0], 2 if call.turned[values] else 1
+        value = leaves[call.parts % len(leaves)][0]
         if not whole:
             scores_KGs = jnp.where(_places(scores_KGs, first, 2) < count, scores_KGs, _NOTHING)
             if call.ragged_end:  # Behind the end of the cache may be NaN, and zero times NaN isn't zero.
-                value = jnp.where(_places(value, first, along) < count, value, 0)
+                value = jnp.where(_places(value, first, 1) < count, value, 0)
         # The online softmax (Milakov and Gimelshein, arXiv 1805.02867).
         before = largest[...]
         now = jnp.maximum(before, jnp.max(scores_KGs, axis=2, keepdims=True))
         weights_KGs, scale = jnp.exp(scores_KGs - now), jnp.exp(before - now)
         largest[...] = now
         total[...] = scale * total[...] + jnp.sum(weights_KGs, axis=2, keepdims=True)
-        mixed[...] = scale * mixed[...] + _product(weights_KGs.astype(value.dtype), value, along)
+        mixed[...] = scale * mixed[...] + _product(weights_KGs.astype(value.dtype), value, 1)
 
     @pl.when(real & ~last)
     def _() -> None:

@@ -26,8 +26,8 @@ def test_devices_that_share_slots_and_heads_give_what_one_gives(key_heads: int, 
     )
     counts, sinks = np.asarray([3, 40, 8, 17], np.int32), np.linspace(-1, 1, 4, dtype=np.float32)
     found, wanted = (
-        jax.jit(decoding_for("pallas_tpu_interpreted", where).attend, static_argnums=4)(
-            query, keys, None, counts, Rule(0.3), sinks
+        jax.jit(decoding_for("pallas_tpu_interpreted", where).attend, static_argnums=3)(
+            query, keys, counts, Rule(0.3), sinks
         )
         for where in (mesh, None)
     )
