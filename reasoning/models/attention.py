@@ -39,7 +39,7 @@ _SHORTEST_PREFIX = 128
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("cos_sin_2BTh", "mask_BTS", "taken_BS"),
-    meta_fields=("decoding", "keys_first"),
+    meta_fields=("decoding", "on_cpu"),
 )
 @dataclass(frozen=True)
 class AttentionInputs:
@@ -47,14 +47,14 @@ class AttentionInputs:
 
     ``taken_BS`` is of several new tokens and a cache no longer than a window: which of them each of its places takes,
     -1 where it keeps what it has. Its mask is over what was held before, and the new ones behind that. ``decoding``
-    reads a long cache for one new token; ``keys_first`` is that of ``attend``.
+    reads a long cache for one new token. ``on_cpu``: what XLA's CPU compiler is bad at is to be written otherwise.
     """
 
     cos_sin_2BTh: jax.Array
     mask_BTS: jax.Array
     taken_BS: jax.Array | None = None
     decoding: Decoding | None = None
-    keys_first: bool = False
+    on_cpu: bool = False
 
 
 @jax.custom_vjp
@@ -128,14 +128,14 @@ def attend(
     return mixed.reshape(batch, heads, time, -1).swapaxes(1, 2)
 
 
-def _write_cache(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array) -> jax.Array:
+def _write_cache(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array, on_cpu: bool) -> jax.Array:
     """Puts T new entries into each row of a cache at that row's own index; one entry where it belongs in a ring."""
     if new_BKTC.shape[2] == 1:
         start_B = start_B % cache_BKSC.shape[2]
     new_BKTC = new_BKTC.astype(cache_BKSC.dtype)
-    if new_BKTC.shape[0] == new_BKTC.shape[2] == 1:
+    if on_cpu and new_BKTC.shape[0] == new_BKTC.shape[2] == 1:
         # By heads, and so a scatter as for several rows. The one slice that changes would be written twice, for what is
-        # kept and for what is read, and XLA's CPU compiler would copy the whole cache for each.
+        # kept and for what is read, and the whole cache be copied for each.
         heads_K = jnp.arange(new_BKTC.shape[1])
         places = cache_BKSC.at[0, heads_K, start_B[0]]
         return places.set(new_BKTC[0, :, 0], mode="promise_in_bounds", unique_indices=True)
@@ -156,7 +156,8 @@ def _enter(
     """A layer's cache with T new entries in it, and the entries that the new tokens' mask is over."""
     if inputs.taken_BS is None:
         # Written before it is read: the mask lets a new token attend to itself and to the new ones before it.
-        held = _write_cache(cache[0], new[0], start_B), _write_cache(cache[1], new[1], start_B)
+        write = partial(_write_cache, start_B=start_B, on_cpu=inputs.on_cpu)
+        held = write(cache[0], new[0]), write(cache[1], new[1])
         return held, held
     # In a ring later ones would write over what earlier ones are still to read.
     taken = _take(cache[0], new[0], inputs.taken_BS), _take(cache[1], new[1], inputs.taken_BS)
@@ -198,13 +199,15 @@ def _attend_held(
         rule, counts_B = Rule(config.score_scale, config.attention_soft_cap or None), jnp.minimum(start_B + 1, length)
         return inputs.decoding.attend(query_BTHC[:, 0], (*keys, *own_values), counts_B, rule, sinks_H)[:, None]
     prefixes = cache_prefixes(length, time) if inputs.taken_BS is None else (length,)
+    grouped, wide = query_BTHC.shape[2] > value_BKSc.shape[1], query_BTHC.dtype == jnp.float32
+    keys_first = inputs.on_cpu and time == 1 and grouped and wide
 
     def over(prefix: int) -> Callable[[], jax.Array]:
         def attend_prefix() -> jax.Array:
             parts = [part[:, :, :prefix] for part in keys]
             key_BKSC = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
             value, mask = value_BKSc[:, :, :prefix], mask_BTS[:, :, :prefix]
-            return attend(query_BTHC, key_BKSC, value, mask, config, sinks_H, inputs.keys_first)
+            return attend(query_BTHC, key_BKSC, value, mask, config, sinks_H, keys_first)
 
         return attend_prefix
 

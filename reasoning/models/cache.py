@@ -75,8 +75,7 @@ def _inputs_of(
     """
     config, time = structure.config, positions_BT.shape[1]
     rotary = rotary_of(config, positions_BT, unrolled=True)
-    several = config.heads > (1 if config.latent else config.key_heads)
-    keys_first = meshes.on_cpu(structure.placement.mesh) and time == 1 and several and config.compute_dtype == "float32"
+    on_cpu = meshes.on_cpu(structure.placement.mesh)
     made: dict[tuple[int, int], tuple[jax.Array, jax.Array | None]] = {}
 
     def mask_of(window: int, places: int) -> tuple[jax.Array, jax.Array | None]:
@@ -99,7 +98,7 @@ def _inputs_of(
         at = kind.window, places
         if at not in made:
             made[at] = mask_of(*at)
-        return AttentionInputs(rotary(kind), *made[at], structure.attention.decoding, keys_first)
+        return AttentionInputs(rotary(kind), *made[at], structure.attention.decoding, on_cpu)
 
     return inputs_of
 
