@@ -29,6 +29,7 @@ def compiled(contestant: str, chosen: argparse.Namespace) -> dict[str, Any]:
     from reasoning.core.program import device_bytes
     from reasoning.generation.calls import sampling_call
     from reasoning.generation.engine import SLOTS
+    from reasoning.generation.reading import PIECES
     from reasoning.generation.sampler import SamplerSettings
     from reasoning.generation.slots import READING, WRITING
     from reasoning.kernels.attention.ragged import block_places
@@ -53,7 +54,7 @@ def compiled(contestant: str, chosen: argparse.Namespace) -> dict[str, Any]:
     if built.refusal:
         raise SystemExit(built.refusal)
     module = read_module(built.text)
-    turns = [cost_of(module, {READING: 0, "pieces": 0, WRITING: count}).hbm for count in (1, 2)]
+    turns = [cost_of(module, {READING: 0, PIECES: 0, WRITING: count}).hbm for count in (1, 2)]
     weights, cache = arguments[0], arguments[1].slots.cache["layers"]
     heads = config.key_heads // chosen.tensor
     # Of an embedding that isn't the unembedding too, a token reads its row.
