@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from reasoning.core.mesh import rows_of_all_processes
 from reasoning.core.ranges import Fraction, OptionalSize, Positive, Range, Size
 from reasoning.data.chat.format import ChatFormat
-from reasoning.data.tokenizers.tokenizer import Tokenizer, stop_ids
+from reasoning.data.tokenizers.tokenizer import Tokenizer, ids_with, stop_ids
 from reasoning.generation.engine import Engine, Generate, Rollouts, build_engine
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.shaping import Shaping
 from reasoning.generation.truncation import ALL_TOKENS, Truncation
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel
@@ -82,6 +83,15 @@ def allowed_by(settings: TruncatedSampling) -> Truncation | None:
 def truncating(generate: Generate, truncation: Truncation) -> Generate:
     """``generate`` of the tokens that ``truncation`` allows; itself where these are all, which no program need sort."""
     return generate if truncation == ALL_TOKENS else partial(generate, truncation=truncation)
+
+
+def without(characters: str, tokenizer: Tokenizer) -> Shaping:
+    """Allows the tokens in whose text none of these characters stands, and the symbols of chat formats.
+
+    A character that several tokens spell, byte by byte, can still be said.
+    """
+    left_out = set(ids_with(tokenizer, tuple(characters)))
+    return Shaping(allowed=tuple(token for token in range(tokenizer.vocabulary_size) if token not in left_out))
 
 
 def sample_for_all(

@@ -26,6 +26,7 @@ from reasoning.evaluation.results import SAMPLES, Replies, read_samples, write_s
 from reasoning.evaluation.tables import rows_of
 from reasoning.generation.calls import sampling_told
 from reasoning.generation.sampler import SamplerSettings
+from reasoning.generation.shaping import Shaping
 from reasoning.models.flops import forward_flops
 from reasoning.rollouts.rating import Reward, check_judged, check_names, remarks_on, reward_name
 from reasoning.rollouts.sampling import (
@@ -35,6 +36,7 @@ from reasoning.rollouts.sampling import (
     sampler_for,
     truncating,
     truncation_of,
+    without,
 )
 from reasoning.rollouts.text import encode_prompts
 from reasoning.stages.checkpoint import model_of, params_of, tokenizer_of
@@ -62,6 +64,9 @@ class Collect(TruncatedSampling):
     samples: Size = 4  # replies a problem
     wanted: Index = 0  # stop when so many are kept (0: ask every problem)
     batch: Size = 64  # problems asked at once
+    # Characters that no reply may hold, so that one who drifted into another language can still be asked for readable
+    # answers: tokens with one of them are never drawn.
+    forbidden: str = ""
 
     def __post_init__(self) -> None:
         check_names(self.keep, "keep")
@@ -86,6 +91,8 @@ class Collect(TruncatedSampling):
         longest = max(map(len, prompts))
         engine = sampler_for(model, mesh, tokenizer, self.chat, self.samples, self.max_new_tokens, self.slots, longest)
         generate = truncating(engine.generate, truncation_of(self))
+        if self.forbidden:
+            generate = partial(generate, shaping=without(self.forbidden, tokenizer))
         weights = engine.publish(params_of(start, model, mesh))
         key, parts = stage_key(context.seed, self.name), out / "parts"
         parts.mkdir(exist_ok=True)
@@ -129,14 +136,17 @@ class Collect(TruncatedSampling):
         batches = -(-asked.prompts // self.batch)
         at_once = min(self.batch, asked.prompts)
         settings = SamplerSettings(self.samples, self.max_new_tokens, asked.ends, self.slots, asked.longest)
-        sample = sampling_told("sample", model, place.mesh, settings, at_once, allowed_by(self), batches)
+        shaping = Shaping() if self.forbidden else None  # which tokens are left is no matter of the program
+        sample = sampling_told(
+            "sample", model, place.mesh, settings, at_once, allowed_by(self), batches, shaping=shaping
+        )
         return publishing_program(model, place, settings), sample
 
     def sifted(self, rows: Iterable[Replies]) -> Iterator[Replies]:
         """The rows with the replies that are kept; a function of ``keep`` that doesn't apply to a reply gives it 0.
 
         A reply that was not graded isn't kept. One that holds a symbol which only the chat format may write is never
-        kept: it could not be trained on.
+        kept: it could not be trained on. Nor is one with a forbidden character, which several tokens may spell.
         """
         structure = self.chat.structure()
         for row in rows:
@@ -145,9 +155,15 @@ class Collect(TruncatedSampling):
                 for name, values in row.scores.items()
             }
             passed = [all(map(_right, values)) for values in zip(*scores.values(), strict=True)]
-            clean = [not any(symbol in text for symbol in structure) for text in row.texts]
+            clean = [not self._forbids(text) and not any(symbol in text for symbol in structure) for text in row.texts]
             kept = tuple(right and free for right, free in zip(passed, clean, strict=True))
             yield replace(row, scores=scores, kept=kept)
+
+    def _forbids(self, text: str) -> bool:
+        """Whether a reply holds a forbidden character outside its tags."""
+        for tag in filter(None, self.chat.tags()):
+            text = text.replace(tag, "")
+        return any(character in text for character in self.forbidden)
 
     def check_kept(self, collected: "Collected", context: Context) -> None:
         """Raises InputError where nothing was kept, with the share that each test passed; warns of less than wanted."""

@@ -124,6 +124,34 @@ def test_the_batch_size_changes_nothing(data: Artifact, base: Artifact, tmp_path
     assert rows_of(other) == rows_of(data)
 
 
+def test_no_reply_holds_a_forbidden_character(data: Artifact, base: Artifact, tmp_path: Path):
+    written = [text for row in read_samples(data.path / "samples.jsonl") for text in row.texts]
+    digits = [digit for digit in "0123456789" if any(digit in text for text in written)]
+    some = work(collect(forbidden="".join(digits[:-1]), keep=(short,)), tmp_path, {"start": base})
+    said = [text for row in read_samples(some.path / "samples.jsonl") for text in row.texts]
+    assert len(digits) > 2 and {digit for digit in digits if any(digit in text for text in said)} == {digits[-1]}
+    assert rows_of(some)
+
+
+def test_a_reply_in_which_several_tokens_spell_a_forbidden_character_is_not_kept():
+    texts = ("5 a", "5 \u00e9", "<think>5</think>")
+    row = Replies(
+        checkpoint="base",
+        problem=0,
+        question="2+3?",
+        answer="5",
+        kind="chains",
+        method="samples",
+        texts=texts,
+        lengths=(3, 4, 5),
+        log_probs=(-1.0, -1.0, -1.0),
+        answers=("5", "5", "5"),
+        scores={"short": (1.0, 1.0, 1.0)},
+    )
+    [sifted] = collect(forbidden="\u00e9h").sifted([row])
+    assert sifted.kept == (True, False, True)
+
+
 def test_collecting_stops_when_enough_are_kept(data: Artifact, base: Artifact, tmp_path: Path):
     some = work(collect(wanted=2), tmp_path, {"start": base})
     assert rows_of(some) == rows_of(data)[:2]
