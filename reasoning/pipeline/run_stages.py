@@ -1,39 +1,30 @@
 """Runs the stages of a run, each once: what is finished is skipped, what was cut off goes on, the rest starts."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-from reasoning.core.artifact import Artifact, Outcome, read_artifact
+from reasoning.core.artifact import Artifact
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
-from reasoning.core.mesh import build_mesh, wait_for_all
-from reasoning.core.signatures import function_words
-from reasoning.core.user_code import answering_for_users
+from reasoning.core.mesh import build_mesh
 from reasoning.experiment.reader import Experiment
 from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
-from reasoning.pipeline.bad_rows import bad_rows_of
 from reasoning.pipeline.contents import contents_of, read_memory
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.functions import check_rewards
-from reasoning.pipeline.graph import StageNode
-from reasoning.pipeline.hang_watch import Beat, hang_watch
+from reasoning.pipeline.hang_watch import hang_watch
 from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.mirror import Mirror
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
+from reasoning.pipeline.stage_work import StageWork, context_of, finished_artifact
 from reasoning.pipeline.workplace import Workplace
-from reasoning.stages.stage import Context
 from reasoning.training.preemption import Interrupted, Preemption
 from reasoning.training.profiling import PROFILE, profile_of
-from reasoning.training.sinks import Labels, check_installed, open_sinks
-
-_Asked = TypeVar("_Asked")
-_Answer = TypeVar("_Answer")
+from reasoning.training.sinks import check_installed
 
 
 @dataclass(frozen=True)
@@ -93,24 +84,8 @@ def run_stages(
         if shared is None:
             watcher.note(f"kernels: {kernels}")
         beat = held.enter_context(hang_watch(run.hang_minutes, watcher.warn))
-        context = Context(
-            mesh=mesh,
-            seed=run.seed,
-            report=_beating(beat, watcher.report),
-            warn=watcher.warn,
-            stop=_beating(beat, preemption.stop),
-            at_once=preemption.at_once,
-            checkpoint_every=run.checkpoint_every,
-            keep=run.keep,
-            keep_every=run.keep_every,
-            kernels=run.kernels,
-            limits=run.limits,
-            profile=profile,
-            open_sink=lambda stage, first: open_sinks(
-                run.log_to, Labels(out, stage, known[stage].hash), watcher.warn, first
-            ),
-        )
-        return _run_stages(workplace, mirror, context, options.only, watcher.note)
+        context = context_of(run, workplace, mesh, watcher, preemption, beat, profile)
+        return _one_by_one(StageWork(workplace, context, watcher.note), mirror, options.only)
 
 
 def _fetch(mirror: Mirror, workplace: Workplace, again: str) -> None:
@@ -120,79 +95,22 @@ def _fetch(mirror: Mirror, workplace: Workplace, again: str) -> None:
             mirror.fetch(workplace.finished(name), workplace.partial(name))
 
 
-def _beating(beat: Beat, call: Callable[[_Asked], _Answer]) -> Callable[[_Asked], _Answer]:
-    """``call``, which is a sign of progress."""
-
-    def beating(asked: _Asked) -> _Answer:
-        beat()
-        return call(asked)
-
-    return beating
-
-
-def _run_stages(
-    workplace: Workplace, mirror: Mirror, context: Context, only: tuple[str, ...], note: Callable[[str], None]
-) -> dict[str, Artifact]:
+def _one_by_one(work: StageWork, mirror: Mirror, only: tuple[str, ...]) -> dict[str, Artifact]:
     done: dict[str, Artifact] = {}
-    for name, node in workplace.graph.items():
+    workplace = work.workplace
+    for name in workplace.graph:
         state = agree(lambda name=name: workplace.state(name))
         if state == "finished":
-            done[name] = _agreed_artifact(workplace, name)
-            note(f"{name}: already finished")
+            done[name] = finished_artifact(workplace, name)
+            work.note(f"{name}: already finished")
         elif not only or name in only:
-            signal = context.stop(0)
+            signal = work.context.stop(0)
             if signal is not None:
                 raise Interrupted(signal)
             mirror.follow(workplace.partial(name))
-            done[name] = _run_stage(workplace, node, done, context, note)
+            done[name] = work.do(name, done)
             mirror.publish(workplace.finished(name))
     return done
-
-
-def _run_stage(
-    workplace: Workplace, node: StageNode, done: Mapping[str, Artifact], context: Context, note: Callable[[str], None]
-) -> Artifact:
-    with context.at_once():
-        agree(lambda: workplace.check_parents(node.name))
-        resumed = agree(lambda: workplace.start(node.name))
-    if told := agree(lambda: bad_rows_of(node, workplace.partial(node.name))):
-        context.warn(f"stage {node.name}: {told}")
-    note(f"{node.name}: {'goes on from where it was cut off' if resumed else 'starts'}")
-    started = time.monotonic()
-    inputs = {
-        field: done[names] if isinstance(names, str) else tuple(done[name] for name in names)
-        for field, names in node.parents.items()
-    }
-    own_context = replace(context, seed=workplace.known[node.name].seed)
-    try:
-        with answering_for_users(), context.at_once():
-            outcome = node.stage.run(inputs, workplace.partial(node.name), own_context)
-    except Exception as error:
-        error.add_note(
-            f"stage {node.name} stopped; its folder {workplace.partial(node.name)} stays: the same command goes on "
-            "from there, and where a setting must change that can change the result, the stage starts anew beside it"
-        )
-        raise
-    if not isinstance(outcome, Outcome):
-        raise InputError(
-            f"stage {node.name}: {function_words(type(node.stage).run)} gave {outcome!r:.60}; it must return an "
-            "Outcome of reasoning.core.artifact"
-        )
-    # Finishing renames the folder, in which another process may still be reading or writing.
-    wait_for_all(f"{node.name} has run")
-    agree(lambda: workplace.finish(node.name, outcome, context.warn))
-    note(f"{node.name}: finished in {time.monotonic() - started:.1f} s")
-    return _agreed_artifact(workplace, node.name)
-
-
-def _agreed_artifact(workplace: Workplace, name: str) -> Artifact:
-    """A finished artifact as process 0 reads it: on another host the file may not have arrived yet."""
-
-    def describe() -> dict[str, Any]:
-        finished = read_artifact(workplace.finished(name))
-        return {"kind": finished.kind, "results": dict(finished.results)}
-
-    return Artifact(path=workplace.finished(name), stage=name, hash=workplace.known[name].hash, **agree(describe))
 
 
 def _check_agreement(known: Mapping[str, Identity]) -> None:

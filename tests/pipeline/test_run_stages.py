@@ -10,7 +10,7 @@ from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import MeshShape
-from reasoning.pipeline import run_stages
+from reasoning.pipeline import stage_work
 from reasoning.training import sinks
 from reasoning.training.preemption import Interrupted
 from reasoning.training.sinks import Labels
@@ -201,7 +201,7 @@ def test_a_place_for_metrics_whose_package_is_missing_is_refused_before_any_file
 def test_a_stage_opens_places_for_its_metrics_in_the_runs_folder_under_its_own_name_and_hash(kit, monkeypatch):
     opened = []
     monkeypatch.setattr(
-        run_stages, "open_sinks", lambda names, labels, warn, first: opened.append((names, labels, first))
+        stage_work, "open_sinks", lambda names, labels, warn, first: opened.append((names, labels, first))
     )
     found = kit.run(type(kit.chain())(stages=(Logged("base"),), log_to=("wandb",))).artifacts
     assert opened == [(("wandb",), Labels(kit.out, "base", found["base"].hash), 5)]
