@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
 WORKERS ?= 2
+JOBS ?= 2
 ROUNDS ?= 500
 SEED ?= 0
 MINIATURE ?= runs/r1_miniature
@@ -70,7 +71,7 @@ gpu-check: $(INSTALLED)  ## The same on an NVIDIA GPU (ENVIRONMENT=cuda12 or cud
 	JAX_PLATFORMS=cuda,cpu $(VENV)/bin/python -m benchmarks.first_hour --platform $(FOUND)
 
 r1: $(INSTALLED)  ## Take a tiny model through the whole R1 workflow on this machine, from nothing.
-	$(VENV)/bin/python -m reasoning run experiments/r1_tiny.gin --out runs/r1_tiny
+	$(VENV)/bin/python -m reasoning run experiments/r1_tiny.gin --jobs $(JOBS) --out runs/r1_tiny
 
 # Compiled programs stay where the tests that compare runs of the same file look for them.
 r1-miniature: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache/miniature

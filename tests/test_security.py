@@ -20,6 +20,7 @@ EXPECTED = {
     "reasoning/__init__.py": "names of the package are modules of it",
     "reasoning/cli/main.py": "commands are modules of the package",
     "reasoning/experiment/references.py": "experiment files name functions of the user's",
+    "reasoning/pipeline/crew.py": "a run goes through a pipe to processes that it starts, and errors come back",
     "reasoning/planning/handed.py": "a plan's run goes through a pipe to processes that the plan starts",
     "reasoning/sandbox/launching.py": "starts the sandbox's own modules in their process",
     "reasoning/sandbox/inside/": "runs models' programs, within the sandbox",

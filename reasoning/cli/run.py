@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     experiment, out, processes = read_arguments(chosen)
     if chosen.check:
         return _check(experiment, out, processes)
-    options = RunOptions(split_names(chosen.only), chosen.again, chosen.strict_code, chosen.store, chosen.profile)
+    options = RunOptions(
+        split_names(chosen.only), chosen.again, chosen.strict_code, chosen.store, chosen.profile, chosen.jobs
+    )
     plan = _planned(chosen, experiment, processes)
     try:
         with display(silent=os.environ.get(PROCESS_ID, "0") != "0") as watcher:
@@ -79,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="the experiment file (.gin)")
     parser.add_argument("overrides", nargs="*", metavar="PART.FIELD=VALUE", help="settings that replace the file's")
     parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: runs/<file's name>)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="do up to N stages that don't need each other at the same time, on a CPU (default: 1); same results",
+    )
     parser.add_argument(
         "--strict-code", action="store_true", help="refuse, not only warn about, results of other code or libraries"
     )

@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
         return _only_table(SweepFolder(out, expand_sweep(experiment)))
     watch = partial(display, silent=os.environ.get(PROCESS_ID, "0") != "0")
     try:
-        folder = run_sweep(experiment, out, watch, write_table, chosen.strict_code, processes, chosen.store)
+        folder = run_sweep(
+            experiment, out, watch, write_table, chosen.strict_code, processes, chosen.store, chosen.jobs
+        )
     except Interrupted as interruption:
         complain(str(interruption))
         return interruption.exit_code

@@ -125,11 +125,12 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[int]:
     """Keep a second process out of a folder that this one writes to; two writers would ruin each other's work.
 
     The kernel holds the lock (``flock`` on ``folder/.lock``) and drops it when the process ends, however it ends, so
-    nobody has to clean up after a kill. Creates the folder. Raises InputError that names the holder's process id, and
+    nobody has to clean up after a kill; a process that is given the descriptor, which this yields, keeps it as long as
+    it lives. Creates the folder. Raises InputError that names the holder's process id, and
     for a folder that can't be made or written to.
     """
     if _SURROGATE.search(str(folder)):
@@ -153,7 +154,7 @@ def lock(folder: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         try:
-            yield
+            yield file.fileno()
         finally:
             file.truncate(0)
             fcntl.flock(file, fcntl.LOCK_UN)

@@ -56,7 +56,7 @@ def current_environment() -> dict[str, Any]:
         "libraries": dict(_library_versions()),
         "python": platform.python_version(),
         "device": {"kind": device.device_kind, "count": jax.device_count(), "processes": jax.process_count()},
-        "flags": compiler_flags() | _changed_settings(),
+        "flags": compiler_flags() | changed_settings(),
     }
 
 
@@ -65,7 +65,7 @@ def compiler_flags() -> dict[str, str]:
     return {name: os.environ[name] for name in _FLAGS if os.environ.get(name)}
 
 
-def _changed_settings() -> dict[str, Any]:
+def changed_settings() -> dict[str, Any]:
     """JAX's settings that aren't what they are by default, whoever set them: a variable or a program."""
     values = jax.config.values
     return {name: values[name] for name, default in _SETTINGS.items() if name in values and values[name] != default}

@@ -10,14 +10,13 @@ A store renames nothing, so what is whole says so by its list. The copy is made 
 an unfinished stage is held by hard links, which take no room and no time, and copied at leisure.
 """
 
-import hashlib
 import os
 import secrets
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -30,18 +29,26 @@ from reasoning.core.folders import folder_in_making
 from reasoning.core.hashes import hash_json
 from reasoning.core.object_store import ObjectStore, open_store
 from reasoning.pipeline.folder import set_aside
+from reasoning.pipeline.held_files import hash_start, hold, sizes_of
 from reasoning.pipeline.processes import is_main
 from reasoning.pipeline.run import Watcher
 from reasoning.stages.checkpoint import CHECKPOINTS, ON_THE_WAY
 
 _ARTIFACTS, _BEGUN, _OWNERS = "artifacts", "begun", "owners"
 _SECONDS = 30.0
-_PIECE = 8 << 20
 _MISSED = 3
 """Renewals that an owner may miss before it counts as gone."""
 
 Files = dict[str, dict[str, int | str]]
 """Path in a folder -> ``bytes`` and ``sha256``."""
+
+
+@dataclass
+class _Followed:
+    """What of a stage at work is in the store: its files as they were ``seen`` last, and the ``digests`` of these."""
+
+    seen: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    digests: Mapping[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
 
 
 @dataclass
@@ -56,10 +63,8 @@ class Mirror:
     seconds: float = _SECONDS
     _store: ObjectStore | None = None
     _owner: str = ""
-    _following: Path | None = None
+    _following: dict[Path, _Followed] = field(default_factory=dict)
     _unpublished: list[Path] = field(default_factory=list)
-    _seen: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    _digests: Mapping[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
     _complained: set[str] = field(default_factory=set)
     _round: threading.Lock = field(default_factory=threading.Lock)
 
@@ -112,7 +117,7 @@ class Mirror:
                 self.watcher.note(f"{finished.name}: finished, from {self.url}")
                 return
         files = self._listed(f"{_BEGUN}/{finished.name}.json")
-        if files is None or (partial.exists() and _steps(files) <= _steps(_sizes(partial))):
+        if files is None or (partial.exists() and _steps(files) <= _steps(sizes_of(partial))):
             return
         if partial.exists():
             self.watcher.note(f"{finished.name}: {self.url} is further; what was here is in {set_aside(partial)}")
@@ -124,13 +129,13 @@ class Mirror:
         """From now on this stage at work is copied, whenever it has saved something new."""
         if self._store is not None:
             with self._round:
-                self._following, self._seen, self._digests = partial, {}, {}
+                self._following[partial] = _Followed()
 
     def publish(self, finished: Path) -> None:
         """Has a finished stage copied, while the work goes on."""
         if self._store is not None:
             with self._round:
-                self._following = None
+                self._following = {at: told for at, told in self._following.items() if _name(at) != finished.name}
                 self._unpublished.append(finished)
 
     def _take(self) -> None:
@@ -176,15 +181,16 @@ class Mirror:
         while self._unpublished:
             self._copy_finished(self._unpublished[0])
             del self._unpublished[0]
-        if self._following is not None and self._following.exists():
-            self._copy_begun(self._following)
+        for partial, followed in self._following.items():
+            if partial.exists():
+                self._copy_begun(partial, followed)
 
     def _copy_finished(self, folder: Path) -> None:
         assert self._store is not None
         listing = f"{_ARTIFACTS}/{folder.name}.json"
         self._store.remove(listing)
         files: Files = {}
-        for path, stamp in _sizes(folder).items():
+        for path, stamp in sizes_of(folder).items():
             digest = self._store.upload(f"{_ARTIFACTS}/{folder.name}/{path}", folder / path, stamp[0])
             files[path] = {"bytes": stamp[0], "sha256": digest}
         self._list(listing, files)
@@ -192,19 +198,19 @@ class Mirror:
         for name in self._store.changed(f"{_BEGUN}/{folder.name}"):
             self._store.remove(name)
 
-    def _copy_begun(self, partial: Path) -> None:
+    def _copy_begun(self, partial: Path, followed: _Followed) -> None:
         assert self._store is not None
-        if _sizes(partial) == self._seen:
+        if sizes_of(partial) == followed.seen:
             return
-        name = partial.name.removeprefix(".").removesuffix(PARTIAL_SUFFIX)
+        name = _name(partial)
         there = self._store.changed(f"{_BEGUN}/{name}")
-        known = {at: digest for at, digest in self._digests.items() if f"{_BEGUN}/{name}/{digest}" in there}
+        known = {at: digest for at, digest in followed.digests.items() if f"{_BEGUN}/{name}/{digest}" in there}
         held = partial.with_name(f".{name}.mirror{PARTIAL_SUFFIX}")
         shutil.rmtree(held, ignore_errors=True)
         try:
-            stamps, files = _hold(partial, held, known), Files()
+            stamps, files = hold(partial, held, known), Files()
             for path, stamp in stamps.items():
-                digest = known.get((path, stamp)) or _hash_start(held / path, stamp[0])
+                digest = known.get((path, stamp)) or hash_start(held / path, stamp[0])
                 key = f"{_BEGUN}/{name}/{digest}"
                 if key not in there and self._store.upload(key, held / path, stamp[0]) != digest:
                     return  # It was written to in place; the next moment may be a quiet one.
@@ -212,8 +218,8 @@ class Mirror:
             self._list(f"{_BEGUN}/{name}.json", files)
             for key in there.keys() - {f"{_BEGUN}/{name}/{told['sha256']}" for told in files.values()}:
                 self._store.remove(key)
-            self._seen = stamps
-            self._digests = {(path, stamp): str(files[path]["sha256"]) for path, stamp in stamps.items()}
+            followed.seen = stamps
+            followed.digests = {(path, stamp): str(files[path]["sha256"]) for path, stamp in stamps.items()}
         finally:
             shutil.rmtree(held, ignore_errors=True)
 
@@ -256,6 +262,11 @@ class Mirror:
         return not damage
 
 
+def _name(partial: Path) -> str:
+    """What a stage's folder is called once the stage has finished."""
+    return partial.name.removeprefix(".").removesuffix(PARTIAL_SUFFIX)
+
+
 def _is_gone(owner: str) -> bool:
     """Whether a mark is of this machine, and of a process that it no longer has."""
     *machine, process, _ = owner.removeprefix(f"{_OWNERS}/").split(".")
@@ -272,69 +283,6 @@ def copy_run_files(url: str, out: Path) -> None:
     for file in sorted(out.iterdir()):
         if file.is_file() and not file.name.startswith("."):
             store.upload(file.name, file, file.stat().st_size)
-
-
-def _sizes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Path -> size, time and inode of every file that isn't unfinished; folders may go meanwhile."""
-    found = {}
-    for place, folders, names in os.walk(folder):  # It passes over a folder that is no longer there.
-        folders[:] = [name for name in folders if _is_finished(name)]
-        for file in (Path(place, name) for name in names if _is_finished(name)):
-            with suppress(FileNotFoundError):
-                found[str(file.relative_to(folder))] = _stamp(file)
-    return dict(sorted(found.items()))
-
-
-def _is_finished(name: str) -> bool:
-    return not name.startswith(".") and PARTIAL_SUFFIX not in name
-
-
-def _hold(partial: Path, held: Path, known: Collection[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
-    """Hard links to a stage's files, checkpoints first: what is written beside them is then of their step or later.
-
-    Those that are ``known``, and so lie in the store, are only noted: a link would change the times of their inodes,
-    by which others know that they needn't be read again.
-    """
-    stamps = {}
-    for on_the_way in (True, False):
-        for path, stamp in _sizes(partial).items():
-            if (path.split("/")[0] in ON_THE_WAY) is not on_the_way:
-                continue
-            if (path, stamp) in known:
-                stamps[path] = stamp
-                continue
-            target = held / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                _link(partial / path, target)
-                stamps[path] = _stamp(target)
-    # A checkpoint that was removed meanwhile may have been caught in part.
-    present = _sizes(partial).keys()
-    return {path: stamp for path, stamp in stamps.items() if path in present}
-
-
-def _link(file: Path, target: Path) -> None:
-    try:
-        os.link(file, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # Not every filesystem has hard links.
-        shutil.copyfile(file, target)
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _hash_start(file: Path, size: int) -> str:
-    """SHA-256, as hex, of the first bytes of a file, which may have grown since they were counted."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as source:
-        while size and (piece := source.read(min(_PIECE, size))):
-            digest.update(piece)
-            size -= len(piece)
-    return digest.hexdigest()
 
 
 def _steps(paths: Iterable[str]) -> list[str]:

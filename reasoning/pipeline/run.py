@@ -50,7 +50,8 @@ class RunOptions:
     they had left moves to ``artifacts/earlier``. ``strict_code``: refuse, not only warn, where results of other code,
     libraries or devices would be used or continued. ``store``: an address that stages are copied to, and fetched from
     where it has them further (``pipeline.mirror``; empty: none). ``profile``: the steps that are traced, as 10:13
-    (empty: none).
+    (empty: none). ``jobs``: stages that don't need each other are done in so many processes at the same time, on CPUs
+    only; no result depends on it.
     """
 
     only: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class RunOptions:
     strict_code: bool = False
     store: str = ""
     profile: str = ""
+    jobs: Few = 1
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Runs the stages of a run, each once: what is finished is skipped, what was cut off goes on, the rest starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from reasoning.experiment.reader import Experiment
 from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory
+from reasoning.pipeline.crew import Crew, Handed, Job, prepare
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.hang_watch import hang_watch
@@ -20,6 +21,7 @@ from reasoning.pipeline.identity import Identity, identities
 from reasoning.pipeline.mirror import Mirror
 from reasoning.pipeline.processes import agree, disagreeing
 from reasoning.pipeline.run import Run, RunOptions, Watcher
+from reasoning.pipeline.side_by_side import Events, check_jobs, do_side_by_side, handed_of, jobs_of
 from reasoning.pipeline.stage_work import StageWork, context_of, finished_artifact
 from reasoning.pipeline.workplace import Workplace
 from reasoning.training.preemption import Interrupted, Preemption
@@ -56,6 +58,9 @@ def run_stages(
     graph = graphs.build_graph(run.stages)
     if options.only and options.again:
         raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
+    check_jobs(options.jobs)
+    if options.jobs > 1:
+        prepare()
     graphs.check_stage_names(graph, options.only, "--only")
     graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
     check_installed(run.log_to)
@@ -70,25 +75,31 @@ def run_stages(
     known = identities(graph, run.seed, dict(mesh.shape), experiment, run.kernels, contents)
     _check_agreement(known)
     with ExitStack() as held:
-        agree(lambda: held.enter_context(lock(out)))
+        locked = agree(lambda: held.enter_context(lock(out)))
         preemption = shared.preemption if shared else held.enter_context(Preemption())
         workplace = Workplace(out, graph, known, artifacts, memory)
         mirror = shared.mirror if shared else Mirror(options.store, watcher)
         mirror.watcher = watcher
         if shared is None:
             agree(lambda: held.enter_context(mirror.open()))
-        agree(lambda: _fetch(mirror, workplace, options.again))
+        agree(lambda: fetch_stages(mirror, workplace, options.again))
         for leak in agree(lambda: workplace.leaks(options, watcher.note)):
             watcher.warn(leak)
         agree(lambda: workplace.open(options, watcher, resolved))
         if shared is None:
             watcher.note(f"kernels: {kernels}")
+        due = [name for name in graph if workplace.state(name) != "finished" and name in (options.only or graph)]
+        if min(options.jobs, len(due)) > 1:
+            handed = handed_of(workplace, run, profile, experiment if resolved else None)
+            with Crew(min(options.jobs, len(due)), locked) as crew:
+                return _side_by_side(crew, workplace, handed, due, mirror, watcher, preemption)
         beat = held.enter_context(hang_watch(run.hang_minutes, watcher.warn))
         context = context_of(run, workplace, mesh, watcher, preemption, beat, profile)
         return _one_by_one(StageWork(workplace, context, watcher.note), mirror, options.only)
 
 
-def _fetch(mirror: Mirror, workplace: Workplace, again: str) -> None:
+def fetch_stages(mirror: Mirror, workplace: Workplace, again: str = "") -> None:
+    """Brings here what a store has further than this folder, but for what is to be done ``again``."""
     redone = graphs.downstream(workplace.graph, again) if again else ()
     for name in workplace.graph:
         if name not in redone:
@@ -111,6 +122,32 @@ def _one_by_one(work: StageWork, mirror: Mirror, only: tuple[str, ...]) -> dict[
             done[name] = work.do(name, done)
             mirror.publish(workplace.finished(name))
     return done
+
+
+def _side_by_side(
+    crew: Crew,
+    workplace: Workplace,
+    handed: Handed,
+    due: Sequence[str],
+    mirror: Mirror,
+    watcher: Watcher,
+    preemption: Preemption,
+) -> dict[str, Artifact]:
+    finished = [name for name in workplace.graph if workplace.state(name) == "finished"]
+    for name in finished:
+        watcher.note(f"{name}: already finished")
+
+    def ended(job: Job) -> None:
+        workplace.write_run()
+        mirror.publish(workplace.finished(job.stage))
+
+    def failed(job: Job, error: BaseException) -> None:
+        raise error
+
+    events = Events(lambda job: watcher, lambda job: mirror.follow(workplace.partial(job.stage)), ended, failed)
+    done = [workplace.known[name].hash for name in finished]
+    do_side_by_side(crew, jobs_of(workplace, handed, due), done, events, preemption)
+    return {name: finished_artifact(workplace, name) for name in workplace.graph if name in (*finished, *due)}
 
 
 def _check_agreement(known: Mapping[str, Identity]) -> None:

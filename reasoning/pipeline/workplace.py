@@ -77,7 +77,7 @@ class Workplace:
                     watcher.note(f"{name}: done anew; what it had left is in {earlier}")
         if resolved:
             folder.write_keeping_earlier(self.out, resolved, watcher.warn)
-        self._write_run()
+        self.write_run()
         write_memory(self.artifacts.parent, self.memory)
 
     def start(self, name: str) -> bool:
@@ -110,7 +110,7 @@ class Workplace:
         record |= {"kind": outcome.kind, "results": dict(outcome.results), "array_hash": outcome.array_hash or None}
         write_json(path / RECORD, sealed(record))
         publish_folder(path, self.finished(name))
-        self._write_run()
+        self.write_run()
 
     def _changed(self, name: str) -> str:
         """The paths that a stage reads and whose content isn't what its identity says."""
@@ -123,7 +123,8 @@ class Workplace:
         own = {"stage": name, "learns_from": learns_from(self.graph[name].stage), "environments": environments}
         return {**own, **vars(self.known[name])}
 
-    def _write_run(self) -> None:
+    def write_run(self) -> None:
+        """Says in ``run.json`` which stages are finished now."""
         # Relative paths, so that what holds both folders can be moved.
         places = {name: os.path.relpath(self.finished(name), self.out) for name in self.known}
         done = {name: self.state(name) == "finished" for name in self.known}

@@ -99,7 +99,7 @@ class Story:
 class Kit:
     """Everything that a test needs: the fake stages, and a way to run them."""
 
-    Add, Count, Inner, Seeded = Add, Count, Inner, Seeded
+    Add, Count, Inner, Seeded, Story = Add, Count, Inner, Seeded, Story
 
     def __init__(self, out):
         self.out = out

@@ -1,31 +1,16 @@
 import os
 import signal
 import time
-from dataclasses import dataclass
 
 import jax
 import pytest
 
-from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
 from reasoning.core.mesh import MeshShape
-from reasoning.pipeline import stage_work
 from reasoning.training import sinks
 from reasoning.training.preemption import Interrupted
-from reasoning.training.sinks import Labels
 from reasoning.use.run_folder import open_run
-
-
-@dataclass(frozen=True)
-class Logged:
-    """Sends its metrics wherever the run says, as a stage that learns does."""
-
-    name: str = ""
-
-    def run(self, inputs, out, context):
-        context.open_sink(self.name, 5)
-        return Outcome("results")
 
 
 def contents(folder):
@@ -180,13 +165,6 @@ def test_a_folder_in_use_is_refused(kit):
     assert kit.run(kit.chain()).worked() == ["base", "zero", "exam"]
 
 
-def test_a_stage_sees_its_own_seed_where_it_has_one_and_else_the_runs(kit):
-    stages = (kit.Seeded("corpus", seed=7), kit.Seeded("base"))
-    found = kit.run(type(kit.chain())(stages=stages, seed=3)).artifacts
-    assert (found["corpus"].results, found["base"].results) == ({"seed": 7}, {"seed": 3})
-    assert kit.run(type(kit.chain())(stages=stages, seed=4)).artifacts["corpus"] == found["corpus"]
-
-
 def test_a_mesh_that_does_not_fit_is_refused_before_any_file_is_written(kit):
     kit.story_of_failure(kit.chain(mesh=MeshShape(data=64)), InputError, "64 devices")
     assert not kit.out.exists()
@@ -196,15 +174,6 @@ def test_a_place_for_metrics_whose_package_is_missing_is_refused_before_any_file
     monkeypatch.setattr(sinks, "_PACKAGES", {"wandb": "no_such_package"})
     kit.story_of_failure(kit.chain(log_to=("wandb",)), InputError, r"pip install 'reasoning-jax\[wandb\]'")
     assert not kit.out.exists()
-
-
-def test_a_stage_opens_places_for_its_metrics_in_the_runs_folder_under_its_own_name_and_hash(kit, monkeypatch):
-    opened = []
-    monkeypatch.setattr(
-        stage_work, "open_sinks", lambda names, labels, warn, first: opened.append((names, labels, first))
-    )
-    found = kit.run(type(kit.chain())(stages=(Logged("base"),), log_to=("wandb",))).artifacts
-    assert opened == [(("wandb",), Labels(kit.out, "base", found["base"].hash), 5)]
 
 
 def test_two_runs_leave_the_same_bytes(kit, tmp_path):

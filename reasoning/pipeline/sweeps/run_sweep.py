@@ -1,4 +1,4 @@
-"""Does the runs of a sweep one after the other, in one process and one folder of artifacts, each stage once."""
+"""Does the runs of a sweep in one folder of artifacts, each stage once: one after the other, or side by side."""
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +16,20 @@ from reasoning.experiment.reader import Experiment
 from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory, write_memory
+from reasoning.pipeline.crew import Crew, Job
 from reasoning.pipeline.devices import keep_freed_memory, use_cpu_devices
+from reasoning.pipeline.folder import finished_folder, unfinished_folder
 from reasoning.pipeline.identity import identities
 from reasoning.pipeline.mirror import Mirror
 from reasoning.pipeline.processes import agree
 from reasoning.pipeline.run import RunOptions, Watcher
-from reasoning.pipeline.run_stages import SharedByRuns, run_stages
+from reasoning.pipeline.run_stages import SharedByRuns, fetch_stages, run_stages
+from reasoning.pipeline.side_by_side import Events, check_jobs, do_side_by_side, handed_of, jobs_of
 from reasoning.pipeline.sweeps.arms import ArmRun, SweepPlan, arm_title, expand_sweep
 from reasoning.pipeline.sweeps.folder import SweepFolder
 from reasoning.pipeline.workplace import Workplace
 from reasoning.training.preemption import Preemption
+from reasoning.training.profiling import Profile
 
 MakeWatcher = Callable[[], AbstractContextManager[Watcher]]
 """Makes a watcher for one run; a new one each, since every run has the same stages."""
@@ -92,8 +96,11 @@ def run_sweep(
     strict_code: bool = False,
     processes: int = 1,
     store: str = "",
+    jobs: int = 1,
 ) -> SweepFolder:
     """Completes all runs of a sweep in the folder ``out``; with a ``store`` their stages are copied there, each once.
+
+    So many ``jobs`` are done at the same time, on the CPU: stages of whichever runs have all that they need.
 
     Every run is read and checked before the first begins; what is finished is skipped. A run that fails is recorded and
     the others go on, except where several processes work together: those can't leave a run at the same point, so its
@@ -103,11 +110,12 @@ def run_sweep(
     plan = expand_sweep(experiment)
     keep_freed_memory()
     use_cpu_devices(plan.runs[0].run.cpu_devices, processes)
+    check_jobs(jobs)
     folder = SweepFolder(out, plan)
     with watch() as watcher:
         workplaces = _workplaces(folder, read_memory(out), watcher.note)
     with ExitStack() as held:
-        agree(lambda: held.enter_context(lock(out)))
+        locked = agree(lambda: held.enter_context(lock(out)))
         preemption = held.enter_context(Preemption())
         with watch() as watcher:
             mirror = Mirror(store, watcher)
@@ -116,7 +124,11 @@ def run_sweep(
         with watch() as watcher:
             told = agree(lambda: _open(folder, workplaces, watcher, strict_code))
         options = RunOptions(strict_code=strict_code)
-        _do_all(_Work(folder, shared, options, watch, frozenset(told)), workplaces, after_run)
+        work = _Work(folder, shared, options, watch, frozenset(told))
+        if jobs > 1:
+            _do_all_side_by_side(work, workplaces, after_run, jobs, locked)
+        else:
+            _do_all(work, workplaces, after_run)
     return folder
 
 
@@ -186,9 +198,7 @@ def _do_all(work: _Work, workplaces: Sequence[Workplace], after_run: Callable[[S
     for number, (arm_run, workplace) in enumerate(zip(runs, workplaces, strict=True), start=1):
         name = f"{titles[arm_run.arm]}, seed {arm_run.seed}"
         with work.watch() as watcher:
-            if agree(
-                lambda workplace=workplace: all(workplace.state(stage) == "finished" for stage in workplace.known)
-            ):
+            if agree(lambda workplace=workplace: _is_done(workplace)):
                 watcher.note(f"{name}: already finished (run {number} of {len(runs)})")
                 watcher = replace(watcher, note=lambda text: None)
             else:
@@ -215,10 +225,99 @@ def _do_one(work: _Work, arm_run: ArmRun, workplace: Workplace, watcher: Watcher
     except Exception as error:
         if jax.process_count() > 1:
             raise
-        message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        message = _failure(error, warn)
         work.folder.keep_failure(arm_run, message)
         begun = [stage for stage in workplace.known if workplace.state(stage) == "begun"]
         failed.update({workplace.known[stage].hash: message for stage in begun[:1]})
-        known = isinstance(error, InputError)
-        told = [message, *getattr(error, "__notes__", ())] if known else [traceback.format_exc().rstrip()]
-        warn("\n".join(["this run failed, the others go on:", *told]))
+
+
+def _failure(error: BaseException, warn: Callable[[str], None]) -> str:
+    """Why a run failed, in a line; ``warn`` hears more of it."""
+    known = isinstance(error, InputError)
+    message = str(error) if known else f"{type(error).__name__}: {error}"
+    shown = "".join(traceback.format_exception(error)).rstrip()
+    told = [message, *getattr(error, "__notes__", ())] if known else [shown]
+    warn("\n".join(["this run failed, the others go on:", *told]))
+    return message
+
+
+def _do_all_side_by_side(
+    work: _Work, workplaces: Sequence[Workplace], after_run: Callable[[SweepFolder], object], jobs: int, locked: int
+) -> None:
+    """All runs at once, each stage as soon as what it needs is done."""
+    runs = {workplace.out: run for run, workplace in zip(work.folder.plan.runs, workplaces, strict=True)}
+    titles = {arm.label: arm_title(arm) for arm in work.folder.plan.arms}
+    failed: dict[str, str] = {}
+    with work.watch() as watcher:
+        work.shared.mirror.watcher = watcher
+        due = _due(work, workplaces, watcher)
+
+        def watcher_of(job: Job) -> Watcher:
+            run = runs[job.run.out]
+            name = f"{titles[run.arm]}, seed {run.seed}"
+            return Watcher(
+                report=lambda progress: watcher.report(replace(progress, stage=f"{name}: {progress.stage}")),
+                note=lambda text: watcher.note(f"{name}: {text}"),
+                warn=lambda text: None if text in work.told else watcher.warn(f"{name}: {text}"),
+            )
+
+        def begins(job: Job) -> None:
+            work.shared.mirror.follow(unfinished_folder(job.run.artifacts, job.stage, job.hash))
+
+        def ended(job: Job) -> None:
+            work.shared.mirror.publish(finished_folder(job.run.artifacts, job.stage, job.hash))
+            having = [each for each in workplaces if job.hash in _hashes(each)]
+            for workplace in having:
+                workplace.write_run()
+            if any(_is_done(workplace) for workplace in having):
+                after_run(work.folder)
+
+        def failure(job: Job, error: BaseException) -> None:
+            if isinstance(error, OSError) or not isinstance(error, Exception):
+                raise error
+            failed[job.hash] = _failure(error, watcher_of(job).warn)
+
+        done = {each.known[name].hash for each in workplaces for name in each.known if each.state(name) == "finished"}
+        with Crew(min(jobs, max(len(due), 1)), locked) as crew:
+            do_side_by_side(crew, due, done, Events(watcher_of, begins, ended, failure), work.shared.preemption)
+    _keep_failures(work.folder, runs, workplaces, failed)
+    after_run(work.folder)
+
+
+def _due(work: _Work, workplaces: Sequence[Workplace], watcher: Watcher) -> list[Job]:
+    """What there is to do, each stage once however many runs have it; failures of before are forgotten."""
+    due: dict[str, Job] = {}
+    number = len(workplaces)
+    for place, (arm_run, workplace) in enumerate(zip(work.folder.plan.runs, workplaces, strict=True), start=1):
+        fetch_stages(work.shared.mirror, workplace)
+        if _is_done(workplace):
+            watcher.note(f"{arm_run.arm}, seed {arm_run.seed}: already finished (run {place} of {number})")
+        work.folder.forget_failure(arm_run)
+        handed = handed_of(workplace, arm_run.run, Profile(), arm_run.experiment)
+        for job in jobs_of(
+            workplace, handed, [name for name in workplace.graph if workplace.state(name) != "finished"]
+        ):
+            due.setdefault(job.hash, job)
+    return list(due.values())
+
+
+def _keep_failures(
+    folder: SweepFolder, runs: Mapping[Path, ArmRun], workplaces: Sequence[Workplace], failed: Mapping[str, str]
+) -> None:
+    """Records why a run isn't done, which may be that a stage failed for another."""
+    told: set[str] = set()
+    for workplace in workplaces:
+        hopeless = next((name for name in workplace.graph if workplace.known[name].hash in failed), None)
+        if hopeless is not None:
+            digest = workplace.known[hopeless].hash
+            again = f"{hopeless} failed for another run too: " if digest in told else ""
+            folder.keep_failure(runs[workplace.out], f"{again}{failed[digest]}")
+            told.add(digest)
+
+
+def _is_done(workplace: Workplace) -> bool:
+    return all(workplace.state(stage) == "finished" for stage in workplace.known)
+
+
+def _hashes(workplace: Workplace) -> set[str]:
+    return {identity.hash for identity in workplace.known.values()}

@@ -50,6 +50,10 @@ def artifacts(project):
     return {path.parent.name: path.read_bytes() for path in project.out.glob("artifacts/*/artifact.json")}
 
 
+def left(project):
+    return {str(path.relative_to(project.out)): path.read_bytes() for path in project.out.rglob("*.json")}
+
+
 def test_equal_stages_run_once_and_every_run_knows_its_own(project):
     found = project.sweep()
     ran = project.ran()
@@ -103,6 +107,29 @@ def test_the_same_sweep_again_runs_nothing_and_touches_no_artifact(project):
     ] * 6
 
 
+def test_runs_side_by_side_do_each_stage_once_and_leave_the_bytes_of_one_after_the_other(project):
+    project.sweep(EACH, "zero.bad_rate=0.9")
+    ran, alone = sorted(project.ran()), left(project)
+    project.out.rename(project.folder / "alone")
+    found = project.sweep(EACH, "zero.bad_rate=0.9", jobs=3)
+    assert sorted(project.ran()) == ran and len(project.calls) == 5  # a finished run each, and the failed ones
+    assert left(project) == alone
+    states = project.states(found)
+    assert [key for key, state in states.items() if state == "failed"] == [("zero.rate=0.9", 0), ("zero.rate=0.9", 1)]
+    assert "the last 10 updates were not finite" in found.failure(found.plan.runs[1])
+    assert sum("this run failed, the others go on" in warning for warning in project.warnings) == 2
+    assert {note.partition(": ")[0] for note in project.notes[1:]} >= {"baseline, seed 0", "width=2, seed 1"}
+    assert set(project.states(project.sweep(jobs=3)).values()) == {"finished"}
+
+
+def test_runs_side_by_side_stop_with_everything_saved(project):
+    project.trap.write_text("3 SIGTERM")
+    with pytest.raises(Interrupted):
+        project.sweep(jobs=2)
+    project.ran()
+    assert set(project.states(project.sweep(jobs=2)).values()) == {"finished"}
+
+
 def test_a_failed_run_is_recorded_and_the_others_go_on(project):
     found = project.sweep(EACH, "zero.bad_rate=0.9")
     states = project.states(found)
@@ -119,7 +146,7 @@ def test_an_error_of_the_program_is_recorded_by_its_kind_with_its_traceback_show
     def mistaken(path):
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr("reasoning.pipeline.run_stages.read_artifact", mistaken)
+    monkeypatch.setattr("reasoning.pipeline.stage_work.read_artifact", mistaken)
     found = project.sweep("sweep.seeds = 1")
     assert found.failure(found.plan.runs[0]) == "RuntimeError: a mistake of ours"
     (warning,) = project.warnings

@@ -1,0 +1,282 @@
+"""Processes that do stages side by side on this machine's CPU, and what they and the one who gives them work say.
+
+Each is forked from a process that has the imports and no threads, does one stage at a time and tells how it goes. It
+holds the run's folder locked as long as it lives, and ends when the one who gives it work does.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, forkserver, reduction
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import jax
+
+from reasoning.core.contents import Memory
+from reasoning.core.errors import InputError
+from reasoning.core.mesh import build_mesh
+from reasoning.experiment.reader import read_experiment
+from reasoning.experiment.references import importable
+from reasoning.pipeline import graph as graphs
+from reasoning.pipeline.devices import keep_freed_memory
+from reasoning.pipeline.environment import changed_settings
+from reasoning.pipeline.folder import RESOLVED
+from reasoning.pipeline.hang_watch import STOOD_STILL, hang_watch
+from reasoning.pipeline.identity import Identity
+from reasoning.pipeline.run import Run, Watcher
+from reasoning.pipeline.stage_work import StageWork, context_of, finished_artifact
+from reasoning.pipeline.workplace import Workplace
+from reasoning.training.preemption import Interrupted, Preemption
+from reasoning.training.profiling import Profile
+
+Said = Literal["report", "note", "warn", "ended", "failed", "stopped"]
+"""What a process says of its stage: a progress, a line; that it is done, by which error it failed, by which signal."""
+
+_SETTINGS = (
+    "jax_platforms",
+    "jax_num_cpu_devices",
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+)
+"""JAX's settings that change no bit, and that all processes have alike."""
+
+_PATIENCE = 10.0
+"""Seconds in which a process without work ends by itself."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A run as other processes need it: its folder, whose ``resolved.gin`` says it, or else ``run`` itself.
+
+    ``modules`` is where the experiment's own modules lie.
+    """
+
+    out: Path
+    artifacts: Path
+    known: dict[str, Identity]
+    memory: Memory
+    profile: Profile
+    modules: Path = Path()
+    run: Run | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError for what can't be sent to another process."""
+        try:
+            pickle.dumps(self)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"the run can't be handed to other processes: {error}; write it as a file, or run it without jobs"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A stage of a run, to be done once all that it ``needs`` is; stages are told apart by their whole hashes."""
+
+    run: Handed
+    stage: str
+    hash: str
+    needs: frozenset[str]
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    line: Connection
+    job: Job | None = None
+    knows: set[Path] = field(default_factory=set)
+
+
+class Crew:
+    """``size`` processes, there within ``with``; each keeps the lock ``held``, a file's descriptor, as its own."""
+
+    def __init__(self, size: int, held: int) -> None:
+        self._size, self._held = size, held
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        prepare()  # at once where it was done before
+        self._workers = [self._started() for _ in range(self._size)]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self._workers:
+            if worker.job is not None:
+                worker.process.kill()
+            worker.line.close()
+        for worker in self._workers:
+            worker.process.join(_PATIENCE)
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
+
+    @property
+    def idle(self) -> bool:
+        """Whether one of them has nothing to do."""
+        return any(worker.job is None for worker in self._workers)
+
+    @property
+    def busy(self) -> bool:
+        """Whether one of them is at work."""
+        return any(worker.job is not None for worker in self._workers)
+
+    def give(self, job: Job) -> None:
+        """Gives a job to one that has none."""
+        worker = next(each for each in self._workers if each.job is None)
+        if job.run.out not in worker.knows:
+            worker.line.send(job.run)
+            worker.knows.add(job.run.out)
+        worker.line.send((job.run.out, job.stage))
+        worker.job = job
+
+    def hear(self, waiting: AbstractContextManager[None] | None = None) -> tuple[Job, Said, Any]:
+        """The next that one of them says of its job; ``waiting`` is held until there is something to be heard.
+
+        One that is gone has failed; another takes its place.
+        """
+        lines = {worker.line: worker for worker in self._workers if worker.job is not None}
+        with waiting or nullcontext():
+            ready = connection.wait(list(lines))
+        worker = next(worker for line, worker in lines.items() if line in ready)
+        job = worker.job
+        assert job is not None
+        try:
+            said, told = worker.line.recv()
+        except (EOFError, ConnectionError):
+            said, told = "failed", _end_of(worker.process, job)
+            self._workers[self._workers.index(worker)] = self._started()
+        if said in ("ended", "failed", "stopped"):
+            worker.job = None
+        return job, said, told
+
+    def ask_to_stop(self) -> None:
+        """Asks those at work to save and leave, as SIGTERM does."""
+        for worker in self._workers:
+            if worker.job is not None and worker.process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, signal.SIGTERM)
+
+    def _started(self) -> _Worker:
+        context = multiprocessing.get_context("forkserver")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs,))
+        process.start()
+        theirs.close()
+        reduction.send_handle(ours, self._held, process.pid)
+        values = jax.config.values
+        ours.send(changed_settings() | {name: values[name] for name in _SETTINGS})
+        return _Worker(process, ours)
+
+
+def prepare() -> None:
+    """Has the imports of the processes to come begin, without waiting for them."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "reasoning.stages"])
+    forkserver.ensure_running()
+
+
+def _end_of(process: BaseProcess, job: Job) -> BaseException:
+    """Why a process is gone in the middle of its job."""
+    process.join()
+    code = process.exitcode or 0
+    if code == STOOD_STILL:
+        return SystemExit(STOOD_STILL)
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    memory = " (out of memory? fewer --jobs take less)" if code == -signal.SIGKILL else ""
+    return InputError(f"stage {job.stage}: its process {how}{memory}; the same command goes on from there")
+
+
+# -- in such a process -------------------------------------------------------------------------------------------------
+
+
+def _work(line: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; whoever gave the work asks to stop.
+    threading.Thread(target=_follow, daemon=True).start()
+    reduction.recv_handle(line)
+    for name, value in line.recv().items():
+        jax.config.update(name, value)
+    keep_freed_memory()
+    runs: dict[Path, _RunHere] = {}
+    with suppress(EOFError), Preemption() as preemption:
+        while True:
+            asked = line.recv()
+            if isinstance(asked, Handed):
+                runs[asked.out] = _run_here(asked)
+            else:
+                out, stage = asked
+                runs[out].do(stage, line, preemption)
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@dataclass(frozen=True)
+class _RunHere:
+    """A run that was handed to this process."""
+
+    run: Run
+    workplace: Workplace
+    profile: Profile
+
+    def do(self, stage: str, line: Connection, preemption: Preemption) -> None:
+        """Does a stage and says so, whatever comes of it."""
+        talking = threading.Lock()
+
+        def say(said: Said) -> Callable[[Any], None]:
+            def tell(told: Any) -> None:
+                with talking:
+                    line.send((said, told))
+
+            return tell
+
+        watcher = Watcher(say("report"), say("note"), say("warn"))
+        try:
+            with hang_watch(self.run.hang_minutes, watcher.warn) as beat:
+                mesh = build_mesh(self.run.mesh)
+                context = context_of(self.run, self.workplace, mesh, watcher, preemption, beat, self.profile)
+                parents = self.workplace.graph[stage].parent_names()
+                done = {parent: finished_artifact(self.workplace, parent) for parent in parents}
+                StageWork(self.workplace, context, watcher.note).do(stage, done)
+        except Interrupted as interruption:
+            say("stopped")(interruption.signal)
+        except Exception as error:
+            say("failed")(_carried(error))
+        else:
+            say("ended")(None)
+
+
+def _run_here(handed: Handed) -> _RunHere:
+    run: Any = handed.run
+    if run is None:
+        with importable(handed.modules):
+            run = read_experiment(handed.out / RESOLVED).part("run")
+    graph = graphs.build_graph(run.stages)
+    workplace = Workplace(handed.out, graph, handed.known, handed.artifacts, handed.memory)
+    return _RunHere(run, workplace, handed.profile)
+
+
+def _carried(error: Exception) -> Exception:
+    """The error as it can be raised in another process; of one of the program's own, with its traceback."""
+    notes: Iterable[str] = getattr(error, "__notes__", ())
+    told = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error)).rstrip()
+    try:
+        carried: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:
+        carried = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in notes:
+            carried.add_note(note)
+    if told:
+        carried.add_note(f"in the process of its stage:\n{told}")
+    return carried

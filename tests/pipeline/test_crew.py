@@ -1,0 +1,85 @@
+"""Processes that do stages: how each of their ends is told, and that none outlives whoever gives it work."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import forked
+import jax
+import pytest
+
+from reasoning.core.artifact import Outcome
+from reasoning.core.errors import InputError
+from reasoning.core.files import lock
+from reasoning.pipeline.run import Run, RunOptions
+from reasoning.pipeline.run_experiment import run_experiment
+from reasoning.training.preemption import Interrupted
+from tests.support.two_sides import TwoSides
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A stage of a run that no file describes."""
+
+    name: str = ""
+    start: object = None
+
+    def run(self, inputs, out, context):
+        return Outcome("results", {"process": os.getpid()})
+
+
+@pytest.fixture
+def project(tmp_path):
+    return TwoSides(tmp_path)
+
+
+def test_a_process_that_is_killed_is_told_by_its_stage_and_nothing_is_lost(project):
+    project.tell(left="die SIGKILL", right="count 5")
+    with pytest.raises(InputError, match=r"stage left: its process was killed by SIGKILL \(out of memory\?.*--jobs"):
+        project.run()
+    with lock(project.out):
+        pass  # nobody is left who holds it
+    project.tell(left="count 1")
+    assert project.run()["both"].results["sum"] == 6
+
+
+def test_where_the_command_is_killed_its_processes_end_too_and_hold_the_folder_until_then(project):
+    project.tell(left="count 5000", right="count 5000")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    words = ["reasoning", "run", str(project.file), "--out", str(project.out), "--jobs", "2"]
+    command = forked.start(words, environment | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": ""})
+    while not all((project.told / f"{name}.counts").exists() for name in ("left", "right")):
+        assert command.returncode is None
+        time.sleep(0.01)
+    command.kill()
+    command.wait(60)
+    while True:
+        with suppress(InputError), lock(project.out):
+            counts = [int(place.read_text()) for place in project.out.glob("artifacts/.*/place")]
+            break
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert [int(place.read_text()) for place in project.out.glob("artifacts/.*/place")] == counts and len(counts) == 2
+    project.tell(left="count 1", right="count 1")
+    assert project.run()["both"].results["sum"] == 6
+
+
+def test_a_stage_whose_process_alone_is_asked_to_stop_ends_the_run_as_a_signal_does(project):
+    project.tell(left="die SIGTERM")
+    with pytest.raises(Interrupted) as caught:
+        project.run()
+    assert caught.value.signal == signal.SIGTERM
+
+
+def test_a_run_without_a_file_is_handed_over_itself_where_it_can_be(project, tmp_path):
+    run = Run(stages=(Plain("one"), Plain("other")), cpu_devices=jax.device_count())
+    with pytest.raises(InputError, match="can't be handed to other processes.*write it as a file"):
+        local = type("Local", (Plain,), {})
+        run_experiment(
+            replace(run, stages=(local("one"), local("other"))),
+            tmp_path / "local",
+            project.watcher(),
+            RunOptions(jobs=2),
+        )
