@@ -72,12 +72,14 @@ def run(
     only: Sequence[str] = (),
     again: str = "",
     strict_code: bool = False,
+    jobs: int = 1,
 ) -> "RunFolder":
     """Runs an experiment in the folder ``out``, skips what is finished there, and opens the result.
 
     ``only`` names the only stages to run, ``again`` one that is done anew with everything made from it; with
-    ``strict_code`` results of other code or libraries are refused. Raises InputError for bad input and Interrupted when
-    a signal asked to stop; the same call then goes on.
+    ``strict_code`` results of other code or libraries are refused. Up to ``jobs`` stages that don't need each other are
+    done at the same time, on a CPU, in processes of their own, with the same results. Raises InputError for bad input
+    and Interrupted when a signal asked to stop; the same call then goes on.
     """
     from pathlib import Path
 
@@ -87,15 +89,18 @@ def run(
     from reasoning.use.run_folder import open_run
 
     with display() as watcher:
-        run_experiment(experiment, Path(out), watcher, RunOptions(tuple(only), again, strict_code))
+        run_experiment(experiment, Path(out), watcher, RunOptions(tuple(only), again, strict_code, jobs=jobs))
     return open_run(out)
 
 
-def sweep(experiment: "Experiment", out: str | os.PathLike[str], strict_code: bool = False) -> "SweepResult":
+def sweep(
+    experiment: "Experiment", out: str | os.PathLike[str], strict_code: bool = False, jobs: int = 1
+) -> "SweepResult":
     """Runs a sweep file in the folder ``out``, skips what is finished there, and opens the result: its ``table()``.
 
-    A run that fails doesn't stop the others; ``failed()`` of the result says why it did. Raises InputError for bad
-    input and Interrupted when a signal asked to stop; the same call then goes on.
+    Up to ``jobs`` stages, of whichever runs, are done at the same time on a CPU. A run that fails doesn't stop the
+    others; ``failed()`` of the result says why it did. Raises InputError for bad input and Interrupted when a signal
+    asked to stop; the same call then goes on.
     """
     from pathlib import Path
 
@@ -103,7 +108,7 @@ def sweep(experiment: "Experiment", out: str | os.PathLike[str], strict_code: bo
     from reasoning.pipeline.sweeps.run_sweep import run_sweep
     from reasoning.report.sweep import SweepResult, write_table
 
-    return SweepResult(run_sweep(experiment, Path(out), display, write_table, strict_code))
+    return SweepResult(run_sweep(experiment, Path(out), display, write_table, strict_code, jobs=jobs))
 
 
 def open(path: str | os.PathLike[str]) -> "RunFolder":

@@ -8,15 +8,17 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver, reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, Self
 
 import jax
@@ -71,11 +73,14 @@ class Handed:
     def __post_init__(self) -> None:
         """Raises InputError for what can't be sent to another process."""
         try:
-            pickle.dumps(self)
+            told = "it names something of the session itself" if b"__main__" in pickle.dumps(self) else ""
         except (pickle.PicklingError, AttributeError, TypeError) as error:
+            told = str(error)
+        if told:
             raise InputError(
-                f"the run can't be handed to other processes: {error}; write it as a file, or run it without jobs"
-            ) from error
+                f"the run can't be handed to other processes: {told}; write it as a file, with its functions in a "
+                "module, or run it without jobs"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +174,8 @@ class Crew:
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs,))
-        process.start()
+        with _no_script():
+            process.start()
         theirs.close()
         reduction.send_handle(ours, self._held, process.pid)
         values = jax.config.values
@@ -181,6 +187,17 @@ def prepare() -> None:
     """Has the imports of the processes to come begin, without waiting for them."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "reasoning.stages"])
     forkserver.ensure_running()
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Within it a new process doesn't run the caller's script again, as it would where that has no guard."""
+    own = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = own
 
 
 def _end_of(process: BaseProcess, job: Job) -> BaseException:

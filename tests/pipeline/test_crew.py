@@ -2,32 +2,28 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import forked
 import jax
 import pytest
 
-from reasoning.core.artifact import Outcome
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
+from reasoning.pipeline.crew import Handed
 from reasoning.pipeline.run import Run, RunOptions
 from reasoning.pipeline.run_experiment import run_experiment
 from reasoning.training.preemption import Interrupted
-from tests.support.two_sides import TwoSides
+from reasoning.training.profiling import Profile
+from tests.support.two_sides import Artless, TwoSides
 
 
-@dataclass(frozen=True)
-class Plain:
-    """A stage of a run that no file describes."""
-
-    name: str = ""
-    start: object = None
-
-    def run(self, inputs, out, context):
-        return Outcome("results", {"process": os.getpid()})
+class InSession(Artless):
+    """A stage that somebody wrote in a notebook."""
 
 
 @pytest.fixture
@@ -73,13 +69,35 @@ def test_a_stage_whose_process_alone_is_asked_to_stop_ends_the_run_as_a_signal_d
     assert caught.value.signal == signal.SIGTERM
 
 
-def test_a_run_without_a_file_is_handed_over_itself_where_it_can_be(project, tmp_path):
-    run = Run(stages=(Plain("one"), Plain("other")), cpu_devices=jax.device_count())
-    with pytest.raises(InputError, match="can't be handed to other processes.*write it as a file"):
-        local = type("Local", (Plain,), {})
-        run_experiment(
-            replace(run, stages=(local("one"), local("other"))),
-            tmp_path / "local",
-            project.watcher(),
-            RunOptions(jobs=2),
-        )
+def test_a_run_without_a_file_is_handed_over_itself_where_it_can_be(project, tmp_path, monkeypatch):
+    stages = (Artless("one"), Artless("other"))
+    run = Run(stages=stages, cpu_devices=jax.device_count())
+    found = run_experiment(run, tmp_path / "plain", project.watcher(), RunOptions(jobs=2))
+    assert os.getpid() not in {artifact.results["process"] for artifact in found.values()}
+    monkeypatch.setattr(sys.modules["__main__"], "InSession", InSession, raising=False)
+    monkeypatch.setattr(InSession, "__module__", "__main__")
+    for kind in (type("Local", (Artless,), {}), InSession):
+        with pytest.raises(InputError, match="can't be handed to other processes.*write it as a file"):
+            Handed(tmp_path, tmp_path, {}, {}, Profile(), run=replace(run, stages=(kind("one"),)))
+
+
+SCRIPT = """
+import sys
+from tests.support.two_sides import Artless
+import reasoning as r
+from reasoning.pipeline.crew import Handed
+from reasoning.pipeline.run import Run
+print("once")
+run = r.run(Run(stages=(Artless("one"), Artless("other"))), out=sys.argv[1], jobs=2)
+print(list(run))
+"""
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "out")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("once") == 1 and done.stdout.splitlines()[-1] == "['one', 'other']"

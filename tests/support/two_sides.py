@@ -1,14 +1,18 @@
 """An experiment of four stages, two of which need the first alone, that wait, count, fail or die as they are told."""
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 
-from reasoning.core.artifact import Artifact
+from reasoning.core.artifact import Artifact, Outcome
 from reasoning.core.progress import Progress
 from reasoning.experiment.reader import read_experiment
 from reasoning.pipeline.run import RunOptions, Watcher
 from reasoning.pipeline.run_experiment import run_experiment
+from reasoning.stages.stage import Context
 
 MODULE = '''
 import errno, os, signal, time
@@ -17,6 +21,7 @@ from pathlib import Path
 
 from reasoning.core.artifact import NOT_HASHED, Outcome
 from reasoning.core.errors import InputError
+from reasoning.core.files import write_atomic
 from reasoning.core.progress import Progress
 from reasoning.stages.stage import Stage
 from reasoning.training.preemption import Interrupted
@@ -52,7 +57,7 @@ class Work:
             place = out / "place"
             done = int(place.read_text()) if place.exists() else 0
             for step in range(done + 1, int(what) + 1):
-                place.write_text(str(step))
+                write_atomic(place, str(step))
                 time.sleep(0.02)
                 (told / f"{self.name}.counts").touch()
                 number = context.stop(step)
@@ -88,6 +93,17 @@ run = @pipeline.Run
 run.stages = (both,)
 run.cpu_devices = {devices}
 """
+
+
+@dataclass(frozen=True)
+class Artless:
+    """A stage of a run that no file describes; it tells which process did it."""
+
+    name: str = ""
+
+    def run(self, inputs: Mapping[str, Artifact], out: Path, context: Context) -> Outcome:
+        """See ``stages.stage.Stage``."""
+        return Outcome("results", {"process": os.getpid()})
 
 
 class TwoSides:
