@@ -3,12 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import jax
 import nbformat
 import pytest
@@ -194,8 +193,8 @@ def test_a_function_of_a_session_is_a_reward_and_another_value_that_it_reads_is_
     (tmp_path / "session.py").write_text(SCRIPT)
 
     def run(*weights: str) -> list[str]:
-        command = [sys.executable, str(tmp_path / "session.py"), str(EXPERIMENT), str(tmp_path / "out"), *weights]
-        done = subprocess.run(command, env={**os.environ, **LAYER}, capture_output=True, text=True, timeout=900)
+        words = ["session", str(EXPERIMENT), str(tmp_path / "out"), *weights]
+        done = forked.run(words, {**os.environ, **LAYER}, 900, tmp_path)
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.splitlines() if line.startswith(("hash", "base:", "brief:"))]
 
