@@ -53,6 +53,23 @@ def test_another_machine_goes_on_from_what_was_finished_and_begun(kit, url, tmp_
     assert [name for name in open_store(url).changed("") if name.startswith(("begun", "owners"))] == []
 
 
+def test_several_stages_at_work_are_each_copied(url, tmp_path):
+    mirror = Mirror(url, Story().watcher(), seconds=0.01)
+    folders = [tmp_path / name for name in (".left-1.partial", ".right-2.partial")]
+    with mirror.open():
+        for folder in folders:
+            folder.mkdir()
+            (folder / "place").write_text(folder.name)
+            mirror.follow(folder)
+        store = open_store(url)
+        while not all(store.read(f"begun/{name}.json") for name in ("left-1", "right-2")):
+            time.sleep(0.01)
+        folders[0].rename(tmp_path / "left-1")
+        mirror.publish(tmp_path / "left-1")
+    assert store.read("artifacts/left-1.json") and store.read("begun/right-2.json")
+    assert not store.read("begun/left-1.json") and not store.read("artifacts/right-2.json")
+
+
 def test_a_finished_stage_lies_in_the_store_as_it_does_here(kit, url, tmp_path):
     kit.run(kit.chain(), store=url)
     copy_run_files(url, kit.out)

@@ -281,10 +281,11 @@ def test_a_sweep_refuses_a_damaged_stage_before_any_run_and_goes_on_once_it_is_s
     assert [line.split()[0] for line in project.ran()] == ["corpus"]
 
 
-def test_a_sweep_is_copied_each_stage_once_and_goes_on_elsewhere(project, tmp_path):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_is_copied_each_stage_once_and_goes_on_elsewhere(project, tmp_path, jobs):
     with serving() as server:
-        url = f"{server.make_bucket('sweep')}/all"
-        project.sweep(store=url)
+        url = f"{server.make_bucket(f'sweep{jobs}')}/all"
+        project.sweep(store=url, jobs=jobs)
         assert sorted(project.ran()) and project.warnings == []
         finished = {path.parent.name for path in project.out.glob("artifacts/*/artifact.json")}
         store = open_store(url)
