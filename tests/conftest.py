@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import jaxtyping
 import pytest
+from hypothesis import HealthCheck, settings
 from quick_compile import QUICK
 
 # Array annotations are checked, shapes included, wherever a test calls one of these packages; kernels check their own.
@@ -27,6 +28,10 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # Tracing and parsing make objects by the million that stay; at Python's own thresholds looking for garbage among them
 # takes as long as the work.
 gc.set_threshold(100_000, 20, 20)
+
+# A busy machine is slow, and fails no test by it.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 MAPS = Path("/proc/self/maps")
 MANY_MAPS = 20_000

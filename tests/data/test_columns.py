@@ -187,7 +187,7 @@ MESSAGE = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(MESSAGE | st.sampled_from(MESSAGES), max_size=4) | ANYTHING,
     st.sampled_from([{}, {"tools": [{"name": "f"}]}]) | st.fixed_dictionaries({"tools": ANYTHING, "system": ANYTHING}),

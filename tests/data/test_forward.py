@@ -6,7 +6,7 @@ from reasoning.data.forward import Forward
 
 
 @given(st.integers(1, 9), st.lists(st.integers(0, 8), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_items_are_those_of_a_list_in_whatever_order_they_are_asked_for(count, asked):
     read = Forward(lambda: iter([str(number) for number in range(count)]))
     for number in asked:

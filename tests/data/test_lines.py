@@ -21,7 +21,7 @@ def path(tmp_path_factory):
     st.booleans(),
     st.integers(1, 9),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_lines_are_what_splitting_at_newlines_gives_but_for_blank_ones(path, texts, finished, block):
     path.write_bytes(("\n".join(texts) + "\n" * finished).encode())
     split = enumerate(path.read_bytes().decode("utf-8-sig").split("\n"), start=1)
@@ -84,7 +84,7 @@ def compress(path, data):
     st.booleans(),
     st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_compressed_file_has_the_lines_of_the_plain_one_in_any_order(path, suffix, texts, finished, data):
     path.write_bytes(("\n".join(texts) + "\n" * finished).encode())
     plain = open_lines(path)

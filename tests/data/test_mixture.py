@@ -22,7 +22,7 @@ def mixed(mixture, lengths):
 
 
 @given(SOURCES, st.sampled_from([1.0, 1.5, 3.0]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_prefix_holds_each_sources_share_of_the_tokens_to_one_document(sources, epochs):
     shares, lengths = zip(*sources, strict=True)
     order, tally = mixed(Mixture(shares=shares, epochs=(epochs,) * len(shares)), lengths)
@@ -38,7 +38,7 @@ def test_every_prefix_holds_each_sources_share_of_the_tokens_to_one_document(sou
 
 
 @given(SOURCES, st.integers(1, 60), st.sampled_from([0.4, 1.0, 2.5]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_each_source_is_read_in_its_order_and_no_more_often_than_its_epochs(sources, tokens, epochs):
     shares, lengths = zip(*sources, strict=True)
     order, tally = mixed(Mixture(shares=shares, epochs=(epochs,) * len(shares), tokens=tokens), lengths)

@@ -76,7 +76,7 @@ def test_a_familys_conversation_is_packed_with_loss_on_the_reply_and_its_end_alo
 
 
 @given(documents)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_first_fit_keeps_every_document_whole_and_every_column_right(tokenizer, documents):
     rows, tally = run(documents, tokenizer)
     learnt = {}
@@ -101,7 +101,7 @@ def test_first_fit_keeps_every_document_whole_and_every_column_right(tokenizer, 
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_concat_then_split_keeps_all_tokens_in_order_and_fills_all_rows_but_the_last(tokenizer, lengths):
     documents = [plain(length) for length in (*lengths, 2)]
     rows, tally = run(documents, tokenizer, packer=concat_then_split)

@@ -186,7 +186,7 @@ def texts(documents):
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])), min_size=1, max_size=4)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_source_occurs_weight_times_its_size_and_evenly_throughout(parts):
     sizes, weights = zip(*parts, strict=True)
     plan = Interleaved(sizes, weights)

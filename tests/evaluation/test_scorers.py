@@ -35,7 +35,7 @@ def test_what_is_no_weight_is_refused():
             aggregated(lambda scores_E, value=wrong: value, [np.ones(1)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, len(PIECES) - 1), min_size=1, max_size=12), st.sampled_from([";", "\n\n", "a;", ""]))
 def test_a_step_ends_with_the_token_that_completes_a_separator(reply: list[int], separator: str):
     ends = step_ends(Pieces(), reply, separator)

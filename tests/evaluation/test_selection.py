@@ -62,7 +62,7 @@ def columns(answers: Answers, *ways, ks=()) -> dict[str, np.ndarray]:
     return columns_of(Selections(ways=ways, ks=ks), answers, "right")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sampled(), st.sampled_from([1, 2, 3, 4, 5, 12]))
 def test_what_ways_become_in_the_limit(answers: Answers, size: int):
     right_PS = answers.scores["right"]
@@ -81,7 +81,7 @@ def test_what_ways_become_in_the_limit(answers: Answers, size: int):
     np.testing.assert_array_equal(found[f"best_right@{size}"], any_right_PV)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sampled())
 def test_the_best_of_one_is_pass_at_1_and_a_perfect_scorer_s_best_of_all_is_pass_at_all(answers: Answers):
     ways = (BestOf(size=1, by=confidence), BestOf(size=SAMPLES, by=Scored("right")))
@@ -94,7 +94,7 @@ def test_the_best_of_one_is_pass_at_1_and_a_perfect_scorer_s_best_of_all_is_pass
     assert tokens.keys() == found.keys()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sampled(), st.sampled_from([0.6, 0.8, 0.95]), st.sampled_from([1, 2, 5]))
 def test_an_early_stop_is_the_majority_of_the_first_draws_and_takes_their_tokens(answers, threshold, step):
     way = Adaptive(size=SAMPLES, threshold=threshold, step=step)
@@ -188,7 +188,7 @@ def by_steps(answers: Answers, steps: list[list[np.ndarray]]) -> Answers:
     return replace(answers, judged={"prm": StepScores(steps, answers.lengths + 5, answers.lengths * 2.0 + 1.0)})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sampled(), st.sampled_from([1, 3, 4, 12]), st.integers(0, 2**32 - 1))
 def test_ways_by_a_scorer_are_those_by_its_numbers_and_a_perfect_one_finds_what_is_right(answers, size, seed):
     chance = np.random.default_rng(seed)

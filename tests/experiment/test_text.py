@@ -192,7 +192,7 @@ def branches(draw):
     return draw(tree)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_nested_settings_read_back_equal_and_give_the_same_text(folder, data):
     value = data.draw(branches())

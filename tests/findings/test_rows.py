@@ -43,7 +43,7 @@ def test_only_the_replies_of_a_conversation_are_marked():
 pieces = st.lists(st.tuples(st.text("abc é1+ ?☃", min_size=1, max_size=8), st.booleans()), min_size=1, max_size=5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(pieces, min_size=1, max_size=3))
 def test_all_text_is_shown_and_the_counts_are_those_of_the_mask(documents):
     """Whatever the pieces: their texts come back whole and in order, and every place of the row is counted once."""
@@ -105,7 +105,7 @@ def conversations(draw, rounds: int):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data(), last=st.booleans())
 def test_the_mask_of_every_family_holds_the_replies_and_their_ends_and_nothing_else(name, data, last):
     """By the places of letters: a row is decoded token by token, and the mask must hold the places of the replies."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
@@ -48,7 +48,6 @@ def log_probs(values: list[float]) -> jax.Array:
 
 
 @given(teacher=logits, student=logits, divergence=every)
-@settings(deadline=None)
 def test_values_are_finite_never_negative_and_sum_to_the_divergence(teacher, student, divergence):
     log_p, log_q = log_probs(teacher), log_probs(student)
     value_V, gradient_V = columns_of(divergence, log_p, log_q)
@@ -59,7 +58,6 @@ def test_values_are_finite_never_negative_and_sum_to_the_divergence(teacher, stu
 
 
 @given(both=logits, divergence=every)
-@settings(deadline=None)
 def test_equal_distributions_give_exact_zeros(both, divergence):
     value_V, gradient_V = columns_of(divergence, log_probs(both), log_probs(both))
     np.testing.assert_array_equal(value_V, 0)
@@ -67,7 +65,6 @@ def test_equal_distributions_give_exact_zeros(both, divergence):
 
 
 @given(teacher=logits, student=logits, beta=st.floats(0.01, 0.99))
-@settings(deadline=None)
 def test_the_mixture_keeps_the_divergence_below_that_of_a_coin(teacher, student, beta):
     """JSD(beta) is at most the entropy of a coin that falls on one side with beta (Lin 1991, theorem 4)."""
     log_p, log_q = log_probs(teacher), log_probs(student)

@@ -30,7 +30,7 @@ def rows_of(artifact: Artifact) -> list[dict[str, np.ndarray]]:
     return [records[number] for number in range(len(records))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99)), min_size=1, max_size=40))
 def test_every_reply_is_in_one_row_with_its_labels_where_its_steps_end(sizes: list[tuple[int, int, int]]):
     replies = []

@@ -114,14 +114,14 @@ def test_ids_are_those_of_a_plain_merger(style):
 @given(
     st.text(st.characters(min_codepoint=9, max_codepoint=126, exclude_characters="\v\f\x1c\x1d\x1e\x1f"), max_size=30)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_ascii_text_is_cut_alike(style, text):
     assert BUILT[style].encode(text) == expected(text, style)
 
 
 @pytest.mark.parametrize("style", ["gpt2", "smollm", "qwen2", "llama3", "tekken", "deepseek3"])
 @given(st.text(max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_texts_of_all_scripts_survive_the_round_trip(style, text):
     tokenizer = JsonTokenizer(from_bpe(TOKENS, MERGES, SPECIAL, PLAIN, style))
     whole = unicodedata.normalize("NFC", text) if style == "qwen2" else text

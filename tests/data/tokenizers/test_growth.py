@@ -28,7 +28,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, min_size=1, max_size=4), st.text("abA\ufdfa", min_size=1, max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_text_grows_further_in_the_library(steps, text):
     backend = {"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": []}
     backend["normalizer"] = sequence(sequence(*steps[:2]), *steps[2:])

@@ -69,7 +69,7 @@ def test_training_texts_survive_the_round_trip_in_every_kind(kind, byte_fallback
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example("a\u2581b\u2581")
 @example("\u2581")
 @example("\u2585\0\ufffd\ufeff\ufffe\r\n")
@@ -252,7 +252,7 @@ def test_control_symbols_of_another_makers_model_are_written_in_texts_like_other
 
 
 @given(st.lists(st.sampled_from(["<bos>", "<eos>", "<start_of_turn>", "fox", " ", "é", "\u2581", "<b"]), max_size=12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_texts_with_control_symbols_survive_the_round_trip(parts):
     tokenizer, text = SentencePieceTokenizer(OTHERS), "".join(parts)
     assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.kernels.chunked.backward import LEAST_COLUMNS, backpropagate, strip_size
@@ -15,7 +15,6 @@ budget = st.sampled_from([1, 2**12, 2**20, 2**26])
 
 
 @given(tokens=tokens, columns=columns, budget=budget)
-@settings(deadline=None)
 def test_a_strip_stays_within_the_memory_budget_unless_it_is_narrow_and_within_a_quarter(tokens, columns, budget):
     size = strip_size(tokens, columns, 4, budget)
     assert 1 <= size <= columns

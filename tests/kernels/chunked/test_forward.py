@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.kernels.chunked.forward import by_chunks, chunk_size
@@ -14,7 +14,6 @@ budget = st.sampled_from([1, 2**12, 2**20, 2**26])
 
 
 @given(tokens=tokens, columns=columns, budget=budget)
-@settings(deadline=None)
 def test_a_chunk_stays_within_the_memory_budget_unless_it_is_one_token(tokens, columns, budget):
     size = chunk_size(tokens, columns, 4, budget)
     assert 1 <= size <= tokens
@@ -23,7 +22,6 @@ def test_a_chunk_stays_within_the_memory_budget_unless_it_is_one_token(tokens, c
 
 
 @given(tokens=tokens)
-@settings(deadline=None)
 def test_a_chunk_holds_at_most_a_quarter_of_four_or_more_tokens(tokens):
     assert chunk_size(tokens, 100, 4, 2**40) <= max(1, tokens / 4)
 
