@@ -41,9 +41,9 @@ EVERY_KIND = (
 """Of stages each kind, and one of those alike."""
 
 
-def interrupt(run: Miniature, number: signal.Signals, step: int) -> tuple[str, dict[str, int]]:
+def interrupt(run: Miniature, number: signal.Signals, step: int, *more: str) -> tuple[str, dict[str, int]]:
     """Sends a signal after so many steps; what the process printed, and the steps that each stage then has saved."""
-    process = run.start()
+    process = run.start(*more)
     wait_for(process, lambda: progress(run.out) >= step, f"step {step}")
     process.send_signal(number)
     printed, error = process.communicate()
@@ -60,14 +60,14 @@ def interrupt(run: Miniature, number: signal.Signals, step: int) -> tuple[str, d
 def test_a_run_that_was_asked_to_stop_saves_every_step_and_goes_on_to_the_same_bytes(
     reference: Path, miniature: Miniature
 ):
-    base = learning_stages()["base"]
+    base, side_by_side = learning_stages()["base"], ("--jobs", "2")
     _, saved = interrupt(miniature, signal.SIGTERM, 4)
-    printed, more = interrupt(miniature, signal.SIGINT, base + 2)
+    printed, more = interrupt(miniature, signal.SIGINT, base + 2, *side_by_side)
     check_nothing_was_redone(printed, saved)
-    printed, _ = miniature.complete()
+    printed, _ = miniature.complete(*side_by_side)
     check_nothing_was_redone(printed, more)
     # A stop may have left a checkpoint that no interval asks for, of the two that each stage keeps.
-    stopped = re.compile(r".*artifacts/(base|zero)-\w+/checkpoints/")
+    stopped = re.compile(r".*artifacts/(base|zero|llama_weak)-\w+/checkpoints/")
     assert [name for name in differences(reference, miniature.out) if not stopped.match(name)] == []
 
 
