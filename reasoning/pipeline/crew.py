@@ -100,6 +100,13 @@ class _Worker:
     job: Job | None = None
     knows: set[Path] = field(default_factory=set)
 
+    def give(self, job: Job) -> None:
+        if job.run.out not in self.knows:
+            self.line.send(job.run)
+            self.knows.add(job.run.out)
+        self.line.send((job.run.out, job.stage))
+        self.job = job
+
 
 class Crew:
     """``size`` processes, there within ``with``; each keeps the lock ``held``, a file's descriptor, as its own."""
@@ -136,12 +143,12 @@ class Crew:
 
     def give(self, job: Job) -> None:
         """Gives a job to one that has none."""
-        worker = next(each for each in self._workers if each.job is None)
-        if job.run.out not in worker.knows:
-            worker.line.send(job.run)
-            worker.knows.add(job.run.out)
-        worker.line.send((job.run.out, job.stage))
-        worker.job = job
+        place = next(number for number, each in enumerate(self._workers) if each.job is None)
+        try:
+            self._workers[place].give(job)
+        except ConnectionError:  # It was killed while it had nothing to do.
+            self._replace(place)
+            self._workers[place].give(job)
 
     def hear(self, waiting: AbstractContextManager[None] | None = None) -> tuple[Job, Said, Any]:
         """The next that one of them says of its job; ``waiting`` is held until there is something to be heard.
@@ -158,7 +165,7 @@ class Crew:
             said, told = worker.line.recv()
         except (EOFError, ConnectionError):
             said, told = "failed", _end_of(worker.process, job)
-            self._workers[self._workers.index(worker)] = self._started()
+            self._replace(self._workers.index(worker))
         if said in ("ended", "failed", "stopped"):
             worker.job = None
         return job, said, told
@@ -169,6 +176,10 @@ class Crew:
             if worker.job is not None and worker.process.pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGTERM)
+
+    def _replace(self, place: int) -> None:
+        self._workers[place].line.close()
+        self._workers[place] = self._started()
 
     def _started(self) -> _Worker:
         context = multiprocessing.get_context("forkserver")

@@ -41,6 +41,11 @@ def test_a_process_that_is_killed_is_told_by_its_stage_and_nothing_is_lost(proje
     assert project.run()["both"].results["sum"] == 6
 
 
+def test_a_process_that_is_killed_while_it_has_nothing_to_do_is_replaced(project):
+    project.tell(base="alone now", left="meet right", right="meet left")
+    assert project.run()["both"].results["sum"] == 6
+
+
 def test_where_the_command_is_killed_its_processes_end_too_and_hold_the_folder_until_then(project):
     project.tell(left="count 5000", right="count 5000")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}

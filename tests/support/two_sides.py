@@ -68,6 +68,11 @@ class Work:
             raise InputError(f"{self.name} can't be done")
         elif order == "raise":
             raise OSError(errno.ENOSPC, "No space left on device") if what == "OSError" else RuntimeError("so")
+        elif order == "alone":  # kills the processes that have nothing to do
+            for stat in Path("/proc").glob("[0-9]*/stat"):
+                pid, parent = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+                if parent == os.getppid() and pid != os.getpid():
+                    os.kill(pid, signal.SIGKILL)
         elif order == "die":
             os.kill(os.getpid(), getattr(signal, what))
             time.sleep(60)
