@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import connection, forkserver, reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -26,12 +27,13 @@ import jax
 from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import build_mesh
+from reasoning.core.sealed import sealed_text
 from reasoning.experiment.reader import read_experiment
 from reasoning.experiment.references import importable
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.devices import keep_freed_memory
 from reasoning.pipeline.environment import changed_settings
-from reasoning.pipeline.folder import RESOLVED
+from reasoning.pipeline.folder import RESOLVED, is_text
 from reasoning.pipeline.hang_watch import STOOD_STILL, hang_watch
 from reasoning.pipeline.identity import Identity
 from reasoning.pipeline.run import Run, Watcher
@@ -57,7 +59,7 @@ _PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Handed:
-    """A run as other processes need it: its folder, whose ``resolved.gin`` says it, or else ``run`` itself.
+    """A run as other processes need it: its folder, whose ``resolved.gin`` holds its ``text``, or else ``run`` itself.
 
     ``modules`` is where the experiment's own modules lie.
     """
@@ -67,6 +69,7 @@ class Handed:
     known: dict[str, Identity]
     memory: Memory
     profile: Profile
+    text: str = ""
     modules: Path = Path()
     run: Run | None = None
 
@@ -237,7 +240,7 @@ def _work(line: Connection) -> None:
         while True:
             asked = line.recv()
             if isinstance(asked, Handed):
-                runs[asked.out] = _run_here(asked)
+                runs[asked.out] = _RunHere(asked)
             else:
                 out, stage = asked
                 runs[out].do(stage, line, preemption)
@@ -254,9 +257,7 @@ def _follow() -> None:
 class _RunHere:
     """A run that was handed to this process."""
 
-    run: Run
-    workplace: Workplace
-    profile: Profile
+    handed: Handed
 
     def do(self, stage: str, line: Connection, preemption: Preemption) -> None:
         """Does a stage and says so, whatever comes of it."""
@@ -271,12 +272,13 @@ class _RunHere:
 
         watcher = Watcher(say("report"), say("note"), say("warn"))
         try:
-            with hang_watch(self.run.hang_minutes, watcher.warn) as beat:
-                mesh = build_mesh(self.run.mesh)
-                context = context_of(self.run, self.workplace, mesh, watcher, preemption, beat, self.profile)
-                parents = self.workplace.graph[stage].parent_names()
-                done = {parent: finished_artifact(self.workplace, parent) for parent in parents}
-                StageWork(self.workplace, context, watcher.note).do(stage, done)
+            run, workplace = self.opened
+            with hang_watch(run.hang_minutes, watcher.warn) as beat:
+                mesh = build_mesh(run.mesh)
+                context = context_of(run, workplace, mesh, watcher, preemption, beat, self.handed.profile)
+                parents = workplace.graph[stage].parent_names()
+                done = {parent: finished_artifact(workplace, parent) for parent in parents}
+                StageWork(workplace, context, watcher.note).do(stage, done)
         except Interrupted as interruption:
             say("stopped")(interruption.signal)
         except Exception as error:
@@ -284,15 +286,18 @@ class _RunHere:
         else:
             say("ended")(None)
 
-
-def _run_here(handed: Handed) -> _RunHere:
-    run: Any = handed.run
-    if run is None:
-        with importable(handed.modules):
-            run = read_experiment(handed.out / RESOLVED).part("run")
-    graph = graphs.build_graph(run.stages)
-    workplace = Workplace(handed.out, graph, handed.known, handed.artifacts, handed.memory)
-    return _RunHere(run, workplace, handed.profile)
+    @cached_property
+    def opened(self) -> tuple[Run, Workplace]:
+        """The run as it is read here. Raises InputError where its text is no longer what it was."""
+        handed, run = self.handed, self.handed.run
+        if run is None:
+            file = handed.out / RESOLVED
+            if not is_text(file, sealed_text(handed.text)):
+                raise InputError(f"{file} was changed while its run was at work; run the same command again")
+            with importable(handed.modules):
+                run = read_experiment(file).part("run")
+        graph = graphs.build_graph(run.stages)
+        return run, Workplace(handed.out, graph, handed.known, handed.artifacts, handed.memory)
 
 
 def _carried(error: Exception) -> Exception:

@@ -90,7 +90,7 @@ def run_stages(
             watcher.note(f"kernels: {kernels}")
         due = [name for name in graph if workplace.state(name) != "finished" and name in (options.only or graph)]
         if min(options.jobs, len(due)) > 1:
-            handed = handed_of(workplace, run, profile, experiment if resolved else None)
+            handed = handed_of(workplace, run, profile, experiment, resolved)
             with Crew(min(options.jobs, len(due)), locked) as crew:
                 return _side_by_side(crew, workplace, handed, due, mirror, watcher, preemption)
         beat = held.enter_context(hang_watch(run.hang_minutes, watcher.warn))

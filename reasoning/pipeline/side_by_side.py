@@ -27,10 +27,10 @@ def check_jobs(jobs: int) -> None:
         )
 
 
-def handed_of(workplace: Workplace, run: Run, profile: Profile, experiment: Experiment | None) -> Handed:
-    """What other processes need to do stages of a run, which its folder's ``resolved.gin`` says if it is a file's."""
+def handed_of(workplace: Workplace, run: Run, profile: Profile, experiment: Experiment | None, text: str) -> Handed:
+    """What other processes need to do stages of a run: the ``text`` of its ``resolved.gin``, if it is a file's."""
     modules, own = (Path(), run) if experiment is None else (experiment.path.parent, None)
-    return Handed(workplace.out, workplace.artifacts, workplace.known, workplace.memory, profile, modules, own)
+    return Handed(workplace.out, workplace.artifacts, workplace.known, workplace.memory, profile, text, modules, own)
 
 
 def jobs_of(workplace: Workplace, handed: Handed, names: Iterable[str]) -> list[Job]:

@@ -46,6 +46,14 @@ def test_a_process_that_is_killed_while_it_has_nothing_to_do_is_replaced(project
     assert project.run()["both"].results["sum"] == 6
 
 
+def test_a_runs_text_that_changes_while_it_is_at_work_is_not_read(project):
+    project.tell(base="damage it")
+    with pytest.raises(InputError, match=r"resolved.gin was changed while its run was at work; run the same command"):
+        project.run()
+    (project.told / "base").unlink()
+    assert project.run()["both"].results["sum"] == 6
+
+
 def test_where_the_command_is_killed_its_processes_end_too_and_hold_the_folder_until_then(project):
     project.tell(left="count 5000", right="count 5000")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}

@@ -68,6 +68,9 @@ class Work:
             raise InputError(f"{self.name} can't be done")
         elif order == "raise":
             raise OSError(errno.ENOSPC, "No space left on device") if what == "OSError" else RuntimeError("so")
+        elif order == "damage":  # the file that says what the run is, before others have read it
+            with open(out.parents[1] / "resolved.gin", "a") as file:
+                file.write("# more")
         elif order == "alone":  # kills the processes that have nothing to do
             for stat in Path("/proc").glob("[0-9]*/stat"):
                 pid, parent = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])

@@ -293,7 +293,7 @@ def _due(work: _Work, workplaces: Sequence[Workplace], watcher: Watcher) -> list
         if _is_done(workplace):
             watcher.note(f"{arm_run.arm}, seed {arm_run.seed}: already finished (run {place} of {number})")
         work.folder.forget_failure(arm_run)
-        handed = handed_of(workplace, arm_run.run, Profile(), arm_run.experiment)
+        handed = handed_of(workplace, arm_run.run, Profile(), arm_run.experiment, arm_run.text)
         for job in jobs_of(
             workplace, handed, [name for name in workplace.graph if workplace.state(name) != "finished"]
         ):
