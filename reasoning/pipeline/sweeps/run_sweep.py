@@ -247,6 +247,7 @@ def _do_all_side_by_side(
     """All runs at once, each stage as soon as what it needs is done."""
     runs = {workplace.out: run for run, workplace in zip(work.folder.plan.runs, workplaces, strict=True)}
     titles = {arm.label: arm_title(arm) for arm in work.folder.plan.arms}
+    having = _having(workplaces)
     failed: dict[str, str] = {}
     with work.watch() as watcher:
         work.shared.mirror.watcher = watcher
@@ -266,10 +267,11 @@ def _do_all_side_by_side(
 
         def ended(job: Job) -> None:
             work.shared.mirror.publish(finished_folder(job.run.artifacts, job.stage, job.hash))
-            having = [each for each in workplaces if job.hash in _hashes(each)]
-            for workplace in having:
-                workplace.write_run()
-            if any(_is_done(workplace) for workplace in having):
+            # A stage that thousands of runs share isn't told in each of them at once.
+            for workplace in having[job.hash]:
+                if workplace.out == job.run.out or _is_done(workplace):
+                    workplace.write_run()
+            if any(map(_is_done, having[job.hash])):
                 after_run(work.folder)
 
         def failure(job: Job, error: BaseException) -> None:
@@ -278,8 +280,9 @@ def _do_all_side_by_side(
             failed[job.hash] = _failure(error, watcher_of(job).warn)
 
         done = {each.known[name].hash for each in workplaces for name in each.known if each.state(name) == "finished"}
-        with Crew(min(jobs, max(len(due), 1)), locked) as crew:
-            do_side_by_side(crew, due, done, Events(watcher_of, begins, ended, failure), work.shared.preemption)
+        if due:
+            with Crew(min(jobs, len(due)), locked) as crew:
+                do_side_by_side(crew, due, done, Events(watcher_of, begins, ended, failure), work.shared.preemption)
     _keep_failures(work.folder, runs, workplaces, failed)
     after_run(work.folder)
 
@@ -309,15 +312,21 @@ def _keep_failures(
     for workplace in workplaces:
         hopeless = next((name for name in workplace.graph if workplace.known[name].hash in failed), None)
         if hopeless is not None:
+            workplace.write_run()
             digest = workplace.known[hopeless].hash
             again = f"{hopeless} failed for another run too: " if digest in told else ""
             folder.keep_failure(runs[workplace.out], f"{again}{failed[digest]}")
             told.add(digest)
 
 
+def _having(workplaces: Sequence[Workplace]) -> dict[str, list[Workplace]]:
+    """Which runs have a stage, by its hash."""
+    having: dict[str, list[Workplace]] = {}
+    for workplace in workplaces:
+        for identity in workplace.known.values():
+            having.setdefault(identity.hash, []).append(workplace)
+    return having
+
+
 def _is_done(workplace: Workplace) -> bool:
     return all(workplace.state(stage) == "finished" for stage in workplace.known)
-
-
-def _hashes(workplace: Workplace) -> set[str]:
-    return {identity.hash for identity in workplace.known.values()}
