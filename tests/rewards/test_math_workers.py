@@ -68,7 +68,7 @@ def test_one_set_of_workers_serves_all_of_the_same_settings():
 def alive(process):
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # It may go while it is looked at.
         return False
 
 

@@ -12,18 +12,11 @@ import pytest
 from reasoning.sandbox import grading
 from reasoning.sandbox.grading import Sandbox, grade
 from reasoning.sandbox.records import Job, Limits, Stdio
+from tests.support.outside import descendants
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SPIN = Job("while True: pass", (Stdio("", "1"),), limits=Limits(cpu_seconds=60.0, wall_seconds=60.0))
 HELLO = Job("print(1)", (Stdio("", "1"),))
-
-
-def descendants(pid: int) -> set[int]:
-    found: set[int] = set()
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found |= {child} | descendants(child)
-    return found
 
 
 def is_running(pid: int) -> bool:
@@ -68,7 +61,7 @@ def test_nothing_is_left_of_a_run_that_is_killed(tier):
     run = subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT)
     try:
         wait_for(lambda: len(descendants(run.pid)) >= least)
-        started = descendants(run.pid)
+        started = set(descendants(run.pid))
     finally:
         run.kill()
         run.wait()

@@ -16,6 +16,7 @@ from reasoning.stages.stage import Context
 
 MODULE = '''
 import errno, os, signal, time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,9 +74,10 @@ class Work:
                 file.write("# more")
         elif order == "alone":  # kills the processes that have nothing to do
             for stat in Path("/proc").glob("[0-9]*/stat"):
-                pid, parent = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
-                if parent == os.getppid() and pid != os.getpid():
-                    os.kill(pid, signal.SIGKILL)
+                with suppress(OSError):  # others may go while they are looked at
+                    pid, parent = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+                    if parent == os.getppid() and pid != os.getpid():
+                        os.kill(pid, signal.SIGKILL)
         elif order == "die":
             os.kill(os.getpid(), getattr(signal, what))
             time.sleep(60)
