@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing import connection, forkserver, reduction
+from multiprocessing import connection, reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -119,7 +119,7 @@ class Crew:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        prepare()  # at once where it was done before
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "reasoning.stages"])
         self._workers = [self._started() for _ in range(self._size)]
         return self
 
@@ -197,12 +197,6 @@ class Crew:
         return _Worker(process, ours)
 
 
-def prepare() -> None:
-    """Has the imports of the processes to come begin, without waiting for them."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "reasoning.stages"])
-    forkserver.ensure_running()
-
-
 @contextmanager
 def _no_script() -> Iterator[None]:
     """Within it a new process doesn't run the caller's script again, as it would where that has no guard."""
@@ -230,7 +224,7 @@ def _end_of(process: BaseProcess, job: Job) -> BaseException:
 
 def _work(line: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; whoever gave the work asks to stop.
-    threading.Thread(target=_follow, daemon=True).start()
+    end_with_parent()
     reduction.recv_handle(line)
     for name, value in line.recv().items():
         jax.config.update(name, value)
@@ -244,6 +238,11 @@ def _work(line: Connection) -> None:
             else:
                 out, stage = asked
                 runs[out].do(stage, line, preemption)
+
+
+def end_with_parent() -> None:
+    """From now on this process, which multiprocessing started, ends as soon as the one that asked for it does."""
+    threading.Thread(target=_follow, daemon=True).start()
 
 
 def _follow() -> None:

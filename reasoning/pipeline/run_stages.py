@@ -13,7 +13,7 @@ from reasoning.experiment.reader import Experiment
 from reasoning.kernels.attention.backends import describe_kernels
 from reasoning.pipeline import graph as graphs
 from reasoning.pipeline.contents import contents_of, read_memory
-from reasoning.pipeline.crew import Crew, Handed, Job, prepare
+from reasoning.pipeline.crew import Crew, Handed, Job
 from reasoning.pipeline.folder import ARTIFACTS
 from reasoning.pipeline.functions import check_rewards
 from reasoning.pipeline.hang_watch import hang_watch
@@ -59,8 +59,6 @@ def run_stages(
     if options.only and options.again:
         raise InputError("--only and --from exclude each other; what --from makes anew, its later stages need too")
     check_jobs(options.jobs)
-    if options.jobs > 1:
-        prepare()
     graphs.check_stage_names(graph, options.only, "--only")
     graphs.check_stage_names(graph, (options.again,) if options.again else (), "--from")
     check_installed(run.log_to)
@@ -88,11 +86,12 @@ def run_stages(
         agree(lambda: workplace.open(options, watcher, resolved))
         if shared is None:
             watcher.note(f"kernels: {kernels}")
-        due = [name for name in graph if workplace.state(name) != "finished" and name in (options.only or graph)]
-        if min(options.jobs, len(due)) > 1:
-            handed = handed_of(workplace, run, profile, experiment, resolved)
-            with Crew(min(options.jobs, len(due)), locked) as crew:
-                return _side_by_side(crew, workplace, handed, due, mirror, watcher, preemption)
+        if options.jobs > 1:
+            due = [name for name in graph if workplace.state(name) != "finished" and name in (options.only or graph)]
+            if len(due) > 1:
+                handed = handed_of(workplace, run, profile, experiment, resolved)
+                with Crew(min(options.jobs, len(due)), locked) as crew:
+                    return _side_by_side(crew, workplace, handed, due, mirror, watcher, preemption)
         beat = held.enter_context(hang_watch(run.hang_minutes, watcher.warn))
         context = context_of(run, workplace, mesh, watcher, preemption, beat, profile)
         return _one_by_one(StageWork(workplace, context, watcher.note), mirror, options.only)

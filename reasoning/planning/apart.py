@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -14,6 +13,7 @@ import jax
 
 from reasoning.core.errors import InputError
 from reasoning.core.program import Program
+from reasoning.pipeline.crew import end_with_parent
 from reasoning.pipeline.run import Run
 from reasoning.planning.built import Built, build, write_built
 from reasoning.planning.compiling import Compiler
@@ -48,19 +48,12 @@ def apart(work: Callable[..., None], *given: Any) -> str:
 
 
 def _work(tell: Connection, work: Callable[..., None], given: tuple[Any, ...]) -> None:
-    threading.Thread(target=_follow, daemon=True).start()
+    end_with_parent()
     jax.config.update("jax_platforms", "cpu")
     try:
         work(*given)
     except InputError as error:
         tell.send(str(error))
-
-
-def _follow() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def place(source: Source, own: Run, topology: str, assumed: Assumed, told: Told, file: Path) -> str:

@@ -78,6 +78,8 @@ class Work:
                     pid, parent = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
                     if parent == os.getppid() and pid != os.getpid():
                         os.kill(pid, signal.SIGKILL)
+                        while stat.read_text():  # until all of its threads are gone, and its pipes with them
+                            time.sleep(0.01)
         elif order == "die":
             os.kill(os.getpid(), getattr(signal, what))
             time.sleep(60)

@@ -194,9 +194,9 @@ def _do_all(work: _Work, workplaces: Sequence[Workplace], after_run: Callable[[S
         after_run(work.folder)
 
     failed: dict[str, str] = {}
-    runs, titles = work.folder.plan.runs, {arm.label: arm_title(arm) for arm in work.folder.plan.arms}
+    runs, names = work.folder.plan.runs, _names(work.folder.plan)
     for number, (arm_run, workplace) in enumerate(zip(runs, workplaces, strict=True), start=1):
-        name = f"{titles[arm_run.arm]}, seed {arm_run.seed}"
+        name = names[number - 1]
         with work.watch() as watcher:
             if agree(lambda workplace=workplace: _is_done(workplace)):
                 watcher.note(f"{name}: already finished (run {number} of {len(runs)})")
@@ -246,7 +246,7 @@ def _do_all_side_by_side(
 ) -> None:
     """All runs at once, each stage as soon as what it needs is done."""
     runs = {workplace.out: run for run, workplace in zip(work.folder.plan.runs, workplaces, strict=True)}
-    titles = {arm.label: arm_title(arm) for arm in work.folder.plan.arms}
+    names = dict(zip(runs, _names(work.folder.plan), strict=True))
     having = _having(workplaces)
     failed: dict[str, str] = {}
     with work.watch() as watcher:
@@ -254,8 +254,7 @@ def _do_all_side_by_side(
         due = _due(work, workplaces, watcher)
 
         def watcher_of(job: Job) -> Watcher:
-            run = runs[job.run.out]
-            name = f"{titles[run.arm]}, seed {run.seed}"
+            name = names[job.run.out]
             return Watcher(
                 report=lambda progress: watcher.report(replace(progress, stage=f"{name}: {progress.stage}")),
                 note=lambda text: watcher.note(f"{name}: {text}"),
@@ -290,11 +289,11 @@ def _do_all_side_by_side(
 def _due(work: _Work, workplaces: Sequence[Workplace], watcher: Watcher) -> list[Job]:
     """What there is to do, each stage once however many runs have it; failures of before are forgotten."""
     due: dict[str, Job] = {}
-    number = len(workplaces)
-    for place, (arm_run, workplace) in enumerate(zip(work.folder.plan.runs, workplaces, strict=True), start=1):
+    runs, names = work.folder.plan.runs, _names(work.folder.plan)
+    for number, (arm_run, workplace) in enumerate(zip(runs, workplaces, strict=True), start=1):
         fetch_stages(work.shared.mirror, workplace)
         if _is_done(workplace):
-            watcher.note(f"{arm_run.arm}, seed {arm_run.seed}: already finished (run {place} of {number})")
+            watcher.note(f"{names[number - 1]}: already finished (run {number} of {len(runs)})")
         work.folder.forget_failure(arm_run)
         handed = handed_of(workplace, arm_run.run, Profile(), arm_run.experiment, arm_run.text)
         for job in jobs_of(
@@ -326,6 +325,12 @@ def _having(workplaces: Sequence[Workplace]) -> dict[str, list[Workplace]]:
         for identity in workplace.known.values():
             having.setdefault(identity.hash, []).append(workplace)
     return having
+
+
+def _names(plan: SweepPlan) -> list[str]:
+    """What messages call the runs, in their order."""
+    titles = {arm.label: arm_title(arm) for arm in plan.arms}
+    return [f"{titles[run.arm]}, seed {run.seed}" for run in plan.runs]
 
 
 def _is_done(workplace: Workplace) -> bool:
