@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from reasoning.core import mesh as meshes
 from reasoning.core.errors import InputError
 from reasoning.generation.engine import Rollouts, decode_shardings, rows_multiple
+from reasoning.generation.few_slots import head_product
 from reasoning.generation.padding import padded, shapes_of
 from reasoning.generation.reading import read_prompts
 from reasoning.models.cache import Cache, Weights
@@ -184,13 +185,17 @@ def _still_open(settings: BeamSettings, finished: FinishedBeams, best_P: jax.Arr
 
 
 def _extend_beams(
-    model: LanguageModel, whole: BeamSettings, weights: Weights, head_DV: jax.Array, now: _BeamState
+    model: LanguageModel,
+    whole: BeamSettings,
+    weights: Weights,
+    head: Callable[[jax.Array], jax.Array],
+    now: _BeamState,
 ) -> _BeamState:
     """One token more for each hypothesis: those that end are finished, the best K of the others go on."""
     groups, settings = _grouped(whole)
     prompts, beams = now.sums.shape
     end_ids = jnp.asarray(settings.end_ids, jnp.int32)
-    logits_BV = soft_capped(jnp.dot(now.hidden, head_DV, preferred_element_type=jnp.float32), model.soft_cap)
+    logits_BV = soft_capped(head(now.hidden), model.soft_cap)
     log_probs_PKV = jax.nn.log_softmax(logits_BV).reshape(prompts, beams, -1)
     if groups == 1:
         sums_PC, from_PC, next_PC, log_probs_PC = _candidates(log_probs_PKV, now.sums, end_ids)
@@ -262,7 +267,12 @@ def _begin(
 
 
 def search(
-    model: LanguageModel, settings: BeamSettings, weights: Weights, prompts_PT: jax.Array, lengths_P: jax.Array
+    model: LanguageModel,
+    mesh: Mesh,
+    settings: BeamSettings,
+    weights: Weights,
+    prompts_PT: jax.Array,
+    lengths_P: jax.Array,
 ) -> FinishedBeams:
     """Beam search as transformers' ``generate(num_beams=K)`` does it, for all prompts at once.
 
@@ -271,7 +281,7 @@ def search(
     prompts don't influence each other. One thing differs: hypotheses that don't exist yet (K above the vocabulary's
     size) never finish.
     """
-    step = partial(_extend_beams, model, settings, weights, model.unembedding(weights))
+    step = partial(_extend_beams, model, settings, weights, head_product(model, mesh, weights))
     state = _begin(model, settings, weights, prompts_PT, lengths_P)
 
     def going(now: _BeamState) -> jax.Array:
@@ -295,7 +305,7 @@ def search_program(model: LanguageModel, mesh: Mesh, settings: BeamSettings) -> 
     # Prompts come split by rows over the data-parallel devices, and completions leave so, as in the engine.
     split = meshes.row_sharding(mesh)
     return jax.jit(
-        partial(search, model, settings),
+        partial(search, model, mesh, settings),
         in_shardings=(decode_shardings(model, mesh), split, split),
         out_shardings=split,
     )

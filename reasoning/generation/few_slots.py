@@ -1,4 +1,4 @@
-"""What XLA's CPU compiler is asked for where a few slots decode: it is at its worst with products of a few rows.
+"""What XLA's CPU compiler is asked for where slots decode: it is at its worst with products of a few rows.
 
 By default it gives products to YNNPACK, which without AVX-512 takes up to twice as long as Eigen at 4 to 24 rows: it
 reads the weights in columns a cache line wide, once for every few rows. From 32 rows on it is the faster one, and with
@@ -7,13 +7,15 @@ AVX-512 no sampler gained by Eigen (docs/LOG.md).
 Shapes: B slots, W model width, V vocabulary.
 """
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from reasoning.core import mesh as meshes
+from reasoning.core import processor
 from reasoning.models.cache import Weights
 from reasoning.models.model import LanguageModel, Model
 
@@ -21,31 +23,37 @@ _FEW = range(3, 25)
 
 _BY_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
-_PROCESSOR = Path("/proc/cpuinfo")
-
-
-def _has_avx512() -> bool:
-    """Whether this machine's processor has AVX-512; False where nothing tells."""
-    try:
-        return " avx512f " in _PROCESSOR.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-
 
 def compiler_options(mesh: Mesh, slots: int, dtype: jnp.dtype) -> dict[str, str] | None:
     """Of a program that decodes so many ``slots`` on each device, whose states are of ``dtype``; None: the default."""
     few = meshes.on_cpu(mesh) and slots in _FEW and dtype == jnp.float32
-    return _BY_EIGEN if few and not _has_avx512() else None
+    return _BY_EIGEN if few and not processor.has("avx512f") else None
 
 
-def next_logits(model: LanguageModel, mesh: Mesh, weights: Weights, hidden_BW: jax.Array) -> jax.Array:
-    """The float32 logits [B, V] of what follows states, before any soft cap."""
+def head_product(model: LanguageModel, mesh: Mesh, weights: Weights) -> Callable[[jax.Array], jax.Array]:
+    """``hidden [B, W] -> logits [B, V]`` in float32, before any soft cap; to be made before the loop that calls it."""
     head_WV = model.unembedding(weights)
-    tied = isinstance(model, Model) and model.config.tied
-    if not (tied and meshes.on_cpu(mesh) and hidden_BW.dtype == jnp.float32 and hidden_BW.shape[0] > 1):
-        return jnp.dot(hidden_BW, head_WV, preferred_element_type=jnp.float32)
-    # Of an embedding, [V, W], Eigen takes ten times as long for ``hidden x embedding^T`` as for ``embedding x
-    # hidden^T``, YNNPACK up to 1.6 times; a single row is faster as it stands. A barrier keeps XLA from
-    # making one of the other.
-    logits_VB = jnp.dot(head_WV.T, hidden_BW.T, preferred_element_type=jnp.float32)
-    return jax.lax.optimization_barrier(logits_VB).T
+    plain = partial(jnp.dot, preferred_element_type=jnp.float32)
+    if not (isinstance(model, Model) and model.config.tied and meshes.on_cpu(mesh)):
+        return lambda hidden_BW: plain(hidden_BW, head_WV)
+    # The embedding of a tied head is [V, W]: barriers keep XLA from making one way to multiply by it of another.
+    barrier = jax.lax.optimization_barrier
+    if head_WV.dtype == jnp.bfloat16:
+        # Transposed, YNNPACK has no product for it. A copy costs less than one token's product in float32 would.
+        turned_WV = barrier(head_WV) if processor.has("avx512_bf16") else head_WV
+
+        def narrow(hidden_BW: jax.Array) -> jax.Array:
+            if hidden_BW.shape[0] > 1:
+                return plain(hidden_BW, turned_WV)
+            # A single row is read along the embedding's rows, which XLA would make float32 of before the loop.
+            hidden_BW, here_VW = barrier((hidden_BW, head_WV.T))
+            return plain(hidden_BW, here_VW.T)
+
+        return narrow
+
+    def wide(hidden_BW: jax.Array) -> jax.Array:
+        # Eigen takes ten times as long for ``hidden x embedding^T`` as for ``embedding x hidden^T``, YNNPACK up to 1.6
+        # times; a single row is faster as it stands.
+        return plain(hidden_BW, head_WV) if hidden_BW.shape[0] == 1 else barrier(plain(head_WV.T, hidden_BW.T)).T
+
+    return wide

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from reasoning.core import mesh as meshes
-from reasoning.generation.few_slots import next_logits
+from reasoning.generation.few_slots import head_product
 from reasoning.generation.reading import read_prompts
 from reasoning.generation.sampler import SamplerSettings, draw, prompt_keys
 from reasoning.generation.shaping import placed, shaped
@@ -164,10 +164,15 @@ def _refill(state: State, samples: jax.Array) -> State:
 
 
 def _advance(
-    model: LanguageModel, mesh: Mesh, settings: SamplerSettings, weights: Weights, asked: Asked, slots: Slots
+    model: LanguageModel,
+    head: Callable[[jax.Array], jax.Array],
+    settings: SamplerSettings,
+    weights: Weights,
+    asked: Asked,
+    slots: Slots,
 ) -> Slots:
     """One token more in every slot that isn't done."""
-    logits_BV = soft_capped(next_logits(model, mesh, weights, slots.hidden), model.soft_cap)
+    logits_BV = soft_capped(head(slots.hidden), model.soft_cap)
     if asked.shaping is not None:
         logits_BV = shaped(logits_BV, slots.seen, slots.place, asked.shaping)
     chosen_B, log_prob_B = draw(logits_BV, slots.keys, slots.count, asked.temperature, asked.truncation)
@@ -256,7 +261,7 @@ def sample(
     that have nothing more to do. Beside the state whether the page is over: not where ``steps`` were too few.
     """
     few = _few(mesh, state.slots, sizes.slots)
-    parts = _programs_of_parts(mesh, state, few)
+    parts, head = _programs_of_parts(mesh, state, few), head_product(model, mesh, weights)
 
     def drained(now: State) -> jax.Array:
         return jnp.all(now.pool.next >= now.pool.stop)
@@ -269,7 +274,7 @@ def sample(
         return ~asked.more & drained(now) & jnp.all(live_D <= few)
 
     def step(now: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        slots = _advance(model, mesh, settings, weights, asked, now[1].slots)
+        slots = _advance(model, head, settings, weights, asked, now[1].slots)
         return now[0] + 1, parts.refill(replace(now[1], slots=slots), asked.samples)
 
     def going(now: tuple[jax.Array, State]) -> jax.Array:

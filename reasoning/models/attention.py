@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from reasoning.core import processor
 from reasoning.kernels.attention.decoding import Decoding
 from reasoning.kernels.attention.rule import Rule
 from reasoning.models.config import Latent, ModelConfig
@@ -101,6 +102,7 @@ def attend(
     """Softmax attention with grouped queries: head h reads key head h // (H / K). Softmax in float32.
 
     Each query must be allowed at least one key. The config gives the scale and a soft cap (Gemma 2, arXiv 2408.00118).
+    Weights are rounded to the queries' type, whatever wider one keys and values come in.
     A head's sink is one more score, of a key whose value is 0 (arXiv 2309.17453, eq. 2). ``keys_first`` says how the
     two products are written down, for a few queries and XLA's CPU compiler; it changes no number but its last bits.
     """
@@ -110,7 +112,7 @@ def attend(
     scaled_BHTC = (query_BTHC * config.score_scale).swapaxes(1, 2)
     # The G query heads of a key head become further rows of one product [G * T, C] x [C, S], so keys aren't repeated.
     grouped = scaled_BHTC.reshape(batch, key_heads, -1, channels)
-    scores = (_scores_keys_first if keys_first else _scores)(grouped, key_BKSC)
+    scores = (_scores_keys_first if keys_first else _scores)(grouped.astype(key_BKSC.dtype), key_BKSC)
     if config.attention_soft_cap:
         scores = config.attention_soft_cap * jnp.tanh(scores / config.attention_soft_cap)
     # Added, not selected, so backward needs no mask. Finite, since a row of nothing but -inf would give NaN.
@@ -120,12 +122,12 @@ def attend(
         sinks = sinks_H.astype(jnp.float32).reshape(1, key_heads, -1, 1, 1)
         biased = jnp.concatenate([biased, jnp.broadcast_to(sinks, (*biased.shape[:4], 1))], axis=-1)
     weights = jnp.asarray(_softmax(biased))[..., :length]
-    weights = weights.reshape(batch, key_heads, -1, length).astype(value_BKSc.dtype)
+    weights = weights.reshape(batch, key_heads, -1, length).astype(query_BTHC.dtype).astype(value_BKSc.dtype)
     if keys_first:
         mixed = jnp.einsum("bksx,bksc->bkxc", jax.lax.optimization_barrier(weights.swapaxes(2, 3)), value_BKSc)
     else:
         mixed = jnp.einsum("bkxs,bksc->bkxc", weights, value_BKSc)
-    return mixed.reshape(batch, heads, time, -1).swapaxes(1, 2)
+    return mixed.astype(query_BTHC.dtype).reshape(batch, heads, time, -1).swapaxes(1, 2)
 
 
 def _write_cache(cache_BKSC: jax.Array, new_BKTC: jax.Array, start_B: jax.Array, on_cpu: bool) -> jax.Array:
@@ -199,8 +201,8 @@ def _attend_held(
         rule, counts_B = Rule(config.score_scale, config.attention_soft_cap or None), jnp.minimum(start_B + 1, length)
         return inputs.decoding.attend(query_BTHC[:, 0], (*keys, *own_values), counts_B, rule, sinks_H)[:, None]
     prefixes = cache_prefixes(length, time) if inputs.taken_BS is None else (length,)
-    grouped, wide = query_BTHC.shape[2] > value_BKSc.shape[1], query_BTHC.dtype == jnp.float32
-    keys_first = inputs.on_cpu and time == 1 and grouped and wide
+    grouped, wide = query_BTHC.shape[2] > value_BKSc.shape[1], value_BKSc.dtype == jnp.float32
+    keys_first = inputs.on_cpu and time == 1 and grouped and wide and not processor.has("avx512f")
 
     def over(prefix: int) -> Callable[[], jax.Array]:
         def attend_prefix() -> jax.Array:

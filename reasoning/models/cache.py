@@ -43,14 +43,15 @@ def cache_shapes(structure: Structure, slots: int, length: int) -> Cache:
     """Shapes of an empty cache: a layer's two leaves [slots, K, length, C], and the tokens held [slots].
 
     The leaves are keys and values; of latent attention the latents and the rotary keys, with K = 1. A layer with a
-    sliding window holds no more than that: position p lies at place p % S of its S.
+    sliding window holds no more than that: position p lies at place p % S of its S. On CPUs all are float32, which
+    bfloat16 fits into: XLA scatters and multiplies float32 there, and would make it of whole caches for each token.
     """
     config = structure.config
     if config.latent is None:
         sizes = ((config.key_heads, config.head_size),) * 2
     else:
         sizes = ((1, config.latent.kv_lora_rank), (1, config.latent.qk_rope_head_dim))
-    dtype = jnp.dtype(config.compute_dtype)
+    dtype = jnp.dtype("float32" if meshes.on_cpu(structure.placement.mesh) else config.compute_dtype)
 
     def leaves(kind: BlockKind) -> tuple[jax.ShapeDtypeStruct, ...]:
         held = min(length, kind.window or length)

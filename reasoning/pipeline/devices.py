@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 
+from reasoning.core import processor
 from reasoning.core.errors import InputError
 from reasoning.core.folders import user_cache
 
@@ -98,10 +99,5 @@ def _writable_home() -> Path | None:
 
 def _processor() -> str:
     """A short name for the processor's model and instruction sets."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = [f"flags: {platform.processor()}"]
-    wanted = ("model name", "flags", "Features")
-    told = sorted({line for line in lines if line.startswith(wanted)})
+    told = processor.described("model name", "flags", "Features") or [f"flags: {platform.processor()}"]
     return hashlib.sha256("\n".join([platform.machine(), *told]).encode()).hexdigest()[:8]

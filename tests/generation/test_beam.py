@@ -218,7 +218,8 @@ def on_a_table(logits_VV: Any, settings: BeamSettings, first: int) -> list[tuple
         decode=lambda weights, tokens, cache: (jax.nn.one_hot(tokens, size), cache),
         unembedding=lambda weights: table,
     )
-    done = jax.jit(partial(search, model, settings))({}, np.array([[first]]), np.array([1]))
+    mesh = build_mesh(MeshShape(), jax.devices()[:1])
+    done = jax.jit(partial(search, model, mesh, settings))({}, np.array([[first]]), np.array([1]))
     pairs = zip(done.tokens[0].tolist(), done.lengths[0].tolist(), done.scores[0].tolist(), strict=True)
     return [(tuple(tokens[:length]), score) for tokens, length, score in pairs]
 

@@ -93,9 +93,11 @@ def test_what_lies_beyond_a_slots_length_changes_nothing():
     np.testing.assert_array_equal(after, with_noise)
 
 
-def test_one_row_is_written_in_place_and_angles_are_made_once_for_all_layers():
-    model = build_model(TINY)
-    cache = model.cache_shapes(1, 12)
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_are_written_in_place_and_angles_are_made_once_for_all_layers(dtype: str, rows: int):
+    model = build_model(replace(TINY, compute_dtype=dtype))
+    cache = model.cache_shapes(rows, 12)
     weights = jax.eval_shape(model.publish, model.shapes)
 
     def decoded(weights: dict, cache: dict) -> dict:
@@ -103,10 +105,11 @@ def test_one_row_is_written_in_place_and_angles_are_made_once_for_all_layers():
             hidden, held = model.decode(weights, jnp.argmax(now[0], axis=-1).astype(jnp.int32), now[1])
             return hidden, held
 
-        return jax.lax.fori_loop(0, 8, step, (jnp.zeros((1, 16)), cache))[1]
+        return jax.lax.fori_loop(0, 8, step, (jnp.zeros((rows, 16), dtype), cache))[1]
 
     text = jax.jit(decoded, donate_argnums=1).lower(weights, cache).compile().as_text()
-    assert "f32[1,2,12,4]" in text and not re.findall(r"= f32\[(?:1,)?2,12,4\]\S* copy\(", text)
+    assert f"f32[{rows},2,12,4]" in text
+    assert not re.findall(rf"= \w+\[(?:{rows},)?2,12,4\]\S* (?:copy|convert)\(", text)
     assert len(re.findall(r" cosine\(", text)) == 1
 
 

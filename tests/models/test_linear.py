@@ -37,3 +37,30 @@ def test_the_backward_pass_transposes_nothing_as_wide_as_the_activations():
     assert f"f32[{rows},{hidden}]" in text and f"f32[{hidden},{rows}]" not in text
     assert "lhs_contracting_dims={1}, rhs_contracting_dims={0}" in text
     assert "lhs_contracting_dims={0}" not in text, "a product that CPUs' fast one isn't"
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("able", [True, False])
+def test_a_product_in_bfloat16_reads_the_weight_as_it_is_where_processors_can(
+    rows: int, able: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("reasoning.core.processor.has", lambda instructions: able and instructions == "avx512_bf16")
+    x, weight = (jax.random.normal(jax.random.key(at), shape) for at, shape in enumerate([(1, rows, 64), (64, 2, 16)]))
+    jax.clear_caches()  # The products of one machine are traced once.
+    compiled = jax.jit(linear).lower(x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16)).compile()
+    text = compiled.as_text()
+    assert ("f32[64,32]" in text or "f32[64,2,16]" in text) is not able
+    product = compiled(x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16))
+    assert product.shape == (1, rows, 2, 16) and product.dtype == jnp.bfloat16
+    np.testing.assert_allclose(product.astype(jnp.float32), jnp.tensordot(x, weight, 1), rtol=0.03, atol=0.15)
+
+
+def test_gradients_in_bfloat16_are_those_of_tensordot(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("reasoning.core.processor.has", lambda instructions: True)
+    keys = jax.random.split(jax.random.key(0), 3)
+    drawn = (jax.random.normal(key, shape) for key, shape in zip(keys, [(2, 3, 8), (8, 5), (2, 3, 5)], strict=True))
+    x, weight, upstream = (array.astype(jnp.bfloat16) for array in drawn)
+    value, pull = jax.vjp(linear, x, weight)
+    expected, expected_pull = jax.vjp(lambda x, weight: jnp.tensordot(x, weight, 1), x, weight)
+    for found, other in zip((value, *pull(upstream)), (expected, *expected_pull(upstream)), strict=True):
+        np.testing.assert_allclose(found.astype(jnp.float32), other.astype(jnp.float32), rtol=0.02, atol=0.02)
