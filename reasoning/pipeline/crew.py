@@ -42,8 +42,9 @@ from reasoning.pipeline.workplace import Workplace
 from reasoning.training.preemption import Interrupted, Preemption
 from reasoning.training.profiling import Profile
 
-Said = Literal["report", "note", "warn", "ended", "failed", "stopped"]
-"""What a process says of its stage: a progress, a line; that it is done, by which error it failed, by which signal."""
+Said = Literal["begun", "report", "note", "warn", "ended", "failed", "stopped"]
+"""What a process says of its stage: that it begins, a progress, a line; that it is done, by which error it failed, by
+which signal it was stopped."""
 
 _SETTINGS = (
     "jax_platforms",
@@ -55,6 +56,9 @@ _SETTINGS = (
 
 _PATIENCE = 10.0
 """Seconds in which a process without work ends by itself."""
+
+_AGAIN = 2
+"""So often a stage whose process is gone before it began is given to another one."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,16 @@ class _Worker:
     process: BaseProcess
     line: Connection
     job: Job | None = None
+    begun: bool = False
+    lost: int = 0
     knows: set[Path] = field(default_factory=set)
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Job, lost: int = 0) -> None:
         if job.run.out not in self.knows:
             self.line.send(job.run)
             self.knows.add(job.run.out)
         self.line.send((job.run.out, job.stage))
-        self.job = job
+        self.job, self.begun, self.lost = job, False, lost
 
 
 class Crew:
@@ -117,6 +123,7 @@ class Crew:
     def __init__(self, size: int, held: int) -> None:
         self._size, self._held = size, held
         self._workers: list[_Worker] = []
+        self._stopping = False
 
     def __enter__(self) -> Self:
         multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, "reasoning.stages"])
@@ -146,17 +153,12 @@ class Crew:
 
     def give(self, job: Job) -> None:
         """Gives a job to one that has none."""
-        place = next(number for number, each in enumerate(self._workers) if each.job is None)
-        try:
-            self._workers[place].give(job)
-        except ConnectionError:  # It was killed while it had nothing to do.
-            self._replace(place)
-            self._workers[place].give(job)
+        self._give(next(number for number, each in enumerate(self._workers) if each.job is None), job)
 
     def hear(self, waiting: AbstractContextManager[None] | None = None) -> tuple[Job, Said, Any]:
         """The next that one of them says of its job; ``waiting`` is held until there is something to be heard.
 
-        One that is gone has failed; another takes its place.
+        One that is gone has failed, or has its job done by another if it hadn't begun; another takes its place.
         """
         lines = {worker.line: worker for worker in self._workers if worker.job is not None}
         with waiting or nullcontext():
@@ -167,18 +169,37 @@ class Crew:
         try:
             said, told = worker.line.recv()
         except (EOFError, ConnectionError):
-            said, told = "failed", _end_of(worker.process, job)
-            self._replace(self._workers.index(worker))
+            said, told = self._gone(worker, job)
+        worker.begun |= said == "begun"
         if said in ("ended", "failed", "stopped"):
             worker.job = None
         return job, said, told
 
     def ask_to_stop(self) -> None:
         """Asks those at work to save and leave, as SIGTERM does."""
+        self._stopping = True
         for worker in self._workers:
             if worker.job is not None and worker.process.pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGTERM)
+
+    def _gone(self, worker: _Worker, job: Job) -> tuple[Said, Any]:
+        """What became of the job of one that is gone, in whose place another is now."""
+        place, code = self._workers.index(worker), _exit_code(worker.process)
+        self._replace(place)
+        if not worker.begun and self._stopping:
+            return "stopped", signal.SIGTERM
+        if worker.begun or worker.lost == _AGAIN or code == STOOD_STILL:
+            return "failed", _failure(job, code)
+        self._give(place, job, worker.lost + 1)
+        return "warn", f"{job.stage}: its process {_end_of(code)} before it began; another one does it"
+
+    def _give(self, place: int, job: Job, lost: int = 0) -> None:
+        try:
+            self._workers[place].give(job, lost)
+        except ConnectionError:  # It was killed while it had nothing to do.
+            self._replace(place)
+            self._workers[place].give(job, lost)
 
     def _replace(self, place: int) -> None:
         self._workers[place].line.close()
@@ -208,15 +229,22 @@ def _no_script() -> Iterator[None]:
         sys.modules["__main__"] = own
 
 
-def _end_of(process: BaseProcess, job: Job) -> BaseException:
-    """Why a process is gone in the middle of its job."""
+def _exit_code(process: BaseProcess) -> int:
     process.join()
-    code = process.exitcode or 0
+    return process.exitcode or 0
+
+
+def _end_of(code: int) -> str:
+    """How a process ended whose exit code it was, by Python's convention."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _failure(job: Job, code: int) -> BaseException:
+    """What a job failed of whose process is gone."""
     if code == STOOD_STILL:
         return SystemExit(STOOD_STILL)
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     memory = " (out of memory? fewer --jobs take less)" if code == -signal.SIGKILL else ""
-    return InputError(f"stage {job.stage}: its process {how}{memory}; the same command goes on from there")
+    return InputError(f"stage {job.stage}: its process {_end_of(code)}{memory}; the same command goes on from there")
 
 
 # -- in such a process -------------------------------------------------------------------------------------------------
@@ -277,6 +305,7 @@ class _RunHere:
                 context = context_of(run, workplace, mesh, watcher, preemption, beat, self.handed.profile)
                 parents = workplace.graph[stage].parent_names()
                 done = {parent: finished_artifact(workplace, parent) for parent in parents}
+                say("begun")(None)
                 StageWork(workplace, context, watcher.note).do(stage, done)
         except Interrupted as interruption:
             say("stopped")(interruption.signal)

@@ -95,6 +95,8 @@ def _passed_on(job: Job, said: Said, told: Any, events: Events) -> bool:
     if said == "ended":
         events.ended(job)
         return True
+    if said == "begun":
+        return False
     watcher = events.watcher(job)
     tell = {"report": watcher.report, "note": watcher.note, "warn": watcher.warn}[said]
     tell(told)

@@ -14,7 +14,7 @@ import pytest
 
 from reasoning.core.errors import InputError
 from reasoning.core.files import lock
-from reasoning.pipeline.crew import Handed
+from reasoning.pipeline.crew import Crew, Handed
 from reasoning.pipeline.run import Run, RunOptions
 from reasoning.pipeline.run_experiment import run_experiment
 from reasoning.training.preemption import Interrupted
@@ -44,6 +44,35 @@ def test_a_process_that_is_killed_is_told_by_its_stage_and_nothing_is_lost(proje
 def test_a_process_that_is_killed_while_it_has_nothing_to_do_is_replaced(project):
     project.tell(base="alone now", left="meet right", right="meet left")
     assert project.run()["both"].results["sum"] == 6
+
+
+def test_a_stage_whose_process_is_killed_before_it_began_is_done_by_another(project):
+    project.doom(signal.SIGKILL, 2)
+    assert project.run()["both"].results["sum"] == 6
+    assert project.warnings == ["base: its process was killed by SIGKILL before it began; another one does it"] * 2
+    assert project.notes.count("base: starts") == 1
+
+
+def test_a_stage_that_no_process_begins_fails(project):
+    project.doom(signal.SIGKILL, 3)
+    with pytest.raises(InputError, match=r"stage base: its process was killed by SIGKILL .*the same command goes on"):
+        project.run()
+    assert len(project.warnings) == 2
+    assert project.run()["both"].results["sum"] == 6
+
+
+def test_where_all_are_asked_to_stop_no_stage_is_given_to_another(project, monkeypatch):
+    project.doom(signal.SIGTERM, 1)
+    hear = Crew.hear
+
+    def asked_meanwhile(crew: Crew, *waiting):
+        crew.ask_to_stop()
+        return hear(crew, *waiting)
+
+    monkeypatch.setattr(Crew, "hear", asked_meanwhile)
+    with pytest.raises(Interrupted):
+        project.run()
+    assert not (project.told / "base.began").exists() and not project.warnings
 
 
 def test_a_runs_text_that_changes_while_it_is_at_work_is_not_read(project):

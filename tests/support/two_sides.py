@@ -15,7 +15,7 @@ from reasoning.pipeline.run_experiment import run_experiment
 from reasoning.stages.stage import Context
 
 MODULE = '''
-import errno, os, signal, time
+import errno, multiprocessing, os, signal, time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,12 @@ from reasoning.core.files import write_atomic
 from reasoning.core.progress import Progress
 from reasoning.stages.stage import Stage
 from reasoning.training.preemption import Interrupted
+
+doom = Path(__file__).parent / "told" / "reading"
+if multiprocessing.parent_process() is not None and doom.exists():  # in a process that was given a stage of it
+    number, left = doom.read_text().split()
+    doom.write_text(f"{number} {int(left) - 1}") if int(left) > 1 else doom.unlink()
+    os.kill(os.getpid(), int(number))
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,10 @@ class TwoSides:
         """What stages do when they are run."""
         for stage, order in orders.items():
             (self.told / stage).write_text(order)
+
+    def doom(self, number: int, count: int) -> None:
+        """So many processes that are given a stage get this signal while they read what it is."""
+        (self.told / "reading").write_text(f"{number} {count}")
 
     def run(self, out: str = "out", jobs: int = 2) -> dict[str, Artifact]:
         """Runs it with so many jobs; what is said is kept."""
