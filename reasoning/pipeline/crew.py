@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -43,8 +44,7 @@ from reasoning.training.preemption import Interrupted, Preemption
 from reasoning.training.profiling import Profile
 
 Said = Literal["begun", "report", "note", "warn", "ended", "failed", "stopped"]
-"""What a process says of its stage: that it begins, a progress, a line; that it is done, by which error it failed, by
-which signal it was stopped."""
+"""What is said of a stage: that it begins, a progress, a line; its end, by which error it failed, by which signal."""
 
 _SETTINGS = (
     "jax_platforms",
@@ -206,6 +206,13 @@ class Crew:
         self._workers[place] = self._started()
 
     def _started(self) -> _Worker:
+        for _ in range(_AGAIN):
+            with suppress(EOFError, OSError):
+                return self._start()
+            time.sleep(0.1)  # It was killed, or what starts them, which may be there a moment longer.
+        return self._start()
+
+    def _start(self) -> _Worker:
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs,))

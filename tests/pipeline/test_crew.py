@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import forkserver
 
 import forked
 import jax
@@ -73,6 +75,17 @@ def test_where_all_are_asked_to_stop_no_stage_is_given_to_another(project, monke
     with pytest.raises(Interrupted):
         project.run()
     assert not (project.told / "base.began").exists() and not project.warnings
+
+
+def test_where_what_starts_the_processes_is_killed_it_is_started_again(project):
+    project.tell(base="die SIGKILL")
+    with pytest.raises(InputError, match="stage base"):
+        project.run()
+    (project.told / "base").unlink()
+    starter = forkserver._forkserver._forkserver_pid
+    os.kill(starter, signal.SIGSTOP)  # It is asked for a process, and doesn't answer any more.
+    threading.Timer(1, os.kill, (starter, signal.SIGKILL)).start()
+    assert project.run()["both"].results["sum"] == 6
 
 
 def test_a_runs_text_that_changes_while_it_is_at_work_is_not_read(project):

@@ -37,6 +37,9 @@ SHARES = {
     "launcher killed": 2,
     "SIGTERM to the launcher": 2,
     "SIGTERM to a worker": 2,
+    "kill of a command with jobs": 3,
+    "kill of one of its processes": 3,
+    "SIGTERM to a command with jobs": 2,
 }
 """Every kind of fault, and how many of a hundred and more rounds it gets."""
 

@@ -1,4 +1,4 @@
-"""Rounds of what isn't a run of the miniature: sweeps, conversions, packing of large corpora, runs of two processes."""
+"""Rounds of what isn't a run of the miniature: sweeps, conversions, packed corpora, runs of two processes or jobs."""
 
 import signal
 import time
@@ -11,6 +11,7 @@ from small_sweep import SweepProject
 from faults.cases import Case
 from faults.commands import attacked, command, left_over, note, records
 from faults.conversions import CONVERSIONS
+from faults.crews import CREWS
 from faults.inside import Plan
 from faults.pairs import PAIRS
 from faults.round import Result
@@ -96,6 +97,7 @@ JOBS: dict[str, Callable[[World, Case, Path], Result]] = {
     "SIGTERM while data is packed": _asked_while_packing,
     "machine lost, with a copy in a store": lost_machine,
     **CONVERSIONS,
+    **CREWS,
     **PAIRS,
 }
 """What each fault does, by its name."""
