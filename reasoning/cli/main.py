@@ -1,6 +1,7 @@
 """The command line: finds the command, and turns what went wrong into one line and an exit status."""
 
 import difflib
+import gc
 import importlib
 import io
 import os
@@ -9,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType, ModuleType
 from typing import NoReturn
 
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal shows what it can, whatever its locale.
-    code = _status(list(sys.argv[1:] if arguments is None else arguments))
+    code = _status(list(sys.argv[1:]), own=True) if arguments is None else _status(list(arguments), own=False)
     if arguments is None and code > 128 and COORDINATOR not in os.environ:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -96,7 +97,7 @@ def _read_names_as_utf8() -> None:
         os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], own)
 
 
-def _status(words: list[str]) -> int:
+def _status(words: list[str], own: bool) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         lines = [
             f"  {name:8} {summary}" + (f"\n{'':11}reasoning {name} {example}" if example else "")
@@ -106,7 +107,9 @@ def _status(words: list[str]) -> int:
         return 0
     try:
         with _signals_raise():
-            return _command(words[0]).main(words[1:])
+            with _collected_later() if own else nullcontext():
+                command = _command(words[0])
+            return command.main(words[1:])
     except KeyboardInterrupt as interrupt:
         stopped = signal.SIGTERM in interrupt.args
         complain("stopped by SIGTERM" if stopped else "interrupted")
@@ -125,6 +128,20 @@ def _status(words: list[str]) -> int:
             complain(traceback.format_exc())
             abandon(1)
         raise
+
+
+@contextmanager
+def _collected_later() -> Iterator[None]:
+    """Within it nothing is searched for unused cycles, nor is what it leaves ever after.
+
+    What imports make stays, and looking through it again and again is a tenth of a short command (docs/LOG.md).
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

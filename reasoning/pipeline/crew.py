@@ -4,6 +4,7 @@ Each is forked from a process that has the imports and no threads, does one stag
 holds the run's folder locked as long as it lives, and ends when the one who gives it work does.
 """
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -28,6 +29,7 @@ import jax
 from reasoning.core.contents import Memory
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import build_mesh
+from reasoning.core.parent import end_with_parent
 from reasoning.core.sealed import sealed_text
 from reasoning.experiment.reader import read_experiment
 from reasoning.experiment.references import importable
@@ -264,6 +266,7 @@ def _work(line: Connection) -> None:
     for name, value in line.recv().items():
         jax.config.update(name, value)
     keep_freed_memory()
+    gc.freeze()  # What imports have made stays.
     runs: dict[Path, _RunHere] = {}
     with suppress(EOFError), Preemption() as preemption:
         while True:
@@ -273,18 +276,6 @@ def _work(line: Connection) -> None:
             else:
                 out, stage = asked
                 runs[out].do(stage, line, preemption)
-
-
-def end_with_parent() -> None:
-    """From now on this process, which multiprocessing started, ends as soon as the one that asked for it does."""
-    threading.Thread(target=_follow, daemon=True).start()
-
-
-def _follow() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @dataclass(frozen=True)

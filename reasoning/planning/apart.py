@@ -12,8 +12,8 @@ from typing import Any
 import jax
 
 from reasoning.core.errors import InputError
+from reasoning.core.parent import end_with_parent
 from reasoning.core.program import Program
-from reasoning.pipeline.crew import end_with_parent
 from reasoning.pipeline.run import Run
 from reasoning.planning.built import Built, build, write_built
 from reasoning.planning.compiling import Compiler

@@ -36,6 +36,19 @@ def test_help_comes_without_loading_jax():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_what_a_command_of_a_process_imports_is_not_looked_through_for_cycles_again(own: bool, tmp_path):
+    (tmp_path / "made.py").write_text(
+        "import gc, sys\nfrom types import SimpleNamespace\n"
+        "from reasoning.cli import main as command_line\n"
+        "command_line._command = lambda name: (print(gc.isenabled()), SimpleNamespace(main=lambda words: 0))[1]\n"
+        f"sys.argv = ['reasoning', 'doctor']\ncommand_line.main(None if {own} else ['doctor'])\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 1000)\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "made.py"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(not own), "True", str(own)]
+
+
 def give_up_with(error, monkeypatch):
     """Adds a command ``fail`` that raises an error."""
 
