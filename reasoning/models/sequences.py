@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from reasoning.kernels.attention.backends import Attention
 from reasoning.kernels.attention.rule import Rule
-from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
+from reasoning.models.attend import attend
+from reasoning.models.attention import AttentionInputs, SequenceInputs
 from reasoning.models.config import BlockKind, ModelConfig, Rope
 from reasoning.models.rotary import cos_sin
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from reasoning.models.attention import AttentionInputs, SequenceInputs, attend
+from reasoning.models.attend import attend
+from reasoning.models.attention import AttentionInputs, SequenceInputs
 from reasoning.models.block import Block
 from reasoning.models.config import BlockKind, ModelConfig, MoE, Stack
 from reasoning.models.parameters import Placement

@@ -48,8 +48,8 @@ def test_a_product_in_bfloat16_reads_the_weight_as_it_is_where_processors_can(
     x, weight = (jax.random.normal(jax.random.key(at), shape) for at, shape in enumerate([(1, rows, 64), (64, 2, 16)]))
     jax.clear_caches()  # The products of one machine are traced once.
     compiled = jax.jit(linear).lower(x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16)).compile()
-    text = compiled.as_text()
-    assert ("f32[64,32]" in text or "f32[64,2,16]" in text) is not able
+    if able:  # Others would be faster with float32 of it, which newer compilers make within the product.
+        assert "f32[64,32]" not in compiled.as_text() and "f32[64,2,16]" not in compiled.as_text()
     product = compiled(x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16))
     assert product.shape == (1, rows, 2, 16) and product.dtype == jnp.bfloat16
     np.testing.assert_allclose(product.astype(jnp.float32), jnp.tensordot(x, weight, 1), rtol=0.03, atol=0.15)
