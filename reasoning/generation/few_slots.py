@@ -34,26 +34,25 @@ def head_product(model: LanguageModel, mesh: Mesh, weights: Weights) -> Callable
     """``hidden [B, W] -> logits [B, V]`` in float32, before any soft cap; to be made before the loop that calls it."""
     head_WV = model.unembedding(weights)
     plain = partial(jnp.dot, preferred_element_type=jnp.float32)
-    if not (isinstance(model, Model) and model.config.tied and meshes.on_cpu(mesh)):
+    narrow = head_WV.dtype == jnp.bfloat16
+    tied = isinstance(model, Model) and model.config.tied and meshes.on_cpu(mesh)
+    if not tied or (narrow and not processor.has("avx512_bf16")):
         return lambda hidden_BW: plain(hidden_BW, head_WV)
     # The embedding of a tied head is [V, W]: barriers keep XLA from making one way to multiply by it of another.
     barrier = jax.lax.optimization_barrier
-    if head_WV.dtype == jnp.bfloat16:
-        # Transposed, YNNPACK has no product for it. A copy costs less than one token's product in float32 would.
-        turned_WV = barrier(head_WV) if processor.has("avx512_bf16") else head_WV
+    # Transposed, YNNPACK has no product in bfloat16 for it. A copy costs less than a token's product in float32 does.
+    turned_WV = barrier(head_WV) if narrow else head_WV
 
-        def narrow(hidden_BW: jax.Array) -> jax.Array:
-            if hidden_BW.shape[0] > 1:
-                return plain(hidden_BW, turned_WV)
+    def logits(hidden_BW: jax.Array) -> jax.Array:
+        several = hidden_BW.shape[0] > 1
+        if narrow and several:
+            return plain(hidden_BW, turned_WV)
+        if narrow:
             # A single row is read along the embedding's rows, which XLA would make float32 of before the loop.
             hidden_BW, here_VW = barrier((hidden_BW, head_WV.T))
             return plain(hidden_BW, here_VW.T)
-
-        return narrow
-
-    def wide(hidden_BW: jax.Array) -> jax.Array:
         # Eigen takes ten times as long for ``hidden x embedding^T`` as for ``embedding x hidden^T``, YNNPACK up to 1.6
         # times; a single row is faster as it stands.
-        return plain(hidden_BW, head_WV) if hidden_BW.shape[0] == 1 else barrier(plain(head_WV.T, hidden_BW.T)).T
+        return barrier(plain(head_WV.T, hidden_BW.T)).T if several else plain(hidden_BW, head_WV)
 
-    return wide
+    return logits

@@ -64,3 +64,16 @@ def test_gradients_in_bfloat16_are_those_of_tensordot(monkeypatch: pytest.Monkey
     expected, expected_pull = jax.vjp(lambda x, weight: jnp.tensordot(x, weight, 1), x, weight)
     for found, other in zip((value, *pull(upstream)), (expected, *expected_pull(upstream)), strict=True):
         np.testing.assert_allclose(found.astype(jnp.float32), other.astype(jnp.float32), rtol=0.02, atol=0.02)
+
+
+def test_what_is_kept_of_products_for_the_backward_pass_is_kept_in_bfloat16_too(monkeypatch: pytest.MonkeyPatch):
+    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in ((1, 4, 8), (8, 8))]
+
+    def products(able: bool) -> int:
+        monkeypatch.setattr("reasoning.core.processor.has", lambda instructions: able)
+        jax.clear_caches()
+        loss = jax.checkpoint(lambda x, weight: jnp.sum(jnp.sin(linear(jnp.sin(x), weight))), policy=policy)
+        return str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(*shapes)).count("dot_general")
+
+    assert products(True) == products(False) == 3
