@@ -134,7 +134,7 @@ def _status(words: list[str], own: bool) -> int:
 def _collected_later() -> Iterator[None]:
     """Within it nothing is searched for unused cycles, nor is what it leaves ever after.
 
-    What imports make stays, and looking through it again and again is a tenth of a short command (docs/LOG.md).
+    What imports make stays, and looking through it again and again is a fifth of a short command (docs/LOG.md).
     """
     gc.disable()
     try:

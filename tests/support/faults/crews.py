@@ -12,7 +12,7 @@ from small_project import Project, new_project
 
 from faults.cases import Case
 from faults.commands import left_over, note, records
-from faults.processes import Process
+from faults.processes import Process, outliving
 from faults.round import REFUSAL, Result
 from faults.world import PATIENCE, Ended, World, ended
 from reasoning.core.errors import InputError
@@ -26,9 +26,6 @@ last.start = other
 run.stages = (zero, last)
 """
 """After the corpus two stages can be done at the same time, twice in a row."""
-
-_SOON = 30.0
-"""Within this the processes of a command that was killed are gone."""
 
 _ANSWER = 60.0
 """Within this a command that is asked to stop has had all stages saved, and ended."""
@@ -87,14 +84,9 @@ def _command_killed(process: Process, case: Case, result: Result, out: Path) -> 
     below = descendants(process.pid)
     process.kill()
     ended(process)
-    give_up = time.monotonic() + _SOON
-    while left := [number for number in below if _lives(number)]:
-        if time.monotonic() > give_up:
-            result.broken.append(f"outlive their command: {[below[number] for number in left]}")
-            for number in left:
-                os.kill(number, signal.SIGKILL)
-            return
-        time.sleep(0.05)
+    if left := outliving(below):
+        result.broken.append(f"outlive their command: {[below[number] for number in left]}")
+        return
     try:
         if out.exists():
             with lock(out):
@@ -137,13 +129,6 @@ def _noted(process: Process, result: Result) -> Ended:
     end = ended(process, PATIENCE)
     note(result, end)
     return end
-
-
-def _lives(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 CREWS: dict[str, Callable[[World, Case, Path], Result]] = {

@@ -11,12 +11,12 @@ from small_project import Project, new_project
 
 from faults.cases import Case
 from faults.commands import left_over, note, records
-from faults.processes import Process, can_fork
+from faults.processes import Process, can_fork, outliving
 from faults.round import Result
 from faults.world import World, ended
 
 _SOON = 30.0
-"""Within this a dead or stopped worker is named, and a dead launcher's workers are gone."""
+"""Within this a dead or stopped worker is named."""
 
 _ANSWER = 60.0
 """Within this two processes that are asked to stop have saved and ended."""
@@ -134,21 +134,8 @@ def _kill_launcher(process: Process, case: Case, result: Result) -> None:
     workers = _workers(process.pid)
     process.kill()
     ended(process)
-    give_up = time.monotonic() + _SOON
-    while any(_lives(worker) for worker in workers):
-        if time.monotonic() > give_up:
-            result.broken.append("workers outlive their launcher")
-            for worker in filter(_lives, workers):
-                os.kill(worker, signal.SIGKILL)
-            return
-        time.sleep(0.05)
-
-
-def _lives(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    if outliving(workers):
+        result.broken.append("workers outlive their launcher")
 
 
 PAIRS: dict[str, Callable[[World, Case, Path], Result]] = {

@@ -18,9 +18,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -42,6 +43,9 @@ _SETTINGS = {
 
 _PIPE = 1 << 20
 """So much may be printed while nobody reads."""
+
+_SOON = 30.0
+"""Seconds within which the processes of a command that was killed are gone."""
 
 
 @dataclass
@@ -106,6 +110,25 @@ class Process:
     def kill(self) -> None:
         """Sends SIGKILL, unless it has ended."""
         self.send_signal(signal.SIGKILL)
+
+
+def outliving(numbers: Iterable[int]) -> list[int]:
+    """Which of some processes still live half a minute after the one that they belong to; they are killed."""
+    give_up = time.monotonic() + _SOON
+    while left := [number for number in numbers if _lives(number)]:
+        if time.monotonic() > give_up:
+            for number in left:
+                os.kill(number, signal.SIGKILL)
+            return left
+        time.sleep(0.05)
+    return []
+
+
+def _lives(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def import_all() -> None:
