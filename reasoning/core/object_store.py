@@ -49,14 +49,11 @@ class ObjectStore:
     def read(self, name: str) -> bytes | None:
         """The content of a small object; None where there is none."""
 
-        def read() -> bytes | None:
-            try:
-                with self.filesystem.open_input_stream(self._path(name)) as stream:
-                    return stream.read()
-            except FileNotFoundError:
-                return None
+        def read() -> bytes:
+            with self.filesystem.open_input_stream(self._path(name)) as stream:
+                return stream.read()
 
-        return self._again(name, read)
+        return self._again(name, lambda: self._unless_absent(name, read))
 
     def write(self, name: str, content: bytes) -> None:
         """Puts a small object in one piece: who reads it finds the earlier content or this."""
@@ -86,18 +83,15 @@ class ObjectStore:
     def download(self, name: str, file: Path) -> str | None:
         """Writes an object's content into a file; its SHA-256 in hex, or None where there is no such object."""
 
-        def download() -> str | None:
+        def download() -> str:
             digest = hashlib.sha256()
-            try:
-                with self.filesystem.open_input_stream(self._path(name)) as stream, open(file, "wb") as target:
-                    while piece := stream.read(_PIECE):
-                        digest.update(piece)
-                        target.write(piece)
-            except FileNotFoundError:
-                return None
+            with self.filesystem.open_input_stream(self._path(name)) as stream, open(file, "wb") as target:
+                while piece := stream.read(_PIECE):
+                    digest.update(piece)
+                    target.write(piece)
             return digest.hexdigest()
 
-        return self._again(name, download)
+        return self._again(name, lambda: self._unless_absent(name, download))
 
     def changed(self, under: str) -> dict[str, datetime]:
         """When each object below a folder was last put, by the store's own clock."""
@@ -124,16 +118,26 @@ class ObjectStore:
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
 
-        def remove() -> None:
-            try:
-                self.filesystem.delete_file(self._path(name))
-            except FileNotFoundError:
-                return
-
-        self._again(name, remove)
+        self._again(name, lambda: self._unless_absent(name, lambda: self.filesystem.delete_file(self._path(name))))
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
+
+    def _unless_absent(self, name: str, call: Callable[[], _Found]) -> _Found | None:
+        """None where the call failed and there is no such object: not at first, or since the call's first request.
+
+        A call is several requests. Of an object that is removed between them the library says what it says of a bucket
+        that was never there.
+        """
+        from pyarrow.fs import FileType
+
+        try:
+            return call()
+        except OSError:
+            [info] = self.filesystem.get_file_info([self._path(name)])
+            if info.type == FileType.NotFound:
+                return None
+            raise
 
     def _again(self, name: str, call: Callable[[], _Found]) -> _Found:
         from pyarrow import ArrowException

@@ -39,6 +39,28 @@ def test_what_was_put_comes_back_and_what_was_not_is_none(store, tmp_path):
     assert sorted(store.changed("")) == ["a/large"]
 
 
+class Overtaken:
+    """A store from which someone else removes an object between two requests of a call, in a library's own words."""
+
+    def __init__(self, filesystem):
+        self.filesystem, self.get_file_info = filesystem, filesystem.get_file_info
+
+    def open_input_stream(self, path):
+        self.filesystem.delete_file(path)
+        raise OSError("AWS Error RESOURCE_NOT_FOUND during GetObject operation: ")
+
+    def delete_file(self, path):
+        self.filesystem.delete_file(path)
+        raise OSError("google::cloud::Status(NOT_FOUND: No such object)")
+
+
+def test_what_is_removed_while_it_is_read_or_removed_is_not_there(store, tmp_path):
+    overtaken = replace(store, filesystem=Overtaken(store.filesystem))
+    for way in (overtaken.read, lambda name: overtaken.download(name, tmp_path / "file"), overtaken.remove):
+        store.write("name", b"text")
+        assert way("name") is None and store.changed("") == {}
+
+
 def test_a_file_that_lost_its_end_is_no_upload(store, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     with pytest.raises(InputError, match="has lost its last 2 bytes"):
