@@ -22,7 +22,7 @@ from reasoning.models.rotary import cos_sin
 class Group:
     """How ``rows`` rows in turn that begin with the same ``shared`` places are laid out as one, which has them once.
 
-    What they share comes first, then what each row has alone, C = G * N. Only attention needs whole rows again, in
+    What they share comes first, then what each row has alone, C = G * N. Only attention may need whole rows again, in
     which keys and values of the shared places are repeated: all else that a model computes of a token it computes once.
     """
 
@@ -73,11 +73,12 @@ class CloseGroup(Group):
     """A group whose rows stand close together, so that a short row leaves its room to the others: C < G * N.
 
     ``spread_from`` [R, G * N] says where in C each row's places lie, ``close_from`` [R, C] the reverse; both name some
-    place where there is nothing, which no one may read.
+    place where there is nothing, which no one may read. ``row_RC`` is whose each place is; nobody's are G and more.
     """
 
     spread_from: jax.Array
     close_from: jax.Array
+    row_RC: jax.Array
 
     def spread(self, own_RC: jax.Array, axis: int = 1) -> jax.Array:
         """As ``Group.spread``, by a gather."""
@@ -86,6 +87,17 @@ class CloseGroup(Group):
     def close(self, own: jax.Array) -> jax.Array:
         """As ``Group.close``, by a gather."""
         return _taken(own, self.close_from, 1)
+
+    def segments(self, segments_BT: jax.Array) -> jax.Array:
+        """Segments [R, U] in which each row is one of its own, from 2 on, and what all share is 1."""
+        begin_RA = segments_BT[:: self.rows, : self.shared] > 0
+        return jnp.concatenate([begin_RA.astype(self.row_RC.dtype), self.row_RC + 2], axis=1)
+
+    def order(self) -> jax.Array:
+        """Where in a whole row each place [R, U] stands."""
+        longest = self.spread_from.shape[1] // self.rows
+        begin_RA = jnp.broadcast_to(jnp.arange(self.shared), (len(self.row_RC), self.shared))
+        return jnp.concatenate([begin_RA, self.shared + self.close_from % longest], axis=1)
 
 
 def _taken(values: jax.Array, places_RP: jax.Array, axis: int) -> jax.Array:
@@ -105,9 +117,13 @@ def close_group(group: Group, lengths_B: jax.Array, longest: int, places: int) -
     starts_RG = ends_RG - lengths_RG
     spread_RGN = jnp.clip(starts_RG[..., None] + jnp.arange(longest), 0, places - 1)
     place_C = jnp.arange(places)
-    row_RC = jnp.minimum(jnp.sum(place_C[:, None] >= ends_RG[:, None, :], axis=2), group.rows - 1)
-    within_RC = jnp.clip(place_C - jnp.take_along_axis(starts_RG, row_RC, axis=1), 0, longest - 1)
-    return CloseGroup(group.rows, group.shared, spread_RGN.reshape(len(lengths_RG), -1), row_RC * longest + within_RC)
+    row_RC = jnp.sum(place_C[:, None] >= ends_RG[:, None, :], axis=2)
+    # Each place that is nobody's by itself, so that none of them reads the others.
+    row_RC = jnp.where(row_RC == group.rows, group.rows + place_C, row_RC)
+    some_RC = jnp.minimum(row_RC, group.rows - 1)
+    within_RC = jnp.clip(place_C - jnp.take_along_axis(starts_RG, some_RC, axis=1), 0, longest - 1)
+    spread_from, close_from = spread_RGN.reshape(len(lengths_RG), -1), some_RC * longest + within_RC
+    return CloseGroup(group.rows, group.shared, spread_from, close_from, row_RC)
 
 
 def attention_inputs(
@@ -142,17 +158,27 @@ def rotary_of(
 
 
 def packed_inputs(
-    config: ModelConfig, kernel: Attention, positions_BT: jax.Array, segments_BT: jax.Array
+    config: ModelConfig,
+    kernel: Attention,
+    positions_BT: jax.Array,
+    segments_BT: jax.Array,
+    order_BT: jax.Array | None = None,
+    shared: int = 0,
 ) -> Callable[[BlockKind], SequenceInputs]:
-    """Of packed rows: a query reads its own and earlier keys of its own segment."""
+    """Of packed rows: a query reads its own and earlier keys of its own segment.
+
+    And what all share, where texts begin alike (``Rule``); ``order_BT`` is then where in its own each token stands.
+    """
     if positions_BT.shape[1] <= kernel.short:
-        return _short_inputs(config, positions_BT, segments_BT)
+        return _short_inputs(config, positions_BT, segments_BT, order_BT, shared)
     rotary = rotary_of(config, positions_BT)
+    extra = () if order_BT is None else (order_BT,)
 
     def inputs_of(kind: BlockKind) -> SequenceInputs:
-        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window)
+        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window, shared)
         return SequenceInputs(
-            rotary(kind), lambda query, key, value, sinks: kernel.attend(query, key, value, segments_BT, rule, sinks)
+            rotary(kind),
+            lambda query, key, value, sinks: kernel.attend(query, key, value, segments_BT, rule, sinks, *extra),
         )
 
     return inputs_of
@@ -162,6 +188,8 @@ def grouped_inputs(
     config: ModelConfig, kernel: Attention, positions_RU: jax.Array, segments_BT: jax.Array, group: Group
 ) -> Callable[[BlockKind], SequenceInputs]:
     """Of rows that begin alike, each attending to what ``packed_inputs`` would let it."""
+    if isinstance(group, CloseGroup) and kernel.block and _worth(kernel, positions_RU.shape[1], segments_BT.shape[1]):
+        return packed_inputs(config, kernel, positions_RU, group.segments(segments_BT), group.order(), group.shared)
     rotary = rotary_of(config, positions_RU)
     if segments_BT.shape[1] <= kernel.short:
         return _short_grouped_inputs(config, positions_RU, segments_BT, group)
@@ -179,20 +207,38 @@ def grouped_inputs(
     return inputs_of
 
 
+def _worth(kernel: Attention, together: int, whole: int) -> bool:
+    """Whether a group's ``together`` places attend as they stand sooner than its rows of ``whole`` places.
+
+    In blocks they do, by two to seven times where replies are short; all scores at once, of short rows, take less than
+    blocks of a few texts (docs/LOG.md).
+    """
+    return whole > kernel.short or together <= 2 * whole
+
+
 def _masked(
-    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array
+    config: ModelConfig,
+    positions_BT: jax.Array,
+    segments_BT: jax.Array,
+    order_BT: jax.Array | None = None,
+    shared: int = 0,
 ) -> Callable[[BlockKind], AttentionInputs]:
-    order = jnp.arange(positions_BT.shape[1])
-    distance_1TT = (order[:, None] - order[None, :])[None]
-    mask_BTT = (distance_1TT >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    return attention_inputs(config, positions_BT, mask_BTT, distance_1TT)
+    places_T = jnp.arange(positions_BT.shape[1])
+    order_BT = places_T[None] if order_BT is None else order_BT
+    distance_BTT = order_BT[:, :, None] - order_BT[:, None, :]
+    together_BTT = Rule(config.score_scale, shared=shared).together(segments_BT, segments_BT, places_T)
+    return attention_inputs(config, positions_BT, (distance_BTT >= 0) & together_BTT, distance_BTT)
 
 
 def _short_inputs(
-    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array
+    config: ModelConfig,
+    positions_BT: jax.Array,
+    segments_BT: jax.Array,
+    order_BT: jax.Array | None = None,
+    shared: int = 0,
 ) -> Callable[[BlockKind], SequenceInputs]:
     """Of rows so short that all scores are made at once."""
-    masked = _masked(config, positions_BT, segments_BT)
+    masked = _masked(config, positions_BT, segments_BT, order_BT, shared)
 
     def inputs_of(kind: BlockKind) -> SequenceInputs:
         inputs = masked(kind)

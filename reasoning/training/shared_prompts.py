@@ -75,13 +75,17 @@ class ReplyGroups:
 
         One of few, so that there are few programs, or None for all that they may need; the same for all processes.
         """
-        layout = self.layout(model, rows, time)
-        if layout is None:
+        # Rows may be worth sharing with a room that aren't worth it where each reply is as long as they let it be.
+        reply = min(self.max_new_tokens, time - 1)
+        layouts = {
+            room: self.layout(model, rows, time, room) for room in (math.ceil(reply * each) for each in self.rooms)
+        }
+        group = next((layout.group.rows for layout in layouts.values() if layout is not None), None)
+        if group is None:
             return None
-        taken_R = lengths_B.reshape(-1, math.gcd(layout.group.rows, len(lengths_B))).mean(axis=1)
+        taken_R = lengths_B.reshape(-1, math.gcd(group, len(lengths_B))).mean(axis=1)
         needed = meshes.largest_of_all_processes(math.ceil(taken_R.max()))
-        rooms = (math.ceil(layout.reply * share) for share in self.rooms)
-        return min((room for room in rooms if room >= needed), default=None)
+        return min((room for room, layout in layouts.items() if layout is not None and room >= needed), default=None)
 
 
 def shareable(model: LanguageModel) -> bool:

@@ -112,4 +112,7 @@ def test_short_replies_get_one_of_few_rooms_in_which_the_longest_group_fits():
     assert groups.room(MODEL, one_long, 2, 48) == 18  # 25 of two
     assert groups.room(MODEL, np.full(16, NEW), 16, 48) is None
     assert groups.room(MODEL, LENGTHS_B, 5, 10) is None
+    # Rows that are hardly longer than replies can be: all that short ones leave is saved.
+    assert GROUPS.layout(MODEL, 16, NEW + 2) is None
+    assert groups.room(MODEL, np.minimum(LENGTHS_B, 5), 16, NEW + 2) == NEW // 4
     assert computed_places(GROUPS, MODEL, 16, 48, room=6) == 4 * 9 + 16 * 6

@@ -10,6 +10,7 @@ from functools import partial
 import jax
 from jax.sharding import Mesh
 
+from reasoning.core.mesh import partition
 from reasoning.kernels.attention import chunked, splash
 from reasoning.kernels.attention.decoding import Decoding, decoding_for
 from reasoning.kernels.attention.over_mesh import by_head, over_mesh
@@ -29,12 +30,14 @@ class Attention:
     """``attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule, sinks_H=None) -> mixed_BTHc`` of packed rows.
 
     A segment's tokens stand together. Rows of up to ``short`` tokens make all their scores at once, by ``models``, and
-    so does one new token over a cache, but where ``decoding`` takes it.
+    so does one new token over a cache, but where ``decoding`` takes it. With ``block``, the tokens that are computed at
+    a time, rows may be of texts that begin alike: ``rule.shared`` and ``order_BT``, as ``chunked.attend`` takes them.
     """
 
     description: str
     short: int
     attend: Callable[..., jax.Array]
+    block: int = 0
     decoding: Decoding | None = None
 
     def __str__(self) -> str:
@@ -51,9 +54,9 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
         interpret = choice == "pallas_tpu_interpreted"
         how = ", interpreted" if interpret else ""
         over_rows = partial(splash.attend, mesh=mesh, interpret=interpret)
-        return Attention(f"splash kernels{how}", 0, over_rows, decoding_for(choice, mesh))
+        return Attention(f"splash kernels{how}", 0, over_rows, decoding=decoding_for(choice, mesh))
     block, short = (_BLOCK, _SHORT) if device.platform == "cpu" else (_ACCELERATOR_BLOCK, 0)
-    return Attention(f"plain XLA, up to {block} tokens at a time", short, partial(_chunked, mesh, block))
+    return Attention(f"plain XLA, up to {block} tokens at a time", short, partial(_chunked, mesh, block), block)
 
 
 def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
@@ -75,13 +78,18 @@ def _chunked(
     segments_BT: jax.Array,
     rule: Rule,
     sinks_H: jax.Array | None = None,
+    order_BT: jax.Array | None = None,
 ) -> jax.Array:
     def local(
-        query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, places: jax.Array, *sinks: jax.Array
+        query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, places: jax.Array, *rest: jax.Array
     ) -> jax.Array:
-        return chunked.attend(query, key, value, segments, places, rule, _even(key.shape[2], block), *sinks)
+        sinks = None if sinks_H is None else rest[0]
+        order = None if order_BT is None else rest[-1]
+        each = _even(key.shape[2], block)
+        return chunked.attend(query, key, value, segments, places, rule, each, sinks, order)
 
-    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, 1, by_head(sinks_H))
+    order = () if order_BT is None else ((order_BT, partition(("batch", None))),)
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, 1, (*by_head(sinks_H), *order))
 
 
 def _even(time: int, block: int) -> int:

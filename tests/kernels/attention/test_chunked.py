@@ -1,5 +1,7 @@
 """Attention in blocks against its formula in float64, and its gradients against those of all scores at once."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,72 @@ def test_sinks_take_weight_and_get_the_gradients_of_all_scores_at_once():
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
     for one, other in zip(found[1], wanted[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
+
+
+SHARED = 37
+"""Places that the texts of a row begin with; the second row's first 20 are of no segment."""
+
+LONG, SHORT = (90, 6), (1, 30, 12, 40, 9)
+"""How long the texts of the two rows go on; what is behind them is nobody's."""
+
+
+def branching(time: int) -> tuple[np.ndarray, np.ndarray]:
+    """Segments and places in their texts of both rows."""
+    segments, order = np.zeros((2, time), np.int32), np.zeros((2, time), np.int32)
+    order[:, :SHARED] = np.arange(SHARED)
+    segments[0, :SHARED], segments[1, 20:SHARED] = 1, 1
+    for row, lengths in enumerate((LONG, SHORT)):
+        ends = SHARED + np.cumsum(lengths)
+        for number, (end, length) in enumerate(zip(ends, lengths, strict=True)):
+            segments[row, end - length : end] = 2 + number
+            order[row, end - length : end] = SHARED + np.arange(length)
+        segments[row, ends[-1] :] = 100 + np.arange(time - ends[-1])
+    return segments, order
+
+
+@pytest.mark.parametrize("window", [0, 25, 60])
+def test_texts_that_begin_alike_read_what_they_share_and_then_themselves(window: int):
+    case = Case(140, 2, 1, 8, 8, window=window)
+    rule = replace(case.rule, shared=SHARED)
+    query, key, value, _, above = case.arrays(seed=4)
+    segments, order = branching(case.time)
+    mask, real = np.zeros((2, case.time, case.time), bool), segments > 0
+    for row, one, other in np.ndindex(*mask.shape):
+        shared = other < SHARED and segments[row, other] == 1
+        back = order[row, one] - order[row, other]
+        readable = shared or segments[row, one] == segments[row, other]
+        mask[row, one, other] = readable and 0 <= back < (window or case.time)
+    above = above * real[..., None, None]
+    sinks = jnp.asarray([0.5, -1.0])
+
+    def of_blocks(*arrays: jax.Array) -> jax.Array:
+        told = jnp.asarray(segments), jnp.arange(case.time), rule, 16
+        return jnp.sum(above * attend(*arrays[:3], *told, arrays[3], jnp.asarray(order)))
+
+    def of_all(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(above * attend_at_once(*arrays[:3], jnp.asarray(mask), config_of(case), arrays[3]))
+
+    arguments = query, key, value, sinks
+    found, wanted = (jax.jit(jax.value_and_grad(of, (0, 1, 2, 3)))(*arguments) for of in (of_blocks, of_all))
+    np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
+    for one, other in zip(found[1], wanted[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_between_what_texts_share_and_themselves_are_not_computed():
+    # Keys that nobody of the last text may read are NaN: a block of them would show in the sums.
+    case = Case(140, 1, 1, 8, 8)
+    query, key, value, _, _ = case.arrays(batch=1)
+    segments = np.repeat([1, 2, 3], [32, 64, 44])[None]
+    order = np.concatenate([np.arange(32), 32 + np.arange(64), 32 + np.arange(44)])[None]
+    poisoned = value.at[:, :, 32:96].set(jnp.nan)
+    places, rule = jnp.arange(96, 140), replace(case.rule, shared=32)
+    given = query[:, 96:], key, poisoned, jnp.asarray(segments), places, rule, 16, None, jnp.asarray(order)
+    found = jax.jit(attend, static_argnums=(5, 6))(*given)
+    text = np.r_[0:32, 96:140]
+    one = query[:, text], key[:, :, text], value[:, :, text], jnp.ones((1, 76), jnp.int32), jnp.arange(76)
+    alone = attended(*one, case.rule, 16)
+    np.testing.assert_allclose(found, alone[:, 32:], atol=1e-5, rtol=0)
 
 
 def test_a_block_larger_than_the_row_gives_the_same():
