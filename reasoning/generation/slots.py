@@ -32,9 +32,9 @@ READING, WRITING, FINISHING = "reading", "writing", "finishing"
 profiles and in plans."""
 
 _SHARE, _MANY, _LONG, _COPIED = 4, 16, 128, 2**28
-"""On the CPU the last completions are decoded by themselves where they fit into a quarter of at least 16 slots and may
-have 128 tokens or more, by copies of their caches of at most 256 MiB. The loop of its own takes seconds to compile, and
-accelerators, which read the same weights for a quarter of the slots, minutes."""
+"""On the CPU the last completions are decoded by themselves where they fit into a quarter of each device's slots, at
+least 16 on all, and may have 128 tokens or more, by copies of their caches of at most 256 MiB. The loop of its own
+takes seconds to compile, and accelerators, which read the same weights for a quarter of the slots, minutes."""
 
 
 def _read(
@@ -204,7 +204,7 @@ def _few(mesh: Mesh, slots: Slots, each: int) -> int:
     """
     few = each // _SHARE
     copied = few * sum(leaf.nbytes // leaf.shape[0] for leaf in jax.tree.leaves(slots.cache))
-    slow = meshes.on_cpu(mesh) and each >= _MANY
+    slow = meshes.on_cpu(mesh) and len(slots.tokens) >= _MANY
     return few if slow and slots.tokens.shape[1] >= _LONG and copied <= _COPIED else 0
 
 
