@@ -94,10 +94,11 @@ class CloseGroup(Group):
         return jnp.concatenate([begin_RA.astype(self.row_RC.dtype), self.row_RC + 2], axis=1)
 
     def order(self) -> jax.Array:
-        """Where in a whole row each place [R, U] stands."""
+        """Where in a whole row each place [R, U] stands; what is nobody's, where a reply begins."""
         longest = self.spread_from.shape[1] // self.rows
         begin_RA = jnp.broadcast_to(jnp.arange(self.shared), (len(self.row_RC), self.shared))
-        return jnp.concatenate([begin_RA, self.shared + self.close_from % longest], axis=1)
+        within_RC = jnp.where(self.row_RC < self.rows, self.close_from % longest, 0)
+        return jnp.concatenate([begin_RA, self.shared + within_RC], axis=1)
 
 
 def _taken(values: jax.Array, places_RP: jax.Array, axis: int) -> jax.Array:
@@ -164,10 +165,12 @@ def packed_inputs(
     segments_BT: jax.Array,
     order_BT: jax.Array | None = None,
     shared: int = 0,
+    alone: int = 0,
 ) -> Callable[[BlockKind], SequenceInputs]:
     """Of packed rows: a query reads its own and earlier keys of its own segment.
 
-    And what all share, where texts begin alike (``Rule``); ``order_BT`` is then where in its own each token stands.
+    And what all share, where texts begin alike (``shared`` and ``alone`` as in ``Rule``); ``order_BT`` is then where in
+    its own each token stands.
     """
     if positions_BT.shape[1] <= kernel.short:
         return _short_inputs(config, positions_BT, segments_BT, order_BT, shared)
@@ -175,7 +178,7 @@ def packed_inputs(
     extra = () if order_BT is None else (order_BT,)
 
     def inputs_of(kind: BlockKind) -> SequenceInputs:
-        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window, shared)
+        rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window, shared, alone)
         return SequenceInputs(
             rotary(kind),
             lambda query, key, value, sinks: kernel.attend(query, key, value, segments_BT, rule, sinks, *extra),
@@ -188,8 +191,10 @@ def grouped_inputs(
     config: ModelConfig, kernel: Attention, positions_RU: jax.Array, segments_BT: jax.Array, group: Group
 ) -> Callable[[BlockKind], SequenceInputs]:
     """Of rows that begin alike, each attending to what ``packed_inputs`` would let it."""
-    if isinstance(group, CloseGroup) and kernel.block and _worth(kernel, positions_RU.shape[1], segments_BT.shape[1]):
-        return packed_inputs(config, kernel, positions_RU, group.segments(segments_BT), group.order(), group.shared)
+    shared, alone = group.shared, segments_BT.shape[1] - group.shared
+    if isinstance(group, CloseGroup) and kernel.branches(group.rows, shared, alone, positions_RU.shape[1]):
+        segments_RU = group.segments(segments_BT)
+        return packed_inputs(config, kernel, positions_RU, segments_RU, group.order(), shared, alone)
     rotary = rotary_of(config, positions_RU)
     if segments_BT.shape[1] <= kernel.short:
         return _short_grouped_inputs(config, positions_RU, segments_BT, group)
@@ -205,15 +210,6 @@ def grouped_inputs(
         return SequenceInputs(rotary(kind), attend_rows)
 
     return inputs_of
-
-
-def _worth(kernel: Attention, together: int, whole: int) -> bool:
-    """Whether a group's ``together`` places attend as they stand sooner than its rows of ``whole`` places.
-
-    In blocks they do, by two to seven times where replies are short; all scores at once, of short rows, take less than
-    blocks of a few texts (docs/LOG.md).
-    """
-    return whole > kernel.short or together <= 2 * whole
 
 
 def _masked(

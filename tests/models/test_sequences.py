@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 
 from reasoning.core.mesh import MeshShape, build_mesh
-from reasoning.kernels.attention.backends import attention_for
+from reasoning.kernels.attention.backends import Attention, attention_for
 from reasoning.models.config import BlockKind, ModelConfig, Stack
 from reasoning.models.sequences import Group, attention_inputs, close_group, grouped_inputs, packed_inputs
 
@@ -46,11 +45,17 @@ TWO = build_mesh(MeshShape(data=2), jax.devices()[:2])
 
 @pytest.mark.parametrize("group", [GROUP, CLOSE], ids=["as long as may be", "close together"])
 @pytest.mark.parametrize(
-    ("short", "mesh"), [(128, None), (0, None), (0, TWO)], ids=["all scores at once", "in blocks", "on two devices"]
+    "kernel",
+    [
+        attention_for("chunked", None),
+        replace(attention_for("chunked", None), short=0),
+        replace(attention_for("chunked", TWO), short=0),
+        attention_for("pallas_tpu_interpreted", None),
+    ],
+    ids=["all scores at once", "in blocks", "on two devices", "by TPUs' kernels"],
 )
 @pytest.mark.parametrize("kind", KINDS, ids=["window", "whole"])
-def test_rows_that_begin_alike_attend_as_whole_rows_do(kind: BlockKind, short: int, mesh: Mesh | None, group: Group):
-    kernel = replace(attention_for("chunked", mesh), short=short)
+def test_rows_that_begin_alike_attend_as_whole_rows_do(kind: BlockKind, kernel: Attention, group: Group):
     # The first group's prompt has three tokens, the second's four; replies end in their own places.
     segments_BT = np.ones((6, 9), np.int32)
     segments_BT[:3, 0] = 0

@@ -48,13 +48,14 @@ NEEDED = int(np.ceil(LENGTHS_B.reshape(-1, GROUP).mean(axis=1).max()))
 """The room that suffices for the group with the longest replies, and for no less."""
 
 
+INTERPRETED = build_model(MODEL.config, None, "pallas_tpu_interpreted")
 TWO = build_model(MODEL.config, build_mesh(MeshShape(data=2), jax.devices()[:2]))
 
 
 @pytest.mark.parametrize(
     ("microbatches", "room", "model"),
-    [(1, None, MODEL), (2, NEEDED, MODEL), (1, NEEDED, TWO)],
-    ids=["as long as may be", "close together", "close together on two devices"],
+    [(1, None, MODEL), (2, NEEDED, MODEL), (1, NEEDED, TWO), (1, NEEDED, INTERPRETED)],
+    ids=["as long as may be", "close together", "close together on two devices", "close together by TPUs' kernels"],
 )
 def test_loss_gradient_and_metrics_are_those_of_whole_rows(microbatches: int, room: int | None, model: Model):
     (expected, loss, sums), (found, own_loss, own_sums) = gradient(None), gradient(GROUPS, microbatches, room, model)

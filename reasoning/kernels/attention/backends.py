@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from reasoning.core.mesh import partition
-from reasoning.kernels.attention import chunked, splash
+from reasoning.kernels.attention import branching, chunked, splash
 from reasoning.kernels.attention.decoding import Decoding, decoding_for
 from reasoning.kernels.attention.over_mesh import by_head, over_mesh
 from reasoning.kernels.attention.rule import Rule
@@ -30,14 +30,17 @@ class Attention:
     """``attend(query_BTHC, key_BKSC, value_BKSc, segments_BT, rule, sinks_H=None) -> mixed_BTHc`` of packed rows.
 
     A segment's tokens stand together. Rows of up to ``short`` tokens make all their scores at once, by ``models``, and
-    so does one new token over a cache, but where ``decoding`` takes it. With ``block``, the tokens that are computed at
-    a time, rows may be of texts that begin alike: ``rule.shared`` and ``order_BT``, as ``chunked.attend`` takes them.
+    so does one new token over a cache, but where ``decoding`` takes it.
+
+    Rows may be of texts that begin alike, by ``rule.shared`` and ``rule.alone`` and a last argument ``order_BT``, as
+    ``chunked.attend`` has it. ``branches(texts, shared, alone, together)`` says whether that is sooner done than for so
+    many texts in rows of their own, of ``shared`` and ``alone`` places each; together they have ``together``.
     """
 
     description: str
     short: int
     attend: Callable[..., jax.Array]
-    block: int = 0
+    branches: Callable[[int, int, int, int], bool]
     decoding: Decoding | None = None
 
     def __str__(self) -> str:
@@ -54,9 +57,10 @@ def attention_for(choice: Choice, mesh: Mesh | None) -> Attention:
         interpret = choice == "pallas_tpu_interpreted"
         how = ", interpreted" if interpret else ""
         over_rows = partial(splash.attend, mesh=mesh, interpret=interpret)
-        return Attention(f"splash kernels{how}", 0, over_rows, decoding=decoding_for(choice, mesh))
+        return Attention(f"splash kernels{how}", 0, over_rows, branching.takes, decoding_for(choice, mesh))
     block, short = (_BLOCK, _SHORT) if device.platform == "cpu" else (_ACCELERATOR_BLOCK, 0)
-    return Attention(f"plain XLA, up to {block} tokens at a time", short, partial(_chunked, mesh, block), block)
+    told = f"plain XLA, up to {block} tokens at a time"
+    return Attention(told, short, partial(_chunked, mesh, block), partial(_branches, short))
 
 
 def describe_kernels(choice: Choice, mesh: Mesh | None) -> str:
@@ -90,6 +94,14 @@ def _chunked(
 
     order = () if order_BT is None else ((order_BT, partition(("batch", None))),)
     return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, 1, (*by_head(sinks_H), *order))
+
+
+def _branches(short: int, texts: int, shared: int, alone: int, together: int) -> bool:
+    """By blocks it is, by two to seven times where texts are short beside ``alone``.
+
+    All scores at once, of short rows, take less than blocks of a few texts (docs/LOG.md).
+    """
+    return shared + alone > short or together <= 2 * (shared + alone)
 
 
 def _even(time: int, block: int) -> int:

@@ -15,13 +15,14 @@ class Rule:
 
     ``scale`` multiplies the scores, ``soft_cap`` bounds them (None: not; Gemma 2, arXiv 2408.00118), and only the last
     ``window`` keys are read (0: all). What stands in the first ``shared`` places, and is of a segment above 0, is read
-    by all segments behind them: texts that begin alike.
+    by all segments behind them: texts that begin alike, and have at most ``alone`` places of their own.
     """
 
     scale: float
     soft_cap: float | None = None
     window: int = 0
     shared: int = 0
+    alone: int = 0
 
     def allowed(self, query_places: jax.Array, key_places: jax.Array) -> jax.Array:
         """Which keys […, S] each query [T] may read by their places in the text, […, T, S]; segments aside."""

@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from reasoning.core.errors import InputError
 from reasoning.core.mesh import partition
+from reasoning.kernels.attention import branching
 from reasoning.kernels.attention.over_mesh import by_head, over_mesh, query_order
 from reasoning.kernels.attention.rule import Rule
 
@@ -30,6 +31,7 @@ def attend(
     segments_BT: jax.Array,
     rule: Rule,
     sinks_H: jax.Array | None = None,
+    order_BT: jax.Array | None = None,
     *,
     mesh: Mesh | None,
     interpret: bool,
@@ -40,6 +42,11 @@ def attend(
     device is no whole number of blocks.
     """
     time = query_BTHC.shape[1]
+    if order_BT is not None:
+        block = branching.block_for(time, _BLOCKS)
+        order_BT = jnp.pad(order_BT, ((0, 0), (0, -time % block)), constant_values=rule.shared)
+        arrays = _filled(-time % block, query_BTHC, key_BKSC, value_BKSc, segments_BT)
+        return _of_texts(*arrays, order_BT, rule, block, sinks_H, mesh, interpret)[:, :time]
     context = 1 if mesh is None else mesh.shape["context"]
     part = time // context
     more = -part % _BLOCKS[-1]
@@ -48,10 +55,7 @@ def attend(
             f"rows of {time} tokens over {context} devices of mesh axis context are {part} on each, and attention on "
             f"TPUs wants multiples of {_BLOCKS[-1]}; make rows a multiple of {_BLOCKS[-1] * context} tokens long"
         )
-    if more:
-        query_BTHC = jnp.pad(query_BTHC, ((0, 0), (0, more), (0, 0), (0, 0)))
-        key_BKSC, value_BKSc = (jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0))) for x in (key_BKSC, value_BKSc))
-        segments_BT = jnp.pad(segments_BT, ((0, 0), (0, more)), constant_values=-1)
+    query_BTHC, key_BKSC, value_BKSc, segments_BT = _filled(more, query_BTHC, key_BKSC, value_BKSc, segments_BT)
     order = query_order(time + more, context, _BLOCKS[-1])
     tensor = 1 if mesh is None else mesh.shape["tensor"]
     kernel = _kernel(query_BTHC.shape[2] // tensor, order, context, rule, interpret)
@@ -77,6 +81,47 @@ def attend(
     return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, _BLOCKS[-1], extra)[:, :time]
 
 
+def _of_texts(
+    query_BTHC: jax.Array,
+    key_BKSC: jax.Array,
+    value_BKSc: jax.Array,
+    segments_BT: jax.Array,
+    order_BT: jax.Array,
+    rule: Rule,
+    block: int,
+    sinks_H: jax.Array | None,
+    mesh: Mesh | None,
+    interpret: bool,
+) -> jax.Array:
+    """Of rows that are texts which begin alike, whole on each device."""
+
+    def local(
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        segments: jax.Array,
+        places: jax.Array,
+        order: jax.Array,
+        *sinks: jax.Array,
+    ) -> jax.Array:
+        given = sinks[0] if sinks else None
+        return branching.attend(query, key, value, segments, order, rule, block, given, interpret)
+
+    extra = ((order_BT, partition(("batch", None))), *by_head(sinks_H))
+    return over_mesh(mesh, local, query_BTHC, key_BKSC, value_BKSc, segments_BT, block, extra)
+
+
+def _filled(
+    more: int, query_BTHC: jax.Array, key_BKSC: jax.Array, value_BKSc: jax.Array, segments_BT: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Rows of so many places more, which are nobody's."""
+    if not more:
+        return query_BTHC, key_BKSC, value_BKSc, segments_BT
+    key_BKSC, value_BKSc = (jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0))) for x in (key_BKSC, value_BKSc))
+    query_BTHC = jnp.pad(query_BTHC, ((0, 0), (0, more), (0, 0), (0, 0)))
+    return query_BTHC, key_BKSC, value_BKSc, jnp.pad(segments_BT, ((0, 0), (0, more)), constant_values=-1)
+
+
 def _kernel(heads: int, order: np.ndarray, shards: int, rule: Rule, interpret: bool) -> kernels.SplashAttentionKernel:
     shape = (order.size, order.size)
     mask = masks.LocalMask(shape, (rule.window - 1, 0), 0) if rule.window else masks.CausalMask(shape)
@@ -88,16 +133,7 @@ def _kernel(heads: int, order: np.ndarray, shards: int, rule: Rule, interpret: b
     block = next(block for block in _BLOCKS if run % block == 0)
     return kernels.make_splash_mha(
         masks.MultiHeadMask([mask] * heads),
-        block_sizes=kernels.BlockSizes(
-            block_q=block,
-            block_kv=block,
-            block_kv_compute=block,
-            block_q_dkv=block,
-            block_kv_dkv=block,
-            block_kv_dkv_compute=block,
-            block_q_dq=block,
-            block_kv_dq=block,
-        ),
+        block_sizes=branching.square(block),
         head_shards=1,
         q_seq_shards=shards,
         attn_logits_soft_cap=rule.soft_cap,
