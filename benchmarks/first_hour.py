@@ -117,25 +117,43 @@ def losses_are_the_cpus(sizes: Sizes) -> dict[str, Any]:
 
 def attention_is_the_formula(sizes: Sizes) -> dict[str, Any]:
     """Attention's kernel and its gradients against softmax of all scores on the CPU, grouped heads, packed rows."""
+    segments = np.sort(np.random.default_rng(1).integers(1, 4, (2, sizes.time)), axis=1).astype(np.int32)
+    place = np.arange(sizes.time)
+    read = (place[:, None] >= place[None, :]) & (segments[:, :, None] == segments[:, None, :])
+    return _attention(sizes, segments, read, Rule(sizes.channels**-0.5))
+
+
+def attention_of_replies_is_the_formula(sizes: Sizes) -> dict[str, Any]:
+    """The same of rows in which three replies stand behind the prompt that all of them read."""
+    shared, place = sizes.time // 4, np.arange(sizes.time)
+    begins = np.array([[shared, shared + 5, sizes.time // 2], [shared, sizes.time // 3, sizes.time - 7]])
+    segments = 1 + (place >= begins[..., None]).sum(axis=1).astype(np.int32)
+    begin = np.where(segments == 1, shared, np.take_along_axis(begins, np.maximum(segments - 2, 0), axis=1))
+    order = np.where(place < shared, place, shared + place - begin).astype(np.int32)
+    same = (segments[:, :, None] == segments[:, None, :]) | (place < shared)
+    rule = Rule(sizes.channels**-0.5, shared=shared, alone=sizes.time - shared)
+    return _attention(sizes, segments, (place[:, None] >= place[None, :]) & same, rule, jnp.asarray(order))
+
+
+def _attention(
+    sizes: Sizes, segments: np.ndarray, read: np.ndarray, rule: Rule, order: jax.Array | None = None
+) -> dict[str, Any]:
+    """Of two rows of ``segments``, whose queries read what ``read`` says."""
     random, heads = np.random.default_rng(1), 4
     query = random.normal(size=(2, sizes.time, heads, sizes.channels)).astype(np.float32)
     key, value = random.normal(size=(2, 2, heads // 2, sizes.time, sizes.channels)).astype(np.float32)
-    segments = np.sort(random.integers(1, 4, (2, sizes.time)), axis=1).astype(np.int32)
     above = random.normal(size=query.shape).astype(np.float32)
-    rule = Rule(sizes.channels**-0.5)
 
     def formula(query_BTHC: jax.Array, key_BKSC: jax.Array, value_BKSC: jax.Array) -> jax.Array:
         key_BHSC, value_BHSC = (jnp.repeat(x, 2, axis=1) for x in (key_BKSC, value_BKSC))
         scores = rule.scale * jnp.einsum("bthc,bhsc->bhts", query_BTHC, key_BHSC)
-        place = np.arange(sizes.time)
-        read = (place[:, None] >= place[None, :]) & (segments[:, :, None] == segments[:, None, :])
         weights_BHTS = jax.nn.softmax(jnp.where(read[:, None], scores, -jnp.inf), axis=-1)
         return jnp.einsum("bhts,bhsc->bthc", weights_BHTS, value_BHSC)
 
     attention = attention_for("auto", build_mesh(MeshShape(), jax.devices()[:1]))
 
     def kernel(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-        return attention.attend(query, key, value, jnp.asarray(segments), rule)
+        return attention.attend(query, key, value, jnp.asarray(segments), rule, None, order)
 
     return compared(str(attention), *_both(kernel, formula, (query, key, value), above))
 
@@ -205,7 +223,14 @@ def grpo_speed(sizes: Sizes) -> dict[str, Any]:
     return told | {"sampled_tokens_per_second": sampled / sum(seconds[1:]), "ok": bool(np.isfinite(rewards).all())}
 
 
-CHECKS = (losses_are_the_cpus, attention_is_the_formula, head_is_the_formula, training_speed, grpo_speed)
+CHECKS = (
+    losses_are_the_cpus,
+    attention_is_the_formula,
+    attention_of_replies_is_the_formula,
+    head_is_the_formula,
+    training_speed,
+    grpo_speed,
+)
 
 
 def machine() -> dict[str, Any]:
