@@ -133,6 +133,8 @@ class ObjectStore:
 
         try:
             return call()
+        except FileNotFoundError:
+            return None
         except OSError:
             [info] = self.filesystem.get_file_info([self._path(name)])
             if info.type == FileType.NotFound:

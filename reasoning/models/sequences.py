@@ -158,24 +158,27 @@ def rotary_of(
     return lambda kind: ropes[kind.rope or config.rope]
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Rows that are texts which begin alike: where in its own each token stands, and sizes as ``Rule`` has them."""
+
+    order_BT: jax.Array
+    shared: int
+    alone: int
+
+
 def packed_inputs(
     config: ModelConfig,
     kernel: Attention,
     positions_BT: jax.Array,
     segments_BT: jax.Array,
-    order_BT: jax.Array | None = None,
-    shared: int = 0,
-    alone: int = 0,
+    texts: Texts | None = None,
 ) -> Callable[[BlockKind], SequenceInputs]:
-    """Of packed rows: a query reads its own and earlier keys of its own segment.
-
-    And what all share, where texts begin alike (``shared`` and ``alone`` as in ``Rule``); ``order_BT`` is then where in
-    its own each token stands.
-    """
+    """Of packed rows: a query reads its own and earlier keys of its own segment, and what all its ``texts`` share."""
     if positions_BT.shape[1] <= kernel.short:
-        return _short_inputs(config, positions_BT, segments_BT, order_BT, shared)
+        return _short_inputs(config, positions_BT, segments_BT, texts)
     rotary = rotary_of(config, positions_BT)
-    extra = () if order_BT is None else (order_BT,)
+    shared, alone, extra = (0, 0, ()) if texts is None else (texts.shared, texts.alone, (texts.order_BT,))
 
     def inputs_of(kind: BlockKind) -> SequenceInputs:
         rule = Rule(config.score_scale, config.attention_soft_cap or None, kind.window, shared, alone)
@@ -193,8 +196,8 @@ def grouped_inputs(
     """Of rows that begin alike, each attending to what ``packed_inputs`` would let it."""
     shared, alone = group.shared, segments_BT.shape[1] - group.shared
     if isinstance(group, CloseGroup) and kernel.branches(group.rows, shared, alone, positions_RU.shape[1]):
-        segments_RU = group.segments(segments_BT)
-        return packed_inputs(config, kernel, positions_RU, segments_RU, group.order(), shared, alone)
+        texts = Texts(group.order(), shared, alone)
+        return packed_inputs(config, kernel, positions_RU, group.segments(segments_BT), texts)
     rotary = rotary_of(config, positions_RU)
     if segments_BT.shape[1] <= kernel.short:
         return _short_grouped_inputs(config, positions_RU, segments_BT, group)
@@ -213,28 +216,20 @@ def grouped_inputs(
 
 
 def _masked(
-    config: ModelConfig,
-    positions_BT: jax.Array,
-    segments_BT: jax.Array,
-    order_BT: jax.Array | None = None,
-    shared: int = 0,
+    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array, texts: Texts | None = None
 ) -> Callable[[BlockKind], AttentionInputs]:
     places_T = jnp.arange(positions_BT.shape[1])
-    order_BT = places_T[None] if order_BT is None else order_BT
+    order_BT, shared = (places_T[None], 0) if texts is None else (texts.order_BT, texts.shared)
     distance_BTT = order_BT[:, :, None] - order_BT[:, None, :]
     together_BTT = Rule(config.score_scale, shared=shared).together(segments_BT, segments_BT, places_T)
     return attention_inputs(config, positions_BT, (distance_BTT >= 0) & together_BTT, distance_BTT)
 
 
 def _short_inputs(
-    config: ModelConfig,
-    positions_BT: jax.Array,
-    segments_BT: jax.Array,
-    order_BT: jax.Array | None = None,
-    shared: int = 0,
+    config: ModelConfig, positions_BT: jax.Array, segments_BT: jax.Array, texts: Texts | None
 ) -> Callable[[BlockKind], SequenceInputs]:
     """Of rows so short that all scores are made at once."""
-    masked = _masked(config, positions_BT, segments_BT, order_BT, shared)
+    masked = _masked(config, positions_BT, segments_BT, texts)
 
     def inputs_of(kind: BlockKind) -> SequenceInputs:
         inputs = masked(kind)

@@ -56,34 +56,36 @@ def attend(
     interpret: bool,
 ) -> jax.Array:
     """``chunked.attend`` with all of a row's queries, [R, U, H, C]; rows are whole numbers of blocks long."""
-    backs_RU = jnp.where(jnp.arange(order_RU.shape[1]) < rule.shared, order_RU, order_RU - rule.shared)
     scaled_RHUC = (query_RUHC * rule.scale).astype(query_RUHC.dtype).swapaxes(1, 2)
 
     def one(row: _Row) -> Any:
-        kernel = _kernel(row.back, rule, block, interpret)
+        kernel = _kernel(row.order, rule, block, interpret)
         # Of what texts share, what is of no segment is padding, which only padding reads.
         real = (row.segments > 0) | (jnp.arange(row.segments.size) >= rule.shared)
         sides = kernels.SegmentIds(*[real.astype(jnp.int32)] * 2)
         return kernel(row.query, row.key, row.value, sides, sinks=sinks_H)
 
     # One after another, since each has lists of its own.
-    mixed_RHUC = jax.lax.map(one, _Row(scaled_RHUC, key_RKUC, value_RKUC, segments_RU, backs_RU))
+    mixed_RHUC = jax.lax.map(one, _Row(scaled_RHUC, key_RKUC, value_RKUC, segments_RU, order_RU))
     return jnp.swapaxes(mixed_RHUC, 1, 2)
 
 
 class _Row(NamedTuple):
-    """Arguments of one row; ``back``: how far behind its text's beginning each place is, or the row's where shared."""
+    """Arguments of one row."""
 
     query: jax.Array
     key: jax.Array
     value: jax.Array
     segments: jax.Array
-    back: jax.Array
+    order: jax.Array
 
 
-def _kernel(back_U: jax.Array, rule: Rule, block: int, interpret: bool) -> kernels.SplashAttentionKernel:
-    numbers_U = (back_U << _PLACE_BITS) | jnp.arange(back_U.size, dtype=jnp.int32)
-    read_NN = _read(back_U, rule, block)
+def _kernel(order_U: jax.Array, rule: Rule, block: int, interpret: bool) -> kernels.SplashAttentionKernel:
+    places_U = jnp.arange(order_U.size, dtype=jnp.int32)
+    # How far each place is behind where its text's own part begins, or the row does.
+    back_U = jnp.where(places_U < rule.shared, order_U, order_U - rule.shared)
+    numbers_U = (back_U << _PLACE_BITS) | places_U
+    read_NN = _read(order_U, places_U - back_U, rule, block)
     # Of what is shared, of a whole text, and of one that begins within a block.
     most = -(-rule.shared // block) + -(-rule.alone // block) + 1
     keys_NM, read_NM = (each[:, :most] for each in _listed(read_NN, 1))
@@ -108,15 +110,13 @@ def _info(next_NN: jax.Array, read_NN: jax.Array, numbers_U: Any) -> mask_info.M
     return mask_info.MaskInfo(next_NN.astype(jnp.int16)[None], None, read_NN.astype(jnp.int8)[None], None, numbers_U)
 
 
-def _read(back_U: jax.Array, rule: Rule, block: int) -> jax.Array:
+def _read(order_U: jax.Array, begins_U: jax.Array, rule: Rule, block: int) -> jax.Array:
     """Which blocks of keys each block of queries reads, [N, N]: what is shared, and from its first text to itself."""
-    count = back_U.size // block
-    number_N = jnp.arange(count)
-    first_N = (jnp.arange(back_U.size) - back_U).reshape(count, block).min(axis=1)
+    number_N = jnp.arange(order_U.size // block)
+    first_N = begins_U.reshape(-1, block).min(axis=1)
     shared_from_N = jnp.zeros_like(first_N)
     if rule.window:
-        in_text_U = jnp.where(jnp.arange(back_U.size) < rule.shared, back_U, rule.shared + back_U)
-        shared_from_N = in_text_U.reshape(count, block).min(axis=1) - rule.window + 1
+        shared_from_N = order_U.reshape(-1, block).min(axis=1) - rule.window + 1
         first_N = jnp.maximum(first_N, number_N * block - rule.window + 1)
     ends_N = (number_N + 1) * block
     own_NN = ends_N[None] > first_N[:, None]
